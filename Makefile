@@ -1,0 +1,75 @@
+# What a developer types. Needs make and Python 3.11 or newer; uses uv where it is on PATH.
+# `make PYTHON=/path/to/python3.12 venv` chooses the interpreter.
+
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+
+# The first Python on PATH that is new enough; `python3`, so that there is a name to complain
+# about, where none is.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& { echo "$$p"; exit; }; done; echo python3)
+
+# The export of uv.lock for pip: everything that development needs, with hashes.
+EXPORT := export --locked --quiet --all-extras --all-groups --no-emit-project \
+	--format requirements-txt --no-header
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test check kafka format lock lock-check
+
+help:  ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+venv: $(VENV)/.installed  ## make .venv with everything in it, from the lock
+
+$(VENV)/.installed: pyproject.toml uv.lock requirements.lock
+	@if command -v uv >/dev/null 2>&1; then \
+		UV_PROJECT_ENVIRONMENT=$(VENV) uv sync --locked --all-extras \
+			$(if $(filter environment% command% override,$(origin PYTHON)),--python "$(PYTHON)"); \
+	else \
+		"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+			echo "no Python 3.11 or newer found as '$(PYTHON)': install one, or name it with make PYTHON=..." >&2; \
+			exit 1; }; \
+		"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+			echo "'$(PYTHON)' has no venv module: install it (Debian and Ubuntu: the package python3-venv)" >&2; \
+			exit 1; }; \
+		test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV) || exit 1; \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .; \
+	fi
+	@touch $@
+
+READS ?= 200000
+
+demo: venv  ## reads in, matches out, in one process (READS=n for another number of reads)
+	@$(BIN)/hotlist demo --reads $(READS) $(ARGS)
+
+test: venv  ## all tests; those on a real Kafka need Java 17 and Maven, or HOTLIST_TEST_KAFKA
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: venv lock-check  ## everything but the tests: style, types, architecture, schemas, locks
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m tests.schema_drift
+
+kafka: venv  ## a real Kafka on localhost:9092 until Ctrl-C (PORT=n for another port)
+	@$(BIN)/python -m tests.kafka.broker --port $(or $(PORT),9092)
+
+format: venv  ## bring the code into the style that `check` asks for
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+# Not through `venv`, which would refuse a pyproject.toml that the lock does not fit yet.
+lock:  ## write uv.lock and requirements.lock anew from pyproject.toml
+	@test -x $(BIN)/uv || $(MAKE) venv
+	$(BIN)/uv lock
+	$(BIN)/uv $(EXPORT) --output-file requirements.lock
+
+lock-check: venv
+	@$(BIN)/uv lock --check --quiet || { echo "uv.lock is not what pyproject.toml asks for; run: make lock" >&2; exit 1; }
+	@$(BIN)/uv $(EXPORT) | cmp -s - requirements.lock || { echo "requirements.lock is not what uv.lock holds; run: make lock" >&2; exit 1; }
+	@if grep -oE 'https?://[^/"]+' uv.lock requirements.lock | grep -vE '(pypi\.org|files\.pythonhosted\.org)$$'; then \
+		echo "the lock files name another registry than pypi.org; run: make lock" >&2; exit 1; fi
