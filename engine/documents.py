@@ -1,0 +1,397 @@
+"""The documents of the contract as typed Python, checked against what `schemas/` says.
+
+`schemas/*.json` are the source of truth; the Structs below restate them, and tests hold the two
+together in both directions. Input documents (Detection, Entry, Policy) may carry unknown fields,
+which are ignored; output documents (Match, Reject, AuditRecord) may not. `null` in an optional
+field of an input document means that it is absent. What `encode` writes holds known fields
+only, and never a null. Times stay the strings that they came as; `*_ms` properties read them.
+
+A DocumentError from here says which field breaks which rule, and never holds a part of the
+document: no value, no key that the sender made up. This module does no input or output and
+knows nothing of plates' normal form or of the rules for entries.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from engine.clock import parse_time
+from engine.errors import DocumentError
+from engine.fields import AUDIT_EVENTS as AUDIT_EVENTS
+from engine.fields import REJECT_REASONS as REJECT_REASONS
+from engine.fields import (
+    AuditEvent,
+    AuthorityKind,
+    CheckName,
+    CheckResult,
+    Code,
+    Confidence,
+    Count,
+    EntryId,
+    Hash,
+    ImageKind,
+    Integer,
+    Latitude,
+    ListedPlate,
+    Longitude,
+    MatchId,
+    MatchType,
+    Name,
+    Partition,
+    PlateText,
+    ReadId,
+    Region,
+    RejectReason,
+    Time,
+    Trait,
+    schema_error,
+)
+
+_T = TypeVar("_T")
+if TYPE_CHECKING:
+    # An optional field with a default: `null` on the wire means absent, and `__post_init__`
+    # puts the default in its place before anyone can see it.
+    Defaulted = Annotated[_T, "null becomes the default"]
+else:
+
+    class Defaulted:
+        """The same at run time, where msgspec must see that `null` is allowed."""
+
+        def __class_getitem__(cls, wire_type):
+            return wire_type | None
+
+
+class _Document(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """Common settings. Documents hold no cycles, so the garbage collector can pass them by."""
+
+
+class Alternate(_Document, frozen=True, kw_only=True):
+    """Another reading of the same plate."""
+
+    plate: PlateText
+    confidence: Confidence | None = None
+
+
+class Location(_Document, frozen=True, kw_only=True):
+    """A place, in degrees of WGS 84."""
+
+    lat: Latitude
+    lon: Longitude
+
+
+class Vehicle(_Document, frozen=True, kw_only=True):
+    """What a vehicle looks like, in the sender's words."""
+
+    make: Trait | None = None
+    model: Trait | None = None
+    color: Trait | None = None
+    type: Trait | None = None
+
+
+class Image(_Document, frozen=True, kw_only=True):
+    """A reference to a picture."""
+
+    kind: ImageKind
+    uri: Annotated[str, Meta(min_length=1, max_length=2048)]
+
+
+class Detection(_Document, frozen=True, kw_only=True):
+    """One licence plate seen by one camera at one time."""
+
+    read_id: ReadId
+    plate: PlateText
+    captured_at: Time
+    source: Name
+    camera: Name
+    region: Region | None = None
+    confidence: Confidence | None = None
+    alternates: Annotated[tuple[Alternate, ...], Meta(max_length=16)] | None = None
+    location: Location | None = None
+    heading: Annotated[float, Meta(ge=0, le=360)] | None = None
+    vehicle: Vehicle | None = None
+    images: Annotated[tuple[Image, ...], Meta(max_length=16)] | None = None
+
+    @property
+    def captured_ms(self) -> int:
+        """`captured_at` in milliseconds since 1970."""
+        return parse_time(self.captured_at)
+
+
+class Authority(_Document, frozen=True, kw_only=True):
+    """Why an agency may be told: the kind of ground, and where it is on file."""
+
+    kind: AuthorityKind
+    reference: Name
+
+
+class Area(_Document, frozen=True, kw_only=True):
+    """A circle: its centre in degrees of WGS 84, its radius in metres."""
+
+    lat: Latitude
+    lon: Longitude
+    radius_m: Annotated[float, Meta(gt=0, le=1_000_000)]
+
+
+# Entries that came in one import share their times, and each is asked for several times. The
+# times of reads go through `parse_time` itself: nothing of a read is kept.
+_entry_time_ms = lru_cache(maxsize=4096)(parse_time)
+
+
+class Entry(_Document, frozen=True, kw_only=True):
+    """One plate or partial plate on a hot list. `engine.rules` says which are admissible."""
+
+    entry_id: EntryId
+    list_id: Name
+    plate: ListedPlate
+    agency: Name
+    purpose: Code
+    authority: Authority
+    requested_by: Name
+    created_at: Time
+    expires_at: Time
+    starts_at: Time | None = None
+    region: Region | None = None
+    confusables: Defaulted[bool] = False
+    vehicle: Vehicle | None = None
+    priority: Defaulted[Annotated[int, Meta(ge=1, le=5)]] = 3
+    instructions: Annotated[str, Meta(max_length=2000)] | None = None
+    area: Annotated[tuple[Area, ...], Meta(min_length=1, max_length=64)] | None = None
+    suppress_s: Defaulted[Annotated[int, Meta(ge=0, le=86_400)]] = 60
+
+    def __post_init__(self) -> None:
+        for name, default in (("confusables", False), ("priority", 3), ("suppress_s", 60)):
+            if getattr(self, name) is None:
+                msgspec.structs.force_setattr(self, name, default)
+
+    @property
+    def created_ms(self) -> int:
+        """`created_at` in milliseconds since 1970."""
+        return _entry_time_ms(self.created_at)
+
+    @property
+    def expires_ms(self) -> int:
+        """`expires_at` in milliseconds since 1970."""
+        return _entry_time_ms(self.expires_at)
+
+    @property
+    def starts_ms(self) -> int | None:
+        """`starts_at` in milliseconds since 1970, None where it is absent."""
+        return None if self.starts_at is None else _entry_time_ms(self.starts_at)
+
+
+class Rule(_Document, frozen=True, kw_only=True):
+    """These agencies may match for these purposes; `"*"` stands for all of them."""
+
+    agencies: Literal["*"] | Annotated[tuple[Name, ...], Meta(max_length=1000)]
+    purposes: Literal["*"] | Annotated[tuple[Code, ...], Meta(max_length=1000)]
+
+
+class Policy(_Document, frozen=True, kw_only=True):
+    """A source's allow-list. No rules: nothing matches on its reads."""
+
+    source: Name
+    rules: Annotated[tuple[Rule, ...], Meta(max_length=1000)]
+    updated_by: Name
+    updated_at: Time
+    regions: Annotated[tuple[Region, ...], Meta(min_length=1, max_length=1000)] | None = None
+
+    @property
+    def updated_ms(self) -> int:
+        """`updated_at` in milliseconds since 1970."""
+        return parse_time(self.updated_at)
+
+
+class Check(_Document, frozen=True, kw_only=True):
+    """One thing that a person must compare before acting on a match."""
+
+    check: CheckName
+    result: CheckResult
+    text: Annotated[str, Meta(min_length=1, max_length=500)]
+    read: Annotated[str, Meta(max_length=300)] | None = None
+    listed: Annotated[str, Meta(max_length=300)] | None = None
+    positions: (
+        Annotated[tuple[Annotated[int, Meta(ge=0, le=15)], ...], Meta(max_length=16)] | None
+    ) = None
+    age_s: Count | None = None
+
+
+class Verification(_Document, frozen=True, kw_only=True):
+    """A match is a lead: what a person compares before anyone acts on it."""
+
+    required: Literal[True]
+    checks: Annotated[tuple[Check, ...], Meta(min_length=1, max_length=16)]
+
+
+class PolicyRef(_Document, frozen=True, kw_only=True):
+    """The policy that allowed a match: its source, and its record's offset."""
+
+    source: Name
+    revision: Count
+
+
+class Match(_Document, frozen=True, kw_only=True):
+    """A read that an entry matches, allowed by the policy of the read's source."""
+
+    match_id: MatchId
+    matched_at: Time
+    match_type: MatchType
+    entry: Entry
+    entry_revision: Count
+    read: Detection
+    verification: Verification
+    suppressed: Count
+    policy: PolicyRef
+    list_revision: Count
+
+
+class Reject(_Document, frozen=True, kw_only=True):
+    """Where a bad record lies, and why it was passed. Never what it holds."""
+
+    topic: Annotated[str, Meta(min_length=1, max_length=249)]
+    partition: Partition
+    offset: Count
+    reason: RejectReason
+    rejected_at: Time
+    last_offset: Count | None = None
+    field: Annotated[str, Meta(max_length=256)] | None = None
+    rule: Annotated[str, Meta(max_length=256)] | None = None
+
+
+class AuditRecord(_Document, frozen=True, kw_only=True):
+    """One link of a hash chain."""
+
+    chain: Name
+    sequence: Count
+    recorded_at: Time
+    event: AuditEvent
+    fields: Annotated[
+        dict[Code, Annotated[str, Meta(max_length=2000)] | Integer], Meta(max_length=32)
+    ]
+    previous_hash: Hash
+    hash: Hash
+
+
+Document = Detection | Entry | Policy | Match | Reject | AuditRecord
+
+_ENCODER = msgspec.json.Encoder()
+_PLAIN = msgspec.json.Decoder()
+_DETECTION = msgspec.json.Decoder(Detection)
+_ENTRY = msgspec.json.Decoder(Entry)
+_POLICY = msgspec.json.Decoder(Policy)
+_MATCH = msgspec.json.Decoder(Match)
+_REJECT = msgspec.json.Decoder(Reject)
+_AUDIT = msgspec.json.Decoder(AuditRecord)
+
+
+def encode(document: Document) -> bytes:
+    """Compact JSON in UTF-8: known fields only; absent ones and defaults are left out."""
+    return _ENCODER.encode(document)
+
+
+def decode_detection(data: bytes | str) -> Detection:
+    """A Detection from JSON; DocumentError with reason `invalid_json` or `schema` if it is none."""
+    try:  # the one decoder on the path of a read, so without a call in between
+        return _DETECTION.decode(data)
+    except _UNREADABLE:
+        pass
+    return _decode_patiently(data, Detection)
+
+
+def decode_entry(data: bytes | str) -> Entry:
+    """An Entry from JSON; errors as for `decode_detection`."""
+    return _decode(_ENTRY, data, Entry)
+
+
+def decode_policy(data: bytes | str) -> Policy:
+    """A Policy from JSON; errors as for `decode_detection`."""
+    return _decode(_POLICY, data, Policy)
+
+
+def decode_match(data: bytes | str) -> Match:
+    """A Match from JSON, refused where it holds an unknown field; errors as above."""
+    return _closed(data, _decode(_MATCH, data, Match))
+
+
+def decode_reject(data: bytes | str) -> Reject:
+    """A Reject from JSON, refused where it holds an unknown field; errors as above."""
+    return _closed(data, _decode(_REJECT, data, Reject))
+
+
+def decode_audit(data: bytes | str) -> AuditRecord:
+    """An AuditRecord from JSON, refused where it holds an unknown field; errors as above."""
+    return _closed(data, _decode(_AUDIT, data, AuditRecord))
+
+
+_UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
+_D = TypeVar("_D", Detection, Entry, Policy, Match, Reject, AuditRecord)
+
+
+def _decode(decoder: msgspec.json.Decoder[_D], data: bytes | str, kind: type[_D]) -> _D:
+    try:
+        return decoder.decode(data)
+    except _UNREADABLE:
+        pass  # outside of the clause, so that no error chain carries the document along
+    return _decode_patiently(data, kind)
+
+
+def _decode_patiently(data: bytes | str, kind: type[_D]) -> _D:
+    """Decode what the quick way refused: with `1.0` taken for an integer, or with an error.
+
+    To JSON Schema a number without a fraction is an integer, however it is written.
+    """
+    message = None
+    try:
+        return msgspec.convert(_whole_numbers(_PLAIN.decode(data)), kind)
+    except msgspec.ValidationError as error:
+        message = str(error)
+    except _UNREADABLE:
+        pass
+    if message is not None:
+        raise schema_error(message)
+    raise DocumentError("invalid_json", rule="must be JSON in UTF-8")
+
+
+def _whole_numbers(plain: Any) -> Any:
+    """The same JSON value with every number that has no fraction as an int."""
+    match plain:
+        case float():
+            return int(plain) if plain.is_integer() else plain
+        case list():
+            return [_whole_numbers(item) for item in plain]
+        case dict():
+            return {key: _whole_numbers(value) for key, value in plain.items()}
+    return plain
+
+
+_OPEN = (Detection, Entry)
+
+
+def _closed(data: bytes | str, document: _D) -> _D:
+    """The output document, if its JSON held nothing that it does not have a place for."""
+    try:
+        plain = _PLAIN.decode(data)
+    except _UNREADABLE:  # what the typed decoder passed over, and so had no place for
+        plain = {"": None}
+    _check_closed(plain, document, "$", nulls=False)
+    return document
+
+
+def _check_closed(plain: Any, document: msgspec.Struct, path: str, *, nulls: bool) -> None:
+    """Refuse unknown fields at any depth, and nulls outside of the read and the entry."""
+    nulls = nulls or isinstance(document, _OPEN)
+    for name, value in plain.items():
+        if name not in document.__struct_fields__:
+            raise DocumentError("schema", field=path, rule="must not have unknown fields")
+        if value is None and not nulls:
+            raise DocumentError("schema", field=f"{path}.{name}", rule="must not be null")
+        known = getattr(document, name)
+        if isinstance(known, msgspec.Struct):
+            _check_closed(value, known, f"{path}.{name}", nulls=nulls)
+        elif isinstance(known, tuple):
+            for place, (item, struct) in enumerate(zip(value, known, strict=True)):
+                if isinstance(struct, msgspec.Struct):
+                    _check_closed(item, struct, f"{path}.{name}[{place}]", nulls=nulls)

@@ -1,0 +1,76 @@
+"""The errors that people see.
+
+Each says what went wrong, where, and what to do about it, in one line. Code that meets a
+problem it cannot handle raises one of these; the command line prints `str(error)` and exits
+with a non-zero status. An error never carries a plate, a read or any other part of a payload,
+because it may end up in a log: the caller adds the value only where a person is editing a
+file of their own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from engine.fields import RejectReason
+
+
+class HotlistError(Exception):
+    """Base of all errors that are meant for people.
+
+    Parameters: `what` went wrong, `where` (a file and line, a topic, a setting) and `hint`,
+    what to do. `str()` joins them on one line.
+    """
+
+    def __init__(self, what: str, *, where: str = "", hint: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.hint = hint
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.what}" if self.where else self.what
+        if self.hint:
+            text = f"{text}; {self.hint}"
+        return " ".join(text.split())
+
+
+class ConfigError(HotlistError):
+    """A setting, a flag or the configuration file cannot be used."""
+
+
+class BrokerError(HotlistError):
+    """The broker cannot be reached, or refuses what we need of it."""
+
+
+class TopicError(BrokerError):
+    """A topic is missing or is not set up as the contract says."""
+
+
+class DocumentError(HotlistError):
+    """A document is not what its schema says.
+
+    `reason` is one of `engine.documents.REJECT_REASONS`, `field` a JSON path such as
+    `$.location.lat` and `rule` what the schema asks for there. None of them holds a value
+    from the document.
+    """
+
+    def __init__(self, reason: RejectReason, *, field: str = "$", rule: str = "", where: str = "") -> None:
+        super().__init__(f"{field}: {rule}" if rule else reason, where=where)
+        self.reason = reason
+        self.field = field
+        self.rule = rule
+
+
+class RuleError(HotlistError):
+    """An entry is well-formed but the rules do not admit it.
+
+    `field` names the field, `value` what stands there and `rule` the rule that refuses it.
+    Entries are the lists' own documents, so their values may be shown to their editors.
+    """
+
+    def __init__(self, field: str, value: object, rule: str, *, where: str = "") -> None:
+        super().__init__(f"{field} {value!r}: {rule}", where=where)
+        self.field = field
+        self.value = value
+        self.rule = rule

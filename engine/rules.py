@@ -1,0 +1,77 @@
+"""Whether an entry may stand on a hot list.
+
+The schema says what an entry looks like; the rules here say which entries are admissible: for a
+known purpose, for no longer than that purpose allows, and on enough known characters that it
+is no dragnet. The commands check every entry before they send it, and the worker checks it
+again, because anyone with access to the broker can produce one by hand.
+
+Pure: no clock (an entry that has expired is not a bad entry), no input or output.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from engine.documents import Entry
+from engine.errors import RuleError
+from engine.plate import WILDCARD, PlateError, is_normal_pattern, normalize
+from engine.purposes import Purpose as Purpose
+from engine.purposes import Purposes as Purposes
+
+_DAY_MS: Final = 86_400_000
+
+
+def check_entry(entry: Entry, purposes: Purposes) -> None:
+    """Raise RuleError, with field, value and rule, for the first rule that the entry breaks."""
+    purpose = purposes.get(entry.purpose)
+    if purpose is None:
+        raise RuleError(
+            "purpose",
+            entry.purpose,
+            f"is not in the purposes file, which has {', '.join(purposes.codes)}",
+        )
+    _check_plate(entry, purpose)
+    _check_term(entry, purpose)
+
+
+def _check_plate(entry: Entry, purpose: Purpose) -> None:
+    plate = entry.plate
+    if not is_normal_pattern(plate):
+        raise RuleError("plate", plate, f"must be in normal form{_normal_form(plate)}")
+    known = len(plate) - plate.count(WILDCARD)
+    floor = purpose.known_characters_floor
+    if known < floor:
+        raise RuleError(
+            "plate",
+            plate,
+            f"must have at least {floor} known characters for {purpose.code}, not {known}",
+        )
+
+
+def _normal_form(plate: str) -> str:
+    """`, which is ABC123`, where that is certain: `?` may stand for a character or for noise."""
+    if WILDCARD not in plate:
+        try:
+            return f", which is {normalize(plate)}"
+        except PlateError:
+            pass
+    return ": capital letters and digits, and ? for one unknown character"
+
+
+def _check_term(entry: Entry, purpose: Purpose) -> None:
+    term_ms = entry.expires_ms - entry.created_ms
+    if term_ms <= 0:
+        raise RuleError(
+            "expires_at", entry.expires_at, f"must be after created_at, {entry.created_at}"
+        )
+    if term_ms > purpose.longest_term_days * _DAY_MS:
+        raise RuleError(
+            "expires_at",
+            entry.expires_at,
+            f"must be at most {purpose.longest_term_days} days after created_at, "
+            f"{entry.created_at}, for {purpose.code}",
+        )
+    if entry.starts_ms is not None and entry.starts_ms >= entry.expires_ms:
+        raise RuleError(
+            "starts_at", entry.starts_at, f"must be before expires_at, {entry.expires_at}"
+        )

@@ -1,0 +1,105 @@
+"""Times: what is one, and what it is in milliseconds."""
+
+from __future__ import annotations
+
+import calendar
+import re
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.clock import SystemClock, format_time, parse_time
+from engine.fields import TIME_PATTERN
+
+PATTERN = re.compile(TIME_PATTERN.removesuffix("$"))
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MOMENTS = st.datetimes(
+    datetime(1900, 1, 1),  # noqa: DTZ001 - Hypothesis wants bounds without a zone
+    datetime(2999, 12, 31, 23, 59, 59),  # noqa: DTZ001
+    timezones=st.just(UTC),
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "ms"),
+    [
+        ("1970-01-01T00:00:00Z", 0),
+        ("1970-01-01T00:00:00.001Z", 1),
+        ("1969-12-31T23:59:59.999Z", -1),
+        ("1970-01-01T00:00:01+00:00", 1000),
+        ("1970-01-01T00:00:00.5Z", 500),
+        ("1970-01-01T00:00:00.0019999Z", 1),
+        ("2024-02-29T12:00:00.000Z", 1709208000000),
+        ("2999-12-31T23:59:59.999999999Z", 32503679999999),
+    ],
+)
+def test_parse_time(text: str, ms: int) -> None:
+    assert parse_time(text) == ms
+    assert PATTERN.fullmatch(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "now",
+        "2026-01-31",
+        "2026-01-31T12:00:00",
+        "2026-01-31 12:00:00Z",
+        "2026-01-31t12:00:00z",
+        "2026-01-31T12:00:00+01:00",
+        "2026-01-31T12:00:00-00:00",
+        "2026-01-31T12:00:00.Z",
+        "2026-01-31T12:00:00.1234567890Z",
+        "2026-01-31T12:00:00Z\n",
+        " 2026-01-31T12:00:00Z",
+        "2026-1-31T12:00:00Z",
+        "2026-13-01T12:00:00Z",
+        "2026-00-01T12:00:00Z",
+        "2026-04-31T12:00:00Z",
+        "2026-02-29T12:00:00Z",
+        "1900-02-29T12:00:00Z",
+        "2026-01-00T12:00:00Z",
+        "2026-01-31T24:00:00Z",
+        "2026-01-31T12:60:00Z",
+        "2026-12-31T23:59:60Z",
+        "٢٠٢٦-01-31T12:00:00Z",
+    ],
+)
+def test_not_a_time(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - the day's own message comes from datetime
+        parse_time(text)
+    assert not PATTERN.fullmatch(text)
+
+
+@given(MOMENTS)
+def test_format_and_parse_are_inverse(moment: datetime) -> None:
+    ms = (moment - EPOCH) // timedelta(milliseconds=1)
+    text = format_time(ms)
+    assert parse_time(text) == ms
+    assert PATTERN.fullmatch(text)
+    assert len(text) == len("2026-01-31T12:00:00.000Z")
+
+
+@given(st.from_regex(PATTERN, fullmatch=True))
+def test_what_the_pattern_accepts_is_a_time(text: str) -> None:
+    assert PATTERN.fullmatch(format_time(parse_time(text)))
+
+
+def test_the_pattern_knows_the_calendar() -> None:
+    """Every day of every year that the schemas allow, and the days that there are not."""
+    for year in range(1890, 3010):
+        for month in range(14):
+            days = calendar.monthrange(year, month)[1] if 1 <= month <= 12 else 0
+            for day in (0, 1, 9, 10, 19, 20, 27, 28, 29, 30, 31, 32):
+                text = f"{year}-{month:02}-{day:02}T00:00:00Z"
+                expected = 1900 <= year <= 2999 and 1 <= day <= days
+                assert (PATTERN.fullmatch(text) is not None) == expected, text
+
+
+def test_the_system_clock_counts_milliseconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time_ns", lambda: 1_700_000_000_123_999_999)
+    assert SystemClock().now_ms() == 1_700_000_000_123
