@@ -1,0 +1,78 @@
+"""A Kafka broker inside this process, for the demo and for quick tests.
+
+librdkafka carries a small broker of its own that listens on a TCP port of this machine and
+speaks Kafka's protocol, so that the same worker runs on it unchanged. It keeps everything in
+memory and forgets it at the end.
+
+What it cannot do: it makes topics by itself when they are first asked for (four partitions
+each) and refuses CreateTopics; it does not compact, knows no topic settings and drops the
+oldest records of a partition beyond about 5 MB; a group on it has one member at a time, so it
+serves one worker. No promise rests on it: whatever does is tested against a real Kafka.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any, Self
+
+from engine.errors import BrokerError
+
+_START_TIMEOUT_S = 10.0
+
+
+class EmbeddedBroker:
+    """A context manager; inside it, `bootstrap` is the address (`host:port`) of the broker.
+
+    Raises BrokerError on entry when confluent-kafka is not installed or the broker does not
+    start.
+    """
+
+    def __init__(self) -> None:
+        self._cluster: Any = None
+        self._bootstrap = ""
+
+    @property
+    def bootstrap(self) -> str:
+        """Where the broker listens; BrokerError when it does not run."""
+        if not self._bootstrap:
+            raise BrokerError("the embedded broker is not running")
+        return self._bootstrap
+
+    def __enter__(self) -> Self:
+        try:
+            confluent_kafka = importlib.import_module("confluent_kafka")
+        except ImportError as error:
+            raise BrokerError(
+                "the embedded broker needs the package confluent-kafka",
+                hint="run: pip install 'hotlist-engine[embedded]', or use a Kafka with --bootstrap",
+            ) from error
+        try:
+            # A client that is told to mock a cluster starts one and owns it. Its log says at
+            # level "notice" that it does so, which would stand in the middle of the demo.
+            self._cluster = confluent_kafka.Producer(
+                {"bootstrap.servers": "embedded", "test.mock.num.brokers": 1, "log_level": 3}
+            )
+            metadata = self._cluster.list_topics(timeout=_START_TIMEOUT_S)
+        except confluent_kafka.KafkaException as error:
+            self._cluster = None
+            raise BrokerError(f"the embedded broker did not start: {error}") from error
+        broker = next(iter(metadata.brokers.values()))
+        self._bootstrap = f"{broker.host}:{broker.port}"
+        return self
+
+    def make_topics(self, names: Iterable[str]) -> None:
+        """Bring topics into being: here, asking for one is what makes it."""
+        for name in names:
+            self._cluster.list_topics(name, timeout=_START_TIMEOUT_S)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        # The broker lives as long as the client that owns it.
+        self._bootstrap = ""
+        self._cluster = None
