@@ -55,7 +55,9 @@ class DocumentError(HotlistError):
     from the document.
     """
 
-    def __init__(self, reason: RejectReason, *, field: str = "$", rule: str = "", where: str = "") -> None:
+    def __init__(
+        self, reason: RejectReason, *, field: str = "$", rule: str = "", where: str = ""
+    ) -> None:
         super().__init__(f"{field}: {rule}" if rule else reason, where=where)
         self.reason = reason
         self.field = field

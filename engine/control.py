@@ -1,0 +1,210 @@
+"""The replica of the control topics, and the gate that it holds.
+
+A Faust table would be kept by the consumer group; this replica belongs to nobody's group. It
+assigns itself all partitions of both control topics, reads them to the end as it was at the
+start, then opens the gate and follows on. Reads are taken only while the gate is open: it
+closes when a partition has been silent for too long, because then nobody knows whether the
+lists still hold, and opens again when the replica has caught up.
+
+Records are handed on a batch at a time. Their meaning is not known here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from engine import limits
+from engine.batches import deliver_batches
+from engine.errors import BrokerError
+from engine.lists import ControlKind, ControlRecord
+from engine.raw import BatchError, RawBatch
+from engine.topics import Topics
+from engine.unpack import Unpacker
+
+_POLL_MS = 200
+_RETRY_PAUSE_S = 0.5
+_ASSIGNMENT_PAUSE_S = 0.01
+
+#: Takes a step of records in order; the flag says whether this is the first load.
+Apply = Callable[[list[ControlRecord], bool], Awaitable[None]]
+
+
+class Gate:
+    """Whether reads may be taken, and why not."""
+
+    def __init__(self, reason: str) -> None:
+        self._open = asyncio.Event()
+        self.reason = reason
+
+    @property
+    def is_open(self) -> bool:
+        return self._open.is_set()
+
+    def open(self) -> None:
+        self.reason = ""
+        self._open.set()
+
+    def close(self, reason: str) -> None:
+        self.reason = reason
+        self._open.clear()
+
+    async def passed(self) -> None:
+        """Wait until the gate is open."""
+        await self._open.wait()
+
+
+class ControlReplica:
+    """Follows the control topics and opens and closes `gate`."""
+
+    def __init__(
+        self,
+        bootstrap: str,
+        topics: Topics,
+        apply: Apply,
+        *,
+        stale_s: float = limits.CONTROL_STALE_S,
+    ) -> None:
+        self.gate = Gate("the control topics have not been read to their end yet")
+        self._kinds = {topics.hotlist: ControlKind.ENTRY, topics.policies: ControlKind.POLICY}
+        self._apply = apply
+        self._stale_s = stale_s
+        self._heard_s: dict[TopicPartition, float] = {}
+        self._polled_ms: dict[TopicPartition, int] = {}
+        self._assigned: set[TopicPartition] = set()
+        self._unpacker = Unpacker()
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=bootstrap,
+            group_id=None,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            fetch_max_wait_ms=limits.FETCH_WAIT_MS,
+            max_partition_fetch_bytes=limits.FETCH_PARTITION_BYTES,
+        )
+
+    async def start(self) -> None:
+        """Connect. Raises BrokerError where the broker or a control topic is not reached."""
+        try:
+            async with asyncio.timeout(limits.CONNECT_S):
+                await self._consumer.start()
+                deliver_batches(self._consumer, self._kinds.__contains__)
+                # Not before: what is fetched without the seam comes as records. With no
+                # group, this assigns all partitions of the topics.
+                self._consumer.subscribe(list(self._kinds))
+                while self._without_partitions():
+                    await asyncio.sleep(_ASSIGNMENT_PAUSE_S)
+        except (KafkaError, TimeoutError, OSError) as error:
+            await self._consumer.stop()
+            raise self._unreadable(type(error).__name__) from error
+        self._note_assignment()
+
+    def _unreadable(self, why: str) -> BrokerError:
+        return BrokerError(
+            f"the control topics cannot be read ({why})", where=" and ".join(self._kinds)
+        )
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        await self._consumer.stop()
+
+    async def run(self) -> None:
+        """Load, open the gate, follow; until cancelled."""
+        try:
+            ends = await self._ends()
+        except KafkaError as error:
+            raise self._unreadable(type(error).__name__) from error
+        while not await self._has_reached(ends):
+            await self._step(loading=True)
+        self.gate.open()
+        while True:
+            await self._step(loading=False)
+            await self._judge()
+
+    async def _step(self, *, loading: bool) -> None:
+        try:
+            found = await self._consumer.getmany(
+                timeout_ms=_POLL_MS, max_records=limits.CONTROL_BATCHES_A_STEP
+            )
+        except KafkaError:
+            await asyncio.sleep(_RETRY_PAUSE_S)  # the silence is what counts; see _judge
+            return
+        if self._consumer.assignment() != self._assigned:
+            # Partitions were added, and all are read anew from their beginning: for a while
+            # the lists are as they once were.
+            self.gate.close("the control topics have new partitions and are read anew")
+            self._note_assignment()
+        for tp, batches in found.items():
+            for batch in batches:
+                records = await asyncio.to_thread(self._unpack, tp, batch)
+                if records:
+                    await self._apply(records, loading)
+
+    def _unpack(self, tp: TopicPartition, batch: RawBatch) -> list[ControlRecord]:
+        kind = self._kinds[tp.topic]
+        try:
+            return [
+                ControlRecord(kind, tp.partition, offset, timestamp_ms, key, value)
+                for offset, timestamp_ms, key, value, _ in self._unpacker.records(batch)
+            ]
+        except BatchError as error:
+            # A read may be passed over; a change of the lists may not.
+            raise BrokerError(
+                f"a control record cannot be read ({error.reason})",
+                where=f"{tp.topic}/{tp.partition}/{error.next_offset}",
+                hint="repair the topic or write the lists to it anew",
+            ) from error
+
+    def _without_partitions(self) -> set[str]:
+        return self._kinds.keys() - {tp.topic for tp in self._consumer.assignment()}
+
+    def _note_assignment(self) -> None:
+        self._assigned = set(self._consumer.assignment())
+        gone = self._without_partitions()
+        if gone:
+            # It may come back with other records, and nobody would take away what it held.
+            raise BrokerError(
+                "the broker does not know the topic any more",
+                where=" and ".join(sorted(gone)),
+                hint="start the worker again when it is back, so that the lists are read anew",
+            )
+        self._heard_s = dict.fromkeys(self._assigned, time.monotonic())
+
+    async def _judge(self) -> None:
+        """Open or close the gate by how long ago each partition was heard of."""
+        now_s = time.monotonic()
+        for tp in self._assigned:
+            polled_ms = self._consumer.last_poll_timestamp(tp) or 0
+            if polled_ms != self._polled_ms.get(tp):
+                self._polled_ms[tp] = polled_ms
+                self._heard_s[tp] = now_s
+        silent = [tp for tp, heard_s in self._heard_s.items() if now_s - heard_s > self._stale_s]
+        if silent:
+            names = ", ".join(f"{tp.topic}/{tp.partition}" for tp in sorted(silent))
+            self.gate.close(f"nothing heard of {names} for over {self._stale_s:g} s")
+        elif not self.gate.is_open:
+            await self._catch_up()
+
+    async def _catch_up(self) -> None:
+        """After a silence: what was missed first, then the gate."""
+        try:
+            async with asyncio.timeout(self._stale_s):
+                reached = await self._has_reached(await self._ends())
+        except (KafkaError, TimeoutError):
+            return
+        if reached:
+            self.gate.open()
+
+    async def _ends(self) -> dict[TopicPartition, int]:
+        ends: dict[TopicPartition, int] = await self._consumer.end_offsets(sorted(self._assigned))
+        return ends
+
+    async def _has_reached(self, ends: dict[TopicPartition, int]) -> bool:
+        for tp, end in ends.items():
+            if await self._consumer.position(tp) < end:
+                return False
+        return True

@@ -1,0 +1,134 @@
+"""Decompression of record batches into a buffer that is used again.
+
+One `Decompressor` serves one thread. Its buffer grows to what the largest batch needed, up to
+a limit that no batch may pass: a few kilobytes on the wire can claim to be gigabytes. Kafka's
+five codecs are gzip (1), snappy (2), lz4 (3), zstd (4) and none (0).
+
+It frees the GIL while it works. It may not look into what it has decompressed.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+import cramjam
+import numpy as np
+import numpy.typing as npt
+from typing_extensions import Buffer
+
+from engine import limits
+from engine.fields import RejectReason
+
+Bytes = npt.NDArray[np.uint8]
+
+#: How Java's snappy streams begin: magic, version, lowest compatible version.
+_XERIAL_MAGIC = b"\x82SNAPPY\x00"
+_XERIAL_HEADER_BYTES = 16
+#: zlib's way to say: the largest window, and a gzip header.
+_GZIP_WINDOW_BITS = 16 + zlib.MAX_WBITS
+_SMALLEST_BUFFER = 256 * limits.KIB
+
+
+class CodecError(Exception):
+    """A batch cannot be decompressed. `reason` is a reject reason."""
+
+    def __init__(self, reason: RejectReason) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Decompressor:
+    """Decompresses one batch after the other into the same buffer."""
+
+    def __init__(self, limit_bytes: int = limits.BATCH_BYTES) -> None:
+        self._limit_bytes = limit_bytes
+        self._buffer: Bytes = np.empty(min(_SMALLEST_BUFFER, limit_bytes), dtype=np.uint8)
+
+    def decompress(self, codec: int, data: memoryview) -> Bytes:
+        """The records of a batch as an array of bytes, valid until the next call.
+
+        `codec` is the number in the batch's attributes. Raises CodecError for a codec that
+        Kafka does not have (`unknown_codec`), for data that is not what the codec says
+        (`corrupt_batch`) and for more than the limit (`batch_too_large`).
+        """
+        if codec == 0:
+            return np.frombuffer(data, dtype=np.uint8)
+        if codec == 1:
+            return self._gzip(data)
+        if codec == 2:
+            return self._snappy(data)
+        if codec == 3:
+            return self._grow_until_it_fits(cramjam.lz4.decompress_into, data)
+        if codec == 4:
+            return self._grow_until_it_fits(cramjam.zstd.decompress_into, data)
+        raise CodecError("unknown_codec")
+
+    def _room(self, size_bytes: int) -> Bytes:
+        if size_bytes > self._limit_bytes:
+            raise CodecError("batch_too_large")
+        if len(self._buffer) < size_bytes:
+            grown = max(size_bytes, min(2 * len(self._buffer), self._limit_bytes))
+            self._buffer = np.empty(grown, dtype=np.uint8)
+        return self._buffer
+
+    def _grow_until_it_fits(self, decompress_into: Any, data: Buffer) -> Bytes:
+        # The frame formats need not say how long the result is, and the library reports a
+        # full buffer and broken data alike. So a failure is tried again with more room, and
+        # the data is known to be broken where the room was not used up.
+        while True:
+            try:
+                return self._buffer[: decompress_into(data, self._buffer)]
+            except cramjam.DecompressionError as error:
+                if "whole buffer" not in str(error):
+                    raise CodecError("corrupt_batch") from error
+            size = len(self._buffer)
+            self._room(min(2 * size, self._limit_bytes) if size < self._limit_bytes else size + 1)
+
+    def _gzip(self, data: memoryview) -> Bytes:
+        plain = bytearray()
+        rest: Buffer = data
+        while len(rest := memoryview(rest)):  # a gzip stream may have several members
+            member = zlib.decompressobj(_GZIP_WINDOW_BITS)
+            try:
+                plain += member.decompress(rest, self._limit_bytes + 1 - len(plain))
+            except zlib.error as error:
+                raise CodecError("corrupt_batch") from error
+            if len(plain) > self._limit_bytes:
+                raise CodecError("batch_too_large")
+            if not member.eof:
+                raise CodecError("corrupt_batch")
+            rest = member.unused_data
+        return np.frombuffer(plain, dtype=np.uint8)
+
+    def _snappy(self, data: memoryview) -> Bytes:
+        if bytes(data[:8]) != _XERIAL_MAGIC:
+            size = self._snappy_block(data, 0)  # before the buffer is named: it may change
+            return self._buffer[:size]
+        if len(data) < _XERIAL_HEADER_BYTES:
+            raise CodecError("corrupt_batch")
+        filled = 0
+        rest = data[_XERIAL_HEADER_BYTES:]
+        while len(rest):
+            size = int.from_bytes(rest[:4], "big")
+            if len(rest) < 4 + size or size == 0:
+                raise CodecError("corrupt_batch")
+            filled += self._snappy_block(rest[4 : 4 + size], filled)
+            rest = rest[4 + size :]
+        return self._buffer[:filled]
+
+    def _snappy_block(self, block: memoryview, filled: int) -> int:
+        """Decompress one raw block behind the first `filled` bytes; its length."""
+        try:
+            size = cramjam.snappy.decompress_raw_len(bytes(block))
+            before = self._buffer
+            room = self._room(filled + size)
+            if room is not before:
+                room[:filled] = before[:filled]
+            written: int = cramjam.snappy.decompress_raw_into(
+                bytes(block),
+                memoryview(room)[filled : filled + size],  # type: ignore[arg-type]
+            )
+        except cramjam.DecompressionError as error:
+            raise CodecError("corrupt_batch") from error
+        return written

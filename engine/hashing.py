@@ -1,0 +1,149 @@
+"""The 64-bit xxh3 hash of a plate, as a compiled function.
+
+The scanner hashes keys that lie in a buffer without making Python objects of them, so it needs
+the hash in a form that numba can compile. `hash_at` gives, for up to 64 bytes (a normalized
+plate has no more), what the xxhash library gives; a test holds the two together.
+
+The algorithm is XXH3 with seed 0 and its default secret, by Yann Collet, as specified in the
+xxHash repository's `doc/xxhash_spec.md`.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+import numpy.typing as npt
+import xxhash
+
+from engine.limits import PLATE_BYTES
+
+#: The first 80 bytes of XXH3's default secret, as little-endian 64-bit words at every byte
+#: that the algorithm reads one from.
+_SECRET = bytes.fromhex(
+    "b8fe6c3923a44bbe7c01812cf721ad1cded46de9839097db7240a4a4b7b3671f"
+    "cb79e64eccc0e578825ad07dccff7221b8084674f743248ee03590e6813a264c"
+    "3c2852bb91c300cb88d0658b532ea371644897a20df94e38"
+)
+_WORD = [int.from_bytes(_SECRET[at : at + 8], "little") for at in range(len(_SECRET) - 7)]
+
+U64 = np.uint64
+_EMPTY = U64(xxhash.xxh3_64_intdigest(b""))
+_FLIP_1_TO_3 = U64((_WORD[0] & 0xFFFFFFFF) ^ (_WORD[4] & 0xFFFFFFFF))
+_FLIP_4_TO_8 = U64(_WORD[8] ^ _WORD[16])
+_FLIP_LOW_9_TO_16 = U64(_WORD[24] ^ _WORD[32])
+_FLIP_HIGH_9_TO_16 = U64(_WORD[40] ^ _WORD[48])
+_SECRET_0, _SECRET_8 = U64(_WORD[0]), U64(_WORD[8])
+_SECRET_16, _SECRET_24 = U64(_WORD[16]), U64(_WORD[24])
+_SECRET_32, _SECRET_40 = U64(_WORD[32]), U64(_WORD[40])
+_SECRET_48, _SECRET_56 = U64(_WORD[48]), U64(_WORD[56])
+
+_PRIME64_1 = U64(0x9E3779B185EBCA87)
+_PRIME64_2 = U64(0xC2B2AE3D27D4EB4F)
+_PRIME64_3 = U64(0x165667B19E3779F9)
+_PRIME_MX1 = U64(0x165667919E3779F9)
+_PRIME_MX2 = U64(0x9FB21C651E98DF25)
+_LOW_32 = U64(0xFFFFFFFF)
+_ODD_BYTES = U64(0x00FF00FF00FF00FF)
+_ODD_PAIRS = U64(0x0000FFFF0000FFFF)
+
+
+def hash_of(key: bytes) -> int:
+    """The hash of a key of any length, by the xxhash library."""
+    return xxhash.xxh3_64_intdigest(key)
+
+
+@numba.njit(inline="always")
+def _read64(data: npt.NDArray[np.uint8], at: int) -> np.uint64:
+    return (
+        U64(data[at])
+        | (U64(data[at + 1]) << U64(8))
+        | (U64(data[at + 2]) << U64(16))
+        | (U64(data[at + 3]) << U64(24))
+        | (U64(data[at + 4]) << U64(32))
+        | (U64(data[at + 5]) << U64(40))
+        | (U64(data[at + 6]) << U64(48))
+        | (U64(data[at + 7]) << U64(56))
+    )
+
+
+@numba.njit(inline="always")
+def _read32(data: npt.NDArray[np.uint8], at: int) -> np.uint64:
+    return (
+        U64(data[at])
+        | (U64(data[at + 1]) << U64(8))
+        | (U64(data[at + 2]) << U64(16))
+        | (U64(data[at + 3]) << U64(24))
+    )
+
+
+@numba.njit(inline="always")
+def _fold_product(a: np.uint64, b: np.uint64) -> np.uint64:
+    """Low half XOR high half of the 128-bit product."""
+    a_low, a_high = a & _LOW_32, a >> U64(32)
+    b_low, b_high = b & _LOW_32, b >> U64(32)
+    low = a_low * b_low
+    cross = (low >> U64(32)) + ((a_high * b_low) & _LOW_32) + a_low * b_high
+    high = a_high * b_high + ((a_high * b_low) >> U64(32)) + (cross >> U64(32))
+    return high ^ (a * b)
+
+
+@numba.njit(inline="always")
+def _swap_bytes(word: np.uint64) -> np.uint64:
+    word = ((word & _ODD_BYTES) << U64(8)) | ((word >> U64(8)) & _ODD_BYTES)
+    word = ((word & _ODD_PAIRS) << U64(16)) | ((word >> U64(16)) & _ODD_PAIRS)
+    return (word << U64(32)) | (word >> U64(32))
+
+
+@numba.njit(inline="always")
+def _avalanche(word: np.uint64) -> np.uint64:
+    word ^= word >> U64(37)
+    word *= _PRIME_MX1
+    return word ^ (word >> U64(32))
+
+
+@numba.njit(inline="always")
+def _mix16(
+    data: npt.NDArray[np.uint8], at: int, secret_low: np.uint64, secret_high: np.uint64
+) -> np.uint64:
+    return _fold_product(_read64(data, at) ^ secret_low, _read64(data, at + 8) ^ secret_high)
+
+
+@numba.njit(nogil=True, cache=True)
+def hash_at(data: npt.NDArray[np.uint8], at: int, length: int) -> np.uint64:
+    """The hash of data[at:at + length]; `length` from 0 to 64, checked by the caller."""
+    size = U64(length)
+    if length > 16:
+        total = size * _PRIME64_1
+        if length > 32:
+            total += _mix16(data, at + 16, _SECRET_32, _SECRET_40)
+            total += _mix16(data, at + length - 32, _SECRET_48, _SECRET_56)
+        total += _mix16(data, at, _SECRET_0, _SECRET_8)
+        total += _mix16(data, at + length - 16, _SECRET_16, _SECRET_24)
+        return _avalanche(total)
+    if length > 8:
+        low = _read64(data, at) ^ _FLIP_LOW_9_TO_16
+        high = _read64(data, at + length - 8) ^ _FLIP_HIGH_9_TO_16
+        return _avalanche(size + _swap_bytes(low) + high + _fold_product(low, high))
+    if length >= 4:
+        word = (_read32(data, at + length - 4) + (_read32(data, at) << U64(32))) ^ _FLIP_4_TO_8
+        word ^= ((word << U64(49)) | (word >> U64(15))) ^ ((word << U64(24)) | (word >> U64(40)))
+        word *= _PRIME_MX2
+        word ^= (word >> U64(35)) + size
+        word *= _PRIME_MX2
+        return word ^ (word >> U64(28))
+    if length > 0:
+        word = (
+            (U64(data[at]) << U64(16))
+            | (U64(data[at + (length >> 1)]) << U64(24))
+            | U64(data[at + length - 1])
+            | (size << U64(8))
+        ) ^ _FLIP_1_TO_3
+        word ^= word >> U64(33)
+        word *= _PRIME64_2
+        word ^= word >> U64(29)
+        word *= _PRIME64_3
+        return word ^ (word >> U64(32))
+    return _EMPTY
+
+
+assert PLATE_BYTES <= 64, "hash_at covers 64 bytes"

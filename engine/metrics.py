@@ -1,0 +1,116 @@
+"""Every metric that the worker shows, with its meaning.
+
+Counted per fetch, in base units. Labels are bounded: reasons, match types, the purposes of the
+purposes file and partition numbers. None ever holds a plate, a read or an entry id.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from engine.documents import REJECT_REASONS
+from engine.policy import DENIAL_REASONS
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+
+class Metrics:
+    """The worker's metrics in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+
+        self.reads = self._counter("hotlist_reads_total", "Reads processed.")
+        self.matches = self._counter(
+            "hotlist_matches_total",
+            "Matches acknowledged by the broker.",
+            "type",
+            "purpose",
+        )
+        self.denied = self._counter(
+            "hotlist_denied_total",
+            "Reads of a listed plate that were no match, by what denied it.",
+            "reason",
+        )
+        self.rejects = self._counter(
+            "hotlist_rejects_total",
+            "Bad records passed and pointed to on the rejects topic.",
+            "reason",
+        )
+        self.odd_keys = self._counter(
+            "hotlist_odd_keys_total",
+            "Reads whose key was missing or not in normal form, so that the value was opened.",
+            "reason",
+        )
+        self.values_opened = self._counter(
+            "hotlist_values_opened_total",
+            "Reads whose value was opened: candidates, odd keys and the sample of key checks.",
+        )
+        self.batches_parsed_slowly = self._counter(
+            "hotlist_batches_parsed_slowly_total",
+            "Record batches that the scanner handed to the general parser.",
+        )
+        self.read_to_match_s = self._histogram(
+            "hotlist_read_to_match_seconds",
+            "From a read's Kafka timestamp to the acknowledgement of its match.",
+        )
+        self.fetch_s = self._histogram(
+            "hotlist_fetch_processing_seconds",
+            "Time to process one fetch of one partition, delivery left aside.",
+        )
+        self.fetch_reads = self._histogram(
+            "hotlist_fetch_reads",
+            "Reads in one fetch of one partition.",
+            buckets=(1, 10, 100, 1_000, 10_000, 100_000, 1_000_000),
+        )
+        self.delivery_s = self._histogram(
+            "hotlist_delivery_seconds",
+            "From a fetch's processing to the acknowledgement of its matches and rejects.",
+        )
+        self.entries = self._gauge(
+            "hotlist_entries",
+            "Entries in memory (active, scheduled) and keys whose last record was refused.",
+            "state",
+        )
+        self.policies = self._gauge("hotlist_policies", "Sources with a policy.")
+        self.control_records = self._counter(
+            "hotlist_control_records_total",
+            "Control records received, by topic kind and what became of them.",
+            "kind",
+            "result",
+        )
+        self.control_delay_s = self._histogram(
+            "hotlist_control_delay_seconds",
+            "From a control record's Kafka timestamp to its effect; the first load left aside.",
+        )
+        self.control_age_s = self._gauge(
+            "hotlist_control_age_seconds",
+            "Age of the newest control record applied: how long nobody has changed the lists.",
+        )
+        self.ready = self._gauge("hotlist_ready", "1 while the worker takes reads, else 0.")
+        self.lag = self._gauge(
+            "hotlist_consumer_lag",
+            "Reads of a partition that wait behind the last fetch.",
+            "partition",
+        )
+        for reason in REJECT_REASONS:
+            self.rejects.labels(reason)
+        for reason in DENIAL_REASONS:
+            self.denied.labels(reason)
+        for reason in ("missing", "not_normal"):
+            self.odd_keys.labels(reason)
+
+    def exposition(self) -> bytes:
+        """All metrics in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+    def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
+        return Counter(name, meaning, labels, registry=self.registry)
+
+    def _gauge(self, name: str, meaning: str, *labels: str) -> Gauge:
+        return Gauge(name, meaning, labels, registry=self.registry)
+
+    def _histogram(
+        self, name: str, meaning: str, buckets: tuple[float, ...] = _SECONDS
+    ) -> Histogram:
+        return Histogram(name, meaning, buckets=buckets, registry=self.registry)

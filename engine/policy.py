@@ -1,0 +1,141 @@
+"""Who may match on whose reads, and when: eligibility as bitmap algebra.
+
+Each entry has a slot number; a roaring bitmap is a set of slots. Three kinds of sets are kept:
+
+* `active`: started and not expired;
+* by (agency, purpose): the entries that share both, the only fields that a policy rules on;
+* by source: what the source's policy allows, the union of the former over its rules.
+
+An entry may match a source's read where its slot is in `active` and in the source's set. A
+source without a policy has no set, so nothing matches: default-deny. A rule names agencies and
+purposes, or `"*"` for all. The sets by source are kept current with every change, so that a
+question costs two membership tests and a change costs one insertion for each source that
+allows the pair.
+
+Knows slots, agencies, purposes and sources; never plates or reads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pyroaring import BitMap
+
+from engine.documents import Policy, Rule
+
+Pair = tuple[str, str]
+
+#: Why an entry did not match a read of its plate (label `reason` of hotlist_denied_total).
+NOT_STARTED = "not_started"
+NO_POLICY = "no_policy"
+NOT_ALLOWED = "not_allowed"
+POLICY_REGION = "policy_region"
+ENTRY_REGION = "entry_region"
+DENIAL_REASONS = (NOT_STARTED, NO_POLICY, NOT_ALLOWED, POLICY_REGION, ENTRY_REGION)
+
+
+def region_covers(region: str, other: str) -> bool:
+    """Whether a region is another or contains it: `US` covers `US-CA`."""
+    return other == region or other.startswith(region + "-")
+
+
+@dataclass(slots=True)
+class _SourcePolicy:
+    policy: Policy
+    revision: int
+    allowed: BitMap
+
+
+def _rule_allows(rule: Rule, pair: Pair) -> bool:
+    agency, purpose = pair
+    return (rule.agencies == "*" or agency in rule.agencies) and (
+        rule.purposes == "*" or purpose in rule.purposes
+    )
+
+
+class Eligibility:
+    """The sets of the module's description. Belongs to one thread."""
+
+    def __init__(self) -> None:
+        self.active = BitMap()
+        self._by_pair: dict[Pair, BitMap] = {}
+        self._by_source: dict[str, _SourcePolicy] = {}
+        #: Which sources' sets a pair is part of: what to change with an entry of that pair.
+        self._granted: dict[Pair, list[BitMap]] = {}
+
+    def file(self, slots: list[int], pair: Pair) -> None:
+        """Note the agency and purpose that entries share; they are not active by that."""
+        members = self._by_pair.get(pair)
+        if members is None:
+            members = self._by_pair[pair] = BitMap()
+            self._granted[pair] = [
+                source.allowed
+                for source in self._by_source.values()
+                if _allows(source.policy, pair)
+            ]
+        members.update(slots)
+        for allowed in self._granted[pair]:
+            allowed.update(slots)
+
+    def unfile(self, slot: int, pair: Pair) -> None:
+        """Take an entry out of all sets."""
+        self.active.discard(slot)
+        members = self._by_pair[pair]
+        members.discard(slot)
+        for allowed in self._granted[pair]:
+            allowed.discard(slot)
+        if not members:
+            del self._by_pair[pair], self._granted[pair]
+
+    def set_policy(self, policy: Policy, revision: int) -> None:
+        """Put a source's policy in place of the one it had."""
+        self.remove_policy(policy.source)
+        granted = [pair for pair in self._by_pair if _allows(policy, pair)]
+        allowed = BitMap.union(*(self._by_pair[pair] for pair in granted)) if granted else BitMap()
+        for pair in granted:
+            self._granted[pair].append(allowed)
+        self._by_source[policy.source] = _SourcePolicy(policy, revision, allowed)
+
+    def remove_policy(self, source: str) -> None:
+        """Drop a source's policy: nothing matches on its reads any more."""
+        removed = self._by_source.pop(source, None)
+        if removed is not None:
+            for sets in self._granted.values():
+                sets[:] = [allowed for allowed in sets if allowed is not removed.allowed]
+
+    def denial(self, slot: int, source: str, read_region: str | None) -> str | None:
+        """Why an entry may not match a source's read; None where it may.
+
+        A policy that names regions covers only reads that say they are from one of them.
+        """
+        if slot not in self.active:
+            return NOT_STARTED
+        found = self._by_source.get(source)
+        if found is None:
+            return NO_POLICY
+        if slot not in found.allowed:
+            return NOT_ALLOWED
+        regions = found.policy.regions
+        if regions is not None and not any(
+            read_region is not None and region_covers(region, read_region) for region in regions
+        ):
+            return POLICY_REGION
+        return None
+
+    def eligible(self, source: str) -> BitMap:
+        """The slots that may match on a source's reads now, regions left aside."""
+        found = self._by_source.get(source)
+        return BitMap() if found is None else found.allowed & self.active
+
+    def revision_of(self, source: str) -> int:
+        """The revision of a source's policy; KeyError where it has none."""
+        return self._by_source[source].revision
+
+    @property
+    def policy_count(self) -> int:
+        """Sources with a policy."""
+        return len(self._by_source)
+
+
+def _allows(policy: Policy, pair: Pair) -> bool:
+    return any(_rule_allows(rule, pair) for rule in policy.rules)

@@ -1,0 +1,90 @@
+"""What a fetch brings, unopened: the words that the seam, the scanner and the heart share.
+
+Plain data; knows nothing of where it comes from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from engine.fields import RejectReason
+
+#: Bytes of a batch's header in record format v2; the records follow.
+V2_HEADER_BYTES = 61
+
+
+@dataclass(slots=True, frozen=True)
+class RawBatch:
+    """One record batch as it came, with the fields of its header that scanning needs.
+
+    `data` is the whole batch, header included. Records with an offset below `from_offset` were
+    delivered before and must be skipped. `append_ms` is the broker's timestamp where the topic
+    uses log-append time, else None. `intact` is False where the checksum is wrong; then only
+    the offsets are meant, and they say what the batch stood in the place of.
+    """
+
+    data: memoryview
+    magic: int
+    codec: int
+    record_count: int
+    base_offset: int
+    next_offset: int
+    from_offset: int
+    first_ms: int
+    append_ms: int | None
+    intact: bool
+
+    @property
+    def records(self) -> memoryview:
+        """What follows the header: the records, compressed by `codec` (magic 2 only)."""
+        return self.data[V2_HEADER_BYTES:]
+
+
+@dataclass(slots=True, frozen=True)
+class RawFetch:
+    """The batches that one fetch brought for one partition, in order; at least one."""
+
+    topic: str
+    partition: int
+    batches: tuple[RawBatch, ...]
+
+    @property
+    def first_offset(self) -> int:
+        """Offset of the first record that may be processed."""
+        first = self.batches[0]
+        return max(first.base_offset, first.from_offset)
+
+    @property
+    def last_offset(self) -> int:
+        """Offset of the last record; the position after it is this plus one."""
+        return self.batches[-1].next_offset - 1
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes as fetched."""
+        return sum(len(batch.data) for batch in self.batches)
+
+
+class Record(NamedTuple):
+    """One record of a batch."""
+
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...]
+
+
+class BatchError(Exception):
+    """A batch, or the rest of one, cannot be read. `reason` is a reject reason."""
+
+    def __init__(self, reason: RejectReason, next_offset: int) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.next_offset = next_offset
+
+
+#: Gives the records of any batch, or raises BatchError.
+Parse = Callable[[RawBatch], Iterator[Record]]

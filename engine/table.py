@@ -1,0 +1,131 @@
+"""An open-addressing hash table from 64-bit hashes to slots, made for the scanner.
+
+Two numpy arrays and linear probing: nothing else can be probed inside the compiled scan. A
+hash leads to one slot, the head of a chain that the owner keeps where several entries share a
+hash. Taking a hash out leaves its place behind with slot NO_SLOT, because probing runs across
+it; such places are dropped when the table is rebuilt.
+
+The table belongs to one thread. It knows hashes, never plates: what it finds is a candidate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from engine.hashing import hash_of
+
+#: In `hashes`: a place that was never used. A hash that is 0 is kept as 1.
+EMPTY: Final = np.uint64(0)
+#: In `slots`: nothing is filed under this hash any more.
+NO_SLOT: Final = -1
+
+_SMALLEST: Final = 1024
+
+Hashes = npt.NDArray[np.uint64]
+Slots = npt.NDArray[np.int32]
+
+
+@numba.njit(nogil=True, cache=True)
+def _place_of(hashes: Hashes, wanted: np.uint64) -> np.int64:
+    """Where a hash stands, or the empty place where it would."""
+    mask = np.uint64(len(hashes) - 1)
+    at = wanted & mask
+    while hashes[at] != EMPTY and hashes[at] != wanted:
+        at = (at + np.uint64(1)) & mask
+    return np.int64(at)
+
+
+@numba.njit(nogil=True, cache=True)
+def _refill(old_hashes: Hashes, old_slots: Slots, hashes: Hashes, slots: Slots) -> int:
+    """Put what is still filed into empty arrays; how many places that took."""
+    used = 0
+    for index in range(len(old_hashes)):
+        if old_hashes[index] != EMPTY and old_slots[index] != NO_SLOT:
+            at = _place_of(hashes, old_hashes[index])
+            hashes[at] = old_hashes[index]
+            slots[at] = old_slots[index]
+            used += 1
+    return used
+
+
+@numba.njit(nogil=True, cache=True)
+def _get_many(hashes: Hashes, slots: Slots, wanted: Hashes, found: Slots) -> None:
+    for index in range(len(wanted)):
+        found[index] = slots[_place_of(hashes, wanted[index])]
+
+
+@numba.njit(nogil=True, cache=True)
+def _push_many(
+    hashes: Hashes, slots: Slots, pushed_hashes: Hashes, pushed: Slots, following: Slots
+) -> int:
+    """Put slots at the heads of their chains; how many unused places that took."""
+    used = 0
+    for index in range(len(pushed)):
+        at = _place_of(hashes, pushed_hashes[index])
+        following[pushed[index]] = slots[at]
+        slots[at] = pushed[index]
+        if hashes[at] == EMPTY:
+            hashes[at] = pushed_hashes[index]
+            used += 1
+    return used
+
+
+def hashes_of(keys: Iterable[str]) -> Hashes:
+    """The hashes of keys as the table takes them."""
+    return np.array([hash_of(key.encode()) or 1 for key in keys], dtype=np.uint64)
+
+
+class HashTable:
+    """See the module. `hashes` (uint64) and `slots` (int32) have a power of two of places,
+    at the most half of them used."""
+
+    def __init__(self) -> None:
+        self.hashes: Hashes = np.zeros(_SMALLEST, dtype=np.uint64)
+        self.slots: Slots = np.full(_SMALLEST, NO_SLOT, dtype=np.int32)
+        self._used = 0
+
+    def get(self, key_hash: int) -> int:
+        """The slot filed under a hash, or NO_SLOT."""
+        return int(self.slots[_place_of(self.hashes, np.uint64(key_hash or 1))])
+
+    def get_many(self, wanted: Hashes) -> Slots:
+        """As `get`, for many hashes from `hashes_of`."""
+        found: Slots = np.empty(len(wanted), dtype=np.int32)
+        _get_many(self.hashes, self.slots, wanted, found)
+        return found
+
+    def set(self, key_hash: int, slot: int) -> None:
+        """Change what is filed under a hash that is there; NO_SLOT takes it out."""
+        at = _place_of(self.hashes, np.uint64(key_hash or 1))
+        assert self.hashes[at] != EMPTY, "only a hash that is filed can be changed"
+        self.slots[at] = slot
+
+    def push_many(self, hashes: Hashes, slots: Slots, following: Slots) -> None:
+        """Put slots at the heads of the chains of their hashes.
+
+        `hashes` are from `hashes_of`; `following[slot]` becomes the head until then.
+        """
+        if 2 * (self._used + len(slots)) > len(self.hashes):
+            self._rebuild(len(slots))
+        self._used += _push_many(self.hashes, self.slots, hashes, slots, following)
+
+    def _rebuild(self, more: int) -> None:
+        """Drop places that are not in use any more, and make room for so many more."""
+        filed = int(np.count_nonzero(self.slots != NO_SLOT)) + more
+        places = _SMALLEST
+        while places < 3 * filed:
+            places *= 2
+        hashes: Hashes = np.zeros(places, dtype=np.uint64)
+        slots: Slots = np.full(places, NO_SLOT, dtype=np.int32)
+        self._used = _refill(self.hashes, self.slots, hashes, slots)
+        self.hashes, self.slots = hashes, slots
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory that the arrays take."""
+        return self.hashes.nbytes + self.slots.nbytes

@@ -1,0 +1,52 @@
+"""One good document of each kind that people and cameras send, as JSON-ready dicts.
+
+A test names only the fields that it is about.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.clock import SystemClock, format_time
+
+_DAY_MS = 86_400_000
+
+
+def an_entry(**fields: Any) -> dict[str, Any]:
+    """An entry in force since yesterday, for a month."""
+    now_ms = SystemClock().now_ms()
+    return {
+        "entry_id": "E-1",
+        "list_id": "north-hot",
+        "plate": "ABC1234",
+        "agency": "AG0001",
+        "purpose": "stolen_vehicle",
+        "authority": {"kind": "case", "reference": "2026-0017"},
+        "requested_by": "officer.lee",
+        "created_at": format_time(now_ms - _DAY_MS),
+        "expires_at": format_time(now_ms + 30 * _DAY_MS),
+        **fields,
+    }
+
+
+def a_policy(**fields: Any) -> dict[str, Any]:
+    """A policy that allows everybody everything."""
+    return {
+        "source": "city",
+        "rules": [{"agencies": "*", "purposes": "*"}],
+        "updated_by": "records.chief",
+        "updated_at": format_time(SystemClock().now_ms()),
+        **fields,
+    }
+
+
+def a_read(**fields: Any) -> dict[str, Any]:
+    """A read of the entry's plate at the policy's source."""
+    return {
+        "read_id": "R-1",
+        "plate": "abc-1234",
+        "captured_at": format_time(SystemClock().now_ms()),
+        "source": "city",
+        "camera": "bridge-2",
+        **fields,
+    }

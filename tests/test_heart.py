@@ -1,0 +1,729 @@
+"""The heart beside brute force, and with every kind of bad input among good reads."""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import logging
+import struct
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine import limits
+from engine.batches import parse
+from engine.decompress import Decompressor
+from engine.documents import Match, decode_match, decode_reject, encode
+from engine.hashing import hash_of
+from engine.heart import Heart, Outcome
+from engine.lists import ControlKind, ControlRecord, Lists
+from engine.raw import RawBatch
+from engine.rules import Purposes
+from engine.scan import is_sampled
+from engine.table import HashTable
+from tests.documents_for_tests import (
+    NOW_MS,
+    Json,
+    as_bytes,
+    at,
+    detection_json,
+    entry_json,
+    policy_json,
+)
+from tests.oracle import Expected, expected_matches, plain_plate
+from tests.record_batches import (
+    CODECS,
+    FIRST_MS,
+    GZIP,
+    LZ4,
+    TOPIC,
+    ZSTD,
+    Sent,
+    batch_bytes,
+    compress,
+    encoded_records,
+    raw_batch,
+    raw_fetch,
+)
+
+_PURPOSES = Purposes.load()
+_NOW = datetime.datetime.fromtimestamp(NOW_MS / 1000, datetime.UTC)
+#: A header that the scanner leaves to aiokafka's parser, so that the batch goes the slow way.
+_ODD_HEADERS = (("ключ", b""),)
+_BOTH_WAYS = pytest.mark.parametrize("headers", [(), _ODD_HEADERS], ids=["scanned", "parsed"])
+
+Headers = tuple[tuple[str, bytes | None], ...]
+
+
+def heart_of(
+    entries: Sequence[tuple[str, Json | None]] = (),
+    policies: Sequence[tuple[str, Json | None]] = (),
+    *,
+    sample_every: int = 0,
+) -> Heart:
+    """A heart that has taken in these control records; a record's offset is its place."""
+    heart = Heart(Lists(_PURPOSES), sample_every, parse)
+    for kind, records in ((ControlKind.ENTRY, entries), (ControlKind.POLICY, policies)):
+        heart.lists.apply(
+            [
+                ControlRecord(
+                    kind,
+                    0,
+                    offset,
+                    NOW_MS,
+                    key.encode(),
+                    None if document is None else as_bytes(document),
+                )
+                for offset, (key, document) in enumerate(records)
+            ],
+            NOW_MS,
+        )
+    return heart
+
+
+def open_heart(sample_every: int = 0) -> Heart:
+    """A heart with one entry, of ABC123, and one policy, of S1, that allows all."""
+    return heart_of([("E1", entry_json())], [("S1", policy_json())], sample_every=sample_every)
+
+
+def read(number: int = 1, **fields: Any) -> Json:
+    return detection_json(read_id=f"R{number}", **fields)
+
+
+def sent(document: Json, headers: Headers = ()) -> Sent:
+    """A read as an upstream produces it."""
+    return Sent(plain_plate(document["plate"]).encode(), as_bytes(document), headers)
+
+
+def ids(outcome: Outcome) -> list[str]:
+    return [found.match.match_id for found in outcome.matches]
+
+
+def as_expected(match: Match) -> Expected:
+    return Expected(match.match_id, match.entry.entry_id, match.read.read_id)
+
+
+# Beside the oracle.
+
+_PLATES = st.sampled_from(["ABAB1", "ABAB2", "BABA1", "AAAA", "ABCDEFGHIJKLMNOP"])
+_AGENCIES = ["AG1", "AG2"]
+_PURPOSE_CODES = ["stolen_vehicle", "missing_person"]
+_REGIONS = st.sampled_from([None, None, "US", "US-CA", "US-NV", "NL"])
+_AROUND_NOW_MS = st.sampled_from([-60_000, -1, 0, 1, 60_000])
+_ENTRIES = st.lists(
+    st.tuples(
+        st.sampled_from([f"E{number}" for number in range(8)]),
+        st.none()
+        | st.builds(
+            lambda plate, agency, purpose, region, ends_ms, starts_ms: entry_json(
+                plate=plate,
+                agency=agency,
+                purpose=purpose,
+                region=region,
+                expires_at=at(ends_ms),
+                starts_at=None if starts_ms is None or starts_ms >= ends_ms else at(starts_ms),
+            ),
+            _PLATES,
+            st.sampled_from(_AGENCIES),
+            st.sampled_from(_PURPOSE_CODES),
+            _REGIONS,
+            st.sampled_from([1, 60_000, 60_000, 60_000, 0, -1]),
+            st.none() | _AROUND_NOW_MS,
+        ),
+    ),
+    max_size=14,
+)
+_SOURCES = ["S1", "S2", "S3"]
+_RULES = st.lists(
+    st.builds(
+        lambda agencies, purposes: {"agencies": agencies, "purposes": purposes},
+        st.just("*") | st.lists(st.sampled_from(_AGENCIES), max_size=2),
+        st.just("*") | st.lists(st.sampled_from(_PURPOSE_CODES), max_size=2),
+    ),
+    max_size=2,
+)
+_POLICIES = st.lists(
+    st.tuples(
+        st.sampled_from(_SOURCES),
+        st.none()
+        | st.builds(
+            lambda rules, regions: policy_json(rules=rules, regions=regions),
+            st.just([{"agencies": "*", "purposes": "*"}]) | _RULES,
+            st.sampled_from([None, None, ["US"], ["US-CA", "NL"]]),
+        ),
+    ),
+    max_size=5,
+)
+
+
+class Drawn(NamedTuple):
+    """A read and how it was sent: `key` is normal, missing, or as the camera read it."""
+
+    plate: str
+    spelled: str
+    source: str
+    region: str | None
+    key: str
+
+
+_READS = st.lists(
+    st.builds(
+        Drawn,
+        _PLATES | st.sampled_from(["ZZZZ9", "AB"]),
+        st.sampled_from(["{0}", "{0}", " {0}.", "low"]),
+        st.sampled_from(_SOURCES),
+        _REGIONS,
+        st.sampled_from(["normal", "normal", "normal", "missing", "as read", "not text"]),
+    ),
+    max_size=25,
+)
+
+
+def drawn_reads(drawn: Sequence[Drawn]) -> list[tuple[bytes | None, Json]]:
+    reads: list[tuple[bytes | None, Json]] = []
+    for number, each in enumerate(drawn):
+        plate = each.plate.lower() if each.spelled == "low" else each.spelled.format(each.plate)
+        key = {
+            "normal": each.plate.encode(),
+            "missing": None,
+            "as read": plate.encode(),
+            "not text": b"\xff" + each.plate.encode(),
+        }[each.key]
+        reads.append((key, read(number, plate=plate, source=each.source, region=each.region)))
+    return reads
+
+
+def fetches_of(
+    reads: Sequence[tuple[bytes | None, Json]],
+    cuts: Sequence[int],
+    ways: Sequence[tuple[int, bool, bool]],
+) -> list[list[RawBatch]]:
+    """The reads in batches that end at `cuts`; `ways` says of each batch its codec, whether it
+    goes the slow way and whether a new fetch begins with it."""
+    fetches: list[list[RawBatch]] = []
+    ends = sorted({min(cut, len(reads)) for cut in cuts} | {len(reads)})
+    begin = 0
+    for number, end in enumerate(ends):
+        codec, slow, new_fetch = ways[number % len(ways)]
+        records = [
+            Sent(key, as_bytes(document), _ODD_HEADERS if slow else ())
+            for key, document in reads[begin:end]
+        ]
+        batch = raw_batch(
+            batch_bytes(records, base_offset=begin, codec=codec, last_delta=end - begin - 1),
+            from_offset=begin,
+        )
+        if new_fetch or not fetches:
+            fetches.append([])
+        fetches[-1].append(batch)
+        begin = end
+    return fetches
+
+
+@given(
+    _ENTRIES,
+    _POLICIES,
+    _READS,
+    st.lists(st.integers(1, 25), max_size=4),
+    st.lists(
+        st.tuples(st.sampled_from(CODECS), st.booleans(), st.booleans()), min_size=1, max_size=5
+    ),
+)
+def test_exactly_the_matches_of_the_oracle(
+    entries: list[tuple[str, Json | None]],
+    policies: list[tuple[str, Json | None]],
+    drawn: list[Drawn],
+    cuts: list[int],
+    ways: list[tuple[int, bool, bool]],
+) -> None:
+    entries = [(key, value and value | {"entry_id": key}) for key, value in entries]
+    policies = [(key, value and value | {"source": key}) for key, value in policies]
+    heart = heart_of(entries, policies, sample_every=2)
+    reads = drawn_reads(drawn)
+    documents = [document for _, document in reads]
+    expected = expected_matches(
+        [(offset, key, value) for offset, (key, value) in enumerate(entries)],
+        policies,
+        documents,
+        _NOW,
+    )
+    found: list[Match] = []
+    denied = 0
+    for batches in fetches_of(reads, cuts, ways):
+        outcome = heart.process(raw_fetch(*batches), NOW_MS)
+        assert outcome.rejects == []
+        assert outcome.reads == sum(batch.record_count for batch in batches)
+        found += [match for match, _ in outcome.matches]
+        denied += outcome.denied.total()
+    assert {as_expected(match) for match in found} == expected
+    assert len(found) == len(expected), "each once"
+    assert [match.read.read_id for match in found] == sorted(
+        (match.read.read_id for match in found), key=lambda read_id: int(read_id[1:])
+    )
+    last = dict(entries)
+    listed = [value["plate"] for value in last.values() if value and value["expires_at"] > at(0)]
+    candidates = sum(listed.count(plain_plate(document["plate"])) for document in documents)
+    assert denied + len(found) == candidates
+    for match in found:
+        assert decode_match(encode(match)) == match
+
+
+def test_the_oracle_has_something_to_say() -> None:
+    """A city of reads where each rule both lets through and holds back."""
+    entries: list[tuple[str, Json | None]] = [
+        (
+            f"E{number}",
+            entry_json(
+                entry_id=f"E{number}",
+                plate=f"P{number % 5}AAA",
+                agency=_AGENCIES[number % 2],
+                region=["US", "US-CA", None][number % 3],
+                starts_at=at(1 - number % 2),
+            ),
+        )
+        for number in range(20)
+    ]
+    policies: list[tuple[str, Json | None]] = [
+        ("S1", policy_json(rules=[{"agencies": ["AG1"], "purposes": "*"}])),
+        ("S2", policy_json(source="S2", regions=["US"])),
+    ]
+    documents = [
+        read(
+            number,
+            plate=f"p{number % 7}-aaa",
+            source=_SOURCES[number % 3],
+            region=["US-CA", "US-NV", None, "NL"][number // 3 % 4],
+        )
+        for number in range(200)
+    ]
+    heart = heart_of(entries, policies)
+    batch = raw_batch(batch_bytes([sent(document) for document in documents], codec=LZ4))
+    outcome = heart.process(raw_fetch(batch), NOW_MS)
+    expected = expected_matches(
+        [(offset, key, value) for offset, (key, value) in enumerate(entries)],
+        policies,
+        documents,
+        _NOW,
+    )
+    assert {as_expected(match) for match, _ in outcome.matches} == expected
+    assert len(expected) > 30
+    assert set(outcome.denied) == {
+        "not_started",
+        "no_policy",
+        "not_allowed",
+        "policy_region",
+        "entry_region",
+    }
+
+
+# What a match brings along.
+
+
+@_BOTH_WAYS
+@pytest.mark.parametrize("append_ms", [None, FIRST_MS + 99])
+def test_a_match_comes_with_its_reads_timestamp(headers: Headers, append_ms: int | None) -> None:
+    record = sent(read(), headers)._replace(timestamp_ms=FIRST_MS + 5)
+    data = batch_bytes([Sent(None, b""), record], append_ms=append_ms)
+    [(match, read_ms)] = open_heart().process(raw_fetch(raw_batch(data)), NOW_MS).matches
+    assert read_ms == (FIRST_MS + 5 if append_ms is None else append_ms)
+    assert match.matched_at == at(0)
+    assert (match.entry_revision, match.policy.revision, match.list_revision) == (0, 0, 1)
+
+
+def test_the_clock_alone_ends_and_starts_an_entry() -> None:
+    heart = heart_of(
+        [("E1", entry_json(starts_at=at(1_000), expires_at=at(2_000)))], [("S1", policy_json())]
+    )
+    fetch = raw_fetch(raw_batch(batch_bytes([sent(read())])))
+    found = {
+        step_ms: (len(outcome.matches), dict(outcome.denied))
+        for step_ms in (0, 999, 1_000, 1_999, 2_000, 3_000)
+        for outcome in [heart.process(fetch, NOW_MS + step_ms)]
+    }
+    assert found == {
+        0: (0, {"not_started": 1}),
+        999: (0, {"not_started": 1}),
+        1_000: (1, {}),
+        1_999: (1, {}),
+        2_000: (0, {}),
+        3_000: (0, {}),
+    }
+
+
+def test_a_change_counts_for_every_read_after_it() -> None:
+    heart = open_heart()
+    fetch = raw_fetch(raw_batch(batch_bytes([sent(read())])))
+    assert len(heart.process(fetch, NOW_MS).matches) == 1
+    heart.lists.apply([ControlRecord(ControlKind.POLICY, 0, 1, NOW_MS, b"S1", None)], NOW_MS)
+    outcome = heart.process(fetch, NOW_MS)
+    assert (outcome.matches, outcome.denied) == ([], {"no_policy": 1})
+
+
+@given(_READS)
+def test_the_same_fetch_again_has_the_same_outcome(drawn: list[Drawn]) -> None:
+    heart = heart_of(
+        [("E1", entry_json(plate="ABAB1")), ("E2", entry_json(entry_id="E2", plate="AAAA"))],
+        [("S1", policy_json())],
+        sample_every=2,
+    )
+    reads = drawn_reads(drawn)
+    [batches] = fetches_of(reads, [], [(ZSTD, False, False)])
+    once = copy.deepcopy(heart.process(raw_fetch(*batches), NOW_MS))
+    assert heart.process(raw_fetch(*batches), NOW_MS) == once
+    [slowly] = fetches_of(reads, [], [(ZSTD, True, False)])
+    parsed = heart.process(raw_fetch(*slowly), NOW_MS)
+    assert parsed.batches_parsed_slowly == (1 if reads else 0)
+    parsed.batches_parsed_slowly = 0
+    assert parsed == once, "however it was read"
+
+
+@_BOTH_WAYS
+def test_a_read_that_matches_nothing_leaves_only_counts(
+    headers: Headers, caplog: pytest.LogCaptureFixture
+) -> None:
+    records = [sent(read(number, plate=f"SECRET{number}"), headers) for number in range(50)]
+    with caplog.at_level(logging.DEBUG):
+        outcome = open_heart().process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
+    assert outcome == Outcome(reads=50, batches_parsed_slowly=1 if headers else 0)
+    assert caplog.records == []
+    assert b"SECRET" not in repr(outcome).encode()
+
+
+@_BOTH_WAYS
+def test_a_read_that_is_denied_leaves_only_counts(headers: Headers) -> None:
+    records = [sent(read(source="S9"), headers)]
+    outcome = open_heart().process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
+    assert outcome.denied == {"no_policy": 1}
+    assert (outcome.matches, outcome.rejects) == ([], [])
+
+
+# Keys.
+
+
+@_BOTH_WAYS
+@pytest.mark.parametrize(
+    ("key", "counted"),
+    [
+        (None, "missing"),
+        (b"", "not_normal"),
+        (b"abc123", "not_normal"),
+        (b"ABC-123", "not_normal"),
+        (b"\xff\xfe", "not_normal"),
+        ("АВС123".encode(), "not_normal"),
+        (b"A" * 17, "not_normal"),
+        (b"A" * 100_000, "not_normal"),
+        (b"OTHER-ONE", "not_normal"),
+    ],
+)
+def test_a_key_that_says_nothing_is_no_error(
+    headers: Headers, key: bytes | None, counted: str
+) -> None:
+    batch = raw_batch(batch_bytes([Sent(key, as_bytes(read()), headers)]))
+    outcome = open_heart().process(raw_fetch(batch), NOW_MS)
+    assert len(outcome.matches) == 1
+    assert outcome.odd_keys == {counted: 1}
+    assert outcome.rejects == []
+
+
+@_BOTH_WAYS
+def test_a_normal_key_beyond_ascii(headers: Headers) -> None:
+    heart = heart_of([("E1", entry_json(plate="MÜ1234"))], [("S1", policy_json())])
+    records = [Sent("MÜ1234".encode(), as_bytes(read(plate="mü-1234")), headers)]
+    outcome = heart.process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
+    assert len(outcome.matches) == 1
+    assert outcome.odd_keys == {}
+
+
+@_BOTH_WAYS
+@pytest.mark.parametrize("sample_every", [0, 1, 3])
+def test_a_key_that_disagrees_is_found_when_it_is_drawn(
+    headers: Headers, sample_every: int
+) -> None:
+    records = [Sent(b"OTHER1", as_bytes(read(number)), headers) for number in range(60)]
+    heart = open_heart(sample_every)
+    outcome = heart.process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
+    drawn = [offset for offset in range(60) if is_sampled(offset, sample_every)]
+    assert [(reject.reason, reject.offset) for reject in outcome.rejects] == [
+        ("key_mismatch", offset) for offset in drawn
+    ]
+    assert outcome.values_opened == len(drawn)
+    assert outcome.matches == []
+
+
+@_BOTH_WAYS
+def test_a_drawn_read_that_agrees_is_forgotten(headers: Headers) -> None:
+    records = [sent(read(number, plate=f"SECRET{number}"), headers) for number in range(20)]
+    outcome = open_heart(1).process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
+    assert outcome == Outcome(reads=20, values_opened=20, batches_parsed_slowly=1 if headers else 0)
+
+
+@_BOTH_WAYS
+def test_hashes_that_collide_are_told_apart_and_their_reads_drawn_as_others(
+    headers: Headers,
+) -> None:
+    """A hit in the table of a plate that is not listed: its read is like any other."""
+    heart = open_heart(1)
+    index = heart.lists.index
+    slot = index.plates.get(hash_of(b"ABC123"))
+    _file_also_under(index.plates, hash_of(b"OTHER1"), slot)
+    records = [Sent(b"OTHER1", as_bytes(read(plate="OTHER1")), headers)]
+    outcome = heart.process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
+    assert (outcome.matches, outcome.rejects) == ([], [])
+    assert outcome.values_opened == 1
+    records = [Sent(b"OTHER1", as_bytes(read(plate="ABC123")), headers)]
+    outcome = heart.process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
+    assert [reject.reason for reject in outcome.rejects] == ["key_mismatch"]
+
+
+def _file_also_under(table: HashTable, key_hash: int, slot: int) -> None:
+    position = key_hash & (len(table.hashes) - 1)
+    assert table.hashes[position] == 0
+    table.hashes[position] = key_hash
+    table.slots[position] = slot
+
+
+# Bad records.
+
+
+class Bad(NamedTuple):
+    """A record that must be rejected, with a value that must not be seen again."""
+
+    key: bytes | None
+    value: bytes | None
+    reason: str
+    field: str | None = None
+
+
+def _bad_json() -> list[Bad]:
+    whole = as_bytes(read(camera="SECRET"))
+    return [
+        Bad(b"ABC123", b"SECRET", "invalid_json", "$"),
+        Bad(b"ABC123", b"", "invalid_json", "$"),
+        Bad(b"ABC123", whole[:-1], "invalid_json", "$"),
+        Bad(b"ABC123", whole + b"}", "invalid_json", "$"),
+        Bad(b"ABC123", b"\xff\xfeSECRET", "invalid_json", "$"),
+        Bad(b"ABC123", b'{"plate":"\xed\xa0\x80SECRET"}', "invalid_json", "$"),
+        Bad(b"ABC123", b"[" * limits.READ_VALUE_BYTES, "invalid_json", "$"),
+        Bad(b"ABC123", b'{"SECRET":' * 6_000 + b"1" + b"}" * 4_000, "invalid_json", "$"),
+        Bad(b"ABC123", b"1" * 5_000, "schema", "$"),
+        Bad(b"ABC123", b'["SECRET"]', "schema", "$"),
+        Bad(b"ABC123", b"null", "schema", "$"),
+    ]
+
+
+def _bad_fields() -> list[Bad]:
+    def bad(field: str, **fields: Any) -> Bad:
+        return Bad(b"ABC123", as_bytes(read(**fields) | fields), "schema", field)
+
+    missing = [
+        Bad(b"ABC123", as_bytes(detection_json(**{name: None})), "schema", f"$.{name}")
+        for name in ("plate", "captured_at", "source", "camera")
+    ]
+    return [
+        *missing,
+        bad("$.plate", plate=5),
+        bad("$.plate", plate=["SECRET"]),
+        bad("$.plate", plate="SECRET" * 1_000),
+        bad("$.plate", plate=""),
+        bad("$.captured_at", captured_at="SECRET"),
+        bad("$.captured_at", captured_at="2026-02-30T00:00:00.000Z"),
+        bad("$.source", source={"SECRET": 1}),
+        bad("$.confidence", confidence=1.5),
+        bad("$.confidence", confidence="SECRET"),
+        bad("$.location", location="SECRET"),
+        bad("$.location.lat", location={"lat": 91, "lon": 0}),
+        bad("$.images[0].kind", images=[{"kind": "SECRET", "uri": "u"}]),
+    ]
+
+
+_BAD_RECORDS = [
+    *_bad_json(),
+    *_bad_fields(),
+    Bad(b"ABC123", None, "value_missing"),
+    Bad(None, None, "value_missing"),
+    Bad(b"OTHER1", None, "value_missing"),
+    Bad(b"ABC123", b"SECRET" * 180_000, "value_too_large"),
+    Bad(b"OTHER1", bytes(limits.READ_VALUE_BYTES + 1), "value_too_large"),
+    Bad(None, as_bytes(read(camera="SECRET"))[:-1], "invalid_json", "$"),
+    Bad(b"abc123", as_bytes(read(plate="SECRET-SECRET-SECRET")), "plate_length", "$.plate"),
+    Bad(None, as_bytes(read(plate="- -")), "plate_length", "$.plate"),
+    Bad(b"ABC123", as_bytes(read(plate="SECRET-SECRET-SECRET")), "plate_length", "$.plate"),
+    Bad(b"ABC123", as_bytes(read(plate="SECRET")), "key_mismatch"),
+]
+
+
+@_BOTH_WAYS
+@pytest.mark.parametrize("codec", [0, GZIP, ZSTD])
+@pytest.mark.parametrize("bad", _BAD_RECORDS, ids=lambda bad: f"{bad.reason}-{bad.field}")
+def test_a_bad_record_is_pointed_to_and_passed(bad: Bad, codec: int, headers: Headers) -> None:
+    records = [
+        sent(read(1), headers),
+        Sent(bad.key, bad.value, headers),
+        sent(read(2), headers),
+    ]
+    batch = raw_batch(batch_bytes(records, base_offset=500, codec=codec))
+    outcome = open_heart().process(raw_fetch(batch, partition=3), NOW_MS)
+    assert [match.read.read_id for match, _ in outcome.matches] == ["R1", "R2"]
+    assert outcome.reads == 3
+    [reject] = outcome.rejects
+    assert (reject.topic, reject.partition, reject.offset) == (TOPIC, 3, 501)
+    assert (reject.reason, reject.field) == (bad.reason, bad.field)
+    assert reject.last_offset is None
+    assert reject.rejected_at == at(0)
+    encoded = encode(reject)
+    assert decode_reject(encoded) == reject
+    for part in (b"SECRET", b"ABC123", b"OTHER1", b"2026-02-30"):
+        assert part not in encoded
+
+
+def test_bad_records_that_nobody_looks_at_are_no_rejects() -> None:
+    """Values are opened for candidates, for odd keys and for those drawn; for no others."""
+    records = [Sent(b"OTHER1", bad.value) for bad in _bad_json()]
+    outcome = open_heart().process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
+    assert outcome == Outcome(reads=len(records))
+    outcome = open_heart(1).process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
+    assert len(outcome.rejects) == len(records)
+
+
+@given(st.lists(st.tuples(st.none() | st.binary(max_size=20), st.binary(max_size=40)), max_size=8))
+def test_arbitrary_records_stop_nothing(records: list[tuple[bytes | None, bytes]]) -> None:
+    batch = raw_batch(batch_bytes([*(Sent(*each) for each in records), sent(read())]))
+    outcome = open_heart(1).process(raw_fetch(batch), NOW_MS)
+    assert len(outcome.matches) == 1
+    assert outcome.reads == len(records) + 1
+    assert len(outcome.rejects) == len(records)
+
+
+# Bad batches.
+
+
+def _batch(records: int, base_offset: int, **options: Any) -> bytes:
+    return batch_bytes(
+        [sent(read(base_offset + number)) for number in range(records)],
+        base_offset=base_offset,
+        **options,
+    )
+
+
+def check_bad_batch(
+    bad: RawBatch, offset: int, last_offset: int, reason: str, heart: Heart | None = None
+) -> Outcome:
+    """One good batch, the bad one from 2 to 5, another good one, in one fetch."""
+    good = [raw_batch(_batch(2, 0)), raw_batch(_batch(2, 6))]
+    fetch = raw_fetch(good[0], bad, good[1])
+    outcome = (heart or open_heart()).process(fetch, NOW_MS)
+    around = [match.read.read_id for match, _ in outcome.matches]
+    assert around[:2] == ["R0", "R1"]
+    assert around[-2:] == ["R6", "R7"]
+    [reject] = outcome.rejects
+    assert (reject.reason, reject.offset, reject.last_offset) == (reason, offset, last_offset)
+    assert (reject.topic, reject.partition, reject.field) == (TOPIC, 0, None)
+    assert decode_reject(encode(reject)) == reject
+    return outcome
+
+
+@pytest.mark.parametrize("codec", [5, 6, 7])
+def test_a_batch_of_an_unknown_codec(codec: int) -> None:
+    outcome = check_bad_batch(raw_batch(_batch(4, 2, codec=codec)), 2, 5, "unknown_codec")
+    assert outcome.reads == 4
+
+
+@pytest.mark.parametrize("codec", [1, 2, 3, 4])
+def test_a_batch_that_does_not_decompress(codec: int) -> None:
+    data = batch_bytes(body=b"SECRET" * 9, base_offset=2, codec=codec, record_count=4, last_delta=3)
+    check_bad_batch(raw_batch(data), 2, 5, "corrupt_batch")
+
+
+def test_a_batch_with_a_wrong_checksum() -> None:
+    outcome = check_bad_batch(raw_batch(_batch(4, 2), intact=False), 2, 5, "corrupt_batch")
+    assert outcome.reads == 4, "what cannot be believed is not counted as read"
+
+
+def test_a_bad_batch_from_its_middle() -> None:
+    bad = raw_batch(_batch(4, 2, codec=6), from_offset=4)
+    check_bad_batch(bad, 4, 5, "unknown_codec")
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_a_batch_that_breaks_off(codec: int) -> None:
+    """What could be read of it is processed; the pointer begins where that ends."""
+    whole = encoded_records([sent(read(number)) for number in range(2, 6)])
+    body = whole[: len(whole) * 5 // 8]
+    data = raw_body(body, codec, record_count=4, base_offset=2, last_delta=3)
+    outcome = check_bad_batch(raw_batch(data), 4, 5, "corrupt_batch")
+    assert [match.read.read_id for match, _ in outcome.matches] == [
+        "R0",
+        "R1",
+        "R2",
+        "R3",
+        "R6",
+        "R7",
+    ]
+    assert outcome.batches_parsed_slowly == 1
+
+
+def test_a_batch_with_more_bytes_than_records() -> None:
+    whole = encoded_records([sent(read(number)) for number in range(2, 6)])
+    data = raw_body(whole + b"SECRET", 0, record_count=4, base_offset=2, last_delta=3)
+    outcome = check_bad_batch(raw_batch(data), 5, 5, "corrupt_batch")
+    assert len(outcome.matches) == 8
+
+
+def raw_body(body: bytes, codec: int, **options: Any) -> bytes:
+    return batch_bytes(body=compress(codec, body), codec=codec, **options)
+
+
+def test_a_batch_that_is_too_large() -> None:
+    heart = open_heart()
+    heart._decompressor = Decompressor(limit_bytes=5_000)
+    bad = raw_batch(raw_body(bytes(100_000), ZSTD, record_count=4, base_offset=2, last_delta=3))
+    check_bad_batch(bad, 2, 5, "batch_too_large", heart)
+
+
+@pytest.mark.parametrize("count", [-1, 0, 2**31 - 1])
+def test_a_lie_about_the_number_of_records(count: int) -> None:
+    """Records are read as far as they go; a count that claims none leaves the rest unread."""
+    data = struct.pack(">i", count)
+    batch = _batch(4, 2)
+    bad = raw_batch(batch[:57] + data + batch[61:])
+    outcome = open_heart().process(raw_fetch(bad), NOW_MS)
+    assert len(outcome.matches) == (4 if count > 0 else 0)
+    [reject] = outcome.rejects
+    assert reject.reason == "corrupt_batch"
+    assert (reject.offset, reject.last_offset) == ((5, 5) if count > 0 else (2, 5))
+
+
+@given(
+    st.binary(max_size=100),
+    st.integers(-2, 9),
+    st.sampled_from([*CODECS, 5]),
+    st.booleans(),
+    st.integers(0, 8),
+)
+def test_arbitrary_batches_stop_nothing(
+    body: bytes, count: int, codec: int, compressed: bool, from_offset: int
+) -> None:
+    pack = raw_body if compressed else _uncompressed
+    data = pack(body, codec, record_count=count, base_offset=2, last_delta=3)
+    good = raw_batch(_batch(2, 6))
+    bad = raw_batch(data, from_offset=min(from_offset, 5))
+    outcome = open_heart(1).process(raw_fetch(bad, good), NOW_MS)
+    assert [match.read.read_id for match, _ in outcome.matches][-2:] == ["R6", "R7"]
+    for reject in outcome.rejects:
+        assert reject.reason in (
+            "corrupt_batch",
+            "unknown_codec",
+            "batch_too_large",
+            "value_missing",
+            "invalid_json",
+            "schema",
+        )
+        if reject.last_offset is not None:
+            assert 2 <= reject.offset <= reject.last_offset == 5
+
+
+def _uncompressed(body: bytes, codec: int, **options: Any) -> bytes:
+    return batch_bytes(body=body, codec=codec, **options)

@@ -1,0 +1,232 @@
+"""The index beside a dict of entries, with hashes that tell plates apart and with ones that
+do not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from engine import index as index_module
+from engine import table as table_module
+from engine.documents import Entry
+from engine.hashing import hash_of
+from engine.index import Index
+from engine.policy import Eligibility
+from engine.table import NO_SLOT
+from tests.documents_for_tests import DAY_MS, NOW_MS, at, entry
+
+_IDS = st.sampled_from([f"E{number}" for number in range(6)] + ["\ufffd"])
+_PLATES = st.sampled_from(["ABC123", "ABC124", "XYZ", "7", "AB?12", "МÜ1", "ABCDEFGHIJKLMNOP"])
+_TIMES_MS = st.one_of(
+    st.integers(-10_000, 400_000), st.sampled_from([0, 1, 59_999, 60_000, 60_001, 120_000])
+)
+_ENTRIES = st.builds(
+    lambda entry_id, plate, agency, priority, expires_ms, starts_ms: entry(
+        entry_id=entry_id,
+        plate=plate,
+        agency=agency,
+        priority=priority,
+        expires_at=at(expires_ms),
+        starts_at=None if starts_ms is None else at(starts_ms),
+    ),
+    _IDS,
+    _PLATES,
+    st.sampled_from(["AG1", "AG2"]),
+    st.integers(1, 5),
+    _TIMES_MS,
+    st.none() | _TIMES_MS,
+)
+
+
+class Entries(RuleBasedStateMachine):
+    """Entries put, replaced, removed, started and ended by the clock."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.index = Index(Eligibility())
+        self.model: dict[str, tuple[Entry, int]] = {}
+        self.now_ms = NOW_MS
+        self.revision = 0
+
+    def hash_of(self, plate: str) -> int:
+        return hash_of(plate.encode())
+
+    def put_into_model(self, entries: list[Entry]) -> list[tuple[Entry, int]]:
+        records = []
+        for each in entries:
+            self.revision += 1
+            records.append((each, self.revision))
+            self.model.pop(each.entry_id, None)
+            if each.expires_ms > self.now_ms:
+                self.model[each.entry_id] = (each, self.revision)
+        return records
+
+    @rule(added=_ENTRIES)
+    def put(self, added: Entry) -> None:
+        [(_, revision)] = self.put_into_model([added])
+        held = self.index.put(added, revision, self.now_ms)
+        assert held is (added.expires_ms > self.now_ms)
+
+    @rule(added=st.lists(_ENTRIES, unique_by=lambda each: each.entry_id, max_size=5))
+    def put_many(self, added: list[Entry]) -> None:
+        records = self.put_into_model(added)
+        held = self.index.put_many(records, self.now_ms)
+        assert held == sum(each.expires_ms > self.now_ms for each in added)
+
+    @rule(entry_id=_IDS)
+    def remove(self, entry_id: str) -> None:
+        assert self.index.remove(entry_id) is (entry_id in self.model)
+        self.model.pop(entry_id, None)
+
+    @rule(step_ms=st.integers(0, 70_000))
+    def clock(self, step_ms: int) -> None:
+        self.now_ms += step_ms
+        ended = [
+            entry_id for entry_id, (each, _) in self.model.items() if each.expires_ms <= self.now_ms
+        ]
+        assert self.index.advance(self.now_ms) == len(ended)
+        for entry_id in ended:
+            del self.model[entry_id]
+
+    @invariant()
+    def the_same_entries(self) -> None:
+        assert len(self.index) == len(self.model)
+        plates = {"NOTHERE"} | {each.plate for each, _ in self.model.values()}
+        found: dict[str, tuple[Entry, int]] = {}
+        slots: dict[str, int] = {}
+        for plate in plates:
+            for slot, each in self.index.slots_of(plate):
+                assert each.plate == plate
+                assert each.entry_id not in found, "twice in a chain"
+                found[each.entry_id] = (each, self.index.revision(slot))
+                slots[each.entry_id] = slot
+                assert self.index.entry(slot) == each
+        assert found == self.model
+        started = {
+            slots[entry_id]
+            for entry_id, (each, _) in self.model.items()
+            if each.starts_ms is None or each.starts_ms <= self.now_ms
+        }
+        assert set(self.index.eligibility.active) == started
+        assert self.index.active_count == len(started)
+
+    @invariant()
+    def the_scanner_finds_what_is_listed_and_no_more(self) -> None:
+        filed = {self.hash_of(each.plate) for each, _ in self.model.values()}
+        for plate in ("ABC123", "ABC124", "XYZ", "7", "NOTHERE"):
+            head = self.index.plates.get(self.hash_of(plate))
+            assert (head != NO_SLOT) is (self.hash_of(plate) in filed)
+
+
+class CollidingEntries(Entries):
+    """The same with few hashes for all plates and ids, 0 among them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = pytest.MonkeyPatch()
+        for module in (index_module, table_module):
+            self.patches.setattr(module, "hash_of", lambda key: hash_of(key) % 2)
+
+    def hash_of(self, plate: str) -> int:
+        return hash_of(plate.encode()) % 2 or 1
+
+    def teardown(self) -> None:
+        self.patches.undo()
+
+
+TestEntries = Entries.TestCase
+TestCollidingEntries = CollidingEntries.TestCase
+
+
+def test_growth_past_every_array_and_back() -> None:
+    index = Index(Eligibility())
+    count = 5_000
+    listed = [
+        (entry(entry_id=f"E{number}", plate=f"P{number % 4_000}"), number)
+        for number in range(count)
+    ]
+    for begin in range(0, count, 900):
+        assert index.put_many(listed[begin : begin + 900], NOW_MS) == len(
+            listed[begin : begin + 900]
+        )
+    assert len(index) == index.active_count == count
+    for each, revision in listed[::97]:
+        assert (each, revision) in [
+            (found, index.revision(slot)) for slot, found in index.slots_of(each.plate)
+        ]
+    assert len(list(index.slots_of("P17"))) == 2
+    for each, _ in listed[::2]:
+        assert index.remove(each.entry_id)
+    assert len(index) == count // 2
+    assert [found.entry_id for _, found in index.slots_of("P4")] == []
+    assert {found.entry_id for _, found in index.slots_of("P5")} == {"E5", "E4005"}
+    assert index.advance(NOW_MS + DAY_MS) == count // 2
+    assert len(index) == index.active_count == 0
+
+
+def test_slots_are_used_again() -> None:
+    index = Index(Eligibility())
+    for number in range(3_000):
+        index.put(entry(entry_id=f"E{number % 3}", plate=f"P{number}"), number, NOW_MS)
+    assert len(index) == 3
+    assert len(index._entries) <= 4
+
+
+def test_an_end_to_the_millisecond() -> None:
+    index = Index(Eligibility())
+    index.put(entry(expires_at=at(90_001), starts_at=at(30_000)), 0, NOW_MS)
+    for step_ms, active in [(0, 0), (29_999, 0), (30_000, 1), (90_000, 1), (90_001, 0)]:
+        index.advance(NOW_MS + step_ms)
+        assert index.active_count == active, step_ms
+    assert len(index) == 0
+
+
+def test_an_entry_moves_to_another_plate() -> None:
+    index = Index(Eligibility())
+    index.put(entry(plate="OLD1"), 0, NOW_MS)
+    index.put(entry(plate="NEW1"), 1, NOW_MS)
+    assert list(index.slots_of("OLD1")) == []
+    [(slot, found)] = index.slots_of("NEW1")
+    assert (found.plate, index.revision(slot)) == ("NEW1", 1)
+    assert index.plates.get(hash_of(b"OLD1")) == NO_SLOT
+
+
+def test_a_slot_of_another_start_does_not_start_early() -> None:
+    """A slot is used again while the time of its former entry still stands in the book."""
+    index = Index(Eligibility())
+    index.put(entry(entry_id="E1", starts_at=at(60_500)), 0, NOW_MS)
+    index.remove("E1")
+    index.put(entry(entry_id="E2", starts_at=at(60_900)), 1, NOW_MS)
+    index.advance(NOW_MS + 60_700)
+    assert index.active_count == 0
+    index.advance(NOW_MS + 60_900)
+    assert index.active_count == 1
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"vehicle": {"make": "Ford", "color": "red"}, "region": "US-CA", "priority": 1},
+        {"vehicle": {}, "instructions": "", "suppress_s": 0, "confusables": True},
+        {"area": [{"lat": 1, "lon": -2.5, "radius_m": 100}], "instructions": "Call. ☎"},
+        {"plate": "A" * 16, "entry_id": "é" * 128, "list_id": "\x1f"},
+    ],
+)
+def test_an_entry_comes_out_as_it_went_in(fields: dict[str, Any]) -> None:
+    index = Index(Eligibility())
+    put = entry(**fields)
+    index.put(put, 5, NOW_MS)
+    [(_, found)] = index.slots_of(put.plate)
+    assert found == put
+
+
+@pytest.mark.parametrize("step_ms", [0, -1])
+def test_an_entry_that_has_expired_takes_its_predecessor_away(step_ms: int) -> None:
+    index = Index(Eligibility())
+    index.put(entry(), 0, NOW_MS)
+    assert not index.put(entry(expires_at=at(step_ms)), 1, NOW_MS)
+    assert len(index) == 0

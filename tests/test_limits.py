@@ -1,0 +1,36 @@
+"""The limits agree with each other, and `check` notices where they do not."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine import limits
+
+
+def test_the_limits_agree() -> None:
+    limits.check()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("READ_VALUE_BYTES", limits.BATCH_BYTES),
+        ("READ_VALUE_BYTES", limits.SINK_BATCH_BYTES // 2),
+        ("FETCH_PARTITION_BYTES", limits.FETCH_BYTES + 1),
+        ("FETCH_WAIT_MS", 1_000 * limits.CONTROL_STALE_S),
+        ("HEARTBEAT_S", limits.SESSION_S / 2),
+        ("PLATE_BYTES", limits.PLATE_CHARACTERS - 1),
+    ],
+)
+def test_a_contradiction_is_noticed(
+    name: str, value: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, name, value)
+    with pytest.raises(AssertionError):
+        limits.check()
+
+
+def test_every_limit_is_positive() -> None:
+    values = [value for name, value in vars(limits).items() if name.isupper()]
+    assert len(values) > 10
+    assert all(value > 0 for value in values)

@@ -1,0 +1,175 @@
+"""The offset book beside a naive one that forgets nothing and looks at everything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    invariant,
+    multiple,
+    rule,
+)
+
+from engine.offsets import Delivery, OffsetBook
+
+PARTITIONS = ("a", "b")
+
+
+class Sent:
+    """A delivery as the naive book keeps it."""
+
+    def __init__(self, partition: str, first: int, following: int) -> None:
+        self.partition = partition
+        self.first = first
+        self.following = following
+        self.done = False
+        self.forgotten = False
+
+
+class Books(RuleBasedStateMachine):
+    """Fetches of two partitions, done in any order, with revocations and seeks in between."""
+
+    deliveries: Bundle[tuple[Delivery[str], Sent]] = Bundle("deliveries")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.book: OffsetBook[str] = OffsetBook()
+        self.sent: list[Sent] = []
+        self.at = dict.fromkeys(PARTITIONS, 100)
+        self.taken: dict[str, int | None] = dict.fromkeys(PARTITIONS)
+
+    def known(self, partition: str) -> list[Sent]:
+        return [sent for sent in self.sent if sent.partition == partition and not sent.forgotten]
+
+    def forget(self, partition: str) -> None:
+        for sent in self.known(partition):
+            sent.forgotten = True
+        self.taken[partition] = None
+
+    @rule(
+        target=deliveries,
+        partition=st.sampled_from(PARTITIONS),
+        gap=st.integers(0, 3),
+        length=st.integers(1, 5),
+    )
+    def deliver(self, partition: str, gap: int, length: int) -> tuple[Delivery[str], Sent]:
+        first = self.at[partition] + gap
+        self.at[partition] = first + length
+        sent = Sent(partition, first, first + length)
+        self.sent.append(sent)
+        return self.book.deliver(partition, first, first + length), sent
+
+    @rule(
+        target=deliveries,
+        partition=st.sampled_from(PARTITIONS),
+        back=st.integers(1, 20),
+        length=st.integers(1, 5),
+    )
+    def deliver_after_a_seek_back(self, partition: str, back: int, length: int) -> Any:
+        if not self.known(partition):
+            return multiple()
+        self.forget(partition)
+        self.at[partition] -= back
+        return self.deliver(partition, 0, length)
+
+    @rule(delivery=deliveries)
+    def finish(self, delivery: tuple[Delivery[str], Sent]) -> None:
+        self.book.finish(delivery[0])
+        delivery[1].done = True
+
+    @rule(delivery=consumes(deliveries))
+    def finish_for_good(self, delivery: tuple[Delivery[str], Sent]) -> None:
+        self.finish(delivery)
+
+    @rule(partition=st.sampled_from(PARTITIONS))
+    def commit(self, partition: str) -> None:
+        offset = self.book.to_commit(partition)
+        if offset is not None:
+            self.book.committed(partition, offset)
+            self.taken[partition] = offset
+            assert self.book.to_commit(partition) is None
+
+    @rule(partition=st.sampled_from(PARTITIONS), seek=st.integers(-50, 50))
+    def drop(self, partition: str, seek: int) -> None:
+        self.book.drop(partition)
+        self.forget(partition)
+        self.at[partition] += seek
+
+    @invariant()
+    def the_books_agree(self) -> None:
+        for partition in PARTITIONS:
+            position = None
+            for sent in self.known(partition):
+                if not sent.done:
+                    break
+                position = sent.following
+            expected = None if position == self.taken[partition] else position
+            offset = self.book.to_commit(partition)
+            assert offset == expected
+            assert (partition in self.book.partitions()) == (position is not None)
+            if offset is not None:
+                assert not any(
+                    sent.first < offset and not sent.done for sent in self.known(partition)
+                ), "a commit past something undone"
+
+    @invariant()
+    def what_is_under_way_is_counted(self) -> None:
+        waiting = 0
+        for partition in PARTITIONS:
+            known = self.known(partition)
+            undone = [at for at, sent in enumerate(known) if not sent.done]
+            waiting += len(known) - undone[0] if undone else 0
+        assert self.book.in_flight() == waiting
+
+
+TestBooks = Books.TestCase
+
+
+def test_out_of_order() -> None:
+    book: OffsetBook[str] = OffsetBook()
+    one, two, three = (book.deliver("a", at, at + 10) for at in (0, 10, 25))
+    book.finish(two)
+    assert book.to_commit("a") is None
+    book.finish(one)
+    assert book.to_commit("a") == 20
+    book.committed("a", 20)
+    assert book.to_commit("a") is None
+    book.finish(three)
+    assert book.to_commit("a") == 35
+    assert book.in_flight() == 0
+
+
+def test_a_delivery_from_before_a_revocation_changes_nothing() -> None:
+    book: OffsetBook[str] = OffsetBook()
+    before = book.deliver("a", 0, 10)
+    book.drop("a")
+    after = book.deliver("a", 5, 8)
+    book.finish(before)
+    assert book.to_commit("a") is None
+    book.finish(after)
+    assert book.to_commit("a") == 8
+
+
+def test_a_commit_that_is_answered_after_a_revocation_changes_nothing() -> None:
+    book: OffsetBook[str] = OffsetBook()
+    book.finish(book.deliver("a", 0, 10))
+    book.drop("a")
+    book.committed("a", 10)
+    assert book.partitions() == ()
+    book.finish(book.deliver("a", 0, 10))
+    assert book.to_commit("a") == 10, "another worker may have committed less since"
+
+
+@pytest.mark.parametrize("first", [0, 9])
+def test_seeking_back_forgets_what_was_to_be_committed(first: int) -> None:
+    book: OffsetBook[str] = OffsetBook()
+    book.finish(book.deliver("a", 0, 10))
+    again = book.deliver("a", first, first + 1)
+    assert book.to_commit("a") is None
+    book.finish(again)
+    assert book.to_commit("a") == first + 1

@@ -1,0 +1,171 @@
+"""Eligibility beside plain sets and a look at every rule."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from engine.documents import Policy
+from engine.policy import (
+    DENIAL_REASONS,
+    NO_POLICY,
+    NOT_ALLOWED,
+    NOT_STARTED,
+    POLICY_REGION,
+    Eligibility,
+    Pair,
+    region_covers,
+)
+from tests.documents_for_tests import policy
+
+_AGENCIES = ("AG1", "AG2", "AG3")
+_PURPOSES = ("stolen_vehicle", "unpaid_toll")
+_SOURCES = ("S1", "S2", "S3")
+_SLOTS = st.integers(0, 12)
+_PAIRS = st.tuples(st.sampled_from(_AGENCIES), st.sampled_from(_PURPOSES))
+_RULES = st.lists(
+    st.fixed_dictionaries(
+        {
+            "agencies": st.just("*") | st.lists(st.sampled_from(_AGENCIES), max_size=2),
+            "purposes": st.just("*") | st.lists(st.sampled_from(_PURPOSES), max_size=2),
+        }
+    ),
+    max_size=3,
+)
+
+
+class Sets(RuleBasedStateMachine):
+    """Entries filed and unfiled, policies set, changed and removed, in any order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.eligibility = Eligibility()
+        self.pairs: dict[int, Pair] = {}
+        self.active: set[int] = set()
+        self.policies: dict[str, tuple[Policy, int]] = {}
+
+    @initialize()
+    def start(self) -> None:
+        self.agree()
+
+    @rule(slots=st.lists(_SLOTS, unique=True, max_size=4), pair=_PAIRS)
+    def file(self, slots: list[int], pair: Pair) -> None:
+        new = [slot for slot in slots if slot not in self.pairs]
+        if new:
+            self.eligibility.file(new, pair)
+            self.pairs |= dict.fromkeys(new, pair)
+
+    @rule(slot=_SLOTS)
+    def unfile(self, slot: int) -> None:
+        if slot in self.pairs:
+            self.eligibility.unfile(slot, self.pairs.pop(slot))
+            self.active.discard(slot)
+
+    @rule(slot=_SLOTS)
+    def start_entry(self, slot: int) -> None:
+        if slot in self.pairs:
+            self.eligibility.active.add(slot)
+            self.active.add(slot)
+
+    @rule(source=st.sampled_from(_SOURCES), rules=_RULES, revision=st.integers(0, 100))
+    def set_policy(self, source: str, rules: object, revision: int) -> None:
+        document = policy(source=source, rules=rules)
+        self.eligibility.set_policy(document, revision)
+        self.policies[source] = (document, revision)
+
+    @rule(source=st.sampled_from(_SOURCES))
+    def remove_policy(self, source: str) -> None:
+        self.eligibility.remove_policy(source)
+        self.policies.pop(source, None)
+
+    def allowed(self, slot: int, source: str) -> bool:
+        agency, purpose = self.pairs[slot]
+        return any(
+            (each.agencies == "*" or agency in each.agencies)
+            and (each.purposes == "*" or purpose in each.purposes)
+            for each in self.policies[source][0].rules
+        )
+
+    @invariant()
+    def agree(self) -> None:
+        assert self.eligibility.policy_count == len(self.policies)
+        for source in _SOURCES:
+            eligible = set()
+            for slot in self.pairs:
+                denial = self.eligibility.denial(slot, source, None)
+                if slot not in self.active:
+                    assert denial == NOT_STARTED
+                elif source not in self.policies:
+                    assert denial == NO_POLICY
+                elif not self.allowed(slot, source):
+                    assert denial == NOT_ALLOWED
+                else:
+                    assert denial is None
+                    eligible.add(slot)
+            assert set(self.eligibility.eligible(source)) == eligible
+            if source in self.policies:
+                assert self.eligibility.revision_of(source) == self.policies[source][1]
+            else:
+                with pytest.raises(KeyError):
+                    self.eligibility.revision_of(source)
+
+    @invariant()
+    def nothing_is_left_of_what_is_gone(self) -> None:
+        assert set(self.eligibility.active) == self.active
+        assert set(self.eligibility._by_pair) == set(self.pairs.values())
+        assert set(self.eligibility._granted) == set(self.pairs.values())
+        granted = [id(one) for sets in self.eligibility._granted.values() for one in sets]
+        known = {id(source.allowed) for source in self.eligibility._by_source.values()}
+        assert set(granted) <= known
+
+
+TestSets = Sets.TestCase
+
+
+@pytest.mark.parametrize(
+    ("wide", "narrow", "covers"),
+    [
+        ("US", "US", True),
+        ("US", "US-CA", True),
+        ("US-CA", "US-CA", True),
+        ("US-CA", "US", False),
+        ("US-CA", "US-C", False),
+        ("US-C", "US-CA", False),
+        ("NL", "US-NL", False),
+        ("US", "CA", False),
+    ],
+)
+def test_which_region_covers_which(wide: str, narrow: str, covers: bool) -> None:
+    assert region_covers(wide, narrow) is covers
+
+
+@pytest.mark.parametrize(
+    ("regions", "read_region", "denial"),
+    [
+        (None, None, None),
+        (None, "US-CA", None),
+        (["US"], "US-CA", None),
+        (["NL", "US-CA"], "US-CA", None),
+        (["NL", "US-CA"], "US-NV", POLICY_REGION),
+        (["US-CA"], "US", POLICY_REGION),
+        (["US"], None, POLICY_REGION),
+    ],
+)
+def test_a_policy_for_regions(
+    regions: list[str] | None, read_region: str | None, denial: str | None
+) -> None:
+    eligibility = Eligibility()
+    eligibility.file([0], ("AG1", "stolen_vehicle"))
+    eligibility.active.add(0)
+    eligibility.set_policy(policy(regions=regions), 0)
+    assert eligibility.denial(0, "S1", read_region) == denial
+
+
+def test_no_rules_deny_all() -> None:
+    eligibility = Eligibility()
+    eligibility.file([0], ("AG1", "stolen_vehicle"))
+    eligibility.active.add(0)
+    eligibility.set_policy(policy(rules=[]), 0)
+    assert eligibility.denial(0, "S1", None) == NOT_ALLOWED
+    assert set(DENIAL_REASONS) >= {NOT_ALLOWED, NO_POLICY, NOT_STARTED, POLICY_REGION}

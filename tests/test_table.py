@@ -1,0 +1,144 @@
+"""The hash table, with chains behind it, beside a dict of lists."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine import table
+from engine.hashing import hash_of
+from engine.table import EMPTY, NO_SLOT, HashTable
+
+#: Few, some of which begin their probe at the same place, at the ends too.
+_HASHES = st.one_of(
+    st.sampled_from([1, 2, 1023, 1024, 1025, 2047, 2**63, 2**64 - 1, 2**64 - 1024]),
+    st.integers(1, 2**64 - 1),
+    st.integers(1, 40).map(lambda number: number << 10),
+)
+
+
+class Chains:
+    """The table with the chains that its owner keeps, beside a dict of lists."""
+
+    def __init__(self, slots: int = 100_000) -> None:
+        self.table = HashTable()
+        self.following = np.full(slots, -7, dtype=np.int32)
+        self.model: dict[int, list[int]] = {}
+
+    def push(self, pushed: list[tuple[int, int]]) -> None:
+        hashes = np.array([key_hash for key_hash, _ in pushed], dtype=np.uint64)
+        slots = np.array([slot for _, slot in pushed], dtype=np.int32)
+        self.table.push_many(hashes, slots, self.following)
+        for key_hash, slot in pushed:
+            self.model.setdefault(key_hash, []).insert(0, slot)
+
+    def pop(self, key_hash: int) -> None:
+        """Take the head of a chain out."""
+        _, *rest = self.model[key_hash]
+        self.table.set(key_hash, rest[0] if rest else NO_SLOT)
+        self.model[key_hash] = rest
+
+    def chain(self, key_hash: int) -> list[int]:
+        chain = []
+        slot = self.table.get(key_hash)
+        while slot != NO_SLOT:
+            chain.append(slot)
+            slot = int(self.following[slot])
+        return chain
+
+    def check(self) -> None:
+        for key_hash, slots in self.model.items():
+            assert self.chain(key_hash) == slots
+        wanted = np.array(list(self.model), dtype=np.uint64)
+        heads = [slots[0] if slots else NO_SLOT for slots in self.model.values()]
+        assert self.table.get_many(wanted).tolist() == heads
+        places = len(self.table.hashes)
+        assert places == len(self.table.slots)
+        assert places & (places - 1) == 0
+        assert np.count_nonzero(self.table.hashes != EMPTY) <= places // 2
+        filed = sum(bool(slots) for slots in self.model.values())
+        assert np.count_nonzero(self.table.slots != NO_SLOT) == filed
+        assert self.table.size_bytes == 12 * places
+
+
+@given(
+    st.lists(st.lists(_HASHES, max_size=8) | _HASHES, max_size=25),
+    st.lists(_HASHES, max_size=5),
+)
+def test_pushes_and_removals(steps: list[list[int] | int], others: list[int]) -> None:
+    """A list of hashes is pushed; a single one loses its head."""
+    chains = Chains()
+    slots = itertools.count()
+    for step in steps:
+        if isinstance(step, list):
+            chains.push([(key_hash, next(slots)) for key_hash in step])
+        elif chains.model.get(step):
+            chains.pop(step)
+        chains.check()
+    for key_hash in others:
+        if key_hash not in chains.model:
+            assert chains.table.get(key_hash) == NO_SLOT
+
+
+@pytest.mark.parametrize("crowded", [False, True])
+@pytest.mark.parametrize("step", [1, 7, 1200])
+def test_growth_and_decline(crowded: bool, step: int) -> None:
+    """Some thousand hashes in and out, several times, with and without long probes."""
+    chance = random.Random(3)
+    chains = Chains()
+    slots = itertools.count()
+    hashes = [
+        (number << 32 | 5) if crowded else chance.getrandbits(64) | 1 for number in range(1, 1501)
+    ]
+    for _ in range(3):
+        wanted = chance.sample(hashes, 1200)
+        for at in range(0, len(wanted), step):
+            chains.push([(key_hash, next(slots)) for key_hash in wanted[at : at + step]])
+        chains.check()
+        for key_hash in chance.sample(hashes, 1400):
+            if chains.model.get(key_hash):
+                chains.pop(key_hash)
+        chains.check()
+    assert all(chains.table.get(chance.getrandbits(64)) == NO_SLOT for _ in range(200))
+
+
+def test_hashes_that_come_and_go_do_not_make_it_grow() -> None:
+    chains = Chains()
+    for key_hash in range(1, 20_000):
+        chains.push([(key_hash, 7)])
+        chains.pop(key_hash)
+    assert len(chains.table.hashes) == 1024
+    assert all(chains.table.get(key_hash) == NO_SLOT for key_hash in range(1, 20_000, 97))
+
+
+def test_a_new_table_is_empty() -> None:
+    chains = Chains()
+    assert chains.table.get(0) == chains.table.get(5) == chains.table.get(2**64 - 1) == NO_SLOT
+    chains.push([])
+    chains.check()
+
+
+def test_only_what_is_filed_can_be_changed() -> None:
+    with pytest.raises(AssertionError):
+        HashTable().set(5, 1)
+
+
+def test_a_hash_of_nothing_is_kept_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "hash_of", {b"A": 0, b"B": 9}.__getitem__)
+    hashes = table.hashes_of(["A", "B"])
+    assert hashes.tolist() == [1, 9]
+    filed = HashTable()
+    filed.push_many(hashes, np.array([3, 4], dtype=np.int32), np.zeros(9, dtype=np.int32))
+    assert filed.get(0) == 3
+    filed.set(0, NO_SLOT)
+    assert filed.get(0) == NO_SLOT
+
+
+def test_hashes_are_those_of_the_library() -> None:
+    keys = ["", "ABC123", "MÜ1"]
+    assert table.hashes_of(keys).tolist() == [hash_of(key.encode()) for key in keys]
