@@ -1,0 +1,143 @@
+"""The command line: `hotlist`, and `python -m engine`.
+
+`main` is the whole of it. Its commands lie in the modules beside this one; what they raise
+ends here, and only here: one line on standard error and a status that is not zero (2 where
+the command line or a setting is wrong, 130 after an interrupt, 1 otherwise). Commands import
+what is heavy when they run, so that `--help` stays quick.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import io
+import os
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from engine.cli import entries, matches, policies, reads, run, topics
+from engine.cli.output import plain
+from engine.config import SETTINGS
+from engine.errors import ConfigError, HotlistError
+
+#: The distribution whose version `--version` shows.
+DISTRIBUTION = "hotlist-engine"
+
+
+class _InterruptedError(HotlistError):
+    """The user stopped the command."""
+
+
+class _OutputClosedError(HotlistError):
+    """Nobody reads our standard output any more."""
+
+
+class Application(click.Group):
+    """The group of all commands, and the one place where errors become lines."""
+
+    def main(self, *args: Any, **options: Any) -> NoReturn:
+        """Run a command line and exit with its status; takes what click's own `main` takes."""
+        options["prog_name"] = options.get("prog_name") or "hotlist"
+        options["standalone_mode"] = False  # so that errors come here and not to click
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # A plate in any script must not stop a command in a terminal that lacks it.
+            sys.stdout.reconfigure(errors="backslashreplace")
+        try:
+            status = super().main(*args, **options)
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            status = error.exit_code
+        except click.ClickException as error:
+            status = _report(_one_line(error), error.exit_code)
+        except _InterruptedError as error:
+            status = _report(str(error), 130)
+        except HotlistError as error:
+            status = _report(str(error), 2 if isinstance(error, ConfigError) else 1)
+        except OSError as error:
+            name = f"{error.filename}: " if error.filename else ""
+            status = _report(f"{name}{error.strerror or error}", 1)
+        sys.exit(status or 0)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; click would end the process itself on these two."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except KeyboardInterrupt:
+            raise _InterruptedError("interrupted") from None
+        except BrokenPipeError:
+            _forget_output()
+            raise _OutputClosedError("the output was closed before its end") from None
+        return result
+
+
+def _report(line: str, status: int) -> int:
+    with contextlib.suppress(BrokenPipeError):
+        click.echo(f"hotlist: {plain(' '.join(line.split()))}", err=True)
+    return status
+
+
+def _one_line(error: click.ClickException) -> str:
+    line = error.format_message().rstrip(".")
+    if not isinstance(error, click.UsageError):
+        return line
+    path = error.ctx.command_path if error.ctx is not None else "hotlist"
+    if isinstance(error, click.NoSuchOption) and error.option_name in _FLAGS and path == "hotlist":
+        return f"{line}; settings are given after the command"
+    return f"{line}; see {path} --help"
+
+
+_FLAGS = frozenset(setting.flag for setting in SETTINGS.values())
+
+
+def _forget_output() -> None:
+    """Let what is still buffered go nowhere, or Python would complain about it at exit."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _show_version(context: click.Context, _: click.Parameter, asked: bool) -> None:
+    if not asked or context.resilient_parsing:
+        return
+    try:
+        version = importlib.metadata.version(DISTRIBUTION)
+    except importlib.metadata.PackageNotFoundError:
+        version = "unknown (not installed)"
+    click.echo(f"hotlist {version}")
+    context.exit()
+
+
+@click.group("hotlist", cls=Application, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    envvar="HOTLIST_CONFIG",
+    show_envvar=True,
+    metavar="FILE",
+    help="Settings file; without it hotlist.toml in the working directory, if there is one.",
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and exit.",
+)
+@click.pass_context
+def main(context: click.Context, config: Path | None) -> None:
+    """Match licence plate reads against hot lists, on Kafka.
+
+    Every setting is a flag of the commands that use it, a variable HOTLIST_<NAME> and a line
+    in hotlist.toml, in that order of precedence.
+    """
+    context.obj = config
+
+
+for _command in (*run.COMMANDS, topics.group, entries.group, policies.group):
+    main.add_command(_command)
+for _command in (*reads.COMMANDS, *matches.COMMANDS):
+    main.add_command(_command)

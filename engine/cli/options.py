@@ -1,0 +1,118 @@
+"""The settings as flags and variables of the commands.
+
+`takes_settings` gives a command the flags that it names, and `--config`; the command receives
+one `Settings`. The order flag, variable, file, default is click's own: the file becomes the
+command's `default_map` before its other flags are looked at. A setting that a command does
+not name is not one of its flags, because it would do nothing there.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from engine.config import DEFAULTS, FILE_NAME, SETTINGS, Setting, Settings, read_file
+from engine.errors import ConfigError
+
+Command = Callable[..., Any]
+
+
+class _SettingType(click.ParamType):
+    """Checks a value by its setting's rule and says where a bad one came from."""
+
+    def __init__(self, setting: Setting) -> None:
+        self.setting = setting
+        self.name = setting.metavar
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        where = self.setting.flag
+        if ctx is not None and param is not None and param.name is not None:
+            source = ctx.get_parameter_source(param.name)
+            if source is click.core.ParameterSource.ENVIRONMENT:
+                where = self.setting.variable
+        return self.setting.checked(value, where)
+
+
+def takes_settings(*names: str) -> Callable[[Command], Command]:
+    """Give a command these settings as flags, and a `Settings` as its first parameter."""
+
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def with_settings(**values: Any) -> Any:
+            chosen = {name: values.pop(name) for name in names}
+            chosen.pop("delivery", None)  # there is one way of delivery; its check was all
+            return command(Settings(**chosen), **values)
+
+        wrapped: Command = config_option(with_settings)
+        for name in reversed(names):
+            wrapped = _option(SETTINGS[name])(wrapped)
+        return wrapped
+
+    return decorate
+
+
+def _option(setting: Setting) -> Callable[[Command], Command]:
+    default = DEFAULTS[setting.name]
+    return click.option(
+        setting.flag,
+        setting.name,
+        type=_SettingType(setting),
+        default=default,
+        envvar=setting.variable,
+        show_envvar=True,
+        show_default=default is not None,
+        help=setting.help,
+    )
+
+
+def _load(context: click.Context, _: click.Parameter, path: Path | None) -> None:
+    if context.resilient_parsing:
+        return
+    path = path or context.find_root().obj
+    if path is None and os.path.lexists(FILE_NAME):
+        path = Path(FILE_NAME)
+    context.default_map = read_file(path) if path is not None else {}
+
+
+#: Eager, so that the file is read before any other flag asks for its default.
+config_option = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    is_eager=True,
+    expose_value=False,
+    callback=_load,
+    help=f"Settings file; without it {FILE_NAME} in the working directory, if there is one.",
+)
+
+#: For every command that prints a table.
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document a line."
+)
+
+
+def file_argument(name: str = "file") -> Callable[[Command], Command]:
+    """A file to read, as the command's argument."""
+    return click.argument(
+        name, metavar="FILE", type=click.Path(exists=True, dir_okay=False, path_type=Path)
+    )
+
+
+def operator_of(settings: Settings) -> str:
+    """Who makes this change. Raises ConfigError when nobody is named."""
+    if settings.operator is None:
+        raise ConfigError(
+            "this command changes a list or a policy and must know who does it",
+            hint="set --operator (HOTLIST_OPERATOR)",
+        )
+    return settings.operator
+
+
+def operator_header(operator: str) -> list[tuple[str, bytes]]:
+    """The headers of a change on a control topic: a tombstone has no other place for a name."""
+    return [("operator", operator.encode(errors="replace"))]

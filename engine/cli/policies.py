@@ -1,0 +1,164 @@
+"""`hotlist policies`: which agencies may match on a source's reads, for which purposes.
+
+Each change names its operator, in a record header beside the policy. A file is checked whole
+before anything of it is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import orjson
+
+from engine.cli.options import (
+    file_argument,
+    json_option,
+    operator_header,
+    operator_of,
+    takes_settings,
+)
+from engine.cli.output import json_line, reading, remark, table
+from engine.clock import SystemClock, format_time
+from engine.config import Settings
+from engine.errors import DocumentError, HotlistError
+
+if TYPE_CHECKING:
+    from engine.documents import Policy
+
+
+class PolicyError(HotlistError):
+    """A policy that the user wrote or named cannot be used."""
+
+
+@click.group("policies")
+def group() -> None:
+    """Set, remove and show the policies of the sources."""
+
+
+@group.command("set")
+@file_argument()
+@takes_settings("bootstrap", "prefix", "operator")
+def set_(settings: Settings, file: Path) -> None:
+    """Set the policies in FILE (.json: one, or a list of them).
+
+    A policy takes the place of the one that its source had. updated_by and updated_at are
+    filled in with the operator and the time where they are absent.
+    """
+    from engine.client import outbox, run
+    from engine.documents import encode
+    from engine.topics import Topics
+
+    operator = operator_of(settings)
+    found = read_policies(file, operator, SystemClock().now_ms())
+    topic = Topics(settings.prefix).policies
+
+    async def send() -> None:
+        async with outbox(settings, topic) as box:
+            for policy in found:
+                await box.send(policy.source.encode(), encode(policy), operator_header(operator))
+
+    run(send())
+    click.echo(f"set {len(found)} {'policy' if len(found) == 1 else 'policies'}")
+
+
+@group.command()
+@click.argument("source")
+@takes_settings("bootstrap", "prefix", "operator")
+def remove(settings: Settings, source: str) -> None:
+    """Remove the policy of SOURCE, so that nothing matches on its reads."""
+    from engine.client import outbox, read_to_end, run
+    from engine.topics import Topics
+
+    operator = operator_of(settings)
+    topic = Topics(settings.prefix).policies
+    key = source.encode(errors="surrogateescape")
+
+    async def send() -> None:
+        if key not in await read_to_end(settings, topic, reading):
+            raise PolicyError(f"no policy of {source!r}", where=topic, hint="nothing was removed")
+        async with outbox(settings, topic) as box:
+            await box.send(key, None, operator_header(operator))
+
+    run(send())
+    click.echo("removed 1 policy")
+
+
+@group.command()
+@json_option
+@takes_settings("bootstrap", "prefix")
+def show(settings: Settings, as_json: bool) -> None:
+    """Show the policies in force, one row for each rule. A source without one denies all."""
+    from engine.client import read_to_end, run
+    from engine.documents import decode_policy, encode
+    from engine.topics import Topics
+
+    topic = Topics(settings.prefix).policies
+    policies = []
+    unreadable = 0
+    for value in run(read_to_end(settings, topic, reading)).values():
+        try:
+            policies.append(decode_policy(value))
+        except DocumentError:
+            unreadable += 1
+    policies.sort(key=lambda policy: policy.source)
+    if as_json:
+        for policy in policies:
+            json_line(encode(policy))
+    else:
+        table(
+            ("source", "agencies", "purposes", "regions", "updated by", "updated at"),
+            (row for policy in policies for row in _rows(policy)),
+        )
+    if unreadable:
+        remark(f"{topic}: records that are no valid policy, which the worker ignores: {unreadable}")
+
+
+def read_policies(path: Path, operator: str, now_ms: int) -> list[Policy]:
+    """The checked policies of a file; PolicyError names the one and the field that are wrong."""
+    from engine.documents import decode_policy
+
+    try:
+        content = orjson.loads(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))
+    except orjson.JSONDecodeError as error:
+        raise PolicyError(
+            f"not valid JSON at line {error.lineno}, column {error.colno}", where=str(path)
+        ) from None
+    documents = content if isinstance(content, list) else [content]
+    if not documents:
+        raise PolicyError("holds no policy", where=str(path))
+    policies: dict[str, Policy] = {}
+    for number, document in enumerate(documents, start=1):
+        where = f"{path}: policy {number}" if isinstance(content, list) else str(path)
+        try:
+            policy = decode_policy(orjson.dumps(_filled(document, operator, now_ms)))
+        except DocumentError as error:
+            raise PolicyError(f"{error.field}: {error.rule}", where=where) from None
+        if policy.source in policies:
+            raise PolicyError(f"a second policy of {policy.source!r}", where=where)
+        policies[policy.source] = policy
+    return list(policies.values())
+
+
+def _filled(document: Any, operator: str, now_ms: int) -> Any:
+    if not isinstance(document, dict):
+        return document  # which the schema refuses
+    own = {field: value for field, value in document.items() if value is not None}
+    return {"updated_by": operator, "updated_at": format_time(now_ms), **own}
+
+
+def _rows(policy: Policy) -> Iterator[tuple[str, ...]]:
+    regions = "all" if policy.regions is None else " ".join(policy.regions)
+    who = (regions, policy.updated_by, policy.updated_at)
+    if not policy.rules:
+        yield (policy.source, "none", "none", *who)
+    for rule in policy.rules:
+        yield (policy.source, _listed(rule.agencies), _listed(rule.purposes), *who)
+
+
+def _listed(names: tuple[str, ...] | str) -> str:
+    if isinstance(names, str):
+        return names
+    return " ".join(names) or "none"

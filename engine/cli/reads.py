@@ -1,0 +1,149 @@
+"""`hotlist check` and `hotlist replay`: files of reads, one JSON document a line.
+
+A line that is no read is named by its number, the field and the rule. What the field holds is
+never shown: these are reads of people who did nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from engine import limits
+from engine.cli.options import file_argument, json_option, takes_settings
+from engine.cli.output import json_line, plain, progress, remark
+from engine.config import Settings
+from engine.documents import decode_detection
+from engine.errors import DocumentError, HotlistError
+from engine.line_files import numbered_lines
+from engine.plate import normalize
+
+_LINES_A_STEP = 1000
+#: With a rate, records leave at least this often.
+_PACE_S = 0.02
+
+
+class ReadFileError(HotlistError):
+    """Lines of the file are no reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A good line: the key that the read takes in Kafka, and the line as it came."""
+
+    key: bytes
+    value: bytes
+
+
+@click.command()
+@file_argument()
+@json_option
+def check(file: Path, as_json: bool) -> None:
+    """Check the detections of a .jsonl FILE against the schema. Sends nothing.
+
+    Says of each bad line which field breaks which rule; status 1 if there is one.
+    """
+    reasons: Counter[str] = Counter()
+    good = 0
+    for line, read in read_lines(file, "checking"):
+        if isinstance(read, Read):
+            good += 1
+            continue
+        reasons[read.reason] += 1
+        if as_json:
+            problem = {"reason": read.reason, "field": read.field, "rule": read.rule}
+            json_line({"line": line, **problem})
+        else:
+            click.echo(plain(f"line {line}: {read.reason}: {read}"))
+    bad = reasons.total()
+    if as_json:
+        json_line({"lines": good + bad, "good": good, "bad": bad, "reasons": dict(reasons)})
+    else:
+        parts = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+        click.echo(f"{good + bad} lines: {good} good, {bad} bad{f' ({parts})' if parts else ''}")
+    _end(file, good, bad)
+
+
+@click.command()
+@file_argument()
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="N",
+    help="Reads a second; without it, as fast as it goes.",
+)
+@takes_settings("bootstrap", "prefix")
+def replay(settings: Settings, file: Path, rate: float | None) -> None:
+    """Send the detections of a .jsonl FILE into Kafka, with the right keys.
+
+    Lines go as they are. Bad ones are reported and left out; status 1 if there is one.
+    """
+    from engine.client import outbox, run
+    from engine.topics import Topics
+
+    topic = Topics(settings.prefix).detections
+    bad = 0
+
+    async def send() -> int:
+        nonlocal bad
+        async with outbox(settings, topic) as box:
+            loop = asyncio.get_running_loop()
+            start_s, taken = loop.time(), 0
+            for line, read in read_lines(file, "sending"):
+                if not isinstance(read, Read):
+                    bad += 1
+                    remark(f"{file}: line {line}: {read.reason}: {read}")
+                    continue
+                if rate is not None:
+                    early_s = start_s + taken / rate - loop.time()
+                    if early_s > _PACE_S:
+                        await box.flush()
+                        await asyncio.sleep(early_s)
+                await box.send(read.key, read.value)
+                taken += 1
+        return box.sent
+
+    sent = run(send())
+    click.echo(f"sent {sent} {'read' if sent == 1 else 'reads'} to {topic}")
+    _end(file, sent, bad)
+
+
+def read_lines(path: Path, label: str) -> Iterator[tuple[int, Read | DocumentError]]:
+    """Number and content of each line that is not blank, with a progress bar."""
+    size_bytes = path.stat().st_size
+    shown_bytes = 0
+    with path.open("rb") as file, progress(label, size_bytes) as step:
+        for count, (line, content) in enumerate(
+            numbered_lines(file, limits.READ_VALUE_BYTES), start=1
+        ):
+            yield line, _checked(content)
+            if count % _LINES_A_STEP == 0:
+                at_bytes = file.tell()
+                step(at_bytes - shown_bytes)
+                shown_bytes = at_bytes
+        step(size_bytes - shown_bytes)
+
+
+def _checked(content: bytes | None) -> Read | DocumentError:
+    if content is None:
+        return DocumentError(
+            "value_too_large", rule=f"must have at most {limits.READ_VALUE_BYTES} bytes"
+        )
+    try:
+        return Read(normalize(decode_detection(content).plate).encode(), content)
+    except DocumentError as error:
+        return error
+
+
+def _end(path: Path, good: int, bad: int) -> None:
+    if bad:
+        lines = "line is" if good + bad == 1 else "lines are"
+        raise ReadFileError(f"{bad} of {good + bad} {lines} bad", where=str(path))
+
+
+COMMANDS = (check, replay)

@@ -1,0 +1,217 @@
+"""The settings: what they are called, what they may be, and the file that holds them.
+
+`Settings` is what the rest of the engine sees. `SETTINGS` describes every setting once: its
+rule and its help; `DEFAULTS` holds what counts where nobody says anything. The commands make
+flags (`--http-port`) and variables (`HOTLIST_HTTP_PORT`) of them, `read_file` checks
+`hotlist.toml` against them. The order is flag, variable, file, default; the command line's own
+machinery applies it.
+
+A value that breaks its rule is a ConfigError that says where the value came from. Nothing
+here reads the environment, prints, or knows the command line.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+from engine.errors import ConfigError
+
+#: The file that is read when it lies in the working directory.
+FILE_NAME: Final = "hotlist.toml"
+
+_TOPIC_CHARACTERS: Final = re.compile(r"[A-Za-z0-9._-]*", re.ASCII)
+#: Kafka allows 249 characters in a topic's name; our longest name takes 13 of them.
+_PREFIX_CHARACTERS: Final = 200
+_HOST: Final = re.compile(r"\[[0-9A-Fa-f:.]+\]|[^\s:,/\[\]]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting.
+
+    `parse` takes what was written (text, or a value of the file) and returns what `Settings`
+    holds; it raises ValueError with the rule. `metavar` stands for the value in the help.
+    """
+
+    name: str
+    parse: Callable[[Any], Any]
+    metavar: str
+    help: str
+
+    @property
+    def flag(self) -> str:
+        """Such as `--http-port`."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        """Such as `HOTLIST_HTTP_PORT`."""
+        return "HOTLIST_" + self.name.upper()
+
+    def checked(self, value: object, where: str) -> Any:
+        """The parsed value; ConfigError that starts with `where` when it breaks the rule."""
+        try:
+            return self.parse(value)
+        except ValueError as error:
+            raise ConfigError(f"{str(value)!r} is not possible: {error}", where=where) from None
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("must be a text that is not empty")
+    return value
+
+
+def _whole(least: int, most: int) -> Callable[[Any], int]:
+    rule = f"must be a whole number from {least} to {most}"
+
+    def parse(value: Any) -> int:
+        # bool is an int to Python, but `true` is no number of anything.
+        if isinstance(value, str) and re.fullmatch(r"\s*[+-]?[0-9]{1,18}\s*", value, re.ASCII):
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise ValueError(rule)
+        return value
+
+    return parse
+
+
+def _bootstrap(value: Any) -> str:
+    rule = "must be HOST:PORT, or several with commas between them"
+    brokers = [broker.strip() for broker in _text(value).split(",")]
+    for broker in brokers:
+        host, _, port = broker.rpartition(":")
+        if not _HOST.fullmatch(host):
+            raise ValueError(rule)
+        if not re.fullmatch(r"[0-9]{1,5}", port, re.ASCII) or not 1 <= int(port) <= 65535:
+            raise ValueError(f"{rule}, with a port from 1 to 65535")
+    return ",".join(brokers)
+
+
+def _prefix(value: Any) -> str:
+    if not isinstance(value, str) or not _TOPIC_CHARACTERS.fullmatch(value):
+        raise ValueError("must be letters, digits, dots, hyphens and underscores")
+    if len(value) > _PREFIX_CHARACTERS:
+        raise ValueError(f"must be at most {_PREFIX_CHARACTERS} characters")
+    return value
+
+
+def _delivery(value: Any) -> str:
+    if value == "exactly_once":
+        raise ValueError(
+            "this version delivers at_least_once, with deterministic match ids by which "
+            "a consumer drops repeats"
+        )
+    if value != "at_least_once":
+        raise ValueError("must be at_least_once")
+    return "at_least_once"
+
+
+def _path(value: Any) -> Path:
+    return Path(value) if isinstance(value, Path) else Path(_text(value)).expanduser()
+
+
+_COUNT_MAX: Final = 2**31 - 1
+
+_ALL: Final = (
+    Setting("bootstrap", _bootstrap, "HOST:PORT", "Kafka brokers to start from."),
+    Setting("prefix", _prefix, "TEXT", "What the topics' names start with."),
+    Setting("group", _text, "NAME", "Consumer group of the workers."),
+    Setting("http_host", _text, "HOST", "Where metrics and health are served."),
+    Setting("http_port", _whole(0, 65535), "PORT", "The port there; 0 takes a free one."),
+    Setting("delivery", _delivery, "MODE", "How matches are delivered: at_least_once."),
+    Setting(
+        "verify_keys",
+        _whole(0, _COUNT_MAX),
+        "N",
+        "Compare key and plate of one in N reads that match nothing; 0 of none.",
+    ),
+    Setting("purposes", _path, "FILE", "The purposes file; without it the one shipped."),
+    Setting("operator", _text, "NAME", "Who changes a list or a policy."),
+    Setting("partitions", _whole(1, 100_000), "N", "Partitions of a topic that is created."),
+    Setting("replication", _whole(1, 32767), "N", "Copies of each partition that is created."),
+)
+
+#: Every setting by its name, in the order in which they are shown.
+SETTINGS: Final[dict[str, Setting]] = {setting.name: setting for setting in _ALL}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The settings in force. Raises ConfigError when a value breaks its rule."""
+
+    bootstrap: str = "localhost:9092"
+    prefix: str = "lpr."
+    group: str = "hotlist-engine"
+    http_host: str = "127.0.0.1"
+    http_port: int = 9108
+    verify_keys: int = 1024
+    purposes: Path | None = None
+    operator: str | None = None
+    partitions: int = 4
+    replication: int = 1
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is not None:
+                checked = SETTINGS[field.name].checked(value, field.name)
+                object.__setattr__(self, field.name, checked)
+            elif field.default is not None:
+                raise ConfigError("must not be None", where=field.name)
+
+
+#: What each setting is where no flag, variable or file gives it; None is "not set".
+DEFAULTS: Final[dict[str, Any]] = {
+    "delivery": "at_least_once",
+    **{field.name: field.default for field in fields(Settings)},
+}
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """The checked settings of a `hotlist.toml`, by name; those it leaves out are absent.
+
+    Keys are the settings' names, with `-` or `_` between words. A relative path in the file
+    is taken from the directory that the file lies in. Raises ConfigError naming the file and
+    the line or the key.
+    """
+    found: dict[str, Any] = {}
+    for key, value in _parse(path).items():
+        name = key.replace("-", "_")
+        where = f"{path}: {key}"
+        setting = SETTINGS.get(name)
+        if setting is None:
+            raise ConfigError("unknown key", where=where, hint=_known_keys(name))
+        if name in found:
+            raise ConfigError("the same key twice, with - and with _", where=where)
+        found[name] = setting.checked(value, where)
+        if isinstance(found[name], Path):
+            found[name] = path.parent / found[name]
+    return found
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror}", where=str(path)) from error
+    try:
+        return tomllib.loads(data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ConfigError("not UTF-8 text", where=f"{path}: line {line}") from error
+    except tomllib.TOMLDecodeError as error:
+        # The parser's own message ends in "(at line 3, column 5)".
+        raise ConfigError(f"not valid TOML: {error}", where=str(path)) from error
+
+
+def _known_keys(name: str) -> str:
+    near = difflib.get_close_matches(name, SETTINGS, n=1)
+    meant = f"did you mean {near[0]}? " if near else ""
+    return f"{meant}known keys: {', '.join(SETTINGS)}"
