@@ -27,6 +27,8 @@ _XERIAL_MAGIC = b"\x82SNAPPY\x00"
 _XERIAL_HEADER_BYTES = 16
 #: zlib's way to say: the largest window, and a gzip header.
 _GZIP_WINDOW_BITS = 16 + zlib.MAX_WBITS
+#: Producers write one. Each more costs a copy of the rest.
+_GZIP_MEMBERS = 64
 _SMALLEST_BUFFER = 256 * limits.KIB
 
 
@@ -88,7 +90,11 @@ class Decompressor:
     def _gzip(self, data: memoryview) -> Bytes:
         plain = bytearray()
         rest: Buffer = data
+        members = 0
         while len(rest := memoryview(rest)):  # a gzip stream may have several members
+            members += 1
+            if members > _GZIP_MEMBERS:
+                raise CodecError("corrupt_batch")
             member = zlib.decompressobj(_GZIP_WINDOW_BITS)
             try:
                 plain += member.decompress(rest, self._limit_bytes + 1 - len(plain))

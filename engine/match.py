@@ -84,7 +84,7 @@ def checks(entry: Entry, read: Detection, read_plate: str, now_ms: int) -> tuple
         ),
         Check(
             check="region",
-            result=_compare(read.region, entry.region),
+            result=_compare_regions(read.region, entry.region),
             read=read.region,
             listed=entry.region,
             text="Compare the region of the plate in the picture with the region as listed.",
@@ -115,6 +115,14 @@ def _compare(read: str | None, listed: str | None) -> CheckResult:
     if read is None or listed is None:
         return "unknown"
     return "same" if read.casefold() == listed.casefold() else "differs"
+
+
+def _compare_regions(read: str | None, listed: str | None) -> CheckResult:
+    """`unknown` where one only contains the other: `US` may or may not be `US-CA`."""
+    if read is None or listed is None or read == listed:
+        return _compare(read, listed)
+    related = region_covers(read, listed) or region_covers(listed, read)
+    return "unknown" if related else "differs"
 
 
 def _compare_vehicles(read: Vehicle | None, listed: Vehicle | None) -> CheckResult:

@@ -229,7 +229,8 @@ class Worker:
         now_ms = self.options.clock.now_ms()
         for match, read_ms in outcome.matches:
             metrics.matches.labels(match.match_type, match.entry.purpose).inc()
-            metrics.read_to_match_s.observe(max(0, now_ms - read_ms) / 1000)
+            if read_ms >= 0:  # records without a timestamp have -1
+                metrics.read_to_match_s.observe(max(0, now_ms - read_ms) / 1000)
         for reject in outcome.rejects:
             metrics.rejects.labels(reject.reason).inc()
         metrics.delivery_s.observe(took_s)

@@ -118,6 +118,8 @@ class Sets(RuleBasedStateMachine):
         granted = [id(one) for sets in self.eligibility._granted.values() for one in sets]
         known = {id(source.allowed) for source in self.eligibility._by_source.values()}
         assert set(granted) <= known
+        for source, filed in self.eligibility._by_source.items():
+            assert set(filed.allowed) == {slot for slot in self.pairs if self.allowed(slot, source)}
 
 
 TestSets = Sets.TestCase

@@ -1,0 +1,93 @@
+"""Entries come out of the store as they went in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine import store
+from engine.documents import Area, Authority, Entry, Vehicle, encode
+from engine.store import EntryStore
+
+_TEXT = st.text(min_size=1, max_size=12)
+_TIMES = st.sampled_from(
+    ("2026-01-01T00:00:00Z", "2026-01-01T00:00:00.000Z", "2027-05-05T01:02:03Z")
+)
+_TRAITS = st.none() | _TEXT
+_VEHICLES = st.builds(Vehicle, make=_TRAITS, model=_TRAITS, color=_TRAITS, type=_TRAITS)
+_AREAS = st.builds(
+    Area,
+    lat=st.floats(-90, 90),
+    lon=st.floats(-180, 180),
+    radius_m=st.floats(1, 1_000_000),
+)
+_ENTRIES: st.SearchStrategy[Entry] = st.builds(
+    Entry,
+    entry_id=_TEXT,
+    list_id=_TEXT,
+    plate=_TEXT,
+    agency=_TEXT,
+    purpose=_TEXT,
+    authority=st.builds(
+        Authority, kind=st.sampled_from(("case", "warrant", "statute")), reference=_TEXT
+    ),
+    requested_by=_TEXT,
+    created_at=_TIMES,
+    expires_at=_TIMES,
+    starts_at=st.none() | _TIMES,
+    region=st.none() | st.sampled_from(("US", "US-CA", "NL")),
+    confusables=st.booleans(),
+    vehicle=st.none() | _VEHICLES,
+    priority=st.integers(1, 5),
+    instructions=st.none() | st.text(max_size=20),
+    area=st.none() | st.lists(_AREAS, min_size=1, max_size=3).map(tuple),
+    suppress_s=st.integers(0, 86_400),
+)
+
+
+@given(entries=st.lists(_ENTRIES, max_size=8), shared=st.sampled_from((0, 2, 1 << 16)))
+def test_what_was_put_is_what_is_got(entries: list[Entry], shared: int) -> None:
+    """Whether the tables of shared values have room, fill up on the way, or have none."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store, "_SHARED_VALUES", shared)
+        kept = EntryStore()
+        for entry in entries:
+            kept.put(kept.add_slot(), entry)
+        for slot, entry in enumerate(entries):
+            assert kept.get(slot) == entry
+            assert encode(kept.get(slot)) == encode(entry)
+
+
+@given(first=_ENTRIES, second=_ENTRIES)
+def test_a_slot_holds_the_last_entry(first: Entry, second: Entry) -> None:
+    kept = EntryStore()
+    slot = kept.add_slot()
+    assert not kept.in_use(slot)
+    kept.put(slot, first)
+    kept.put(slot, second)
+    assert kept.in_use(slot)
+    assert kept.get(slot) == second
+    kept.clear(slot)
+    assert not kept.in_use(slot)
+    assert len(kept) == 1
+
+
+def test_neighbours_share_what_they_have_in_common() -> None:
+    common: dict[str, Any] = {
+        "list_id": "stolen-vehicles-of-the-county",
+        "agency": "COUNTY-SHERIFF-0001",
+        "purpose": "stolen_vehicle",
+        "authority": Authority(kind="case", reference="1"),
+        "requested_by": "somebody.with.a.long.name@county.example",
+        "created_at": "2026-01-01T00:00:00.000Z",
+        "expires_at": "2026-06-01T00:00:00.000Z",
+        "vehicle": Vehicle(make="Toyota", model="Corolla", color="white", type="car"),
+    }
+    kept = EntryStore()
+    for number in range(10):
+        kept.put(kept.add_slot(), Entry(entry_id=f"E{number}", plate=f"ABC{number:03}", **common))
+    sizes = {len(packed) for packed in kept._packed if packed is not None}
+    assert max(sizes) < 40
