@@ -6,7 +6,7 @@ start, then opens the gate and follows on. Reads are taken only while the gate i
 closes when a partition has been silent for too long, because then nobody knows whether the
 lists still hold, and opens again when the replica has caught up.
 
-Records are handed on a batch at a time. Their meaning is not known here.
+Records are handed on in bounded steps. Their meaning is not known here.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _POLL_MS = 200
 _RETRY_PAUSE_S = 0.5
 _ASSIGNMENT_PAUSE_S = 0.01
 
-#: Takes a step of records in order; the flag says whether this is the first load.
+#: Takes some records of one topic in order; the flag says whether this is the first load.
 Apply = Callable[[list[ControlRecord], bool], Awaitable[None]]
 
 
@@ -139,16 +139,16 @@ class ControlReplica:
             self.gate.close("the control topics have new partitions and are read anew")
             self._note_assignment()
         for tp, batches in found.items():
-            for batch in batches:
-                records = await asyncio.to_thread(self._unpack, tp, batch)
-                if records:
-                    await self._apply(records, loading)
+            records = await asyncio.to_thread(self._unpack, tp, batches)
+            if records:
+                await self._apply(records, loading)
 
-    def _unpack(self, tp: TopicPartition, batch: RawBatch) -> list[ControlRecord]:
+    def _unpack(self, tp: TopicPartition, batches: list[RawBatch]) -> list[ControlRecord]:
         kind = self._kinds[tp.topic]
         try:
             return [
                 ControlRecord(kind, tp.partition, offset, timestamp_ms, key, value)
+                for batch in batches
                 for offset, timestamp_ms, key, value, _ in self._unpacker.records(batch)
             ]
         except BatchError as error:

@@ -14,7 +14,7 @@ knows nothing of plates' normal form or of the rules for entries.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -50,19 +50,6 @@ from engine.fields import (
     Trait,
     schema_error,
 )
-
-_T = TypeVar("_T")
-if TYPE_CHECKING:
-    # An optional field with a default: `null` on the wire means absent, and `__post_init__`
-    # puts the default in its place before anyone can see it.
-    Defaulted = Annotated[_T, "null becomes the default"]
-else:
-
-    class Defaulted:
-        """The same at run time, where msgspec must see that `null` is allowed."""
-
-        def __class_getitem__(cls, wire_type):
-            return wire_type | None
 
 
 class _Document(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -142,7 +129,17 @@ _entry_time_ms = lru_cache(maxsize=4096)(parse_time)
 
 
 class Entry(_Document, frozen=True, kw_only=True):
-    """One plate or partial plate on a hot list. `engine.rules` says which are admissible."""
+    """One plate or partial plate on a hot list. `engine.rules` says which are admissible.
+
+    An absent field stays absent, so that a match shows the entry as it was listed; DEFAULTS
+    says what counts in its place.
+    """
+
+    DEFAULTS: ClassVar[dict[str, bool | int]] = {
+        "confusables": False,
+        "priority": 3,
+        "suppress_s": 60,
+    }
 
     entry_id: EntryId
     list_id: Name
@@ -155,17 +152,12 @@ class Entry(_Document, frozen=True, kw_only=True):
     expires_at: Time
     starts_at: Time | None = None
     region: Region | None = None
-    confusables: Defaulted[bool] = False
+    confusables: bool | None = None
     vehicle: Vehicle | None = None
-    priority: Defaulted[Annotated[int, Meta(ge=1, le=5)]] = 3
+    priority: Annotated[int, Meta(ge=1, le=5)] | None = None
     instructions: Annotated[str, Meta(max_length=2000)] | None = None
     area: Annotated[tuple[Area, ...], Meta(min_length=1, max_length=64)] | None = None
-    suppress_s: Defaulted[Annotated[int, Meta(ge=0, le=86_400)]] = 60
-
-    def __post_init__(self) -> None:
-        for name, default in (("confusables", False), ("priority", 3), ("suppress_s", 60)):
-            if getattr(self, name) is None:
-                msgspec.structs.force_setattr(self, name, default)
+    suppress_s: Annotated[int, Meta(ge=0, le=86_400)] | None = None
 
     @property
     def created_ms(self) -> int:
@@ -181,6 +173,11 @@ class Entry(_Document, frozen=True, kw_only=True):
     def starts_ms(self) -> int | None:
         """`starts_at` in milliseconds since 1970, None where it is absent."""
         return None if self.starts_at is None else _entry_time_ms(self.starts_at)
+
+    @property
+    def priority_in_force(self) -> int:
+        """`priority`, or its default where it is absent."""
+        return self.DEFAULTS["priority"] if self.priority is None else self.priority
 
 
 class Rule(_Document, frozen=True, kw_only=True):
@@ -288,7 +285,7 @@ _AUDIT = msgspec.json.Decoder(AuditRecord)
 
 
 def encode(document: Document) -> bytes:
-    """Compact JSON in UTF-8: known fields only; absent ones and defaults are left out."""
+    """Compact JSON in UTF-8: known fields only; absent ones are left out."""
     return _ENCODER.encode(document)
 
 

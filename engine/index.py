@@ -78,10 +78,8 @@ class Index:
         slots = self._free_slots(len(held))
         started: list[int] = []
         slots_by_pair: dict[Pair, list[int]] = {}
-        for slot, (entry, revision, expires_ms) in zip(slots, held, strict=True):
+        for slot, (entry, _, expires_ms) in zip(slots, held, strict=True):
             self._entries.put(slot, entry)
-            self._revision[slot] = revision
-            self._expires_ms[slot] = expires_ms
             self._ends.add(slot, expires_ms)
             starts_ms = entry.starts_ms
             if starts_ms is None or starts_ms <= now_ms:
@@ -94,6 +92,8 @@ class Index:
             self.eligibility.file(of_pair, pair)
         self.eligibility.active.update(started)
         as_array = np.array(slots, dtype=np.int32)
+        self._revision[as_array] = [revision for _, revision, _ in held]
+        self._expires_ms[as_array] = [expires_ms for _, _, expires_ms in held]
         plates = hashes_of(entry.plate for entry, _, _ in held)
         self.plates.push_many(plates, as_array, self._next_by_plate)
         ids = hashes_of(entry.entry_id for entry, _, _ in held)

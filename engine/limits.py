@@ -37,7 +37,7 @@ FETCHES_IN_DELIVERY: Final = 8
 #: Times that a batch with a wrong checksum is fetched again before it is passed as a reject.
 CORRUPT_BATCH_FETCHES: Final = 3
 
-#: Control batches taken in one step; between two batches reads get their turn.
+#: Control batches applied in one step; between two steps reads get their turn.
 CONTROL_BATCHES_A_STEP: Final = 8
 #: How long a control partition may stay silent (the broker answers an idle fetch within
 #: FETCH_WAIT_MS) before the worker stops taking reads.
@@ -56,6 +56,10 @@ CONNECT_S: Final = 10.0
 #: crash its reads wait that long. It tells the broker that it lives every HEARTBEAT_S.
 SESSION_S: Final = 15.0
 HEARTBEAT_S: Final = 3.0
+#: How often entries are started and ended while no reads come.
+EXPIRY_INTERVAL_S: Final = 1.0
+#: How long the group waits for a worker to hand over its partitions, with what is in flight.
+REBALANCE_S: Final = 60.0
 #: How often delivered offsets are committed.
 COMMIT_INTERVAL_S: Final = 1.0
 
@@ -66,5 +70,6 @@ def check() -> None:
     assert FETCH_PARTITION_BYTES <= FETCH_BYTES, "a fetch must hold a partition's share"
     assert 2 * READ_VALUE_BYTES < SINK_BATCH_BYTES, "a match holds its read and its entry"
     assert 10 * FETCH_WAIT_MS <= 1000 * CONTROL_STALE_S, "silence is more than an idle fetch"
+    assert 2 * SHUTDOWN_S <= REBALANCE_S, "handing over waits for what is in flight"
     assert 3 * HEARTBEAT_S <= SESSION_S, "one lost heartbeat must not cost the partitions"
     assert PLATE_BYTES >= PLATE_CHARACTERS, "a character takes at least a byte"

@@ -76,6 +76,7 @@ class Sink:
         try:
             await asyncio.wait_for(self._producer.start(), limits.CONNECT_S)
         except (KafkaError, TimeoutError, OSError) as error:
+            await self._producer.stop()
             raise BrokerError("the broker does not take a producer", hint=str(error)) from error
 
     async def stop(self) -> None:

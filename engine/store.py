@@ -147,16 +147,16 @@ class EntryStore:
 
 #: What most entries leave as it is: starts_at, region, confusables, priority, instructions,
 #: area, suppress_s.
-_COMMON_VALUES: Final = (None, None, False, 3, None, None, 60)
+_COMMON_VALUES: Final = (None, None, None, None, None, None, None)
 
 
 def _has_rare_fields(entry: Entry) -> bool:
     return (
         entry.starts_at is not None
         or entry.region is not None
-        or entry.confusables
-        or entry.priority != 3
+        or entry.confusables is not None
+        or entry.priority is not None
         or entry.instructions is not None
         or entry.area is not None
-        or entry.suppress_s != 60
+        or entry.suppress_s is not None
     )

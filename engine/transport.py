@@ -96,6 +96,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             max_partition_fetch_bytes=limits.FETCH_PARTITION_BYTES,
             fetch_max_bytes=limits.FETCH_BYTES,
             session_timeout_ms=int(conf.broker_session_timeout * 1000),
+            rebalance_timeout_ms=int(limits.REBALANCE_S * 1000),
             heartbeat_interval_ms=int(conf.broker_heartbeat_interval * 1000),
             request_timeout_ms=int(conf.broker_request_timeout * 1000),
         )

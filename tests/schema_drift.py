@@ -246,11 +246,7 @@ def _shape_of_struct(info: inspect.StructType, open_: bool) -> Json:
         "required": sorted(field.encode_name for field in info.fields if field.required),
         "open": open_,
         "fields": fields,
-        "defaults": {
-            field.encode_name: field.default
-            for field in info.fields
-            if not field.required and field.default is not None
-        },
+        "defaults": getattr(info.cls, "DEFAULTS", {}),
     }
 
 

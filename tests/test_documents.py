@@ -442,9 +442,11 @@ def test_null_is_absent_and_defaults_hold() -> None:
     absent = {f.name: None for f in required if not f.required}
     entry = decode_entry(json.dumps(bare))
     assert decode_entry(json.dumps(bare | absent)) == entry
-    assert (entry.confusables, entry.priority, entry.suppress_s) == (False, 3, 60)
+    assert (entry.priority, entry.priority_in_force) == (None, 3)
     assert (entry.starts_at, entry.starts_ms, entry.area) == (None, None, None)
     assert json.loads(encode(entry)) == bare
+    given = {**bare, **documents.Entry.DEFAULTS}
+    assert json.loads(encode(decode_entry(json.dumps(given)))) == given
 
 
 def test_a_whole_number_is_an_integer_however_it_is_written() -> None:

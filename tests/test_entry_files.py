@@ -131,9 +131,11 @@ def test_true(cell: str) -> None:
     assert entries_of(f"plate,confusables\nAB12CD,{cell}\n")[0].confusables is True
 
 
-@pytest.mark.parametrize("cell", ["false", "0", "No", ""])
-def test_false(cell: str) -> None:
-    assert entries_of(f"plate,confusables\nAB12CD,{cell}\n")[0].confusables is False
+@pytest.mark.parametrize(
+    ("cell", "value"), [("false", False), ("0", False), ("No", False), ("", None)]
+)
+def test_false(cell: str, value: bool | None) -> None:
+    assert entries_of(f"plate,confusables\nAB12CD,{cell}\n")[0].confusables is value
 
 
 @pytest.mark.parametrize(

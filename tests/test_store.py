@@ -39,12 +39,12 @@ _ENTRIES: st.SearchStrategy[Entry] = st.builds(
     expires_at=_TIMES,
     starts_at=st.none() | _TIMES,
     region=st.none() | st.sampled_from(("US", "US-CA", "NL")),
-    confusables=st.booleans(),
+    confusables=st.none() | st.booleans(),
     vehicle=st.none() | _VEHICLES,
-    priority=st.integers(1, 5),
+    priority=st.none() | st.integers(1, 5),
     instructions=st.none() | st.text(max_size=20),
     area=st.none() | st.lists(_AREAS, min_size=1, max_size=3).map(tuple),
-    suppress_s=st.integers(0, 86_400),
+    suppress_s=st.none() | st.integers(0, 86_400),
 )
 
 

@@ -217,7 +217,7 @@ def show(settings: Settings, as_json: bool, **wanted: str | None) -> None:
                     entry.plate,
                     entry.agency,
                     entry.purpose,
-                    str(entry.priority),
+                    str(entry.priority_in_force),
                     entry.expires_at,
                     _state(entry, now_ms, purposes),
                 )

@@ -65,7 +65,7 @@ def readable(match: Match) -> str:
         f"read {read.plate}",
         f"listed {entry.plate}",
         f"at {read.source}/{read.camera}",
-        f"priority {entry.priority}",
+        f"priority {entry.priority_in_force}",
     ]
     if entry.instructions:
         parts.append(entry.instructions)
