@@ -1,0 +1,241 @@
+"""The worker while the broker, or the way to it, is gone.
+
+The tests have a broker of their own, which they may stop, and a proxy between it and the
+control replica, so that the lists can be changed behind its back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+import pytest
+
+from engine.control import ControlReplica
+from engine.lists import ControlKind
+from engine.topics import Topics, create_topics
+from tests.examples import a_policy, a_read, an_entry
+from tests.kafka.broker import BrokerFailedError, RealBroker
+from tests.kafka.following import STALE_S, following, make_plain, matched_reads, reads, sent
+from tests.kafka.pausable_proxy import PausableProxy
+from tests.kafka.records import (
+    produce,
+    read_topic,
+    until,
+)
+from tests.kafka.worker_here import WorkerHere, worker_here
+
+
+class OwnBroker:
+    """A broker that a test may stop, with two listeners: straight, and through a proxy."""
+
+    def __init__(self) -> None:
+        straight, through, self.proxy_port = _free_ports(3)
+        self.behind_proxy = f"127.0.0.1:{self.proxy_port}"
+        self.proxy_target = through
+        self.straight = f"127.0.0.1:{straight}"
+        controller = _free_ports(1)[0]
+        self.broker = RealBroker(
+            port=straight,
+            properties={
+                "listeners": f"PLAINTEXT://{self.straight},PROXIED://127.0.0.1:{through},"
+                f"CONTROLLER://127.0.0.1:{controller}",
+                "advertised.listeners": f"PLAINTEXT://{self.straight},"
+                f"PROXIED://{self.behind_proxy}",
+                "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,"
+                "CONTROLLER:PLAINTEXT",
+                "controller.quorum.voters": f"1@127.0.0.1:{controller}",
+                "log.cleaner.backoff.ms": "200",
+            },
+        )
+
+
+def _free_ports(count: int) -> list[int]:
+    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
+
+
+@pytest.fixture(scope="module")
+def own_broker() -> Iterator[OwnBroker]:
+    reason = RealBroker.unavailable_reason()
+    own = OwnBroker()
+    if reason is None:
+        try:
+            own.broker.start()
+        except BrokerFailedError as error:
+            own.broker.close()
+            reason = str(error)
+    if reason is not None:
+        why = f"no broker that may be stopped: {reason}"
+        if os.environ.get("HOTLIST_REQUIRE_KAFKA") == "1":
+            pytest.fail(why, pytrace=False)
+        pytest.skip(why)
+    yield own
+    own.broker.close()
+
+
+@pytest.fixture
+async def own_prefix(own_broker: OwnBroker) -> str:
+    """The topics of a test on the broker of its own."""
+    prefix = f"own-{os.urandom(4).hex()}."
+    await create_topics(own_broker.straight, Topics(prefix), partitions=2, replication=1)
+    return prefix
+
+
+async def test_compacted_topics_with_gaps(own_broker: OwnBroker) -> None:
+    """Ten versions of each entry, of which Kafka's cleaner leaves the last, and tombstones."""
+    bootstrap, topics = own_broker.straight, Topics(f"own-{os.urandom(4).hex()}.")
+    await make_plain(
+        bootstrap,
+        topics.hotlist,
+        topics.policies,
+        **{
+            "cleanup.policy": "compact",
+            "segment.ms": "100",
+            "max.compaction.lag.ms": "100",
+            "min.cleanable.dirty.ratio": "0.01",
+        },
+    )
+    versions = [
+        an_entry(entry_id=f"E-{number}", instructions=f"version {version}")
+        for version in range(10)
+        for number in range(20)
+    ]
+    await produce(bootstrap, topics.hotlist, sent(*versions, ("E-3", None)))
+    number = 0
+
+    async def compacted() -> bool:
+        # The active segment is never compacted: each further record may open a new one.
+        nonlocal number
+        number += 1
+        await produce(bootstrap, topics.hotlist, sent(an_entry(entry_id="filler")))
+        return len(await read_topic(bootstrap, topics.hotlist)) < 30 + number
+
+    await until(compacted, "Kafka has compacted the topic")
+    await produce(bootstrap, topics.policies, sent(a_policy()))
+    async with following(bootstrap, topics.prefix) as here:
+        of_entries = [record for record in here.loaded if record.kind is ControlKind.ENTRY]
+    assert len(of_entries) < of_entries[-1].offset
+    last = {record.key: record.value for record in of_entries if record.key != b"filler"}
+    assert {key for key, value in last.items() if value is not None} == {
+        f"E-{number}".encode() for number in range(20) if number != 3
+    }
+    assert {orjson.loads(value)["instructions"] for value in last.values() if value} == {
+        "version 9"
+    }
+
+
+@pytest.fixture
+def behind_the_proxy(own_broker: OwnBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker's control replica, and it alone, reaches the broker through the proxy."""
+
+    def replica(_: str, topics: Topics, apply: Any) -> ControlReplica:
+        return ControlReplica(own_broker.behind_proxy, topics, apply, stale_s=STALE_S)
+
+    monkeypatch.setattr("engine.worker.ControlReplica", replica)
+
+
+@pytest.mark.usefixtures("behind_the_proxy")
+async def test_no_reads_while_the_lists_cannot_be_followed(
+    own_broker: OwnBroker, own_prefix: str
+) -> None:
+    bootstrap, topics = own_broker.straight, Topics(own_prefix)
+    await produce(bootstrap, topics.hotlist, sent(an_entry()))
+    await produce(bootstrap, topics.policies, sent(a_policy()))
+    async with (
+        PausableProxy(own_broker.proxy_port, own_broker.proxy_target) as proxy,
+        worker_here(bootstrap, own_prefix) as here,
+    ):
+        await here.ready()
+        await produce(bootstrap, topics.detections, reads(a_read(read_id="before")))
+        await here.has_processed(1)
+        assert await here.text("/readyz") == (200, "ok\n")
+
+        proxy.pause()
+
+        async def noticed() -> bool:
+            return bool(here.worker.not_ready_because)
+
+        await until(noticed, "the silence is noticed")
+        status, reason = await here.text("/readyz")
+        assert status == 503
+        assert topics.hotlist in reason
+        assert "nothing heard of" in reason
+        assert await here.text("/healthz") == (200, "ok\n"), "a restart would not help"
+        await produce(bootstrap, topics.detections, reads(a_read(read_id="during")))
+        await at_the_gate(here)
+        # What changes now must be in force before the waiting read is taken.
+        await produce(bootstrap, topics.hotlist, sent(("E-1", None), an_entry(entry_id="E-2")))
+        assert here.metric("hotlist_reads_total") == 1
+
+        proxy.resume()
+        await here.ready()
+        await here.has_processed(2)
+    records = await read_topic(bootstrap, topics.matches)
+    documents = [orjson.loads(record.value) for record in records]
+    assert [(match["read"]["read_id"], match["entry"]["entry_id"]) for match in documents] == [
+        ("before", "E-1"),
+        ("during", "E-2"),
+    ]
+
+
+async def at_the_gate(here: WorkerHere) -> None:
+    """Wait until a fetch waits for the gate to open."""
+
+    async def waits() -> bool:
+        await here.alive()
+        assert here.worker._replica is not None
+        return bool(here.worker._replica.gate._open._waiters)
+
+    await until(waits, "a fetch waits at the gate", here.log)
+
+
+@pytest.mark.usefixtures("behind_the_proxy")
+async def test_it_can_be_stopped_while_the_gate_is_closed(
+    own_broker: OwnBroker, own_prefix: str
+) -> None:
+    bootstrap, topics = own_broker.straight, Topics(own_prefix)
+    await produce(bootstrap, topics.hotlist, sent(an_entry()))
+    await produce(bootstrap, topics.policies, sent(a_policy()))
+    async with PausableProxy(own_broker.proxy_port, own_broker.proxy_target) as proxy:
+        async with worker_here(bootstrap, own_prefix) as here:
+            await here.ready()
+            proxy.pause()
+
+            async def noticed() -> bool:
+                return bool(here.worker.not_ready_because)
+
+            await until(noticed, "the silence is noticed")
+            await produce(bootstrap, topics.detections, reads(a_read()))
+            await at_the_gate(here)
+        assert here.metric("hotlist_reads_total") == 0
+        proxy.resume()
+        async with worker_here(bootstrap, own_prefix) as successor:
+            await successor.has_processed(1)
+    assert await matched_reads(bootstrap, own_prefix) == ["R-1"]
+
+
+async def test_a_broker_that_dies_and_comes_back(own_broker: OwnBroker, own_prefix: str) -> None:
+    """The worker waits for it, and no read is lost or found twice into different outcomes."""
+    bootstrap, topics = own_broker.straight, Topics(own_prefix)
+    await produce(bootstrap, topics.hotlist, sent(an_entry()))
+    await produce(bootstrap, topics.policies, sent(a_policy()))
+    async with worker_here(bootstrap, own_prefix) as here:
+        await here.ready()
+        first = [a_read(read_id=f"R-{number}") for number in range(100)]
+        await produce(bootstrap, topics.detections, reads(*first))
+        await here.has_processed(1)
+        own_broker.broker.kill()
+        await asyncio.to_thread(own_broker.broker.start)
+        second = [a_read(read_id=f"R-{number}") for number in range(100, 200)]
+        await produce(bootstrap, topics.detections, reads(*second))
+        await here.has_processed(200)
+    found = await matched_reads(bootstrap, own_prefix)
+    assert set(found) == {f"R-{number}" for number in range(200)}

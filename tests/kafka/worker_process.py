@@ -1,0 +1,126 @@
+"""A worker as people run it: `python -m engine worker` in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+
+from tests.kafka.records import WAIT_S, until
+
+_ROOT = Path(__file__).resolve().parents[2]
+_LISTENS = re.compile(r"metrics and health at (http://\S+)")
+
+
+class WorkerProcess:
+    """An async context manager; what still runs at its end is killed.
+
+    Its standard error goes to `log_file`, which `log` returns.
+    """
+
+    def __init__(self, log_file: Path, bootstrap: str, prefix: str, *arguments: str) -> None:
+        self._log_file = log_file
+        self._arguments = [
+            *("worker", "--bootstrap", bootstrap, "--prefix", prefix, "--http-port", "0"),
+            *("--group", f"{prefix}group", *arguments),
+        ]
+        self._process: asyncio.subprocess.Process | None = None
+        self._url = ""
+
+    async def __aenter__(self) -> Self:
+        with self._log_file.open("wb") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "engine", *self._arguments),
+                cwd=self._log_file.parent,
+                env={"PYTHONPATH": str(_ROOT), "PATH": ""},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._running.returncode is None:
+            self._running.kill()
+        await self._running.wait()
+
+    @property
+    def _running(self) -> asyncio.subprocess.Process:
+        assert self._process is not None
+        return self._process
+
+    def log(self) -> str:
+        """What it has written so far."""
+        return self._log_file.read_text(errors="replace")
+
+    async def ready(self) -> None:
+        """Wait until it takes reads."""
+
+        async def answers() -> bool:
+            status, _ = await self.get("/readyz")
+            return status == 200
+
+        await until(answers, "the worker is ready", self.log)
+
+    async def get(self, path: str) -> tuple[int, str]:
+        """Status and body of what it serves; status 0 while it does not listen yet."""
+        if not self._url:
+            listens = _LISTENS.search(self.log())
+            if self._running.returncode is not None:
+                raise AssertionError(f"the worker has ended:\n{self.log()}")
+            if listens is None:
+                return 0, ""
+            self._url = listens[1]
+        async with aiohttp.ClientSession() as session:
+            try:
+                async with session.get(f"{self._url}{path}") as response:
+                    return response.status, await response.text()
+            except aiohttp.ClientConnectionError as error:
+                raise AssertionError(f"the worker does not answer:\n{self.log()}") from error
+
+    async def alive(self) -> None:
+        """Raise with its log when it has ended or does not answer."""
+        await self.get("/healthz")
+
+    async def metric(self, name: str) -> float:
+        """A metric's value, summed over its labels; 0 where it is not there."""
+        _, text = await self.get("/metrics")
+        lines = re.findall(rf"^{re.escape(name)}(?:{{[^}}]*}})? (\S+)$", text, re.MULTILINE)
+        return sum(float(value) for value in lines)
+
+    async def has_processed(self, reads: int) -> None:
+        """Wait until it has processed so many reads since its start."""
+
+        async def reached() -> bool:
+            return await self.metric("hotlist_reads_total") >= reads
+
+        await until(reached, f"the worker has processed {reads} reads", self.log)
+
+    async def ends(self) -> int:
+        """Wait for its end; its exit status."""
+        try:
+            return await asyncio.wait_for(self._running.wait(), WAIT_S)
+        except TimeoutError:
+            raise AssertionError(f"the worker has not ended:\n{self.log()}") from None
+
+    async def stop(self) -> None:
+        """End it in order, as a service manager would."""
+        self._running.send_signal(signal.SIGTERM)
+        status = await self.ends()
+        assert status == 0, f"status {status} after SIGTERM:\n{self.log()}"
+
+    async def kill(self) -> None:
+        """End it as the kernel would, out of memory."""
+        self._running.kill()
+        await self._running.wait()
