@@ -12,11 +12,11 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	&& { echo "$$p"; exit; }; done; echo python3)
 
 # The export of uv.lock for pip: everything that development needs, with hashes.
-EXPORT := export --locked --quiet --all-extras --all-groups --no-emit-project \
+EXPORT := export --locked --quiet --all-extras --group dev --no-emit-project \
 	--format requirements-txt --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check kafka format lock lock-check
+.PHONY: help venv demo test check kafka format lock lock-check bench bench-quick
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -73,3 +73,11 @@ lock-check: venv
 	@$(BIN)/uv $(EXPORT) | cmp -s - requirements.lock || { echo "requirements.lock is not what uv.lock holds; run: make lock" >&2; exit 1; }
 	@if grep -oE 'https?://[^/"]+' uv.lock requirements.lock | grep -vE '(pypi\.org|files\.pythonhosted\.org)$$'; then \
 		echo "the lock files name another registry than pypi.org; run: make lock" >&2; exit 1; fi
+
+bench: venv  ## every benchmark on a real Kafka; results and plots into benchmarks/results
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --group bench
+	@$(BIN)/python -m benchmarks run $(ARGS)
+	@$(BIN)/python -m benchmarks report
+
+bench-quick: venv  ## every benchmark with little input: does it run, does it find every match?
+	@$(BIN)/python -m benchmarks run --quick $(ARGS)

@@ -28,7 +28,6 @@ RejectReason = Literal[
     "key_mismatch",
     "value_missing",
     "value_too_large",
-    "corrupt_record",
     "corrupt_batch",
     "batch_too_large",
     "unknown_codec",

@@ -43,6 +43,8 @@ class City:
 
     def __init__(self, seed: int, size: CitySize, now_ms: int) -> None:
         self._random = random.Random(seed)
+        #: For what no count depends on, so that it may change.
+        self._details = random.Random(~seed)
         self._size = size
         self._now_ms = now_ms
         self._created_at = format_time(now_ms - _DAY_MS)
@@ -50,6 +52,14 @@ class City:
         self.sources = [f"source-{number:02d}" for number in range(size.sources)]
         self.agencies = [f"AG{number:04d}" for number in range(size.agencies)]
         self.listed_plates: list[str] = []
+        self._places = {
+            f"{source}-cam-{number:03d}": (
+                round(37 + self._details.random(), 6),
+                round(-122 - self._details.random(), 6),
+            )
+            for source in self.sources
+            for number in range(size.cameras_a_source)
+        }
 
     def policies(self) -> list[Policy]:
         """A policy for two sources in three: all may match, or some agencies, or some purposes."""
@@ -109,7 +119,9 @@ class City:
         chance = self._random
         source = chance.choice(self.sources)
         camera = f"{source}-cam-{chance.randrange(self._size.cameras_a_source):03d}"
-        read_id = f"{number:08x}{chance.getrandbits(32):08x}"
+        lat, lon = self._places[camera]
+        chance.getrandbits(32)
+        read_id = f"{number:08x}-{self._details.getrandbits(96):024x}"
         make, model, color, kind = chance.choice(_VEHICLES)
         return {
             "read_id": read_id,
@@ -118,13 +130,16 @@ class City:
             "source": source,
             "camera": camera,
             "confidence": round(0.8 + 0.2 * chance.random(), 3),
+            "location": {"lat": lat, "lon": lon},
             "heading": chance.randrange(360),
             "vehicle": {"make": make, "model": model, "color": color, "type": kind},
-            "images": [{"kind": "plate", "uri": f"s3://plates/{read_id}.jpg"}],
+            "images": [
+                {"kind": "plate", "uri": f"s3://plates/{self._details.getrandbits(128):032x}.jpg"}
+            ],
         }
 
     def _plate(self) -> str:
-        """Seven characters in one of three patterns: 10^10 plates, so chance hits are rare."""
+        """Seven characters in one of three patterns: some 5 * 10^8 plates."""
         chance = self._random
         pattern = chance.choice(("LLLDDDD", "DLLLDDD", "LLDDDLL"))
         return "".join(chance.choice(_LETTERS if place == "L" else _DIGITS) for place in pattern)

@@ -19,6 +19,7 @@ Besides `engine.worker` this is the only module that imports faust.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -26,7 +27,7 @@ from typing import Any, cast
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, RecordTooLargeError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 from mode.utils.futures import notify
@@ -37,6 +38,8 @@ from engine.offsets import Delivery, OffsetBook
 from engine.raw import RawBatch, RawFetch
 
 log = logging.getLogger(__name__)
+
+_RETRY_PAUSE_S = 0.5
 
 
 class Fetch:
@@ -113,7 +116,20 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         timeout: float | None = None,
         max_records: int | None = None,
     ) -> Any:
-        records = await super()._fetch_records(consumer, active_partitions, timeout, max_records)
+        try:
+            records = await super()._fetch_records(
+                consumer, active_partitions, timeout, max_records
+            )
+        except RecordTooLargeError as error:
+            # Only of a batch whose length is damaged; aiokafka goes on one offset further.
+            log.error("a record was passed over: %s", error)
+            return {}
+        except KafkaError as error:
+            if not error.retriable:
+                raise
+            log.warning("fetching failed, will be tried again: %s", type(error).__name__)
+            await asyncio.sleep(_RETRY_PAUSE_S)
+            return {}
         generation = consumer._coordinator.generation
         return {
             tp: [self._one_fetch(consumer, tp, found, generation)]

@@ -19,6 +19,7 @@ import gc
 import logging
 import signal
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -150,6 +151,7 @@ class Worker:
         await sink.start()
         pipeline = _Pipeline(self, sink)
         app = _faust_app(self.settings, self.topics, pipeline)
+        app.on_crash = self._fail
         try:
             await app.start()
             self._stage = ""
@@ -340,11 +342,18 @@ class _App(faust.App):
 
     logger = logging.getLogger("faust.app")  # else its services would log in this module's name
 
+    #: Told when any of Faust's services has crashed, which ends none of the others by itself.
+    on_crash: Callable[[BaseException], None]
+
     def _create_directories(self) -> None:
         pass
 
+    def _crash(self, reason: BaseException) -> None:
+        super()._crash(reason)
+        self.on_crash(reason)
 
-def _faust_app(settings: Settings, topics: Topics, pipeline: _Pipeline) -> faust.App:
+
+def _faust_app(settings: Settings, topics: Topics, pipeline: _Pipeline) -> _App:
     loop = asyncio.get_running_loop()
     servers = [URL(f"kafka://{server}") for server in settings.bootstrap.split(",")]
     app = _App(
