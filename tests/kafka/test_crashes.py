@@ -21,7 +21,7 @@ async def test_a_crash_inside_faust_ends_the_worker(
         await start(app)
 
     monkeypatch.setattr(faust.App, "start", noted)
-    with pytest.raises((HotlistError, RuntimeError), match="the fetcher is gone"):
+    with pytest.raises((HotlistError, RuntimeError), match="the fetcher is gone"):  # noqa: PT012
         async with worker_here(broker.bootstrap, prefix, has_topics=broker.is_real) as worker:
             await worker.ready()
             await apps[0].consumer.crash(RuntimeError("the fetcher is gone"))
