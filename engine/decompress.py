@@ -22,6 +22,10 @@ from engine.fields import RejectReason
 
 Bytes = npt.NDArray[np.uint8]
 
+#: Codecs of which several batches' data in a row decompress to their records in a row: none,
+#: gzip, lz4, zstd. (Snappy's blocks say how long they are all together.)
+JOINABLE_CODECS = frozenset({0, 1, 3, 4})
+
 #: How Java's snappy streams begin: magic, version, lowest compatible version.
 _XERIAL_MAGIC = b"\x82SNAPPY\x00"
 _XERIAL_HEADER_BYTES = 16

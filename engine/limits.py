@@ -28,6 +28,9 @@ FETCH_WAIT_MS: Final = 100
 #: One record batch after decompression: the guard against decompression bombs. Kafka's own
 #: default for a compressed batch is 1 MiB, and JSON seldom shrinks more than twentyfold.
 BATCH_BYTES: Final = 64 * MIB
+#: Batches decompressed and scanned in one go, compressed. More of them save little and push each
+#: other out of the processor's cache.
+SCAN_BYTES: Final = 256 * KIB
 #: Fetches that wait between the consumer thread and the heart. With FETCH_PARTITION_BYTES this
 #: bounds the memory that waiting reads can take.
 FETCHES_WAITING: Final = 4

@@ -16,6 +16,7 @@ itself; an edit here that leaves one out reads foreign memory.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numba
@@ -25,7 +26,7 @@ import numpy.typing as npt
 from engine import limits
 from engine.hashing import U64, hash_at
 from engine.raw import RawBatch
-from engine.table import EMPTY, HashTable
+from engine.table import EMPTY, HashTable, is_marked
 
 Bytes = npt.NDArray[np.uint8]
 Rows = npt.NDArray[np.int64]
@@ -40,6 +41,14 @@ ODD_KEY: Final = 2  #: no key, or one that is not plainly in normal form
 SAMPLED: Final = 3  #: no hit, and drawn for a check of key against value
 NO_VALUE: Final = 4
 LARGE_VALUE: Final = 5
+
+#: Only within a scan: a plain key that has not been looked up yet.
+_PLAIN: Final = 0
+
+#: What a scan needs of each batch's header.
+_COUNT, _BASE, _FROM, _FIRST_MS, _APPEND_MS = range(5)
+Header = npt.NDArray[np.int64]
+Headers = npt.NDArray[np.int64]
 
 #: The smallest record: a length and six fields of a byte each.
 _SMALLEST_RECORD = 7
@@ -113,91 +122,120 @@ def is_sampled(offset: int, every: int) -> bool:
     return bool(_is_sampled(offset, every))
 
 
-@numba.njit(nogil=True, cache=True)
-def _scan(
-    data: Bytes,
-    record_count: int,
-    base_offset: int,
-    from_offset: int,
-    first_ms: int,
-    append_ms: int,
-    hashes: npt.NDArray[np.uint64],
-    slots: npt.NDArray[np.int32],
-    sample_every: int,
-    rows: Rows,
-) -> tuple[int, int]:
-    """Fill `rows`; returns (rows filled or _MALFORMED, records seen from `from_offset` on)."""
+@numba.njit(inline="always")
+def _walk(data: Bytes, at: int, header: Header, rows: Rows, filled: int) -> tuple[int, int]:
+    """Write a row for each record of one batch; the position after it and the rows by then.
+
+    Position _MALFORMED where it is not well formed. Rows of plain keys get KIND _PLAIN and
+    their hash for a SLOT: the table is probed later, for many records in a row.
+    """
     end = len(data)
-    mask = U64(len(hashes) - 1)
-    filled = 0
-    seen = 0
-    at = 0
-    for _ in range(record_count):
+    for _ in range(header[_COUNT]):
         length, at = _varint(data, at, end)
         if at < 0 or length < _SMALLEST_RECORD - 1 or length > end - at:
-            return _MALFORMED, 0
+            return _MALFORMED, filled
         stop = at + length
         if data[at] != 0:
-            return _MALFORMED, 0  # no record attributes are defined
+            return _MALFORMED, filled  # no record attributes are defined
         delta_ms, at = _varint(data, at + 1, stop)
         if at < 0:
-            return _MALFORMED, 0
+            return _MALFORMED, filled
         delta, at = _varint(data, at, stop)
         if at < 0 or delta < -0x80000000 or delta > 0x7FFFFFFF:
-            return _MALFORMED, 0
+            return _MALFORMED, filled
         key_length, at = _varint(data, at, stop)
         if at < 0 or key_length > stop - at:
-            return _MALFORMED, 0
+            return _MALFORMED, filled
         key_at = at
         at += max(key_length, 0)
         value_length, at = _varint(data, at, stop)
         if at < 0 or value_length > stop - at:
-            return _MALFORMED, 0
+            return _MALFORMED, filled
         value_at = at
         at = _headers_end(data, at + max(value_length, 0), stop)
         if at != stop:
-            return _MALFORMED, 0
+            return _MALFORMED, filled
 
-        offset = base_offset + delta
-        if offset < from_offset:
+        offset = header[_BASE] + delta
+        if offset < header[_FROM]:
             continue
-        seen += 1
-        kind = 0
-        slot = -1
+        row = rows[filled]
+        filled += 1
         if value_length < 0:
-            kind = NO_VALUE
+            row[KIND] = NO_VALUE
         elif value_length > limits.READ_VALUE_BYTES:
-            kind = LARGE_VALUE
-        elif not _is_plain(data, key_at, key_length):
-            kind = ODD_KEY
-        else:
+            row[KIND] = LARGE_VALUE
+        elif _is_plain(data, key_at, key_length):
+            row[KIND] = _PLAIN
             wanted = hash_at(data, key_at, key_length)
-            if wanted == EMPTY:
-                wanted = U64(1)
-            position = wanted & mask
-            while hashes[position] != EMPTY:
-                if hashes[position] == wanted:
-                    slot = slots[position]
-                    if slot >= 0:
-                        kind = HIT
-                    break
-                position = (position + U64(1)) & mask
-            if kind == 0 and _is_sampled(offset, sample_every):
-                kind = SAMPLED
-        if kind != 0:
-            row = rows[filled]
-            row[KIND] = kind
-            row[SLOT] = slot
-            row[OFFSET] = offset
-            row[TIMESTAMP_MS] = first_ms + delta_ms if append_ms == _NO_APPEND_TIME else append_ms
-            row[KEY_AT] = key_at
-            row[KEY_LENGTH] = key_length
-            row[VALUE_AT] = value_at
-            row[VALUE_LENGTH] = value_length
-            filled += 1
-    if at != end:
+            row[SLOT] = np.int64(U64(1) if wanted == EMPTY else wanted)
+        else:
+            row[KIND] = ODD_KEY
+        row[OFFSET] = offset
+        row[TIMESTAMP_MS] = (
+            header[_FIRST_MS] + delta_ms
+            if header[_APPEND_MS] == _NO_APPEND_TIME
+            else header[_APPEND_MS]
+        )
+        row[KEY_AT] = key_at
+        row[KEY_LENGTH] = key_length
+        row[VALUE_AT] = value_at
+        row[VALUE_LENGTH] = value_length
+    return at, filled
+
+
+@numba.njit(inline="always")
+def _probe(hashes: npt.NDArray[np.uint64], slots: npt.NDArray[np.int32], wanted: np.uint64) -> int:
+    """The slot filed under a hash, or -1."""
+    mask = U64(len(hashes) - 1)
+    position = wanted & mask
+    while hashes[position] != EMPTY:
+        if hashes[position] == wanted:
+            return np.int64(slots[position])  # type: ignore[return-value]
+        position = (position + U64(1)) & mask
+    return -1
+
+
+@numba.njit(nogil=True, cache=True)
+def _scan(
+    data: Bytes,
+    headers: Headers,
+    hashes: npt.NDArray[np.uint64],
+    slots: npt.NDArray[np.int32],
+    marks: npt.NDArray[np.uint64],
+    sample_every: int,
+    rows: Rows,
+) -> tuple[int, int]:
+    """Fill `rows`; returns (rows filled or _MALFORMED, records seen from `from_offset` on).
+
+    One batch after the other: walked, then probed. Probing many records in a row keeps several
+    misses of the cache under way at once, which a probe between two records would not.
+    """
+    at = 0
+    kept = 0
+    seen = 0
+    for header in headers:
+        at, filled = _walk(data, at, header, rows, kept)
+        if at < 0:
+            return _MALFORMED, 0
+        seen += filled - kept
+        for index in range(kept, filled):
+            row = rows[index]
+            if row[KIND] == _PLAIN:
+                wanted = U64(row[SLOT])
+                slot = _probe(hashes, slots, wanted) if is_marked(marks, wanted) else -1
+                if slot < 0 and not _is_sampled(row[OFFSET], sample_every):
+                    continue
+                row[KIND] = HIT if slot >= 0 else SAMPLED
+                row[SLOT] = slot
+            else:
+                row[SLOT] = -1
+            if index != kept:
+                rows[kept] = row
+            kept += 1
+    if at != len(data):
         return _MALFORMED, 0
-    return filled, seen
+    return kept, seen
 
 
 class Malformed(Exception):
@@ -205,7 +243,7 @@ class Malformed(Exception):
 
 
 class Scanner:
-    """Scans one batch after the other; serves one thread, because its rows are used again.
+    """Scans batches; serves one thread, because its rows are used again.
 
     `sample_every` draws one in so many of the reads that are no hit, by their offset, for a
     check of the key against the value; 0 draws none.
@@ -215,31 +253,41 @@ class Scanner:
         self._sample_every = sample_every
         self._rows: Rows = np.empty((1024, COLUMNS), dtype=np.int64)
         # Compiles what is not in numba's cache: now, and not when the first read waits.
-        empty, table = np.empty(0, dtype=np.uint8), HashTable()
-        _scan(empty, 0, 0, 0, 0, 0, table.hashes, table.slots, sample_every, self._rows)
+        self._scan(np.empty(0, dtype=np.uint8), np.empty((0, 5), dtype=np.int64), HashTable())
 
-    def scan(self, batch: RawBatch, data: Bytes, table: HashTable) -> tuple[Rows, int]:
-        """The rows of a batch's records, and how many records were seen.
+    def scan(self, batches: Sequence[RawBatch], data: Bytes, table: HashTable) -> tuple[Rows, int]:
+        """The rows of the batches' records, and how many records were seen.
 
-        `data` are the batch's records, decompressed. Positions in the rows are into `data`.
-        The rows are valid until the next call. Raises Malformed.
+        `data` are the records of all the batches, decompressed, in a row. Positions in the
+        rows are into `data`. The rows are valid until the next call. Raises Malformed. Of
+        several batches, only all together can be known to be well formed: where the count of
+        one is too high by as many as the next one's is too low, a record may pass for one of
+        the neighbour's (brokers refuse such batches).
         """
-        # The count comes from the wire; what cannot fit in the data is not believed.
-        if not 0 <= batch.record_count <= len(data) // _SMALLEST_RECORD:
+        # Counts come from the wire; what cannot fit in the data is not believed.
+        count = sum(batch.record_count for batch in batches)
+        if count > len(data) // _SMALLEST_RECORD or any(b.record_count < 0 for b in batches):
             raise Malformed
-        if len(self._rows) < batch.record_count:
-            self._rows = np.empty((batch.record_count, COLUMNS), dtype=np.int64)
+        if len(self._rows) < count:
+            self._rows = np.empty((count, COLUMNS), dtype=np.int64)
+        headers: Headers = np.array(
+            [
+                (
+                    batch.record_count,
+                    batch.base_offset,
+                    batch.from_offset,
+                    batch.first_ms,
+                    _NO_APPEND_TIME if batch.append_ms is None else batch.append_ms,
+                )
+                for batch in batches
+            ],
+            dtype=np.int64,
+        ).reshape(-1, 5)
+        return self._scan(data, headers, table)
+
+    def _scan(self, data: Bytes, headers: Headers, table: HashTable) -> tuple[Rows, int]:
         filled, seen = _scan(
-            data,
-            batch.record_count,
-            batch.base_offset,
-            batch.from_offset,
-            batch.first_ms,
-            _NO_APPEND_TIME if batch.append_ms is None else batch.append_ms,
-            table.hashes,
-            table.slots,
-            self._sample_every,
-            self._rows,
+            data, headers, table.hashes, table.slots, table.marks, self._sample_every, self._rows
         )
         if filled == _MALFORMED:
             raise Malformed

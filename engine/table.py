@@ -1,6 +1,6 @@
 """An open-addressing hash table from 64-bit hashes to slots, made for the scanner.
 
-Two numpy arrays and linear probing: nothing else can be probed inside the compiled scan. A
+Flat numpy arrays and linear probing: nothing else can be probed inside the compiled scan. A
 hash leads to one slot, the head of a chain that the owner keeps where several entries share a
 hash. Taking a hash out leaves its place behind with slot NO_SLOT, because probing runs across
 it; such places are dropped when the table is rebuilt.
@@ -28,6 +28,9 @@ _SMALLEST: Final = 1024
 
 Hashes = npt.NDArray[np.uint64]
 Slots = npt.NDArray[np.int32]
+Marks = npt.NDArray[np.uint64]
+
+_PLACES_A_MARK_WORD: Final = 16
 
 
 @numba.njit(nogil=True, cache=True)
@@ -40,8 +43,24 @@ def _place_of(hashes: Hashes, wanted: np.uint64) -> np.int64:
     return np.int64(at)
 
 
+@numba.njit(inline="always")
+def _mark(marks: Marks, key_hash: np.uint64) -> None:
+    """Set the bit of a hash. It is taken from other bits than its place is."""
+    bit = (key_hash >> np.uint64(32)) & np.uint64(64 * len(marks) - 1)
+    marks[bit >> np.uint64(6)] |= np.uint64(1) << (bit & np.uint64(63))
+
+
+@numba.njit(inline="always")
+def is_marked(marks: Marks, key_hash: np.uint64) -> bool:
+    """Whether a hash may be filed; False is certain."""
+    bit = (key_hash >> np.uint64(32)) & np.uint64(64 * len(marks) - 1)
+    return bool((marks[bit >> np.uint64(6)] >> (bit & np.uint64(63))) & np.uint64(1))
+
+
 @numba.njit(nogil=True, cache=True)
-def _refill(old_hashes: Hashes, old_slots: Slots, hashes: Hashes, slots: Slots) -> int:
+def _refill(
+    old_hashes: Hashes, old_slots: Slots, hashes: Hashes, slots: Slots, marks: Marks
+) -> int:
     """Put what is still filed into empty arrays; how many places that took."""
     used = 0
     for index in range(len(old_hashes)):
@@ -49,6 +68,7 @@ def _refill(old_hashes: Hashes, old_slots: Slots, hashes: Hashes, slots: Slots) 
             at = _place_of(hashes, old_hashes[index])
             hashes[at] = old_hashes[index]
             slots[at] = old_slots[index]
+            _mark(marks, hashes[at])
             used += 1
     return used
 
@@ -61,7 +81,12 @@ def _get_many(hashes: Hashes, slots: Slots, wanted: Hashes, found: Slots) -> Non
 
 @numba.njit(nogil=True, cache=True)
 def _push_many(
-    hashes: Hashes, slots: Slots, pushed_hashes: Hashes, pushed: Slots, following: Slots
+    hashes: Hashes,
+    slots: Slots,
+    marks: Marks,
+    pushed_hashes: Hashes,
+    pushed: Slots,
+    following: Slots,
 ) -> int:
     """Put slots at the heads of their chains; how many unused places that took."""
     used = 0
@@ -71,6 +96,7 @@ def _push_many(
         slots[at] = pushed[index]
         if hashes[at] == EMPTY:
             hashes[at] = pushed_hashes[index]
+            _mark(marks, pushed_hashes[index])
             used += 1
     return used
 
@@ -81,12 +107,14 @@ def hashes_of(keys: Iterable[str]) -> Hashes:
 
 
 class HashTable:
-    """See the module. `hashes` (uint64) and `slots` (int32) have a power of two of places,
-    at the most half of them used."""
+    """See the module. `hashes` (uint64) and `slots` (int32) have a power of two of places, at
+    the most half of them used. `marks` has four bits a place, of which each hash sets one: the
+    few that a scan of other plates passes to the places, in a twenty-fourth of their memory."""
 
     def __init__(self) -> None:
         self.hashes: Hashes = np.zeros(_SMALLEST, dtype=np.uint64)
         self.slots: Slots = np.full(_SMALLEST, NO_SLOT, dtype=np.int32)
+        self.marks: Marks = np.zeros(_SMALLEST // _PLACES_A_MARK_WORD, dtype=np.uint64)
         self._used = 0
 
     def get(self, key_hash: int) -> int:
@@ -112,7 +140,7 @@ class HashTable:
         """
         if 2 * (self._used + len(slots)) > len(self.hashes):
             self._rebuild(len(slots))
-        self._used += _push_many(self.hashes, self.slots, hashes, slots, following)
+        self._used += _push_many(self.hashes, self.slots, self.marks, hashes, slots, following)
 
     def _rebuild(self, more: int) -> None:
         """Drop places that are not in use any more, and make room for so many more."""
@@ -122,10 +150,11 @@ class HashTable:
             places *= 2
         hashes: Hashes = np.zeros(places, dtype=np.uint64)
         slots: Slots = np.full(places, NO_SLOT, dtype=np.int32)
-        self._used = _refill(self.hashes, self.slots, hashes, slots)
-        self.hashes, self.slots = hashes, slots
+        marks: Marks = np.zeros(places // _PLACES_A_MARK_WORD, dtype=np.uint64)
+        self._used = _refill(self.hashes, self.slots, hashes, slots, marks)
+        self.hashes, self.slots, self.marks = hashes, slots, marks
 
     @property
     def size_bytes(self) -> int:
         """Memory that the arrays take."""
-        return self.hashes.nbytes + self.slots.nbytes
+        return self.hashes.nbytes + self.slots.nbytes + self.marks.nbytes

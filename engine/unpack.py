@@ -35,7 +35,7 @@ class Unpacker:
             return list(parse(batch))
         try:
             data = self._decompressor.decompress(batch.codec, batch.records)
-            rows, _ = self._scanner.scan(batch, data, _NOTHING_LISTED)
+            rows, _ = self._scanner.scan([batch], data, _NOTHING_LISTED)
         except CodecError as error:
             raise BatchError(error.reason, first_offset) from error
         except Malformed:

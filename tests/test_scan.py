@@ -77,7 +77,7 @@ def rows_of(
 ) -> tuple[list[Row], int]:
     """What the scanner gives for an uncompressed batch; its positions are checked."""
     data = bytes(batch.records)
-    rows, seen = (scanner or Scanner(sample_every)).scan(batch, as_array(data), table)
+    rows, seen = (scanner or Scanner(sample_every)).scan([batch], as_array(data), table)
     return [readable(row, data) for row in rows.tolist()], seen
 
 
@@ -104,13 +104,13 @@ def plain_rows_of(
         return None
     rows = np.zeros((batch.record_count, COLUMNS), dtype=np.int64)
     append_ms = scan._NO_APPEND_TIME if batch.append_ms is None else batch.append_ms
-    numbers = (batch.base_offset, batch.from_offset, batch.first_ms, append_ms)
+    header = (batch.record_count, batch.base_offset, batch.from_offset, batch.first_ms, append_ms)
     filled, seen = _plain_scan(
         Checked(as_array(data)),
-        batch.record_count,
-        *(np.int64(number) for number in numbers),
+        Checked(np.array([header], dtype=np.int64)),
         Checked(table.hashes),
         Checked(table.slots),
+        Checked(table.marks),
         sample_every,
         Checked(rows),
     )
@@ -226,6 +226,34 @@ def test_valid_batches(
     accepted = check(batch, _LISTED, sample_every)
     ascii_headers = all(name.isascii() for record in records for name, _ in record.headers)
     assert accepted is ascii_headers, "plain records must take the fast way"
+
+
+@given(st.lists(_RECORDS, max_size=5), st.lists(st.integers(-5, 10), min_size=5), _SAMPLE_EVERY)
+def test_several_batches_in_one_go(
+    all_records: list[list[Sent]], skips: list[int], sample_every: int
+) -> None:
+    """The rows of all, if all are well formed; with one that is not, none."""
+    scanner, table = Scanner(sample_every), table_of(_LISTED)
+    batches, base_offset = [], 1_000
+    for records, skip in zip(all_records, skips, strict=False):
+        data = batch_bytes(records, base_offset=base_offset, append_ms=FIRST_MS + base_offset)
+        batches.append(raw_batch(data, from_offset=base_offset + skip))
+        base_offset += 1_000
+    joined = b"".join(bytes(batch.records) for batch in batches)
+    try:
+        alone = [rows_of(batch, table, sample_every) for batch in batches]
+    except Malformed:
+        with pytest.raises(Malformed):
+            scanner.scan(batches, as_array(joined), table)
+        return
+    rows, seen = scanner.scan(batches, as_array(joined), table)
+    assert [readable(row, joined) for row in rows.tolist()] == [
+        row for of_batch, _ in alone for row in of_batch
+    ]
+    assert seen == sum(seen_alone for _, seen_alone in alone)
+    for cut in range(0, len(joined), 7):
+        with pytest.raises(Malformed):
+            scanner.scan(batches, as_array(joined[:cut]), table)
 
 
 @_LONG

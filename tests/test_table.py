@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from engine import table
 from engine.hashing import hash_of
-from engine.table import EMPTY, NO_SLOT, HashTable
+from engine.table import EMPTY, NO_SLOT, HashTable, is_marked
 
 #: Few, some of which begin their probe at the same place, at the ends too.
 _HASHES = st.one_of(
@@ -63,7 +63,10 @@ class Chains:
         assert np.count_nonzero(self.table.hashes != EMPTY) <= places // 2
         filed = sum(bool(slots) for slots in self.model.values())
         assert np.count_nonzero(self.table.slots != NO_SLOT) == filed
-        assert self.table.size_bytes == 12 * places
+        assert 64 * len(self.table.marks) == 4 * places
+        for key_hash, slots in self.model.items():  # what is filed may never look absent
+            assert not slots or is_marked(self.table.marks, np.uint64(key_hash))
+        assert self.table.size_bytes == 12 * places + 8 * len(self.table.marks)
 
 
 @given(
