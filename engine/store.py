@@ -1,9 +1,9 @@
 """Entries kept small: what many of them share is kept once.
 
 An entry's JSON takes several hundred bytes, most of which it shares with its neighbours: list,
-agency, purpose, requester, times of one import, makes and colours. Here an entry becomes a
-MessagePack array in which such values are numbers into tables of shared values, and its own
-values (id, plate, reference) stand as they are: some seventy bytes. `get` gives back an equal
+agency, purpose, requester, makes and colours. Here an entry becomes a MessagePack array in
+which such values are numbers into tables of shared values, and its own values (id, plate,
+reference) stand as they are: some fifty bytes. `get` gives back an equal
 Entry, which a test holds for all entries that can be generated.
 
 A table takes a bounded number of values; what finds it full is kept in the entry itself.
@@ -16,9 +16,10 @@ from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
+from engine.clock import format_time, parse_time
 from engine.documents import Area, Authority, Entry, Vehicle
 
-_SHARED_VALUES: Final = 1 << 16
+_SHARED_VALUES: Final = 1 << 13
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
@@ -40,7 +41,7 @@ class _Shared(Generic[T]):
         if number is not None:
             return number
         if len(self._values) >= _SHARED_VALUES:
-            return value
+            return self._alone(value)
         self._numbers[value] = len(self._values)
         self._values.append(value)
         return len(self._values) - 1
@@ -48,13 +49,35 @@ class _Shared(Generic[T]):
     def unpack(self, packed: Any) -> Any:
         return self._values[packed] if isinstance(packed, int) else packed
 
+    def _alone(self, value: T) -> int | T:
+        return value
+
+
+class _SharedTimes(_Shared[str]):
+    """Times by number; one that found the table full is a number too: its milliseconds.
+
+    Entries that came in one import share their times; those made one by one do not.
+    """
+
+    __slots__ = ()
+
+    def unpack(self, packed: Any) -> Any:
+        if isinstance(packed, int) and packed >= _SHARED_VALUES:
+            return format_time(packed)
+        return super().unpack(packed)
+
+    def _alone(self, value: str) -> int | str:
+        ms = parse_time(value)
+        # Only where that gives back the text as it was written.
+        return ms if ms >= _SHARED_VALUES and format_time(ms) == value else value
+
 
 class EntryStore:
     """Entries by slot. Slots are small numbers that the owner gives out."""
 
     def __init__(self) -> None:
         self._packed: list[bytes | None] = []
-        self._times: _Shared[str] = _Shared()
+        self._times = _SharedTimes()
         self._requesters: _Shared[str] = _Shared()
         self._names: _Shared[str] = _Shared()
         self._vehicles: _Shared[Vehicle] = _Shared()
@@ -128,7 +151,7 @@ class EntryStore:
             requested_by=self._requesters.unpack(requester),
             created_at=time(created),
             expires_at=time(expires),
-            starts_at=time(starts),
+            starts_at=None if starts is None else time(starts),
             region=name(region),
             confusables=confusables,
             vehicle=self._vehicle(vehicle),

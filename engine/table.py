@@ -108,8 +108,8 @@ def hashes_of(keys: Iterable[str]) -> Hashes:
 
 class HashTable:
     """See the module. `hashes` (uint64) and `slots` (int32) have a power of two of places, at
-    the most half of them used. `marks` has four bits a place, of which each hash sets one: the
-    few that a scan of other plates passes to the places, in a twenty-fourth of their memory."""
+    the most three quarters of them used. `marks` has four bits a place, of which each hash
+    sets one: most other plates are told apart there, in a twenty-fourth of the memory."""
 
     def __init__(self) -> None:
         self.hashes: Hashes = np.zeros(_SMALLEST, dtype=np.uint64)
@@ -138,7 +138,7 @@ class HashTable:
 
         `hashes` are from `hashes_of`; `following[slot]` becomes the head until then.
         """
-        if 2 * (self._used + len(slots)) > len(self.hashes):
+        if 4 * (self._used + len(slots)) > 3 * len(self.hashes):
             self._rebuild(len(slots))
         self._used += _push_many(self.hashes, self.slots, self.marks, hashes, slots, following)
 
@@ -146,7 +146,7 @@ class HashTable:
         """Drop places that are not in use any more, and make room for so many more."""
         filed = int(np.count_nonzero(self.slots != NO_SLOT)) + more
         places = _SMALLEST
-        while places < 3 * filed:
+        while places < 2 * filed:
             places *= 2
         hashes: Hashes = np.zeros(places, dtype=np.uint64)
         slots: Slots = np.full(places, NO_SLOT, dtype=np.int32)

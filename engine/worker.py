@@ -15,8 +15,10 @@ Besides `engine.transport` this is the only module that imports faust.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import logging
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -154,6 +156,7 @@ class Worker:
         app.on_crash = self._fail
         try:
             await app.start()
+            _return_free_memory()
             self._stage = ""
             log.info("ready: taking reads from %s", self.topics.detections)
             assert self._ending is not None
@@ -271,6 +274,13 @@ class Worker:
             age_ms = self.options.clock.now_ms() - self._newest_control_ms
             metrics.control_age_s.set(max(0, age_ms) / 1000)
         return metrics.exposition()
+
+
+def _return_free_memory() -> None:
+    """Give what loading took for a while back to the system, where the C library is glibc."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim is not None:
+        trim(0)
 
 
 class _Pipeline:

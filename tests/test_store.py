@@ -14,7 +14,14 @@ from engine.store import EntryStore
 
 _TEXT = st.text(min_size=1, max_size=12)
 _TIMES = st.sampled_from(
-    ("2026-01-01T00:00:00Z", "2026-01-01T00:00:00.000Z", "2027-05-05T01:02:03Z")
+    (
+        "1970-01-01T00:00:00.001Z",
+        "2026-01-01T00:00:00.5Z",
+        "2026-01-01T00:00:00+00:00",
+        "2026-01-01T00:00:00Z",
+        "2026-01-01T00:00:00.000Z",
+        "2027-05-05T01:02:03Z",
+    )
 )
 _TRAITS = st.none() | _TEXT
 _VEHICLES = st.builds(Vehicle, make=_TRAITS, model=_TRAITS, color=_TRAITS, type=_TRAITS)
@@ -48,7 +55,7 @@ _ENTRIES: st.SearchStrategy[Entry] = st.builds(
 )
 
 
-@given(entries=st.lists(_ENTRIES, max_size=8), shared=st.sampled_from((0, 2, 1 << 16)))
+@given(entries=st.lists(_ENTRIES, max_size=8), shared=st.sampled_from((0, 2, 1 << 13)))
 def test_what_was_put_is_what_is_got(entries: list[Entry], shared: int) -> None:
     """Whether the tables of shared values have room, fill up on the way, or have none."""
     with pytest.MonkeyPatch.context() as patch:

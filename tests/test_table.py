@@ -60,7 +60,7 @@ class Chains:
         places = len(self.table.hashes)
         assert places == len(self.table.slots)
         assert places & (places - 1) == 0
-        assert np.count_nonzero(self.table.hashes != EMPTY) <= places // 2
+        assert np.count_nonzero(self.table.hashes != EMPTY) <= places * 3 // 4
         filed = sum(bool(slots) for slots in self.model.values())
         assert np.count_nonzero(self.table.slots != NO_SLOT) == filed
         assert 64 * len(self.table.marks) == 4 * places
