@@ -16,6 +16,7 @@ from benchmarks.job import Stopwatch, job_from_arguments
 from engine import limits
 from engine.batches import deliver_batches
 from engine.raw import RawBatch
+from engine.worker import use_uvloop
 
 
 async def _run() -> None:
@@ -48,4 +49,5 @@ async def _run() -> None:
 
 
 if __name__ == "__main__":
+    use_uvloop()
     asyncio.run(_run())

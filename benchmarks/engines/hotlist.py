@@ -14,7 +14,7 @@ from benchmarks.job import Job, Stopwatch, job_from_arguments
 from engine.config import Settings
 from engine.heart import Outcome
 from engine.transport import Fetch
-from engine.worker import Worker
+from engine.worker import Worker, use_uvloop
 
 
 class _Watched(Worker):
@@ -53,6 +53,7 @@ class _Watched(Worker):
 
 def main() -> None:
     logging.basicConfig(level=logging.ERROR)
+    use_uvloop()
     worker = _Watched(job_from_arguments())
     asyncio.run(worker.run())
     libraries = ("aiokafka", "faust-streaming", "numba", "cramjam")
