@@ -122,7 +122,7 @@ def is_sampled(offset: int, every: int) -> bool:
     return bool(_is_sampled(offset, every))
 
 
-@numba.njit(inline="always")
+@numba.njit(nogil=True, cache=True)
 def _walk(data: Bytes, at: int, header: Header, rows: Rows, filled: int) -> tuple[int, int]:
     """Write a row for each record of one batch; the position after it and the rows by then.
 
@@ -130,6 +130,8 @@ def _walk(data: Bytes, at: int, header: Header, rows: Rows, filled: int) -> tupl
     their hash for a SLOT: the table is probed later, for many records in a row.
     """
     end = len(data)
+    base_offset, from_offset = header[_BASE], header[_FROM]
+    first_ms, append_ms = header[_FIRST_MS], header[_APPEND_MS]
     for _ in range(header[_COUNT]):
         length, at = _varint(data, at, end)
         if at < 0 or length < _SMALLEST_RECORD - 1 or length > end - at:
@@ -156,31 +158,28 @@ def _walk(data: Bytes, at: int, header: Header, rows: Rows, filled: int) -> tupl
         if at != stop:
             return _MALFORMED, filled
 
-        offset = header[_BASE] + delta
-        if offset < header[_FROM]:
+        offset = base_offset + delta
+        if offset < from_offset:
             continue
-        row = rows[filled]
-        filled += 1
         if value_length < 0:
-            row[KIND] = NO_VALUE
+            rows[filled, KIND] = NO_VALUE
         elif value_length > limits.READ_VALUE_BYTES:
-            row[KIND] = LARGE_VALUE
+            rows[filled, KIND] = LARGE_VALUE
         elif _is_plain(data, key_at, key_length):
-            row[KIND] = _PLAIN
+            rows[filled, KIND] = _PLAIN
             wanted = hash_at(data, key_at, key_length)
-            row[SLOT] = np.int64(U64(1) if wanted == EMPTY else wanted)
+            rows[filled, SLOT] = np.int64(U64(1) if wanted == EMPTY else wanted)
         else:
-            row[KIND] = ODD_KEY
-        row[OFFSET] = offset
-        row[TIMESTAMP_MS] = (
-            header[_FIRST_MS] + delta_ms
-            if header[_APPEND_MS] == _NO_APPEND_TIME
-            else header[_APPEND_MS]
+            rows[filled, KIND] = ODD_KEY
+        rows[filled, OFFSET] = offset
+        rows[filled, TIMESTAMP_MS] = (
+            first_ms + delta_ms if append_ms == _NO_APPEND_TIME else append_ms
         )
-        row[KEY_AT] = key_at
-        row[KEY_LENGTH] = key_length
-        row[VALUE_AT] = value_at
-        row[VALUE_LENGTH] = value_length
+        rows[filled, KEY_AT] = key_at
+        rows[filled, KEY_LENGTH] = key_length
+        rows[filled, VALUE_AT] = value_at
+        rows[filled, VALUE_LENGTH] = value_length
+        filled += 1
     return at, filled
 
 
@@ -220,18 +219,20 @@ def _scan(
             return _MALFORMED, 0
         seen += filled - kept
         for index in range(kept, filled):
-            row = rows[index]
-            if row[KIND] == _PLAIN:
-                wanted = U64(row[SLOT])
-                slot = _probe(hashes, slots, wanted) if is_marked(marks, wanted) else -1
-                if slot < 0 and not _is_sampled(row[OFFSET], sample_every):
+            slot = -1
+            if rows[index, KIND] == _PLAIN:
+                wanted = U64(rows[index, SLOT])
+                if is_marked(marks, wanted):
+                    slot = _probe(hashes, slots, wanted)
+                if slot >= 0:
+                    rows[index, KIND] = HIT
+                elif _is_sampled(rows[index, OFFSET], sample_every):
+                    rows[index, KIND] = SAMPLED
+                else:
                     continue
-                row[KIND] = HIT if slot >= 0 else SAMPLED
-                row[SLOT] = slot
-            else:
-                row[SLOT] = -1
-            if index != kept:
-                rows[kept] = row
+            rows[index, SLOT] = slot
+            for column in range(COLUMNS):
+                rows[kept, column] = rows[index, column]
             kept += 1
     if at != len(data):
         return _MALFORMED, 0

@@ -120,8 +120,7 @@ class City:
         source = chance.choice(self.sources)
         camera = f"{source}-cam-{chance.randrange(self._size.cameras_a_source):03d}"
         lat, lon = self._places[camera]
-        chance.getrandbits(32)
-        read_id = f"{number:08x}-{self._details.getrandbits(96):024x}"
+        read_id = f"{number:08x}-{chance.getrandbits(32):08x}{self._details.getrandbits(64):016x}"
         make, model, color, kind = chance.choice(_VEHICLES)
         return {
             "read_id": read_id,

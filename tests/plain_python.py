@@ -46,7 +46,9 @@ class Checked:
     def __setitem__(self, at: Any, value: Any) -> None:
         self._values[self._inside(at)] = value
 
-    def _inside(self, at: Any) -> int:
-        if not 0 <= int(at) < len(self._values):
-            raise IndexError(f"position {at} of {len(self._values)}")
-        return int(at)
+    def _inside(self, at: Any) -> Any:
+        places = at if isinstance(at, tuple) else (at,)
+        for place, length in zip(places, self._values.shape, strict=False):
+            if not 0 <= int(place) < length:
+                raise IndexError(f"position {at} of {self._values.shape}")
+        return at if isinstance(at, tuple) else int(at)

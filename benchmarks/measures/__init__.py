@@ -1,0 +1,15 @@
+"""Measures of what is not throughput by engine: delay, control effect, size, workers.
+
+A measure is data (`definitions/*.toml`) and a module of the same name with a function `measure`.
+It checks the matches that come out as the runner does: a wrong number is a failure and gives no
+figure. In the order in which a run passes them:
+
+* `definition`: the registry as data
+* `children`: processes beside this one, and what they say line by line
+* `live`: the worker as people start it, asked over HTTP and watched through /proc
+* `long_list`: hot lists of millions of entries, made fast
+* `delay`, `control_effect`, `list_size`, `workers`: the measures
+* `pacer`, `observer`, `prober`, `member`: the processes that they start
+* `figures`: the dated result file and its table
+* `run`: one measure from its definition to its file
+"""

@@ -1,0 +1,141 @@
+"""What a measure gave: a dated JSON file and a table, the engines' results aside.
+
+A figure holds one value a round. Cases are rows and figures columns, in the order given.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from benchmarks import results
+from benchmarks.machine import Machine
+
+KEPT = results.KEPT / "measures"
+PASSING = results.PASSING / "measures"
+
+
+class Figure(msgspec.Struct, frozen=True, kw_only=True):
+    """One quantity with its unit, in all rounds. `name` is what targets refer to."""
+
+    name: str
+    unit: str
+    values: list[float]
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.values)
+
+
+class MeasuredCase(msgspec.Struct, frozen=True, kw_only=True):
+    """One case. `curves` are lines to plot, as points; `failure` says why there is no figure."""
+
+    case: str
+    about: str = ""
+    figures: list[Figure] = []
+    curves: dict[str, list[tuple[float, float]]] = {}
+    failure: str | None = None
+
+    def figure(self, name: str) -> Figure | None:
+        """A figure by its name."""
+        return next((figure for figure in self.figures if figure.name == name), None)
+
+
+class MeasuredResult(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole run of one measure."""
+
+    measure: str
+    title: str
+    shows: str
+    bias: str
+    date: str
+    quick: bool
+    rounds: int
+    machine: Machine
+    versions: dict[str, str]
+    cases: list[MeasuredCase]
+
+    @property
+    def failures(self) -> list[str]:
+        """One line for each case without figures."""
+        return [f"{case.case}: {case.failure}" for case in self.cases if case.failure]
+
+
+def save(result: MeasuredResult) -> Path:
+    """Write a result, its table beside it, and return the file."""
+    directory = PASSING if result.quick else KEPT
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / f"{result.date}-{result.measure}.json"
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
+    path.with_suffix(".md").write_text(table(result))
+    return path
+
+
+def newest(directory: Path = KEPT) -> list[MeasuredResult]:
+    """The newest kept result of each measure, in order of its name."""
+    by_measure = {}
+    for path in sorted(directory.glob("*.json")):
+        result = msgspec.json.decode(path.read_bytes(), type=MeasuredResult)
+        by_measure[result.measure] = result
+    return [by_measure[name] for name in sorted(by_measure)]
+
+
+def table(result: MeasuredResult) -> str:
+    """The result as markdown."""
+    machine = result.machine
+    rounds = (
+        f"median of {result.rounds} rounds (least to most)" if result.rounds > 1 else "one round"
+    )
+    given = [
+        f"{result.date}{', quick' if result.quick else ''}",
+        f"{machine.cpu}, {machine.cores} cores, {machine.memory_bytes / 2**30:.0f} GiB",
+        f"broker on the same machine, load before the run {machine.load_1m}",
+        rounds,
+    ]
+    about = [f"{case.case}: {case.about}" for case in result.cases if case.about]
+    paragraphs = [
+        f"# {result.title}",
+        "; ".join(given) + ".",
+        ", ".join(f"{name} {version}" for name, version in result.versions.items()) + ".",
+        result.shows.strip(),
+        f"Bias: {result.bias.strip()}",
+        *about,
+        "\n".join(_rows(result.cases)),
+    ]
+    return "\n\n".join(paragraphs) + "\n"
+
+
+def _rows(cases: list[MeasuredCase]) -> list[str]:
+    columns: dict[str, str] = {}
+    for case in cases:
+        columns.update({figure.name: f"{figure.name}, {figure.unit}" for figure in case.figures})
+    lines = [_row(["case", *columns.values()]), _row(["---"] * (1 + len(columns)))]
+    for case in cases:
+        if case.failure:
+            lines.append(_row([case.case, f"FAILED: {case.failure.splitlines()[0]}"]))
+            continue
+        found = (case.figure(name) for name in columns)
+        lines.append(_row([case.case, *("" if one is None else _cell(one) for one in found)]))
+    return lines
+
+
+def _cell(figure: Figure) -> str:
+    text = _number(figure.median)
+    if len(figure.values) > 1:
+        text += f" ({_number(min(figure.values))} to {_number(max(figure.values))})"
+    return text
+
+
+def _number(value: float) -> str:
+    if value == int(value) or abs(value) >= 1000:
+        return f"{value:,.0f}"
+    if abs(value) >= 10:
+        return f"{value:,.1f}"
+    return f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.2g}"
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"

@@ -1,0 +1,129 @@
+"""The worker as people start it, `python -m engine worker`, asked over HTTP and seen from /proc."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from benchmarks.commands import ENVIRONMENT
+from benchmarks.measure import ProcessFailedError
+
+_LOOK_EVERY_S = 0.02
+_STOP_S = 60.0
+
+
+class LiveWorker:
+    """A context manager. `start_to_ready_s` is from the process's start to the first 200 of
+    `/readyz`."""
+
+    def __init__(self, bootstrap: str, prefix: str, group: str) -> None:
+        self._port = _free_port()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed in __exit__
+        self._started_s = time.monotonic()
+        self._process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "engine", "worker", "--bootstrap", bootstrap),
+                *("--prefix", prefix, "--group", group, "--http-port", str(self._port)),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=self._errors,
+            stderr=self._errors,
+            cwd=tempfile.gettempdir(),
+            env={**os.environ, **ENVIRONMENT},
+        )
+        self.start_to_ready_s = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        self._errors.close()
+
+    def wait_ready(self, timeout_s: float) -> None:
+        """Wait until it takes reads. Raises ProcessFailedError."""
+        while self._get("/readyz")[0] != 200:
+            if self._process.poll() is not None:
+                raise self._failed(f"ended with status {self._process.returncode}")
+            if time.monotonic() - self._started_s > timeout_s:
+                raise self._failed(f"was not ready after {timeout_s:.0f} s")
+            time.sleep(_LOOK_EVERY_S)
+        self.start_to_ready_s = time.monotonic() - self._started_s
+
+    def wait_reads(self, reads: int, timeout_s: float) -> None:
+        """Wait until it has processed so many reads. Raises ProcessFailedError."""
+        deadline_s = time.monotonic() + timeout_s
+        while self.metric("hotlist_reads_total") < reads:
+            if self._process.poll() is not None or time.monotonic() > deadline_s:
+                raise self._failed(f"has not processed {reads:,} reads")
+            time.sleep(10 * _LOOK_EVERY_S)
+
+    def metric(self, name: str) -> float:
+        """A metric's value, summed over its labels; 0 where it is not there."""
+        _, text = self._get("/metrics")
+        lines = re.findall(rf"^{re.escape(name)}(?:{{[^}}]*}})? (\S+)$", text, re.MULTILINE)
+        return sum(map(float, lines))
+
+    def resident_bytes(self) -> int:
+        """Its resident memory now."""
+        return self._status_bytes("VmRSS")
+
+    def peak_bytes(self) -> int:
+        """The most resident memory that it has had so far."""
+        return self._status_bytes("VmHWM")
+
+    def stop(self) -> None:
+        """End it in order. Raises ProcessFailedError where it does not."""
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            status = self._process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            raise self._failed("did not end") from None
+        if status != 0:
+            raise self._failed(f"ended with status {status}")
+
+    def _status_bytes(self, field: str) -> int:
+        text = Path(f"/proc/{self._process.pid}/status").read_text()
+        found = re.search(rf"^{field}:\s+(\d+) kB", text, re.MULTILINE)
+        assert found is not None, "the kernel says how much memory a process has"
+        return int(found.group(1)) * 1024
+
+    def _get(self, path: str) -> tuple[int, str]:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, response.read().decode()
+        except OSError:
+            return 0, ""  # it does not listen yet, or has ended
+        finally:
+            connection.close()
+
+    def _failed(self, how: str) -> ProcessFailedError:
+        self._errors.seek(0)
+        last = self._errors.read().decode(errors="replace").splitlines()[-20:]
+        return ProcessFailedError("\n".join([f"the worker {how}", *last]))
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port

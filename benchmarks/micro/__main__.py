@@ -1,0 +1,60 @@
+"""`python -m benchmarks.micro`: all microbenchmarks, one JSON file and table each."""
+
+from __future__ import annotations
+
+import datetime
+import inspect
+from collections.abc import Callable
+
+import click
+
+from benchmarks.machine import describe_machine, describe_versions
+from benchmarks.measures import figures
+from benchmarks.measures.figures import MeasuredCase, MeasuredResult
+from benchmarks.micro import algebra, lookup, records, scanner
+
+_SIZES = (1_000, 1_000_000, 10_000_000)
+_QUICK_SIZES = (1_000, 100_000)
+_BIAS = (
+    "One process on an otherwise idle machine, one thread, no broker: what a part costs alone, "
+    "which is less than what it costs among the others."
+)
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+@click.option("--quick", is_flag=True, help="Short lists: does everything work?")
+def main(names: tuple[str, ...], quick: bool) -> None:
+    """Run the microbenchmarks NAMES, or all of them."""
+    sizes = _QUICK_SIZES if quick else _SIZES
+    every: dict[str, tuple[str, str | None, Callable[[], list[MeasuredCase]]]] = {
+        "scanner": ("The scanner", scanner.__doc__, lambda: scanner.measure(sizes)),
+        "lookup": ("One plate asked for", lookup.__doc__, lambda: lookup.measure(sizes)),
+        "algebra": ("The whole list at once", algebra.__doc__, lambda: algebra.measure(sizes)),
+        "decompress": ("Decompression", records.__doc__, records.decompression),
+        "documents": ("Documents", records.__doc__, records.documents),
+    }
+    for name in names:
+        if name not in every:
+            raise click.UsageError(f"no microbenchmark {name!r}; there are: {', '.join(every)}")
+    for name in names or every:
+        title, shows, measure = every[name]
+        result = MeasuredResult(
+            measure=f"micro-{name}",
+            title=title,
+            shows=inspect.cleandoc(shows or ""),
+            bias=_BIAS,
+            date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+            quick=quick,
+            rounds=1,
+            machine=describe_machine(),
+            versions=describe_versions(),
+            cases=measure(),
+        )
+        path = figures.save(result)
+        click.echo(figures.table(result))
+        click.echo(f"written to {path}", err=True)
+
+
+if __name__ == "__main__":
+    main()
