@@ -9,6 +9,8 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from engine.documents import REJECT_REASONS
+from engine.heart import Outcome
+from engine.lists import Applied, ControlRecord, Lists
 from engine.policy import DENIAL_REASONS
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
@@ -19,6 +21,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._newest_control_ms: int | None = None
 
         self.reads = self._counter("hotlist_reads_total", "Reads processed.")
         self.matches = self._counter(
@@ -99,6 +102,52 @@ class Metrics:
             self.denied.labels(reason)
         for reason in ("missing", "not_normal"):
             self.odd_keys.labels(reason)
+
+    def count_fetch(self, outcome: Outcome, partition: int, lag: int, took_s: float) -> None:
+        """Count what a fetch of a partition came to."""
+        self.reads.inc(outcome.reads)
+        self.values_opened.inc(outcome.values_opened)
+        self.batches_parsed_slowly.inc(outcome.batches_parsed_slowly)
+        self.fetch_s.observe(took_s)
+        self.fetch_reads.observe(outcome.reads)
+        self.lag.labels(str(partition)).set(lag)
+        for reason, count in outcome.denied.items():
+            self.denied.labels(reason).inc(count)
+        for reason, count in outcome.odd_keys.items():
+            self.odd_keys.labels(reason).inc(count)
+
+    def count_delivered(self, outcome: Outcome, now_ms: int, took_s: float) -> None:
+        """Count what the broker has acknowledged, now, of a fetch's outcome."""
+        for match, read_ms in outcome.matches:
+            self.matches.labels(match.match_type, match.entry.purpose).inc()
+            if read_ms >= 0:  # records without a timestamp have -1
+                self.read_to_match_s.observe(max(0, now_ms - read_ms) / 1000)
+        for reject in outcome.rejects:
+            self.rejects.labels(reject.reason).inc()
+        self.delivery_s.observe(took_s)
+
+    def count_control(
+        self, records: list[ControlRecord], applied: Applied, now_ms: int, *, first_load: bool
+    ) -> None:
+        """Count records of one control topic that have come into effect."""
+        kind = records[0].kind.value
+        self.control_records.labels(kind, "changed").inc(applied.changed)
+        self.control_records.labels(kind, "removed").inc(applied.removed)
+        self.control_records.labels(kind, "refused").inc(sum(applied.refused.values()))
+        self._newest_control_ms = max(record.timestamp_ms for record in records)
+        if not first_load:
+            for record in records:
+                self.control_delay_s.observe(max(0, now_ms - record.timestamp_ms) / 1000)
+
+    def show_lists(self, lists: Lists, now_ms: int) -> None:
+        """Set the gauges of what is held in memory, and of how old the news is."""
+        active = lists.index.active_count
+        self.entries.labels("active").set(active)
+        self.entries.labels("scheduled").set(len(lists.index) - active)
+        self.entries.labels("refused").set(lists.refused_count)
+        self.policies.set(lists.eligibility.policy_count)
+        if self._newest_control_ms is not None:
+            self.control_age_s.set(max(0, now_ms - self._newest_control_ms) / 1000)
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format."""

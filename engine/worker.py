@@ -72,7 +72,6 @@ class Worker:
         self._replica: ControlReplica | None = None
         self._stage = "starting"
         self._reads_processed = 0
-        self._newest_control_ms: int | None = None
         self._ending: asyncio.Future[None] | None = None
         self.http = HttpServer(
             settings.http_host,
@@ -198,7 +197,10 @@ class Worker:
         outcome: Outcome = await self.in_heart_thread(
             lambda: self._heart.process(fetch.raw, self.options.clock.now_ms())
         )
-        self._count_fetch(fetch, outcome, time.perf_counter() - started_s)
+        self._reads_processed += outcome.reads
+        self.metrics.count_fetch(
+            outcome, fetch.raw.partition, fetch.lag, time.perf_counter() - started_s
+        )
         return outcome
 
     async def _passed_gate(self) -> bool:
@@ -215,7 +217,11 @@ class Worker:
         applied: Applied = await self.in_heart_thread(
             lambda: self.lists.apply(records, self.options.clock.now_ms())
         )
-        self._count_control(records, applied, loading)
+        for reason, count in applied.refused.items():
+            log.warning("%d %s records refused: %s", count, records[0].kind.value, reason)
+        self.metrics.count_control(
+            records, applied, self.options.clock.now_ms(), first_load=loading
+        )
 
     async def _expire(self) -> None:
         """Start and end entries by the clock while no reads come to do it."""
@@ -223,58 +229,14 @@ class Worker:
             await asyncio.sleep(limits.EXPIRY_INTERVAL_S)
             await self.in_heart_thread(lambda: self.lists.advance(self.options.clock.now_ms()))
 
-    def _count_fetch(self, fetch: Fetch, outcome: Outcome, took_s: float) -> None:
-        metrics = self.metrics
-        self._reads_processed += outcome.reads
-        metrics.reads.inc(outcome.reads)
-        metrics.values_opened.inc(outcome.values_opened)
-        metrics.batches_parsed_slowly.inc(outcome.batches_parsed_slowly)
-        metrics.fetch_s.observe(took_s)
-        metrics.fetch_reads.observe(outcome.reads)
-        metrics.lag.labels(str(fetch.raw.partition)).set(fetch.lag)
-        for reason, count in outcome.denied.items():
-            metrics.denied.labels(reason).inc(count)
-        for reason, count in outcome.odd_keys.items():
-            metrics.odd_keys.labels(reason).inc(count)
-
     def count_delivered(self, outcome: Outcome, took_s: float) -> None:
         """Count what the broker has acknowledged."""
-        metrics = self.metrics
-        now_ms = self.options.clock.now_ms()
-        for match, read_ms in outcome.matches:
-            metrics.matches.labels(match.match_type, match.entry.purpose).inc()
-            if read_ms >= 0:  # records without a timestamp have -1
-                metrics.read_to_match_s.observe(max(0, now_ms - read_ms) / 1000)
-        for reject in outcome.rejects:
-            metrics.rejects.labels(reject.reason).inc()
-        metrics.delivery_s.observe(took_s)
-
-    def _count_control(self, records: list[ControlRecord], applied: Applied, loading: bool) -> None:
-        metrics = self.metrics
-        kind = records[0].kind.value
-        metrics.control_records.labels(kind, "changed").inc(applied.changed)
-        metrics.control_records.labels(kind, "removed").inc(applied.removed)
-        metrics.control_records.labels(kind, "refused").inc(sum(applied.refused.values()))
-        for reason, count in applied.refused.items():
-            log.warning("%d %s records refused: %s", count, kind, reason)
-        now_ms = self.options.clock.now_ms()
-        self._newest_control_ms = max(record.timestamp_ms for record in records)
-        if not loading:
-            for record in records:
-                metrics.control_delay_s.observe(max(0, now_ms - record.timestamp_ms) / 1000)
+        self.metrics.count_delivered(outcome, self.options.clock.now_ms(), took_s)
 
     def _exposition(self) -> bytes:
-        metrics = self.metrics
-        active = self.lists.index.active_count
-        metrics.entries.labels("active").set(active)
-        metrics.entries.labels("scheduled").set(len(self.lists.index) - active)
-        metrics.entries.labels("refused").set(self.lists.refused_count)
-        metrics.policies.set(self.lists.eligibility.policy_count)
-        metrics.ready.set(0 if self.not_ready_because else 1)
-        if self._newest_control_ms is not None:
-            age_ms = self.options.clock.now_ms() - self._newest_control_ms
-            metrics.control_age_s.set(max(0, age_ms) / 1000)
-        return metrics.exposition()
+        self.metrics.show_lists(self.lists, self.options.clock.now_ms())
+        self.metrics.ready.set(0 if self.not_ready_because else 1)
+        return self.metrics.exposition()
 
 
 def _return_free_memory() -> None:
