@@ -74,10 +74,9 @@ class CaseResult(msgspec.Struct, frozen=True, kw_only=True):
     engines: list[EngineResult]
 
 
-class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole run of one definition."""
+class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
+    """What was run, when and on what: what a result of any kind says first."""
 
-    definition: str
     title: str
     shows: str
     bias: str
@@ -86,6 +85,33 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     rounds: int
     machine: Machine
     versions: dict[str, str]
+
+    def paragraphs(self) -> list[str]:
+        """The same as paragraphs of markdown."""
+        machine = self.machine
+        rounds = (
+            f"median of {self.rounds} rounds (least to most)" if self.rounds > 1 else "one round"
+        )
+        given = [
+            f"{self.date}{', quick' if self.quick else ''}",
+            f"{machine.cpu}, {machine.cores} cores, {machine.memory_bytes / 2**30:.0f} GiB",
+            f"broker on the same machine, load before the run {machine.load_1m}",
+            rounds,
+        ]
+        versions = (f"{name} {version}" for name, version in self.versions.items())
+        return [
+            f"# {self.title}",
+            "; ".join(given) + ".",
+            ", ".join(versions) + ".",
+            self.shows.strip(),
+            f"Bias: {self.bias.strip()}",
+        ]
+
+
+class Result(Circumstances, frozen=True, kw_only=True):
+    """A whole run of one definition."""
+
+    definition: str
     cases: list[CaseResult]
 
     @property
@@ -125,26 +151,8 @@ def newest(directory: Path = KEPT) -> list[Result]:
 
 def table(result: Result) -> str:
     """The result as markdown."""
-    machine = result.machine
-    rounds = (
-        f"median of {result.rounds} rounds (least to most)" if result.rounds > 1 else "one round"
-    )
-    given = [
-        f"{result.date}{', quick' if result.quick else ''}",
-        f"{machine.cpu}, {machine.cores} cores, {machine.memory_bytes / 2**30:.0f} GiB",
-        f"broker on the same machine, load before the run {machine.load_1m}",
-        rounds,
-    ]
-    versions = (f"{name} {version}" for name, version in result.versions.items())
-    paragraphs = [
-        f"# {result.title}",
-        "; ".join(given) + ".",
-        ", ".join(versions) + ".",
-        result.shows.strip(),
-        f"Bias: {result.bias.strip()}",
-        *("\n".join(_case_table(case)) for case in result.cases),
-    ]
-    return "\n\n".join(paragraphs) + "\n"
+    tables = ["\n".join(_case_table(case)) for case in result.cases]
+    return "\n\n".join([*result.paragraphs(), *tables]) + "\n"
 
 
 _COLUMNS = (

@@ -12,7 +12,6 @@ from pathlib import Path
 import msgspec
 
 from benchmarks import results
-from benchmarks.machine import Machine
 
 KEPT = results.KEPT / "measures"
 PASSING = results.PASSING / "measures"
@@ -44,18 +43,10 @@ class MeasuredCase(msgspec.Struct, frozen=True, kw_only=True):
         return next((figure for figure in self.figures if figure.name == name), None)
 
 
-class MeasuredResult(msgspec.Struct, frozen=True, kw_only=True):
+class MeasuredResult(results.Circumstances, frozen=True, kw_only=True):
     """A whole run of one measure."""
 
     measure: str
-    title: str
-    shows: str
-    bias: str
-    date: str
-    quick: bool
-    rounds: int
-    machine: Machine
-    versions: dict[str, str]
     cases: list[MeasuredCase]
 
     @property
@@ -85,26 +76,8 @@ def newest(directory: Path = KEPT) -> list[MeasuredResult]:
 
 def table(result: MeasuredResult) -> str:
     """The result as markdown."""
-    machine = result.machine
-    rounds = (
-        f"median of {result.rounds} rounds (least to most)" if result.rounds > 1 else "one round"
-    )
-    given = [
-        f"{result.date}{', quick' if result.quick else ''}",
-        f"{machine.cpu}, {machine.cores} cores, {machine.memory_bytes / 2**30:.0f} GiB",
-        f"broker on the same machine, load before the run {machine.load_1m}",
-        rounds,
-    ]
     about = [f"{case.case}: {case.about}" for case in result.cases if case.about]
-    paragraphs = [
-        f"# {result.title}",
-        "; ".join(given) + ".",
-        ", ".join(f"{name} {version}" for name, version in result.versions.items()) + ".",
-        result.shows.strip(),
-        f"Bias: {result.bias.strip()}",
-        *about,
-        "\n".join(_rows(result.cases)),
-    ]
+    paragraphs = [*result.paragraphs(), *about, "\n".join(_rows(result.cases))]
     return "\n\n".join(paragraphs) + "\n"
 
 
