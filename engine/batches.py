@@ -48,7 +48,7 @@ def parse(batch: RawBatch) -> Iterator[Record]:
     Slow, and right: it serves the batches that the scanner hands back. Raises BatchError where
     even this parser gives up, with the offset of the first record that it could not read.
     """
-    next_offset = max(batch.base_offset, batch.from_offset)
+    next_offset = batch.first_offset
     try:
         parsed: Any = MemoryRecords(bytes(batch.data)).next_batch()
         for record in parsed:

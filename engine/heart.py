@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from engine import limits, scan
 from engine.clock import format_time
-from engine.decompress import JOINABLE_CODECS, Bytes, CodecError, Decompressor
+from engine.decompress import JOINABLE_CODECS, CodecError, Decompressor
 from engine.documents import Detection, Entry, Match, Reject, decode_detection
 from engine.errors import DocumentError
 from engine.fields import RejectReason
@@ -28,7 +28,7 @@ from engine.match import build_match, narrowed_out
 from engine.plate import is_normal, normalize
 from engine.policy import ENTRY_REGION
 from engine.raw import BatchError, Parse, RawBatch, RawFetch
-from engine.scan import Malformed, Rows, Scanner
+from engine.scan import Malformed, Scanner
 
 
 class FoundMatch(NamedTuple):
@@ -93,11 +93,9 @@ class Heart:
         """
         joined = b"".join([batch.records for batch in group])
         try:
-            data = self._decompressor.decompress(group[0].codec, memoryview(joined))
-            rows, seen = self._scanner.scan(group, data, self._index.plates)
+            self._scan(group, memoryview(joined), step)
         except (CodecError, Malformed):
             return False
-        self._process_rows(rows, seen, data, step)
         return True
 
     def _process_alone(self, batch: RawBatch, step: _Step) -> None:
@@ -107,24 +105,25 @@ class Heart:
             step.reject_rest(error.reason, error.next_offset, batch.next_offset - 1)
 
     def _process_batch(self, batch: RawBatch, step: _Step) -> None:
-        first_offset = max(batch.base_offset, batch.from_offset)
         if not batch.intact:
-            raise BatchError("corrupt_batch", first_offset)
+            raise BatchError("corrupt_batch", batch.first_offset)
         if batch.magic < 2:
             self._parse_batch(batch, step)
             return
         try:
-            data = self._decompressor.decompress(batch.codec, batch.records)
+            self._scan([batch], batch.records, step)
         except CodecError as error:
-            raise BatchError(error.reason, first_offset) from error
-        try:
-            rows, seen = self._scanner.scan([batch], data, self._index.plates)
+            raise BatchError(error.reason, batch.first_offset) from error
         except Malformed:
             self._parse_batch(batch, step)
-            return
-        self._process_rows(rows, seen, data, step)
 
-    def _process_rows(self, rows: Rows, seen: int, data: Bytes, step: _Step) -> None:
+    def _scan(self, batches: list[RawBatch], records: memoryview, step: _Step) -> None:
+        """Take batches whose records, as compressed, are these; nothing is done where it raises.
+
+        Raises CodecError and Malformed.
+        """
+        data = self._decompressor.decompress(batches[0].codec, records)
+        rows, seen = self._scanner.scan(batches, data, self._index.plates)
         step.outcome.reads += seen
         view = data.data
         for kind, slot, offset, timestamp_ms, key_at, key_length, at, length in rows.tolist():

@@ -37,6 +37,11 @@ class RawBatch:
     intact: bool
 
     @property
+    def first_offset(self) -> int:
+        """Offset of the first record that may be processed."""
+        return max(self.base_offset, self.from_offset)
+
+    @property
     def records(self) -> memoryview:
         """What follows the header: the records, compressed by `codec` (magic 2 only)."""
         return self.data[V2_HEADER_BYTES:]
@@ -53,8 +58,7 @@ class RawFetch:
     @property
     def first_offset(self) -> int:
         """Offset of the first record that may be processed."""
-        first = self.batches[0]
-        return max(first.base_offset, first.from_offset)
+        return self.batches[0].first_offset
 
     @property
     def last_offset(self) -> int:

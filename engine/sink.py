@@ -104,9 +104,13 @@ class Sink:
             await asyncio.sleep(_RETRY_PAUSE_S)
 
     async def _send_all(self, records: Iterable[Outgoing]) -> None:
+        partitions_of: dict[str, list[int]] = {}
         by_partition: dict[tuple[str, int], list[Outgoing]] = {}
         for record in records:
-            partitions = sorted(await self._producer.partitions_for(record.topic))
+            if record.topic not in partitions_of:
+                found = await self._producer.partitions_for(record.topic)
+                partitions_of[record.topic] = sorted(found)
+            partitions = partitions_of[record.topic]
             partition = _partition_of(record.key, partitions, partitions)
             by_partition.setdefault((record.topic, partition), []).append(record)
         acknowledgements = [

@@ -28,16 +28,15 @@ class Unpacker:
 
         Raises BatchError where they cannot be read.
         """
-        first_offset = max(batch.base_offset, batch.from_offset)
         if not batch.intact:
-            raise BatchError("corrupt_batch", first_offset)
+            raise BatchError("corrupt_batch", batch.first_offset)
         if batch.magic < 2:
             return list(parse(batch))
         try:
             data = self._decompressor.decompress(batch.codec, batch.records)
             rows, _ = self._scanner.scan([batch], data, _NOTHING_LISTED)
         except CodecError as error:
-            raise BatchError(error.reason, first_offset) from error
+            raise BatchError(error.reason, batch.first_offset) from error
         except Malformed:
             return list(parse(batch))
         view = data.data

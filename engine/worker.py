@@ -25,7 +25,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import faust
 from faust.tables.manager import TableManager
@@ -39,7 +39,7 @@ from engine.control import ControlReplica
 from engine.errors import HotlistError
 from engine.heart import Heart, Outcome
 from engine.http import HttpServer
-from engine.lists import Applied, ControlRecord, Lists
+from engine.lists import ControlRecord, Lists
 from engine.metrics import Metrics
 from engine.rules import Purposes
 from engine.sink import Outgoing, Sink, match_record, reject_record
@@ -47,6 +47,8 @@ from engine.topics import Topics, check_topics
 from engine.transport import Fetch, Transport
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -182,9 +184,9 @@ class Worker:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._fail(error)
 
-    async def in_heart_thread(self, function: Any, *arguments: Any) -> Any:
+    async def _in_heart_thread(self, function: Callable[[], T]) -> T:
         """Call a function on the heart's thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function)
 
     async def process(self, fetch: Fetch) -> Outcome | None:
         """Wait for the gate, then match a fetch at the time at which its turn comes.
@@ -194,7 +196,7 @@ class Worker:
         if not await self._passed_gate():
             return None
         started_s = time.perf_counter()
-        outcome: Outcome = await self.in_heart_thread(
+        outcome = await self._in_heart_thread(
             lambda: self._heart.process(fetch.raw, self.options.clock.now_ms())
         )
         self._reads_processed += outcome.reads
@@ -214,7 +216,7 @@ class Worker:
         return gate.is_open
 
     async def _apply(self, records: list[ControlRecord], loading: bool) -> None:
-        applied: Applied = await self.in_heart_thread(
+        applied = await self._in_heart_thread(
             lambda: self.lists.apply(records, self.options.clock.now_ms())
         )
         for reason, count in applied.refused.items():
@@ -227,7 +229,7 @@ class Worker:
         """Start and end entries by the clock while no reads come to do it."""
         while True:
             await asyncio.sleep(limits.EXPIRY_INTERVAL_S)
-            await self.in_heart_thread(lambda: self.lists.advance(self.options.clock.now_ms()))
+            await self._in_heart_thread(lambda: self.lists.advance(self.options.clock.now_ms()))
 
     def count_delivered(self, outcome: Outcome, took_s: float) -> None:
         """Count what the broker has acknowledged."""
