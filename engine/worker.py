@@ -86,7 +86,9 @@ class Worker:
     @property
     def not_ready_because(self) -> str:
         """Why no reads are taken; an empty string while they are."""
-        return self._stage or (self._replica.gate.reason if self._replica else "")
+        if self._replica is not None and not self._replica.gate.is_open:
+            return self._replica.gate.reason
+        return self._stage
 
     @property
     def reads_processed(self) -> int:
@@ -120,6 +122,7 @@ class Worker:
             self._ending.set_exception(error)
 
     async def _run_with_lists(self) -> None:
+        self._stage = "joining the consumer group"  # as soon as the gate is open
         self._replica = ControlReplica(self.settings.bootstrap, self.topics, self._apply)
         await self._replica.start()
         tasks = [asyncio.create_task(self._replica.run()), asyncio.create_task(self._expire())]
@@ -128,7 +131,6 @@ class Worker:
         gc.disable()  # what is loaded is no garbage, and looking takes a fifth of the time
         try:
             started_s = time.monotonic()
-            self._stage = ""  # from here on the gate says why not
             if await self._first(self._replica.gate.passed()):
                 # The lists stay: no need to look for garbage in them again and again.
                 gc.collect()
@@ -150,7 +152,6 @@ class Worker:
             await self._replica.stop()
 
     async def _run_with_reads(self) -> None:
-        self._stage = "joining the consumer group"
         sink = Sink(self.settings.bootstrap)
         await sink.start()
         pipeline = _Pipeline(self, sink)
