@@ -13,6 +13,7 @@ true), for paces at which a Python loop cannot make records. There, a probe is a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import time
 from typing import Any
@@ -113,9 +114,10 @@ def _produce_records(pace: Pace, reads: list[Read]) -> Paced:
 
 
 class _Batches:
-    """Batches of one partition over and over, with the matches in each."""
+    """Batches of one partition over and over, with the matches in each, and their producer."""
 
     def __init__(self, producer: Any, reads: list[Read]) -> None:
+        self.producer = producer
         self._cycled = itertools.cycle(list(_counted(producer, reads)))
 
     def next(self) -> tuple[Any, int]:
@@ -135,7 +137,7 @@ def _counted(producer: Any, reads: list[Read]) -> Any:
     yield batch, matches
 
 
-async def _produce_batches(pace: Pace, producer: Any, of_partition: list[_Batches]) -> Paced:
+async def _produce_batches(pace: Pace, of_partition: list[_Batches]) -> Paced:
     late_ms: list[float] = []
     partitions = len(of_partition)
     share = pace.reads // partitions
@@ -150,6 +152,7 @@ async def _produce_batches(pace: Pace, producer: Any, of_partition: list[_Batche
             await asyncio.sleep(ahead_ns / 1e9)
 
     async def one_partition(partition: int, batches: _Batches) -> None:
+        producer = batches.producer
         sent = 0
         plates = itertools.cycle(PROBE_PLATES[partition::partitions])
         next_probe = pace.probe_every * (partition + 1) // partitions
@@ -179,7 +182,7 @@ async def _produce_batches(pace: Pace, producer: Any, of_partition: list[_Batche
         counts["reads"] += sent
 
     await asyncio.gather(*(one_partition(n, batches) for n, batches in enumerate(of_partition)))
-    await producer.flush()
+    await asyncio.gather(*(batches.producer.flush() for batches in of_partition))
     return Paced(
         reads=counts["reads"],
         probes=counts["probes"],
@@ -195,11 +198,17 @@ async def _run_batches(pace: Pace, reads: list[Read]) -> None:
     for read in reads:
         by_partition[_partition_of(read.key, partitions, partitions)].append(read)
     codec, batch_bytes = pace.input.codec, pace.input.batch_bytes
-    async with open_producer(pace.bootstrap, codec, batch_bytes) as producer:
-        of_partition = [_Batches(producer, some) for some in by_partition]
+    async with contextlib.AsyncExitStack() as stack:
+        # A producer for each partition: aiokafka has one request on its way at a time, and a
+        # city has more than one producer.
+        of_partition = [
+            _Batches(await stack.enter_async_context(producer), some)
+            for some in by_partition
+            for producer in [open_producer(pace.bootstrap, codec, batch_bytes)]
+        ]
         say(Ready(distinct_reads=len(reads)))
         await asyncio.to_thread(input)
-        say(await _produce_batches(pace, producer, of_partition))
+        say(await _produce_batches(pace, of_partition))
 
 
 def main() -> None:
