@@ -9,7 +9,9 @@ from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from benchmarks.results import KEPT, CaseResult, Result
 
@@ -43,7 +45,7 @@ def _throughput(result: Result) -> Figure:
         offset = (number - (len(result.cases) - 1) / 2) * height
         _bars(axes, case, titles, offset, height, _COLOURS[number % len(_COLOURS)])
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter("{x:g}")
+    plain_numbers(axes.xaxis)
     axes.set_yticks(range(len(titles)), titles)
     axes.invert_yaxis()
     axes.margins(x=0.15)
@@ -55,6 +57,13 @@ def _throughput(result: Result) -> Figure:
     if len(result.cases) > 1:
         figure.legend(loc="outside lower center", ncols=len(result.cases), frameon=False)
     return figure
+
+
+def plain_numbers(axis: Axis) -> None:
+    """Label a logarithmic axis at 1, 2, 5, 10 and so on, without powers."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _titles(result: Result) -> list[str]:

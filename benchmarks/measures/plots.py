@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
 from benchmarks.measures.figures import KEPT, MeasuredCase, MeasuredResult
+from benchmarks.plots import plain_numbers
 
 _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7")
 #: Figures over the cases: measure, figure, file name, title of the y axis.
@@ -65,6 +66,7 @@ def _curves(case: MeasuredCase) -> Callable[[Axes], None]:
             shares, delays = zip(*points, strict=True)
             axes.plot(shares, delays, label=name, color=colour)
         axes.set_yscale("log")
+        plain_numbers(axes.yaxis)
         axes.set_xlabel("percentile")
         axes.set_ylabel("milliseconds (logarithmic)")
         axes.legend(frameon=False)
