@@ -113,6 +113,18 @@ def _delivery(value: Any) -> str:
     return "at_least_once"
 
 
+def _one_of(*choices: str) -> Callable[[Any], str]:
+    rule = f"must be {', '.join(choices[:-1])} or {choices[-1]}"
+
+    def parse(value: Any) -> str:
+        written = value.strip().upper() if isinstance(value, str) else value
+        if written not in choices:
+            raise ValueError(rule)
+        return str(written)
+
+    return parse
+
+
 def _path(value: Any) -> Path:
     return Path(value) if isinstance(value, Path) else Path(_text(value)).expanduser()
 
@@ -136,6 +148,62 @@ _ALL: Final = (
     Setting("operator", _text, "NAME", "Who changes a list or a policy."),
     Setting("partitions", _whole(1, 100_000), "N", "Partitions of a topic that is created."),
     Setting("replication", _whole(1, 32767), "N", "Copies of each partition that is created."),
+    Setting(
+        "security_protocol",
+        _one_of("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
+        "NAME",
+        "How the brokers are spoken to: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.",
+    ),
+    Setting(
+        "sasl_mechanism",
+        _one_of("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"),
+        "NAME",
+        "With SASL: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.",
+    ),
+    Setting(
+        "sasl_username",
+        _text,
+        "NAME",
+        "With SASL: the user; the operator too, where none is named.",
+    ),
+    Setting(
+        "sasl_password_file",
+        _path,
+        "FILE",
+        "With SASL: holds the password, unless HOTLIST_SASL_PASSWORD does.",
+    ),
+    Setting(
+        "ssl_cafile",
+        _path,
+        "FILE",
+        "With SSL: authorities to trust (PEM); without it those of the system.",
+    ),
+    Setting("ssl_certfile", _path, "FILE", "With SSL: our own certificate (PEM)."),
+    Setting(
+        "ssl_keyfile",
+        _path,
+        "FILE",
+        "With SSL: its key (PEM), unless the certificate's file has it.",
+    ),
+    Setting(
+        "ssl_key_password_file",
+        _path,
+        "FILE",
+        "With SSL: holds the key's password, unless HOTLIST_SSL_KEY_PASSWORD does.",
+    ),
+)
+
+#: How the brokers are reached: every command that talks to them has all of these.
+CONNECTION: Final = (
+    "bootstrap",
+    "security_protocol",
+    "sasl_mechanism",
+    "sasl_username",
+    "sasl_password_file",
+    "ssl_cafile",
+    "ssl_certfile",
+    "ssl_keyfile",
+    "ssl_key_password_file",
 )
 
 #: Every setting by its name, in the order in which they are shown.
@@ -144,7 +212,11 @@ SETTINGS: Final[dict[str, Setting]] = {setting.name: setting for setting in _ALL
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The settings in force. Raises ConfigError when a value breaks its rule."""
+    """The settings in force. Raises ConfigError when a value breaks its rule.
+
+    No secret is among them; `engine.connection` reads those where they are used. How the
+    settings of a connection go together is checked there too.
+    """
 
     bootstrap: str = "localhost:9092"
     prefix: str = "lpr."
@@ -156,6 +228,14 @@ class Settings:
     operator: str | None = None
     partitions: int = 4
     replication: int = 1
+    security_protocol: str = "PLAINTEXT"
+    sasl_mechanism: str | None = None
+    sasl_username: str | None = None
+    sasl_password_file: Path | None = None
+    ssl_cafile: Path | None = None
+    ssl_certfile: Path | None = None
+    ssl_keyfile: Path | None = None
+    ssl_key_password_file: Path | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):

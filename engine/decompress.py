@@ -9,6 +9,7 @@ It frees the GIL while it works. It may not look into what it has decompressed.
 
 from __future__ import annotations
 
+import gzip
 import zlib
 from typing import Any
 
@@ -34,6 +35,16 @@ _GZIP_WINDOW_BITS = 16 + zlib.MAX_WBITS
 #: Producers write one. Each more costs a copy of the rest.
 _GZIP_MEMBERS = 64
 _SMALLEST_BUFFER = 256 * limits.KIB
+
+
+_ZEROS = bytes(64 * limits.KIB)
+#: By codec, zeros to be decompressed over what was decompressed before.
+_PACKED_ZEROS = {
+    1: memoryview(gzip.compress(_ZEROS)),
+    2: memoryview(bytes(cramjam.snappy.compress_raw(_ZEROS))),
+    3: memoryview(bytes(cramjam.lz4.compress(_ZEROS))),
+    4: memoryview(bytes(cramjam.zstd.compress(_ZEROS))),
+}
 
 
 class CodecError(Exception):
@@ -70,12 +81,25 @@ class Decompressor:
             return self._grow_until_it_fits(cramjam.zstd.decompress_into, data)
         raise CodecError("unknown_codec")
 
-    def _room(self, size_bytes: int) -> Bytes:
+    def forget(self) -> None:
+        """Wipe what was decompressed last; it is not valid any more from here on.
+
+        The codecs leave a piece of it on the stack and in freed memory: they get zeros too.
+        """
+        for codec, zeros in _PACKED_ZEROS.items():
+            self.decompress(codec, zeros)
+        self._buffer.fill(0)
+
+    def _room(self, size_bytes: int, filled: int = 0) -> Bytes:
+        """The buffer, with so much room; what it is filled with stays."""
         if size_bytes > self._limit_bytes:
             raise CodecError("batch_too_large")
         if len(self._buffer) < size_bytes:
-            grown = max(size_bytes, min(2 * len(self._buffer), self._limit_bytes))
+            small = self._buffer
+            grown = max(size_bytes, min(2 * len(small), self._limit_bytes))
             self._buffer = np.empty(grown, dtype=np.uint8)
+            self._buffer[:filled] = small[:filled]
+            small.fill(0)
         return self._buffer
 
     def _grow_until_it_fits(self, decompress_into: Any, data: Buffer) -> Bytes:
@@ -131,10 +155,7 @@ class Decompressor:
         """Decompress one raw block behind the first `filled` bytes; its length."""
         try:
             size = cramjam.snappy.decompress_raw_len(bytes(block))
-            before = self._buffer
-            room = self._room(filled + size)
-            if room is not before:
-                room[:filled] = before[:filled]
+            room = self._room(filled + size, filled)
             written: int = cramjam.snappy.decompress_raw_into(
                 bytes(block),
                 memoryview(room)[filled : filled + size],  # type: ignore[arg-type]

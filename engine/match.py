@@ -9,12 +9,14 @@ Pure: a function of the read, the entry, the policy, their revisions and the clo
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import xxhash
 
 from engine.clock import format_time
 from engine.documents import Check, Detection, Entry, Match, PolicyRef, Vehicle, Verification
 from engine.fields import CheckResult
-from engine.policy import region_covers
+from engine.policy import region_covers, region_excludes
 
 #: Between the parts of what a match id is the hash of.
 _SEPARATOR = b"\x1f"
@@ -34,12 +36,7 @@ def match_id(entry_id: str, entry_revision: int, read_id: str) -> str:
 
 def narrowed_out(entry: Entry, read: Detection) -> bool:
     """Whether the entry's region excludes the read. A read without a region is not excluded."""
-    return (
-        entry.region is not None
-        and read.region is not None
-        and not region_covers(entry.region, read.region)
-        and not region_covers(read.region, entry.region)
-    )
+    return region_excludes(entry.region, read.region)
 
 
 def build_match(
@@ -54,7 +51,7 @@ def build_match(
     """The match of a read and an entry; `read_plate` is the read's plate in normal form."""
     return Match(
         match_id=match_id(entry.entry_id, entry_revision, read.read_id),
-        matched_at=format_time(now_ms),
+        matched_at=_formatted(now_ms),
         match_type="exact",
         entry=entry,
         entry_revision=entry_revision,
@@ -66,11 +63,29 @@ def build_match(
     )
 
 
+def audit_fields(match: Match) -> dict[str, str | int]:
+    """What the audit records of a match: for whom it was made and by what right, never the plate
+    or the place."""
+    entry = match.entry
+    authority = entry.authority
+    return {
+        "match_id": match.match_id,
+        "match_type": match.match_type,
+        "entry_id": entry.entry_id,
+        "entry_revision": match.entry_revision,
+        "list_id": entry.list_id,
+        "list_revision": match.list_revision,
+        "agency": entry.agency,
+        "purpose": entry.purpose,
+        "authority": f"{authority.kind} {authority.reference}",
+        "source": match.policy.source,
+        "policy_revision": match.policy.revision,
+    }
+
+
 def checks(entry: Entry, read: Detection, read_plate: str, now_ms: int) -> tuple[Check, ...]:
     """What a person must compare before acting on a match."""
-    positions = tuple(
-        at for at, listed in enumerate(entry.plate) if read_plate[at : at + 1] != listed
-    )
+    positions = _differing(read_plate, entry.plate)
     entry_age_s = max(0, (now_ms - entry.created_ms) // 1000)
     read_age_s = max(0, (now_ms - read.captured_ms) // 1000)
     return (
@@ -109,6 +124,17 @@ def checks(entry: Entry, read: Detection, read_plate: str, now_ms: int) -> tuple
             text="Consider how long ago the read was made.",
         ),
     )
+
+
+#: All matches of a fetch have one time.
+_formatted = lru_cache(maxsize=1)(format_time)
+
+
+def _differing(read_plate: str, listed: str) -> tuple[int, ...]:
+    """The positions of the listed plate where the read one has something else."""
+    if read_plate == listed:
+        return ()
+    return tuple(at for at, one in enumerate(listed) if read_plate[at : at + 1] != one)
 
 
 def _compare(read: str | None, listed: str | None) -> CheckResult:

@@ -32,11 +32,41 @@ NOT_ALLOWED = "not_allowed"
 POLICY_REGION = "policy_region"
 ENTRY_REGION = "entry_region"
 DENIAL_REASONS = (NOT_STARTED, NO_POLICY, NOT_ALLOWED, POLICY_REGION, ENTRY_REGION)
+#: Those of them that a source's policy, or its absence, is the cause of.
+POLICY_DENIALS = (NO_POLICY, NOT_ALLOWED, POLICY_REGION)
 
 
 def region_covers(region: str, other: str) -> bool:
     """Whether a region is another or contains it: `US` covers `US-CA`."""
     return other == region or other.startswith(region + "-")
+
+
+def allowing_rule(policy: Policy, pair: Pair) -> int | None:
+    """The place, from 0, of the first rule that allows an agency and purpose; None: none does."""
+    for place, rule in enumerate(policy.rules):
+        if _rule_allows(rule, pair):
+            return place
+    return None
+
+
+def policy_covers(policy: Policy, read_region: str | None) -> bool:
+    """Whether a policy is about a read: if it names regions, one of them covers the read's.
+
+    A permission must be shown to hold, so a read without a region is in none.
+    """
+    return policy.regions is None or any(
+        read_region is not None and region_covers(region, read_region) for region in policy.regions
+    )
+
+
+def region_excludes(entry_region: str | None, read_region: str | None) -> bool:
+    """Whether an entry's region rules a read's out. A read without a region is not excluded."""
+    return (
+        entry_region is not None
+        and read_region is not None
+        and not region_covers(entry_region, read_region)
+        and not region_covers(read_region, entry_region)
+    )
 
 
 @dataclass(slots=True)
@@ -77,13 +107,13 @@ class Eligibility:
         for allowed in self._granted[pair]:
             allowed.update(slots)
 
-    def unfile(self, slot: int, pair: Pair) -> None:
-        """Take an entry out of all sets."""
-        self.active.discard(slot)
+    def unfile(self, slots: BitMap, pair: Pair) -> None:
+        """Take entries that share an agency and purpose out of all sets."""
+        self.active -= slots
         members = self._by_pair[pair]
-        members.discard(slot)
+        members -= slots
         for allowed in self._granted[pair]:
-            allowed.discard(slot)
+            allowed.difference_update(slots)
         if not members:
             del self._by_pair[pair], self._granted[pair]
 
@@ -106,7 +136,7 @@ class Eligibility:
     def denial(self, slot: int, source: str, read_region: str | None) -> str | None:
         """Why an entry may not match a source's read; None where it may.
 
-        A policy that names regions covers only reads that say they are from one of them.
+        The entry's own region is not looked at here.
         """
         if slot not in self.active:
             return NOT_STARTED
@@ -115,10 +145,7 @@ class Eligibility:
             return NO_POLICY
         if slot not in found.allowed:
             return NOT_ALLOWED
-        regions = found.policy.regions
-        if regions is not None and not any(
-            read_region is not None and region_covers(region, read_region) for region in regions
-        ):
+        if not policy_covers(found.policy, read_region):
             return POLICY_REGION
         return None
 
@@ -138,4 +165,4 @@ class Eligibility:
 
 
 def _allows(policy: Policy, pair: Pair) -> bool:
-    return any(_rule_allows(rule, pair) for rule in policy.rules)
+    return allowing_rule(policy, pair) is not None

@@ -286,6 +286,13 @@ class Scanner:
         ).reshape(-1, 5)
         return self._scan(data, headers, table)
 
+    def forget(self) -> None:
+        """Wipe the rows: they held the hashes of keys, and a hash can be told a plate by trying.
+
+        The rows of the last scan are not valid any more from here on.
+        """
+        self._rows.fill(0)
+
     def _scan(self, data: Bytes, headers: Headers, table: HashTable) -> tuple[Rows, int]:
         filled, seen = _scan(
             data, headers, table.hashes, table.slots, table.marks, self._sample_every, self._rows

@@ -31,6 +31,7 @@ from aiokafka.errors import (
     for_code,
 )
 
+from engine.connection import PLAINTEXT, Security, arguments, unreachable
 from engine.errors import BrokerError, TopicError
 from engine.topic_settings import CONTROL, DECLARED, Declaration
 
@@ -94,7 +95,12 @@ def create_command(bootstrap: str, topics: Topics) -> str:
 
 
 async def create_topics(
-    bootstrap: str, topics: Topics, *, partitions: int, replication: int
+    bootstrap: str,
+    topics: Topics,
+    *,
+    partitions: int,
+    replication: int,
+    security: Security = PLAINTEXT,
 ) -> list[tuple[str, Outcome]]:
     """Declare all topics and return what became of each, in the order of `DECLARED`.
 
@@ -112,7 +118,7 @@ async def create_topics(
         )
         for declared in DECLARED
     }
-    async with _admin(bootstrap) as admin:
+    async with _admin(bootstrap, security) as admin:
         cluster = await admin.describe_cluster()
         # The embedded broker names a controller that is none of its nodes.
         if cluster.get("controller_id") not in {node["node_id"] for node in cluster["brokers"]}:
@@ -155,7 +161,7 @@ async def delete_topics(bootstrap: str, topics: Topics) -> None:
         await admin.delete_topics(list(topics.all), timeout_ms=_REQUEST_TIMEOUT_MS)
 
 
-async def check_topics(bootstrap: str, topics: Topics) -> list[str]:
+async def check_topics(bootstrap: str, topics: Topics, security: Security = PLAINTEXT) -> list[str]:
     """Check that the topics are there and that the control topics are compacted.
 
     Returns one line of warning for each other required setting that is wrong (an audit topic
@@ -163,7 +169,7 @@ async def check_topics(bootstrap: str, topics: Topics) -> list[str]:
     is missing or a control topic would lose entries.
     """
     command = create_command(bootstrap, topics)
-    async with _admin(bootstrap) as admin:
+    async with _admin(bootstrap, security) as admin:
         there = set(await admin.list_topics())
         missing = [name for name in topics.all if name not in there]
         if missing:
@@ -196,26 +202,21 @@ def _settings(declared: Declaration, replication: int) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def _admin(bootstrap: str) -> AsyncIterator[Any]:
+async def _admin(bootstrap: str, security: Security = PLAINTEXT) -> AsyncIterator[Any]:
     """A connected admin client; everything that goes wrong inside becomes a BrokerError."""
-    unreachable = BrokerError(
-        "no Kafka broker answers",
-        where=bootstrap,
-        hint="start one, or set --bootstrap (HOTLIST_BOOTSTRAP) to where it listens",
-    )
     admin = None
     with _quiet("aiokafka"):
         try:
             async with asyncio.timeout(ADMIN_TIMEOUT_S):
                 admin = AIOKafkaAdminClient(
-                    bootstrap_servers=bootstrap,
+                    **arguments(bootstrap, security),
                     client_id="hotlist-engine-topics",
                     request_timeout_ms=_REQUEST_TIMEOUT_MS,
                 )
                 try:
                     await admin.start()
                 except (KafkaError, OSError, TimeoutError) as error:
-                    raise unreachable from error
+                    raise await unreachable(bootstrap, security) from error
                 except ValueError as error:
                     raise BrokerError(
                         "not a broker address", where=bootstrap, hint="write HOST:PORT"

@@ -31,6 +31,14 @@ def test_defaults_are_those_of_the_contract() -> None:
         "operator": None,
         "partitions": 4,
         "replication": 1,
+        "security_protocol": "PLAINTEXT",
+        "sasl_mechanism": None,
+        "sasl_username": None,
+        "sasl_password_file": None,
+        "ssl_cafile": None,
+        "ssl_certfile": None,
+        "ssl_keyfile": None,
+        "ssl_key_password_file": None,
     }
     assert set(SETTINGS) == set(DEFAULTS)
 
@@ -56,6 +64,10 @@ def test_names_of_flag_and_variable() -> None:
         ("delivery", "at_least_once", "at_least_once"),
         ("purposes", "a/b.json", Path("a/b.json")),
         ("operator", "jo", "jo"),
+        ("security_protocol", " sasl_ssl ", "SASL_SSL"),
+        ("sasl_mechanism", "scram-sha-256", "SCRAM-SHA-256"),
+        ("sasl_username", "jo", "jo"),
+        ("ssl_cafile", "~nobody/ca.pem", Path("~nobody/ca.pem").expanduser()),
     ],
 )
 def test_good_values(name: str, value: object, parsed: object) -> None:
@@ -94,6 +106,11 @@ def test_good_values(name: str, value: object, parsed: object) -> None:
         ("delivery", "at_most_once"),
         ("purposes", ""),
         ("operator", ""),
+        ("security_protocol", "TLS"),
+        ("security_protocol", 1),
+        ("sasl_mechanism", "GSSAPI"),
+        ("sasl_username", " "),
+        ("sasl_password_file", ""),
     ],
 )
 def test_bad_values_are_named_with_where_they_stand(name: str, value: object) -> None:
@@ -134,6 +151,10 @@ def test_file_with_byte_order_mark(tmp_path: Path) -> None:
         ("group = \n", "not valid TOML: Invalid value (at line 1, column 9)"),
         (b"# ok\n# \xff\n", "line 2: not UTF-8 text"),
         ('colour = 1\ngroup = "g"\n', "colour: unknown key; known keys: bootstrap, prefix,"),
+        (
+            'sasl_password = "s3cret"\n',
+            "sasl_password: unknown key; did you mean sasl_password_file? known keys: boot",
+        ),
         ("htp_port = 1\n", "htp_port: unknown key; did you mean http_port? known keys: boot"),
         ("http_port = 1\nhttp-port = 1\n", "http-port: the same key twice, with - and with _"),
         ("http_port = 70000\n", "http_port: '70000' is not possible: must be a whole number"),

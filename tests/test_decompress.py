@@ -234,3 +234,17 @@ def test_uncompressed_records_are_not_copied() -> None:
     plain = Decompressor().decompress(NONE, memoryview(data))
     data[0] = ord("R")
     assert bytes(plain) == b"Records"
+
+
+@pytest.mark.parametrize(("codec", "pack"), [way for way in _WAYS if way[0] in (SNAPPY, LZ4, ZSTD)])
+def test_what_is_forgotten_is_wiped(codec: int, pack: Callable[[bytes], bytes]) -> None:
+    """What was decompressed last, and what the buffer held before it grew."""
+    decompressor = Decompressor()
+    short = decompressor.decompress(codec, memoryview(pack(b"first" * 40_000)))
+    whole = decompressor.decompress(codec, memoryview(pack(b"second" * 400_000)))
+    assert short.base is not whole.base
+    assert not short.any()
+    assert bytes(whole[:6]) == b"second"
+    decompressor.forget()
+    assert not whole.any()
+    assert bytes(decompressor.decompress(codec, memoryview(pack(b"next")))) == b"next"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.documents import Check, Match, decode_match, encode
-from engine.match import build_match, checks, match_id, narrowed_out
+from engine.match import audit_fields, build_match, checks, match_id, narrowed_out
 from tests.documents_for_tests import DAY_MS, NOW_MS, at, detection, entry
 
 
@@ -168,3 +168,24 @@ def test_ages(created_ms: int, captured_ms: int, entry_age_s: int, read_age_s: i
     for name, age_s in (("entry_age", entry_age_s), ("read_age", read_age_s)):
         check = check_of(name, *fields)
         assert (check.age_s, check.result) == (age_s, "unknown")
+
+
+def test_what_the_audit_records_of_a_match() -> None:
+    """For whom and by what right; of the read nothing but its source."""
+    match = match_of(
+        {"entry_id": "É-1", "authority": {"kind": "warrant", "reference": "W-7"}},
+        {"location": {"lat": 52.1, "lon": 4.3}, "camera": "A13", "region": "NL"},
+    )
+    assert audit_fields(match) == {
+        "match_id": match.match_id,
+        "match_type": "exact",
+        "entry_id": "É-1",
+        "entry_revision": 17,
+        "list_id": "L1",
+        "list_revision": 40,
+        "agency": "AG1",
+        "purpose": "stolen_vehicle",
+        "authority": "warrant W-7",
+        "source": "S1",
+        "policy_revision": 3,
+    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from pyroaring import BitMap
 
 from engine.documents import Policy
 from engine.policy import (
@@ -56,11 +57,14 @@ class Sets(RuleBasedStateMachine):
             self.eligibility.file(new, pair)
             self.pairs |= dict.fromkeys(new, pair)
 
-    @rule(slot=_SLOTS)
-    def unfile(self, slot: int) -> None:
-        if slot in self.pairs:
-            self.eligibility.unfile(slot, self.pairs.pop(slot))
-            self.active.discard(slot)
+    @rule(slots=st.sets(_SLOTS), pair=_PAIRS)
+    def unfile(self, slots: set[int], pair: Pair) -> None:
+        filed = {slot for slot in slots if self.pairs.get(slot) == pair}
+        if filed:
+            self.eligibility.unfile(BitMap(filed), pair)
+            self.active -= filed
+            for slot in filed:
+                del self.pairs[slot]
 
     @rule(slot=_SLOTS)
     def start_entry(self, slot: int) -> None:

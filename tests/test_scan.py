@@ -29,7 +29,7 @@ from engine.scan import (
     Scanner,
     is_sampled,
 )
-from engine.table import NO_SLOT, HashTable
+from engine.table import NO_SLOT, HashTable, hashes_of
 from tests.plain_python import Checked, plain
 from tests.record_batches import (
     FIRST_MS,
@@ -394,7 +394,9 @@ def test_rows_of_each_kind() -> None:
 
 def test_a_hash_that_was_taken_out_is_no_hit() -> None:
     table = table_of({b"ABC123": 7})
-    table.set(hash_of(b"ABC123"), NO_SLOT)
+    slots = np.array([7], dtype=np.int32)
+    following = np.full(8, NO_SLOT, dtype=np.int32)
+    table.unlink_many(hashes_of(["ABC123"]), slots, following)
     batch = raw_batch(batch_bytes([Sent(b"ABC123", b"{}")]))
     assert rows_of(batch, table) == ([], 1)
 
@@ -471,3 +473,15 @@ def test_what_the_parser_refuses_the_scanner_refuses() -> None:
 
 def test_deltas_follow_each_other() -> None:
     assert deltas_of([Sent(b"A", b""), Sent(b"A", b"", delta=5), Sent(b"A", b"")]) == [0, 5, 6]
+
+
+def test_what_is_forgotten_is_wiped() -> None:
+    """The rows hold the hashes of keys that are no hit, from which a plate can be found."""
+    scanner = Scanner(0)
+    batch = raw_batch(batch_bytes([Sent(b"ABC123", b"x"), Sent(b"XYZ789", b"y")]))
+    assert rows_of(batch, table_of({b"ZZZ999": 0}), scanner=scanner) == ([], 2)
+    hashes = {np.uint64(hash_of(key)).astype(np.int64) for key in (b"ABC123", b"XYZ789")}
+    assert hashes <= set(scanner._rows.ravel().tolist())
+    scanner.forget()
+    assert not scanner._rows.any()
+    assert rows_of(batch, table_of({b"XYZ789": 0}), scanner=scanner)[1] == 2

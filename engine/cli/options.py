@@ -1,9 +1,10 @@
 """The settings as flags and variables of the commands.
 
 `takes_settings` gives a command the flags that it names, and `--config`; the command receives
-one `Settings`. The order flag, variable, file, default is click's own: the file becomes the
-command's `default_map` before its other flags are looked at. A setting that a command does
-not name is not one of its flags, because it would do nothing there.
+one `Settings`. `bootstrap` stands for all that it takes to reach the brokers. The order flag,
+variable, file, default is click's own: the file becomes the command's `default_map` before its
+other flags are looked at. A setting that a command does not name is not one of its flags,
+because it would do nothing there.
 """
 
 from __future__ import annotations
@@ -16,7 +17,15 @@ from typing import Any
 
 import click
 
-from engine.config import DEFAULTS, FILE_NAME, SETTINGS, Setting, Settings, read_file
+from engine.config import (
+    CONNECTION,
+    DEFAULTS,
+    FILE_NAME,
+    SETTINGS,
+    Setting,
+    Settings,
+    read_file,
+)
 from engine.errors import ConfigError
 
 Command = Callable[..., Any]
@@ -39,7 +48,12 @@ class _SettingType(click.ParamType):
 
 
 def takes_settings(*names: str) -> Callable[[Command], Command]:
-    """Give a command these settings as flags, and a `Settings` as its first parameter."""
+    """Give a command these settings as flags, and a `Settings` as its first parameter.
+
+    With `bootstrap` come all settings of the connection.
+    """
+    if "bootstrap" in names:
+        names = (*names, *(name for name in CONNECTION if name not in names))
 
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
@@ -104,13 +118,19 @@ def file_argument(name: str = "file") -> Callable[[Command], Command]:
 
 
 def operator_of(settings: Settings) -> str:
-    """Who makes this change. Raises ConfigError when nobody is named."""
-    if settings.operator is None:
+    """Who makes this change: as named, else the name that the broker knows us by.
+
+    Raises ConfigError when there is neither.
+    """
+    from engine.connection import principal
+
+    operator = settings.operator or principal(settings)
+    if operator is None:
         raise ConfigError(
             "this command changes a list or a policy and must know who does it",
             hint="set --operator (HOTLIST_OPERATOR)",
         )
-    return settings.operator
+    return operator
 
 
 def operator_header(operator: str) -> list[tuple[str, bytes]]:

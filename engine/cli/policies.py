@@ -6,6 +6,7 @@ before anything of it is sent.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,10 +21,11 @@ from engine.cli.options import (
     operator_of,
     takes_settings,
 )
-from engine.cli.output import json_line, reading, remark, table
+from engine.cli.output import json_line, plain, reading, remark, table
 from engine.clock import SystemClock, format_time
 from engine.config import Settings
 from engine.errors import DocumentError, HotlistError
+from engine.fields import REGION_PATTERN
 
 if TYPE_CHECKING:
     from engine.documents import Policy
@@ -33,9 +35,20 @@ class PolicyError(HotlistError):
     """A policy that the user wrote or named cannot be used."""
 
 
+class _Region(click.ParamType):
+    """A region as reads write it."""
+
+    name = "region"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not re.fullmatch(REGION_PATTERN, value, re.ASCII):
+            self.fail(f"{value!r} is no region; write US-CA or a country such as NL", param, ctx)
+        return str(value)
+
+
 @click.group("policies")
 def group() -> None:
-    """Set, remove and show the policies of the sources."""
+    """Set, remove, show and explain the policies of the sources."""
 
 
 @group.command("set")
@@ -114,6 +127,76 @@ def show(settings: Settings, as_json: bool) -> None:
         )
     if unreadable:
         remark(f"{topic}: records that are no valid policy, which the worker ignores: {unreadable}")
+
+
+@group.command()
+@click.option("--source", required=True, metavar="SOURCE", help="Whose read it is.")
+@click.option("--entry", "entry_id", required=True, metavar="ID", help="The entry's id.")
+@click.option(
+    "--region",
+    type=_Region(),
+    metavar="CODE",
+    help="What the read says of its plate, such as US-CA; without it, a read that says nothing.",
+)
+@json_option
+@takes_settings("bootstrap", "prefix", "purposes")
+def explain(
+    settings: Settings, source: str, entry_id: str, region: str | None, as_json: bool
+) -> int:
+    """Say whether a read of a source may match an entry now, and by which rule.
+
+    Asks what the worker asks, in its order, of the records as they stand on the topics. Status
+    0 where such a read may match, 1 where it may not (and after an error).
+    """
+    from engine.client import read_to_end, run
+    from engine.explain import explain as explained
+    from engine.rules import Purposes
+    from engine.topics import Topics
+
+    topics = Topics(settings.prefix)
+    purposes = Purposes.load(settings.purposes)
+    keys = [name.encode(errors="surrogateescape") for name in (entry_id, source)]
+
+    async def last_records() -> list[bytes | None]:
+        return [
+            (await read_to_end(settings, topic, reading, only={key})).get(key)
+            for topic, key in zip((topics.hotlist, topics.policies), keys, strict=True)
+        ]
+
+    entry, policy = run(last_records())
+    now_ms = SystemClock().now_ms()
+    found = explained((entry_id, entry), (source, policy), region, purposes, now_ms)
+    if as_json:
+        json_line(
+            {
+                "source": plain(source),
+                "entry_id": plain(entry_id),
+                "region": region,
+                "at": format_time(now_ms),
+                "may_match": found.may_match,
+                "rule": found.rule,
+                "denied_by": found.denial,
+                "conditions": [
+                    {"condition": each.question, "holds": each.holds, "found": each.found}
+                    for each in found.conditions
+                ],
+            }
+        )
+    else:
+        table(
+            ("condition", "holds", "found"),
+            ((each.question, _yes_or_no(each.holds), each.found) for each in found.conditions),
+        )
+        click.echo(
+            f"may match, by rule {found.rule} of the policy"
+            if found.may_match
+            else f"may not match: {found.denial}"
+        )
+    return 0 if found.may_match else 1
+
+
+def _yes_or_no(holds: bool | None) -> str:
+    return "-" if holds is None else "yes" if holds else "no"
 
 
 def read_policies(path: Path, operator: str, now_ms: int) -> list[Policy]:

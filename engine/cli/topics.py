@@ -23,6 +23,7 @@ def create(settings: Settings, as_json: bool) -> None:
     What exists already stays as it is, except for a setting that a promise rests on.
     """
     from engine.client import run
+    from engine.connection import security
     from engine.topics import Topics, create_topics
 
     outcome = run(
@@ -31,6 +32,7 @@ def create(settings: Settings, as_json: bool) -> None:
             Topics(settings.prefix),
             partitions=settings.partitions,
             replication=settings.replication,
+            security=security(settings),
         )
     )
     if as_json:

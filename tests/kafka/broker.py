@@ -54,11 +54,23 @@ class RealBroker:
     """A Kafka broker in a JVM of its own; a context manager.
 
     `port` is the port to listen on (any free one by default), `properties` are further server
-    properties. All methods block: from a coroutine, call them through `asyncio.to_thread`.
+    properties. `listeners` are further listeners, each with its security protocol (`at` says
+    where), and `scram` says which users may log in there with which SCRAM-SHA-256 password.
+    All methods block: from a coroutine, call them through `asyncio.to_thread`.
     """
 
-    def __init__(self, *, port: int = 0, properties: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        port: int = 0,
+        properties: Mapping[str, str] | None = None,
+        listeners: Mapping[str, str] | None = None,
+        scram: Mapping[str, str] | None = None,
+    ) -> None:
         self._port = port or _free_port()
+        self._protocols = dict(listeners or {})
+        self._ports = {name: _free_port() for name in self._protocols}
+        self._scram = dict(scram or {})
         self._controller_port = _free_port()
         self._extra = dict(properties or {})
         self._directory: Path | None = None
@@ -80,6 +92,10 @@ class RealBroker:
     def bootstrap(self) -> str:
         """Its address, `host:port`; the same through all restarts."""
         return f"127.0.0.1:{self._port}"
+
+    def at(self, listener: str) -> str:
+        """The address of one of the further listeners."""
+        return f"127.0.0.1:{self._ports[listener]}"
 
     @property
     def running(self) -> bool:
@@ -151,10 +167,15 @@ class RealBroker:
 
     def _format(self, classpath: str) -> None:
         self._directory = directory = Path(tempfile.mkdtemp(prefix="hotlist-kafka-"))
+        further = [f"{name}://{self.at(name)}" for name in self._protocols]
+        open_to_clients = [f"PLAINTEXT://{self.bootstrap}", *further]
+        protocols = {"PLAINTEXT": "PLAINTEXT", "CONTROLLER": "PLAINTEXT", **self._protocols}
         properties = {
-            "listeners": f"PLAINTEXT://{self.bootstrap},"
-            f"CONTROLLER://127.0.0.1:{self._controller_port}",
-            "advertised.listeners": f"PLAINTEXT://{self.bootstrap}",
+            "listeners": ",".join(
+                [*open_to_clients, f"CONTROLLER://127.0.0.1:{self._controller_port}"]
+            ),
+            "advertised.listeners": ",".join(open_to_clients),
+            "listener.security.protocol.map": ",".join(map(":".join, protocols.items())),
             "controller.quorum.voters": f"1@127.0.0.1:{self._controller_port}",
             "log.dirs": (directory / "data").as_posix(),
             **self._extra,
@@ -164,8 +185,13 @@ class RealBroker:
         file.write_text("\n".join(lines) + "\n")
         cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         tool = [*_java(classpath, "256m"), "kafka.tools.StorageTool"]
+        users = [
+            f"--add-scram=SCRAM-SHA-256=[name={name},password={password}]"
+            for name, password in self._scram.items()
+        ]
         done = subprocess.run(
-            [*tool, "format", "--cluster-id", cluster_id, "--config", str(file)],
+            # In one word, because an id may begin like an option.
+            [*tool, "format", f"--cluster-id={cluster_id}", "--config", str(file), *users],
             capture_output=True,
             text=True,
             timeout=_START_S,

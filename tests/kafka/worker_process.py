@@ -6,6 +6,7 @@ import asyncio
 import re
 import signal
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,11 +22,22 @@ _LISTENS = re.compile(r"metrics and health at (http://\S+)")
 class WorkerProcess:
     """An async context manager; what still runs at its end is killed.
 
-    Its standard error goes to `log_file`, which `log` returns.
+    Its standard error goes to `log_file`, which `log` returns. `environment` are further
+    variables, `program` is what Python runs.
     """
 
-    def __init__(self, log_file: Path, bootstrap: str, prefix: str, *arguments: str) -> None:
+    def __init__(
+        self,
+        log_file: Path,
+        bootstrap: str,
+        prefix: str,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+        program: Sequence[str] = ("-m", "engine"),
+    ) -> None:
         self._log_file = log_file
+        self._environment = {"PYTHONPATH": str(_ROOT), "PATH": "", **(environment or {})}
+        self._program = program
         self._arguments = [
             *("worker", "--bootstrap", bootstrap, "--prefix", prefix, "--http-port", "0"),
             *("--group", f"{prefix}group", *arguments),
@@ -36,9 +48,9 @@ class WorkerProcess:
     async def __aenter__(self) -> Self:
         with self._log_file.open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "engine", *self._arguments),
+                *(sys.executable, *self._program, *self._arguments),
                 cwd=self._log_file.parent,
-                env={"PYTHONPATH": str(_ROOT), "PATH": ""},
+                env=self._environment,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -59,6 +71,11 @@ class WorkerProcess:
     def _running(self) -> asyncio.subprocess.Process:
         assert self._process is not None
         return self._process
+
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._running.pid
 
     def log(self) -> str:
         """What it has written so far."""

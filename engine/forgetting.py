@@ -1,0 +1,123 @@
+"""What the worker does so that little of the reads stays in its memory once they are processed.
+
+Our own buffers are wiped by whoever owns them; `forget_reads` says when. Beyond them lie memory
+that was given back to the C library, which nobody clears, and the one buffer into which uvloop
+receives everything: the other functions deal with these. Where the system offers no way (another
+C library than glibc, another event loop than uvloop) they do nothing, and nothing fails.
+
+What this cannot do: the last bytes of a freed block that shares its page with one in use stay
+until they are written over. It knows nothing of what reads look like.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from engine import limits
+
+#: As much as uvloop's buffer holds, and a little more.
+_RECEIVE_BYTES: Final = 256 * 1024
+#: glibc's numbers for "how many arenas there may be", "how much free memory to keep" and "what
+#: is large enough to be taken from the system and given back by itself", and what we say there.
+#: 32 MiB is the largest that glibc takes for the latter, and holds any fetch.
+_M_ARENA_MAX: Final = -8
+_M_TRIM_THRESHOLD: Final = -1
+_M_MMAP_THRESHOLD: Final = -3
+_KEPT_BYTES: Final = 256 * limits.MIB
+_LARGE_BYTES: Final = 32 * limits.MIB
+
+
+async def forget_reads(
+    processed: Callable[[], int],
+    wipe_buffers: Callable[[], Awaitable[None]],
+    overwrite_received: Callable[[], Awaitable[None]],
+) -> None:
+    """Wipe what fetches leave in memory, every second in which there were some; until cancelled.
+
+    `processed` counts fetches. Our own buffers are wiped each time; the rest when the fetches
+    pause, and now and then while they do not, because that memory is used again at once.
+    """
+    wiped = freed = 0
+    freed_s = time.monotonic()
+    while True:
+        await asyncio.sleep(limits.FORGET_INTERVAL_S)
+        fetches, now_s = processed(), time.monotonic()
+        flowing = fetches != wiped
+        if flowing:
+            await wipe_buffers()
+            wiped = fetches
+        if fetches != freed and (not flowing or now_s - freed_s >= limits.FORGET_FREED_S):
+            await overwrite_received()
+            return_free_memory()
+            freed, freed_s = fetches, now_s
+
+
+def settle_memory() -> None:
+    """Let all threads take memory from one place, which keeps it until `return_free_memory`.
+
+    To be called before any thread has taken memory from another: of the others, glibc never
+    gives the end back to the system. And it is we who say when, because glibc by itself would
+    give the memory of each fetch back and take it anew for the next, which costs the fetching
+    thread a third of its time.
+    """
+    mallopt = _c_function("mallopt")
+    if mallopt is not None:
+        mallopt(_M_ARENA_MAX, 1)
+        mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+        mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
+
+
+def return_free_memory() -> None:
+    """Give free memory back to the system, page by page, with what is still written in it."""
+    trim = _c_function("malloc_trim")
+    if trim is not None:
+        trim(0)
+
+
+async def overwrite_receive_buffer() -> None:
+    """Let the running event loop receive zeros, over what it has received last."""
+    with contextlib.suppress(OSError):  # no sockets left: the next time, then
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            await _receive_zeros(ours, theirs)
+
+
+async def _receive_zeros(ours: socket.socket, theirs: socket.socket) -> None:
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * _RECEIVE_BYTES)
+    ours.setblocking(False)
+    sent = ours.send(bytes(_RECEIVE_BYTES))  # all at once, so that it is received at once
+    loop = asyncio.get_running_loop()
+    done = loop.create_future()
+    transport, _ = await loop.create_connection(lambda: _Counting(sent, done), sock=theirs)
+    try:
+        await done
+    finally:
+        transport.close()
+
+
+class _Counting(asyncio.Protocol):
+    """Ends the waiting when so many bytes have come."""
+
+    def __init__(self, awaited: int, done: asyncio.Future[None]) -> None:
+        self._awaited = awaited
+        self._done = done
+
+    def data_received(self, data: bytes) -> None:
+        self._awaited -= len(data)
+        if self._awaited <= 0 and not self._done.done():
+            self._done.set_result(None)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self._done.done():
+            self._done.set_result(None)
+
+
+def _c_function(name: str) -> Any:
+    return getattr(ctypes.CDLL(None), name, None) if os.name == "posix" else None
