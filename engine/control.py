@@ -6,32 +6,43 @@ start, then opens the gate and follows on. Reads are taken only while the gate i
 closes when a partition has been silent for too long, because then nobody knows whether the
 lists still hold, and opens again when the replica has caught up.
 
-Records are handed on in bounded steps. Their meaning is not known here.
+Records are handed on in bounded steps. What was sent to the hot list in one transaction counts
+as a whole: from its first batch on, records are handed on to be staged, and when the end of
+every transaction that has begun is reached, they are committed. The end of the load is such a
+point too. Beyond that the meaning of records is not known here.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from engine import limits
-from engine.batches import deliver_batches
+from engine.batches import OpenTransactions, deliver_batches
+from engine.connection import PLAINTEXT, Security, arguments
 from engine.errors import BrokerError
-from engine.lists import ControlKind, ControlRecord
+from engine.lists import ControlKind, ControlRecord, Phase
 from engine.raw import BatchError, RawBatch
 from engine.topics import Topics
-from engine.unpack import Unpacker
+from engine.unpack import Unpacker, operator_of
 
 _POLL_MS = 200
 _RETRY_PAUSE_S = 0.5
 _ASSIGNMENT_PAUSE_S = 0.01
 
-#: Takes some records of one topic in order; the flag says whether this is the first load.
-Apply = Callable[[list[ControlRecord], bool], Awaitable[None]]
+#: By topic and partition, the offset below which nobody asks who made a change.
+AuditedTo = Mapping[tuple[ControlKind, int], int]
+_NOTHING_AUDITED: AuditedTo = MappingProxyType({})
+
+#: Takes some records of one topic in order, and how they are to be applied.
+Apply = Callable[[list[ControlRecord], Phase], Awaitable[None]]
+#: Ends the load, or lets what is staged count.
+Commit = Callable[[], Awaitable[None]]
 
 
 class Gate:
@@ -66,19 +77,26 @@ class ControlReplica:
         bootstrap: str,
         topics: Topics,
         apply: Apply,
+        commit: Commit,
         *,
+        audited_to: AuditedTo = _NOTHING_AUDITED,
+        security: Security = PLAINTEXT,
         stale_s: float = limits.CONTROL_STALE_S,
     ) -> None:
         self.gate = Gate("the control topics have not been read to their end yet")
         self._kinds = {topics.hotlist: ControlKind.ENTRY, topics.policies: ControlKind.POLICY}
         self._apply = apply
+        self._commit = commit
+        self._audited_to = audited_to
+        self._phase = Phase.LOADING
+        self._open_transactions: OpenTransactions = {}
         self._stale_s = stale_s
         self._heard_s: dict[TopicPartition, float] = {}
         self._polled_ms: dict[TopicPartition, int] = {}
         self._assigned: set[TopicPartition] = set()
         self._unpacker = Unpacker()
         self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=bootstrap,
+            **arguments(bootstrap, security),
             group_id=None,
             auto_offset_reset="earliest",
             isolation_level="read_committed",
@@ -92,7 +110,7 @@ class ControlReplica:
         try:
             async with asyncio.timeout(limits.CONNECT_S):
                 await self._consumer.start()
-                deliver_batches(self._consumer, self._kinds.__contains__)
+                self._open_transactions = deliver_batches(self._consumer, self._kinds.__contains__)
                 # Not before: what is fetched without the seam comes as records. With no
                 # group, this assigns all partitions of the topics.
                 self._consumer.subscribe(list(self._kinds))
@@ -118,14 +136,17 @@ class ControlReplica:
             ends = await self._ends()
         except KafkaError as error:
             raise self._unreadable(type(error).__name__) from error
-        while not await self._has_reached(ends):
-            await self._step(loading=True)
+        while not (await self._has_reached(ends) and await self._is_whole()):
+            await self._step()
+        await self._end_phase()
         self.gate.open()
         while True:
-            await self._step(loading=False)
+            await self._step()
+            if self._phase is Phase.STAGED and await self._is_whole():
+                await self._end_phase()
             await self._judge()
 
-    async def _step(self, *, loading: bool) -> None:
+    async def _step(self) -> None:
         try:
             found = await self._consumer.getmany(
                 timeout_ms=_POLL_MS, max_records=limits.CONTROL_BATCHES_A_STEP
@@ -138,18 +159,64 @@ class ControlReplica:
             # the lists are as they once were.
             self.gate.close("the control topics have new partitions and are read anew")
             self._note_assignment()
+            self._phase = Phase.LOADING
         for tp, batches in found.items():
-            records = await asyncio.to_thread(self._unpack, tp, batches)
-            if records:
-                await self._apply(records, loading)
+            first_staged = self._first_staged(tp, batches)
+            await self._hand_on(tp, batches[:first_staged])
+            if first_staged < len(batches):
+                self._phase = Phase.STAGED
+                await self._hand_on(tp, batches[first_staged:])
+
+    def _first_staged(self, tp: TopicPartition, batches: list[RawBatch]) -> int:
+        """The first batch that must not count before others have come; how many there are
+        where none is."""
+        if self._phase is Phase.FOLLOWING and self._kinds[tp.topic] is ControlKind.ENTRY:
+            for number, batch in enumerate(batches):
+                if batch.is_transactional:
+                    return number
+        return len(batches)
+
+    async def _hand_on(self, tp: TopicPartition, batches: list[RawBatch]) -> None:
+        records = await asyncio.to_thread(self._unpack, tp, batches)
+        for at in range(0, len(records), limits.CONTROL_RECORDS_A_STEP):
+            await self._apply(records[at : at + limits.CONTROL_RECORDS_A_STEP], self._phase)
+
+    async def _is_whole(self) -> bool:
+        """Whether no transaction has been received in part.
+
+        Where all that the partition holds has been received, none is open, whatever has become
+        of its marker.
+        """
+        for tp, producers in self._open_transactions.items():
+            if producers and self._kinds[tp.topic] is ControlKind.ENTRY:
+                if await self._consumer.position(tp) < (self._consumer.highwater(tp) or 0):
+                    return False
+                producers.clear()
+        return True
+
+    async def _end_phase(self) -> None:
+        await self._commit()
+        self._phase = Phase.FOLLOWING
 
     def _unpack(self, tp: TopicPartition, batches: list[RawBatch]) -> list[ControlRecord]:
         kind = self._kinds[tp.topic]
+        # Who made a change is for the audit, which knows the ones below.
+        named_from = self._audited_to.get((kind, tp.partition), 0)
         try:
             return [
-                ControlRecord(kind, tp.partition, offset, timestamp_ms, key, value)
+                ControlRecord(
+                    kind,
+                    tp.partition,
+                    offset,
+                    timestamp_ms,
+                    key,
+                    value,
+                    operator_of(headers) if headers else None,
+                )
                 for batch in batches
-                for offset, timestamp_ms, key, value, _ in self._unpacker.records(batch)
+                for offset, timestamp_ms, key, value, headers in self._unpacker.records(
+                    batch, named_from
+                )
             ]
         except BatchError as error:
             # A read may be passed over; a change of the lists may not.
@@ -196,6 +263,10 @@ class ControlReplica:
                 reached = await self._has_reached(await self._ends())
         except (KafkaError, TimeoutError):
             return
+        if reached and self._phase is Phase.LOADING:
+            reached = await self._is_whole()
+            if reached:
+                await self._end_phase()
         if reached:
             self.gate.open()
 

@@ -26,7 +26,7 @@ from engine.index import Index
 from engine.lists import Lists
 from engine.match import build_match, narrowed_out
 from engine.plate import is_normal, normalize
-from engine.policy import ENTRY_REGION
+from engine.policy import ENTRY_REGION, POLICY_DENIALS
 from engine.raw import BatchError, Parse, RawBatch, RawFetch
 from engine.scan import Malformed, Scanner
 
@@ -40,12 +40,15 @@ class FoundMatch(NamedTuple):
 
 @dataclass(slots=True)
 class Outcome:
-    """What a fetch came to. Counters are by reason."""
+    """What a fetch came to, at what time. Counters are by reason; of what a policy denied,
+    `denied_by_source` counts by the read's source too."""
 
+    at_ms: int = 0
     reads: int = 0
     matches: list[FoundMatch] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
     denied: Counter[str] = field(default_factory=Counter)
+    denied_by_source: Counter[tuple[str, str]] = field(default_factory=Counter)
     odd_keys: Counter[str] = field(default_factory=Counter)
     values_opened: int = 0
     batches_parsed_slowly: int = 0
@@ -77,13 +80,21 @@ class Heart:
 
     def process(self, fetch: RawFetch, now_ms: int) -> Outcome:
         """Match all reads of a fetch at one point in time."""
-        self.lists.advance(now_ms)
+        self.lists.turn_to(now_ms)
         step = _Step(self.lists, fetch, now_ms)
         for group in _groups(fetch.batches):
             if len(group) == 1 or not self._process_group(group, step):
                 for batch in group:
                     self._process_alone(batch, step)
         return step.outcome
+
+    def forget(self) -> None:
+        """Wipe the buffers that are used again, in which the last reads still lie.
+
+        Costs as much as writing the buffers once.
+        """
+        self._decompressor.forget()
+        self._scanner.forget()
 
     def _process_group(self, group: list[RawBatch], step: _Step) -> bool:
         """Take several batches in one go; False, and nothing done, where one is not well formed.
@@ -218,7 +229,7 @@ class _Step:
         self._lists = lists
         self._fetch = fetch
         self._now_ms = now_ms
-        self.outcome = Outcome()
+        self.outcome = Outcome(at_ms=now_ms)
 
     def candidate(self, read: _Read, plate: str, found: Iterable[tuple[int, Entry]]) -> bool:
         """Verify a read whose key's hash is listed; False where no entry has its plate."""
@@ -260,6 +271,8 @@ class _Step:
                 denial = ENTRY_REGION
             if denial is not None:
                 self.outcome.denied[denial] += 1
+                if denial in POLICY_DENIALS:
+                    self.outcome.denied_by_source[detection.source, denial] += 1
                 continue
             match = build_match(
                 entry,

@@ -22,7 +22,8 @@ class RawBatch:
     `data` is the whole batch, header included. Records with an offset below `from_offset` were
     delivered before and must be skipped. `append_ms` is the broker's timestamp where the topic
     uses log-append time, else None. `intact` is False where the checksum is wrong; then only
-    the offsets are meant, and they say what the batch stood in the place of.
+    the offsets are meant, and they say what the batch stood in the place of. `is_transactional`
+    where it is part of a transaction; what that means is the reader's to know.
     """
 
     data: memoryview
@@ -35,6 +36,7 @@ class RawBatch:
     first_ms: int
     append_ms: int | None
     intact: bool
+    is_transactional: bool = False
 
     @property
     def first_offset(self) -> int:

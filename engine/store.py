@@ -6,7 +6,8 @@ which such values are numbers into tables of shared values, and its own values (
 reference) stand as they are: some fifty bytes. `get` gives back an equal
 Entry, which a test holds for all entries that can be generated.
 
-A table takes a bounded number of values; what finds it full is kept in the entry itself.
+A table takes a bounded number of values; what finds it full is kept in the entry itself. What
+no entry shares any more is forgotten with the last of them: nothing of an entry outlives it.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
-from engine.clock import format_time, parse_time
-from engine.documents import Area, Authority, Entry, Vehicle
+from engine.clock import CANONICAL_TIME_CHARACTERS, format_time
+from engine.documents import Area, Authority, Entry, Vehicle, entry_time_ms
 
 _SHARED_VALUES: Final = 1 << 13
 
@@ -30,24 +31,50 @@ T = TypeVar("T", bound=Hashable)
 class _Shared(Generic[T]):
     """Values by number. A value that found the table full stands for itself."""
 
-    __slots__ = ("_numbers", "_values")
+    __slots__ = ("_counts", "_free", "_numbers", "_values")
 
     def __init__(self) -> None:
         self._numbers: dict[T, int] = {}
-        self._values: list[T] = []
+        self._values: list[T | None] = []
+        self._counts: list[int] = []
+        self._free: list[int] = []
 
     def pack(self, value: T) -> int | T:
         number = self._numbers.get(value)
-        if number is not None:
-            return number
-        if len(self._values) >= _SHARED_VALUES:
-            return self._alone(value)
-        self._numbers[value] = len(self._values)
-        self._values.append(value)
-        return len(self._values) - 1
+        if number is None:
+            number = self._new_number(value)
+            if number is None:
+                return self._alone(value)
+        self._counts[number] += 1
+        return number
 
     def unpack(self, packed: Any) -> Any:
         return self._values[packed] if isinstance(packed, int) else packed
+
+    def release(self, packed: Any) -> None:
+        """One entry less has what `pack` gave."""
+        if not isinstance(packed, int) or packed >= _SHARED_VALUES:
+            return
+        self._counts[packed] -= 1
+        if not self._counts[packed]:
+            value = self._values[packed]
+            assert value is not None, "what is counted is there"
+            del self._numbers[value]
+            self._values[packed] = None
+            self._free.append(packed)
+
+    def _new_number(self, value: T) -> int | None:
+        if self._free:
+            number = self._free.pop()
+            self._values[number] = value
+        elif len(self._values) < _SHARED_VALUES:
+            number = len(self._values)
+            self._values.append(value)
+            self._counts.append(0)
+        else:
+            return None
+        self._numbers[value] = number
+        return number
 
     def _alone(self, value: T) -> int | T:
         return value
@@ -67,9 +94,11 @@ class _SharedTimes(_Shared[str]):
         return super().unpack(packed)
 
     def _alone(self, value: str) -> int | str:
-        ms = parse_time(value)
         # Only where that gives back the text as it was written.
-        return ms if ms >= _SHARED_VALUES and format_time(ms) == value else value
+        if len(value) != CANONICAL_TIME_CHARACTERS:
+            return value
+        ms = entry_time_ms(value)
+        return value if ms < _SHARED_VALUES else ms
 
 
 class EntryStore:
@@ -96,12 +125,29 @@ class EntryStore:
         """Whether a slot holds an entry."""
         return self._packed[slot] is not None
 
-    def clear(self, slot: int) -> None:
-        """Forget a slot's entry."""
+    def take(self, slot: int) -> tuple[str, str, str, str]:
+        """Forget the entry in a slot that is in use; by what it was filed: entry id, plate,
+        agency and purpose."""
+        (entry_id, plate, _, list_id, agency, purpose, kind, requester, created, expires,
+         vehicle, *rare) = self._unpacked(slot)  # fmt: skip
         self._packed[slot] = None
+        name = self._names.unpack
+        filed_by = entry_id, plate, name(agency), name(purpose)
+        for packed in (list_id, agency, purpose, kind):
+            self._names.release(packed)
+        self._requesters.release(requester)
+        self._times.release(created)
+        self._times.release(expires)
+        self._vehicles.release(vehicle)
+        if rare:
+            starts, region, _, _, instructions, _, _ = rare
+            self._times.release(starts)
+            self._names.release(region)
+            self._instructions.release(instructions)
+        return filed_by
 
     def put(self, slot: int, entry: Entry) -> None:
-        """Keep an entry in a slot."""
+        """Keep an entry in a slot that is not in use."""
         name, time = self._names.pack, self._times.pack
         authority = entry.authority
         common = (
@@ -131,12 +177,15 @@ class EntryStore:
         )
         self._packed[slot] = _encode(common + rare)
 
+    def entry_id(self, slot: int) -> str:
+        """The id of the entry in a slot that is in use."""
+        entry_id: str = self._unpacked(slot)[0]
+        return entry_id
+
     def get(self, slot: int) -> Entry:
         """The entry in a slot that is in use."""
-        packed = self._packed[slot]
-        assert packed is not None, "only slots in use are asked for"
         (entry_id, plate, reference, list_id, agency, purpose, kind, requester, created, expires,
-         vehicle, *rare) = _decode(packed)  # fmt: skip
+         vehicle, *rare) = self._unpacked(slot)  # fmt: skip
         name, time = self._names.unpack, self._times.unpack
         starts, region, confusables, priority, instructions, area, suppress_s = (
             rare or _COMMON_VALUES
@@ -160,6 +209,11 @@ class EntryStore:
             area=None if area is None else msgspec.convert(area, tuple[Area, ...]),
             suppress_s=suppress_s,
         )
+
+    def _unpacked(self, slot: int) -> Any:
+        packed = self._packed[slot]
+        assert packed is not None, "only slots in use are asked for"
+        return _decode(packed)
 
     def _vehicle(self, packed: Any) -> Vehicle | None:
         if isinstance(packed, dict):

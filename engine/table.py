@@ -101,6 +101,24 @@ def _push_many(
     return used
 
 
+@numba.njit(nogil=True, cache=True)
+def _unlink_many(
+    hashes: Hashes, slots: Slots, unlinked_hashes: Hashes, unlinked: Slots, following: Slots
+) -> None:
+    """Take slots out of their chains."""
+    for index in range(len(unlinked)):
+        at = _place_of(hashes, unlinked_hashes[index])
+        slot = unlinked[index]
+        if slots[at] == slot:
+            slots[at] = following[slot]
+            continue
+        before = slots[at]
+        while before != NO_SLOT and following[before] != slot:
+            before = following[before]
+        if before != NO_SLOT:
+            following[before] = following[slot]
+
+
 def hashes_of(keys: Iterable[str]) -> Hashes:
     """The hashes of keys as the table takes them."""
     return np.array([hash_of(key.encode()) or 1 for key in keys], dtype=np.uint64)
@@ -127,12 +145,6 @@ class HashTable:
         _get_many(self.hashes, self.slots, wanted, found)
         return found
 
-    def set(self, key_hash: int, slot: int) -> None:
-        """Change what is filed under a hash that is there; NO_SLOT takes it out."""
-        at = _place_of(self.hashes, np.uint64(key_hash or 1))
-        assert self.hashes[at] != EMPTY, "only a hash that is filed can be changed"
-        self.slots[at] = slot
-
     def push_many(self, hashes: Hashes, slots: Slots, following: Slots) -> None:
         """Put slots at the heads of the chains of their hashes.
 
@@ -141,6 +153,11 @@ class HashTable:
         if 4 * (self._used + len(slots)) > 3 * len(self.hashes):
             self._rebuild(len(slots))
         self._used += _push_many(self.hashes, self.slots, self.marks, hashes, slots, following)
+
+    def unlink_many(self, hashes: Hashes, slots: Slots, following: Slots) -> None:
+        """Take slots out of the chains of their hashes, with `hashes` and `following` as for
+        `push_many`. A slot that is not there is passed over."""
+        _unlink_many(self.hashes, self.slots, hashes, slots, following)
 
     def _rebuild(self, more: int) -> None:
         """Drop places that are not in use any more, and make room for so many more."""

@@ -164,6 +164,7 @@ def raw_batch(data: bytes, *, from_offset: int = 0, intact: bool = True) -> RawB
         first_ms=header.first_timestamp,
         append_ms=header.max_timestamp if header.timestamp_type else None,
         intact=intact,
+        is_transactional=header.is_transactional,
     )
 
 

@@ -85,6 +85,7 @@ class Reader:
         position: int = 0,
         size_bytes: int = 1 << 20,
         wants: Callable[[str], bool] = lambda _: True,
+        isolation: int = _READ_COMMITTED,
     ) -> None:
         self._log = log
         self._size_bytes = size_bytes
@@ -100,11 +101,11 @@ class Reader:
             _key_deserializer=None,
             _value_deserializer=None,
             _check_crcs=True,
-            _isolation_level=_READ_COMMITTED,
+            _isolation_level=isolation,
             _prefetch_backoff=0.1,
             _max_partition_fetch_bytes=size_bytes,
         )
-        deliver_batches(SimpleNamespace(_fetcher=self._fetcher), wants)
+        self.open = deliver_batches(SimpleNamespace(_fetcher=self._fetcher), wants)
 
     @property
     def position(self) -> int:
@@ -313,6 +314,61 @@ def test_aborted_transactions_and_control_batches_are_passed() -> None:
     delivered = reader.read_all()
     assert keys(delivered) == [b"KEY0", b"KEY1", b"KEY5", b"KEY7", b"KEY8"]
     assert reader.position == 11
+
+
+def test_it_is_known_which_transactions_have_come_in_part() -> None:
+    """After each batch; those that overlap, too."""
+    log = Log()
+    opened: list[set[int]] = []
+
+    def then(*producers: int) -> None:
+        opened.append(set(producers))
+
+    def marker(producer: int, *, commit: bool) -> None:
+        log.add_bytes(log.end, log.end, control_batch(log.end, producer, commit=commit))
+
+    log.add(2)
+    then()
+    log.add(2, transactional=True, producer_id=7)
+    then(7)
+    log.add(1)
+    then(7)
+    log.add(2, transactional=True, producer_id=8)
+    then(7, 8)
+    log.add(2, transactional=True, producer_id=7)
+    then(7, 8)
+    marker(7, commit=True)
+    then(8)
+    log.aborted.append((9, log.end))
+    log.add(2, transactional=True, producer_id=9)  # aborted, so never delivered
+    then(8)
+    marker(9, commit=False)
+    then(8)
+    log.add(1, transactional=True, producer_id=7)
+    then(7, 8)
+    marker(8, commit=True)
+    then(7)
+    marker(7, commit=True)
+    then()
+    log.add(1)
+    then()
+    reader = Reader(log, size_bytes=1)
+    found = []
+    flags = []
+    for _ in opened:
+        flags += [batch.is_transactional for batch in reader.fetch()]
+        found.append(reader.open[_TP].copy())
+    assert found == opened
+    assert flags == [False, True, False, True, True, True, False]
+    assert reader.position == log.end
+
+
+def test_transactions_are_not_watched_where_they_do_not_count() -> None:
+    log = Log()
+    log.add(2, transactional=True, producer_id=7)
+    reader = Reader(log, isolation=0)
+    assert len(reader.read_all()) == 1
+    assert reader.open[_TP] == set()
 
 
 def test_a_log_of_nothing_but_control_batches() -> None:

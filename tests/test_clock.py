@@ -8,10 +8,10 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from engine.clock import SystemClock, format_time, parse_time
+from engine.clock import CANONICAL_TIME_CHARACTERS, SystemClock, format_time, parse_time
 from engine.fields import TIME_PATTERN
 
 PATTERN = re.compile(TIME_PATTERN.removesuffix("$"))
@@ -82,6 +82,31 @@ def test_format_and_parse_are_inverse(moment: datetime) -> None:
     assert parse_time(text) == ms
     assert PATTERN.fullmatch(text)
     assert len(text) == len("2026-01-31T12:00:00.000Z")
+
+
+_WRITTEN = "2026-01-31T12:00:00.000Z"
+
+
+@given(
+    st.from_regex(PATTERN, fullmatch=True)
+    | st.text("0123456789-:.TZW+_ ٣", min_size=24, max_size=24)
+    | st.builds(
+        lambda place, character: _WRITTEN[:place] + character + _WRITTEN[place + 1 :],
+        st.integers(0, 23),
+        st.sampled_from("0129-:.TZW+_ ٣"),
+    )
+)
+@example("2026-W01-1T12:00:00.000Z")
+@example("0000-01-01T12:00:00.000Z")
+@example("2026-01-31T12:00:00.00Z0")
+def test_by_its_length_a_time_is_known_as_written_here(text: str) -> None:
+    """So that it need not be kept as text. Of what else has that length, none is a time."""
+    if PATTERN.fullmatch(text):
+        is_canonical = format_time(parse_time(text)) == text
+        assert (len(text) == CANONICAL_TIME_CHARACTERS) is is_canonical
+    elif "1900" <= text[:4] <= "2999":
+        with pytest.raises(ValueError):  # noqa: PT011 - as above
+            parse_time(text)
 
 
 @given(st.from_regex(PATTERN, fullmatch=True))

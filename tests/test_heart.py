@@ -19,7 +19,7 @@ from engine.decompress import Decompressor
 from engine.documents import Match, decode_match, decode_reject, encode
 from engine.hashing import hash_of
 from engine.heart import Heart, Outcome
-from engine.lists import ControlKind, ControlRecord, Lists
+from engine.lists import ControlKind, ControlRecord, Lists, Phase
 from engine.raw import RawBatch
 from engine.rules import Purposes
 from engine.scan import is_sampled
@@ -317,6 +317,16 @@ def test_the_oracle_has_something_to_say() -> None:
         "policy_region",
         "entry_region",
     }
+    by_reason: dict[str, int] = {}
+    for (_, reason), count in outcome.denied_by_source.items():
+        by_reason[reason] = by_reason.get(reason, 0) + count
+    # Of a policy's doing are these; what the entry itself excludes is nobody's policy.
+    assert by_reason == {
+        reason: outcome.denied[reason] for reason in ("no_policy", "not_allowed", "policy_region")
+    }
+    assert {source for source, reason in outcome.denied_by_source if reason == "no_policy"} == {
+        "S3"
+    }
 
 
 # What a match brings along.
@@ -387,7 +397,7 @@ def test_a_read_that_matches_nothing_leaves_only_counts(
     records = [sent(read(number, plate=f"SECRET{number}"), headers) for number in range(50)]
     with caplog.at_level(logging.DEBUG):
         outcome = open_heart().process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
-    assert outcome == Outcome(reads=50, batches_parsed_slowly=1 if headers else 0)
+    assert outcome == Outcome(at_ms=NOW_MS, reads=50, batches_parsed_slowly=1 if headers else 0)
     assert caplog.records == []
     assert b"SECRET" not in repr(outcome).encode()
 
@@ -397,7 +407,9 @@ def test_a_read_that_is_denied_leaves_only_counts(headers: Headers) -> None:
     records = [sent(read(source="S9"), headers)]
     outcome = open_heart().process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
     assert outcome.denied == {"no_policy": 1}
+    assert outcome.denied_by_source == {("S9", "no_policy"): 1}
     assert (outcome.matches, outcome.rejects) == ([], [])
+    assert "ABC123" not in repr(outcome)
 
 
 # Keys.
@@ -457,7 +469,47 @@ def test_a_key_that_disagrees_is_found_when_it_is_drawn(
 def test_a_drawn_read_that_agrees_is_forgotten(headers: Headers) -> None:
     records = [sent(read(number, plate=f"SECRET{number}"), headers) for number in range(20)]
     outcome = open_heart(1).process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
-    assert outcome == Outcome(reads=20, values_opened=20, batches_parsed_slowly=1 if headers else 0)
+    assert outcome == Outcome(
+        at_ms=NOW_MS, reads=20, values_opened=20, batches_parsed_slowly=1 if headers else 0
+    )
+
+
+@_BOTH_WAYS
+def test_what_is_staged_counts_from_the_commit_on(headers: Headers) -> None:
+    """Until then the old state does, whole: a hidden entry is neither matched nor denied."""
+    heart = open_heart()
+    sync = [
+        ("E1", entry_json(plate="NEW1")),
+        ("E2", entry_json(entry_id="E2", plate="ABC123", priority=1)),
+        ("E3", entry_json(entry_id="E3", plate="LATER1", starts_at=at(1))),
+    ]
+    records = [
+        ControlRecord(ControlKind.ENTRY, 0, 10 + number, NOW_MS, key.encode(), as_bytes(value))
+        for number, (key, value) in enumerate(sync)
+    ]
+    plates = ("ABC123", "NEW1", "LATER1")
+    sightings = [sent(read(number, plate=plate), headers) for number, plate in enumerate(plates)]
+
+    def seen() -> tuple[list[tuple[str, str, int, int]], dict[str, int], int]:
+        outcome = heart.process(raw_fetch(raw_batch(batch_bytes(sightings))), NOW_MS)
+        found = [
+            (each.read.plate, each.entry.entry_id, each.entry_revision, each.list_revision)
+            for each, _ in outcome.matches
+        ]
+        return found, dict(outcome.denied), outcome.values_opened
+
+    before = seen()
+    assert before == ([("ABC123", "E1", 0, 1)], {}, 1)
+    heart.lists.apply(records[:1], NOW_MS, Phase.STAGED)
+    assert seen() == before
+    heart.lists.apply(records[1:], NOW_MS, Phase.STAGED)
+    assert seen() == before
+    heart.lists.commit()
+    after = [("ABC123", "E2", 11, 13), ("NEW1", "E1", 10, 13)], {"not_started": 1}, 3
+    assert seen() == after
+    while heart.lists.has_ended:
+        heart.lists.advance(NOW_MS)
+    assert seen() == after
 
 
 @_BOTH_WAYS
@@ -583,7 +635,7 @@ def test_bad_records_that_nobody_looks_at_are_no_rejects() -> None:
     """Values are opened for candidates, for odd keys and for those drawn; for no others."""
     records = [Sent(b"OTHER1", bad.value) for bad in _bad_json()]
     outcome = open_heart().process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
-    assert outcome == Outcome(reads=len(records))
+    assert outcome == Outcome(at_ms=NOW_MS, reads=len(records))
     outcome = open_heart(1).process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
     assert len(outcome.rejects) == len(records)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -16,6 +17,7 @@ from engine.hashing import hash_of
 from engine.index import Index
 from engine.policy import Eligibility
 from engine.table import NO_SLOT
+from engine.timeline import NEVER_MS
 from tests.documents_for_tests import DAY_MS, NOW_MS, at, entry
 
 _IDS = st.sampled_from([f"E{number}" for number in range(6)] + ["\ufffd"])
@@ -42,59 +44,101 @@ _ENTRIES = st.builds(
 
 
 class Entries(RuleBasedStateMachine):
-    """Entries put, replaced, removed, started and ended by the clock."""
+    """Entries put, replaced and removed, at once or staged and committed, started and ended by
+    the clock, and forgotten in pieces."""
 
     def __init__(self) -> None:
         super().__init__()
         self.index = Index(Eligibility())
+        #: What reads see, and what they would see after a commit.
         self.model: dict[str, tuple[Entry, int]] = {}
+        self.after_commit: dict[str, tuple[Entry, int]] = {}
+        #: The revisions that expired with no successor, and that nobody was told of.
+        self.expired: dict[int, Entry] = {}
         self.now_ms = NOW_MS
         self.revision = 0
 
     def hash_of(self, plate: str) -> int:
         return hash_of(plate.encode())
 
-    def put_into_model(self, entries: list[Entry]) -> list[tuple[Entry, int]]:
+    def change(self, entry_id: str, found: tuple[Entry, int] | None, *, staged: bool) -> None:
+        for state in [self.after_commit] if staged else [self.after_commit, self.model]:
+            state.pop(entry_id, None)
+            if found is not None and found[0].expires_ms > self.now_ms:
+                state[entry_id] = found
+
+    def put_into_model(self, entries: list[Entry], *, staged: bool) -> list[tuple[Entry, int]]:
         records = []
         for each in entries:
             self.revision += 1
             records.append((each, self.revision))
-            self.model.pop(each.entry_id, None)
-            if each.expires_ms > self.now_ms:
-                self.model[each.entry_id] = (each, self.revision)
+            self.change(each.entry_id, records[-1], staged=staged)
         return records
 
-    @rule(added=_ENTRIES)
-    def put(self, added: Entry) -> None:
-        [(_, revision)] = self.put_into_model([added])
-        held = self.index.put(added, revision, self.now_ms)
+    @rule(added=_ENTRIES, staged=st.booleans())
+    def put(self, added: Entry, staged: bool) -> None:
+        [(_, revision)] = self.put_into_model([added], staged=staged)
+        held = self.index.put(added, revision, self.now_ms, staged=staged)
         assert held is (added.expires_ms > self.now_ms)
 
-    @rule(added=st.lists(_ENTRIES, unique_by=lambda each: each.entry_id, max_size=5))
-    def put_many(self, added: list[Entry]) -> None:
-        records = self.put_into_model(added)
-        held = self.index.put_many(records, self.now_ms)
+    @rule(
+        added=st.lists(_ENTRIES, unique_by=lambda each: each.entry_id, max_size=5),
+        staged=st.booleans(),
+    )
+    def put_many(self, added: list[Entry], staged: bool) -> None:
+        records = self.put_into_model(added, staged=staged)
+        held = self.index.put_many(records, self.now_ms, staged=staged)
         assert held == sum(each.expires_ms > self.now_ms for each in added)
 
-    @rule(entry_id=_IDS)
-    def remove(self, entry_id: str) -> None:
-        assert self.index.remove(entry_id) is (entry_id in self.model)
-        self.model.pop(entry_id, None)
+    @rule(entry_id=_IDS, staged=st.booleans())
+    def remove(self, entry_id: str, staged: bool) -> None:
+        held = self.index.remove(entry_id, staged=staged)
+        assert held is (entry_id in self.after_commit)
+        self.change(entry_id, None, staged=staged)
+
+    @rule()
+    def commit(self) -> None:
+        self.index.commit()
+        self.model = dict(self.after_commit)
+        assert not self.index.is_staging
 
     @rule(step_ms=st.integers(0, 70_000))
     def clock(self, step_ms: int) -> None:
         self.now_ms += step_ms
-        ended = [
-            entry_id for entry_id, (each, _) in self.model.items() if each.expires_ms <= self.now_ms
-        ]
-        assert self.index.advance(self.now_ms) == len(ended)
-        for entry_id in ended:
-            del self.model[entry_id]
+        for state in (self.model, self.after_commit):
+            for entry_id, (each, revision) in list(state.items()):
+                if each.expires_ms <= self.now_ms:
+                    del state[entry_id]
+                    if state is self.after_commit:
+                        self.expired[revision] = each
+        self.index.turn_to(self.now_ms)
+
+    @rule(most=st.integers(1, 3))
+    def drop(self, most: int) -> None:
+        told = self.index.drop(most)
+        assert len(told) <= most
+        for each, revision in told:
+            assert self.expired.pop(revision) == each
+
+    @rule()
+    def drop_all(self) -> None:
+        while self.index.has_ended:
+            self.drop(2)
+        assert self.expired == {}
+
+    @rule(entry_id=_IDS)
+    def drop_expired(self, entry_id: str) -> None:
+        wanted = [each for each in self.expired.items() if each[1].entry_id == entry_id]
+        last = max(wanted, key=lambda each: each[0], default=None)
+        assert self.index.drop_expired(entry_id) == (last and last[::-1])
+        for revision, _ in wanted:
+            del self.expired[revision]
 
     @invariant()
     def the_same_entries(self) -> None:
         assert len(self.index) == len(self.model)
         plates = {"NOTHERE"} | {each.plate for each, _ in self.model.values()}
+        plates |= {each.plate for each, _ in self.after_commit.values()}
         found: dict[str, tuple[Entry, int]] = {}
         slots: dict[str, int] = {}
         for plate in plates:
@@ -114,11 +158,41 @@ class Entries(RuleBasedStateMachine):
         assert self.index.active_count == len(started)
 
     @invariant()
-    def the_scanner_finds_what_is_listed_and_no_more(self) -> None:
+    def what_will_be_is_known(self) -> None:
+        for entry_id in ("E0", "E1", "E2", "E3", "E4", "E5", "\ufffd"):
+            assert self.index.find(entry_id) == self.after_commit.get(entry_id)
+        assert self.index.is_staging is (self.model != self.after_commit)
+        assert self.index.has_expired is bool(self.expired)
+
+    @invariant()
+    def the_scanner_finds_what_is_listed(self) -> None:
+        filed = {self.hash_of(each.plate) for each, _ in self.model.values()}
+        for plate in ("ABC123", "ABC124", "XYZ", "7", "NOTHERE"):
+            if self.hash_of(plate) in filed:
+                assert self.index.plates.get(self.hash_of(plate)) != NO_SLOT
+
+    @invariant()
+    def what_is_gone_is_forgotten(self) -> None:
+        if self.index.has_ended or self.index.is_staging:
+            return
         filed = {self.hash_of(each.plate) for each, _ in self.model.values()}
         for plate in ("ABC123", "ABC124", "XYZ", "7", "NOTHERE"):
             head = self.index.plates.get(self.hash_of(plate))
             assert (head != NO_SLOT) is (self.hash_of(plate) in filed)
+        assert held_anywhere(self.index) == len(self.model)
+
+
+def held_anywhere(index: Index) -> int:
+    """Entries kept, after a look at everything that knows slots."""
+    packed = index._entries._packed
+    in_use = {slot for slot in range(len(packed)) if packed[slot] is not None}
+    assert sorted(index._free) == [slot for slot in range(len(packed)) if slot not in in_use]
+    assert set(index.eligibility.active) | set(index._scheduled) == in_use
+    by_pair = index.eligibility._by_pair.values()
+    assert sorted(slot for members in by_pair for slot in members) == sorted(in_use)
+    for times in (index._starts_ms, index._expires_ms):
+        assert set(np.flatnonzero(times != NEVER_MS).tolist()) <= in_use
+    return len(in_use)
 
 
 class CollidingEntries(Entries):
@@ -163,8 +237,10 @@ def test_growth_past_every_array_and_back() -> None:
     assert len(index) == count // 2
     assert [found.entry_id for _, found in index.slots_of("P4")] == []
     assert {found.entry_id for _, found in index.slots_of("P5")} == {"E5", "E4005"}
-    assert index.advance(NOW_MS + DAY_MS) == count // 2
+    index.turn_to(NOW_MS + DAY_MS)
     assert len(index) == index.active_count == 0
+    assert sum(len(index.drop(999)) for _ in range(3)) == count // 2
+    assert held_anywhere(index) == 0
 
 
 def test_slots_are_used_again() -> None:
@@ -179,7 +255,7 @@ def test_an_end_to_the_millisecond() -> None:
     index = Index(Eligibility())
     index.put(entry(expires_at=at(90_001), starts_at=at(30_000)), 0, NOW_MS)
     for step_ms, active in [(0, 0), (29_999, 0), (30_000, 1), (90_000, 1), (90_001, 0)]:
-        index.advance(NOW_MS + step_ms)
+        index.turn_to(NOW_MS + step_ms)
         assert index.active_count == active, step_ms
     assert len(index) == 0
 
@@ -200,9 +276,9 @@ def test_a_slot_of_another_start_does_not_start_early() -> None:
     index.put(entry(entry_id="E1", starts_at=at(60_500)), 0, NOW_MS)
     index.remove("E1")
     index.put(entry(entry_id="E2", starts_at=at(60_900)), 1, NOW_MS)
-    index.advance(NOW_MS + 60_700)
+    index.turn_to(NOW_MS + 60_700)
     assert index.active_count == 0
-    index.advance(NOW_MS + 60_900)
+    index.turn_to(NOW_MS + 60_900)
     assert index.active_count == 1
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from engine import store
 from engine.documents import Area, Authority, Entry, Vehicle, encode
@@ -68,18 +69,63 @@ def test_what_was_put_is_what_is_got(entries: list[Entry], shared: int) -> None:
             assert encode(kept.get(slot)) == encode(entry)
 
 
-@given(first=_ENTRIES, second=_ENTRIES)
-def test_a_slot_holds_the_last_entry(first: Entry, second: Entry) -> None:
-    kept = EntryStore()
-    slot = kept.add_slot()
-    assert not kept.in_use(slot)
-    kept.put(slot, first)
-    kept.put(slot, second)
-    assert kept.in_use(slot)
-    assert kept.get(slot) == second
-    kept.clear(slot)
-    assert not kept.in_use(slot)
-    assert len(kept) == 1
+class Slots(RuleBasedStateMachine):
+    """Entries come and go; the tables have room for a few values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = pytest.MonkeyPatch()
+        self.patches.setattr(store, "_SHARED_VALUES", 4)
+        self.kept = EntryStore()
+        self.entries: dict[int, Entry] = {}
+
+    @rule(entry=_ENTRIES, again=st.booleans())
+    def put(self, entry: Entry, again: bool) -> None:
+        free = [slot for slot in range(len(self.kept)) if slot not in self.entries]
+        slot = free[0] if free and again else self.kept.add_slot()
+        assert not self.kept.in_use(slot)
+        self.kept.put(slot, entry)
+        self.entries[slot] = entry
+
+    @rule(data=st.data())
+    def take(self, data: st.DataObject) -> None:
+        if self.entries:
+            slot = data.draw(st.sampled_from(sorted(self.entries)))
+            entry = self.entries.pop(slot)
+            filed_by = (entry.entry_id, entry.plate, entry.agency, entry.purpose)
+            assert self.kept.take(slot) == filed_by
+            assert not self.kept.in_use(slot)
+
+    @invariant()
+    def the_same_entries(self) -> None:
+        for slot, entry in self.entries.items():
+            assert self.kept.in_use(slot)
+            assert self.kept.get(slot) == entry
+            assert self.kept.entry_id(slot) == entry.entry_id
+
+    @invariant()
+    def nothing_outlives_its_entries(self) -> None:
+        kept, entries = self.kept, self.entries.values()
+        names = {name for e in entries for name in (e.list_id, e.agency, e.purpose, e.region)}
+        names |= {entry.authority.kind for entry in entries}
+        times = {at for e in entries for at in (e.created_at, e.expires_at, e.starts_at)}
+        for table, values in (
+            (kept._names, names),
+            (kept._times, times),
+            (kept._requesters, {entry.requested_by for entry in entries}),
+            (kept._vehicles, {entry.vehicle for entry in entries}),
+            (kept._instructions, {entry.instructions for entry in entries}),
+        ):
+            assert isinstance(table, store._Shared)
+            assert table._numbers.keys() <= values
+            assert {value for value in table._values if value is not None} <= values
+            assert len(table._values) <= 4
+
+    def teardown(self) -> None:
+        self.patches.undo()
+
+
+TestSlots = Slots.TestCase
 
 
 def test_neighbours_share_what_they_have_in_common() -> None:

@@ -37,11 +37,14 @@ class Chains:
         for key_hash, slot in pushed:
             self.model.setdefault(key_hash, []).insert(0, slot)
 
-    def pop(self, key_hash: int) -> None:
-        """Take the head of a chain out."""
-        _, *rest = self.model[key_hash]
-        self.table.set(key_hash, rest[0] if rest else NO_SLOT)
-        self.model[key_hash] = rest
+    def pop(self, *key_hashes: int, place: int = 0) -> None:
+        """Take a slot out of each chain, the one at a place or the last."""
+        taken = []
+        for key_hash in key_hashes:
+            slots = self.model[key_hash]
+            taken.append(slots.pop(min(place, len(slots) - 1)))
+        hashes = np.array(key_hashes, dtype=np.uint64)
+        self.table.unlink_many(hashes, np.array(taken, dtype=np.int32), self.following)
 
     def chain(self, key_hash: int) -> list[int]:
         chain = []
@@ -70,18 +73,23 @@ class Chains:
 
 
 @given(
-    st.lists(st.lists(_HASHES, max_size=8) | _HASHES, max_size=25),
+    st.lists(
+        st.lists(_HASHES, max_size=8) | st.tuples(st.sets(_HASHES), st.integers(0, 3)), max_size=25
+    ),
     st.lists(_HASHES, max_size=5),
 )
-def test_pushes_and_removals(steps: list[list[int] | int], others: list[int]) -> None:
-    """A list of hashes is pushed; a single one loses its head."""
+def test_pushes_and_removals(
+    steps: list[list[int] | tuple[set[int], int]], others: list[int]
+) -> None:
+    """A list of hashes is pushed; a set of them loses a slot each, at some place."""
     chains = Chains()
     slots = itertools.count()
     for step in steps:
         if isinstance(step, list):
             chains.push([(key_hash, next(slots)) for key_hash in step])
-        elif chains.model.get(step):
-            chains.pop(step)
+        else:
+            wanted, place = step
+            chains.pop(*[each for each in wanted if chains.model.get(each)], place=place)
         chains.check()
     for key_hash in others:
         if key_hash not in chains.model:
@@ -126,9 +134,12 @@ def test_a_new_table_is_empty() -> None:
     chains.check()
 
 
-def test_only_what_is_filed_can_be_changed() -> None:
-    with pytest.raises(AssertionError):
-        HashTable().set(5, 1)
+def test_a_slot_that_is_not_there_is_passed_over() -> None:
+    chains = Chains()
+    chains.push([(5, 1), (5, 2)])
+    absent = np.array([5, 6], dtype=np.uint64)
+    chains.table.unlink_many(absent, np.array([7, 1], dtype=np.int32), chains.following)
+    chains.check()
 
 
 def test_a_hash_of_nothing_is_kept_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,9 +147,10 @@ def test_a_hash_of_nothing_is_kept_as_one(monkeypatch: pytest.MonkeyPatch) -> No
     hashes = table.hashes_of(["A", "B"])
     assert hashes.tolist() == [1, 9]
     filed = HashTable()
-    filed.push_many(hashes, np.array([3, 4], dtype=np.int32), np.zeros(9, dtype=np.int32))
+    following = np.zeros(9, dtype=np.int32)
+    filed.push_many(hashes, np.array([3, 4], dtype=np.int32), following)
     assert filed.get(0) == 3
-    filed.set(0, NO_SLOT)
+    filed.unlink_many(hashes[:1], np.array([3], dtype=np.int32), following)
     assert filed.get(0) == NO_SLOT
 
 

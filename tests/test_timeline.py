@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from engine.timeline import Timeline
+from engine import timeline as timeline_module
+from engine.timeline import NEVER_MS, Timeline
 
 _MINUTE_MS = 60_000
 _SLOTS = 6
-_FAR = 1 << 60
 _TIMES = st.one_of(
     st.integers(0, 5 * _MINUTE_MS),
     st.builds(
@@ -27,8 +28,11 @@ class Times(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.timeline = Timeline()
-        self.time_ms = np.full(_SLOTS, _FAR, dtype=np.int64)
+        self.time_ms = np.full(_SLOTS, NEVER_MS, dtype=np.int64)
         self.now_ms = 0
+
+    def waiting(self) -> int:
+        return int(np.count_nonzero(self.time_ms != NEVER_MS))
 
     @rule(slot=st.integers(0, _SLOTS - 1), at_ms=_TIMES)
     def set_time(self, slot: int, at_ms: int) -> None:
@@ -38,40 +42,90 @@ class Times(RuleBasedStateMachine):
     @rule(slot=st.integers(0, _SLOTS - 1))
     def clear(self, slot: int) -> None:
         """The slot is in use no more, or by something that never falls due."""
-        self.time_ms[slot] = _FAR
+        self.time_ms[slot] = NEVER_MS
 
     @rule(step_ms=st.integers(0, 90_000))
     def clock(self, step_ms: int) -> None:
         self.now_ms += step_ms
-        due = self.timeline.due(self.now_ms, self.time_ms)
+        due = self.timeline.due(self.now_ms, self.time_ms).tolist()
         expected = {slot for slot in range(_SLOTS) if self.time_ms[slot] <= self.now_ms}
         assert set(due) == expected
         for slot in due:
-            self.time_ms[slot] = _FAR
-        assert self.timeline.due(self.now_ms, self.time_ms) == []
+            self.time_ms[slot] = NEVER_MS
+        assert len(self.timeline.due(self.now_ms, self.time_ms)) == 0
+
+    @rule(most=st.integers(1, 200))
+    def tidy(self, most: int) -> None:
+        """It is for `due` to show that nothing of use was thrown out."""
+        self.timeline.tidy(self.time_ms, self.waiting(), most)
 
     @rule(back_ms=st.integers(0, 90_000))
     def clock_set_back(self, back_ms: int) -> None:
         """Nothing falls due that is not, and nothing is lost."""
         now_ms = max(0, self.now_ms - back_ms)
-        for slot in set(self.timeline.due(now_ms, self.time_ms)):
+        for slot in set(self.timeline.due(now_ms, self.time_ms).tolist()):
             assert self.time_ms[slot] <= now_ms
-            self.time_ms[slot] = _FAR
+            self.time_ms[slot] = NEVER_MS
 
 
 TestTimes = Times.TestCase
 
 
+class TidyTimes(Times):
+    """The same, tidied whenever there is anything at all to throw out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = pytest.MonkeyPatch()
+        self.patches.setattr(timeline_module, "_SPARE", 0)
+
+    @invariant()
+    def nothing_is_filed_for_nothing(self) -> None:
+        while len(self.timeline) > 2 * self.waiting():
+            self.timeline.tidy(self.time_ms, self.waiting(), 20)
+
+    def teardown(self) -> None:
+        self.patches.undo()
+
+
+TestTidyTimes = TidyTimes.TestCase
+
+
+def test_tidying_takes_many_small_steps_and_no_more_than_it_must() -> None:
+    """A thousand entries replaced ten times over, each with a minute of its own."""
+    timeline = Timeline()
+    time_ms = np.full(1000, NEVER_MS, dtype=np.int64)
+    for generation in range(10):
+        for slot in range(1000):
+            time_ms[slot] = (generation * 1000 + slot) * _MINUTE_MS
+            timeline.add(slot, int(time_ms[slot]))
+    assert len(timeline) == 10_000
+    steps = 0
+    while len(timeline) > 1000:
+        timeline.tidy(time_ms, 1000, 17 * 500)
+        steps += 1
+    assert steps == 10_000 / 500
+    for _ in range(3):
+        timeline.tidy(time_ms, 1000, 1_000_000)
+    assert timeline.due(9_000 * _MINUTE_MS - 1, time_ms).tolist() == []
+    assert timeline.due(10_000 * _MINUTE_MS, time_ms).tolist() == list(range(1000))
+
+
 def test_to_the_millisecond() -> None:
     timeline = Timeline()
+
+    def due(now_ms: int) -> list[int]:
+        found: list[int] = timeline.due(now_ms, time_ms).tolist()
+        return found
+
     time_ms = np.array([90_000, 90_001, 119_999, 120_000], dtype=np.int64)
     for slot, at_ms in enumerate(time_ms.tolist()):
         timeline.add(slot, at_ms)
-    assert timeline.due(89_999, time_ms) == []
-    assert timeline.due(90_000, time_ms) == [0]
-    assert timeline.due(90_000, time_ms) == []
-    assert timeline.due(119_998, time_ms) == [1]
-    assert sorted(timeline.due(120_000, time_ms)) == [2, 3]
+    assert due(89_999) == []
+    assert due(90_000) == [0]
+    assert due(90_000) == []
+    assert due(119_998) == [1]
+    assert sorted(due(120_000)) == [2, 3]
 
 
 def test_a_time_that_was_moved() -> None:
@@ -80,8 +134,8 @@ def test_a_time_that_was_moved() -> None:
     timeline.add(0, 1_000)
     time_ms[0] = 300_000
     timeline.add(0, 300_000)
-    assert timeline.due(200_000, time_ms) == []
-    assert timeline.due(300_000, time_ms) == [0]
+    assert timeline.due(200_000, time_ms).tolist() == []
+    assert timeline.due(300_000, time_ms).tolist() == [0]
 
 
 def test_a_long_sleep() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 import pytest
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from engine.errors import BrokerError
@@ -19,6 +19,7 @@ from engine.topics import Topics
 from tests.examples import a_policy, a_read, an_entry
 from tests.kafka.conftest import Broker
 from tests.kafka.following import (
+    Following,
     following,
     has_records,
     make_plain,
@@ -101,8 +102,123 @@ async def test_transactions(real_kafka: str, prefix: str) -> None:
             assert [record.key for record in here.loaded] == keys
             assert here.followed == []
             await producer.commit_transaction()
-            await until(lambda: has_records(here.followed, 1), "the record that is now committed")
-            assert [record.key for record in here.followed] == [b"late"]
+            assert await keys_committed(here) == [b"late"]
+            await produce(real_kafka, topics.hotlist, sent(an_entry(entry_id="plain")))
+            await until(lambda: has_records(here.followed, 1), "the record outside of any")
+            assert [record.key for record in here.followed] == [b"plain"]
+
+
+async def keys_committed(here: Following) -> list[bytes | None]:
+    """The keys that the first commit after the load made count."""
+    await until(lambda: has_records(here.commits, 2), "a commit after the load")
+    return [record.key for record in here.commits[1]]
+
+
+async def test_a_transaction_counts_as_a_whole(real_kafka: str, prefix: str) -> None:
+    """Larger than one step; what comes behind it waits for its end, policies do not."""
+    topics = Topics(prefix)
+    padding = "x" * 1900
+    many = [an_entry(entry_id=f"E-{number}", instructions=padding) for number in range(10_000)]
+    async with (
+        following(real_kafka, prefix) as here,
+        producing(real_kafka, acks="all", transactional_id=f"{prefix}editor") as editor,
+    ):
+        await produce(real_kafka, topics.hotlist, sent(an_entry(entry_id="before")))
+        await until(lambda: has_records(here.followed, 1), "the record before")
+        await editor.begin_transaction()
+        await send_to_partition(editor, topics.hotlist, 0, sent(*many)[0])
+        await produce(real_kafka, topics.hotlist, sent(an_entry(entry_id="behind")))
+        await produce(real_kafka, topics.policies, sent(a_policy()))
+        await until(lambda: has_records(here.followed, 2), "the policy")
+        assert [record.key for record in here.followed] == [b"before", b"city"]
+        assert (here.staged, len(here.commits)) == ([], 1)
+        await editor.commit_transaction()
+        wanted = [entry["entry_id"].encode() for entry in many]
+        committed = await keys_committed(here)
+        assert committed[: len(many)] == wanted
+        # The step that brings the transaction's end may or may not bring what is behind it.
+        await until(lambda: has_records(here.after_load(), len(many) + 3), "the record behind")
+        assert [committed[len(many) :], len(here.followed)] in ([[b"behind"], 2], [[], 3])
+
+
+async def test_an_aborted_transaction_stages_nothing(real_kafka: str, prefix: str) -> None:
+    topics = Topics(prefix)
+    async with (
+        following(real_kafka, prefix) as here,
+        producing(real_kafka, acks="all", transactional_id=f"{prefix}editor") as editor,
+    ):
+        await editor.begin_transaction()
+        await send_to_partition(editor, topics.hotlist, 0, sent(an_entry())[0])
+        await editor.abort_transaction()
+        await produce(real_kafka, topics.hotlist, sent(an_entry(entry_id="behind")))
+        await until(lambda: has_records(here.followed, 1), "the record behind")
+        assert [record.key for record in here.after_load()] == [b"behind"]
+        assert len(here.commits) == 1
+
+
+async def test_a_transaction_of_which_the_broker_gives_a_part(real_kafka: str, prefix: str) -> None:
+    """The broker gives out what lies before the first transaction that is not decided. That may
+    be half of one that is: it must not count, neither later nor from the start on."""
+    topics = Topics(prefix)
+
+    async def send(producer: AIOKafkaProducer, entry_id: str) -> None:
+        entry = sent(an_entry(entry_id=entry_id))[0]
+        await send_to_partition(producer, topics.hotlist, 0, entry)
+
+    async with (
+        following(real_kafka, prefix) as here,
+        producing(real_kafka, acks="all", transactional_id=f"{prefix}first") as first,
+        producing(real_kafka, acks="all", transactional_id=f"{prefix}second") as second,
+    ):
+        await first.begin_transaction()
+        await send(first, "first-half")
+        await second.begin_transaction()
+        await send(second, "second")
+        await send(first, "second-half")
+        await first.commit_transaction()
+        await until(lambda: has_records(here.staged, 1), "the first half")
+        assert here.replica.gate.is_open
+        async with following(real_kafka, prefix, until_open=False) as late:
+            await until(lambda: has_records(late.loaded, 1), "the first half")
+            for each in (here, late):
+                await polled(each, 3)
+            assert [record.key for record in here.staged] == [b"first-half"]
+            assert len(here.commits) == 1
+            assert [record.key for record in late.loaded] == [b"first-half"]
+            assert not late.replica.gate.is_open
+            await second.commit_transaction()
+            wanted = [b"first-half", b"second", b"second-half"]
+            assert await keys_committed(here) == wanted
+            await late.gate_is(True)
+            assert [record.key for record in late.loaded] == wanted
+            assert late.commits == [[]]
+
+
+async def polled(here: Following, times: int) -> None:
+    """Wait until the replica has heard of the hot list so many times more."""
+    consumer = here.replica._consumer
+    [tp] = [tp for tp in consumer.assignment() if tp.topic.endswith("hotlist.v1")]
+    heard: set[int] = set()
+
+    async def often_enough() -> bool:
+        heard.add(consumer.last_poll_timestamp(tp))
+        return len(heard) > times
+
+    await until(often_enough, f"{times} answers of the broker")
+
+
+async def test_a_transaction_whose_end_is_lost(real_kafka: str, prefix: str) -> None:
+    """Where the partition has been read whole, nothing is open; the lists must not stand still."""
+    topics = Topics(prefix)
+    async with (
+        following(real_kafka, prefix) as here,
+        producing(real_kafka, acks="all", transactional_id=f"{prefix}editor") as editor,
+    ):
+        here.replica._open_transactions[TopicPartition(topics.hotlist, 0)] = {10**9}
+        await editor.begin_transaction()
+        await send_to_partition(editor, topics.hotlist, 0, sent(an_entry())[0])
+        await editor.commit_transaction()
+        assert await keys_committed(here) == [b"E-1"]
 
 
 async def test_a_million_entries(real_kafka: str, prefix: str, tmp_path: Path) -> None:

@@ -136,8 +136,8 @@ async def test_compacted_topics_with_gaps(own_broker: OwnBroker) -> None:
 def behind_the_proxy(own_broker: OwnBroker, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker's control replica, and it alone, reaches the broker through the proxy."""
 
-    def replica(_: str, topics: Topics, apply: Any) -> ControlReplica:
-        return ControlReplica(own_broker.behind_proxy, topics, apply, stale_s=STALE_S)
+    def replica(_: str, *arguments: Any, **options: Any) -> ControlReplica:
+        return ControlReplica(own_broker.behind_proxy, *arguments, **options, stale_s=STALE_S)
 
     monkeypatch.setattr("engine.worker.ControlReplica", replica)
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 
-from engine.clock import SystemClock
+from engine.clock import Clock, SystemClock
 from engine.config import Settings
 from engine.worker import Worker, WorkerOptions
 from tests.kafka.records import WAIT_S, until
@@ -45,6 +45,11 @@ class WorkerHere:
             if sample.name == name and labels.items() <= sample.labels.items()
         )
 
+    def audit_pending(self) -> float:
+        """Changes of the lists that wait to be audited, as it shows them."""
+        self.worker._exposition()  # which is when gauges are set
+        return self.metric("hotlist_audit_pending")
+
     async def has_processed(self, reads: int) -> None:
         """Wait until it has processed so many reads."""
 
@@ -74,7 +79,12 @@ class WorkerHere:
 
 @asynccontextmanager
 async def worker_here(
-    bootstrap: str, prefix: str, *, has_topics: bool = True, verify_keys: int = 1024
+    bootstrap: str,
+    prefix: str,
+    *,
+    has_topics: bool = True,
+    verify_keys: int = 1024,
+    clock: Clock | None = None,
 ) -> AsyncIterator[WorkerHere]:
     """A worker of the group `<prefix>group`, stopped in order at the end.
 
@@ -87,7 +97,7 @@ async def worker_here(
         http_port=0,
         verify_keys=verify_keys,
     )
-    options = WorkerOptions(SystemClock(), check_topics=has_topics)
+    options = WorkerOptions(clock or SystemClock(), check_topics=has_topics)
     here = WorkerHere(Worker(settings, options))
     try:
         yield here
