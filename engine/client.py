@@ -18,16 +18,30 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Container,
+    Coroutine,
+    Iterator,
+)
 from typing import Any, Final, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
+from aiokafka.errors import (
+    KafkaError,
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+    ProducerFenced,
+)
 from aiokafka.partitioner import DefaultPartitioner
 
 from engine import limits
+from engine.batches import deliver_batches
 from engine.config import Settings
+from engine.connection import arguments, security, unreachable
 from engine.errors import BrokerError, TopicError
 from engine.topics import Topics, create_command
 
@@ -53,10 +67,15 @@ def run(body: Coroutine[Any, Any, _T]) -> _T:
         logger.setLevel(level)
 
 
+class FencedError(BrokerError):
+    """Somebody else has taken the transactional id; nothing of the open transaction counts."""
+
+
 class Outbox:
     """Writes records to one topic, in batches. Made by `outbox()`.
 
-    `sent` counts the records that the broker has acknowledged.
+    `sent` counts the records that the broker has acknowledged, `next_offsets` has by partition
+    the offset after the last of them.
     """
 
     def __init__(self, producer: Any, bootstrap: str, topic: str, partitions: list[int]) -> None:
@@ -70,6 +89,25 @@ class Outbox:
         self._open: dict[int, Any] = {}
         self._on_their_way: deque[tuple[Any, int]] = deque()
         self.sent = 0
+        self.next_offsets: dict[TopicPartition, int] = {}
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        """All records sent within count at once when it is left, or none of them does.
+
+        Only for an outbox with a transactional id.
+        """
+        await self._producer.begin_transaction()
+        try:
+            yield
+            await self.flush()
+            await self._in_time(self._producer.commit_transaction())
+        except BaseException:
+            self._open.clear()
+            # Whoever is gone or was put out of the way cannot abort; the broker does it.
+            with contextlib.suppress(KafkaError, TimeoutError):
+                await asyncio.wait_for(self._producer.abort_transaction(), _STOP_S)
+            raise
 
     async def send(self, key: bytes, value: bytes | None, headers: Headers | None = None) -> None:
         """Take one record; it leaves with its batch. Raises BrokerError for an earlier one."""
@@ -105,8 +143,10 @@ class Outbox:
 
     async def _acknowledged(self) -> None:
         future, count = self._on_their_way.popleft()
-        await self._in_time(future)
+        acknowledged = await self._in_time(future)
         self.sent += count
+        part = TopicPartition(self._topic, acknowledged.partition)
+        self.next_offsets[part] = acknowledged.offset + count
 
     async def _in_time(self, waiting: Any) -> Any:
         try:
@@ -123,23 +163,29 @@ class Outbox:
 
 
 @contextlib.asynccontextmanager
-async def outbox(settings: Settings, topic: str) -> AsyncIterator[Outbox]:
+async def outbox(
+    settings: Settings, topic: str, *, transactional_id: str | None = None
+) -> AsyncIterator[Outbox]:
     """An Outbox for the topic; on leaving, all its records are acknowledged.
 
+    With a transactional id it is the only one of that id from here on: whoever had it before is
+    put out of the way, and a transaction of theirs that is still open counts for nothing.
     Raises BrokerError, or TopicError when the topic is missing.
     """
     with _broker_errors(settings.bootstrap):
         partitions = await _partitions(settings, topic)
         producer = AIOKafkaProducer(
-            bootstrap_servers=settings.bootstrap,
+            **arguments(settings.bootstrap, security(settings)),
             client_id="hotlist-command",
             acks="all",
             enable_idempotence=True,
             compression_type="lz4",
             max_batch_size=_BATCH_BYTES,
+            transactional_id=transactional_id,
+            transaction_timeout_ms=int(limits.TRANSACTION_S * 1000),
         )
         try:
-            await _started(producer.start(), settings.bootstrap)
+            await _started(producer.start(), settings)
             box = Outbox(producer, settings.bootstrap, topic, partitions)
             yield box
             await box.flush()
@@ -147,49 +193,71 @@ async def outbox(settings: Settings, topic: str) -> AsyncIterator[Outbox]:
             await _stopped(producer)
 
 
-async def read_to_end(settings: Settings, topic: str, progress: Progress) -> dict[bytes, bytes]:
+async def read_to_end(
+    settings: Settings,
+    topic: str,
+    progress: Progress,
+    *,
+    only: Container[bytes] | None = None,
+) -> dict[bytes, bytes]:
     """The last value of each key of a compacted topic, without those removed.
 
+    `only` names the keys that are kept; without it all are.
     `progress` makes a progress bar for a number of steps; the context that it returns gives
     what is called with the steps just done. Reads up to where the topic ended when it was
     asked. Raises BrokerError, or TopicError when the topic is missing.
     """
     found: dict[bytes, bytes] = {}
-    async with _consumer(settings, topic) as (consumer, partitions):
+    async with consuming(settings, topic) as (consumer, partitions):
         starts = await consumer.beginning_offsets(partitions)
         ends = await consumer.end_offsets(partitions)
-        waiting = {part for part in partitions if starts[part] < ends[part]}
-        for part in partitions:
-            consumer.seek(part, starts[part])
-        at = dict(starts)
-        loop = asyncio.get_running_loop()
-        moved_s = loop.time()
         with progress(sum(ends.values()) - sum(starts.values())) as step:
-            while waiting:
-                batches = await consumer.getmany(*waiting, timeout_ms=_POLL_MS)
-                for records in batches.values():
-                    _apply(records, found)
-                # Compaction and transaction markers leave gaps, so the position says where
-                # we are, not the last record.
-                for part in list(waiting):
-                    position = min(await consumer.position(part), ends[part])
-                    if position > at[part]:
-                        step(position - at[part])
-                        moved_s = loop.time()
-                    at[part] = position
-                    if position == ends[part]:
-                        waiting.remove(part)
-                if loop.time() - moved_s > limits.DELIVERY_TIMEOUT_S:
-                    raise BrokerError(
-                        f"topic {topic} is not readable to its end", where=settings.bootstrap
-                    )
+            async for fetched, moved in between(consumer, starts, ends):
+                for records in fetched.values():
+                    _apply(records, found, only)
+                step(moved)
     return found
 
 
-def _apply(records: list[Any], found: dict[bytes, bytes]) -> None:
+async def between(
+    consumer: Any, starts: dict[TopicPartition, int], ends: dict[TopicPartition, int]
+) -> AsyncGenerator[tuple[dict[TopicPartition, list[Any]], int], None]:
+    """What lies between these offsets of the consumer's partitions, as it is fetched.
+
+    Gives what `getmany` gives, and by how many offsets that went on; some records from behind
+    the ends may be among it. Raises BrokerError where nothing comes any more.
+    """
+    waiting = {part for part in ends if starts[part] < ends[part]}
+    for part in waiting:
+        consumer.seek(part, starts[part])
+    at = dict(starts)
+    loop = asyncio.get_running_loop()
+    moved_s = loop.time()
+    while waiting:
+        fetched = await consumer.getmany(*waiting, timeout_ms=_POLL_MS)
+        moved = 0
+        # Compaction and transaction markers leave gaps, so the position says where we are, not
+        # the last record.
+        for part in list(waiting):
+            position = min(await consumer.position(part), ends[part])
+            moved += position - at[part]
+            at[part] = position
+            if position == ends[part]:
+                waiting.remove(part)
+        if moved:
+            moved_s = loop.time()
+        elif loop.time() - moved_s > limits.DELIVERY_TIMEOUT_S:
+            topic = next(iter(waiting)).topic
+            raise BrokerError("is not readable to its end", where=f"topic {topic}")
+        yield fetched, moved
+
+
+def _apply(records: list[Any], found: dict[bytes, bytes], only: Container[bytes] | None) -> None:
     for record in records:
         if record.key is None:
             continue  # a compacted topic takes none
+        if only is not None and record.key not in only:
+            continue
         if record.value is None:
             found.pop(record.key, None)
         else:
@@ -204,7 +272,7 @@ async def follow(
     From the first one that is kept, or only what comes from now on. Raises BrokerError, or
     TopicError when the topic is missing.
     """
-    async with _consumer(settings, topic) as (consumer, partitions):
+    async with consuming(settings, topic) as (consumer, partitions):
         # Offsets are asked for now, so that what is sent after this moment is never skipped.
         look_up = consumer.beginning_offsets if from_start else consumer.end_offsets
         for part, offset in (await look_up(partitions)).items():
@@ -215,14 +283,18 @@ async def follow(
 
 
 @contextlib.asynccontextmanager
-async def _consumer(
-    settings: Settings, topic: str
+async def consuming(
+    settings: Settings, topic: str, *, unopened: bool = False
 ) -> AsyncIterator[tuple[Any, list[TopicPartition]]]:
-    """A consumer outside any group, assigned to all partitions of the topic."""
+    """A consumer outside any group, assigned to all partitions of the topic.
+
+    `unopened`: it gives a `RawBatch` for each record batch instead of its records. Raises
+    BrokerError, or TopicError when the topic is missing.
+    """
     with _broker_errors(settings.bootstrap):
         partitions = [TopicPartition(topic, part) for part in await _partitions(settings, topic)]
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=settings.bootstrap,
+            **arguments(settings.bootstrap, security(settings)),
             client_id="hotlist-command",
             group_id=None,
             enable_auto_commit=False,
@@ -231,7 +303,9 @@ async def _consumer(
             max_partition_fetch_bytes=limits.FETCH_PARTITION_BYTES,
         )
         try:
-            await _started(consumer.start(), settings.bootstrap)
+            await _started(consumer.start(), settings)
+            if unopened:
+                deliver_batches(consumer, lambda _: True)
             consumer.assign(partitions)
             yield consumer, partitions
         finally:
@@ -240,10 +314,12 @@ async def _consumer(
 
 async def _partitions(settings: Settings, topic: str) -> list[int]:
     """The topic's partitions in order, found without creating the topic."""
-    client = AIOKafkaClient(bootstrap_servers=settings.bootstrap, client_id="hotlist-command")
+    client = AIOKafkaClient(
+        **arguments(settings.bootstrap, security(settings)), client_id="hotlist-command"
+    )
     try:
-        await _started(client.bootstrap(), settings.bootstrap)
-        cluster = await _started(client.fetch_all_metadata(), settings.bootstrap)
+        await _started(client.bootstrap(), settings)
+        cluster = await _started(client.fetch_all_metadata(), settings)
     finally:
         await client.close()
     partitions = cluster.partitions_for_topic(topic)
@@ -256,15 +332,11 @@ async def _partitions(settings: Settings, topic: str) -> list[int]:
     return sorted(partitions)
 
 
-async def _started(start: Coroutine[Any, Any, _T], bootstrap: str) -> _T:
+async def _started(start: Coroutine[Any, Any, _T], settings: Settings) -> _T:
     try:
         return await asyncio.wait_for(start, limits.CONNECT_S)
     except (TimeoutError, KafkaError, OSError) as error:
-        raise BrokerError(
-            "no Kafka broker answers",
-            where=bootstrap,
-            hint="start one, or set --bootstrap (HOTLIST_BOOTSTRAP) to where it listens",
-        ) from error
+        raise await unreachable(settings.bootstrap, security(settings)) from error
 
 
 async def _stopped(client: Any) -> None:
@@ -277,6 +349,12 @@ async def _stopped(client: Any) -> None:
 def _broker_errors(bootstrap: str) -> Iterator[None]:
     try:
         yield
+    except ProducerFenced as error:
+        raise FencedError(
+            f"the transaction was ended by another, or took over {limits.TRANSACTION_S:g} s",
+            where=bootstrap,
+            hint="nothing of it counts",
+        ) from error
     except KafkaError as error:
         raise BrokerError(
             f"the broker answers with an error: {error!r}", where=bootstrap

@@ -19,6 +19,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
+from engine import limits
 from engine.clock import parse_time
 from engine.errors import DocumentError
 from engine.fields import AUDIT_EVENTS as AUDIT_EVENTS
@@ -123,9 +124,10 @@ class Area(_Document, frozen=True, kw_only=True):
     radius_m: Annotated[float, Meta(gt=0, le=1_000_000)]
 
 
-# Entries that came in one import share their times, and each is asked for several times. The
-# times of reads go through `parse_time` itself: nothing of a read is kept.
-_entry_time_ms = lru_cache(maxsize=4096)(parse_time)
+# Entries that came in one import share their times, and each is asked for several times, by one
+# after the other of those who take a step's entries. The times of reads go through `parse_time`
+# itself: nothing of a read is kept.
+entry_time_ms = lru_cache(maxsize=4 * limits.CONTROL_RECORDS_A_STEP)(parse_time)
 
 
 class Entry(_Document, frozen=True, kw_only=True):
@@ -162,17 +164,17 @@ class Entry(_Document, frozen=True, kw_only=True):
     @property
     def created_ms(self) -> int:
         """`created_at` in milliseconds since 1970."""
-        return _entry_time_ms(self.created_at)
+        return entry_time_ms(self.created_at)
 
     @property
     def expires_ms(self) -> int:
         """`expires_at` in milliseconds since 1970."""
-        return _entry_time_ms(self.expires_at)
+        return entry_time_ms(self.expires_at)
 
     @property
     def starts_ms(self) -> int | None:
         """`starts_at` in milliseconds since 1970, None where it is absent."""
-        return None if self.starts_at is None else _entry_time_ms(self.starts_at)
+        return None if self.starts_at is None else entry_time_ms(self.starts_at)
 
     @property
     def priority_in_force(self) -> int:
@@ -301,6 +303,21 @@ def decode_detection(data: bytes | str) -> Detection:
 def decode_entry(data: bytes | str) -> Entry:
     """An Entry from JSON; errors as for `decode_detection`."""
     return _decode(_ENTRY, data, Entry)
+
+
+def entry_of(document: dict[str, Any]) -> Entry:
+    """An Entry from the JSON value that its document is; errors as for `decode_detection`."""
+    try:
+        return msgspec.convert(document, Entry)
+    except msgspec.ValidationError:
+        pass
+    try:
+        return msgspec.convert(_whole_numbers(document), Entry)
+    except msgspec.ValidationError as error:
+        message = str(error)
+    except RecursionError:
+        message = ""
+    raise schema_error(message)
 
 
 def decode_policy(data: bytes | str) -> Policy:

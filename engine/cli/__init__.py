@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 import click
 
-from engine.cli import entries, matches, policies, reads, run, topics
+from engine.cli import audit, entries, matches, policies, reads, run, topics
 from engine.cli.output import plain
 from engine.config import SETTINGS
 from engine.errors import ConfigError, HotlistError
@@ -137,7 +137,7 @@ def main(context: click.Context, config: Path | None) -> None:
     context.obj = config
 
 
-for _command in (*run.COMMANDS, topics.group, entries.group, policies.group):
+for _command in (*run.COMMANDS, topics.group, entries.group, policies.group, audit.group):
     main.add_command(_command)
 for _command in (*reads.COMMANDS, *matches.COMMANDS):
     main.add_command(_command)

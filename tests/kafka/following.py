@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,7 +11,7 @@ import orjson
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from engine.control import ControlReplica
-from engine.lists import ControlRecord
+from engine.lists import ControlRecord, Phase
 from engine.topics import Topics
 from tests.kafka.records import (
     ToSend,
@@ -31,10 +31,24 @@ class Following:
         self.replica = replica
         self.loaded: list[ControlRecord] = []
         self.followed: list[ControlRecord] = []
+        self.staged: list[ControlRecord] = []
+        #: What each commit made count; the first ends the load.
+        self.commits: list[list[ControlRecord]] = []
         self.task: asyncio.Task[None] | None = None
 
-    async def apply(self, records: list[ControlRecord], loading: bool) -> None:
-        (self.loaded if loading else self.followed).extend(records)
+    async def apply(self, records: list[ControlRecord], phase: Phase) -> None:
+        if phase is Phase.STAGED:
+            self.staged.extend(records)
+        else:
+            (self.loaded if phase is Phase.LOADING else self.followed).extend(records)
+
+    async def commit(self) -> None:
+        self.commits.append(list(self.staged))
+        self.staged.clear()
+
+    def after_load(self) -> list[ControlRecord]:
+        """All that came to count since the load."""
+        return self.followed + [record for commit in self.commits for record in commit]
 
     async def gate_is(self, is_open: bool) -> None:
         async def so() -> bool:
@@ -47,20 +61,26 @@ class Following:
 
 
 @asynccontextmanager
-async def following(bootstrap: str, prefix: str) -> AsyncIterator[Following]:
-    """A replica whose gate has opened."""
+async def following(
+    bootstrap: str, prefix: str, *, until_open: bool = True
+) -> AsyncIterator[Following]:
+    """A replica, and its gate has opened."""
     topics = Topics(prefix)
     here: Following
 
-    async def apply(records: list[ControlRecord], loading: bool) -> None:
-        await here.apply(records, loading)
+    async def apply(records: list[ControlRecord], phase: Phase) -> None:
+        await here.apply(records, phase)
 
-    here = Following(ControlReplica(bootstrap, topics, apply, stale_s=STALE_S))
+    async def commit() -> None:
+        await here.commit()
+
+    here = Following(ControlReplica(bootstrap, topics, apply, commit, stale_s=STALE_S))
     assert not here.replica.gate.is_open
     await here.replica.start()
     here.task = asyncio.create_task(here.replica.run())
     try:
-        await here.gate_is(True)
+        if until_open:
+            await here.gate_is(True)
         yield here
     finally:
         here.task.cancel()
@@ -89,7 +109,7 @@ async def matched_reads(bootstrap: str, prefix: str) -> list[str]:
     return [orjson.loads(record.value)["read"]["read_id"] for record in records]
 
 
-async def has_records(records: list[ControlRecord], count: int) -> bool:
+async def has_records(records: Sequence[object], count: int) -> bool:
     return len(records) >= count
 
 
