@@ -1,18 +1,24 @@
 """Every metric that the worker shows, with its meaning.
 
 Counted per fetch, in base units. Labels are bounded: reasons, match types, the purposes of the
-purposes file and partition numbers. None ever holds a plate, a read or an entry id.
+purposes file, partition numbers and a limited number of sources. None ever holds a plate, a
+read or an entry id.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from engine.documents import REJECT_REASONS
+from engine import limits
+from engine.documents import AUDIT_EVENTS, REJECT_REASONS
 from engine.heart import Outcome
 from engine.lists import Applied, ControlRecord, Lists
 from engine.policy import DENIAL_REASONS
 
+#: The label of all sources beyond those that are named.
+OTHER_SOURCES = "other"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 
@@ -22,6 +28,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._newest_control_ms: int | None = None
+        self._sources: set[str] = set()
 
         self.reads = self._counter("hotlist_reads_total", "Reads processed.")
         self.matches = self._counter(
@@ -33,6 +40,13 @@ class Metrics:
         self.denied = self._counter(
             "hotlist_denied_total",
             "Reads of a listed plate that were no match, by what denied it.",
+            "reason",
+        )
+        self.denied_by_source = self._counter(
+            "hotlist_denied_by_source_total",
+            "Those of them that the policy of the read's source denied, or its absence; the "
+            f"first {limits.SOURCES_NAMED} sources by name, all further ones as {OTHER_SOURCES}.",
+            "source",
             "reason",
         )
         self.rejects = self._counter(
@@ -75,6 +89,10 @@ class Metrics:
             "Entries in memory (active, scheduled) and keys whose last record was refused.",
             "state",
         )
+        self.list_revision = self._gauge(
+            "hotlist_list_revision",
+            "The state of the lists that matches are made from, as in their list_revision.",
+        )
         self.policies = self._gauge("hotlist_policies", "Sources with a policy.")
         self.control_records = self._counter(
             "hotlist_control_records_total",
@@ -90,12 +108,32 @@ class Metrics:
             "hotlist_control_age_seconds",
             "Age of the newest control record applied: how long nobody has changed the lists.",
         )
+        self.audit_records = self._counter(
+            "hotlist_audit_records_total",
+            "Audit records of this worker's chain that the broker has acknowledged.",
+            "event",
+        )
+        self.audit_pending = self._gauge(
+            "hotlist_audit_pending",
+            "Changes of the lists that are not known to be audited, by this worker or another.",
+        )
+        self.audit_delay_s = self._histogram(
+            "hotlist_audit_delay_seconds",
+            "From what an audit record tells of to its acknowledgement; the oldest of those that "
+            "were handed over together.",
+        )
+        self.unauthorized_extensions = self._counter(
+            "hotlist_unauthorized_extensions_total",
+            "Entries extended beyond their purpose's term without a new authority.",
+        )
         self.ready = self._gauge("hotlist_ready", "1 while the worker takes reads, else 0.")
         self.lag = self._gauge(
             "hotlist_consumer_lag",
             "Reads of a partition that wait behind the last fetch.",
             "partition",
         )
+        for event in AUDIT_EVENTS:
+            self.audit_records.labels(event)
         for reason in REJECT_REASONS:
             self.rejects.labels(reason)
         for reason in DENIAL_REASONS:
@@ -113,6 +151,8 @@ class Metrics:
         self.lag.labels(str(partition)).set(lag)
         for reason, count in outcome.denied.items():
             self.denied.labels(reason).inc(count)
+        for (source, reason), count in outcome.denied_by_source.items():
+            self.denied_by_source.labels(self._named(source), reason).inc(count)
         for reason, count in outcome.odd_keys.items():
             self.odd_keys.labels(reason).inc(count)
 
@@ -134,10 +174,17 @@ class Metrics:
         self.control_records.labels(kind, "changed").inc(applied.changed)
         self.control_records.labels(kind, "removed").inc(applied.removed)
         self.control_records.labels(kind, "refused").inc(sum(applied.refused.values()))
+        self.unauthorized_extensions.inc(applied.extended)
         self._newest_control_ms = max(record.timestamp_ms for record in records)
         if not first_load:
             for record in records:
                 self.control_delay_s.observe(max(0, now_ms - record.timestamp_ms) / 1000)
+
+    def count_audited(self, events: Mapping[str, int], oldest_ms: int, now_ms: int) -> None:
+        """Count audit records that the broker has acknowledged, now, by their event."""
+        for event, count in events.items():
+            self.audit_records.labels(event).inc(count)
+        self.audit_delay_s.observe(max(0, now_ms - oldest_ms) / 1000)
 
     def show_lists(self, lists: Lists, now_ms: int) -> None:
         """Set the gauges of what is held in memory, and of how old the news is."""
@@ -145,6 +192,7 @@ class Metrics:
         self.entries.labels("active").set(active)
         self.entries.labels("scheduled").set(len(lists.index) - active)
         self.entries.labels("refused").set(lists.refused_count)
+        self.list_revision.set(lists.list_revision)
         self.policies.set(lists.eligibility.policy_count)
         if self._newest_control_ms is not None:
             self.control_age_s.set(max(0, now_ms - self._newest_control_ms) / 1000)
@@ -152,6 +200,15 @@ class Metrics:
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format."""
         return generate_latest(self.registry)
+
+    def _named(self, source: str) -> str:
+        """The label for a source: its name while there is room for one more, else OTHER_SOURCES."""
+        if source in self._sources:
+            return source
+        if len(self._sources) >= limits.SOURCES_NAMED:
+            return OTHER_SOURCES
+        self._sources.add(source)
+        return source
 
     def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
         return Counter(name, meaning, labels, registry=self.registry)

@@ -1,4 +1,4 @@
-"""Matches and rejects out to Kafka, acknowledged by all replicas.
+"""Matches, rejects and audit records out to Kafka, acknowledged by all replicas.
 
 Records are put together into whole batches by partition, because one call a record would cost
 more than finding the match did. `deliver` returns when the broker has acknowledged everything;
@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from itertools import groupby
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaProducer
@@ -19,6 +20,7 @@ from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from engine import limits
+from engine.connection import PLAINTEXT, Security, arguments
 from engine.documents import Match, Reject, encode
 from engine.errors import BrokerError
 from engine.topics import Topics
@@ -61,9 +63,9 @@ def reject_record(topics: Topics, reject: Reject) -> Outgoing:
 class Sink:
     """Produces records and waits for their acknowledgement."""
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: str, security: Security = PLAINTEXT) -> None:
         self._producer = AIOKafkaProducer(
-            bootstrap_servers=bootstrap,
+            **arguments(bootstrap, security),
             acks="all",
             enable_idempotence=True,
             max_batch_size=limits.SINK_BATCH_BYTES,
@@ -88,20 +90,42 @@ class Sink:
 
         Raises BrokerError when that has not come about in DELIVERY_TIMEOUT_S.
         """
+        await self._persist(lambda: self._send_all(records), "matches")
+
+    async def partition_of(self, topic: str, key: bytes) -> int:
+        """The partition of a topic that the records of a key go to."""
+        partitions = sorted(await self._producer.partitions_for(topic))
+        return int(_partition_of(key, partitions, partitions))
+
+    async def deliver_in_order(self, records: list[Outgoing], partition: int) -> None:
+        """Produce records of one topic to one of its partitions, in their order.
+
+        No batch is sent before the one in front of it is acknowledged, so that what has to be
+        sent again cannot come to stand behind what follows it. Otherwise as `deliver`.
+        """
+        await self._persist(lambda: self._send_in_order(records, partition), "audit records")
+
+    async def _persist(self, send: Callable[[], Awaitable[None]], what: str) -> None:
+        """Send until it has succeeded; BrokerError where it cannot, or not in time."""
         deadline = time.monotonic() + limits.DELIVERY_TIMEOUT_S
         while True:
             try:
                 async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
-                    await self._send_all(records)
+                    await send()
                 return
             except (KafkaError, TimeoutError) as error:
                 retry = isinstance(error, KafkaError) and error.retriable
                 if not retry or time.monotonic() + _RETRY_PAUSE_S > deadline:
                     raise BrokerError(
-                        f"matches were not acknowledged ({type(error).__name__})",
+                        f"{what} were not acknowledged ({type(error).__name__})",
                         hint="no offset was committed, the reads will be processed again",
                     ) from error
             await asyncio.sleep(_RETRY_PAUSE_S)
+
+    async def _send_in_order(self, records: Iterable[Outgoing], partition: int) -> None:
+        for topic, of_topic in groupby(records, key=lambda record: record.topic):
+            for batch in self._batches(of_topic):
+                await (await self._producer.send_batch(batch, topic, partition=partition))
 
     async def _send_all(self, records: Iterable[Outgoing]) -> None:
         partitions_of: dict[str, list[int]] = {}
@@ -120,7 +144,7 @@ class Sink:
         ]
         await asyncio.gather(*acknowledgements)
 
-    def _batches(self, records: list[Outgoing]) -> Iterator[BatchBuilder]:
+    def _batches(self, records: Iterable[Outgoing]) -> Iterator[BatchBuilder]:
         batch = self._producer.create_batch()
         for record in records:
             while not _append(batch, record):

@@ -14,7 +14,7 @@ What differs from that driver, for the topics that opt in:
 * The consumer reads committed records only, and a commit that fails while the broker is away is
   tried again instead of crashing the worker.
 
-Besides `engine.worker` this is the only module that imports faust.
+Besides `engine.faust_app` this is the only module that imports faust.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ from mode.utils.futures import notify
 
 from engine import limits
 from engine.batches import deliver_batches
+from engine.connection import PLAINTEXT, Security, arguments
+from engine.forgetting import overwrite_receive_buffer
 from engine.offsets import Delivery, OffsetBook
 from engine.raw import RawBatch, RawFetch
 
@@ -57,6 +59,10 @@ class Fetch:
         self.generation = generation
         self._done: Callable[[], None] | None = None
         self._abandoned: Callable[[], None] | None = None
+
+    def release(self) -> None:
+        """Let go of the batches: Faust holds on to an event until the next one comes."""
+        self.raw = RawFetch(self.raw.topic, self.raw.partition, ())
 
     @property
     def lag(self) -> int:
@@ -90,7 +96,10 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         return AIOKafkaConsumer(
             client_id=conf.broker_client_id,
             group_id=conf.id,
-            bootstrap_servers=driver.server_list(transport.url, transport.default_port),
+            **arguments(
+                ",".join(driver.server_list(transport.url, transport.default_port)),
+                cast(Transport, transport).security,
+            ),
             partition_assignment_strategy=[RoundRobinPartitionAssignor],
             enable_auto_commit=False,
             auto_offset_reset="earliest",
@@ -204,6 +213,10 @@ class Consumer(driver.Consumer):
         self._unacked_messages.discard(message)
         notify(self._waiting_for_ack)
 
+    async def overwrite_received(self) -> None:
+        """Overwrite what the consumer thread's event loop has received last."""
+        await self._thread.call_thread(overwrite_receive_buffer)
+
     def on_buffer_full(self, tp: TP) -> None:
         # Faust would pause the partition and, once all are paused, sleep for a second. A full
         # buffer holds the fetching back without that: nobody asks for more until it has room.
@@ -258,10 +271,20 @@ class Consumer(driver.Consumer):
 
 
 class Transport(driver.Transport):
-    """Faust's aiokafka transport with whole fetches for the topics in `batch_topics`."""
+    """Faust's aiokafka transport with whole fetches for the topics in `batch_topics`.
+
+    `security` says how the brokers are reached.
+    """
 
     Consumer = Consumer
 
-    def __init__(self, *args: Any, batch_topics: Iterable[str] = (), **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        batch_topics: Iterable[str] = (),
+        security: Security = PLAINTEXT,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
+        self.security = security
         self.batch_topics = frozenset(batch_topics)

@@ -6,6 +6,9 @@ object after the other out of aiokafka. One `Unpacker` serves one thread.
 
 from __future__ import annotations
 
+from typing import Final
+
+from engine import limits
 from engine.batches import parse
 from engine.decompress import CodecError, Decompressor
 from engine.raw import BatchError, RawBatch, Record
@@ -15,6 +18,12 @@ from engine.table import HashTable
 #: With nothing listed and every read drawn, the scanner gives a row for each record.
 _NOTHING_LISTED = HashTable()
 
+#: As `headers_from`: no record's.
+NO_HEADERS: Final = 1 << 63
+
+Headers = tuple[tuple[str, bytes | None], ...]
+_OPERATOR: Final = "operator"
+
 
 class Unpacker:
     """See the module."""
@@ -23,8 +32,9 @@ class Unpacker:
         self._decompressor = Decompressor()
         self._scanner = Scanner(sample_every=1)
 
-    def records(self, batch: RawBatch) -> list[Record]:
-        """The records of a batch, without their headers.
+    def records(self, batch: RawBatch, headers_from: int = NO_HEADERS) -> list[Record]:
+        """The records of a batch; their headers from an offset on, because few are asked for
+        those, and of one record no more than CONTROL_HEADERS.
 
         Raises BatchError where they cannot be read.
         """
@@ -46,7 +56,42 @@ class Unpacker:
                 timestamp_ms,
                 None if key_length < 0 else bytes(view[key_at : key_at + key_length]),
                 None if length < 0 else bytes(view[at : at + length]),
-                (),
+                () if offset < headers_from else _headers(view, at + max(length, 0)),
             )
             for _, _, offset, timestamp_ms, key_at, key_length, at, length in rows.tolist()
         ]
+
+
+def operator_of(headers: Headers) -> str | None:
+    """Who made a change, by its record's own account: the last such header with a name in it."""
+    for name, value in reversed(headers):
+        if name == _OPERATOR and value:
+            return value[: limits.OPERATOR_BYTES].decode(errors="replace")
+    return None
+
+
+def _headers(data: memoryview, at: int) -> Headers:
+    """A record's headers, which the scanner has found to be well formed, names in ASCII."""
+    count, at = _varint(data, at)
+    headers = []
+    for _ in range(min(count, limits.CONTROL_HEADERS)):
+        length, at = _varint(data, at)
+        name = str(data[at : at + length], "ascii")
+        at += length
+        length, at = _varint(data, at)
+        value = None if length < 0 else bytes(data[at : at + length])
+        at += max(length, 0)
+        headers.append((name, value))
+    return tuple(headers)
+
+
+def _varint(data: memoryview, at: int) -> tuple[int, int]:
+    """A zigzag varint that ends, and the position after it."""
+    raw = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        raw |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return (raw >> 1) ^ -(raw & 1), at
+        shift += 7

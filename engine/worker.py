@@ -4,22 +4,17 @@ Three threads share the work. The main one runs the event loop: Faust's agent, t
 replica, the producer, HTTP. Faust's consumer thread fetches. The heart's thread alone touches
 the lists: it takes control records and fetches one after the other.
 
-A fetch passes: consumer thread → agent → gate → heart → (matches, rejects) → sink → done, and
-only then may its offset be committed. A bounded number of fetches is in delivery while the
-next are matched. Whatever goes wrong beyond a bad record ends the worker without a commit, so
-that the reads are processed again by the next one.
-
-Besides `engine.transport` this is the only module that imports faust.
+A fetch passes: consumer thread → agent → gate → heart → (matches, rejects, audit records) →
+sink → done, and only then may its offset be committed. Whatever goes wrong beyond a bad record
+ends the worker without a commit, so that the reads are processed again by the next one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import gc
 import logging
-import os
 import signal
 import time
 from collections.abc import Callable
@@ -27,24 +22,26 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import faust
-from faust.tables.manager import TableManager
-from yarl import URL
-
 from engine import limits
+from engine.auditing import Auditing
 from engine.batches import parse
 from engine.clock import Clock, SystemClock
 from engine.config import Settings
+from engine.connection import security
 from engine.control import ControlReplica
 from engine.errors import HotlistError
+from engine.faust_app import make_app
+from engine.forgetting import forget_reads, return_free_memory, settle_memory
 from engine.heart import Heart, Outcome
 from engine.http import HttpServer
-from engine.lists import ControlRecord, Lists
+from engine.list_keeper import ListKeeper
+from engine.lists import Lists
 from engine.metrics import Metrics
+from engine.pipeline import Pipeline
 from engine.rules import Purposes
-from engine.sink import Outgoing, Sink, match_record, reject_record
+from engine.sink import Sink
 from engine.topics import Topics, check_topics
-from engine.transport import Fetch, Transport
+from engine.transport import Fetch
 
 log = logging.getLogger(__name__)
 
@@ -67,13 +64,16 @@ class Worker:
         self.settings = settings
         self.options = options or WorkerOptions(SystemClock())
         self.topics = Topics(settings.prefix)
+        self._security = security(settings)
         self.metrics = Metrics()
         self.lists = Lists(Purposes.load(settings.purposes))
         self._heart = Heart(self.lists, settings.verify_keys, parse)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="heart")
         self._replica: ControlReplica | None = None
+        self._audit: Auditing | None = None
         self._stage = "starting"
         self._reads_processed = 0
+        self._fetches_processed = 0
         self._ending: asyncio.Future[None] | None = None
         self.http = HttpServer(
             settings.http_host,
@@ -104,10 +104,12 @@ class Worker:
         await self.http.start()
         try:
             if self.options.check_topics:
-                for warning in await check_topics(self.settings.bootstrap, self.topics):
+                for warning in await check_topics(
+                    self.settings.bootstrap, self.topics, self._security
+                ):
                     log.warning("%s", warning)
             log.info("metrics and health at http://%s:%d", self.settings.http_host, self.http.port)
-            await self._run_with_lists()
+            await self._run_with_producer()
         finally:
             await self.http.stop()
             self._thread.shutdown()
@@ -121,11 +123,44 @@ class Worker:
         if self._ending is not None and not self._ending.done():
             self._ending.set_exception(error)
 
-    async def _run_with_lists(self) -> None:
+    async def _run_with_producer(self) -> None:
+        sink = Sink(self.settings.bootstrap, self._security)
+        await sink.start()
+        self._audit = Auditing(
+            self.settings,
+            self.topics,
+            self._security,
+            sink,
+            self.options.clock,
+            self.metrics,
+            self._fail,
+        )
+        try:
+            # Before the lists are read, so that what is audited already is told by none.
+            audited = await self._audit.start()
+            self.lists.audited_to = dict(audited.offsets)
+            self.lists.expired_until_ms = audited.expired_until_ms
+            await self._run_with_lists(sink, self._audit)
+        finally:
+            await self._audit.stop()
+            await sink.stop()
+
+    async def _run_with_lists(self, sink: Sink, audit: Auditing) -> None:
         self._stage = "joining the consumer group"  # as soon as the gate is open
-        self._replica = ControlReplica(self.settings.bootstrap, self.topics, self._apply)
+        keeper = ListKeeper(
+            self.lists, audit, self._in_heart_thread, self.options.clock, self.metrics
+        )
+        self._replica = ControlReplica(
+            self.settings.bootstrap,
+            self.topics,
+            keeper.apply,
+            keeper.commit,
+            audited_to=self.lists.audited_to,
+            security=self._security,
+        )
+        keeper.gate = self._replica.gate
         await self._replica.start()
-        tasks = [asyncio.create_task(self._replica.run()), asyncio.create_task(self._expire())]
+        tasks = [asyncio.create_task(self._replica.run()), asyncio.create_task(keeper.expire())]
         for task in tasks:
             task.add_done_callback(self._on_task_done)
         gc.disable()  # what is loaded is no garbage, and looking takes a fifth of the time
@@ -143,7 +178,7 @@ class Worker:
                     self.lists.eligibility.policy_count,
                     self.lists.refused_count,
                 )
-                await self._run_with_reads()
+                await self._run_with_reads(sink, audit)
         finally:
             gc.enable()
             for task in tasks:
@@ -151,24 +186,33 @@ class Worker:
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._replica.stop()
 
-    async def _run_with_reads(self) -> None:
-        sink = Sink(self.settings.bootstrap)
-        await sink.start()
-        pipeline = _Pipeline(self, sink)
-        app = _faust_app(self.settings, self.topics, pipeline)
-        app.on_crash = self._fail
+    async def _run_with_reads(self, sink: Sink, audit: Auditing) -> None:
+        pipeline = Pipeline(
+            self.topics, self.process, sink, audit.append, self.count_delivered, self._fail
+        )
+        app = make_app(self.settings, self.topics, self._security, pipeline.take, self._fail)
+        forgetting: asyncio.Task[None] | None = None
         try:
             await app.start()
-            _return_free_memory()
+            return_free_memory()  # what loading took for a while
+            forgetting = asyncio.create_task(
+                forget_reads(
+                    lambda: self._fetches_processed,
+                    lambda: self._in_heart_thread(self._heart.forget),
+                    app.overwrite_received,
+                )
+            )
+            forgetting.add_done_callback(self._on_task_done)
             self._stage = ""
             log.info("ready: taking reads from %s", self.topics.detections)
             assert self._ending is not None
             await self._ending
         finally:
             self._stage = "stopping"
+            if forgetting is not None:
+                forgetting.cancel()
             await app.stop()
             await pipeline.close()
-            await sink.stop()
 
     async def _first(self, awaited: Any) -> bool:
         """Wait for something; False where the worker was stopped before it came about."""
@@ -201,9 +245,11 @@ class Worker:
             lambda: self._heart.process(fetch.raw, self.options.clock.now_ms())
         )
         self._reads_processed += outcome.reads
+        self._fetches_processed += 1
         self.metrics.count_fetch(
             outcome, fetch.raw.partition, fetch.lag, time.perf_counter() - started_s
         )
+        fetch.release()
         return outcome
 
     async def _passed_gate(self) -> bool:
@@ -216,146 +262,15 @@ class Worker:
             opening.cancel()
         return gate.is_open
 
-    async def _apply(self, records: list[ControlRecord], loading: bool) -> None:
-        applied = await self._in_heart_thread(
-            lambda: self.lists.apply(records, self.options.clock.now_ms())
-        )
-        for reason, count in applied.refused.items():
-            log.warning("%d %s records refused: %s", count, records[0].kind.value, reason)
-        self.metrics.count_control(
-            records, applied, self.options.clock.now_ms(), first_load=loading
-        )
-
-    async def _expire(self) -> None:
-        """Start and end entries by the clock while no reads come to do it."""
-        while True:
-            await asyncio.sleep(limits.EXPIRY_INTERVAL_S)
-            await self._in_heart_thread(lambda: self.lists.advance(self.options.clock.now_ms()))
-
     def count_delivered(self, outcome: Outcome, took_s: float) -> None:
         """Count what the broker has acknowledged."""
         self.metrics.count_delivered(outcome, self.options.clock.now_ms(), took_s)
 
     def _exposition(self) -> bytes:
         self.metrics.show_lists(self.lists, self.options.clock.now_ms())
+        self.metrics.audit_pending.set(0 if self._audit is None else self._audit.waiting)
         self.metrics.ready.set(0 if self.not_ready_because else 1)
         return self.metrics.exposition()
-
-
-def _return_free_memory() -> None:
-    """Give what loading took for a while back to the system, where the C library is glibc."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
-    if trim is not None:
-        trim(0)
-
-
-class _Pipeline:
-    """Fetches through the heart one by one, deliveries beside it, a bounded number at a time."""
-
-    def __init__(self, worker: Worker, sink: Sink) -> None:
-        self._worker = worker
-        self._sink = sink
-        self._room = asyncio.Semaphore(limits.FETCHES_IN_DELIVERY)
-        self._deliveries: set[asyncio.Task[None]] = set()
-
-    async def take(self, fetch: Fetch) -> None:
-        """Process a fetch; returns when the next may be taken."""
-        try:
-            outcome = await self._worker.process(fetch)
-        except Exception as error:
-            self._worker._fail(error)
-            fetch.abandon()
-            raise
-        if outcome is None:
-            fetch.abandon()
-            return
-        if not outcome.matches and not outcome.rejects:
-            fetch.done()
-            return
-        await self._room.acquire()
-        delivery = asyncio.create_task(self._deliver(fetch, outcome))
-        self._deliveries.add(delivery)
-        delivery.add_done_callback(self._on_delivered)
-
-    async def close(self) -> None:
-        """Wait for what is in delivery."""
-        await asyncio.gather(*self._deliveries, return_exceptions=True)
-
-    async def _deliver(self, fetch: Fetch, outcome: Outcome) -> None:
-        started_s = time.perf_counter()
-        try:
-            await self._sink.deliver(self._records(outcome))
-        except Exception:
-            fetch.abandon()
-            raise
-        fetch.done()
-        self._worker.count_delivered(outcome, time.perf_counter() - started_s)
-
-    def _records(self, outcome: Outcome) -> list[Outgoing]:
-        topics = self._worker.topics
-        return [match_record(topics, found.match) for found in outcome.matches] + [
-            reject_record(topics, reject) for reject in outcome.rejects
-        ]
-
-    def _on_delivered(self, delivery: asyncio.Task[None]) -> None:
-        self._deliveries.discard(delivery)
-        self._room.release()
-        self._worker._on_task_done(delivery)
-
-
-class _NoTables(TableManager):
-    """Faust's table manager, which would wait a second for tables to come: there are none."""
-
-    logger = logging.getLogger("faust")
-
-    async def on_start(self) -> None:
-        await self._update_channels()
-        await self.recovery.start()
-
-
-class _App(faust.App):
-    """Faust's app, which leaves no directories behind: nothing of a worker lies on disk."""
-
-    logger = logging.getLogger("faust.app")  # else its services would log in this module's name
-
-    #: Told when any of Faust's services has crashed, which ends none of the others by itself.
-    on_crash: Callable[[BaseException], None]
-
-    def _create_directories(self) -> None:
-        pass
-
-    def _crash(self, reason: BaseException) -> None:
-        super()._crash(reason)
-        self.on_crash(reason)
-
-
-def _faust_app(settings: Settings, topics: Topics, pipeline: _Pipeline) -> _App:
-    loop = asyncio.get_running_loop()
-    servers = [URL(f"kafka://{server}") for server in settings.bootstrap.split(",")]
-    app = _App(
-        settings.group,
-        broker=servers,
-        loop=loop,
-        autodiscover=False,
-        TableManager=_NoTables,
-        web_enabled=False,
-        topic_allow_declare=False,
-        topic_disable_leader=True,
-        stream_wait_empty=True,
-        stream_buffer_maxsize=limits.FETCHES_WAITING,
-        broker_commit_interval=limits.COMMIT_INTERVAL_S,
-        broker_session_timeout=limits.SESSION_S,
-        broker_heartbeat_interval=limits.HEARTBEAT_S,
-    )
-    app.transport = Transport(servers, app, loop=loop, batch_topics=[topics.detections])
-    detections = app.topic(topics.detections, key_serializer="raw", value_serializer="raw")
-
-    async def match_fetches(stream: Any) -> None:
-        async for fetch in stream:
-            await pipeline.take(fetch)
-
-    app.agent(detections, name="match_fetches")(match_fetches)
-    return app
 
 
 def use_uvloop() -> None:
@@ -378,6 +293,7 @@ def run_worker(settings: Settings) -> None:
     for noisy in ("aiokafka", "faust", "mode"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     use_uvloop()
+    settle_memory()
     asyncio.run(_run_until_signal(Worker(settings)))
 
 

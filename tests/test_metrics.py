@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from engine.documents import REJECT_REASONS
-from engine.metrics import Metrics
-from engine.policy import DENIAL_REASONS
+from engine import limits
+from engine.changes import ControlKind, ControlRecord
+from engine.documents import AUDIT_EVENTS, REJECT_REASONS
+from engine.heart import Outcome
+from engine.lists import Applied
+from engine.metrics import OTHER_SOURCES, Metrics
+from engine.policy import DENIAL_REASONS, NO_POLICY, NOT_ALLOWED
 
 #: The contract's names with their labels, but for those of what does not exist yet.
 CONTRACT = {
@@ -23,7 +29,10 @@ CONTRACT = {
 }
 
 #: Every label that there is: a new one is a decision about what may come out.
-BOUNDED_LABELS = {"type", "purpose", "reason", "state", "partition", "kind", "result", "le"}
+BOUNDED_LABELS = {
+    *("type", "purpose", "reason", "state", "partition", "kind", "result", "event", "le"),
+    "source",  # bounded by limits.SOURCES_NAMED
+}
 
 
 def used() -> Metrics:
@@ -36,6 +45,7 @@ def used() -> Metrics:
     metrics.control_records.labels("entry", "changed").inc()
     metrics.control_delay_s.observe(0.1)
     metrics.lag.labels("0").set(1)
+    metrics.count_audited({"match": 2, "entry_added": 1}, 1_000, 1_250)
     return metrics
 
 
@@ -82,8 +92,59 @@ def test_every_reason_is_shown_from_the_start() -> None:
     assert shown["hotlist_denied_total"] == set(DENIAL_REASONS)
 
 
+def denied_by_source(metrics: Metrics) -> dict[tuple[str, str], float]:
+    return {
+        (sample.labels["source"], sample.labels["reason"]): sample.value
+        for family in families(metrics)
+        for sample in family.samples
+        if sample.name == "hotlist_denied_by_source_total"
+    }
+
+
+def test_what_policies_deny_is_counted_by_source() -> None:
+    metrics = Metrics()
+    for _ in range(2):
+        outcome = Outcome(denied_by_source=Counter({("city", NO_POLICY): 3, ('a"\n', "x"): 1}))
+        metrics.count_fetch(outcome, 0, 0, 0.1)
+    assert denied_by_source(metrics) == {("city", NO_POLICY): 6, ('a"\n', "x"): 2}
+
+
+def test_sources_that_are_named_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever writes reads chooses their source: a thousand may be named, the rest is one."""
+    monkeypatch.setattr(limits, "SOURCES_NAMED", 3)
+    metrics = Metrics()
+    for number in [*range(5), 0, 4]:
+        outcome = Outcome(denied_by_source=Counter({(f"S{number}", NOT_ALLOWED): 1}))
+        metrics.count_fetch(outcome, 0, 0, 0.1)
+    assert denied_by_source(metrics) == {
+        ("S0", NOT_ALLOWED): 2,
+        ("S1", NOT_ALLOWED): 1,
+        ("S2", NOT_ALLOWED): 1,
+        (OTHER_SOURCES, NOT_ALLOWED): 3,
+    }
+
+
 def test_two_workers_in_a_process_count_apart() -> None:
     one, other = Metrics(), Metrics()
     one.reads.inc(5)
     assert "hotlist_reads_total 5.0" in one.exposition().decode()
     assert "hotlist_reads_total 0.0" in other.exposition().decode()
+
+
+def test_audit_records_are_counted_by_event() -> None:
+    registry = used().registry
+    counted = {
+        event: registry.get_sample_value("hotlist_audit_records_total", {"event": event})
+        for event in AUDIT_EVENTS
+    }
+    assert counted == dict.fromkeys(AUDIT_EVENTS, 0) | {"match": 2, "entry_added": 1}
+    assert registry.get_sample_value("hotlist_audit_delay_seconds_sum") == 0.25
+    assert registry.get_sample_value("hotlist_audit_pending") == 0
+    assert registry.get_sample_value("hotlist_unauthorized_extensions_total") == 0
+
+
+def test_extensions_without_a_new_authority_are_counted() -> None:
+    metrics = Metrics()
+    record = ControlRecord(ControlKind.ENTRY, 0, 7, 1_000, b"E", b"")
+    metrics.count_control([record], Applied(changed=1, extended=1), 2_000, first_load=False)
+    assert metrics.registry.get_sample_value("hotlist_unauthorized_extensions_total") == 1

@@ -210,3 +210,42 @@ async def test_delivered_means_acknowledged_and_not_sent(sink_with: SinkWith) ->
     assert not delivery.done()
     delivery.cancel()
     await asyncio.gather(delivery, return_exceptions=True)
+
+
+async def test_in_order_means_one_batch_after_the_other(sink_with: SinkWith) -> None:
+    """What stands behind a batch that must be sent again would else stand in front of it."""
+    producer = Producer(NotLeaderForPartitionError(), None)
+    records = [Outgoing("audit", b"chain", b"%d" % number, []) for number in range(2 * ROOM)]
+    delivery = asyncio.create_task(sink_with(producer).deliver_in_order(records, 2))
+    while len(producer.sent) < 2:
+        await asyncio.sleep(0)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    first, again = producer.sent
+    assert first == again == ("audit", 2, [b"chain"] * ROOM)
+    delivery.cancel()
+    await asyncio.gather(delivery, return_exceptions=True)
+
+
+async def test_all_of_it_in_order(sink_with: SinkWith) -> None:
+    producer = Producer()
+    records = [Outgoing("audit", b"%d" % number, b"{}", []) for number in range(2 * ROOM + 1)]
+    await sink_with(producer).deliver_in_order(records, 1)
+    assert [partition for _, partition, _ in producer.sent] == [1, 1, 1]
+    assert [key for _, _, keys in producer.sent for key in keys] == [r.key for r in records]
+
+
+async def test_a_lasting_failure_of_the_audit_is_an_error(sink_with: SinkWith) -> None:
+    sink = sink_with(Producer(MessageSizeTooLargeError()))
+    message = (
+        "^audit records were not acknowledged \\(MessageSizeTooLargeError\\); "
+        "no offset was committed, the reads will be processed again$"
+    )
+    with pytest.raises(BrokerError, match=message):
+        await sink.deliver_in_order(outgoing(1), 0)
+
+
+async def test_a_key_has_its_partition(sink_with: SinkWith) -> None:
+    for key in (b"a", b"b", b"group/1"):
+        partition = await sink_with(Producer()).partition_of("audit", key)
+        assert partition == (murmur2(key) & 0x7FFFFFFF) % len(PARTITIONS)

@@ -1,13 +1,17 @@
-"""All records of a batch, whichever way they are read."""
+"""All records of a batch, whichever way they are read, and who made a change."""
 
 from __future__ import annotations
 
 import dataclasses
 
+import hypothesis.strategies as st
 import pytest
+from hypothesis import given
 
+from engine import limits
+from engine.batches import parse
 from engine.raw import BatchError, Record
-from engine.unpack import Unpacker
+from engine.unpack import Headers, Unpacker, operator_of
 from tests import record_batches
 from tests.record_batches import CODECS, Sent
 
@@ -70,3 +74,81 @@ def test_a_damaged_batch() -> None:
     with pytest.raises(BatchError) as caught:
         Unpacker().records(record_batches.raw_batch(data, from_offset=10, intact=False))
     assert (caught.value.reason, caught.value.next_offset) == ("corrupt_batch", 10)
+
+
+#: In ASCII, which the scanner reads, and beyond, which it leaves to the parser.
+NAMES = st.one_of(st.sampled_from(["operator", "Operator", "", "traceparent"]), st.text(max_size=3))
+HEADERS = st.lists(st.tuples(NAMES, st.none() | st.binary(max_size=200)), max_size=5)
+
+
+@given(of_records=st.lists(HEADERS, min_size=1, max_size=4), codec=st.sampled_from(CODECS))
+def test_headers_are_those_that_the_parser_reads(
+    of_records: list[list[tuple[str, bytes | None]]], codec: int
+) -> None:
+    records = [Sent(b"k", b"v" * number, tuple(some)) for number, some in enumerate(of_records)]
+    batch = record_batches.raw_batch(record_batches.batch_bytes(records, codec=codec))
+    assert Unpacker().records(batch, headers_from=0) == list(parse(batch))
+
+
+@pytest.mark.parametrize("value", [None, b"", b"value", b"x" * 100_000])
+def test_headers_stand_behind_any_value(value: bytes | None) -> None:
+    batch = record_batches.raw_batch(
+        record_batches.batch_bytes([Sent(None, value, (("operator", b"ann"),))])
+    )
+    (record,) = Unpacker().records(batch, headers_from=0)
+    assert record.headers == (("operator", b"ann"),)
+
+
+def test_headers_only_where_they_are_asked_for() -> None:
+    records = [Sent(b"k", b"v", (("operator", b"ann"),)) for _ in range(3)]
+    batch = record_batches.raw_batch(record_batches.batch_bytes(records, base_offset=10))
+    unpacker = Unpacker()
+    assert [bool(record.headers) for record in unpacker.records(batch, 11)] == [False, True, True]
+    assert not any(record.headers for record in unpacker.records(batch))
+
+
+def test_headers_are_bounded() -> None:
+    """Somebody may send a million of them."""
+    many = tuple((f"h{number}", b"") for number in range(10 * limits.CONTROL_HEADERS))
+    batch = record_batches.raw_batch(
+        record_batches.batch_bytes([Sent(b"k", b"v", many), Sent(b"k", b"next")])
+    )
+    first, second = Unpacker().records(batch, headers_from=0)
+    assert first.headers == many[: limits.CONTROL_HEADERS]
+    assert second.value == b"next"
+
+
+@given(damage=st.lists(st.tuples(st.integers(0, 200), st.integers(0, 255)), max_size=6))
+def test_damaged_headers_are_the_parsers_business(damage: list[tuple[int, int]]) -> None:
+    """What is accepted is read as the parser reads it; the rest is an error of the batch."""
+    headers = (("operator", b"ann"), ("other", None), ("x" * 70, b"y" * 70))
+    body = bytearray(record_batches.encoded_records([Sent(b"k", b"v", headers)]))
+    for place, byte in damage:
+        body[place % len(body)] = byte
+    data = record_batches.batch_bytes(body=bytes(body), record_count=1, last_delta=0)
+    batch = record_batches.raw_batch(data)
+    try:
+        expected = list(parse(batch))
+    except BatchError:
+        with pytest.raises(BatchError):
+            Unpacker().records(batch, headers_from=-(1 << 62))
+    else:
+        assert Unpacker().records(batch, headers_from=-(1 << 62)) == expected
+
+
+@pytest.mark.parametrize(
+    ("headers", "operator"),
+    [
+        ((), None),
+        ((("operator", b"ann"),), "ann"),
+        ((("Operator", b"ann"),), None),
+        ((("operator", None), ("other", b"x")), None),
+        ((("operator", b""),), None),
+        ((("operator", b"ann"), ("operator", b"bob"), ("operator", b"")), "bob"),
+        ((("operator", "Zoë".encode()),), "Zoë"),
+        ((("operator", b"\xff\xfea"),), "\ufffd\ufffda"),
+        ((("operator", b"x" * 100_000),), "x" * limits.OPERATOR_BYTES),
+    ],
+)
+def test_who_made_a_change(headers: Headers, operator: str | None) -> None:
+    assert operator_of(headers) == operator

@@ -1,0 +1,154 @@
+"""`engine.pipeline`: when a fetch is done, and what becomes of it when something fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from engine import limits
+from engine.documents import Reject
+from engine.errors import BrokerError
+from engine.heart import FoundMatch, Outcome
+from engine.match import audit_fields, build_match
+from engine.pipeline import MatchEvent, Pipeline
+from engine.raw import RawFetch
+from engine.sink import Outgoing
+from engine.topics import Topics
+from engine.transport import Fetch
+from tests.documents_for_tests import NOW_MS, at, detection, entry
+from tests.record_batches import Sent, batch_bytes, raw_batch
+
+TOPICS = Topics("lpr.")
+MATCH = build_match(entry(), 17, detection(), "ABC123", 4, 20, NOW_MS)
+REJECT = Reject(topic=TOPICS.detections, partition=0, offset=1, reason="schema", rejected_at=at(0))
+
+
+class Here:
+    """A pipeline whose parts do as they are told, and what they have seen."""
+
+    def __init__(self) -> None:
+        self.outcome: Outcome | Exception | None = Outcome()
+        self.sent: list[Outgoing] = []
+        self.appended: list[MatchEvent] = []
+        self.failures: list[BaseException] = []
+        self.delivered: list[Outcome] = []
+        self.fetches: list[str] = []
+        loop = asyncio.get_running_loop()
+        self.sink_answers: asyncio.Future[None] = loop.create_future()
+        self.audit_answers: asyncio.Future[None] = loop.create_future()
+        self.pipeline = Pipeline(
+            TOPICS,
+            self._process,
+            self,
+            self._append,
+            lambda outcome, took_s: self.delivered.append(outcome),
+            self.failures.append,
+        )
+
+    async def _process(self, fetch: Fetch) -> Outcome | None:
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome
+
+    async def deliver(self, records: list[Outgoing]) -> None:
+        self.sent += records
+        await asyncio.shield(self.sink_answers)
+
+    def _append(self, events: Sequence[MatchEvent]) -> asyncio.Future[None]:
+        self.appended += events
+        return self.audit_answers
+
+    def fetch(self, name: str = "fetch") -> Fetch:
+        batch = raw_batch(batch_bytes([Sent(b"K", b"{}")]))
+        fetch = Fetch(RawFetch(TOPICS.detections, 0, (batch,)), 1, 1)
+        fetch._done = lambda: self.fetches.append(f"{name} done")
+        fetch._abandoned = lambda: self.fetches.append(f"{name} abandoned")
+        return fetch
+
+
+def found(**fields: Any) -> Outcome:
+    return Outcome(at_ms=NOW_MS, **fields)
+
+
+ONE = found(matches=[FoundMatch(MATCH, 5)], rejects=[REJECT])
+
+
+async def settle() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_nothing_found_is_done() -> None:
+    here = Here()
+    await here.pipeline.take(here.fetch())
+    assert here.fetches == ["fetch done"]
+    assert not here.sent + here.appended + here.delivered
+
+
+@pytest.mark.parametrize("audit_first", [True, False])
+async def test_done_when_matches_rejects_and_audit_are_acknowledged(audit_first: bool) -> None:
+    here = Here()
+    here.outcome = ONE
+    await here.pipeline.take(here.fetch())
+    await settle()
+    assert [record.topic for record in here.sent] == [TOPICS.matches, TOPICS.rejects]
+    assert here.appended == [MatchEvent("match", NOW_MS, audit_fields(MATCH))]
+    answers = [here.audit_answers, here.sink_answers]
+    for answer in answers if audit_first else reversed(answers):
+        assert here.fetches == []
+        answer.set_result(None)
+        await settle()
+    assert here.fetches == ["fetch done"]
+    assert here.delivered == [ONE]
+
+
+@pytest.mark.parametrize("failing", ["sink", "audit"])
+async def test_a_failure_of_either_abandons_the_fetch(failing: str) -> None:
+    here = Here()
+    here.outcome = ONE
+    await here.pipeline.take(here.fetch())
+    await settle()
+    fails, other = here.sink_answers, here.audit_answers
+    if failing == "audit":
+        fails, other = other, fails
+    other.set_result(None)
+    fails.set_exception(error := BrokerError("not acknowledged"))
+    await settle()
+    assert here.fetches == ["fetch abandoned"]
+    assert here.failures == [error]
+    assert here.delivered == []
+
+
+async def test_a_failing_match_abandons_the_fetch() -> None:
+    here = Here()
+    here.outcome = error = RuntimeError("a fault")
+    with pytest.raises(RuntimeError):
+        await here.pipeline.take(here.fetch())
+    assert here.fetches == ["fetch abandoned"]
+    assert here.failures == [error]
+
+
+async def test_a_worker_that_ends_abandons_the_fetch() -> None:
+    here = Here()
+    here.outcome = None
+    await here.pipeline.take(here.fetch())
+    assert here.fetches == ["fetch abandoned"]
+
+
+async def test_no_more_are_in_delivery_than_the_limit_says() -> None:
+    here = Here()
+    here.outcome = ONE
+    for _ in range(limits.FETCHES_IN_DELIVERY):
+        await here.pipeline.take(here.fetch())
+    further = asyncio.create_task(here.pipeline.take(here.fetch("further")))
+    await settle()
+    assert not further.done()
+    here.sink_answers.set_result(None)
+    here.audit_answers.set_result(None)
+    await further
+    await here.pipeline.close()
+    assert here.fetches[-1] == "further done"
+    assert len(here.fetches) == limits.FETCHES_IN_DELIVERY + 1
