@@ -5,6 +5,10 @@ known purpose, for no longer than that purpose allows, and on enough known chara
 is no dragnet. The commands check every entry before they send it, and the worker checks it
 again, because anyone with access to the broker can produce one by hand.
 
+`check_entry` looks at an entry alone, `check_change` at what one puts in the place of another.
+Only the commands refuse by the second: after compaction the older entry is gone, and workers
+would come to differ.
+
 Pure: no clock (an entry that has expired is not a bad entry), no input or output.
 """
 
@@ -12,6 +16,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from engine.clock import format_time
 from engine.documents import Entry
 from engine.errors import RuleError
 from engine.plate import WILDCARD, PlateError, is_normal_pattern, normalize
@@ -32,6 +37,48 @@ def check_entry(entry: Entry, purposes: Purposes) -> None:
         )
     _check_plate(entry, purpose)
     _check_term(entry, purpose)
+
+
+def check_change(old: Entry, new: Entry, purposes: Purposes) -> None:
+    """Raise RuleError where `new`, in the place of `old`, reaches further without new authority.
+
+    Both are admissible by themselves (`check_entry`); this is the rule between the two. While
+    the authority reference stays the same, so does the day from which the term counts: the
+    entry may neither expire later than its purpose's longest term after `old.created_at`, nor
+    take a later `created_at`, or it could be carried on for ever, a day at a time.
+    """
+    check_extension(
+        new,
+        purposes,
+        created_ms=old.created_ms,
+        same_reference=old.authority.reference == new.authority.reference,
+    )
+
+
+def check_extension(
+    new: Entry, purposes: Purposes, *, created_ms: int, same_reference: bool
+) -> None:
+    """As `check_change`, of an entry of which only this is known: when it was created, and
+    whether its authority reference is the one of `new`."""
+    if not same_reference:
+        return
+    purpose = purposes.get(new.purpose)
+    if purpose is None:
+        return  # `check_entry` refuses it
+    days = purpose.longest_term_days
+    if new.expires_ms > created_ms + days * _DAY_MS:
+        raise RuleError(
+            "authority.reference",
+            new.authority.reference,
+            f"must be a new one to extend the entry beyond {days} days after "
+            f"{format_time(created_ms)}",
+        )
+    if new.created_ms > created_ms:
+        raise RuleError(
+            "created_at",
+            new.created_at,
+            f"must stay {format_time(created_ms)} while authority.reference stays the same",
+        )
 
 
 def _check_plate(entry: Entry, purpose: Purpose) -> None:

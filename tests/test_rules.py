@@ -6,10 +6,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from engine.clock import format_time
 from engine.documents import Authority, Entry
 from engine.errors import RuleError
-from engine.rules import Purpose, Purposes, check_entry
+from engine.rules import Purpose, Purposes, check_change, check_entry
 
 PURPOSES = Purposes(
     [
@@ -140,3 +143,96 @@ def test_an_entry_that_breaks_several_rules_gives_one_error() -> None:
     bad = entry(purpose="curiosity", plate="a", expires_at="2020-01-01T00:00:00Z")
     with pytest.raises(RuleError, match=r"^purpose "):
         check_entry(bad, PURPOSES)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"expires_at": "2027-01-01T00:00:00.000Z"},  # to the end of the term
+        {"expires_at": "2026-01-02T00:00:00.000Z"},
+        {"created_at": "2025-12-01T00:00:00.000Z"},  # earlier only shortens
+        {"plate": "XYZ123", "list_id": "other"},
+        # A new reference begins a new term.
+        {
+            "authority": Authority(kind="case", reference="2"),
+            "created_at": "2026-12-31T00:00:00.000Z",
+            "expires_at": "2027-12-31T00:00:00.000Z",
+        },
+        # Another purpose with a term of its own, counted from the same day.
+        {"purpose": "gate", "expires_at": "2026-01-11T00:00:00.000Z"},
+        {"purpose": "curiosity", "expires_at": "2028-01-01T00:00:00.000Z"},  # check_entry's matter
+    ],
+)
+def test_a_change_within_the_authority(changes: dict[str, Any]) -> None:
+    check_change(ENTRY, entry(**changes), PURPOSES)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        (
+            {"created_at": "2026-06-01T00:00:00.000Z", "expires_at": "2027-01-01T00:00:00.001Z"},
+            (
+                "authority.reference '1': must be a new one to extend the entry beyond 365 days "
+                "after 2026-01-01T00:00:00.000Z"
+            ),
+        ),
+        (
+            {
+                "purpose": "gate",
+                "created_at": "2026-01-05T00:00:00.000Z",
+                "expires_at": "2026-01-14T00:00:00.000Z",
+            },
+            (
+                "authority.reference '1': must be a new one to extend the entry beyond 10 days "
+                "after 2026-01-01T00:00:00.000Z"
+            ),
+        ),
+        (
+            # The kind alone is no new authority.
+            {
+                "authority": Authority(kind="warrant", reference="1"),
+                "created_at": "2026-12-31T00:00:00.000Z",
+                "expires_at": "2027-12-31T00:00:00.000Z",
+            },
+            (
+                "authority.reference '1': must be a new one to extend the entry beyond 365 days "
+                "after 2026-01-01T00:00:00.000Z"
+            ),
+        ),
+        (
+            {"created_at": "2026-01-01T00:00:00.001Z"},
+            (
+                "created_at '2026-01-01T00:00:00.001Z': must stay 2026-01-01T00:00:00.000Z "
+                "while authority.reference stays the same"
+            ),
+        ),
+    ],
+)
+def test_a_change_beyond_the_authority(changes: dict[str, Any], text: str) -> None:
+    new = entry(**changes)
+    check_entry(new, PURPOSES)  # by itself it is admissible
+    with pytest.raises(RuleError) as caught:
+        check_change(ENTRY, new, PURPOSES)
+    assert str(caught.value) == text
+
+
+@given(steps=st.lists(st.tuples(st.integers(0, 400), st.integers(1, 400)), max_size=12))
+def test_no_run_of_changes_outlives_the_term_under_one_reference(
+    steps: list[tuple[int, int]],
+) -> None:
+    standing, day_ms = ENTRY, 86_400_000
+    for created_day, term_days in steps:
+        created_ms = ENTRY.created_ms + created_day * day_ms
+        new = entry(
+            created_at=format_time(created_ms),
+            expires_at=format_time(created_ms + term_days * day_ms),
+        )
+        try:
+            check_entry(new, PURPOSES)
+            check_change(standing, new, PURPOSES)
+        except RuleError:
+            continue
+        standing = new
+    assert standing.expires_ms <= ENTRY.created_ms + 365 * day_ms

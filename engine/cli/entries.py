@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+import orjson
 
-from engine.cli.entry_options import row_options, supplied_by
+from engine.cli.entry_options import file_options, row_options, supplied_by
 from engine.cli.options import (
     file_argument,
     json_option,
@@ -63,18 +64,12 @@ def group() -> None:
 @takes_settings("bootstrap", "prefix", "purposes", "operator")
 def add(settings: Settings, as_json: bool, area: tuple[str, ...], **values: Any) -> None:
     """Add one entry, or change the one that has its id."""
-    from engine.client import outbox, run
-    from engine.documents import encode
-    from engine.entry_csv import parse_area
-    from engine.entry_files import entry_from, problem_of
-    from engine.rules import Purposes
-    from engine.topics import Topics
+    from engine.cli.entry_add import add_entry
+    from engine.entry_fields import parse_area
 
     operator = operator_of(settings)
-    now_ms = SystemClock().now_ms()
     if values["expires_at"] is not None and values["expires_in_ms"] is not None:
         raise click.UsageError("--expires-at and --expires-in exclude each other")
-    supplied = supplied_by(values, operator, now_ms)
     document = {
         name: value
         for name, value in values.items()
@@ -90,21 +85,14 @@ def add(settings: Settings, as_json: bool, area: tuple[str, ...], **values: Any)
     try:
         if area:
             document["area"] = [parse_area(text) for text in area]
-        entry = entry_from(document, supplied, Purposes.load(settings.purposes))
     except ValueError as error:
         raise click.UsageError(f"--area {error}") from None
-    except (DocumentError, RuleError) as error:
-        raise EntryError(problem_of(error, document)) from None
-
-    async def send() -> None:
-        async with outbox(settings, Topics(settings.prefix).hotlist) as box:
-            await box.send(entry.entry_id.encode(), encode(entry), operator_header(operator))
-
-    run(send())
+    supplied = supplied_by(values, operator, SystemClock().now_ms())
+    what, data = add_entry(settings, document, supplied, operator_header(operator))
     if as_json:
-        json_line(encode(entry))
+        json_line(data)
     else:
-        click.echo(f"added {plain(entry.entry_id)}")
+        click.echo(f"{what} {plain(orjson.loads(data)['entry_id'])}")
 
 
 #: The flags of `add` whose values are fields of the entry as they are.
@@ -124,26 +112,70 @@ _ENTRY_FLAGS = frozenset(
 )
 
 
-class EntryError(HotlistError):
-    """An entry that the user wrote is not admissible."""
+class RemovalError(HotlistError):
+    """What is to be removed is not there."""
 
 
 @group.command("import")
 @file_argument()
-@row_options
-@click.option("--skip-invalid", is_flag=True, help="Send the good rows when there are bad ones.")
+@file_options
+@json_option
 @takes_settings("bootstrap", "prefix", "purposes", "operator")
-def import_(settings: Settings, file: Path, skip_invalid: bool, **values: Any) -> None:
+def import_(settings: Settings, file: Path, **values: Any) -> None:
     """Add or change the entries of a file; others stay as they are.
 
-    FILE is .jsonl, or .csv with a header row and `,` `;` or tab between cells. The flags below
-    fill in what a row leaves out. All rows are checked before the first is sent.
+    FILE is .jsonl, or .csv with `,` `;` or tab between cells; a profile says what its columns
+    are. The flags below fill in what a row leaves out. All rows are checked before the first is
+    sent.
     """
     from engine.cli.entry_import import import_file
 
     operator = operator_of(settings)
-    supplied = supplied_by(values, operator, SystemClock().now_ms())
-    import_file(settings, file, supplied, operator_header(operator), skip_invalid=skip_invalid)
+    import_file(settings, _wish(file, operator, values))
+
+
+@group.command()
+@file_argument()
+@file_options
+@click.option(
+    "--renew", is_flag=True, help="New dates for entries that stand, where rows give none."
+)
+@click.option(
+    "--allow-shrink", is_flag=True, help="Even if more than half of the list would be removed."
+)
+@json_option
+@takes_settings("bootstrap", "prefix", "purposes", "operator")
+def sync(settings: Settings, file: Path, renew: bool, allow_shrink: bool, **values: Any) -> None:
+    """Make a list what a file says: add, change and remove the difference.
+
+    FILE is the complete new state of the list that --list names, in any form that `import`
+    takes. All of it counts at once, in one transaction, or nothing does. Entries of other lists
+    are never touched. What stands under the same authority reference keeps its dates, unless
+    its row gives others.
+    """
+    from engine.cli.entry_import import sync_file
+
+    operator = operator_of(settings)
+    list_id = values["list_id"]
+    wish = _wish(file, operator, values, renew=renew, allow_shrink=allow_shrink)
+    sync_file(settings, wish, list_id)
+
+
+def _wish(file: Path, operator: str, values: dict[str, Any], **more: Any) -> Any:
+    from engine.cli.entry_import import Wish
+    from engine.profile import load
+
+    return Wish(
+        path=file,
+        profile=load(values["profile"], values["time_zone"]),
+        encoding=values["encoding"],
+        supplied=supplied_by(values, operator, SystemClock().now_ms()),
+        headers=operator_header(operator),
+        skip_invalid=values["skip_invalid"],
+        dry_run=values["dry_run"],
+        as_json=values["as_json"],
+        **more,
+    )
 
 
 @group.command()
@@ -163,7 +195,7 @@ def remove(settings: Settings, entry_ids: tuple[str, ...]) -> None:
         there = await read_to_end(settings, topic, reading)
         unknown = [entry_id for key, entry_id in keys.items() if key not in there]
         if unknown:
-            raise EntryError(
+            raise RemovalError(
                 f"no entry {_listed(unknown)}",
                 where=topic,
                 hint="nothing was removed",

@@ -5,11 +5,14 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from engine.clock import format_time
+
+if TYPE_CHECKING:
+    from engine.entry_files import Supplied
 
 _UNITS_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 #: Longer than any term, and short of the years that a time can hold.
@@ -55,20 +58,50 @@ def row_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return functools.reduce(lambda made, option: option(made), reversed(_ROW_OPTIONS), command)
 
 
-def supplied_by(values: Mapping[str, Any], operator: str, now_ms: int) -> dict[str, Any]:
-    """The part of an entry's document that flags, operator and clock supply.
+_FILE_OPTIONS = (
+    click.option(
+        "--profile",
+        default="hotlist",
+        show_default=True,
+        metavar="NAME|FILE",
+        help="What the columns are: hotlist, genetec, ncic, plates, or a .toml file of yours.",
+    ),
+    click.option(
+        "--encoding",
+        type=click.Choice(("auto", "utf-8", "windows-1252")),
+        default="auto",
+        show_default=True,
+        help="How the file's text is encoded.",
+    ),
+    click.option(
+        "--time-zone", metavar="ZONE", help="Of dates without one, such as America/Chicago."
+    ),
+    click.option("--dry-run", is_flag=True, help="Show the difference and send nothing."),
+    click.option(
+        "--skip-invalid", is_flag=True, help="Send the good rows when there are bad ones."
+    ),
+)
+
+
+def file_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the flags that say how a file is read, and those of `row_options`."""
+    options = (*_ROW_OPTIONS, *_FILE_OPTIONS)
+    return functools.reduce(lambda made, option: option(made), reversed(options), command)
+
+
+def supplied_by(values: Mapping[str, Any], operator: str, now_ms: int) -> Supplied:
+    """What flags, operator and clock supply to entries.
 
     `values` holds the flags of `row_options` by their names.
     """
-    supplied = {
-        "list_id": values["list_id"],
-        "agency": values["agency"],
-        "purpose": values["purpose"],
-        "requested_by": values["requested_by"] or operator,
-        "created_at": format_time(now_ms),
-    }
-    if values["expires_in_ms"] is not None:
-        supplied["expires_at"] = format_time(now_ms + values["expires_in_ms"])
+    from engine.entry_files import Supplied
+
+    names = ("list_id", "agency", "purpose", "requested_by")
+    flags: dict[str, Any] = {name: values[name] for name in names if values[name]}
     authority = {"kind": values["authority_kind"], "reference": values["authority_ref"]}
-    supplied["authority"] = {part: text for part, text in authority.items() if text is not None}
-    return {field: value for field, value in supplied.items() if value}
+    if given := {part: text for part, text in authority.items() if text is not None}:
+        flags["authority"] = given
+    fresh = {"created_at": format_time(now_ms), "requested_by": operator}
+    if values["expires_in_ms"] is not None:
+        fresh["expires_at"] = format_time(now_ms + values["expires_in_ms"])
+    return Supplied(flags, fresh)

@@ -53,6 +53,13 @@ def reading(
     return progress("reading", length)
 
 
+def sending(
+    length: int,
+) -> contextlib.AbstractContextManager[Callable[[int], None]]:
+    """The progress bar of sending this many records."""
+    return progress("sending", length)
+
+
 @contextlib.contextmanager
 def progress(label: str, length: int) -> Iterator[Callable[[int], None]]:
     """A progress bar on standard error; yields what is called with the steps just done.

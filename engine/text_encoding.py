@@ -1,0 +1,75 @@
+"""How the text of a file is encoded: UTF-8, or Windows-1252 as older programs write it.
+
+A file is taken for Windows-1252 only where its bytes are no UTF-8: almost no text in it happens
+to be both but ASCII, of which both make the same. The file is read through once for that, in
+bounded pieces. Bytes that the encoding does not have come through as surrogates, so that they
+are one row's problem and not the file's.
+"""
+
+from __future__ import annotations
+
+import codecs
+from dataclasses import dataclass
+from typing import BinaryIO, Final
+
+from engine.errors import HotlistError
+
+#: What may be asked for.
+ENCODINGS: Final = ("auto", "utf-8", "windows-1252")
+
+_PIECE_BYTES: Final = 1024 * 1024
+_UTF_16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+class EntryFileError(HotlistError):
+    """The file as a whole cannot be read as entries."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """`name` as people call it, `codec` as Python does; `guessed` where nobody asked for it."""
+
+    name: str
+    codec: str
+    guessed: bool = False
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with a row whose bytes are no text in this encoding."""
+        return f"not {self.name} text"
+
+
+UTF_8: Final = Encoding("UTF-8", "utf-8-sig")
+WINDOWS_1252: Final = Encoding("Windows-1252", "cp1252")
+
+
+def encoding_of(file: BinaryIO, wanted: str, where: str) -> Encoding:
+    """The encoding of an open file, which is left at its beginning.
+
+    `wanted` is one of `ENCODINGS`. Raises EntryFileError where it is UTF-16, as some programs
+    write what they call Unicode.
+    """
+    file.seek(0)
+    head = file.read(3)
+    if head.startswith(_UTF_16):
+        raise EntryFileError("is UTF-16 text", where=where, hint="save it as UTF-8")
+    if wanted == "windows-1252":
+        found = WINDOWS_1252
+    elif wanted == "utf-8" or head == codecs.BOM_UTF8 or _is_utf_8(file):
+        found = UTF_8
+    else:
+        found = Encoding(WINDOWS_1252.name, WINDOWS_1252.codec, guessed=True)
+    file.seek(0)
+    return found
+
+
+def _is_utf_8(file: BinaryIO) -> bool:
+    file.seek(0)
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        while piece := file.read(_PIECE_BYTES):
+            decoder.decode(piece)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
