@@ -10,7 +10,9 @@ The modules, in the order in which a read passes them:
     batches        the seam in aiokafka that leaves fetched record batches unopened
     raw            what a fetch brings, unopened: plain data
     offsets        which offset of a partition may be committed
-    worker         wires everything into one Faust app; runs until it is stopped
+    worker         wires everything together; runs until it is stopped
+    faust_app      the Faust app that hands the fetches over
+    pipeline       from fetches to deliveries, a bounded number at a time
     heart          fetches and control records in, matches and rejects out; no I/O
     decompress     record batches into a buffer that is used again
     scan           from a batch's records to the few that may match; compiled
@@ -18,17 +20,27 @@ The modules, in the order in which a read passes them:
     table          the hash table that the scanner probes
     plate          normal form: one spelling for one plate
     lists          the control state: entries and policies as the control topics give them
+    changes        what changed on the lists, in the words of the audit
     index          from the hash of a plate to the entries filed under it
+    stages         which entries count now, and which only lie there
     store          entries kept small
     timeline       which entries start and end by the clock
     policy         who may match on whose reads: eligibility as bitmap algebra
     match          from a candidate to a match event, and what a person must compare
-    sink           matches and rejects out to Kafka, acknowledged
+    sink           matches, rejects and audit records out to Kafka, acknowledged
 
 What these share, or what stands beside them:
 
     control        follows the control topics; the gate before the reads
+    list_keeper    control records take effect, and the audit is told
+    auditing       the audit's part of a worker
+    auditor        each change of the lists is audited, by one worker
+    audit_group    which worker that is, and how far it has come
+    pending        the changes that are not known to be audited
     unpack         all records of a control batch
+    explain        whether a read of a source may match an entry, step by step
+    audit_log      the worker's own chain of audit records, and its way out
+    audit          hash chains: how a record is sealed and opened
     documents      the documents of the contract, held to `schemas/`
     fields         what their fields may hold
     rules          whether an entry is admissible
@@ -36,19 +48,49 @@ What these share, or what stands beside them:
     topics         topic names, and how topics are declared and checked
     topic_settings how each topic is set up
     config         settings: flag, variable, hotlist.toml, default
+    connection     how the brokers are reached, and as whom
+    forgetting     little of the reads stays in memory once they are processed
     limits         every limit
     metrics        every metric
     http           /metrics, /healthz, /readyz
     clock          the time of day, and how it is written
     errors         the errors that people see
 
+What looks at the audit:
+
+    audit_topic    reads the audit topic, whole or for a period
+    audit_verifier whether the chains are whole, and where not
+    audit_chains   a chain as far as a verifier has come with it
+    audit_expected records that must be there, because somebody has noted them
+    audit_problems what can be wrong, one line each
+    audit_report   what the audit says of a period
+    checkpoints    signed checkpoints of the chains
+
 The command line:
 
     cli            the commands
     client         what the commands do with Kafka
-    entry_files    entries from CSV and JSON Lines
-    entry_csv      the columns of CSV
+
+From a file of entries to records, in the order in which they pass:
+
+    text_encoding  UTF-8 or Windows-1252
     line_files     files of lines, with their numbers
+    entry_csv      rows of cells
+    profile        what the columns of a file are; `profiles/` has those that we ship
+    profile_files  the files of profiles, and how one is laid over another
+    date_forms     dates as other systems write them
+    entry_fields   the fields of an entry by flat names
+    entry_rows     from a row to a document
+    entry_files    from a document to an entry, filled up and checked
+    entry_digests  entries as hashes, to be compared
+    file_entries   a file's rows while they wait
+    list_state     the topic's state as digests
+    list_reader    reads that state from Kafka
+    spool          records that wait, small
+    entry_changes  what a file would change: the difference that is sent
+
+And for a first look:
+
     demo           the demo, and its count of what should have come out
     embedded       the in-process broker
     synthetic      a made-up city for demo, tests and benchmarks

@@ -40,17 +40,60 @@ FETCHES_IN_DELIVERY: Final = 8
 #: Times that a batch with a wrong checksum is fetched again before it is passed as a reject.
 CORRUPT_BATCH_FETCHES: Final = 3
 
-#: Control batches applied in one step; between two steps reads get their turn.
+#: Control batches fetched in one step, and records applied in one: between two steps reads get
+#: their turn.
 CONTROL_BATCHES_A_STEP: Final = 8
+CONTROL_RECORDS_A_STEP: Final = 2048
+#: Headers of a control record that are looked at, and bytes of an operator's name.
+CONTROL_HEADERS: Final = 64
+OPERATOR_BYTES: Final = 512
+#: Entries that have ended and are forgotten in one step, and filed times that are looked at.
+SLOTS_A_DROP: Final = 2048
+SLOTS_A_TIDYING: Final = 64 * KIB
 #: How long a control partition may stay silent (the broker answers an idle fetch within
 #: FETCH_WAIT_MS) before the worker stops taking reads.
 CONTROL_STALE_S: Final = 10.0
 
 #: One record of ours on the matches, rejects or audit topics.
 SINK_BATCH_BYTES: Final = 512 * KIB
+#: An audit record: characters of its chain's id and of a field's text, and how many fields.
+AUDIT_CHAIN_CHARACTERS: Final = 128
+AUDIT_FIELD_CHARACTERS: Final = 2000
+AUDIT_FIELDS: Final = 32
+#: How far behind the end of a partition an audit record is known again when it comes twice: a
+#: batch is sent again after a lost acknowledgement, and comes soon.
+AUDIT_REPEAT_RECORDS: Final = 32 * 1024
+#: Gaps of one chain that are watched for records that come late.
+AUDIT_GAPS: Final = 64
+#: Problems of the audit that are kept to be shown; all are counted.
+AUDIT_PROBLEMS: Final = 1000
+#: Different events of which a report keeps eight bytes each, so that none is counted twice, and
+#: the lines that it may come to.
+REPORT_EVENTS: Final = 100_000_000
+REPORT_GROUPS: Final = 100_000
+#: A checkpoint: some hundred bytes for each chain that there ever was.
+CHECKPOINT_BYTES: Final = 256 * MIB
+#: What is sealed and sent at a time of a worker's chain.
+AUDIT_BATCH_BYTES: Final = 384 * KIB
+#: Changes of the lists that wait for the audit before no more are applied: about a kilobyte
+#: each, and what a bulk change may bring while the audit is handed from worker to worker.
+AUDIT_PENDING_CHANGES: Final = 50_000
+#: Changes that are audited at a time; after them it is committed that they are.
+AUDIT_STEP_CHANGES: Final = 5_000
+#: How often a worker looks which of the changes that it keeps another one has audited.
+AUDIT_LOOK_S: Final = 1.0
+#: Sources that a metric names, the first that come; the others are counted together.
+SOURCES_NAMED: Final = 1000
 #: How long a delivery may take before the worker gives up and stops without a commit, so that
 #: its reads are processed again.
 DELIVERY_TIMEOUT_S: Final = 60.0
+#: How long a transaction of a command may stay open. While it is, workers see no change of the
+#: lists that comes after its beginning, even when the command is gone.
+TRANSACTION_S: Final = 120.0
+#: A sync that removes more than this share of a list, and more entries than this, is taken for
+#: a file that was cut off.
+SYNC_REMOVED_SHARE: Final = 0.5
+SYNC_REMOVED_ENTRIES: Final = 100
 #: How long a stopping worker waits for what is in flight.
 SHUTDOWN_S: Final = 20.0
 #: How long a connection to the broker may take at the start.
@@ -61,6 +104,10 @@ SESSION_S: Final = 15.0
 HEARTBEAT_S: Final = 3.0
 #: How often entries are started and ended while no reads come.
 EXPIRY_INTERVAL_S: Final = 1.0
+#: How often the buffers that are used again are wiped; and how often at the latest, while the
+#: reads do not pause, what else they have left in memory.
+FORGET_INTERVAL_S: Final = 1.0
+FORGET_FREED_S: Final = 10.0
 #: How long the group waits for a worker to hand over its partitions, with what is in flight.
 REBALANCE_S: Final = 60.0
 #: How often delivered offsets are committed.
@@ -72,7 +119,12 @@ def check() -> None:
     assert READ_VALUE_BYTES < BATCH_BYTES, "a batch must hold a read"
     assert FETCH_PARTITION_BYTES <= FETCH_BYTES, "a fetch must hold a partition's share"
     assert 2 * READ_VALUE_BYTES < SINK_BATCH_BYTES, "a match holds its read and its entry"
+    assert AUDIT_BATCH_BYTES < SINK_BATCH_BYTES, "what is sealed at a time is one batch"
+    assert 2 * AUDIT_STEP_CHANGES <= AUDIT_PENDING_CHANGES, "applying goes on beside the audit"
+    assert AUDIT_LOOK_S < CONTROL_STALE_S, "others learn what is audited before they wait long"
     assert 10 * FETCH_WAIT_MS <= 1000 * CONTROL_STALE_S, "silence is more than an idle fetch"
+    assert DELIVERY_TIMEOUT_S < TRANSACTION_S, "a late delivery is not yet a late transaction"
     assert 2 * SHUTDOWN_S <= REBALANCE_S, "handing over waits for what is in flight"
     assert 3 * HEARTBEAT_S <= SESSION_S, "one lost heartbeat must not cost the partitions"
+    assert FORGET_INTERVAL_S <= FORGET_FREED_S, "what is freed is looked at once an interval"
     assert PLATE_BYTES >= PLATE_CHARACTERS, "a character takes at least a byte"

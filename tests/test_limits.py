@@ -19,6 +19,10 @@ def test_the_limits_agree() -> None:
         ("FETCH_PARTITION_BYTES", limits.FETCH_BYTES + 1),
         ("FETCH_WAIT_MS", 1_000 * limits.CONTROL_STALE_S),
         ("HEARTBEAT_S", limits.SESSION_S / 2),
+        ("AUDIT_BATCH_BYTES", limits.SINK_BATCH_BYTES),
+        ("AUDIT_STEP_CHANGES", limits.AUDIT_PENDING_CHANGES),
+        ("AUDIT_LOOK_S", limits.CONTROL_STALE_S),
+        ("FORGET_FREED_S", limits.FORGET_INTERVAL_S / 2),
         ("PLATE_BYTES", limits.PLATE_CHARACTERS - 1),
     ],
 )
