@@ -1,7 +1,7 @@
 """The hotlist worker as it is started by `hotlist worker`, stopped when it has drained the topic.
 
 `python -m benchmarks.engines.hotlist JOB`. Everything is on: schema checks, sampled key checks,
-policies, metrics, offset commits. Counted are reads processed and matches acknowledged.
+policies, audit, metrics, offset commits. Counted are reads processed and matches acknowledged.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ import asyncio
 import logging
 from importlib.metadata import version
 
+from benchmarks.groups import mark_audited
 from benchmarks.job import Job, Stopwatch, job_from_arguments
 from engine.config import Settings
+from engine.forgetting import settle_memory
 from engine.heart import Outcome
 from engine.transport import Fetch
 from engine.worker import Worker, use_uvloop
@@ -54,7 +56,10 @@ class _Watched(Worker):
 def main() -> None:
     logging.basicConfig(level=logging.ERROR)
     use_uvloop()
-    worker = _Watched(job_from_arguments())
+    settle_memory()
+    job = job_from_arguments()
+    mark_audited(job.bootstrap, job.prefix, job.group)
+    worker = _Watched(job)
     asyncio.run(worker.run())
     libraries = ("aiokafka", "faust-streaming", "numba", "cramjam")
     worker.watch.answer(worker.reads, worker.matches, {name: version(name) for name in libraries})

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from benchmarks.commands import ENVIRONMENT
+from benchmarks.groups import mark_audited
 from benchmarks.measure import ProcessFailedError
 
 _LOOK_EVERY_S = 0.02
@@ -24,9 +25,11 @@ _STOP_S = 60.0
 
 class LiveWorker:
     """A context manager. `start_to_ready_s` is from the process's start to the first 200 of
-    `/readyz`."""
+    `/readyz`. Unless `audited` is false, the lists as they are need not be audited any more."""
 
-    def __init__(self, bootstrap: str, prefix: str, group: str) -> None:
+    def __init__(self, bootstrap: str, prefix: str, group: str, *, audited: bool = True) -> None:
+        if audited:
+            mark_audited(bootstrap, prefix, group)
         self._port = _free_port()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed in __exit__
         self._started_s = time.monotonic()
