@@ -105,9 +105,10 @@ HEARTBEAT_S: Final = 3.0
 #: How often entries are started and ended while no reads come.
 EXPIRY_INTERVAL_S: Final = 1.0
 #: How often the buffers that are used again are wiped; and how often at the latest, while the
-#: reads do not pause, what else they have left in memory.
+#: reads do not pause, what else they have left in memory. The latter holds every thread that
+#: wants memory up, so that more often would show among the longest one in a hundred delays.
 FORGET_INTERVAL_S: Final = 1.0
-FORGET_FREED_S: Final = 10.0
+FORGET_FREED_S: Final = 60.0
 #: How long the group waits for a worker to hand over its partitions, with what is in flight.
 REBALANCE_S: Final = 60.0
 #: How often delivered offsets are committed.
