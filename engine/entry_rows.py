@@ -26,7 +26,6 @@ class Columns:
     """What becomes of the columns with these folded names, in the order of the cells."""
 
     def __init__(self, profile: Profile, names: Sequence[str]) -> None:
-        self._profile = profile
         self._count = len(names)
         rank = {name: place for place, name in enumerate(profile.columns)}
         self._cells: list[tuple[int, str, Field, Parse | None]] = []

@@ -16,6 +16,9 @@ from msgspec import Meta
 from engine import limits
 from engine.errors import DocumentError
 
+#: The header of a control record that names who made the change.
+OPERATOR_HEADER: Final = "operator"
+
 ImageKind = Literal["plate", "overview"]
 AuthorityKind = Literal["case", "warrant", "ncic", "statute", "contract"]
 MatchType = Literal["exact", "confusable", "partial"]

@@ -7,6 +7,7 @@ read or an entry id.
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -158,8 +159,12 @@ class Metrics:
 
     def count_delivered(self, outcome: Outcome, now_ms: int, took_s: float) -> None:
         """Count what the broker has acknowledged, now, of a fetch's outcome."""
-        for match, read_ms in outcome.matches:
-            self.matches.labels(match.match_type, match.entry.purpose).inc()
+        kinds = collections.Counter(
+            (match.match_type, match.entry.purpose) for match, _ in outcome.matches
+        )
+        for (match_type, purpose), count in kinds.items():
+            self.matches.labels(match_type, purpose).inc(count)
+        for _, read_ms in outcome.matches:
             if read_ms >= 0:  # records without a timestamp have -1
                 self.read_to_match_s.observe(max(0, now_ms - read_ms) / 1000)
         for reject in outcome.rejects:

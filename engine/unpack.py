@@ -11,6 +11,7 @@ from typing import Final
 from engine import limits
 from engine.batches import parse
 from engine.decompress import CodecError, Decompressor
+from engine.fields import OPERATOR_HEADER
 from engine.raw import BatchError, RawBatch, Record
 from engine.scan import Malformed, Scanner
 from engine.table import HashTable
@@ -22,7 +23,6 @@ _NOTHING_LISTED = HashTable()
 NO_HEADERS: Final = 1 << 63
 
 Headers = tuple[tuple[str, bytes | None], ...]
-_OPERATOR: Final = "operator"
 
 
 class Unpacker:
@@ -65,7 +65,7 @@ class Unpacker:
 def operator_of(headers: Headers) -> str | None:
     """Who made a change, by its record's own account: the last such header with a name in it."""
     for name, value in reversed(headers):
-        if name == _OPERATOR and value:
+        if name == OPERATOR_HEADER and value:
             return value[: limits.OPERATOR_BYTES].decode(errors="replace")
     return None
 

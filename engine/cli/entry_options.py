@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from engine.clock import format_time
+from engine.text_encoding import ENCODINGS
 
 if TYPE_CHECKING:
     from engine.entry_files import Supplied
@@ -68,7 +69,7 @@ _FILE_OPTIONS = (
     ),
     click.option(
         "--encoding",
-        type=click.Choice(("auto", "utf-8", "windows-1252")),
+        type=click.Choice(ENCODINGS),
         default="auto",
         show_default=True,
         help="How the file's text is encoded.",

@@ -135,4 +135,6 @@ def operator_of(settings: Settings) -> str:
 
 def operator_header(operator: str) -> list[tuple[str, bytes]]:
     """The headers of a change on a control topic: a tombstone has no other place for a name."""
-    return [("operator", operator.encode(errors="replace"))]
+    from engine.fields import OPERATOR_HEADER
+
+    return [(OPERATOR_HEADER, operator.encode(errors="replace"))]
