@@ -6,56 +6,26 @@ input, and ends when its standard input does.
 
 from __future__ import annotations
 
-import os
 import queue
-import subprocess
 import sys
-import tempfile
 import threading
 import time
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TypeVar
 
 import msgspec
 
-from benchmarks.commands import ENVIRONMENT
-from benchmarks.measure import ProcessFailedError
+from benchmarks.measures.process import PythonProcess
 
 S = TypeVar("S")
 
 
-class Child:
-    """One process running a module of ours; killed at the end of the `with` block at the latest."""
+class Child(PythonProcess):
+    """One process running a module of ours."""
 
     def __init__(self, module: str, argument: msgspec.Struct) -> None:
-        self._module = module
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed in __exit__
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", module, msgspec.json.encode(argument).decode()],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            cwd=tempfile.gettempdir(),
-            env={**os.environ, **ENVIRONMENT},
-        )
+        super().__init__(module, [module, msgspec.json.encode(argument).decode()], piped=True)
         self._lines: queue.Queue[bytes | None] = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
-        self._process.wait()
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._errors.close()
 
     @property
     def pid(self) -> int:
@@ -121,11 +91,6 @@ class Child:
             for line in lines:
                 self._lines.put(line)
         self._lines.put(None)
-
-    def _failed(self, how: str) -> ProcessFailedError:
-        self._errors.seek(0)
-        last = self._errors.read().decode(errors="replace").splitlines()[-20:]
-        return ProcessFailedError("\n".join([f"{self._module} {how}", *last]))
 
 
 def argument(kind: type[S]) -> S:

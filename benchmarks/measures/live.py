@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import http.client
-import os
 import re
 import signal
 import socket
 import subprocess
-import sys
-import tempfile
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-from benchmarks.commands import ENVIRONMENT
 from benchmarks.groups import mark_audited
-from benchmarks.measure import ProcessFailedError
+from benchmarks.measures.process import PythonProcess
 
 _LOOK_EVERY_S = 0.02
 _STOP_S = 60.0
 
 
-class LiveWorker:
+class LiveWorker(PythonProcess):
     """A context manager. `start_to_ready_s` is from the process's start to the first 200 of
     `/readyz`. Unless `audited` is false, the lists as they are need not be audited any more."""
 
@@ -31,34 +25,16 @@ class LiveWorker:
         if audited:
             mark_audited(bootstrap, prefix, group)
         self._port = _free_port()
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed in __exit__
         self._started_s = time.monotonic()
-        self._process = subprocess.Popen(
+        super().__init__(
+            "the worker",
             [
-                *(sys.executable, "-m", "engine", "worker", "--bootstrap", bootstrap),
-                *("--prefix", prefix, "--group", group, "--http-port", str(self._port)),
+                *("engine", "worker", "--bootstrap", bootstrap, "--prefix", prefix),
+                *("--group", group, "--http-port", str(self._port)),
             ],
-            stdin=subprocess.DEVNULL,
-            stdout=self._errors,
-            stderr=self._errors,
-            cwd=tempfile.gettempdir(),
-            env={**os.environ, **ENVIRONMENT},
+            piped=False,
         )
         self.start_to_ready_s = 0.0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
-        self._process.wait()
-        self._errors.close()
 
     def wait_ready(self, timeout_s: float) -> None:
         """Wait until it takes reads. Raises ProcessFailedError."""
@@ -118,11 +94,6 @@ class LiveWorker:
             return 0, ""  # it does not listen yet, or has ended
         finally:
             connection.close()
-
-    def _failed(self, how: str) -> ProcessFailedError:
-        self._errors.seek(0)
-        last = self._errors.read().decode(errors="replace").splitlines()[-20:]
-        return ProcessFailedError("\n".join([f"the worker {how}", *last]))
 
 
 def _free_port() -> int:

@@ -1,0 +1,53 @@
+"""A process beside this one: what it says in error is kept, and it never outlives its block."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from types import TracebackType
+from typing import Any, Self
+
+from benchmarks.commands import ENVIRONMENT
+from benchmarks.measure import ProcessFailedError
+
+
+class PythonProcess:
+    """`python -m` with these arguments; killed at the end of the `with` block at the latest.
+
+    `name` stands for it in errors. What it prints goes with its errors unless `piped`.
+    """
+
+    def __init__(self, name: str, arguments: list[str], *, piped: bool) -> None:
+        self._name = name
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed in __exit__
+        self._process: subprocess.Popen[Any] = subprocess.Popen(
+            [sys.executable, "-m", *arguments],
+            stdin=subprocess.PIPE if piped else subprocess.DEVNULL,
+            stdout=subprocess.PIPE if piped else self._errors,
+            stderr=self._errors,
+            cwd=tempfile.gettempdir(),
+            env={**os.environ, **ENVIRONMENT},
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        self._errors.close()
+
+    def _failed(self, how: str) -> ProcessFailedError:
+        self._errors.seek(0)
+        last = self._errors.read().decode(errors="replace").splitlines()[-20:]
+        return ProcessFailedError("\n".join([f"{self._name} {how}", *last]))
