@@ -10,11 +10,12 @@ from typing import Any
 from engine.clock import SystemClock, format_time
 
 _DAY_MS = 86_400_000
+#: One time for all entries of a run: of two of them, none was made later than the other.
+_STARTED_MS = SystemClock().now_ms()
 
 
 def an_entry(**fields: Any) -> dict[str, Any]:
     """An entry in force since yesterday, for a month."""
-    now_ms = SystemClock().now_ms()
     return {
         "entry_id": "E-1",
         "list_id": "north-hot",
@@ -23,8 +24,8 @@ def an_entry(**fields: Any) -> dict[str, Any]:
         "purpose": "stolen_vehicle",
         "authority": {"kind": "case", "reference": "2026-0017"},
         "requested_by": "officer.lee",
-        "created_at": format_time(now_ms - _DAY_MS),
-        "expires_at": format_time(now_ms + 30 * _DAY_MS),
+        "created_at": format_time(_STARTED_MS - _DAY_MS),
+        "expires_at": format_time(_STARTED_MS + 30 * _DAY_MS),
         **fields,
     }
 
