@@ -145,6 +145,7 @@ _ALL: Final = (
         "Compare key and plate of one in N reads that match nothing; 0 of none.",
     ),
     Setting("purposes", _path, "FILE", "The purposes file; without it the one shipped."),
+    Setting("misreads", _path, "FILE", "The table of misreads; without it the one shipped."),
     Setting("operator", _text, "NAME", "Who changes a list or a policy."),
     Setting("partitions", _whole(1, 100_000), "N", "Partitions of a topic that is created."),
     Setting("replication", _whole(1, 32767), "N", "Copies of each partition that is created."),
@@ -225,6 +226,7 @@ class Settings:
     http_port: int = 9108
     verify_keys: int = 1024
     purposes: Path | None = None
+    misreads: Path | None = None
     operator: str | None = None
     partitions: int = 4
     replication: int = 1

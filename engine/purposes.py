@@ -13,13 +13,13 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
 from engine.errors import ConfigError
 from engine.fields import CODE_PATTERN
 from engine.limits import PLATE_CHARACTERS
+from engine.shipped import read
 
 #: What counts where the file does not say.
 DEFAULT_LONGEST_TERM_DAYS: Final = 365
@@ -28,7 +28,6 @@ DEFAULT_KNOWN_CHARACTERS_FLOOR: Final = 4
 #: Bounds on what a file may say. Nothing stands on a list for longer than ten years unseen.
 LONGEST_TERM_DAYS: Final = 3650
 PURPOSES: Final = 100
-FILE_BYTES: Final = 1024 * 1024
 
 _SHIPPED: Final = "purposes.json"
 _FIELDS: Final = ("title", "description", "longest_term_days", "known_characters_floor")
@@ -58,12 +57,7 @@ class Purposes:
         Raises ConfigError where the file cannot be read or says something else than a purposes
         file may.
         """
-        where = _SHIPPED if path is None else str(path)
-        try:
-            data = (files("engine") / _SHIPPED).read_bytes() if path is None else _read(path)
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
-            raise ConfigError(f"cannot be read: {reason}", where=where) from error
+        data, where = read(_SHIPPED, path)
         return cls(_purposes(data, where))
 
     @property
@@ -76,15 +70,7 @@ class Purposes:
         return self._by_code.get(code)
 
 
-def _read(path: Path) -> bytes:
-    """The file, but of a very large one only enough to be told that it is."""
-    with path.open("rb") as file:
-        return file.read(FILE_BYTES + 1)
-
-
 def _purposes(data: bytes, where: str) -> list[Purpose]:
-    if len(data) > FILE_BYTES:
-        raise ConfigError(f"is larger than {FILE_BYTES} bytes", where=where)
     try:
         pairs = json.loads(data, object_pairs_hook=_Pairs)
     except (ValueError, RecursionError) as error:

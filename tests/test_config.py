@@ -28,6 +28,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "delivery": "at_least_once",
         "verify_keys": 1024,
         "purposes": None,
+        "misreads": None,
         "operator": None,
         "partitions": 4,
         "replication": 1,
@@ -63,6 +64,7 @@ def test_names_of_flag_and_variable() -> None:
         ("replication", "3", 3),
         ("delivery", "at_least_once", "at_least_once"),
         ("purposes", "a/b.json", Path("a/b.json")),
+        ("misreads", "a/b.toml", Path("a/b.toml")),
         ("operator", "jo", "jo"),
         ("security_protocol", " sasl_ssl ", "SASL_SSL"),
         ("sasl_mechanism", "scram-sha-256", "SCRAM-SHA-256"),
@@ -105,6 +107,7 @@ def test_good_values(name: str, value: object, parsed: object) -> None:
         ("delivery", "exactly_once"),
         ("delivery", "at_most_once"),
         ("purposes", ""),
+        ("misreads", " "),
         ("operator", ""),
         ("security_protocol", "TLS"),
         ("security_protocol", 1),
@@ -130,7 +133,8 @@ def test_settings_check_themselves() -> None:
 def test_file_gives_checked_values(tmp_path: Path) -> None:
     path = written(
         tmp_path,
-        'bootstrap = "kafka:9092"\nhttp-port = 1\nverify_keys = 0\npurposes = "mine.json"\n',
+        'bootstrap = "kafka:9092"\nhttp-port = 1\nverify_keys = 0\npurposes = "mine.json"\n'
+        'misreads = "mine.toml"\n',
     )
     assert read_file(path) == {
         "bootstrap": "kafka:9092",
@@ -138,6 +142,7 @@ def test_file_gives_checked_values(tmp_path: Path) -> None:
         "verify_keys": 0,
         # Where the file lies, not where the command happens to run.
         "purposes": tmp_path / "mine.json",
+        "misreads": tmp_path / "mine.toml",
     }
 
 

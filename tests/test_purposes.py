@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from engine.errors import ConfigError
-from engine.purposes import FILE_BYTES, Purpose, Purposes
+from engine.purposes import Purpose, Purposes
 
 CONTRACT_CODES = {
     "stolen_vehicle",
@@ -136,16 +136,3 @@ def test_a_file_that_is_not_json(tmp_path: Path, data: bytes) -> None:
     path.write_bytes(data)
     with pytest.raises(ConfigError, match=r"purposes\.json: is not JSON in UTF-8: "):
         Purposes.load(path)
-
-
-def test_a_file_that_is_too_large(tmp_path: Path) -> None:
-    path = write(tmp_path, " " * FILE_BYTES + "{}")
-    with pytest.raises(ConfigError, match="is larger than 1048576 bytes"):
-        Purposes.load(path)
-
-
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    path = tmp_path / "missing.json"
-    with pytest.raises(ConfigError) as caught:
-        Purposes.load(path)
-    assert str(caught.value) == f"{path}: cannot be read: No such file or directory"

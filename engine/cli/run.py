@@ -18,6 +18,7 @@ from engine.config import SETTINGS, Settings
     "delivery",
     "verify_keys",
     "purposes",
+    "misreads",
 )
 def worker(settings: Settings) -> None:
     """Run the engine: match reads against the lists until it is told to stop.

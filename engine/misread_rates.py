@@ -1,0 +1,166 @@
+"""How probable each misread is: the counts of a table of misreads, smoothed and scaled.
+
+The model of a reader. It reads the character t rightly with probability a(t), and else as r with
+probability q(r|t); it leaves characters out and puts some in at the table's rates.
+
+    a(t)   = (t read rightly + RIGHT_WEIGHT * share of right readings of all)
+             / (readings of t + RIGHT_WEIGHT)
+    q(r|t) = (t read as r + MISREAD_WEIGHT * prior(r|t)) / (misreadings of t + MISREAD_WEIGHT)
+
+so that few counts say little. The prior gives half to the look-alikes of t, where it has any, and
+spreads the rest over all other characters. Characters that the table does not know share one
+place in it, and that is a letter's.
+
+A better or worse picture has all errors scaled at once. At scale k, t is read rightly with a(t)
+to the power of k, and what that leaves is spread by q; a character is not missing, or not added,
+with the k-th power of what the rates leave. Scale 1 is what the counts say. A read that states
+its confidence has the scale at which the product of all that went right is that confidence.
+
+Pure. Scales are steps of 3% on a ladder, and what one needs is computed once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from string import ascii_uppercase, digits
+from typing import Final
+
+#: In readings. These predict one half of the shipped counts best from the other, where the six
+#: readings of a photograph, which are alike, stay together.
+RIGHT_WEIGHT: Final = 40.0
+MISREAD_WEIGHT: Final = 24.0
+#: A table without counts: nineteen characters of twenty are read rightly.
+_PRIOR_RIGHT: Final = 19
+_PRIOR_READINGS: Final = 20
+
+#: A read's confidence is taken to lie between these.
+LEAST_CONFIDENCE: Final = 0.01
+MOST_CONFIDENCE: Final = 0.9999
+
+#: Stands for all characters that the table does not know.
+OTHER: Final = ""
+_STEPS_AN_E: Final = 1 / math.log(1.03)
+
+
+class ByCharacter(dict[str, float]):
+    """A value for each character; one that the table does not know has that of OTHER."""
+
+    def __missing__(self, char: str) -> float:
+        return self[OTHER]
+
+
+class Rates:
+    """The model that a table of misreads gives; see the module and `misreads.Misreads`."""
+
+    def __init__(
+        self,
+        groups: Sequence[str],
+        counts: Mapping[str, Mapping[str, int]],
+        *,
+        missing_rate: float,
+        added_rate: float,
+        other_pattern_share: float,
+    ) -> None:
+        known = {*ascii_uppercase, *digits, *"".join(groups), *counts}
+        self.alphabet = (*sorted(known.union(*counts.values())), OTHER)
+        self.other_pattern_share = other_pattern_share
+        #: The digits of the alphabet; every other character counts as a letter.
+        self.digits = frozenset(filter(str.isdecimal, self.alphabet))
+        self.spread = {
+            char: _spread(char, counts.get(char, {}), groups, self.alphabet)
+            for char in self.alphabet
+        }
+        #: By character -log a(t), what a right reading of it costs at scale 1.
+        self.losses = _losses(counts, self.alphabet)
+        self.missing_loss = -math.log1p(-missing_rate)
+        self.added_loss = -math.log1p(-added_rate)
+        self._scaled: dict[int, Scaled] = {}
+
+    def choices(self, char: str) -> int:
+        """How many characters there are of a character's kind, letters or digits."""
+        digits = len(self.digits)
+        return digits if char in self.digits else len(self.alphabet) - digits
+
+    def at(self, plate: str, confidence: float | None) -> Scaled:
+        """The model at the scale of a read plate: the one of its confidence, or 1 without."""
+        if confidence is None:
+            return self._step(0)
+        loss = sum(map(self.losses.__getitem__, plate))
+        loss += len(plate) * self.missing_loss + (len(plate) + 1) * self.added_loss
+        confidence = min(max(confidence, LEAST_CONFIDENCE), MOST_CONFIDENCE)
+        return self._step(round(_STEPS_AN_E * math.log(-math.log(confidence) / loss)))
+
+    def _step(self, step: int) -> Scaled:
+        scaled = self._scaled.get(step)
+        if scaled is None:
+            scaled = self._scaled[step] = Scaled(self, math.exp(step / _STEPS_AN_E))
+        return scaled
+
+
+class Scaled:
+    """The model at one scale. What it says of a character that was read is relative to its right
+    reading: divided by the probability with which that character, were it there, is read."""
+
+    def __init__(self, rates: Rates, scale: float) -> None:
+        self._rates = rates
+        self._right = ByCharacter(
+            (char, math.exp(-scale * loss)) for char, loss in rates.losses.items()
+        )
+        #: That a character is missing from the read; that one certain character is added to it.
+        self.missing = -math.expm1(-scale * rates.missing_loss)
+        self.added = -math.expm1(-scale * rates.added_loss) / len(rates.alphabet)
+        #: By the character that was read: the sum over all characters that may have been there,
+        #: where the plate's pattern has a letter, where it has a digit, and where it has what
+        #: was read. Those of the other kind count for as much as such plates are rarer.
+        self.letters, self.digits, self.alike = ByCharacter(), ByCharacter(), ByCharacter()
+        for read in rates.alphabet:
+            digits = sum(self.instead(true, read) for true in rates.digits)
+            letters = sum(self.instead(true, read) for true in rates.alphabet) - digits
+            self.letters[read] = letters + rates.other_pattern_share * digits
+            self.digits[read] = digits + rates.other_pattern_share * letters
+            self.alike[read] = self.column(read)[read]
+
+    def column(self, true: str) -> ByCharacter:
+        """The sums where the plate's pattern has such a character as `true`."""
+        return self.digits if true in self._rates.digits else self.letters
+
+    def instead(self, true: str, read: str) -> float:
+        """That `true` is read as `read`."""
+        if true == read:
+            return 1.0
+        spread = self._rates.spread
+        share = spread.get(true, spread[OTHER])
+        misread = 1 - self._right[true]
+        return misread * share[read] / self._right[read]
+
+
+def _losses(counts: Mapping[str, Mapping[str, int]], alphabet: Sequence[str]) -> ByCharacter:
+    readings = {char: sum(counts.get(char, {}).values()) for char in alphabet}
+    right = {char: counts.get(char, {}).get(char, 0) for char in alphabet}
+    share = (sum(right.values()) + _PRIOR_RIGHT) / (sum(readings.values()) + _PRIOR_READINGS)
+    return ByCharacter(
+        (char, -math.log((right[char] + RIGHT_WEIGHT * share) / (readings[char] + RIGHT_WEIGHT)))
+        for char in alphabet
+    )
+
+
+def _spread(
+    true: str, counts: Mapping[str, int], groups: Sequence[str], alphabet: Sequence[str]
+) -> ByCharacter:
+    """q(r|t) of the module; a character is no misread of itself, but OTHER stands for many."""
+    others = [char for char in alphabet if char != true or true == OTHER]
+    look_alikes = next((group for group in groups if true and true in group), true)
+    wrong = sum(counts.values()) - counts.get(true, 0)
+
+    def prior(read: str) -> float:
+        even = 1 / len(others)
+        if len(look_alikes) <= 1:
+            return even
+        alike = read != OTHER and read in look_alikes
+        return even / 2 + (0.5 / (len(look_alikes) - 1) if alike else 0)
+
+    return ByCharacter(
+        (char, (counts.get(char, 0) + MISREAD_WEIGHT * prior(char)) / (wrong + MISREAD_WEIGHT))
+        for char in others
+    )
