@@ -23,8 +23,8 @@ from engine import limits
 from engine.clock import parse_time
 from engine.errors import DocumentError
 from engine.fields import AUDIT_EVENTS as AUDIT_EVENTS
-from engine.fields import REJECT_REASONS as REJECT_REASONS
 from engine.fields import (
+    INTEGER_MAX,
     AuditEvent,
     AuthorityKind,
     CheckName,
@@ -32,6 +32,8 @@ from engine.fields import (
     Code,
     Confidence,
     Count,
+    Day,
+    EndOfWindow,
     EntryId,
     Hash,
     ImageKind,
@@ -41,16 +43,20 @@ from engine.fields import (
     Longitude,
     MatchId,
     MatchType,
+    MisreadKind,
     Name,
     Partition,
     PlateText,
     ReadId,
     Region,
     RejectReason,
+    StartOfWindow,
     Time,
+    TimeZone,
     Trait,
     schema_error,
 )
+from engine.fields import REJECT_REASONS as REJECT_REASONS
 
 
 class _Document(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -124,6 +130,22 @@ class Area(_Document, frozen=True, kw_only=True):
     radius_m: Annotated[float, Meta(gt=0, le=1_000_000)]
 
 
+class Window(_Document, frozen=True, kw_only=True):
+    """On each of these days from `start` to before `end`; where `end` is not after `start`, to
+    that time of the next day."""
+
+    days: Annotated[tuple[Day, ...], Meta(min_length=1, max_length=7)]
+    start: StartOfWindow
+    end: EndOfWindow
+
+
+class Hours(_Document, frozen=True, kw_only=True):
+    """Windows of the week, by the wall clocks of a time zone."""
+
+    time_zone: TimeZone
+    windows: Annotated[tuple[Window, ...], Meta(min_length=1, max_length=28)]
+
+
 # Entries that came in one import share their times, and each is asked for several times, by one
 # after the other of those who take a step's entries. The times of reads go through `parse_time`
 # itself: nothing of a read is kept.
@@ -139,6 +161,7 @@ class Entry(_Document, frozen=True, kw_only=True):
 
     DEFAULTS: ClassVar[dict[str, bool | int]] = {
         "confusables": False,
+        "distance": 0,
         "priority": 3,
         "suppress_s": 60,
     }
@@ -155,10 +178,12 @@ class Entry(_Document, frozen=True, kw_only=True):
     starts_at: Time | None = None
     region: Region | None = None
     confusables: bool | None = None
+    distance: Annotated[int, Meta(ge=0, le=1)] | None = None
     vehicle: Vehicle | None = None
     priority: Annotated[int, Meta(ge=1, le=5)] | None = None
     instructions: Annotated[str, Meta(max_length=2000)] | None = None
     area: Annotated[tuple[Area, ...], Meta(min_length=1, max_length=64)] | None = None
+    hours: Hours | None = None
     suppress_s: Annotated[int, Meta(ge=0, le=86_400)] | None = None
 
     @property
@@ -204,6 +229,16 @@ class Policy(_Document, frozen=True, kw_only=True):
         return parse_time(self.updated_at)
 
 
+class Misreading(_Document, frozen=True, kw_only=True):
+    """One character that reads otherwise than listed, and is no look-alike."""
+
+    kind: MisreadKind
+    position: Annotated[int, Meta(ge=0, le=15)]
+
+
+_Positions = Annotated[tuple[Annotated[int, Meta(ge=0, le=15)], ...], Meta(max_length=16)]
+
+
 class Check(_Document, frozen=True, kw_only=True):
     """One thing that a person must compare before acting on a match."""
 
@@ -212,9 +247,9 @@ class Check(_Document, frozen=True, kw_only=True):
     text: Annotated[str, Meta(min_length=1, max_length=500)]
     read: Annotated[str, Meta(max_length=300)] | None = None
     listed: Annotated[str, Meta(max_length=300)] | None = None
-    positions: (
-        Annotated[tuple[Annotated[int, Meta(ge=0, le=15)], ...], Meta(max_length=16)] | None
-    ) = None
+    positions: _Positions | None = None
+    look_alikes: _Positions | None = None
+    misread: Misreading | None = None
     age_s: Count | None = None
 
 
@@ -238,6 +273,7 @@ class Match(_Document, frozen=True, kw_only=True):
     match_id: MatchId
     matched_at: Time
     match_type: MatchType
+    confidence: Confidence
     entry: Entry
     entry_revision: Count
     read: Detection
@@ -245,6 +281,7 @@ class Match(_Document, frozen=True, kw_only=True):
     suppressed: Count
     policy: PolicyRef
     list_revision: Count
+    alternate: Alternate | None = None
 
 
 class Reject(_Document, frozen=True, kw_only=True):
@@ -274,7 +311,31 @@ class AuditRecord(_Document, frozen=True, kw_only=True):
     hash: Hash
 
 
-Document = Detection | Entry | Policy | Match | Reject | AuditRecord
+class RecentMatch(_Document, frozen=True):
+    """A match in a SuppressionState: its read's own time, its offset, the number of reads that
+    it carries, and when its read reached the topic."""
+
+    captured_ms: Integer
+    offset: Annotated[int, Meta(ge=-1, le=INTEGER_MAX)]
+    suppressed: Count
+    arrived_ms: Integer
+
+
+class SuppressionState(_Document, frozen=True, kw_only=True):
+    """What the reads of one partition did to one key of the suppression; the engine's own."""
+
+    entry_id: EntryId
+    matches: Annotated[tuple[RecentMatch, ...], Meta(max_length=limits.SUPPRESSION_MATCHES_MOST)]
+    suppress_s: Annotated[int, Meta(ge=0, le=86_400)]
+    offset: Annotated[int, Meta(ge=-1, le=INTEGER_MAX)]
+    suppressed: Count
+    list_id: Name | None = None
+    agency: Name | None = None
+    purpose: Code | None = None
+    authority: Authority | None = None
+
+
+Document = Detection | Entry | Policy | Match | Reject | AuditRecord | SuppressionState
 
 _ENCODER = msgspec.json.Encoder()
 _PLAIN = msgspec.json.Decoder()
@@ -284,6 +345,7 @@ _POLICY = msgspec.json.Decoder(Policy)
 _MATCH = msgspec.json.Decoder(Match)
 _REJECT = msgspec.json.Decoder(Reject)
 _AUDIT = msgspec.json.Decoder(AuditRecord)
+_SUPPRESSION = msgspec.json.Decoder(SuppressionState)
 
 
 def encode(document: Document) -> bytes:
@@ -340,8 +402,13 @@ def decode_audit(data: bytes | str) -> AuditRecord:
     return _closed(data, _decode(_AUDIT, data, AuditRecord))
 
 
+def decode_suppression(data: bytes | str) -> SuppressionState:
+    """A SuppressionState from JSON; errors as for `decode_detection`."""
+    return _decode(_SUPPRESSION, data, SuppressionState)
+
+
 _UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
-_D = TypeVar("_D", Detection, Entry, Policy, Match, Reject, AuditRecord)
+_D = TypeVar("_D", Detection, Entry, Policy, Match, Reject, AuditRecord, SuppressionState)
 
 
 def _decode(decoder: msgspec.json.Decoder[_D], data: bytes | str, kind: type[_D]) -> _D:
@@ -381,7 +448,8 @@ def _whole_numbers(plain: Any) -> Any:
     return plain
 
 
-_OPEN = (Detection, Entry)
+#: What a match takes over from input documents.
+_OPEN = (Detection, Entry, Alternate)
 
 
 def _closed(data: bytes | str, document: _D) -> _D:
@@ -395,7 +463,7 @@ def _closed(data: bytes | str, document: _D) -> _D:
 
 
 def _check_closed(plain: Any, document: msgspec.Struct, path: str, *, nulls: bool) -> None:
-    """Refuse unknown fields at any depth, and nulls outside of the read and the entry."""
+    """Refuse unknown fields at any depth, and nulls outside of what is taken over."""
     nulls = nulls or isinstance(document, _OPEN)
     for name, value in plain.items():
         if name not in document.__struct_fields__:

@@ -77,6 +77,10 @@ class Listed(Protocol):
     def area(self) -> Any: ...
     @property
     def suppress_s(self) -> int | None: ...
+    @property
+    def distance(self) -> int | None: ...
+    @property
+    def hours(self) -> Any: ...
 
 
 def id_hash(entry_id: bytes) -> int:
@@ -139,6 +143,8 @@ class Digests:
                         entry.instructions,
                         entry.area,
                         entry.suppress_s,
+                        entry.distance,
+                        entry.hours,
                     )
                 )
             )

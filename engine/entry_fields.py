@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from engine.hours import parse_hours
+
 _TEXTS: Final = (
     "entry_id",
     "list_id",
@@ -95,9 +97,11 @@ FIELDS: Final[dict[str, Field]] = {
     "authority_reference": Field("authority", "reference"),
     **{f"vehicle_{part}": Field("vehicle", part) for part in _VEHICLE},
     "confusables": Field("confusables", None, _flag),
+    "distance": Field("distance", None, _number),
     "priority": Field("priority", None, _number),
     "suppress_s": Field("suppress_s", None, _number),
     "area": Field("area", None, _areas),
+    "hours": Field("hours", None, parse_hours),
 }
 
 

@@ -76,3 +76,7 @@ class RuleError(HotlistError):
         self.field = field
         self.value = value
         self.rule = rule
+
+
+class IndexFileError(HotlistError):
+    """A saved index cannot be written, read or believed."""

@@ -2,8 +2,8 @@
 
 Goes through what the worker asks, in the worker's order, and says of each condition whether it
 holds and what was found. What decides is the worker's own: `rules` says whether an entry is
-admissible, `policy` what a policy allows and what a region rules out. A test holds the verdict
-to what the worker does.
+admissible, `policy` what a policy allows, `narrowing` and what it stands on which reads an entry
+rules out. A test holds the verdict to what the worker does.
 
 Pure: looks at the last records of the entry and of the policy, and at one point in time. It
 knows no plate but the entry's, and does not show that one.
@@ -14,9 +14,14 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from engine import policy as decides
-from engine.documents import Entry, Policy, decode_entry, decode_policy
+from engine.documents import Entry, Location, Policy, Vehicle, decode_entry, decode_policy
 from engine.errors import DocumentError, RuleError
+from engine.hours import day_and_time, one_line, within
+from engine.narrowing import area_in_words, circle_of
+from engine.narrowing import in_words as place_in_words
 from engine.rules import Purposes, check_entry
+from engine.vehicles import compare_vehicles
+from engine.vehicles import in_words as vehicle_in_words
 
 #: Why the worker does not hold an entry; the further reasons are those of `engine.policy`.
 NOT_LISTED = "not_listed"
@@ -32,6 +37,15 @@ class Condition(NamedTuple):
     found: str
     #: What the worker calls it where it does not hold.
     denial: str
+
+
+class Said(NamedTuple):
+    """What a read says of itself, its plate apart; None: it does not say so."""
+
+    captured_ms: int
+    region: str | None = None
+    vehicle: Vehicle | None = None
+    location: Location | None = None
 
 
 class Explanation(NamedTuple):
@@ -54,14 +68,13 @@ class Explanation(NamedTuple):
 def explain(
     entry: tuple[str, bytes | None],
     policy: tuple[str, bytes | None],
-    read_region: str | None,
+    read: Said,
     purposes: Purposes,
     now_ms: int,
 ) -> Explanation:
     """Explain for an entry id and a source, each with its last record's value.
 
-    A value is None where there is no such record. `read_region` is what the read says of its
-    plate, None where it says nothing.
+    A value is None where there is no such record.
     """
     entry_id, entry_value = entry
     source, policy_value = policy
@@ -75,8 +88,11 @@ def explain(
             *entry_conditions,
             policy_condition,
             _rule(listed, in_force, place),
-            _policy_region(in_force, read_region),
-            _entry_region(listed, read_region),
+            _policy_region(in_force, read.region),
+            _entry_region(listed, read.region),
+            _entry_vehicle(listed, read.vehicle),
+            _entry_area(listed, read.location),
+            _entry_hours(listed, read.captured_ms),
         ),
         None if place is None else place + 1,
     )
@@ -173,8 +189,49 @@ def _entry_region(entry: Entry | None, read_region: str | None) -> Condition:
     return Condition(question, holds, found, decides.ENTRY_REGION)
 
 
-def _said(read_region: str | None) -> str:
-    return f"the read says {'nothing' if read_region is None else read_region}"
+def _entry_vehicle(entry: Entry | None, read: Vehicle | None) -> Condition:
+    holds, found = None, ""
+    if entry is not None:
+        listed = entry.vehicle or Vehicle()
+        compared = compare_vehicles(read, listed)
+        differing = [field for field, result in compared.items() if result == "differs"]
+        holds = not differing
+        said = _said(None if read is None else vehicle_in_words(read))
+        found = f"{vehicle_in_words(listed) or 'any'}; {said}"
+        if differing:
+            found += f", another {' and '.join(differing)}"
+    question = "the entry's vehicle does not rule the read out"
+    return Condition(question, holds, found, decides.ENTRY_VEHICLE)
+
+
+def _entry_area(entry: Entry | None, place: Location | None) -> Condition:
+    holds, found = None, ""
+    if entry is not None:
+        area = "anywhere"
+        holds = True
+        if entry.area is not None:
+            circle = None if place is None else circle_of(entry.area, place)
+            area = area_in_words(entry.area, circle)
+            holds = place is None or circle is not None
+        found = f"{area}; {_said(None if place is None else place_in_words(place))}"
+    question = "the entry's area does not rule the read out"
+    return Condition(question, holds, found, decides.ENTRY_AREA)
+
+
+def _entry_hours(entry: Entry | None, captured_ms: int) -> Condition:
+    holds, found = None, ""
+    if entry is not None:
+        hours = entry.hours
+        holds = hours is None or within(hours, captured_ms)
+        found = "at any time"
+        if hours is not None:
+            found = f"{one_line(hours)}; the read is of {day_and_time(hours, captured_ms)} there"
+    question = "the entry's hours do not rule the read out"
+    return Condition(question, holds, found, decides.ENTRY_HOURS)
+
+
+def _said(what: str | None) -> str:
+    return f"the read says {what or 'nothing'}"
 
 
 def _named(names: tuple[str, ...] | str) -> str:

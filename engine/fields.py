@@ -18,11 +18,16 @@ from engine.errors import DocumentError
 
 #: The header of a control record that names who made the change.
 OPERATOR_HEADER: Final = "operator"
+#: The header of a read that asks for its alternates to be tried: their normal forms, in UTF-8,
+#: joined by commas.
+ALTERNATES_HEADER: Final = "alternates"
 
 ImageKind = Literal["plate", "overview"]
 AuthorityKind = Literal["case", "warrant", "ncic", "statute", "contract"]
-MatchType = Literal["exact", "confusable", "partial"]
-CheckName = Literal["plate", "region", "vehicle", "entry_age", "read_age"]
+MatchType = Literal["exact", "confusable", "distance", "partial"]
+MisreadKind = Literal["substituted", "missing", "added"]
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+CheckName = Literal["plate", "region", "vehicle", "area", "hours", "entry_age", "read_age"]
 CheckResult = Literal["same", "differs", "unknown"]
 RejectReason = Literal[
     "invalid_json",
@@ -43,10 +48,13 @@ AuditEvent = Literal[
     "entry_expired",
     "entry_refused",
     "policy_changed",
+    "suppressed",
 ]
 
 REJECT_REASONS: Final[tuple[str, ...]] = get_args(RejectReason)
 AUDIT_EVENTS: Final[tuple[str, ...]] = get_args(AuditEvent)
+#: From Monday, as `datetime.weekday` counts.
+DAYS: Final[tuple[str, ...]] = get_args(Day)
 
 # Patterns, as they stand in the schemas. RFC 3339 in UTC, the years 1900 to 2999, with the days
 # that each month has, the last alternative being the 29th of February: so code and schema
@@ -61,6 +69,9 @@ TIME_PATTERN: Final = (
 )
 CODE_PATTERN: Final = "^[a-z][a-z0-9_]{0,63}$"
 REGION_PATTERN: Final = "^[A-Z]{2}(?:-[A-Z0-9]{1,3})?$"
+START_PATTERN: Final = "^(?:[01][0-9]|2[0-3]):[0-5][0-9]$"
+END_PATTERN: Final = "^(?:(?:[01][0-9]|2[0-3]):[0-5][0-9]|24:00)$"
+TIME_ZONE_PATTERN: Final = "^[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+)*$"
 PRINTABLE_PATTERN: Final = r"^[^\x00-\x1f\x7f]+$"
 MATCH_ID_PATTERN: Final = "^[0-9a-f]{32}$"
 HASH_PATTERN: Final = "^[0-9a-f]{64}$"
@@ -78,6 +89,9 @@ _PATTERN_RULES: Final = {
     _python(TIME_PATTERN): "must be a time in UTC such as 2026-01-31T12:00:00.000Z",
     _python(CODE_PATTERN): "must be lower-case letters, digits and _, at most 64, a letter first",
     _python(REGION_PATTERN): "must be an ISO 3166-2 code such as US-CA, or a country such as NL",
+    _python(START_PATTERN): "must be a time of day such as 08:00",
+    _python(END_PATTERN): "must be a time of day such as 18:30, or 24:00",
+    _python(TIME_ZONE_PATTERN): "must be a time zone such as America/Los_Angeles",
     _python(PRINTABLE_PATTERN): "must not hold control characters",
     _python(MATCH_ID_PATTERN): "must be 32 lower-case hexadecimal digits",
     _python(HASH_PATTERN): "must be 64 lower-case hexadecimal digits",
@@ -86,6 +100,9 @@ _PATTERN_RULES: Final = {
 Time = Annotated[str, Meta(pattern=_python(TIME_PATTERN))]
 Code = Annotated[str, Meta(pattern=_python(CODE_PATTERN))]
 Region = Annotated[str, Meta(pattern=_python(REGION_PATTERN))]
+StartOfWindow = Annotated[str, Meta(pattern=_python(START_PATTERN))]
+EndOfWindow = Annotated[str, Meta(pattern=_python(END_PATTERN))]
+TimeZone = Annotated[str, Meta(max_length=64, pattern=_python(TIME_ZONE_PATTERN))]
 MatchId = Annotated[str, Meta(pattern=_python(MATCH_ID_PATTERN))]
 Hash = Annotated[str, Meta(pattern=_python(HASH_PATTERN))]
 # Without control characters: U+001F parts an entry id from what follows it in a match id.
@@ -116,7 +133,9 @@ _BOUNDS = {"<=": "at most", ">=": "at least", ">": "more than", "<": "less than"
 _ALLOWED: Final[dict[str, tuple[str, ...]]] = {
     "images.kind": get_args(ImageKind),
     "authority.kind": get_args(AuthorityKind),
+    "windows.days": DAYS,
     "match_type": get_args(MatchType),
+    "misread.kind": get_args(MisreadKind),
     "checks.check": get_args(CheckName),
     "checks.result": get_args(CheckResult),
     "verification.required": ("true",),

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.clock import parse_time
-from engine.documents import Area, Authority, Vehicle, decode_entry
+from engine.documents import Area, Authority, Hours, Vehicle, decode_entry
 from engine.entry_digests import Columns, Digests, Names
 from engine.errors import DocumentError
 
@@ -51,10 +51,12 @@ class _Standing(msgspec.Struct, frozen=True, gc=False):
     starts_at: str | None = None
     region: str | None = None
     confusables: bool | None = None
+    distance: int | None = None
     vehicle: Vehicle | None = None
     priority: int | None = None
     instructions: str | None = None
     area: tuple[Area, ...] | None = None
+    hours: Hours | None = None
     suppress_s: int | None = None
 
 

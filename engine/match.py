@@ -1,27 +1,57 @@
-"""From a candidate to a match event: the exact check, and what a person must compare.
+"""From a read and an entry that match to the match event, and what a person must compare.
 
-A candidate is a read and an entry whose plates hash alike. Here the plates are compared as
-they are, the entry's narrowing is applied, and the match document is written. A match is a
-lead: its verification block lists what a person compares before anybody acts.
+A match is a lead: its verification block lists what a person compares before anybody acts, what
+the engine saw of it, and what it could not check. Whether the two match has been decided before
+(`likeness`, `policy`, `narrowing`).
 
-Pure: a function of the read, the entry, the policy, their revisions and the clock.
+Pure: a function of the read, the entry, the policy, their revisions and the clock. The common
+match, an exact one, is the greatest part of what a hit costs: what is the same for many is made
+once.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import xxhash
 
 from engine.clock import format_time
-from engine.documents import Check, Detection, Entry, Match, PolicyRef, Vehicle, Verification
+from engine.documents import (
+    Alternate,
+    Area,
+    Check,
+    Detection,
+    Entry,
+    Hours,
+    Location,
+    Match,
+    Misreading,
+    PolicyRef,
+    Vehicle,
+    Verification,
+)
 from engine.fields import CheckResult
-from engine.policy import region_covers, region_excludes
+from engine.hours import day_and_time, one_line, within
+from engine.likeness import Likeness
+from engine.narrowing import area_in_words, circle_of
+from engine.narrowing import in_words as place_in_words
+from engine.policy import region_covers
+from engine.vehicles import compare_vehicles
+from engine.vehicles import in_words as vehicle_in_words
 
 #: Between the parts of what a match id is the hash of.
 _SEPARATOR = b"\x1f"
 
-_VEHICLE_FIELDS = ("make", "model", "color", "type")
+_PLATE_TEXT = "Compare the plate in the picture with the listed one, character by character."
+_REGION_TEXT = "Compare the region of the plate in the picture with the region as listed."
+_VEHICLE_TEXT = "Compare the vehicle in the picture with the vehicle as listed."
+_AREA_TEXT = "Make sure that the camera stands in the area that the entry is for."
+_HOURS_TEXT = "Make sure that the camera's clock is right: the entry is for certain hours."
+#: Where neither the read nor the entry says anything.
+_REGION_UNKNOWN = Check(check="region", result="unknown", text=_REGION_TEXT)
+_VEHICLE_UNKNOWN = Check(check="vehicle", result="unknown", text=_VEHICLE_TEXT)
+_SHOWN_CHARACTERS = 300
 
 
 def match_id(entry_id: str, entry_revision: int, read_id: str) -> str:
@@ -34,30 +64,39 @@ def match_id(entry_id: str, entry_revision: int, read_id: str) -> str:
     return xxhash.xxh3_128_hexdigest(_SEPARATOR.join(parts))
 
 
-def narrowed_out(entry: Entry, read: Detection) -> bool:
-    """Whether the entry's region excludes the read. A read without a region is not excluded."""
-    return region_excludes(entry.region, read.region)
+class Found(NamedTuple):
+    """Why a read and an entry match: `plate` is the text that is like the listed one, in normal
+    form, of the read itself or of its `alternate`."""
+
+    entry: Entry
+    revision: int
+    likeness: Likeness
+    plate: str
+    alternate: Alternate | None = None
 
 
 def build_match(
-    entry: Entry,
-    entry_revision: int,
+    found: Found,
     read: Detection,
-    read_plate: str,
+    confidence: float,
+    suppressed: int,
     policy_revision: int,
     list_revision: int,
     now_ms: int,
 ) -> Match:
-    """The match of a read and an entry; `read_plate` is the read's plate in normal form."""
+    """The match of a read and an entry."""
+    entry = found.entry
     return Match(
-        match_id=match_id(entry.entry_id, entry_revision, read.read_id),
+        match_id=match_id(entry.entry_id, found.revision, read.read_id),
         matched_at=_formatted(now_ms),
-        match_type="exact",
+        match_type=found.likeness.match_type,
+        confidence=confidence,
+        alternate=found.alternate,
         entry=entry,
-        entry_revision=entry_revision,
+        entry_revision=found.revision,
         read=read,
-        verification=Verification(required=True, checks=checks(entry, read, read_plate, now_ms)),
-        suppressed=0,
+        verification=Verification(required=True, checks=checks(found, read, now_ms)),
+        suppressed=suppressed,
         policy=PolicyRef(source=read.source, revision=policy_revision),
         list_revision=list_revision,
     )
@@ -80,89 +119,164 @@ def audit_fields(match: Match) -> dict[str, str | int]:
         "authority": f"{authority.kind} {authority.reference}",
         "source": match.policy.source,
         "policy_revision": match.policy.revision,
+        "suppressed": match.suppressed,
     }
 
 
-def checks(entry: Entry, read: Detection, read_plate: str, now_ms: int) -> tuple[Check, ...]:
+def checks(found: Found, read: Detection, now_ms: int) -> tuple[Check, ...]:
     """What a person must compare before acting on a match."""
-    positions = _differing(read_plate, entry.plate)
-    entry_age_s = max(0, (now_ms - entry.created_ms) // 1000)
-    read_age_s = max(0, (now_ms - read.captured_ms) // 1000)
-    return (
-        Check(
-            check="plate",
-            result="differs" if positions else "same",
-            read=read.plate,
-            listed=entry.plate,
-            positions=positions,
-            text="Compare the plate in the picture with the listed one, character by character.",
-        ),
-        Check(
-            check="region",
-            result=_compare_regions(read.region, entry.region),
-            read=read.region,
-            listed=entry.region,
-            text="Compare the region of the plate in the picture with the region as listed.",
-        ),
-        Check(
-            check="vehicle",
-            result=_compare_vehicles(read.vehicle, entry.vehicle),
-            read=_describe(read.vehicle),
-            listed=_describe(entry.vehicle),
-            text="Compare the vehicle in the picture with the vehicle as listed.",
-        ),
+    entry = found.entry
+    same_for_all = (
+        _plate_check(found, read),
+        _region_check(read.region, entry.region),
+        _vehicle_check(read.vehicle, entry.vehicle),
+    )
+    ages = (
         Check(
             check="entry_age",
             result="unknown",
-            age_s=entry_age_s,
+            age_s=max(0, (now_ms - entry.created_ms) // 1000),
             text="Ask the listing agency whether the entry still holds.",
         ),
         Check(
             check="read_age",
             result="unknown",
-            age_s=read_age_s,
+            age_s=max(0, (now_ms - read.captured_ms) // 1000),
             text="Consider how long ago the read was made.",
         ),
     )
+    if entry.area is None and entry.hours is None:
+        return same_for_all + ages
+    area = () if entry.area is None else (_area_check(read.location, entry.area),)
+    hours = () if entry.hours is None else (_hours_check(read.captured_ms, entry.hours),)
+    return same_for_all + area + hours + ages
 
 
 #: All matches of a fetch have one time.
 _formatted = lru_cache(maxsize=1)(format_time)
 
 
-def _differing(read_plate: str, listed: str) -> tuple[int, ...]:
-    """The positions of the listed plate where the read one has something else."""
-    if read_plate == listed:
-        return ()
-    return tuple(at for at, one in enumerate(listed) if read_plate[at : at + 1] != one)
+def _plate_check(found: Found, read: Detection) -> Check:
+    likeness, alternate, listed = found.likeness, found.alternate, found.entry.plate
+    if likeness.match_type == "exact" and alternate is None:
+        return Check(
+            check="plate",
+            result="same",
+            read=read.plate,
+            listed=listed,
+            positions=(),
+            text=_PLATE_TEXT,
+        )
+    positions, misread = likeness.positions, likeness.misread
+    result: CheckResult = "differs" if positions else "same"
+    text = _PLATE_TEXT
+    if likeness.match_type == "partial":
+        text += " Of the listed plate only some characters are known."
+        result = "differs" if positions else "unknown"
+    if alternate is not None:
+        text += f" This is an alternate: the read's own plate is {read.plate}."
+    return Check(
+        check="plate",
+        result=result,
+        read=read.plate if alternate is None else alternate.plate,
+        listed=listed,
+        positions=positions,
+        look_alikes=likeness.look_alikes,
+        misread=None
+        if misread is None
+        else Misreading(kind=misread.kind, position=misread.position),
+        text=text,
+    )
 
 
-def _compare(read: str | None, listed: str | None) -> CheckResult:
-    if read is None or listed is None:
-        return "unknown"
-    return "same" if read.casefold() == listed.casefold() else "differs"
-
-
-def _compare_regions(read: str | None, listed: str | None) -> CheckResult:
+def _region_check(read: str | None, listed: str | None) -> Check:
     """`unknown` where one only contains the other: `US` may or may not be `US-CA`."""
-    if read is None or listed is None or read == listed:
-        return _compare(read, listed)
-    related = region_covers(read, listed) or region_covers(listed, read)
-    return "unknown" if related else "differs"
+    if read is None and listed is None:
+        return _REGION_UNKNOWN
+    result: CheckResult = "unknown"
+    text = _REGION_TEXT
+    if read is None:
+        text += " The read does not say it."
+    elif read == listed:
+        result = "same"
+    elif listed is not None:
+        if region_covers(read, listed) or region_covers(listed, read):
+            text += " One contains the other."
+        else:
+            result = "differs"
+    return Check(check="region", result=result, read=read, listed=listed, text=text)
 
 
-def _compare_vehicles(read: Vehicle | None, listed: Vehicle | None) -> CheckResult:
-    """`differs` where any field that both have differs, `unknown` where they share none."""
-    if read is None or listed is None:
-        return "unknown"
-    results = {_compare(getattr(read, field), getattr(listed, field)) for field in _VEHICLE_FIELDS}
-    if "differs" in results:
-        return "differs"
-    return "same" if "same" in results else "unknown"
+def _vehicle_check(read: Vehicle | None, listed: Vehicle | None) -> Check:
+    """`differs` where any listed field differs, `unknown` where none is known to be the same."""
+    if listed is None:
+        if read is None:
+            return _VEHICLE_UNKNOWN
+        return Check(
+            check="vehicle",
+            result="unknown",
+            read=vehicle_in_words(read) or None,
+            text=_VEHICLE_TEXT,
+        )
+    result: CheckResult = "unknown"
+    text = _VEHICLE_TEXT
+    differing, silent, open_ = [], [], []
+    for field, found in compare_vehicles(read, listed).items():
+        if found == "same":
+            result = "same"
+        elif found == "differs":
+            differing.append(field)
+        elif read is None or getattr(read, field) is None:
+            silent.append(field)
+        else:
+            open_.append(field)
+    if differing:
+        result = "differs"
+        text += f" They differ in {_and(differing)}."
+    if silent:
+        text += f" The read does not say the {_and(silent)}."
+    if open_:
+        text += f" What the read says of the {_and(open_)} leaves it open."
+    return Check(
+        check="vehicle",
+        result=result,
+        read=None if read is None else vehicle_in_words(read) or None,
+        listed=vehicle_in_words(listed) or None,
+        text=text,
+    )
 
 
-def _describe(vehicle: Vehicle | None) -> str | None:
-    if vehicle is None:
-        return None
-    known = [value for field in _VEHICLE_FIELDS if (value := getattr(vehicle, field)) is not None]
-    return " ".join(known) or None
+def _area_check(place: Location | None, area: tuple[Area, ...]) -> Check:
+    if place is None:
+        return Check(
+            check="area",
+            result="unknown",
+            listed=area_in_words(area, None),
+            text=f"{_AREA_TEXT} The read does not say where it was made.",
+        )
+    circle = circle_of(area, place)
+    return Check(
+        check="area",
+        result="differs" if circle is None else "same",
+        read=place_in_words(place),
+        listed=area_in_words(area, circle),
+        text=_AREA_TEXT,
+    )
+
+
+def _hours_check(captured_ms: int, hours: Hours) -> Check:
+    return Check(
+        check="hours",
+        result="same" if within(hours, captured_ms) else "differs",
+        read=day_and_time(hours, captured_ms),
+        listed=_cut(one_line(hours)),
+        text=_HOURS_TEXT,
+    )
+
+
+def _and(names: list[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 3]}..."

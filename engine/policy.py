@@ -31,7 +31,19 @@ NO_POLICY = "no_policy"
 NOT_ALLOWED = "not_allowed"
 POLICY_REGION = "policy_region"
 ENTRY_REGION = "entry_region"
-DENIAL_REASONS = (NOT_STARTED, NO_POLICY, NOT_ALLOWED, POLICY_REGION, ENTRY_REGION)
+ENTRY_VEHICLE = "entry_vehicle"
+ENTRY_AREA = "entry_area"
+ENTRY_HOURS = "entry_hours"
+DENIAL_REASONS = (
+    NOT_STARTED,
+    NO_POLICY,
+    NOT_ALLOWED,
+    POLICY_REGION,
+    ENTRY_REGION,
+    ENTRY_VEHICLE,
+    ENTRY_AREA,
+    ENTRY_HOURS,
+)
 #: Those of them that a source's policy, or its absence, is the cause of.
 POLICY_DENIALS = (NO_POLICY, NOT_ALLOWED, POLICY_REGION)
 
@@ -93,7 +105,26 @@ class Eligibility:
         #: Which sources' sets a pair is part of: what to change with an entry of that pair.
         self._granted: dict[Pair, list[BitMap]] = {}
 
-    def file(self, slots: list[int], pair: Pair) -> None:
+    def copy(self) -> Eligibility:
+        """Sets of their own with the same slots and policies."""
+        copied = Eligibility()
+        copied.active = self.active.copy()
+        copied._by_pair = {pair: members.copy() for pair, members in self._by_pair.items()}
+        copied._by_source = {
+            source: _SourcePolicy(held.policy, held.revision, held.allowed.copy())
+            for source, held in self._by_source.items()
+        }
+        sets = {
+            id(held.allowed): copied._by_source[source].allowed
+            for source, held in self._by_source.items()
+        }
+        copied._granted = {
+            pair: [sets[id(allowed)] for allowed in granted]
+            for pair, granted in self._granted.items()
+        }
+        return copied
+
+    def file(self, slots: list[int] | BitMap, pair: Pair) -> None:
         """Note the agency and purpose that entries share; they are not active by that."""
         members = self._by_pair.get(pair)
         if members is None:
@@ -140,6 +171,10 @@ class Eligibility:
         """
         if slot not in self.active:
             return NOT_STARTED
+        return self.policy_denial(slot, source, read_region)
+
+    def policy_denial(self, slot: int, source: str, read_region: str | None) -> str | None:
+        """As `denial`, whether the entry has started or not."""
         found = self._by_source.get(source)
         if found is None:
             return NO_POLICY
@@ -153,6 +188,21 @@ class Eligibility:
         """The slots that may match on a source's reads now, regions left aside."""
         found = self._by_source.get(source)
         return BitMap() if found is None else found.allowed & self.active
+
+    def allowed(self, source: str) -> BitMap:
+        """The slots that a source's policy allows, started or not; the caller's own."""
+        found = self._by_source.get(source)
+        return BitMap() if found is None else found.allowed.copy()
+
+    @property
+    def pairs(self) -> dict[Pair, BitMap]:
+        """The slots of each agency and purpose. To be read, not changed."""
+        return self._by_pair
+
+    @property
+    def policies(self) -> list[tuple[Policy, int]]:
+        """All policies, with their revisions."""
+        return [(held.policy, held.revision) for held in self._by_source.values()]
 
     def revision_of(self, source: str) -> int:
         """The revision of a source's policy; KeyError where it has none."""

@@ -2,8 +2,9 @@
 
 The schema says what an entry looks like; the rules here say which entries are admissible: for a
 known purpose, for no longer than that purpose allows, and on enough known characters that it
-is no dragnet. The commands check every entry before they send it, and the worker checks it
-again, because anyone with access to the broker can produce one by hand.
+is no dragnet, one more where one of them may be wrong. The commands check every entry before
+they send it, and the worker checks it again, because anyone with access to the broker can
+produce one by hand.
 
 `check_entry` looks at an entry alone, `check_change` at what one puts in the place of another.
 Only the commands refuse by the second: after compaction the older entry is gone, and workers
@@ -19,6 +20,7 @@ from typing import Final
 from engine.clock import format_time
 from engine.documents import Entry
 from engine.errors import RuleError
+from engine.hours import zone_names
 from engine.plate import WILDCARD, PlateError, is_normal_pattern, normalize
 from engine.purposes import Purpose as Purpose
 from engine.purposes import Purposes as Purposes
@@ -37,6 +39,12 @@ def check_entry(entry: Entry, purposes: Purposes) -> None:
         )
     _check_plate(entry, purpose)
     _check_term(entry, purpose)
+    if entry.hours is not None and entry.hours.time_zone not in zone_names():
+        raise RuleError(
+            "hours.time_zone",
+            entry.hours.time_zone,
+            "must be a time zone of the IANA database such as America/Los_Angeles",
+        )
 
 
 def check_change(old: Entry, new: Entry, purposes: Purposes) -> None:
@@ -85,13 +93,19 @@ def _check_plate(entry: Entry, purpose: Purpose) -> None:
     plate = entry.plate
     if not is_normal_pattern(plate):
         raise RuleError("plate", plate, f"must be in normal form{_normal_form(plate)}")
+    distance = entry.distance or 0
+    if distance and WILDCARD in plate:
+        raise RuleError("distance", distance, "a plate with unknown characters takes no distance")
     known = len(plate) - plate.count(WILDCARD)
-    floor = purpose.known_characters_floor
+    # A character that may be wrong narrows as little as an unknown one.
+    floor = purpose.known_characters_floor + distance
     if known < floor:
+        at_distance = f" with distance {distance}" if distance else ""
         raise RuleError(
             "plate",
             plate,
-            f"must have at least {floor} known characters for {purpose.code}, not {known}",
+            f"must have at least {floor} known characters for {purpose.code}{at_distance}, "
+            f"not {known}",
         )
 
 

@@ -6,99 +6,23 @@ which such values are numbers into tables of shared values, and its own values (
 reference) stand as they are: some fifty bytes. `get` gives back an equal
 Entry, which a test holds for all entries that can be generated.
 
-A table takes a bounded number of values; what finds it full is kept in the entry itself. What
-no entry shares any more is forgotten with the last of them: nothing of an entry outlives it.
+Nothing of an entry outlives it: see `shared_values`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from typing import Any, Final, Generic, TypeVar
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Final
 
 import msgspec
 
-from engine.clock import CANONICAL_TIME_CHARACTERS, format_time
-from engine.documents import Area, Authority, Entry, Vehicle, entry_time_ms
-
-_SHARED_VALUES: Final = 1 << 13
+from engine import shared_values
+from engine.documents import Area, Authority, Entry, Hours, Vehicle
+from engine.shared_values import SharedTimes, SharedValues
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
-
-T = TypeVar("T", bound=Hashable)
-
-
-class _Shared(Generic[T]):
-    """Values by number. A value that found the table full stands for itself."""
-
-    __slots__ = ("_counts", "_free", "_numbers", "_values")
-
-    def __init__(self) -> None:
-        self._numbers: dict[T, int] = {}
-        self._values: list[T | None] = []
-        self._counts: list[int] = []
-        self._free: list[int] = []
-
-    def pack(self, value: T) -> int | T:
-        number = self._numbers.get(value)
-        if number is None:
-            number = self._new_number(value)
-            if number is None:
-                return self._alone(value)
-        self._counts[number] += 1
-        return number
-
-    def unpack(self, packed: Any) -> Any:
-        return self._values[packed] if isinstance(packed, int) else packed
-
-    def release(self, packed: Any) -> None:
-        """One entry less has what `pack` gave."""
-        if not isinstance(packed, int) or packed >= _SHARED_VALUES:
-            return
-        self._counts[packed] -= 1
-        if not self._counts[packed]:
-            value = self._values[packed]
-            assert value is not None, "what is counted is there"
-            del self._numbers[value]
-            self._values[packed] = None
-            self._free.append(packed)
-
-    def _new_number(self, value: T) -> int | None:
-        if self._free:
-            number = self._free.pop()
-            self._values[number] = value
-        elif len(self._values) < _SHARED_VALUES:
-            number = len(self._values)
-            self._values.append(value)
-            self._counts.append(0)
-        else:
-            return None
-        self._numbers[value] = number
-        return number
-
-    def _alone(self, value: T) -> int | T:
-        return value
-
-
-class _SharedTimes(_Shared[str]):
-    """Times by number; one that found the table full is a number too: its milliseconds.
-
-    Entries that came in one import share their times; those made one by one do not.
-    """
-
-    __slots__ = ()
-
-    def unpack(self, packed: Any) -> Any:
-        if isinstance(packed, int) and packed >= _SHARED_VALUES:
-            return format_time(packed)
-        return super().unpack(packed)
-
-    def _alone(self, value: str) -> int | str:
-        # Only where that gives back the text as it was written.
-        if len(value) != CANONICAL_TIME_CHARACTERS:
-            return value
-        ms = entry_time_ms(value)
-        return value if ms < _SHARED_VALUES else ms
 
 
 class EntryStore:
@@ -106,11 +30,66 @@ class EntryStore:
 
     def __init__(self) -> None:
         self._packed: list[bytes | None] = []
-        self._times = _SharedTimes()
-        self._requesters: _Shared[str] = _Shared()
-        self._names: _Shared[str] = _Shared()
-        self._vehicles: _Shared[Vehicle] = _Shared()
-        self._instructions: _Shared[str] = _Shared()
+        self._times = SharedTimes()
+        self._requesters: SharedValues[str] = SharedValues()
+        self._names: SharedValues[str] = SharedValues()
+        self._vehicles: SharedValues[Vehicle] = SharedValues()
+        self._instructions: SharedValues[str] = SharedValues()
+
+    def copy(self) -> EntryStore:
+        """A store of its own with the same entries."""
+        copied = EntryStore()
+        copied._packed = self._packed.copy()
+        copied._times, copied._requesters = self._times.copy(), self._requesters.copy()
+        copied._names, copied._vehicles = self._names.copy(), self._vehicles.copy()
+        copied._instructions = self._instructions.copy()
+        return copied
+
+    @property
+    def packed(self) -> Sequence[bytes | None]:
+        """By slot, entries as they are kept, None for a slot that is not in use; not to be
+        changed."""
+        return self._packed
+
+    @property
+    def shared(self) -> dict[str, list[Any]]:
+        """By name, the tables of shared values; not to be changed. None is a free number."""
+        return {name: table.values for name, table in self._tables.items()}
+
+    def restore(
+        self,
+        packed: list[bytes | None],
+        shared: dict[str, list[Any]],
+        uses: dict[str, Counter[Any]],
+    ) -> str | None:
+        """Make an empty store into the one that had this `packed` and `shared`; `uses` says, by
+        table, what stands in the packed entries and how often. None, or the first table that
+        does not go with them: then the store is of no use."""
+        self._packed = packed
+        for name, table in self._tables.items():
+            if not table.restore(shared[name], uses[name]):
+                return name
+        return None
+
+    def time_ms(self, packed: int | str) -> int:
+        """A time as it stands in a packed entry, in milliseconds since 1970."""
+        return self._times.time_ms(packed)
+
+    @property
+    def least_time_ms(self) -> int:
+        """From here on a number that stands for a time is its milliseconds since 1970, and not
+        that of a shared value."""
+        return shared_values.SHARED_VALUES
+
+    @property
+    def _tables(self) -> dict[str, SharedValues[Any]]:
+        return {
+            "times": self._times,
+            "requesters": self._requesters,
+            "names": self._names,
+            "vehicles": self._vehicles,
+            "instructions": self._instructions,
+        }
 
     def __len__(self) -> int:
         """Slots given out so far, those in use and those free again."""
@@ -140,7 +119,7 @@ class EntryStore:
         self._times.release(expires)
         self._vehicles.release(vehicle)
         if rare:
-            starts, region, _, _, instructions, _, _ = rare
+            starts, region, _, _, instructions, *_ = rare
             self._times.release(starts)
             self._names.release(region)
             self._instructions.release(instructions)
@@ -174,6 +153,8 @@ class EntryStore:
             None if entry.instructions is None else self._instructions.pack(entry.instructions),
             entry.area,
             entry.suppress_s,
+            entry.distance,
+            entry.hours,
         )
         self._packed[slot] = _encode(common + rare)
 
@@ -187,7 +168,7 @@ class EntryStore:
         (entry_id, plate, reference, list_id, agency, purpose, kind, requester, created, expires,
          vehicle, *rare) = self._unpacked(slot)  # fmt: skip
         name, time = self._names.unpack, self._times.unpack
-        starts, region, confusables, priority, instructions, area, suppress_s = (
+        starts, region, confusables, priority, instructions, area, suppress_s, distance, hours = (
             rare or _COMMON_VALUES
         )
         return Entry(
@@ -203,10 +184,12 @@ class EntryStore:
             starts_at=None if starts is None else time(starts),
             region=name(region),
             confusables=confusables,
+            distance=distance,
             vehicle=self._vehicle(vehicle),
             priority=priority,
             instructions=self._instructions.unpack(instructions),
             area=None if area is None else msgspec.convert(area, tuple[Area, ...]),
+            hours=None if hours is None else msgspec.convert(hours, Hours),
             suppress_s=suppress_s,
         )
 
@@ -223,8 +206,8 @@ class EntryStore:
 
 
 #: What most entries leave as it is: starts_at, region, confusables, priority, instructions,
-#: area, suppress_s.
-_COMMON_VALUES: Final = (None, None, None, None, None, None, None)
+#: area, suppress_s, distance, hours.
+_COMMON_VALUES: Final = (None,) * 9
 
 
 def _has_rare_fields(entry: Entry) -> bool:
@@ -236,4 +219,6 @@ def _has_rare_fields(entry: Entry) -> bool:
         or entry.instructions is not None
         or entry.area is not None
         or entry.suppress_s is not None
+        or entry.distance is not None
+        or entry.hours is not None
     )

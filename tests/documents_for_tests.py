@@ -9,11 +9,15 @@ from engine.clock import format_time
 from engine.documents import (
     Detection,
     Entry,
+    Match,
     Policy,
     decode_detection,
     decode_entry,
     decode_policy,
 )
+from engine.likeness import Likeness
+from engine.match import Found, build_match
+from engine.plate import normalize
 
 #: When these tests take place.
 NOW_MS = 1_790_000_000_000
@@ -85,6 +89,13 @@ def policy(**fields: Any) -> Policy:
 def detection(**fields: Any) -> Detection:
     """As `detection_json`, typed."""
     return decode_detection(as_bytes(detection_json(**fields)))
+
+
+def exact_match(listed: Entry, read: Detection) -> Match:
+    """The match of an entry, revision 17, with a read of its plate: list revision 20, policy
+    revision 4."""
+    found = Found(listed, 17, Likeness("exact"), normalize(read.plate))
+    return build_match(found, read, 0.99, 0, 4, 20, NOW_MS)
 
 
 def as_bytes(document: Any) -> bytes:

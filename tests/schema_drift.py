@@ -3,9 +3,9 @@
 `python -m tests.schema_drift` compares, field by field, the Structs of `engine.documents` with
 `schemas/*.json`: names, which are required, types, patterns, lengths, bounds, listed values,
 defaults, and whether unknown fields are allowed; and the AsyncAPI document with the topics'
-declarations, the schemas and the headers of a match. It prints one line for each difference and
-ends with status 1 where there is one. A keyword that it does not know is a difference too, so
-that nothing in a schema goes uncompared.
+declarations, the schemas, the headers of a match and those that a read may have. It prints one
+line for each difference and ends with status 1 where there is one. A keyword that it does not
+know is a difference too, so that nothing in a schema goes uncompared.
 
 Both sides are brought to the same shape first: a mapping from JSON type to the constraints on
 it, such as `{"string": {"maxLength": 64}, "null": {}}`.
@@ -25,6 +25,7 @@ import yaml
 from msgspec import inspect
 
 from engine import documents
+from engine.fields import ALTERNATES_HEADER
 from engine.sink import match_record
 from engine.topic_settings import DECLARED
 from engine.topics import Topics
@@ -39,6 +40,7 @@ DOCUMENTS: dict[str, tuple[type[msgspec.Struct], bool]] = {
     "match.v1.json": (documents.Match, False),
     "reject.v1.json": (documents.Reject, False),
     "audit.v1.json": (documents.AuditRecord, False),
+    "suppression.v1.json": (documents.SuppressionState, True),
 }
 
 #: Which schema each topic's values keep to.
@@ -49,6 +51,7 @@ TOPICS = {
     "matches": "match.v1.json",
     "rejects": "reject.v1.json",
     "audit": "audit.v1.json",
+    "suppression": "suppression.v1.json",
 }
 
 Json = dict[str, Any]
@@ -250,7 +253,7 @@ def _shape_of_struct(info: inspect.StructType, open_: bool) -> Json:
     }
 
 
-_OUTGOING = {"Match", "Verification", "Check", "PolicyRef", "Reject", "AuditRecord"}
+_OUTGOING = {"Match", "Verification", "Check", "Misreading", "PolicyRef", "Reject", "AuditRecord"}
 
 
 def _leaf(name: str, **constraints: object) -> Shape:
@@ -311,6 +314,9 @@ def _asyncapi_differences(schemas: Mapping[str, Json], asyncapi: Json) -> Iterat
         wanted = TOPICS[declared.name]
         if None in carried or payloads - {None} != {wanted} or wanted not in schemas:
             yield f"{path}.messages: must refer to ./{wanted}, and to messages that exist"
+    read_headers = messages["detection"].get("headers", {}).get("properties", {})
+    path = "components.messages.detection.headers.properties"
+    yield from _compare(sorted(read_headers), [ALTERNATES_HEADER], path)
     if "match.v1.json" in schemas:
         yield from _header_differences(schemas["match.v1.json"], messages)
 

@@ -28,6 +28,7 @@ from engine.documents import (
     decode_match,
     decode_policy,
     decode_reject,
+    decode_suppression,
     encode,
 )
 from engine.errors import DocumentError
@@ -44,6 +45,7 @@ DECODERS: dict[str, Callable[[bytes], documents.Document]] = {
     "match": decode_match,
     "reject": decode_reject,
     "audit": decode_audit,
+    "suppression": decode_suppression,
 }
 KINDS = sorted(DECODERS)
 
@@ -157,10 +159,15 @@ ENTRY: Json = {
     "starts_at": NOON,
     "region": "NL",
     "confusables": True,
+    "distance": 1,
     "vehicle": VEHICLE,
     "priority": 1,
     "instructions": "Look twice.",
     "area": [{"lat": 37.5, "lon": -122.5, "radius_m": 100.5}],
+    "hours": {
+        "time_zone": "America/Los_Angeles",
+        "windows": [{"days": ["mon", "sun"], "start": "22:00", "end": "24:00"}],
+    },
     "suppress_s": 0,
 }
 FULL: dict[str, Json] = {
@@ -180,6 +187,8 @@ FULL: dict[str, Json] = {
         "match_id": "0123456789abcdef" * 2,
         "matched_at": NOON,
         "match_type": "exact",
+        "confidence": 0.75,
+        "alternate": {"plate": "7A8C-123", "confidence": 0.25},
         "entry": ENTRY,
         "entry_revision": 1,
         "read": DETECTION,
@@ -193,6 +202,8 @@ FULL: dict[str, Json] = {
                     "read": "A",
                     "listed": "B",
                     "positions": [0],
+                    "look_alikes": [15],
+                    "misread": {"kind": "added", "position": 15},
                     "age_s": 7,
                 }
             ],
@@ -219,6 +230,17 @@ FULL: dict[str, Json] = {
         "fields": {"entry_id": "e-1", "revision": 4},
         "previous_hash": "0" * 64,
         "hash": "f" * 64,
+    },
+    "suppression": {
+        "entry_id": "e-1",
+        "matches": [{"captured_ms": -1, "offset": 4, "suppressed": 2, "arrived_ms": 5}],
+        "suppress_s": 60,
+        "offset": 7,
+        "suppressed": 1,
+        "list_id": "l-1",
+        "agency": "ag",
+        "purpose": "permit",
+        "authority": {"kind": "case", "reference": "1"},
     },
 }
 
@@ -268,6 +290,7 @@ TEXTS: list[Json] = [
         "2026-01-01T00:00:00+00:00",
     ),
     *("2026-01-01T00:00:00+01:00", "1899-12-31T00:00:00Z", "3000-01-01T00:00:00Z", "now"),
+    *("00:00", "23:59", "24:00", "24:01", "7:30", "07:30\n", "mon", "UTC", "Etc/GMT+3", "a//b"),
     *("f" * 32, "f" * 64, "F" * 64, "f" * 64 + "\n", "0" * 63),
     *(char * size for char in "a😀" for size in (16, 17, 64, 65, 128, 129, 249, 250, 256, 257)),
     *("a" * size for size in (300, 301, 500, 501, 2000, 2001, 2048, 2049)),
@@ -413,12 +436,22 @@ def test_code_and_schema_agree_on_texts(name: str, code: str, region: str) -> No
     check_agreement("entry", {**ENTRY, "region": region})
 
 
-@pytest.mark.parametrize("size", [16, 17, 64, 65, 1000, 1001])
+@given(st.from_regex(r"[0-9]{1,2}:[0-9]{2}\n?"), st.from_regex(r"[A-Z][a-z]*([/+_-][A-Za-z0-9]*)*"))
+def test_code_and_schema_agree_on_hours(clock: str, zone: str) -> None:
+    for part in ("start", "end"):
+        check_agreement("entry", put(ENTRY, ("hours", "windows", 0, part), clock))
+    check_agreement("entry", put(ENTRY, ("hours", "time_zone"), zone))
+
+
+@pytest.mark.parametrize("size", [7, 8, 16, 17, 28, 29, 64, 65, 1000, 1001])
 def test_code_and_schema_agree_on_the_lengths_of_lists(size: int) -> None:
     image, circle = DETECTION["images"][0], ENTRY["area"][0]
     check_agreement("detection", {**DETECTION, "images": [image] * size})
     check_agreement("detection", {**DETECTION, "alternates": [{"plate": "A"}] * size})
     check_agreement("entry", {**ENTRY, "area": [circle] * size})
+    window = ENTRY["hours"]["windows"][0]
+    check_agreement("entry", put(ENTRY, ("hours", "windows"), [window] * size))
+    check_agreement("entry", put(ENTRY, ("hours", "windows", 0, "days"), ["fri"] * size))
     policy = FULL["policy"]
     check_agreement("policy", {**policy, "rules": policy["rules"][:1] * size})
     check_agreement("policy", {**policy, "regions": ["NL"] * size})
@@ -426,7 +459,7 @@ def test_code_and_schema_agree_on_the_lengths_of_lists(size: int) -> None:
         rule = {**policy["rules"][0], name: ["a"] * size}
         check_agreement("policy", {**policy, "rules": [rule]})
     check = FULL["match"]["verification"]["checks"][0]
-    for checks in ([check] * size, [{**check, "positions": [1] * size}]):
+    for checks in ([check] * size, [{**check, "positions": [1] * size, "look_alikes": [2] * size}]):
         verification = {"required": True, "checks": checks}
         check_agreement("match", {**FULL["match"], "verification": verification})
     many = {f"field_{n}": n for n in range(size * 2)}
@@ -444,6 +477,7 @@ def test_null_is_absent_and_defaults_hold() -> None:
     assert decode_entry(json.dumps(bare | absent)) == entry
     assert (entry.priority, entry.priority_in_force) == (None, 3)
     assert (entry.starts_at, entry.starts_ms, entry.area) == (None, None, None)
+    assert (entry.distance, entry.hours, entry.DEFAULTS["distance"]) == (None, None, 0)
     assert json.loads(encode(entry)) == bare
     given = {**bare, **documents.Entry.DEFAULTS}
     assert json.loads(encode(decode_entry(json.dumps(given)))) == given
@@ -461,7 +495,14 @@ def test_a_whole_number_is_an_integer_however_it_is_written() -> None:
 def test_unknown_fields_are_forgotten_on_input_and_refused_on_output() -> None:
     odd = {**DETECTION, "color": "x", "vehicle": {**VEHICLE, "doors": 5}}
     assert decode_detection(json.dumps(odd)) == decode_detection(json.dumps(DETECTION))
-    for path in ((), ("entry",), ("entry", "authority"), ("read", "images", 0), ("policy",)):
+    for path in (
+        (),
+        ("entry",),
+        ("entry", "authority"),
+        ("read", "images", 0),
+        ("policy",),
+        ("alternate",),
+    ):
         with pytest.raises(DocumentError, match="must not have unknown fields"):
             decode_match(json.dumps(put(FULL["match"], (*path, "doors"), 5)))
 
@@ -562,6 +603,33 @@ def test_invalid_json(kind: str, data: bytes) -> None:
         ),
         ("entry", ("area", 0, "radius_m"), 0, "$.area[0].radius_m: must be more than 0"),
         ("entry", ("area",), [], "$.area: must not be empty"),
+        ("entry", ("distance",), 2, "$.distance: must be at most 1"),
+        ("entry", ("hours",), {"windows": []}, "$.hours.windows: must not be empty"),
+        ("entry", ("hours",), {"time_zone": "UTC"}, "$.hours.windows: is required"),
+        (
+            "entry",
+            ("hours", "time_zone"),
+            "../etc/passwd",
+            "$.hours.time_zone: must be a time zone such as America/Los_Angeles",
+        ),
+        (
+            "entry",
+            ("hours", "windows", 0, "days"),
+            ["Monday"],
+            "$.hours.windows[0].days[0]: must be mon or tue or wed or thu or fri or sat or sun",
+        ),
+        (
+            "entry",
+            ("hours", "windows", 0, "start"),
+            "24:00",
+            "$.hours.windows[0].start: must be a time of day such as 08:00",
+        ),
+        (
+            "entry",
+            ("hours", "windows", 0, "end"),
+            "8:00",
+            "$.hours.windows[0].end: must be a time of day such as 18:30, or 24:00",
+        ),
         ("entry", ("priority",), 1.5, "$.priority: must be an integer or null, not a number"),
         ("entry", ("confusables",), 1, "$.confusables: must be a boolean or null, not an integer"),
         ("entry", ("entry_id",), "a\x1fb", "$.entry_id: must not hold control characters"),
@@ -585,7 +653,16 @@ def test_invalid_json(kind: str, data: bytes) -> None:
             "match",
             ("match_type",),
             "x",
-            "$.match_type: must be exact or confusable or partial",
+            "$.match_type: must be exact or confusable or distance or partial",
+        ),
+        ("match", ("confidence",), 1.5, "$.confidence: must be at most 1"),
+        ("match", ("confidence",), None, "$.confidence: must be a number, not null"),
+        ("match", ("alternate",), None, "$.alternate: must not be null"),
+        (
+            "match",
+            ("verification", "checks", 0, "misread", "kind"),
+            "swapped",
+            ("$.verification.checks[0].misread.kind: must be substituted or missing or added"),
         ),
         (
             "match",
@@ -593,7 +670,7 @@ def test_invalid_json(kind: str, data: bytes) -> None:
             "x",
             (
                 "$.verification.checks[0].check: "
-                "must be plate or region or vehicle or entry_age or read_age"
+                "must be plate or region or vehicle or area or hours or entry_age or read_age"
             ),
         ),
         (

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from engine.documents import Area, Authority, Entry, Vehicle
+from engine.documents import Area, Authority, Entry, Hours, Vehicle, Window
 from engine.entry_digests import Digests, Names
 
 ENTRY = Entry(
@@ -36,10 +36,12 @@ CHANGES: dict[str, Any] = {
     "starts_at": "2026-01-01T00:00:00.000Z",
     "region": "NL",
     "confusables": False,
+    "distance": 0,
     "vehicle": Vehicle(make="x"),
     "priority": 3,
     "instructions": "",
     "area": (Area(lat=1, lon=1, radius_m=1),),
+    "hours": Hours(time_zone="UTC", windows=(Window(days=("mon",), start="00:00", end="24:00"),)),
     "suppress_s": 60,
 }
 NOT_CONTENT = {"entry_id", "requested_by", "created_at", "expires_at"}

@@ -122,6 +122,7 @@ def test_every_column_reaches_its_field() -> None:
         "starts_at": "2026-01-03T00:00:00Z",
         "region": "US-CA",
         "confusables": "Yes",
+        "distance": "0",
         "vehicle_make": "Volvo",
         "vehicle_model": "240",
         "vehicle_color": "red",
@@ -129,6 +130,7 @@ def test_every_column_reaches_its_field() -> None:
         "priority": "1",
         "instructions": "stop; with care",
         "area": "52.1 4.25 500 | -33 18.5 20",
+        "hours": "mon-wed 08:00-18:00|sat,sun 22:00-05:00 America/Los_Angeles",
         "suppress_s": "0",
     }
     assert set(cells) == set(FIELDS)
@@ -146,6 +148,7 @@ def test_every_column_reaches_its_field() -> None:
         "starts_at": "2026-01-03T00:00:00Z",
         "region": "US-CA",
         "confusables": True,
+        "distance": 0,
         "vehicle": {"make": "Volvo", "model": "240", "color": "red", "type": "estate"},
         "priority": 1,
         "instructions": "stop; with care",
@@ -153,6 +156,13 @@ def test_every_column_reaches_its_field() -> None:
             {"lat": 52.1, "lon": 4.25, "radius_m": 500},
             {"lat": -33, "lon": 18.5, "radius_m": 20},
         ],
+        "hours": {
+            "time_zone": "America/Los_Angeles",
+            "windows": [
+                {"days": ["mon", "tue", "wed"], "start": "08:00", "end": "18:00"},
+                {"days": ["sat", "sun"], "start": "22:00", "end": "05:00"},
+            ],
+        },
         "suppress_s": 0,
     }
 
@@ -183,6 +193,34 @@ def test_false(cell: str, value: bool | None) -> None:
         ("plate,priority", "AB12CD,1.5", "priority 1.5: must be an integer or null, not a number"),
         ("plate,suppress_s", "AB12CD,-1", "suppress_s -1: must be at least 0"),
         ("plate,suppress_s", "AB12CD,86401", "suppress_s 86401: must be at most 86400"),
+        ("plate,distance", "AB12CD,2", "distance 2: must be at most 1"),
+        ("plate,distance", "AB12CD,one", "distance 'one': must be a number"),
+        (
+            "plate,distance",
+            "AB?12CD,1",
+            "distance 1: a plate with unknown characters takes no distance",
+        ),
+        (
+            "plate,hours",
+            "AB12CD,weekdays",
+            (
+                "hours 'weekdays': must be hours such as mon-fri 08:00-18:00|sat 10:00-14:00 "
+                "America/Los_Angeles"
+            ),
+        ),
+        (
+            "plate,hours",
+            "AB12CD,mon 25:00-26:00 UTC",
+            "hours.windows[0].start '25:00': must be a time of day such as 08:00",
+        ),
+        (
+            "plate,hours",
+            "AB12CD,mon 08:00-09:00 Mars/Olympus",
+            (
+                "hours.time_zone 'Mars/Olympus': must be a time zone of the IANA database such as "
+                "America/Los_Angeles"
+            ),
+        ),
         ("plate,area", "AB12CD,52 4", "area '52 4': must be LAT LON RADIUS_M"),
         ("plate,area", "AB12CD,1 1 x", "area '1 1 x': must be a number"),
         ("plate,area", "AB12CD,99 4 1", "area[0].lat 99: must be at most 90"),

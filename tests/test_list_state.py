@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import list_state
-from engine.documents import Entry, encode
+from engine.documents import Entry, decode_entry, encode
 from engine.entry_digests import Names, id_hash
 from engine.list_state import UNREADABLE, ListState
-from tests.test_entry_digests import ENTRY
+from tests.test_entry_digests import CHANGES, ENTRY, digests
 
 KEYS = [f"e-{number}" for number in range(6)] + ["é" * 40]
 
@@ -68,6 +68,18 @@ def test_as_a_dict_would_have_it(records: list[tuple[str, str]], batch: int, set
         assert (place >= 0) == (key in model)
         assert place < 0 or state.entry_id(place).decode() == key
     assert state.unreadable == sum(what in NOTHING for what in model.values())
+
+
+@pytest.mark.parametrize("field", sorted(CHANGES))
+def test_every_field_of_what_stands_is_looked_at(field: str) -> None:
+    """As it is in a file's entry: or each sync would find a change that is none."""
+    entry = decode_entry(encode(msgspec.structs.replace(ENTRY, **{field: CHANGES[field]})))
+    state = ListState(Names())
+    state.apply([(entry.entry_id.encode(), encode(entry))])
+    state.settle()
+    found, expected = state.columns._asdict(), digests(entry).columns()._asdict()
+    for name, column in found.items():
+        assert column.tolist() == expected[name].tolist(), name
 
 
 def test_many_revisions_of_few_keys_take_no_room(monkeypatch: pytest.MonkeyPatch) -> None:

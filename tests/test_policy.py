@@ -83,6 +83,15 @@ class Sets(RuleBasedStateMachine):
         self.eligibility.remove_policy(source)
         self.policies.pop(source, None)
 
+    @rule()
+    def copy(self) -> None:
+        """What becomes of the original is nothing to the copy."""
+        original, self.eligibility = self.eligibility, self.eligibility.copy()
+        for pair, slots in list(original.pairs.items()):
+            original.unfile(slots.copy(), pair)
+        for source in _SOURCES:
+            original.remove_policy(source)
+
     def allowed(self, slot: int, source: str) -> bool:
         agency, purpose = self.pairs[slot]
         return any(
@@ -108,6 +117,13 @@ class Sets(RuleBasedStateMachine):
                     assert denial is None
                     eligible.add(slot)
             assert set(self.eligibility.eligible(source)) == eligible
+            of_source = set(self.eligibility.allowed(source))
+            assert of_source & self.active == eligible
+            assert of_source == {
+                slot
+                for slot in self.pairs
+                if self.eligibility.policy_denial(slot, source, None) is None
+            }
             if source in self.policies:
                 assert self.eligibility.revision_of(source) == self.policies[source][1]
             else:
@@ -117,6 +133,11 @@ class Sets(RuleBasedStateMachine):
     @invariant()
     def nothing_is_left_of_what_is_gone(self) -> None:
         assert set(self.eligibility.active) == self.active
+        held = {slot: pair for pair, slots in self.eligibility.pairs.items() for slot in slots}
+        assert held == self.pairs
+        assert {
+            each.source: (each, revision) for each, revision in self.eligibility.policies
+        } == self.policies
         assert set(self.eligibility._by_pair) == set(self.pairs.values())
         assert set(self.eligibility._granted) == set(self.pairs.values())
         granted = [id(one) for sets in self.eligibility._granted.values() for one in sets]

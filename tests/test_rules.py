@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.clock import format_time
-from engine.documents import Authority, Entry
+from engine.documents import Authority, Entry, Hours, Window
 from engine.errors import RuleError
 from engine.rules import Purpose, Purposes, check_change, check_entry
 
@@ -33,6 +33,11 @@ ENTRY = Entry(
 )
 
 
+def hours(time_zone: str) -> Hours:
+    window = Window(days=("mon",), start="08:00", end="18:00")
+    return Hours(time_zone=time_zone, windows=(window,))
+
+
 def entry(**changes: Any) -> Entry:
     return msgspec.structs.replace(ENTRY, **changes)
 
@@ -43,6 +48,12 @@ def entry(**changes: Any) -> Entry:
         {},
         {"plate": "AB?1?3"},
         {"plate": "AB12"},
+        {"plate": "AB12", "confusables": True},
+        {"plate": "AB12", "distance": 0},
+        {"plate": "AB123", "distance": 1},
+        {"plate": "AB?1?3", "distance": 0, "confusables": True},
+        {"hours": hours("America/Los_Angeles")},
+        {"hours": hours("UTC")},
         {"plate": "?AB12?"},
         {"plate": "京A·12345".replace("·", "")},
         {"purpose": "gate", "expires_at": "2026-01-11T00:00:00Z"},
@@ -88,6 +99,18 @@ def test_admissible(changes: dict[str, Any]) -> None:
         (
             {"plate": "????????"},
             "plate '????????': must have at least 4 known characters for theft, not 0",
+        ),
+        (
+            {"plate": "AB12", "distance": 1},
+            "plate 'AB12': must have at least 5 known characters for theft with distance 1, not 4",
+        ),
+        (
+            {"plate": "ABC123", "purpose": "gate", "distance": 1, "confusables": True},
+            "plate 'ABC123': must have at least 7 known characters for gate with distance 1, not 6",
+        ),
+        (
+            {"plate": "ABC12?", "distance": 1},
+            "distance 1: a plate with unknown characters takes no distance",
         ),
         (
             {"plate": "ABC12", "purpose": "gate"},
@@ -137,6 +160,39 @@ def test_refused(changes: dict[str, Any], text: str) -> None:
     assert str(error) == text
     assert error.value == changes.get(error.field)
     assert text == f"{error.field} {error.value!r}: {error.rule}"
+
+
+@pytest.mark.parametrize("name", ["Mars/Olympus", "utc", "America", "PST"])
+def test_a_time_zone_that_does_not_exist_is_refused(name: str) -> None:
+    with pytest.raises(RuleError) as caught:
+        check_entry(entry(hours=hours(name)), PURPOSES)
+    assert str(caught.value) == (
+        f"hours.time_zone {name!r}: must be a time zone of the IANA database such as "
+        "America/Los_Angeles"
+    )
+
+
+@given(
+    known=st.integers(0, 10),
+    unknown=st.integers(0, 6),
+    distance=st.integers(0, 1),
+    confusables=st.booleans(),
+)
+def test_no_dragnet_however_an_entry_widens(
+    known: int, unknown: int, distance: int, confusables: bool
+) -> None:
+    """Of what a read must show, never less than the floor is certain, to look-alikes."""
+    asked = entry(
+        plate=("ABCDEFGHJK"[:known] + "?" * unknown) or "-",
+        distance=distance,
+        confusables=confusables,
+    )
+    admitted = known - distance >= 4 and not (distance and unknown)
+    if admitted:
+        check_entry(asked, PURPOSES)
+    else:
+        with pytest.raises(RuleError):
+            check_entry(asked, PURPOSES)
 
 
 def test_an_entry_that_breaks_several_rules_gives_one_error() -> None:

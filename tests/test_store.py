@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from engine import store
-from engine.documents import Area, Authority, Entry, Vehicle, encode
+from engine import shared_values
+from engine.documents import Area, Authority, Entry, Hours, Vehicle, Window, encode
+from engine.fields import DAYS
+from engine.shared_values import SharedValues
 from engine.store import EntryStore
 
 _TEXT = st.text(min_size=1, max_size=12)
@@ -32,6 +34,18 @@ _AREAS = st.builds(
     lon=st.floats(-180, 180),
     radius_m=st.floats(1, 1_000_000),
 )
+_CLOCK = st.sampled_from(("00:00", "07:30", "23:59"))
+_WINDOWS = st.builds(
+    Window,
+    days=st.lists(st.sampled_from(DAYS), min_size=1, max_size=3).map(tuple),
+    start=_CLOCK,
+    end=_CLOCK | st.just("24:00"),
+)
+_HOURS = st.builds(
+    Hours,
+    time_zone=st.sampled_from(("UTC", "America/Los_Angeles")),
+    windows=st.lists(_WINDOWS, min_size=1, max_size=3).map(tuple),
+)
 _ENTRIES: st.SearchStrategy[Entry] = st.builds(
     Entry,
     entry_id=_TEXT,
@@ -48,10 +62,12 @@ _ENTRIES: st.SearchStrategy[Entry] = st.builds(
     starts_at=st.none() | _TIMES,
     region=st.none() | st.sampled_from(("US", "US-CA", "NL")),
     confusables=st.none() | st.booleans(),
+    distance=st.none() | st.integers(0, 1),
     vehicle=st.none() | _VEHICLES,
     priority=st.none() | st.integers(1, 5),
     instructions=st.none() | st.text(max_size=20),
     area=st.none() | st.lists(_AREAS, min_size=1, max_size=3).map(tuple),
+    hours=st.none() | _HOURS,
     suppress_s=st.none() | st.integers(0, 86_400),
 )
 
@@ -60,7 +76,7 @@ _ENTRIES: st.SearchStrategy[Entry] = st.builds(
 def test_what_was_put_is_what_is_got(entries: list[Entry], shared: int) -> None:
     """Whether the tables of shared values have room, fill up on the way, or have none."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store, "_SHARED_VALUES", shared)
+        patch.setattr(shared_values, "SHARED_VALUES", shared)
         kept = EntryStore()
         for entry in entries:
             kept.put(kept.add_slot(), entry)
@@ -75,7 +91,7 @@ class Slots(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.patches = pytest.MonkeyPatch()
-        self.patches.setattr(store, "_SHARED_VALUES", 4)
+        self.patches.setattr(shared_values, "SHARED_VALUES", 4)
         self.kept = EntryStore()
         self.entries: dict[int, Entry] = {}
 
@@ -116,7 +132,7 @@ class Slots(RuleBasedStateMachine):
             (kept._vehicles, {entry.vehicle for entry in entries}),
             (kept._instructions, {entry.instructions for entry in entries}),
         ):
-            assert isinstance(table, store._Shared)
+            assert isinstance(table, SharedValues)
             assert table._numbers.keys() <= values
             assert {value for value in table._values if value is not None} <= values
             assert len(table._values) <= 4

@@ -12,7 +12,7 @@ from typing import Any
 import click
 import orjson
 
-from engine.cli.entry_options import file_options, row_options, supplied_by
+from engine.cli.entry_options import WeeklyHours, file_options, row_options, supplied_by
 from engine.cli.options import (
     file_argument,
     json_option,
@@ -42,6 +42,12 @@ def group() -> None:
 @click.option("--starts-at", metavar="TIME", help="RFC 3339 in UTC.")
 @click.option("--region", metavar="CODE", help="ISO 3166-2 such as US-CA, or a country.")
 @click.option("--confusables", is_flag=True, help="Also match OCR look-alikes.")
+@click.option(
+    "--distance",
+    type=int,
+    metavar="0|1",
+    help="1: also match with one character misread, missing or added.  [default: 0]",
+)
 @click.option("--vehicle-make", metavar="TEXT", help="Match only on such a vehicle.")
 @click.option("--vehicle-model", metavar="TEXT", help="Match only on such a vehicle.")
 @click.option("--vehicle-color", metavar="TEXT", help="Match only on such a vehicle.")
@@ -53,6 +59,12 @@ def group() -> None:
     multiple=True,
     metavar="'LAT LON RADIUS_M'",
     help="Match only within this circle; may be repeated.",
+)
+@click.option(
+    "--hours",
+    type=WeeklyHours(),
+    metavar="'DAYS HH:MM-HH:MM ZONE'",
+    help="Match only then, such as 'mon-fri 08:00-18:00|sat 10:00-14:00 America/Los_Angeles'.",
 )
 @click.option(
     "--suppress-s",
@@ -105,8 +117,10 @@ _ENTRY_FLAGS = frozenset(
         "starts_at",
         "region",
         "confusables",
+        "distance",
         "priority",
         "instructions",
+        "hours",
         "suppress_s",
     }
 )

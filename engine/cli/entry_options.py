@@ -35,6 +35,20 @@ class Duration(click.ParamType):
         return length_ms
 
 
+class WeeklyHours(click.ParamType):
+    """The hours of an entry in one line (`engine.hours`), as its document holds them."""
+
+    name = "hours"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from engine.hours import parse_hours
+
+        try:
+            return parse_hours(value) if isinstance(value, str) else value
+        except ValueError as error:
+            self.fail(f"{value!r} {error}", param, ctx)
+
+
 _ROW_OPTIONS = (
     click.option("--list", "list_id", metavar="LIST", help="The list that it stands on."),
     click.option("--agency", metavar="AGENCY", help="The agency that is told of a match."),

@@ -6,7 +6,6 @@ before anything of it is sent.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,10 +21,11 @@ from engine.cli.options import (
     takes_settings,
 )
 from engine.cli.output import json_line, plain, reading, remark, table
+from engine.cli.read_options import as_json as said_as_json
+from engine.cli.read_options import read_options, said_by
 from engine.clock import SystemClock, format_time
 from engine.config import Settings
 from engine.errors import DocumentError, HotlistError
-from engine.fields import REGION_PATTERN
 
 if TYPE_CHECKING:
     from engine.documents import Policy
@@ -33,17 +33,6 @@ if TYPE_CHECKING:
 
 class PolicyError(HotlistError):
     """A policy that the user wrote or named cannot be used."""
-
-
-class _Region(click.ParamType):
-    """A region as reads write it."""
-
-    name = "region"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if not re.fullmatch(REGION_PATTERN, value, re.ASCII):
-            self.fail(f"{value!r} is no region; write US-CA or a country such as NL", param, ctx)
-        return str(value)
 
 
 @click.group("policies")
@@ -132,21 +121,14 @@ def show(settings: Settings, as_json: bool) -> None:
 @group.command()
 @click.option("--source", required=True, metavar="SOURCE", help="Whose read it is.")
 @click.option("--entry", "entry_id", required=True, metavar="ID", help="The entry's id.")
-@click.option(
-    "--region",
-    type=_Region(),
-    metavar="CODE",
-    help="What the read says of its plate, such as US-CA; without it, a read that says nothing.",
-)
+@read_options
 @json_option
 @takes_settings("bootstrap", "prefix", "purposes")
-def explain(
-    settings: Settings, source: str, entry_id: str, region: str | None, as_json: bool
-) -> int:
+def explain(settings: Settings, source: str, entry_id: str, as_json: bool, **values: Any) -> int:
     """Say whether a read of a source may match an entry now, and by which rule.
 
-    Asks what the worker asks, in its order, of the records as they stand on the topics. Status
-    0 where such a read may match, 1 where it may not (and after an error).
+    Asks what the worker asks, in its order, of the records as they stand on the topics; the
+    plates apart. Status 0 where such a read may match, 1 where it may not (and after an error).
     """
     from engine.client import read_to_end, run
     from engine.explain import explain as explained
@@ -165,13 +147,14 @@ def explain(
 
     entry, policy = run(last_records())
     now_ms = SystemClock().now_ms()
-    found = explained((entry_id, entry), (source, policy), region, purposes, now_ms)
+    read = said_by(values, now_ms)
+    found = explained((entry_id, entry), (source, policy), read, purposes, now_ms)
     if as_json:
         json_line(
             {
                 "source": plain(source),
                 "entry_id": plain(entry_id),
-                "region": region,
+                **said_as_json(read),
                 "at": format_time(now_ms),
                 "may_match": found.may_match,
                 "rule": found.rule,

@@ -344,6 +344,7 @@ def match(number: int) -> dict[str, Any]:
         "match_id": f"{number:032x}",
         "matched_at": "2026-01-01T00:00:01.000Z",
         "match_type": "exact",
+        "confidence": 0.984,
         "entry": {**entry, "instructions": "stop\x1b[2J\nnow"},
         "entry_revision": 1,
         "read": {**READ, "read_id": str(number)},
@@ -358,15 +359,19 @@ def match(number: int) -> dict[str, Any]:
 
 
 def test_tail_from_the_start(commands: Commands) -> None:
-    events = [match(number) for number in range(3)]
+    by_alternate = {"alternate": {"plate": "AB-12-CD"}, "match_type": "partial"}
+    events = [match(0), {**match(1), **by_alternate}, match(2)]
     for event in events:
         commands.produce(commands.topics.matches, "e", orjson.dumps(event))
     assert commands.documents("tail", "--from-start", "--count=3", "--json") == events
-    (line,) = commands.good("tail", "--from-start", "--count=1").splitlines()
-    assert line == (
-        "2026-01-01T00:00:00.000Z  exact  stolen_vehicle  read ab-12-cd  listed AB12CD  "
-        "at city/cam-1  priority 3  stop�[2J�now"
-    )
+    lines = commands.good("tail", "--from-start", "--count=2").splitlines()
+    where_and_what = "at city/cam-1  priority 3  stop�[2J�now"
+    by_the_alternate = "read ab-12-cd or AB-12-CD  listed AB12CD"
+    time = "2026-01-01T00:00:00.000Z"
+    assert lines == [
+        f"{time}  exact 0.98  stolen_vehicle  read ab-12-cd  listed AB12CD  {where_and_what}",
+        f"{time}  partial 0.98  stolen_vehicle  {by_the_alternate}  {where_and_what}",
+    ]
 
 
 def test_tail_passes_a_record_that_is_no_match(commands: Commands) -> None:
