@@ -2,7 +2,8 @@
 
 A read goes in, a match comes out; a read that matches nothing leaves only a count behind. For
 programs that produce reads there is `normalize`, which makes the record key, and `Detection`,
-the document. Everything else is run through the command `hotlist`.
+the document; for those that match by themselves, without Kafka, `HotListIndex`. Everything else
+is run through the command `hotlist`.
 
 The modules, in the order in which a read passes them:
 
@@ -16,16 +17,30 @@ The modules, in the order in which a read passes them:
     heart          fetches and control records in, matches and rejects out; no I/O
     decompress     record batches into a buffer that is used again
     scan           from a batch's records to the few that may match; compiled
+    walk           record format v2, compiled: a row of numbers for each record
     hashing        the 64-bit xxh3 of a plate, compiled
     table          the hash table that the scanner probes
     plate          normal form: one spelling for one plate
     lists          the control state: entries and policies as the control topics give them
     changes        what changed on the lists, in the words of the audit
-    index          from the hash of a plate to the entries filed under it
+    index          from a plate to the entries that it is like
+    similar        entries that ask for more than their exact plate
+    near           look-alikes, and plates one character apart
+    folded         the hashes by which they are found, compiled
+    patterns       partial plates as bitmaps; compiled
     stages         which entries count now, and which only lie there
     store          entries kept small
+    shared_values  what many entries have in common, kept once
     timeline       which entries start and end by the clock
+    alternates     which of a read's alternates are tried
+    likeness       whether a plate as read may be a plate as listed, and where they differ
+    candidates     the entries that a read is like, and the match that one makes
+    outcome        candidates decided and counted, made matches or rejects
     policy         who may match on whose reads: eligibility as bitmap algebra
+    narrowing      what an entry asks of a read beside its plate
+    confidence     how probable it is that the plate is the listed one
+    suppress       at most one match of an entry at a camera in a while; the rest is counted
+    suppression_key  what is remembered of one of them
     match          from a candidate to a match event, and what a person must compare
     sink           matches, rejects and audit records out to Kafka, acknowledged
 
@@ -33,6 +48,8 @@ What these share, or what stands beside them:
 
     control        follows the control topics; the gate before the reads
     list_keeper    control records take effect, and the audit is told
+    suppressing    the suppression's part of a worker
+    suppression_log  its state on Kafka, which goes with the partitions
     auditing       the audit's part of a worker
     auditor        each change of the lists is audited, by one worker
     audit_group    which worker that is, and how far it has come
@@ -45,10 +62,17 @@ What these share, or what stands beside them:
     fields         what their fields may hold
     rules          whether an entry is admissible
     purposes       the purposes file: codes, longest terms, floors of known characters
+    misreads       the table of misreads: look-alikes, and how often cameras misread
+    misread_rates  how probable each misread is
+    shipped        files that we ship and that an operator may replace
+    hours          weekly windows, and how people write them
+    vehicles       whether a vehicle as read may be the one as listed
     topics         topic names, and how topics are declared and checked
     topic_settings how each topic is set up
     config         settings: flag, variable, hotlist.toml, default
     connection     how the brokers are reached, and as whom
+    refusals       what the broker does not let us do, and what somebody must allow
+    acls           what each role may do on the brokers
     forgetting     little of the reads stays in memory once they are processed
     limits         every limit
     metrics        every metric
@@ -89,6 +113,15 @@ From a file of entries to records, in the order in which they pass:
     spool          records that wait, small
     entry_changes  what a file would change: the difference that is sent
 
+The index as a library, without Kafka:
+
+    hot_list_index  hot lists and policies that change
+    snapshot       them as they were once: what is asked is asked here
+    given          what callers give: documents and times
+    timeless       the index without a clock, copied, saved and loaded
+    saved_entries  entries in a file
+    index_file     named parts in one file, whole or refused
+
 And for a first look:
 
     demo           the demo, and its count of what should have come out
@@ -96,7 +129,28 @@ And for a first look:
     synthetic      a made-up city for demo, tests and benchmarks
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from engine.documents import Detection
 from engine.plate import normalize
 
-__all__ = ["Detection", "normalize"]
+if TYPE_CHECKING:
+    from engine.hot_list_index import HotListIndex
+
+__all__ = ["Detection", "HotListIndex", "normalize"]
+
+
+def __getattr__(name: str) -> Any:
+    # Not before it is asked for: it brings a compiler along, and who produces reads does not
+    # want to wait for that.
+    if name == "HotListIndex":
+        from engine.hot_list_index import HotListIndex
+
+        return HotListIndex
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,9 +1,10 @@
-"""The hot lists in memory: from the hash of a plate to the entries filed under it.
+"""The hot lists in memory: from a plate to the entries that it is like.
 
 An entry lives in a slot, a small number. By slot lie flat arrays (revision, start, end, the
 next slot of the same chain) and, in a store of their own, the entries; two hash tables lead to
-the slots, by plate for the scanner and by entry id for changes. What is asked of an entry
-beyond its plate is in `policy.Eligibility`.
+the slots, by plate for the scanner and by entry id for changes, and `similar` leads to those
+that ask for more than their exact plate. What is asked of an entry beyond its plate is in
+`policy.Eligibility`.
 
 Changes count at once, or together: what is put and removed `staged` counts from the next
 `commit` on, all in one step, and until then everything is as it was. Which slots are visible is
@@ -12,7 +13,7 @@ forgets them, a bounded number at a time, so that no step is long.
 
 The state follows from the last record of each entry id and from the clock, and from nothing
 else, so that all workers have the same: a record that is refused or has expired takes its
-predecessor away too. Belongs to one thread; the scanner reads the plate table on that thread.
+predecessor away too. Belongs to one thread; the scanner reads the tables on that thread.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ from pyroaring import BitMap
 from engine import limits
 from engine.documents import Entry
 from engine.hashing import hash_of
+from engine.likeness import Likeness, compare
+from engine.misreads import Misreads
 from engine.policy import Eligibility, Pair
+from engine.similar import Similar
 from engine.stages import Stages
 from engine.store import EntryStore
 from engine.table import NO_SLOT, HashTable, hashes_of
@@ -40,11 +44,14 @@ T = TypeVar("T", bound=np.generic)
 
 
 class Index:
-    """See the module. `eligibility` is kept current with the entries."""
+    """See the module. `eligibility` is kept current with the entries; `misreads` says which
+    characters are look-alikes, as shipped where it is None."""
 
-    def __init__(self, eligibility: Eligibility) -> None:
+    def __init__(self, eligibility: Eligibility, misreads: Misreads | None = None) -> None:
         self.eligibility = eligibility
+        self._misreads = Misreads.load() if misreads is None else misreads
         self.plates = HashTable()
+        self.similar = Similar(self._misreads)
         self._ids = HashTable()
         self._entries = EntryStore()
         self._free: array[int] = array("i")
@@ -132,6 +139,7 @@ class Index:
         self.plates.push_many(plates, as_array, self._next_by_plate)
         ids = hashes_of(entry.entry_id for entry, _, _ in held)
         self._ids.push_many(ids, as_array, self._next_by_id)
+        self.similar.put(zip(slots, (entry for entry, _, _ in held), strict=True))
         return len(held)
 
     def remove(self, entry_id: str, *, staged: bool = False) -> bool:
@@ -148,6 +156,11 @@ class Index:
             if slot not in self._stages.leaving:
                 return self.entry(slot), self.revision(slot)
         return None
+
+    def is_listed(self, entry_id: str) -> bool:
+        """Whether an entry with this id counts, or will from the commit on."""
+        head = self._ids.get(hash_of(entry_id.encode()))
+        return bool(self._slots_of_id(entry_id, head))
 
     def commit(self) -> None:
         """Let everything that is staged count from now on."""
@@ -199,13 +212,34 @@ class Index:
 
     def chain(self, slot: int, plate: str) -> Iterator[tuple[int, Entry]]:
         """As `slots_of`, from the first slot, which the scanner has found."""
-        while slot != NO_SLOT:
-            following = int(self._next_by_plate[slot])
-            if slot not in self._stages.hidden:
-                entry = self.entry(slot)
+        for each in self._chain(slot):
+            if each not in self._stages.hidden:
+                entry = self.entry(each)
                 if entry.plate == plate:
-                    yield slot, entry
-            slot = following
+                    yield each, entry
+
+    def candidates(self, plate: str) -> list[tuple[int, Entry, Likeness]]:
+        """The slots and entries that count and that a normalized plate is like, each once."""
+        slots = list(self._chain(self.plates.get(hash_of(plate.encode()))))
+        if self.similar:
+            further = self.similar.slots_like(plate)
+            further.difference_update(slots)
+            slots += sorted(further)
+        found = []
+        for slot in slots:
+            if slot in self._stages.hidden:
+                continue
+            entry = self.entry(slot)
+            likeness = compare(
+                plate,
+                entry.plate,
+                confusables=bool(entry.confusables),
+                distance=entry.distance or 0,
+                misreads=self._misreads,
+            )
+            if likeness is not None:
+                found.append((slot, entry, likeness))
+        return found
 
     def entry(self, slot: int) -> Entry:
         """The entry in a slot that is in use."""
@@ -217,6 +251,11 @@ class Index:
 
     def _in_use(self) -> int:
         return len(self._entries) - len(self._free)
+
+    def _chain(self, slot: int) -> Iterator[int]:
+        while slot != NO_SLOT:
+            yield slot
+            slot = int(self._next_by_plate[slot])
 
     def _chain_of_id(self, slot: int) -> Iterator[int]:
         while slot != NO_SLOT:
@@ -253,6 +292,7 @@ class Index:
         self.plates.unlink_many(plates, as_array, self._next_by_plate)
         ids = hashes_of(entry_id for entry_id, _, _, _ in filings)
         self._ids.unlink_many(ids, as_array, self._next_by_id)
+        self.similar.drop([(slot, filed[1]) for slot, filed in zip(slots, filings, strict=True)])
         slots_by_pair: dict[Pair, list[int]] = {}
         for slot, (_, _, agency, purpose) in zip(slots, filings, strict=True):
             slots_by_pair.setdefault((agency, purpose), []).append(slot)

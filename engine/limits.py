@@ -16,6 +16,8 @@ MIB: Final = 1024 * KIB
 PLATE_CHARACTERS: Final = 16
 #: UTF-8 bytes of a normalized plate: four for each character at the most.
 PLATE_BYTES: Final = 4 * PLATE_CHARACTERS
+#: Alternates that the header of a read may name.
+ALTERNATES: Final = 16
 
 #: A detection's JSON. Pictures travel as references, so real ones stay under 4 KiB.
 READ_VALUE_BYTES: Final = 64 * KIB
@@ -82,6 +84,22 @@ AUDIT_PENDING_CHANGES: Final = 50_000
 AUDIT_STEP_CHANGES: Final = 5_000
 #: How often a worker looks which of the changes that it keeps another one has audited.
 AUDIT_LOOK_S: Final = 1.0
+#: Suppression: how much later than a match a read that it folds may reach the topic, beside the
+#: entry's own time; a key is forgotten after twice that.
+SUPPRESSION_LATE_S: Final = 3600
+#: Matches of one key and partition that a late read is compared with, and that are kept at the
+#: most while their reads may come again; each takes 32 bytes of memory and 80 of the changelog.
+SUPPRESSION_MATCHES: Final = 64
+SUPPRESSION_MATCHES_MOST: Final = 4096
+#: Keys that a worker remembers, about half a kilobyte each; of how many of the oldest one goes
+#: when there is no room; and how many are looked at every second, whether they have ended.
+SUPPRESSION_KEYS: Final = 250_000
+SUPPRESSION_KEYS_COMPARED: Final = 8
+SUPPRESSION_KEYS_A_STEP: Final = 1024
+#: How long a partition's state may take to be read from the changelog, and keys taken over in
+#: one step, between which control records get their turn.
+RESTORE_S: Final = 60.0
+RESTORED_A_STEP: Final = 4096
 #: Sources that a metric names, the first that come; the others are counted together.
 SOURCES_NAMED: Final = 1000
 #: How long a delivery may take before the worker gives up and stops without a commit, so that
@@ -114,6 +132,16 @@ REBALANCE_S: Final = 60.0
 #: How often delivered offsets are committed.
 COMMIT_INTERVAL_S: Final = 1.0
 
+#: The HTTP port: connections at a time, how long each may last in all, the length of its request
+#: line and of a header, and how many headers it may have. Whoever scrapes or probes needs a
+#: fraction of that.
+HTTP_CONNECTIONS: Final = 64
+HTTP_CONNECTION_S: Final = 10.0
+HTTP_LINE_BYTES: Final = 4 * KIB
+HTTP_HEADERS: Final = 64
+#: How long the port waits at the end for answers that are on their way.
+HTTP_SHUTDOWN_S: Final = 1.0
+
 
 def check() -> None:
     """Raise AssertionError where two limits contradict each other."""
@@ -122,10 +150,14 @@ def check() -> None:
     assert 2 * READ_VALUE_BYTES < SINK_BATCH_BYTES, "a match holds its read and its entry"
     assert AUDIT_BATCH_BYTES < SINK_BATCH_BYTES, "what is sealed at a time is one batch"
     assert 2 * AUDIT_STEP_CHANGES <= AUDIT_PENDING_CHANGES, "applying goes on beside the audit"
+    assert SUPPRESSION_MATCHES_MOST % SUPPRESSION_MATCHES == 0, "matches go in steps"
+    assert 128 * SUPPRESSION_MATCHES_MOST < 2 * SINK_BATCH_BYTES, "a key's state is a record"
+    assert 2 * SUPPRESSION_KEYS_COMPARED < SUPPRESSION_KEYS, "room is found among the oldest"
     assert AUDIT_LOOK_S < CONTROL_STALE_S, "others learn what is audited before they wait long"
     assert 10 * FETCH_WAIT_MS <= 1000 * CONTROL_STALE_S, "silence is more than an idle fetch"
     assert DELIVERY_TIMEOUT_S < TRANSACTION_S, "a late delivery is not yet a late transaction"
     assert 2 * SHUTDOWN_S <= REBALANCE_S, "handing over waits for what is in flight"
     assert 3 * HEARTBEAT_S <= SESSION_S, "one lost heartbeat must not cost the partitions"
     assert FORGET_INTERVAL_S <= FORGET_FREED_S, "what is freed is looked at once an interval"
+    assert HTTP_SHUTDOWN_S < SHUTDOWN_S, "whoever probes must not delay the end"
     assert PLATE_BYTES >= PLATE_CHARACTERS, "a character takes at least a byte"

@@ -30,6 +30,7 @@ from engine.changes import ControlRecord as ControlRecord
 from engine.documents import Entry, decode_entry, decode_policy
 from engine.errors import DocumentError, RuleError
 from engine.index import Index
+from engine.misreads import Misreads
 from engine.policy import Eligibility
 from engine.rules import Purposes, check_change, check_entry
 
@@ -67,12 +68,14 @@ class Lists:
     """Entries and policies. `list_revision` grows with every record of the hot list topic that
     counts: it is the number of offsets received, summed over the topic's partitions.
 
+    `misreads` says which plates are like each other, as shipped where it is None.
     `audited_to` and `expired_until_ms` are for the owner to set before the load.
     """
 
-    def __init__(self, purposes: Purposes) -> None:
+    def __init__(self, purposes: Purposes, misreads: Misreads | None = None) -> None:
+        self.misreads = Misreads.load() if misreads is None else misreads
         self.eligibility = Eligibility()
-        self.index = Index(self.eligibility)
+        self.index = Index(self.eligibility, self.misreads)
         self._purposes = purposes
         self._next_offset: dict[int, int] = {}
         self._refused_keys: set[bytes] = set()

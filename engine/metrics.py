@@ -50,6 +50,18 @@ class Metrics:
             "source",
             "reason",
         )
+        self.suppressed = self._counter(
+            "hotlist_suppressed_total",
+            "Reads folded into a match of the same entry at the same camera.",
+        )
+        self.suppression_keys = self._gauge(
+            "hotlist_suppression_keys",
+            "Entries at cameras of which recent matches or folded reads are remembered.",
+        )
+        self.suppression_restore_s = self._histogram(
+            "hotlist_suppression_restore_seconds",
+            "Time to read what is remembered of one partition when it came to this worker.",
+        )
         self.rejects = self._counter(
             "hotlist_rejects_total",
             "Bad records passed and pointed to on the rejects topic.",
@@ -57,7 +69,8 @@ class Metrics:
         )
         self.odd_keys = self._counter(
             "hotlist_odd_keys_total",
-            "Reads whose key was missing or not in normal form, so that the value was opened.",
+            "Reads whose key was missing or not in normal form, or whose header of alternates was "
+            "not as it should be, so that the value was opened.",
             "reason",
         )
         self.values_opened = self._counter(
@@ -139,7 +152,7 @@ class Metrics:
             self.rejects.labels(reason)
         for reason in DENIAL_REASONS:
             self.denied.labels(reason)
-        for reason in ("missing", "not_normal"):
+        for reason in ("missing", "not_normal", "alternates"):
             self.odd_keys.labels(reason)
 
     def count_fetch(self, outcome: Outcome, partition: int, lag: int, took_s: float) -> None:
@@ -167,6 +180,7 @@ class Metrics:
         for _, read_ms in outcome.matches:
             if read_ms >= 0:  # records without a timestamp have -1
                 self.read_to_match_s.observe(max(0, now_ms - read_ms) / 1000)
+        self.suppressed.inc(outcome.suppressed)
         for reject in outcome.rejects:
             self.rejects.labels(reject.reason).inc()
         self.delivery_s.observe(took_s)

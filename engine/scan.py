@@ -1,17 +1,16 @@
 """The scanner: from a batch's decompressed records to the few that may match.
 
-`scan` walks Kafka's record format v2 in a compiled loop that frees the GIL. It makes no Python
+`scan` goes through records (`walk`) in a compiled loop that frees the GIL. It makes no Python
 object of a record; for the records that the rest of the engine must look at, it writes one row
-of numbers into an array. Rows are a superset of what matches and never an answer: `match`
-verifies each one.
+of numbers into an array. Rows are a superset of what matches and never an answer: `likeness`
+decides on each one. Keys are looked up as they are and, where entries ask for it, among those
+that are like them; so are the alternates that a read's header names.
 
-Every length is read from the wire and none is believed: each step checks that it stays inside
-the record and the record inside the batch. A batch that is not, to the last byte, what the
-format says is reported as MALFORMED and left to aiokafka's own parser. So what the scanner
-accepts, that parser accepts, with the same records (a property test holds this).
+A batch that `walk` finds not to be what the format says, to the last byte, is left to aiokafka's
+own parser. So what the scanner accepts, that parser accepts, with the same records (a property
+test holds this).
 
-Format: KIP-98, https://kafka.apache.org/documentation/#recordbatch. Numba checks no bounds by
-itself; an edit here that leaves one out reads foreign memory.
+Numba checks no bounds by itself; an edit here that leaves one out reads foreign memory.
 """
 
 from __future__ import annotations
@@ -21,94 +20,42 @@ from typing import Final
 
 import numba
 import numpy as np
-import numpy.typing as npt
 
 from engine import limits
-from engine.hashing import U64, hash_at
+from engine.hashing import U64
+from engine.near import is_folded_alike, is_one_apart, may_be_one_apart
+from engine.patterns import find_fitting
 from engine.raw import RawBatch
-from engine.table import EMPTY, HashTable, is_marked
-
-Bytes = npt.NDArray[np.uint8]
-Rows = npt.NDArray[np.int64]
-
-#: Columns of a row.
-KIND, SLOT, OFFSET, TIMESTAMP_MS, KEY_AT, KEY_LENGTH, VALUE_AT, VALUE_LENGTH = range(8)
-COLUMNS: Final = 8
-
-#: What a row is about (column KIND).
-HIT: Final = 1  #: the key's hash is in the table; SLOT is the slot found there
-ODD_KEY: Final = 2  #: no key, or one that is not plainly in normal form
-SAMPLED: Final = 3  #: no hit, and drawn for a check of key against value
-NO_VALUE: Final = 4
-LARGE_VALUE: Final = 5
-
-#: Only within a scan: a plain key that has not been looked up yet.
-_PLAIN: Final = 0
-
-#: What a scan needs of each batch's header.
-_COUNT, _BASE, _FROM, _FIRST_MS, _APPEND_MS = range(5)
-Header = npt.NDArray[np.int64]
-Headers = npt.NDArray[np.int64]
-
-#: The smallest record: a length and six fields of a byte each.
-_SMALLEST_RECORD = 7
-_MALFORMED: Final = -1
-#: As `append_ms`: the topic keeps the producers' timestamps. No wire value is safe from being
-#: taken for this one but the least.
-_NO_APPEND_TIME: Final = -(1 << 63)
+from engine.similar import NOTHING_SIMILAR, Probes
+from engine.table import EMPTY, Hashes, HashTable, Slots, is_marked
+from engine.walk import (
+    ALTERNATES_TWICE,
+    ASKING,
+    COLUMNS,
+    HIT,
+    KEY_AT,
+    KEY_LENGTH,
+    KIND,
+    LIKE,
+    MALFORMED,
+    NO_ALTERNATES,
+    NO_APPEND_TIME,
+    OFFSET,
+    PLAIN,
+    SAMPLED,
+    SLOT,
+    SMALLEST_RECORD,
+    SPAN,
+    Bytes,
+    Headers,
+    Rows,
+    is_plain,
+    table_hash,
+    walk,
+)
 
 _MIX = U64(0x9E3779B97F4A7C15)
-_PLATE_CHARACTERS = limits.PLATE_CHARACTERS
-
-
-@numba.njit(inline="always")
-def _varint(data: Bytes, at: int, end: int) -> tuple[int, int]:
-    """A zigzag varint and the position after it; position -1 where it does not end in time."""
-    raw = U64(0)
-    shift = 0
-    while at < end and shift < 63:
-        byte = data[at]
-        at += 1
-        raw |= U64(byte & 0x7F) << U64(shift)
-        if byte < 0x80:
-            # An int64, which plain Python and the checker may take for an int.
-            return np.int64(raw >> U64(1)) ^ -np.int64(raw & U64(1)), at  # type: ignore[return-value]
-        shift += 7
-    return 0, -1
-
-
-@numba.njit(inline="always")
-def _headers_end(data: Bytes, at: int, end: int) -> int:
-    """The position after a record's headers; -1 where they are not well formed."""
-    count, at = _varint(data, at, end)
-    if at < 0 or count < 0:
-        return -1
-    while count > 0:
-        length, at = _varint(data, at, end)
-        if at < 0 or length < 0 or length > end - at:
-            return -1
-        for position in range(at, at + length):
-            if data[position] >= 0x80:
-                return -1  # may not be UTF-8; the parser decides
-        at += length
-        length, at = _varint(data, at, end)
-        if at < 0 or length > end - at:
-            return -1
-        at += max(length, 0)
-        count -= 1
-    return at
-
-
-@numba.njit(inline="always")
-def _is_plain(data: Bytes, at: int, length: int) -> bool:
-    """Whether a key is in normal form beyond doubt: 1 to 16 of A-Z and 0-9."""
-    if length < 1 or length > _PLATE_CHARACTERS:
-        return False
-    for position in range(at, at + length):
-        byte = data[position]
-        if not (48 <= byte <= 57 or 65 <= byte <= 90):
-            return False
-    return True
+_COMMA: Final = ord(",")
 
 
 @numba.njit(cache=True)
@@ -122,69 +69,8 @@ def is_sampled(offset: int, every: int) -> bool:
     return bool(_is_sampled(offset, every))
 
 
-@numba.njit(nogil=True, cache=True)
-def _walk(data: Bytes, at: int, header: Header, rows: Rows, filled: int) -> tuple[int, int]:
-    """Write a row for each record of one batch; the position after it and the rows by then.
-
-    Position _MALFORMED where it is not well formed. Rows of plain keys get KIND _PLAIN and
-    their hash for a SLOT: the table is probed later, for many records in a row.
-    """
-    end = len(data)
-    base_offset, from_offset = header[_BASE], header[_FROM]
-    first_ms, append_ms = header[_FIRST_MS], header[_APPEND_MS]
-    for _ in range(header[_COUNT]):
-        length, at = _varint(data, at, end)
-        if at < 0 or length < _SMALLEST_RECORD - 1 or length > end - at:
-            return _MALFORMED, filled
-        stop = at + length
-        if data[at] != 0:
-            return _MALFORMED, filled  # no record attributes are defined
-        delta_ms, at = _varint(data, at + 1, stop)
-        if at < 0:
-            return _MALFORMED, filled
-        delta, at = _varint(data, at, stop)
-        if at < 0 or delta < -0x80000000 or delta > 0x7FFFFFFF:
-            return _MALFORMED, filled
-        key_length, at = _varint(data, at, stop)
-        if at < 0 or key_length > stop - at:
-            return _MALFORMED, filled
-        key_at = at
-        at += max(key_length, 0)
-        value_length, at = _varint(data, at, stop)
-        if at < 0 or value_length > stop - at:
-            return _MALFORMED, filled
-        value_at = at
-        at = _headers_end(data, at + max(value_length, 0), stop)
-        if at != stop:
-            return _MALFORMED, filled
-
-        offset = base_offset + delta
-        if offset < from_offset:
-            continue
-        if value_length < 0:
-            rows[filled, KIND] = NO_VALUE
-        elif value_length > limits.READ_VALUE_BYTES:
-            rows[filled, KIND] = LARGE_VALUE
-        elif _is_plain(data, key_at, key_length):
-            rows[filled, KIND] = _PLAIN
-            wanted = hash_at(data, key_at, key_length)
-            rows[filled, SLOT] = np.int64(U64(1) if wanted == EMPTY else wanted)
-        else:
-            rows[filled, KIND] = ODD_KEY
-        rows[filled, OFFSET] = offset
-        rows[filled, TIMESTAMP_MS] = (
-            first_ms + delta_ms if append_ms == _NO_APPEND_TIME else append_ms
-        )
-        rows[filled, KEY_AT] = key_at
-        rows[filled, KEY_LENGTH] = key_length
-        rows[filled, VALUE_AT] = value_at
-        rows[filled, VALUE_LENGTH] = value_length
-        filled += 1
-    return at, filled
-
-
 @numba.njit(inline="always")
-def _probe(hashes: npt.NDArray[np.uint64], slots: npt.NDArray[np.int32], wanted: np.uint64) -> int:
+def _probe(hashes: Hashes, slots: Slots, wanted: np.uint64) -> int:
     """The slot filed under a hash, or -1."""
     mask = U64(len(hashes) - 1)
     position = wanted & mask
@@ -199,43 +85,116 @@ def _probe(hashes: npt.NDArray[np.uint64], slots: npt.NDArray[np.int32], wanted:
 def _scan(
     data: Bytes,
     headers: Headers,
-    hashes: npt.NDArray[np.uint64],
-    slots: npt.NDArray[np.int32],
-    marks: npt.NDArray[np.uint64],
+    hashes: Hashes,
+    slots: Slots,
+    marks: Hashes,
+    has_alike: bool,
+    has_apart: bool,
+    has_patterns: bool,
+    values: Hashes,
+    alike_hashes: Hashes,
+    alike_heads: Slots,
+    alike_marks: Hashes,
+    apart_hashes: Hashes,
+    apart_heads: Slots,
+    apart_marks: Hashes,
+    following: Slots,
+    plates: Bytes,
+    lengths: Bytes,
+    level1: Hashes,
+    level2: Hashes,
+    ranges: Rows,
+    scratch: Slots,
     sample_every: int,
     rows: Rows,
 ) -> tuple[int, int]:
-    """Fill `rows`; returns (rows filled or _MALFORMED, records seen from `from_offset` on).
+    """Fill `rows`; returns (rows filled or MALFORMED, records seen from `from_offset` on).
+
+    The arrays before `sample_every` are a table's and those of `Probes`.
 
     One batch after the other: walked, then probed. Probing many records in a row keeps several
     misses of the cache under way at once, which a probe between two records would not.
     """
+    has_similar = has_alike or has_apart or has_patterns
     at = 0
     kept = 0
     seen = 0
     for header in headers:
-        at, filled = _walk(data, at, header, rows, kept)
+        at, filled = walk(data, at, header, rows, kept)
         if at < 0:
-            return _MALFORMED, 0
+            return MALFORMED, 0
         seen += filled - kept
         for index in range(kept, filled):
-            slot = -1
-            if rows[index, KIND] == _PLAIN:
-                wanted = U64(rows[index, SLOT])
+            kind = rows[index, KIND]
+            if kind <= PLAIN:
+                text_at, length = int(rows[index, KEY_AT]), int(rows[index, KEY_LENGTH])
+                is_like = False
+                if kind == PLAIN:
+                    wanted = U64(rows[index, SLOT])
+                else:
+                    wanted = table_hash(data, text_at, length)
+                    is_like = bool(rows[index, SLOT] == ALTERNATES_TWICE)
+                slot = -1
                 if is_marked(marks, wanted):
                     slot = _probe(hashes, slots, wanted)
-                if slot >= 0:
+                # The part of the header that is still to be looked at, and what came before.
+                rest_at, rest_end, parts = 0, -1, 0
+                if kind == ASKING:
+                    rest_at = int(rows[index, SLOT] // SPAN)
+                    rest_end = rest_at + int(rows[index, SLOT] % SPAN)
+                while (has_similar or kind == ASKING) and not is_like:
+                    if has_alike:
+                        is_like = is_folded_alike(
+                            alike_hashes, alike_heads, alike_marks, values, data, text_at, length
+                        )
+                    if has_apart and not is_like:
+                        is_like = may_be_one_apart(apart_marks, values, data, text_at, length)
+                        if is_like:
+                            is_like = is_one_apart(
+                                apart_hashes,
+                                apart_heads,
+                                apart_marks,
+                                following,
+                                plates,
+                                lengths,
+                                values,
+                                data,
+                                text_at,
+                                length,
+                            )
+                    if has_patterns and not is_like:
+                        count = find_fitting(level1, level2, ranges, data, text_at, length, scratch)
+                        is_like = count > 0
+                    if is_like or rest_at > rest_end:
+                        break
+                    parts += 1
+                    text_at = rest_at
+                    while rest_at < rest_end and data[rest_at] != _COMMA:
+                        rest_at += 1
+                    length = rest_at - text_at
+                    rest_at += 1
+                    if parts > limits.ALTERNATES or not is_plain(data, text_at, length):
+                        is_like = True
+                        break
+                    wanted = table_hash(data, text_at, length)
+                    is_like = is_marked(marks, wanted) and _probe(hashes, slots, wanted) >= 0
+                if is_like:
+                    rows[index, KIND] = LIKE
+                    if kind == PLAIN:
+                        rows[index, SLOT] = NO_ALTERNATES
+                elif slot >= 0:
                     rows[index, KIND] = HIT
+                    rows[index, SLOT] = slot
                 elif _is_sampled(rows[index, OFFSET], sample_every):
                     rows[index, KIND] = SAMPLED
+                    rows[index, SLOT] = NO_ALTERNATES
                 else:
                     continue
-            rows[index, SLOT] = slot
             for column in range(COLUMNS):
                 rows[kept, column] = rows[index, column]
             kept += 1
     if at != len(data):
-        return _MALFORMED, 0
+        return MALFORMED, 0
     return kept, seen
 
 
@@ -254,11 +213,19 @@ class Scanner:
         self._sample_every = sample_every
         self._rows: Rows = np.empty((1024, COLUMNS), dtype=np.int64)
         # Compiles what is not in numba's cache: now, and not when the first read waits.
-        self._scan(np.empty(0, dtype=np.uint8), np.empty((0, 5), dtype=np.int64), HashTable())
+        nothing = np.empty(0, dtype=np.uint8)
+        self._scan(nothing, np.empty((0, 5), dtype=np.int64), HashTable(), NOTHING_SIMILAR)
 
-    def scan(self, batches: Sequence[RawBatch], data: Bytes, table: HashTable) -> tuple[Rows, int]:
+    def scan(
+        self,
+        batches: Sequence[RawBatch],
+        data: Bytes,
+        table: HashTable,
+        probes: Probes = NOTHING_SIMILAR,
+    ) -> tuple[Rows, int]:
         """The rows of the batches' records, and how many records were seen.
 
+        `table` has the plates as they are, `probes` leads to entries that are like others too.
         `data` are the records of all the batches, decompressed, in a row. Positions in the
         rows are into `data`. The rows are valid until the next call. Raises Malformed. Of
         several batches, only all together can be known to be well formed: where the count of
@@ -267,8 +234,9 @@ class Scanner:
         """
         # Counts come from the wire; what cannot fit in the data is not believed.
         count = sum(batch.record_count for batch in batches)
-        if count > len(data) // _SMALLEST_RECORD or any(b.record_count < 0 for b in batches):
+        if count > len(data) // SMALLEST_RECORD or any(b.record_count < 0 for b in batches):
             raise Malformed
+        assert len(data) < SPAN, "a position and a length are kept in one number"
         if len(self._rows) < count:
             self._rows = np.empty((count, COLUMNS), dtype=np.int64)
         headers: Headers = np.array(
@@ -278,13 +246,13 @@ class Scanner:
                     batch.base_offset,
                     batch.from_offset,
                     batch.first_ms,
-                    _NO_APPEND_TIME if batch.append_ms is None else batch.append_ms,
+                    NO_APPEND_TIME if batch.append_ms is None else batch.append_ms,
                 )
                 for batch in batches
             ],
             dtype=np.int64,
         ).reshape(-1, 5)
-        return self._scan(data, headers, table)
+        return self._scan(data, headers, table, probes)
 
     def forget(self) -> None:
         """Wipe the rows: they held the hashes of keys, and a hash can be told a plate by trying.
@@ -293,10 +261,19 @@ class Scanner:
         """
         self._rows.fill(0)
 
-    def _scan(self, data: Bytes, headers: Headers, table: HashTable) -> tuple[Rows, int]:
+    def _scan(
+        self, data: Bytes, headers: Headers, table: HashTable, probes: Probes
+    ) -> tuple[Rows, int]:
         filled, seen = _scan(
-            data, headers, table.hashes, table.slots, table.marks, self._sample_every, self._rows
+            data,
+            headers,
+            table.hashes,
+            table.slots,
+            table.marks,
+            *probes,
+            self._sample_every,
+            self._rows,
         )
-        if filled == _MALFORMED:
+        if filled == MALFORMED:
             raise Malformed
         return self._rows[:filled], seen

@@ -31,6 +31,14 @@ class Stages:
         #: `staged` and `ended`.
         self.hidden = BitMap()
 
+    def copy(self) -> Stages:
+        """Stages of their own with the same slots."""
+        copied = Stages()
+        copied.staged, copied.leaving = self.staged.copy(), self.leaving.copy()
+        copied.ended, copied.expired = self.ended.copy(), self.expired.copy()
+        copied.hidden = self.hidden.copy()
+        return copied
+
     def stage(self, slots: Iterable[int]) -> None:
         """Slots were put in use that become visible with the next commit."""
         self.staged.update(slots)

@@ -31,6 +31,7 @@ Slots = npt.NDArray[np.int32]
 Marks = npt.NDArray[np.uint64]
 
 _PLACES_A_MARK_WORD: Final = 16
+_PLACES_A_SELECTIVE_WORD: Final = 4
 
 
 @numba.njit(nogil=True, cache=True)
@@ -44,10 +45,22 @@ def _place_of(hashes: Hashes, wanted: np.uint64) -> np.int64:
 
 
 @numba.njit(inline="always")
-def _mark(marks: Marks, key_hash: np.uint64) -> None:
-    """Set the bit of a hash. It is taken from other bits than its place is."""
-    bit = (key_hash >> np.uint64(32)) & np.uint64(64 * len(marks) - 1)
-    marks[bit >> np.uint64(6)] |= np.uint64(1) << (bit & np.uint64(63))
+def _three_bits(key_hash: np.uint64) -> np.uint64:
+    return (
+        (np.uint64(1) << (key_hash & np.uint64(63)))
+        | (np.uint64(1) << ((key_hash >> np.uint64(6)) & np.uint64(63)))
+        | (np.uint64(1) << ((key_hash >> np.uint64(12)) & np.uint64(63)))
+    )
+
+
+@numba.njit(inline="always")
+def _mark(marks: Marks, key_hash: np.uint64, selective: bool) -> None:
+    """Set the bit of a hash, taken from other bits than its place is; or its three bits."""
+    if selective:
+        marks[(key_hash >> np.uint64(40)) & np.uint64(len(marks) - 1)] |= _three_bits(key_hash)
+    else:
+        bit = (key_hash >> np.uint64(32)) & np.uint64(64 * len(marks) - 1)
+        marks[bit >> np.uint64(6)] |= np.uint64(1) << (bit & np.uint64(63))
 
 
 @numba.njit(inline="always")
@@ -57,9 +70,21 @@ def is_marked(marks: Marks, key_hash: np.uint64) -> bool:
     return bool((marks[bit >> np.uint64(6)] >> (bit & np.uint64(63))) & np.uint64(1))
 
 
+@numba.njit(inline="always")
+def is_held(marks: Marks, key_hash: np.uint64) -> bool:
+    """As `is_marked`, for a selective table."""
+    bits = _three_bits(key_hash)
+    return bool(marks[(key_hash >> np.uint64(40)) & np.uint64(len(marks) - 1)] & bits == bits)
+
+
 @numba.njit(nogil=True, cache=True)
 def _refill(
-    old_hashes: Hashes, old_slots: Slots, hashes: Hashes, slots: Slots, marks: Marks
+    old_hashes: Hashes,
+    old_slots: Slots,
+    hashes: Hashes,
+    slots: Slots,
+    marks: Marks,
+    selective: bool,
 ) -> int:
     """Put what is still filed into empty arrays; how many places that took."""
     used = 0
@@ -68,7 +93,7 @@ def _refill(
             at = _place_of(hashes, old_hashes[index])
             hashes[at] = old_hashes[index]
             slots[at] = old_slots[index]
-            _mark(marks, hashes[at])
+            _mark(marks, hashes[at], selective)
             used += 1
     return used
 
@@ -84,6 +109,7 @@ def _push_many(
     hashes: Hashes,
     slots: Slots,
     marks: Marks,
+    selective: bool,
     pushed_hashes: Hashes,
     pushed: Slots,
     following: Slots,
@@ -96,7 +122,7 @@ def _push_many(
         slots[at] = pushed[index]
         if hashes[at] == EMPTY:
             hashes[at] = pushed_hashes[index]
-            _mark(marks, pushed_hashes[index])
+            _mark(marks, pushed_hashes[index], selective)
             used += 1
     return used
 
@@ -127,13 +153,28 @@ def hashes_of(keys: Iterable[str]) -> Hashes:
 class HashTable:
     """See the module. `hashes` (uint64) and `slots` (int32) have a power of two of places, at
     the most three quarters of them used. `marks` has four bits a place, of which each hash
-    sets one: most other plates are told apart there, in a twenty-fourth of the memory."""
+    sets one: most other plates are told apart there, in a twenty-fourth of the memory.
 
-    def __init__(self) -> None:
+    A `selective` table is for several questions a read. It has sixteen bits a place, of which
+    each hash sets three in one word, and tells all but one in a hundred apart (a blocked Bloom
+    filter: Putze, Sanders and Singler 2007, https://doi.org/10.1007/978-3-540-72845-0_9).
+    """
+
+    def __init__(self, *, selective: bool = False) -> None:
+        self._selective = selective
+        self._places_a_word = _PLACES_A_SELECTIVE_WORD if selective else _PLACES_A_MARK_WORD
         self.hashes: Hashes = np.zeros(_SMALLEST, dtype=np.uint64)
         self.slots: Slots = np.full(_SMALLEST, NO_SLOT, dtype=np.int32)
-        self.marks: Marks = np.zeros(_SMALLEST // _PLACES_A_MARK_WORD, dtype=np.uint64)
+        self.marks: Marks = np.zeros(_SMALLEST // self._places_a_word, dtype=np.uint64)
         self._used = 0
+
+    def copy(self) -> HashTable:
+        """A table of its own with the same content."""
+        copied = HashTable(selective=self._selective)
+        copied.hashes, copied.slots = self.hashes.copy(), self.slots.copy()
+        copied.marks = self.marks.copy()
+        copied._used = self._used
+        return copied
 
     def get(self, key_hash: int) -> int:
         """The slot filed under a hash, or NO_SLOT."""
@@ -152,7 +193,9 @@ class HashTable:
         """
         if 4 * (self._used + len(slots)) > 3 * len(self.hashes):
             self._rebuild(len(slots))
-        self._used += _push_many(self.hashes, self.slots, self.marks, hashes, slots, following)
+        self._used += _push_many(
+            self.hashes, self.slots, self.marks, self._selective, hashes, slots, following
+        )
 
     def unlink_many(self, hashes: Hashes, slots: Slots, following: Slots) -> None:
         """Take slots out of the chains of their hashes, with `hashes` and `following` as for
@@ -167,8 +210,8 @@ class HashTable:
             places *= 2
         hashes: Hashes = np.zeros(places, dtype=np.uint64)
         slots: Slots = np.full(places, NO_SLOT, dtype=np.int32)
-        marks: Marks = np.zeros(places // _PLACES_A_MARK_WORD, dtype=np.uint64)
-        self._used = _refill(self.hashes, self.slots, hashes, slots, marks)
+        marks: Marks = np.zeros(places // self._places_a_word, dtype=np.uint64)
+        self._used = _refill(self.hashes, self.slots, hashes, slots, marks, self._selective)
         self.hashes, self.slots, self.marks = hashes, slots, marks
 
     @property

@@ -46,6 +46,30 @@ class Timeline:
         """Slots filed, a slot counting each time that it was."""
         return self._filed
 
+    def copy(self) -> Timeline:
+        """A timeline of its own with the same slots."""
+        copied = Timeline()
+        copied._slots_by_minute = {at: slots[:] for at, slots in self._slots_by_minute.items()}
+        copied._minutes = self._minutes[:]
+        copied._next_ms = self._next_ms
+        copied._filed = self._filed
+        copied._to_tidy = self._to_tidy[:]
+        return copied
+
+    def fill(self, slots: Due, time_ms: Times) -> None:
+        """File many slots in an empty timeline, each for its `time_ms[slot]`."""
+        assert not self._filed, "only an empty timeline is filled"
+        if not len(slots):
+            return
+        times = time_ms[slots]
+        order = np.argsort(times, kind="stable")
+        minutes, begins = np.unique(times[order] // _MINUTE_MS, return_index=True)
+        in_order = np.split(slots[order].astype(np.int32), begins[1:])
+        for minute, of_minute in zip(minutes.tolist(), in_order, strict=True):
+            self._file(minute, of_minute)
+        self._minutes = minutes.tolist()  # ascending, so a heap
+        self._next_ms = int(times.min())
+
     def add(self, slot: int, at_ms: int) -> None:
         """File a slot for a time."""
         minute = at_ms // _MINUTE_MS

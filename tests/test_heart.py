@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 from engine import limits
 from engine.batches import parse
 from engine.decompress import Decompressor
-from engine.documents import Match, decode_match, decode_reject, encode
+from engine.documents import Alternate, Match, decode_match, decode_reject, encode
 from engine.hashing import hash_of
 from engine.heart import Heart, Outcome
 from engine.lists import ControlKind, ControlRecord, Lists, Phase
 from engine.raw import RawBatch
 from engine.rules import Purposes
 from engine.scan import is_sampled
+from engine.suppress import Suppression
 from engine.table import HashTable
 from tests.documents_for_tests import (
     NOW_MS,
@@ -58,6 +59,11 @@ _BOTH_WAYS = pytest.mark.parametrize("headers", [(), _ODD_HEADERS], ids=["scanne
 Headers = tuple[tuple[str, bytes | None], ...]
 
 
+def listed(**fields: Any) -> Json:
+    """An entry whose every read is a match: folding is the business of `suppress`."""
+    return entry_json(**({"suppress_s": 0} | fields))
+
+
 def heart_of(
     entries: Sequence[tuple[str, Json | None]] = (),
     policies: Sequence[tuple[str, Json | None]] = (),
@@ -65,7 +71,7 @@ def heart_of(
     sample_every: int = 0,
 ) -> Heart:
     """A heart that has taken in these control records; a record's offset is its place."""
-    heart = Heart(Lists(_PURPOSES), sample_every, parse)
+    heart = Heart(Lists(_PURPOSES), sample_every, parse, Suppression())
     for kind, records in ((ControlKind.ENTRY, entries), (ControlKind.POLICY, policies)):
         heart.lists.apply(
             [
@@ -86,7 +92,7 @@ def heart_of(
 
 def open_heart(sample_every: int = 0) -> Heart:
     """A heart with one entry, of ABC123, and one policy, of S1, that allows all."""
-    return heart_of([("E1", entry_json())], [("S1", policy_json())], sample_every=sample_every)
+    return heart_of([("E1", listed())], [("S1", policy_json())], sample_every=sample_every)
 
 
 def read(number: int = 1, **fields: Any) -> Json:
@@ -118,7 +124,7 @@ _ENTRIES = st.lists(
         st.sampled_from([f"E{number}" for number in range(8)]),
         st.none()
         | st.builds(
-            lambda plate, agency, purpose, region, ends_ms, starts_ms: entry_json(
+            lambda plate, agency, purpose, region, ends_ms, starts_ms: listed(
                 plate=plate,
                 agency=agency,
                 purpose=purpose,
@@ -276,7 +282,7 @@ def test_the_oracle_has_something_to_say() -> None:
     entries: list[tuple[str, Json | None]] = [
         (
             f"E{number}",
-            entry_json(
+            listed(
                 entry_id=f"E{number}",
                 plate=f"P{number % 5}AAA",
                 agency=_AGENCIES[number % 2],
@@ -345,7 +351,7 @@ def test_a_match_comes_with_its_reads_timestamp(headers: Headers, append_ms: int
 
 def test_the_clock_alone_ends_and_starts_an_entry() -> None:
     heart = heart_of(
-        [("E1", entry_json(starts_at=at(1_000), expires_at=at(2_000)))], [("S1", policy_json())]
+        [("E1", listed(starts_at=at(1_000), expires_at=at(2_000)))], [("S1", policy_json())]
     )
     fetch = raw_fetch(raw_batch(batch_bytes([sent(read())])))
     found = {
@@ -375,7 +381,7 @@ def test_a_change_counts_for_every_read_after_it() -> None:
 @given(_READS)
 def test_the_same_fetch_again_has_the_same_outcome(drawn: list[Drawn]) -> None:
     heart = heart_of(
-        [("E1", entry_json(plate="ABAB1")), ("E2", entry_json(entry_id="E2", plate="AAAA"))],
+        [("E1", listed(plate="ABAB1")), ("E2", listed(entry_id="E2", plate="AAAA"))],
         [("S1", policy_json())],
         sample_every=2,
     )
@@ -442,7 +448,7 @@ def test_a_key_that_says_nothing_is_no_error(
 
 @_BOTH_WAYS
 def test_a_normal_key_beyond_ascii(headers: Headers) -> None:
-    heart = heart_of([("E1", entry_json(plate="MÜ1234"))], [("S1", policy_json())])
+    heart = heart_of([("E1", listed(plate="MÜ1234"))], [("S1", policy_json())])
     records = [Sent("MÜ1234".encode(), as_bytes(read(plate="mü-1234")), headers)]
     outcome = heart.process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
     assert len(outcome.matches) == 1
@@ -479,9 +485,9 @@ def test_what_is_staged_counts_from_the_commit_on(headers: Headers) -> None:
     """Until then the old state does, whole: a hidden entry is neither matched nor denied."""
     heart = open_heart()
     sync = [
-        ("E1", entry_json(plate="NEW1")),
-        ("E2", entry_json(entry_id="E2", plate="ABC123", priority=1)),
-        ("E3", entry_json(entry_id="E3", plate="LATER1", starts_at=at(1))),
+        ("E1", listed(plate="NEW1")),
+        ("E2", listed(entry_id="E2", plate="ABC123", priority=1)),
+        ("E3", listed(entry_id="E3", plate="LATER1", starts_at=at(1))),
     ]
     records = [
         ControlRecord(ControlKind.ENTRY, 0, 10 + number, NOW_MS, key.encode(), as_bytes(value))
@@ -779,3 +785,215 @@ def test_arbitrary_batches_stop_nothing(
 
 def _uncompressed(body: bytes, codec: int, **options: Any) -> bytes:
     return batch_bytes(body=body, codec=codec, **options)
+
+
+# Plates that are like a listed one, and alternates.
+
+
+@_BOTH_WAYS
+@pytest.mark.parametrize(
+    ("fields", "plate", "match_type"),
+    [
+        ({"confusables": True}, "A8C123", "confusable"),
+        ({"distance": 1}, "ABC1234", "distance"),
+        ({"distance": 1, "confusables": True}, "A8CI2", "distance"),
+        ({"plate": "ABC??3"}, "ABC993", "partial"),
+        ({"plate": "MÜ??34", "confusables": True}, "MÜBÄ34", "partial"),
+        ({"confusables": True}, "ABC123", "exact"),
+    ],
+)
+def test_a_plate_that_is_like_a_listed_one(
+    headers: Headers, fields: Json, plate: str, match_type: str
+) -> None:
+    heart = heart_of([("E1", listed(**fields))], [("S1", policy_json())])
+    records = [
+        Sent(plate.encode(), as_bytes(read(plate=plate, confidence=0.9)), headers),
+        sent(read(2, plate="NOTHERE"), headers),
+    ]
+    outcome = heart.process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
+    [(match, _)] = outcome.matches
+    assert (match.match_type, match.read.read_id, match.alternate) == (match_type, "R1", None)
+    assert 0 < match.confidence < 1
+    assert outcome.values_opened == 1
+    assert decode_match(encode(match)) == match
+
+
+@_BOTH_WAYS
+def test_only_what_is_like_a_listed_plate_is_opened(headers: Headers) -> None:
+    """The scanner lets plates pass of which a closer look finds that no entry is like them, and
+    those of entries that do not count yet."""
+    heart = heart_of([("E1", listed(plate="ÄBC123", distance=1))], [("S1", policy_json())])
+    heart.lists.apply(
+        [ControlRecord(ControlKind.ENTRY, 0, 1, NOW_MS, b"E2", as_bytes(_of("E2", "OTHER?")))],
+        NOW_MS,
+        Phase.STAGED,
+    )
+    records = [Sent(b"OTHER1", b"no detection", headers), Sent(b"ABD123", b"nor this", headers)]
+    outcome = heart.process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
+    assert (outcome.rejects, outcome.values_opened, outcome.reads) == ([], 0, 2)
+    heart.lists.commit()
+    outcome = heart.process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
+    assert [reject.offset for reject in outcome.rejects] == [0]
+
+
+def _of(entry_id: str, plate: str, **fields: Any) -> Json:
+    return listed(entry_id=entry_id, plate=plate, **fields)
+
+
+@_BOTH_WAYS
+def test_a_key_that_is_like_a_listed_plate_must_agree_with_its_value(headers: Headers) -> None:
+    heart = heart_of([("E1", listed(confusables=True))], [("S1", policy_json())])
+    records = [Sent(b"A8C123", as_bytes(read(plate="ABC123")), headers)]
+    outcome = heart.process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
+    assert [reject.reason for reject in outcome.rejects] == ["key_mismatch"]
+    assert outcome.matches == []
+
+
+_ALTERNATES = [
+    {"plate": "abc 128", "confidence": 0.2},
+    {"plate": "ABC-123", "confidence": 0.7},
+    {"plate": "ABC124"},
+]
+
+
+@_BOTH_WAYS
+@pytest.mark.parametrize(
+    ("asked", "found", "odd"),
+    [
+        (None, [], {}),
+        (b"", [], {}),
+        (b"ABC123", [("E1", "ABC-123")], {}),
+        (b"ABC128,ABC123,ABC124", [("E1", "ABC-123"), ("E8", "abc 128"), ("E4", "ABC124")], {}),
+        (b"ABC128", [("E8", "abc 128")], {}),
+        (b"ABC129", [], {}),
+        (b"OTHER2", [], {}),
+        ("MÜ1".encode(), [], {}),
+        (b"nonsense", [("E1", "ABC-123"), ("E8", "abc 128"), ("E4", "ABC124")], {"alternates": 1}),
+        (b"\xff", [("E1", "ABC-123"), ("E8", "abc 128"), ("E4", "ABC124")], {"alternates": 1}),
+    ],
+)
+@pytest.mark.parametrize("key", [b"OTHER1", b"other-1", None])
+def test_alternates_are_tried_where_the_header_asks(
+    headers: Headers,
+    asked: bytes | None,
+    found: list[tuple[str, str]],
+    odd: dict[str, int],
+    key: bytes | None,
+) -> None:
+    entries = [
+        ("E1", _of("E1", "ABC123")),
+        ("E8", _of("E8", "ABCI28", confusables=True)),
+        ("E4", _of("E4", "A?C124")),
+        ("E9", _of("E9", "ABC129")),
+    ]
+    heart = heart_of(entries, [("S1", policy_json())])
+    if asked is not None:
+        headers = (("alternates", asked), *headers)
+    document = read(plate="OTHER1", alternates=_ALTERNATES, confidence=0.95)
+    batch = raw_batch(batch_bytes([Sent(key, as_bytes(document), headers)]))
+    outcome = heart.process(raw_fetch(batch), NOW_MS)
+    assert [
+        (match.entry.entry_id, match.alternate and match.alternate.plate)
+        for match, _ in outcome.matches
+    ] == found
+    odd_key = {} if key == b"OTHER1" else {"missing" if key is None else "not_normal": 1}
+    assert outcome.odd_keys == odd | odd_key
+    assert outcome.rejects == []
+    is_opened = found or odd_key or asked == b"ABC129"
+    assert outcome.values_opened == (1 if is_opened else 0)
+    for match, _ in outcome.matches:
+        assert decode_match(encode(match)) == match
+
+
+@_BOTH_WAYS
+def test_the_reads_own_plate_comes_first_and_an_entry_matches_once(headers: Headers) -> None:
+    entries = [("E1", _of("E1", "ABC123", confusables=True)), ("E2", _of("E2", "ABC128"))]
+    heart = heart_of(entries, [("S1", policy_json())])
+    document = read(
+        plate="A8C123", alternates=[{"plate": "ABC123", "confidence": 0.9}, {"plate": "ABC128"}]
+    )
+    asked = (("alternates", b"ABC123,ABC128"), *headers)
+    batch = raw_batch(batch_bytes([Sent(b"A8C123", as_bytes(document), asked)]))
+    outcome = heart.process(raw_fetch(batch), NOW_MS)
+    assert [
+        (match.entry.entry_id, match.match_type, match.alternate is None)
+        for match, _ in outcome.matches
+    ] == [("E1", "confusable", True), ("E2", "exact", False)]
+    assert outcome.matches[1].match.alternate == Alternate(plate="ABC128")
+
+
+@_BOTH_WAYS
+def test_a_header_sent_twice_counts_for_nothing_but_a_look(headers: Headers) -> None:
+    heart = open_heart()
+    twice = (("alternates", b"OTHER2"), ("alternates", b"OTHER3"), *headers)
+    document = read(plate="OTHER1", alternates=[{"plate": "ABC123"}])
+    batch = raw_batch(batch_bytes([Sent(b"OTHER1", as_bytes(document), twice)]))
+    outcome = heart.process(raw_fetch(batch), NOW_MS)
+    assert [match.alternate for match, _ in outcome.matches] == [Alternate(plate="ABC123")]
+    assert outcome.odd_keys == {"alternates": 1}
+
+
+@_BOTH_WAYS
+def test_a_read_with_alternates_that_nobody_looks_for_leaves_only_counts(headers: Headers) -> None:
+    asked = (("alternates", b"SECRET8,SECRET9"), *headers)
+    records = [Sent(b"SECRET1", b"not looked at", asked)]
+    outcome = open_heart().process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
+    assert outcome == Outcome(at_ms=NOW_MS, reads=1, batches_parsed_slowly=1 if headers else 0)
+
+
+@_BOTH_WAYS
+def test_what_an_entry_asks_of_a_read_is_counted_by_reason(headers: Headers) -> None:
+    entries = [
+        ("E1", _of("E1", "ABC123", region="NL")),
+        ("E2", _of("E2", "A8C123", confusables=True, vehicle={"color": "red"})),
+        ("E3", _of("E3", "ABC1?3", area=[{"lat": 50, "lon": 5, "radius_m": 1000}])),
+        ("E4", _of("E4", "ABC12", distance=1, hours=_HOURS)),
+        ("E5", _of("E5", "ABC123", agency="AG2")),
+    ]
+    rules = [{"agencies": ["AG1"], "purposes": "*"}]
+    heart = heart_of(entries, [("S1", policy_json(rules=rules))])
+    document = read(region="US", vehicle={"color": "blue"}, location={"lat": 37, "lon": -122})
+    outcome = heart.process(raw_fetch(raw_batch(batch_bytes([sent(document, headers)]))), NOW_MS)
+    assert outcome.matches == []
+    assert outcome.denied == {
+        "entry_region": 1,
+        "entry_vehicle": 1,
+        "entry_area": 1,
+        "entry_hours": 1,
+        "not_allowed": 1,
+    }
+    assert outcome.denied_by_source == {("S1", "not_allowed"): 1}
+
+
+#: One minute of the week; these reads are made at another.
+_HOURS = {"time_zone": "UTC", "windows": [{"days": ["mon"], "start": "00:00", "end": "00:01"}]}
+
+
+# Folding.
+
+
+@_BOTH_WAYS
+def test_folded_reads_are_counted_and_carried_by_the_next_match(headers: Headers) -> None:
+    heart = heart_of([("E1", listed(suppress_s=60))], [("S1", policy_json())])
+    ages_ms = (600_000, 590_000, 580_000, 400_000)
+    reads = [read(number, captured_at=at(-age)) for number, age in enumerate(ages_ms)]
+    batch = raw_batch(batch_bytes([sent(document, headers) for document in reads]))
+    outcome = heart.process(raw_fetch(batch), NOW_MS)
+    assert [(match.read.read_id, match.suppressed) for match, _ in outcome.matches] == [
+        ("R0", 0),
+        ("R3", 2),
+    ]
+    assert outcome.suppressed == 2
+    assert len(outcome.suppression) == 1
+    again = heart.process(raw_fetch(batch), NOW_MS)
+    assert again.matches == outcome.matches, "the same reads, the same answer"
+    assert again.suppressed == 2
+
+
+@_BOTH_WAYS
+def test_what_is_denied_is_not_folded(headers: Headers) -> None:
+    heart = heart_of([("E1", listed(suppress_s=60))], [("S1", policy_json(regions=["NL"]))])
+    records = [sent(read(number), headers) for number in range(3)]
+    outcome = heart.process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
+    assert (outcome.suppressed, outcome.suppression) == (0, [])
+    assert outcome.denied == {"policy_region": 3}

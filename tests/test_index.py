@@ -1,5 +1,5 @@
 """The index beside a dict of entries, with hashes that tell plates apart and with ones that
-do not."""
+do not; what a plate is like, beside a loop over all entries."""
 
 from __future__ import annotations
 
@@ -15,29 +15,45 @@ from engine import table as table_module
 from engine.documents import Entry
 from engine.hashing import hash_of
 from engine.index import Index
+from engine.likeness import Likeness, compare
+from engine.misreads import Misreads
 from engine.policy import Eligibility
+from engine.scan import Scanner
 from engine.table import NO_SLOT
 from engine.timeline import NEVER_MS
+from engine.walk import OFFSET
 from tests.documents_for_tests import DAY_MS, NOW_MS, at, entry
+from tests.record_batches import Sent, as_array, batch_bytes, raw_batch
 
 _IDS = st.sampled_from([f"E{number}" for number in range(6)] + ["\ufffd"])
-_PLATES = st.sampled_from(["ABC123", "ABC124", "XYZ", "7", "AB?12", "МÜ1", "ABCDEFGHIJKLMNOP"])
+_PLATES = st.sampled_from(
+    [
+        *("ABC123", "ABC124", "A8C123", "ABC12", "XYZ", "7", "AB?123", "?BC12?", "МÜ1", "M?1"),
+        *("ABCDEFGHIJKLMNOP", "ABCDEFGHIJKLMN0P", "ABCDEFGHIJKLMNO"),
+    ]
+)
+#: What cameras read.
+_READ = ["ABC123", "A8C124", "ABC12", "ABC1234", "XYZ", "XY2", "7", "T", "МÜ1", "MU1", "NOTHERE"]
+_READ += ["ABCDEFGHIJKLMNOP", "ABCDEFGH1JKLMN0P", "ABCDEFGHIJKLMNO", "BCDEFGHIJKLMNOP"]
+_MISREADS = Misreads.load()
 _TIMES_MS = st.one_of(
     st.integers(-10_000, 400_000), st.sampled_from([0, 1, 59_999, 60_000, 60_001, 120_000])
 )
 _ENTRIES = st.builds(
-    lambda entry_id, plate, agency, priority, expires_ms, starts_ms: entry(
+    lambda entry_id, plate, agency, confusables, distance, expires_ms, starts_ms: entry(
         entry_id=entry_id,
         plate=plate,
         agency=agency,
-        priority=priority,
+        confusables=confusables,
+        distance=distance,
         expires_at=at(expires_ms),
         starts_at=None if starts_ms is None else at(starts_ms),
     ),
     _IDS,
     _PLATES,
     st.sampled_from(["AG1", "AG2"]),
-    st.integers(1, 5),
+    st.none() | st.booleans(),
+    st.none() | st.integers(0, 1),
     _TIMES_MS,
     st.none() | _TIMES_MS,
 )
@@ -158,9 +174,33 @@ class Entries(RuleBasedStateMachine):
         assert self.index.active_count == len(started)
 
     @invariant()
+    def what_a_plate_is_like(self) -> None:
+        passed = self.passed_by_the_scanner()
+        for offset, plate in enumerate(_READ):
+            found: dict[str, tuple[int, Likeness]] = {}
+            for slot, each, likeness in self.index.candidates(plate):
+                assert each.entry_id not in found, "each once"
+                assert self.index.entry(slot) == each
+                found[each.entry_id] = self.index.revision(slot), likeness
+            wanted = {
+                entry_id: (revision, likeness_of(plate, each))
+                for entry_id, (each, revision) in self.model.items()
+            }
+            assert found == {key: value for key, value in wanted.items() if value[1] is not None}
+            assert not found or offset in passed
+
+    def passed_by_the_scanner(self) -> set[int]:
+        """Which of the reads the scanner gives a row."""
+        data = as_array(bytes(_BATCH.records))
+        rows, _ = _SCANNER.scan([_BATCH], data, self.index.plates, self.index.similar.probes)
+        return set(rows[:, OFFSET].tolist())
+
+    @invariant()
     def what_will_be_is_known(self) -> None:
         for entry_id in ("E0", "E1", "E2", "E3", "E4", "E5", "\ufffd"):
             assert self.index.find(entry_id) == self.after_commit.get(entry_id)
+            listed = entry_id in self.model or entry_id in self.after_commit
+            assert self.index.is_listed(entry_id) is listed
         assert self.index.is_staging is (self.model != self.after_commit)
         assert self.index.has_expired is bool(self.expired)
 
@@ -182,6 +222,20 @@ class Entries(RuleBasedStateMachine):
         assert held_anywhere(self.index) == len(self.model)
 
 
+_SCANNER = Scanner(0)
+_BATCH = raw_batch(batch_bytes([Sent(plate.encode(), b"{}") for plate in _READ]))
+
+
+def likeness_of(plate: str, each: Entry) -> Likeness | None:
+    return compare(
+        plate,
+        each.plate,
+        confusables=bool(each.confusables),
+        distance=each.distance or 0,
+        misreads=_MISREADS,
+    )
+
+
 def held_anywhere(index: Index) -> int:
     """Entries kept, after a look at everything that knows slots."""
     packed = index._entries._packed
@@ -190,9 +244,16 @@ def held_anywhere(index: Index) -> int:
     assert set(index.eligibility.active) | set(index._scheduled) == in_use
     by_pair = index.eligibility._by_pair.values()
     assert sorted(slot for members in by_pair for slot in members) == sorted(in_use)
+    asking = {slot for slot in in_use if asks_for_more(index.entry(slot))}
+    assert len(index.similar) == len(asking)
+    assert all(any(slot in kind for kind in index.similar._kinds) for slot in asking)
     for times in (index._starts_ms, index._expires_ms):
         assert set(np.flatnonzero(times != NEVER_MS).tolist()) <= in_use
     return len(in_use)
+
+
+def asks_for_more(each: Entry) -> bool:
+    return bool(each.confusables or each.distance) or "?" in each.plate
 
 
 class CollidingEntries(Entries):
@@ -206,6 +267,9 @@ class CollidingEntries(Entries):
 
     def hash_of(self, plate: str) -> int:
         return hash_of(plate.encode()) % 2 or 1
+
+    def passed_by_the_scanner(self) -> set[int]:
+        return set(range(len(_READ)))  # its hashes are not those of this index
 
     def teardown(self) -> None:
         self.patches.undo()
@@ -306,3 +370,24 @@ def test_an_entry_that_has_expired_takes_its_predecessor_away(step_ms: int) -> N
     index.put(entry(), 0, NOW_MS)
     assert not index.put(entry(expires_at=at(step_ms)), 1, NOW_MS)
     assert len(index) == 0
+
+
+def test_an_entry_that_asks_for_more_comes_and_goes() -> None:
+    """Changed from one kind to another, staged, and expired: found as it is, and never before."""
+    index = Index(Eligibility())
+
+    def found(plate: str) -> list[str]:
+        return [likeness.match_type for _, _, likeness in index.candidates(plate)]
+
+    index.put(entry(plate="ABC123", confusables=True), 0, NOW_MS)
+    assert (found("ABC123"), found("A8C123"), found("ABC12")) == (["exact"], ["confusable"], [])
+    index.put(entry(plate="ABC123", distance=1), 1, NOW_MS)
+    assert (found("ABC123"), found("A8C12"), found("ABC12")) == (["exact"], [], ["distance"])
+    index.put(entry(plate="AB?123", expires_at=at(1_000)), 2, NOW_MS, staged=True)
+    assert (found("ABX123"), found("ABC12")) == (["distance"], ["distance"])
+    index.commit()
+    assert (found("ABX123"), found("ABC12")) == (["partial"], [])
+    index.turn_to(NOW_MS + 1_000)
+    assert found("ABX123") == []
+    assert len(index.drop()) == 1
+    assert len(index.similar) == 0

@@ -7,7 +7,7 @@ with the same records; what it does not accept, it refuses as Malformed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pytest
@@ -16,20 +16,27 @@ from hypothesis import strategies as st
 
 from engine import limits, scan
 from engine.batches import parse
+from engine.fields import ALTERNATES_HEADER
 from engine.hashing import hash_of
+from engine.likeness import compare
+from engine.misreads import Misreads
 from engine.raw import BatchError, RawBatch, Record
-from engine.scan import (
+from engine.scan import Malformed, Scanner, is_sampled
+from engine.similar import NOTHING_SIMILAR, Probes, Similar
+from engine.table import NO_SLOT, HashTable, hashes_of
+from engine.walk import (
+    ALTERNATES_TWICE,
     COLUMNS,
     HIT,
     LARGE_VALUE,
+    LIKE,
+    NO_ALTERNATES,
+    NO_APPEND_TIME,
     NO_VALUE,
     ODD_KEY,
     SAMPLED,
-    Malformed,
-    Scanner,
-    is_sampled,
+    alternates_span,
 )
-from engine.table import NO_SLOT, HashTable, hashes_of
 from tests.plain_python import Checked, plain
 from tests.record_batches import (
     FIRST_MS,
@@ -47,7 +54,8 @@ _LONG = settings(max_examples=10 * settings().max_examples)
 
 
 class Row(NamedTuple):
-    """A row with what its positions point to."""
+    """A row with what its positions point to. `slot` of a hit alone; `alternates` are what the
+    header says where it counts: None without one, "twice" where there are several."""
 
     kind: int
     slot: int
@@ -55,6 +63,18 @@ class Row(NamedTuple):
     timestamp_ms: int
     key: bytes | None
     value: bytes | None
+    alternates: bytes | str | None = None
+
+
+class Asking(NamedTuple):
+    """An entry that asks for more than its exact plate."""
+
+    plate: str
+    confusables: bool
+    distance: int
+
+
+_MISREADS: Final = Misreads.load()
 
 
 def table_of(slots: dict[bytes, int]) -> HashTable:
@@ -72,12 +92,37 @@ def file(table: HashTable, slots: dict[int, int]) -> None:
     )
 
 
+def similar_of(asking: Sequence[Asking]) -> Similar:
+    similar = Similar(_MISREADS)
+    similar.put(enumerate(asking))
+    return similar
+
+
+def is_like(key: bytes, asking: Sequence[Asking]) -> bool:
+    """Whether one of the entries that ask for more is like a plain key: by a loop."""
+    return any(
+        compare(
+            key.decode(),
+            entry.plate,
+            confusables=entry.confusables,
+            distance=entry.distance,
+            misreads=_MISREADS,
+        )
+        for entry in asking
+        if entry.confusables or entry.distance or "?" in entry.plate
+    )
+
+
 def rows_of(
-    batch: RawBatch, table: HashTable, sample_every: int = 0, scanner: Scanner | None = None
+    batch: RawBatch,
+    table: HashTable,
+    sample_every: int = 0,
+    scanner: Scanner | None = None,
+    probes: Probes = NOTHING_SIMILAR,
 ) -> tuple[list[Row], int]:
     """What the scanner gives for an uncompressed batch; its positions are checked."""
     data = bytes(batch.records)
-    rows, seen = (scanner or Scanner(sample_every)).scan([batch], as_array(data), table)
+    rows, seen = (scanner or Scanner(sample_every)).scan([batch], as_array(data), table, probes)
     return [readable(row, data) for row in rows.tolist()], seen
 
 
@@ -85,6 +130,15 @@ def readable(row: Sequence[int], data: bytes) -> Row:
     kind, slot, offset, timestamp_ms, key_at, key_length, value_at, value_length = row
     assert 0 <= key_at <= key_at + max(key_length, 0) <= len(data)
     assert key_at + max(key_length, 0) < value_at <= value_at + max(value_length, 0) < len(data)
+    alternates: bytes | str | None = None
+    if kind != HIT:
+        if slot == ALTERNATES_TWICE:
+            alternates = "twice"
+        elif slot != NO_ALTERNATES:
+            at, length = alternates_span(slot)
+            assert value_at < at < at + length <= len(data)
+            alternates = data[at : at + length]
+        slot = NO_SLOT
     return Row(
         kind,
         slot,
@@ -92,18 +146,19 @@ def readable(row: Sequence[int], data: bytes) -> Row:
         timestamp_ms,
         None if key_length < 0 else data[key_at : key_at + key_length],
         None if value_length < 0 else data[value_at : value_at + value_length],
+        alternates,
     )
 
 
 def plain_rows_of(
-    batch: RawBatch, table: HashTable, sample_every: int
+    batch: RawBatch, table: HashTable, sample_every: int, probes: Probes
 ) -> tuple[list[Row], int] | None:
     """As `rows_of` by the interpreter, every position checked; None for Malformed."""
     data = bytes(batch.records)
     if not 0 <= batch.record_count <= len(data):
         return None
     rows = np.zeros((batch.record_count, COLUMNS), dtype=np.int64)
-    append_ms = scan._NO_APPEND_TIME if batch.append_ms is None else batch.append_ms
+    append_ms = NO_APPEND_TIME if batch.append_ms is None else batch.append_ms
     header = (batch.record_count, batch.base_offset, batch.from_offset, batch.first_ms, append_ms)
     filled, seen = _plain_scan(
         Checked(as_array(data)),
@@ -111,27 +166,34 @@ def plain_rows_of(
         Checked(table.hashes),
         Checked(table.slots),
         Checked(table.marks),
+        *(Checked(each) if isinstance(each, np.ndarray) else each for each in probes),
         sample_every,
         Checked(rows),
     )
     return None if filled < 0 else ([readable(row, data) for row in rows[:filled].tolist()], seen)
 
 
-def expected_rows(records: list[Record], slots: dict[bytes, int], sample_every: int) -> list[Row]:
+def is_plain(key: bytes) -> bool:
+    return 1 <= len(key) <= 16 and set(key) <= set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
+
+
+def expected_rows(
+    records: list[Record], slots: dict[bytes, int], sample_every: int, asking: Sequence[Asking]
+) -> list[Row]:
     """The rows that follow from the records, without a look at their bytes."""
     rows = []
     for record in records:
         slot = slots.get(record.key or b"", NO_SLOT)
         key = record.key or b""
-        odd = not 1 <= len(key) <= 16 or not set(key) <= set(
-            b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-        )
+        alternates = expected_alternates(record)
         if record.value is None:
             kind = NO_VALUE
         elif len(record.value) > limits.READ_VALUE_BYTES:
             kind = LARGE_VALUE
-        elif odd:
+        elif not is_plain(key):
             kind = ODD_KEY
+        elif is_like(key, asking) or asks_for_more(alternates, slots, asking):
+            kind = LIKE
         elif slot != NO_SLOT:
             kind = HIT
         elif is_sampled(record.offset, sample_every):
@@ -146,22 +208,47 @@ def expected_rows(records: list[Record], slots: dict[bytes, int], sample_every: 
                 record.timestamp_ms,
                 record.key,
                 record.value,
+                None if kind in (HIT, SAMPLED) else alternates,
             )
         )
     return rows
 
 
-def check(batch: RawBatch, slots: dict[bytes, int], sample_every: int) -> bool:
+def expected_alternates(record: Record) -> bytes | str | None:
+    values = [value for name, value in record.headers if name == ALTERNATES_HEADER]
+    return "twice" if len(values) > 1 else values[0] or None if values else None
+
+
+def asks_for_more(
+    alternates: bytes | str | None, slots: dict[bytes, int], asking: Sequence[Asking]
+) -> bool:
+    """Whether a header makes a read one to be looked at."""
+    if alternates is None:
+        return False
+    if isinstance(alternates, str):
+        return True
+    parts = alternates.split(b",")
+    return len(parts) > 16 or any(
+        not is_plain(part) or part in slots or is_like(part, asking) for part in parts
+    )
+
+
+def check(
+    batch: RawBatch,
+    slots: dict[bytes, int],
+    sample_every: int,
+    asking: Sequence[Asking] = (),
+) -> bool:
     """Hold one batch against parser and interpreter; whether the scanner accepted it."""
-    table = table_of(slots)
-    by_interpreter = plain_rows_of(batch, table, sample_every)
+    table, probes = table_of(slots), similar_of(asking).probes
+    by_interpreter = plain_rows_of(batch, table, sample_every, probes)
     try:
-        scanned = rows_of(batch, table, sample_every)
+        scanned = rows_of(batch, table, sample_every, probes=probes)
     except Malformed:
         assert by_interpreter is None
         return False
     records = list(parse(batch))  # must not raise
-    assert scanned == (expected_rows(records, slots, sample_every), len(records))
+    assert scanned == (expected_rows(records, slots, sample_every, asking), len(records))
     assert scanned == by_interpreter
     return True
 
@@ -179,8 +266,33 @@ _VALUES = st.one_of(
     st.binary(max_size=40),
     st.sampled_from([limits.READ_VALUE_BYTES, limits.READ_VALUE_BYTES + 1]).map(bytes),
 )
+_ALTERNATES = st.one_of(
+    st.none(),
+    st.lists(st.text("ABZ059", min_size=1, max_size=8).map(str.encode), max_size=4).map(b",".join),
+    st.sampled_from(
+        [
+            b"",
+            b",",
+            b"ABC123",
+            b"NOTHERE,ABC123",
+            b"NOTHERE,7XYZ890,B",
+            b"NOTHERE,",
+            b"NOTHERE,low",
+            "NOTHERE,МÜ12".encode(),
+            b"\xff",
+            b"ABCDEFGHIJKLMNOP",
+            b"ABCDEFGHIJKLMNOPQ",
+            b",".join([b"NOTHERE"] * 16),
+            b",".join([b"NOTHERE"] * 17),
+        ]
+    ),
+    st.binary(max_size=20),
+)
+_NAMES = st.sampled_from(["alternates", "alternate", "alternates2", "Alternates", "alternatez"])
 _HEADERS = st.lists(
-    st.tuples(st.text(max_size=5), st.none() | st.binary(max_size=5)), max_size=3
+    st.tuples(st.text(max_size=5), st.none() | st.binary(max_size=5))
+    | st.tuples(_NAMES, _ALTERNATES),
+    max_size=3,
 ).map(tuple)
 _RECORDS = st.lists(
     st.builds(
@@ -192,6 +304,30 @@ _RECORDS = st.lists(
         delta=st.none(),
     ),
     max_size=8,
+)
+#: Entries that ask for more than their plate, near the listed ones, each other and the keys.
+_ASKING = st.lists(
+    st.one_of(
+        st.builds(
+            Asking,
+            st.text("ABZ059", min_size=1, max_size=6),
+            st.booleans(),
+            st.sampled_from([0, 1]),
+        ),
+        st.builds(Asking, st.text("ABZ059??", min_size=1, max_size=6), st.booleans(), st.just(0)),
+        st.sampled_from(
+            [
+                Asking("A8C123", True, 0),
+                Asking("ABC12", False, 1),
+                Asking("7XY?890", False, 0),
+                Asking("ABCDEFGHIJKLMN0?", True, 0),
+                Asking("ABCDEFGHIJKLMNO", False, 1),
+                Asking("BCDEFGHIJKLMNOPQ", True, 1),
+                Asking("A?", False, 1),
+            ]
+        ),
+    ),
+    max_size=6,
 )
 _GAPS = st.lists(st.integers(0, 100), min_size=8, max_size=8)
 _SAMPLE_EVERY = st.sampled_from([0, 1, 2, 1024])
@@ -212,6 +348,7 @@ def with_gaps(records: list[Sent], gaps: list[int]) -> list[Sent]:
     st.integers(-5, 300),
     st.none() | st.integers(0, FIRST_MS * 2),
     _SAMPLE_EVERY,
+    _ASKING,
 )
 def test_valid_batches(
     records: list[Sent],
@@ -220,10 +357,11 @@ def test_valid_batches(
     skip: int,
     append_ms: int | None,
     sample_every: int,
+    asking: list[Asking],
 ) -> None:
     data = batch_bytes(with_gaps(records, gaps), base_offset=base_offset, append_ms=append_ms)
     batch = raw_batch(data, from_offset=base_offset + skip)
-    accepted = check(batch, _LISTED, sample_every)
+    accepted = check(batch, _LISTED, sample_every, asking)
     ascii_headers = all(name.isascii() for record in records for name, _ in record.headers)
     assert accepted is ascii_headers, "plain records must take the fast way"
 
@@ -289,26 +427,35 @@ _SMALL = st.lists(
 )
 
 
+_SOME_ASKING = [
+    Asking("A8C123", True, 0),
+    Asking("ABC12", False, 1),
+    Asking("7XY?890", False, 0),
+    Asking("A", True, 1),
+]
+
+
 @_LONG
 @given(_SMALL, st.lists(st.tuples(st.integers(0), st.integers(0, 255)), min_size=1, max_size=3))
 def test_damaged_bytes(records: list[Sent], damage: list[tuple[int, int]]) -> None:
     body = bytearray(encoded_records(records))
     for at, byte in damage:
         body[at % len(body)] = byte
-    check(raw_batch(batch_bytes(records, body=bytes(body))), _LISTED, 2)
+    check(raw_batch(batch_bytes(records, body=bytes(body))), _LISTED, 2, _SOME_ASKING)
 
 
 def test_every_bit_of_a_batch_flipped() -> None:
     records = [
         Sent(b"ABC123", b"value", (("name", b"text"), ("none", None))),
         Sent(None, b"", timestamp_ms=FIRST_MS + 70_000),
+        Sent(b"NOTHERE", b"v", (("alternates", b"B,A8C124"),)),
         Sent(b"7XYZ890", None),
     ]
     body = encoded_records(records)
     for bit in range(8 * len(body)):
         flipped = bytearray(body)
         flipped[bit // 8] ^= 1 << bit % 8
-        check(raw_batch(batch_bytes(records, body=bytes(flipped))), _LISTED, 2)
+        check(raw_batch(batch_bytes(records, body=bytes(flipped))), _LISTED, 2, _SOME_ASKING)
 
 
 def varint(value: int) -> bytes:
@@ -344,7 +491,7 @@ _PIECES = st.one_of(
 @example(b"\x0c\x00\x00\x00\x01\x01\x00", 1, 0, 0)
 def test_hostile_bytes(body: bytes, count: int, base_offset: int, from_offset: int) -> None:
     data = batch_bytes(body=body, record_count=count, base_offset=base_offset)
-    check(raw_batch(data, from_offset=from_offset), _LISTED, 1)
+    check(raw_batch(data, from_offset=from_offset), _LISTED, 1, _SOME_ASKING)
 
 
 @_LONG
@@ -390,6 +537,60 @@ def test_rows_of_each_kind() -> None:
         (LARGE_VALUE, NO_SLOT, 55),
         (ODD_KEY, NO_SLOT, 56),
     ]
+
+
+@pytest.mark.parametrize(
+    ("key", "alternates", "kind"),
+    [
+        (b"NOTHERE", [], None),
+        (b"ABC123", [], HIT),
+        (b"NOTHERE", [b""], None),
+        (b"NOTHERE", [None], None),
+        (b"NOTHERE", [b"NOTHIS,NOTHAT"], None),
+        (b"ABC123", [b"NOTHIS,NOTHAT"], HIT),
+        (b"NOTHERE", [b",".join([b"NOTHIS"] * 16)], None),
+        (b"NOTHERE", [b",".join([b"NOTHIS"] * 17)], LIKE),
+        (b"NOTHERE", [b"NOTHIS,ABC123"], LIKE),
+        (b"NOTHERE", [b"ABC123,NOTHIS"], LIKE),
+        (b"ABC123", [b"ABC123"], LIKE),
+        (b"NOTHERE", [b"NOTHIS,XY2"], LIKE),
+        (b"XY2", [b"NOTHIS"], LIKE),
+        (b"NOTHERE", [b"NOTHIS,"], LIKE),
+        (b"NOTHERE", [b"NOTHIS,,NOTHAT"], LIKE),
+        (b"NOTHERE", [b"nothis"], LIKE),
+        (b"NOTHERE", [b"NOTHIS", b"NOTHAT"], LIKE),
+        (b"NOTHERE", [b"", b""], LIKE),
+        (b"ABC123", [b"", None], LIKE),
+        (b"nothere", [b"NOTHIS"], ODD_KEY),
+        (None, [b"NOTHIS", b""], ODD_KEY),
+    ],
+)
+def test_alternates(key: bytes | None, alternates: list[bytes | None], kind: int | None) -> None:
+    headers = [("first", b"x"), *((ALTERNATES_HEADER, each) for each in alternates), ("last", None)]
+    batch = raw_batch(batch_bytes([Sent(key, b"{}", tuple(headers))]))
+    asking = [Asking("XYZ", True, 0)]
+    rows, seen = rows_of(batch, table_of({b"ABC123": 7}), probes=similar_of(asking).probes)
+    assert seen == 1
+    assert [row.kind for row in rows] == ([] if kind is None else [kind])
+    assert check(batch, {b"ABC123": 7}, 0, asking)
+
+
+def test_a_read_that_is_listed_and_like_another_is_to_be_looked_at() -> None:
+    batch = raw_batch(batch_bytes([Sent(b"ABC123", b"{}"), Sent(b"ABC124", b"{}")]))
+    asking = [Asking("A8C123", True, 0)]
+    rows, _ = rows_of(batch, table_of({b"ABC123": 7}), probes=similar_of(asking).probes)
+    assert [(row.kind, row.slot, row.offset) for row in rows] == [(LIKE, NO_SLOT, 0)]
+
+
+def test_what_is_beyond_ascii_is_found_all_the_same() -> None:
+    """Every plain key that an entry beyond ASCII is like gets a row; others may too."""
+    asking = [Asking("ÜB123", False, 1), Asking("Ü?123", False, 0), Asking("Ä1?", True, 0)]
+    keys = [b"AB123", b"B123", b"NOTHERE"]
+    batch = raw_batch(batch_bytes([Sent(key, b"{}") for key in keys]))
+    rows, _ = rows_of(batch, HashTable(), probes=similar_of(asking).probes)
+    like = [offset for offset, key in enumerate(keys) if is_like(key, asking)]
+    assert like == [0, 1]
+    assert [row.offset for row in rows if row.kind == LIKE] == like
 
 
 def test_a_hash_that_was_taken_out_is_no_hit() -> None:

@@ -51,6 +51,15 @@ class Lives(RuleBasedStateMachine):
         assert (set(came), set(went)) == (staged, leaving)
         self.model |= dict.fromkeys(staged, "visible") | dict.fromkeys(leaving, "ended")
 
+    @rule()
+    def copy(self) -> None:
+        """What becomes of the original is nothing to the copy."""
+        original, self.stages = self.stages, self.stages.copy()
+        original.expire(BitMap(range(10)))
+        original.stage(range(20))
+        original.commit()
+        original.drop(BitMap(range(5)))
+
     @rule(slots=_SETS)
     def drop(self, slots: set[int]) -> None:
         self.stages.drop(BitMap(slots))

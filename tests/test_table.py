@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from engine import table
 from engine.hashing import hash_of
-from engine.table import EMPTY, NO_SLOT, HashTable, is_marked
+from engine.table import EMPTY, NO_SLOT, HashTable, is_held, is_marked
 
 #: Few, some of which begin their probe at the same place, at the ends too.
 _HASHES = st.one_of(
@@ -46,6 +46,16 @@ class Chains:
         hashes = np.array(key_hashes, dtype=np.uint64)
         self.table.unlink_many(hashes, np.array(taken, dtype=np.int32), self.following)
 
+    def copy(self) -> None:
+        """Go on with a copy. What becomes of the original is nothing to it."""
+        original, self.table = self.table, self.table.copy()
+        filed = original.hashes[original.slots != NO_SLOT]
+        slots = original.slots[original.slots != NO_SLOT]
+        following = self.following.copy()
+        original.unlink_many(filed, slots, following)
+        numbers = np.arange(1, 2000, dtype=np.int32)
+        original.push_many(numbers.astype(np.uint64), numbers, following)
+
     def chain(self, key_hash: int) -> list[int]:
         chain = []
         slot = self.table.get(key_hash)
@@ -74,18 +84,22 @@ class Chains:
 
 @given(
     st.lists(
-        st.lists(_HASHES, max_size=8) | st.tuples(st.sets(_HASHES), st.integers(0, 3)), max_size=25
+        st.lists(_HASHES, max_size=8) | st.tuples(st.sets(_HASHES), st.integers(0, 3)) | st.none(),
+        max_size=25,
     ),
     st.lists(_HASHES, max_size=5),
 )
 def test_pushes_and_removals(
-    steps: list[list[int] | tuple[set[int], int]], others: list[int]
+    steps: list[list[int] | tuple[set[int], int] | None], others: list[int]
 ) -> None:
-    """A list of hashes is pushed; a set of them loses a slot each, at some place."""
+    """A list of hashes is pushed; a set of them loses a slot each, at some place; with None the
+    table is copied."""
     chains = Chains()
     slots = itertools.count()
     for step in steps:
-        if isinstance(step, list):
+        if step is None:
+            chains.copy()
+        elif isinstance(step, list):
             chains.push([(key_hash, next(slots)) for key_hash in step])
         else:
             wanted, place = step
@@ -157,3 +171,23 @@ def test_a_hash_of_nothing_is_kept_as_one(monkeypatch: pytest.MonkeyPatch) -> No
 def test_hashes_are_those_of_the_library() -> None:
     keys = ["", "ABC123", "MÜ1"]
     assert table.hashes_of(keys).tolist() == [hash_of(key.encode()) for key in keys]
+
+
+def test_a_selective_table_tells_all_but_one_in_fifty_apart() -> None:
+    """As full as it becomes, and after it has grown and lost half of what it had."""
+    chance = random.Random(3)
+    table = HashTable(selective=True)
+    hashes = np.array([chance.getrandbits(64) for _ in range(49_000)], dtype=np.uint64)
+    slots = np.arange(len(hashes), dtype=np.int32)
+    following = np.full(len(hashes), NO_SLOT, dtype=np.int32)
+    for begin in range(0, len(hashes), 1_000):
+        table.push_many(hashes[begin : begin + 1_000], slots[begin : begin + 1_000], following)
+    assert all(is_held(table.marks, each) for each in hashes)
+    others = np.array([chance.getrandbits(64) for _ in range(20_000)], dtype=np.uint64)
+    assert sum(is_held(table.marks, each) for each in others) < len(others) / 50
+    table.unlink_many(hashes[::2], slots[::2], following)
+    assert all(is_held(table.marks, each) for each in hashes[1::2])
+    copied = table.copy()
+    copied.push_many(others[:5], slots[:5], following)
+    assert table.get(int(others[0])) == NO_SLOT
+    assert copied.get(int(others[0])) == 0

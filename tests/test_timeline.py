@@ -59,6 +59,22 @@ class Times(RuleBasedStateMachine):
         """It is for `due` to show that nothing of use was thrown out."""
         self.timeline.tidy(self.time_ms, self.waiting(), most)
 
+    @rule(slots=st.integers(0, _SLOTS))
+    def copy(self, slots: int) -> None:
+        """What becomes of the original is nothing to the copy."""
+        original, self.timeline = self.timeline, self.timeline.copy()
+        original.due(10**12, np.zeros(_SLOTS, dtype=np.int64))
+        for slot in range(slots):
+            original.add(slot, 0)
+
+    @rule()
+    def fill(self) -> None:
+        """One that is made of the times alone does as well."""
+        self.timeline = Timeline()
+        slots = np.flatnonzero(self.time_ms != NEVER_MS).astype(np.int32)
+        self.timeline.fill(slots, self.time_ms)
+        assert len(self.timeline) == len(slots)
+
     @rule(back_ms=st.integers(0, 90_000))
     def clock_set_back(self, back_ms: int) -> None:
         """Nothing falls due that is not, and nothing is lost."""
