@@ -32,4 +32,5 @@ def test_every_module_says_what_it_is_for() -> None:
 def test_public_names() -> None:
     assert engine.normalize("abc-123") == "ABC123"
     assert engine.Detection.__doc__
-    assert sorted(engine.__all__) == ["Detection", "normalize"]
+    assert engine.HotListIndex.__doc__
+    assert sorted(engine.__all__) == ["Detection", "HotListIndex", "normalize"]
