@@ -16,7 +16,7 @@ EXPORT := export --locked --quiet --all-extras --group dev --no-emit-project \
 	--format requirements-txt --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check kafka format lock lock-check bench bench-quick
+.PHONY: help venv demo test check kafka format lock lock-check audit-deps bench bench-quick
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -73,6 +73,10 @@ lock-check: venv
 	@$(BIN)/uv $(EXPORT) | cmp -s - requirements.lock || { echo "requirements.lock is not what uv.lock holds; run: make lock" >&2; exit 1; }
 	@if grep -oE 'https?://[^/"]+' uv.lock requirements.lock | grep -vE '(pypi\.org|files\.pythonhosted\.org)$$'; then \
 		echo "the lock files name another registry than pypi.org; run: make lock" >&2; exit 1; fi
+
+audit-deps: venv  ## hold the locked packages against known vulnerabilities; fails for one that is known
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --group audit
+	@$(BIN)/python -m tests.advisories $(ARGS)
 
 bench: venv  ## every benchmark on a real Kafka; results and plots into benchmarks/results
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --group bench

@@ -26,6 +26,7 @@ from engine.changes import ControlKind
 from engine.connection import PLAINTEXT, Security, arguments
 from engine.errors import BrokerError
 from engine.pending import EXPIRIES, Part, Progress
+from engine.refusals import Refusal, not_allowed, refusal
 from engine.topics import Topics
 
 _RETRY_PAUSE_S: Final = 0.1
@@ -72,8 +73,8 @@ class AuditGroup:
             while True:
                 try:
                     return await self.progress()
-                except BrokerError:
-                    if time.monotonic() > deadline_s:
+                except BrokerError as error:
+                    if time.monotonic() > deadline_s or refusal(error) is not None:
                         raise
                 await asyncio.sleep(_RETRY_PAUSE_S)
         except (KafkaError, TimeoutError, OSError) as error:
@@ -156,6 +157,9 @@ class AuditGroup:
         return f"consumer group {self.name}"
 
     def _unusable(self, error: Exception) -> BrokerError:
+        refused = refusal(error)
+        if refused is not None and refused.kind == "group":
+            return not_allowed(Refusal("group", (self.name,)), "Read")
         return BrokerError(
             f"the audit cannot be shared out among the workers ({type(error).__name__})",
             where=self._where,

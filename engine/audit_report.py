@@ -1,7 +1,8 @@
 """What the audit says of a period, summed up by agency, purpose, list, source and more.
 
 After a crash a match or a change may stand in two chains. Each is counted once: a match by its
-id, a change by its event, the revision that made it and the entry or source that it is about.
+id, a change by its event, the revision that made it and the entry or source that it is about,
+suppressed reads by their entry and the last of them.
 Of every event that was counted, eight bytes of a hash are kept (in sorted runs, merged as they
 grow), so a hundred million events take less than a gigabyte; two of ten million are taken for
 one with a chance of three in a million.
@@ -151,6 +152,8 @@ def _identity(sealed: SealedRecord) -> int:
     else:
         about = fields.get("entry_id", fields.get("source", ""))
         told = f"{sealed.event}\x1f{fields.get('revision', '')}\x1f{about}"
+        if sealed.event == "suppressed":  # told by the last read that it counts
+            told += f"\x1f{fields.get('partition', '')}\x1f{fields.get('offset', '')}"
     return xxhash.xxh3_64_intdigest(told.encode())
 
 

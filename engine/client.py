@@ -41,8 +41,9 @@ from aiokafka.partitioner import DefaultPartitioner
 from engine import limits
 from engine.batches import deliver_batches
 from engine.config import Settings
-from engine.connection import arguments, security, unreachable
+from engine.connection import arguments, hidden, security, unreachable
 from engine.errors import BrokerError, TopicError
+from engine.refusals import Refusal, not_allowed, refusal
 from engine.topics import Topics, create_command
 
 #: Records go out in batches of this size, a few of them on their way at a time.
@@ -172,8 +173,8 @@ async def outbox(
     put out of the way, and a transaction of theirs that is still open counts for nothing.
     Raises BrokerError, or TopicError when the topic is missing.
     """
-    with _broker_errors(settings.bootstrap):
-        partitions = await _partitions(settings, topic)
+    with _broker_errors(settings.bootstrap, topic, "Write"):
+        partitions = await _partitions(settings, topic, "Write")
         producer = AIOKafkaProducer(
             **arguments(settings.bootstrap, security(settings)),
             client_id="hotlist-command",
@@ -291,8 +292,9 @@ async def consuming(
     `unopened`: it gives a `RawBatch` for each record batch instead of its records. Raises
     BrokerError, or TopicError when the topic is missing.
     """
-    with _broker_errors(settings.bootstrap):
-        partitions = [TopicPartition(topic, part) for part in await _partitions(settings, topic)]
+    with _broker_errors(settings.bootstrap, topic, "Read"):
+        numbers = await _partitions(settings, topic, "Read")
+        partitions = [TopicPartition(topic, part) for part in numbers]
         consumer = AIOKafkaConsumer(
             **arguments(settings.bootstrap, security(settings)),
             client_id="hotlist-command",
@@ -312,8 +314,8 @@ async def consuming(
             await _stopped(consumer)
 
 
-async def _partitions(settings: Settings, topic: str) -> list[int]:
-    """The topic's partitions in order, found without creating the topic."""
+async def _partitions(settings: Settings, topic: str, operation: str) -> list[int]:
+    """The topic's partitions in order, found without creating the topic, for an operation."""
     client = AIOKafkaClient(
         **arguments(settings.bootstrap, security(settings)), client_id="hotlist-command"
     )
@@ -324,6 +326,8 @@ async def _partitions(settings: Settings, topic: str) -> list[int]:
         await client.close()
     partitions = cluster.partitions_for_topic(topic)
     if not partitions:
+        if await _started(hidden(settings.bootstrap, [topic], security(settings)), settings):
+            raise not_allowed(Refusal("topic", (topic,)), operation)
         raise TopicError(
             f"topic {topic} missing",
             where=settings.bootstrap,
@@ -336,6 +340,8 @@ async def _started(start: Coroutine[Any, Any, _T], settings: Settings) -> _T:
     try:
         return await asyncio.wait_for(start, limits.CONNECT_S)
     except (TimeoutError, KafkaError, OSError) as error:
+        if refusal(error) is not None:
+            raise  # it is reached, and says no
         raise await unreachable(settings.bootstrap, security(settings)) from error
 
 
@@ -346,7 +352,8 @@ async def _stopped(client: Any) -> None:
 
 
 @contextlib.contextmanager
-def _broker_errors(bootstrap: str) -> Iterator[None]:
+def _broker_errors(bootstrap: str, topic: str, operation: str) -> Iterator[None]:
+    """Errors of aiokafka as ours; `operation` is what we do on the topic."""
     try:
         yield
     except ProducerFenced as error:
@@ -356,6 +363,11 @@ def _broker_errors(bootstrap: str) -> Iterator[None]:
             hint="nothing of it counts",
         ) from error
     except KafkaError as error:
+        refused = refusal(error)
+        if refused is not None:
+            if refused.kind == "cluster":  # which is asked of those who may write to no topic
+                refused = Refusal("topic", (topic,))
+            raise not_allowed(refused, operation) from error
         raise BrokerError(
             f"the broker answers with an error: {error!r}", where=bootstrap
         ) from error

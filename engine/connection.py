@@ -3,7 +3,8 @@
 Every Kafka client of the engine is made with `arguments()`, so that none of them speaks in
 another way than the settings say; a test looks for clients that are not. `security()` turns the
 settings into those arguments once their relations are checked, `principal()` says under which
-name the broker knows us, and `unreachable()` finds out why no broker answers.
+name the broker knows us, `unreachable()` finds out why no broker answers, and `hidden()` which
+topics it keeps from us.
 
 Two secrets there are, the user's password and that of the key. Each is in a variable or in a
 file, never in a flag, in `hotlist.toml` or in `Settings`; here they are `Secret`, which no
@@ -14,10 +15,11 @@ level, passwords and reads among them: that is held back here whatever the level
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +28,7 @@ from aiokafka.errors import (
     AuthenticationFailedError,
     KafkaError,
     SaslAuthenticationFailed,
+    TopicAuthorizationFailedError,
     UnsupportedSaslMechanismError,
 )
 from aiokafka.protocol.metadata import MetadataRequest
@@ -125,6 +128,41 @@ async def unreachable(bootstrap: str, security: Security = PLAINTEXT) -> BrokerE
     )
 
 
+async def hidden(
+    bootstrap: str, topics: Collection[str], security: Security = PLAINTEXT
+) -> frozenset[str]:
+    """Those of the topics that the broker does not let us see, whether or not they are there.
+
+    In its list of topics they are missing like those that nobody has made. Asks by name, makes
+    none by asking. Raises OSError, TimeoutError or KafkaError where no broker answers.
+    """
+    *others, last = bootstrap.split(",")
+    for address in others:
+        with contextlib.suppress(KafkaError, OSError, TimeoutError):
+            return await _hidden(address, topics, security)
+    return await _hidden(last, topics, security)
+
+
+async def _hidden(address: str, topics: Collection[str], security: Security) -> frozenset[str]:
+    connection = None
+    try:
+        async with asyncio.timeout(_PROBE_S):
+            connection = await _connected(address, security)
+            found = await connection.send(
+                MetadataRequest(sorted(topics), allow_auto_topic_creation=False)
+            )
+    finally:
+        if connection is not None:
+            connection.close()
+    refused = TopicAuthorizationFailedError.errno
+    return frozenset(topic for code, topic, *_ in found.topics if code == refused)
+
+
+async def _connected(address: str, security: Security) -> Any:
+    host, _, port = address.rpartition(":")
+    return await create_conn(host.strip("[]"), int(port), **security)
+
+
 def _parts(settings: Settings) -> tuple[bool, bool]:
     """Whether SASL and whether SSL are in use; ConfigError for a setting that would do nothing."""
     protocol = settings.security_protocol
@@ -158,26 +196,35 @@ def _incomplete(name: str, settings: Settings, when: str = "") -> ConfigError:
 
 
 def _secret(variable: str, file: Path | None, name: str) -> Secret | None:
-    """A secret from its variable or its file, never both; None where there is neither."""
-    given = os.environ.get(variable)
+    """A secret from its variable or its file, never both; None where there is neither.
+
+    No variable of this function holds it as plain text, so that no traceback shows it.
+    """
+    given = Secret(os.environ.get(variable, ""))
     if file is None:
-        return Secret(given) if given else None
+        return given or None
     if given:
         raise ConfigError(
             f"and {name} are both set, and only one can be meant",
             where=variable,
             hint="take one of them away",
         )
+    held = _one_line(file, name)
+    if not held:
+        raise ConfigError(
+            f"must hold one line of text, at most {_SECRET_BYTES} bytes", where=f"{name}: {file}"
+        )
+    return held
+
+
+def _one_line(file: Path, name: str) -> Secret:
+    """The file's one line; empty where it holds something else, of which nothing is shown."""
     data = _read(file, name)
     try:
         text = data.decode().removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
-        text = ""  # of what stands there nothing is shown
-    if not text or len(data) > _SECRET_BYTES or not text.isprintable():
-        raise ConfigError(
-            f"must hold one line of text, at most {_SECRET_BYTES} bytes", where=f"{name}: {file}"
-        )
-    return Secret(text)
+        return Secret("")
+    return Secret(text if len(data) <= _SECRET_BYTES and text.isprintable() else "")
 
 
 def _read(file: Path, name: str) -> bytes:
@@ -185,6 +232,18 @@ def _read(file: Path, name: str) -> bytes:
         return file.read_bytes()
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror}", where=f"{name}: {file}") from None
+
+
+class _LeavesAtOnce(ssl.SSLObject):
+    """TLS whose end is told to the broker and not waited for.
+
+    A broker that answers a fetch just then does not say goodbye, and an event loop would wait half
+    a minute for that. What Kafka sends has lengths, so nothing can be cut off unnoticed.
+    """
+
+    def unwrap(self) -> None:
+        with contextlib.suppress(ssl.SSLWantReadError):
+            super().unwrap()
 
 
 def _ssl_context(settings: Settings) -> ssl.SSLContext:
@@ -195,6 +254,7 @@ def _ssl_context(settings: Settings) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=cafile)
     except ssl.SSLError:
         raise ConfigError("holds no certificate (PEM)", where=f"ssl_cafile: {cafile}") from None
+    context.sslobject_class = _LeavesAtOnce
     if settings.ssl_certfile is not None:
         _load_certificate(context, settings, settings.ssl_certfile)
     return context
@@ -244,11 +304,10 @@ def _common_name(certfile: Path) -> str | None:
 
 async def _failure(address: str, security: Security) -> BaseException | None:
     """What an attempt at one address ends with; None where it answers after all."""
-    host, _, port = address.rpartition(":")
     connection = None
     try:
         async with asyncio.timeout(_PROBE_S):
-            connection = await create_conn(host.strip("[]"), int(port), **security)
+            connection = await _connected(address, security)
             await connection.send(MetadataRequest([]))
     except (KafkaError, OSError, TimeoutError, ValueError) as error:
         return error

@@ -28,6 +28,7 @@ from engine.connection import PLAINTEXT, Security, arguments
 from engine.errors import BrokerError
 from engine.lists import ControlKind, ControlRecord, Phase
 from engine.raw import BatchError, RawBatch
+from engine.refusals import refusal
 from engine.topics import Topics
 from engine.unpack import Unpacker, operator_of
 
@@ -151,7 +152,9 @@ class ControlReplica:
             found = await self._consumer.getmany(
                 timeout_ms=_POLL_MS, max_records=limits.CONTROL_BATCHES_A_STEP
             )
-        except KafkaError:
+        except KafkaError as error:
+            if refusal(error) is not None:
+                raise self._unreadable(type(error).__name__) from error
             await asyncio.sleep(_RETRY_PAUSE_S)  # the silence is what counts; see _judge
             return
         if self._consumer.assignment() != self._assigned:

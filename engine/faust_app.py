@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, cast
 
 import faust
@@ -67,9 +67,16 @@ def make_app(
     topics: Topics,
     security: Security,
     take: Callable[[Fetch], Awaitable[None]],
+    given_up: Callable[[], Awaitable[None]],
+    taken_over: Callable[[Iterable[int]], None],
     on_crash: Callable[[BaseException], None],
 ) -> App:
-    """An app whose one agent hands each fetch to `take`, and asks for the next when it returns."""
+    """An app whose one agent hands each fetch to `take`, and asks for the next when it returns.
+
+    Whenever the group shares out anew, all partitions are given up first, and `given_up` is
+    called when what was in flight of them is done; no fetch is taken until it returns. Then
+    `taken_over` is told of the partitions that are ours.
+    """
     loop = asyncio.get_running_loop()
     servers = [URL(f"kafka://{server}") for server in settings.bootstrap.split(",")]
     app = App(
@@ -97,5 +104,14 @@ def make_app(
         async for fetch in stream:
             await take(fetch)
 
+    async def on_partitions_revoked(*_: Any, **__: Any) -> None:
+        await given_up()
+
+    async def on_partitions_assigned(*told: Any, **_: Any) -> None:
+        _, assigned = told
+        taken_over([tp.partition for tp in assigned if tp.topic == topics.detections])
+
     app.agent(detections, name="match_fetches")(match_fetches)
+    app.on_partitions_revoked.connect(on_partitions_revoked)
+    app.on_partitions_assigned.connect(on_partitions_assigned)
     return app

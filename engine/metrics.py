@@ -60,7 +60,7 @@ class Metrics:
         )
         self.suppression_restore_s = self._histogram(
             "hotlist_suppression_restore_seconds",
-            "Time to read what is remembered of one partition when it came to this worker.",
+            "Time to read what is remembered of partitions when they came to this worker.",
         )
         self.rejects = self._counter(
             "hotlist_rejects_total",

@@ -68,6 +68,10 @@ class OffsetBook(Generic[P]):
         if partition in self._position:
             self._committed[partition] = offset
 
+    def committed_to(self, partition: P) -> int | None:
+        """The offset that the broker has taken last; None where it has taken none yet."""
+        return self._committed.get(partition)
+
     def drop(self, partition: P) -> None:
         """Forget a partition that this worker no longer owns."""
         self._in_flight.pop(partition, None)

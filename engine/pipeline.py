@@ -1,7 +1,8 @@
 """From fetches to deliveries: through the heart one by one, delivered beside it.
 
-A fetch is done when its matches, the audit's record of each of them and its rejects are all
-acknowledged by the broker, and only then may its offset be committed. A bounded number of
+A fetch is done when its matches, the audit's record of each of them, its rejects and what it
+changed in the suppression's state are all acknowledged by the broker, and only then may its
+offset be committed. None of them waits for another. A bounded number of
 fetches is in delivery while the next are matched. A fetch that fails is abandoned: it is read
 again by whoever gets its partition next, and repeats what got through of it.
 """
@@ -18,6 +19,7 @@ from engine.fields import AuditEvent
 from engine.heart import Outcome
 from engine.match import audit_fields
 from engine.sink import Outgoing, match_record, reject_record
+from engine.suppress import SuppressionRecord
 from engine.topics import Topics
 from engine.transport import Fetch
 
@@ -45,6 +47,10 @@ class Delivers(Protocol):
 Append = Callable[[Sequence[MatchEvent]], "asyncio.Future[None]"]
 
 
+#: Hands changes of the suppression's state to its changelog, as `Append` does events.
+Note = Callable[[Sequence[SuppressionRecord]], "asyncio.Future[None]"]
+
+
 class Pipeline:
     """See the module. `failed` is told of what ends the worker."""
 
@@ -54,6 +60,7 @@ class Pipeline:
         process: Process,
         sink: Delivers,
         append: Append,
+        note: Note,
         delivered: Delivered,
         failed: Callable[[BaseException], None],
     ) -> None:
@@ -61,6 +68,7 @@ class Pipeline:
         self._process = process
         self._sink = sink
         self._append = append
+        self._note = note
         self._delivered = delivered
         self._failed = failed
         self._room = asyncio.Semaphore(limits.FETCHES_IN_DELIVERY)
@@ -77,11 +85,13 @@ class Pipeline:
         if outcome is None:
             fetch.abandon()
             return
-        if not outcome.matches and not outcome.rejects:
+        if not (outcome.matches or outcome.rejects or outcome.suppressed or outcome.suppression):
             fetch.done()
             return
+        # At once: what is noted later of the same keys must come to stand behind it.
+        noted = self._note(outcome.suppression)
         await self._room.acquire()
-        delivery = asyncio.create_task(self._deliver(fetch, outcome))
+        delivery = asyncio.create_task(self._deliver(fetch, outcome, noted))
         self._deliveries.add(delivery)
         delivery.add_done_callback(self._on_delivered)
 
@@ -89,14 +99,15 @@ class Pipeline:
         """Wait for what is in delivery."""
         await asyncio.gather(*self._deliveries, return_exceptions=True)
 
-    async def _deliver(self, fetch: Fetch, outcome: Outcome) -> None:
+    async def _deliver(self, fetch: Fetch, outcome: Outcome, noted: asyncio.Future[None]) -> None:
         started_s = time.perf_counter()
         try:
-            # Both are under way at once. Whatever fails, the audit's records are sent: they
+            # All are under way at once. Whatever fails, the audit's records are sent: they
             # are sealed into the chain, and say no more than that the engine found a match.
             audited = self._append(_events(outcome))
             await self._sink.deliver(self._records(outcome))
             await audited
+            await noted
         except Exception:
             fetch.abandon()
             raise

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from itertools import groupby
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
@@ -38,6 +38,19 @@ class Outgoing(NamedTuple):
     key: bytes
     value: bytes
     headers: Headers
+
+
+class Record(Protocol):
+    """What is sent: an Outgoing, or one whose value is None, a tombstone."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def key(self) -> bytes: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Headers: ...
 
 
 def match_record(topics: Topics, match: Match) -> Outgoing:
@@ -97,13 +110,20 @@ class Sink:
         partitions = sorted(await self._producer.partitions_for(topic))
         return int(_partition_of(key, partitions, partitions))
 
-    async def deliver_in_order(self, records: list[Outgoing], partition: int) -> None:
+    async def partitions_of(self, topic: str) -> int:
+        """How many partitions a topic has."""
+        return len(await self._producer.partitions_for(topic))
+
+    async def deliver_in_order(
+        self, records: Sequence[Record], partition: int, what: str = "audit records"
+    ) -> None:
         """Produce records of one topic to one of its partitions, in their order.
 
         No batch is sent before the one in front of it is acknowledged, so that what has to be
-        sent again cannot come to stand behind what follows it. Otherwise as `deliver`.
+        sent again cannot come to stand behind what follows it. Otherwise as `deliver`; an error
+        says `what` they are.
         """
-        await self._persist(lambda: self._send_in_order(records, partition), "audit records")
+        await self._persist(lambda: self._send_in_order(records, partition), what)
 
     async def _persist(self, send: Callable[[], Awaitable[None]], what: str) -> None:
         """Send until it has succeeded; BrokerError where it cannot, or not in time."""
@@ -122,7 +142,7 @@ class Sink:
                     ) from error
             await asyncio.sleep(_RETRY_PAUSE_S)
 
-    async def _send_in_order(self, records: Iterable[Outgoing], partition: int) -> None:
+    async def _send_in_order(self, records: Iterable[Record], partition: int) -> None:
         for topic, of_topic in groupby(records, key=lambda record: record.topic):
             for batch in self._batches(of_topic):
                 await (await self._producer.send_batch(batch, topic, partition=partition))
@@ -144,7 +164,7 @@ class Sink:
         ]
         await asyncio.gather(*acknowledgements)
 
-    def _batches(self, records: Iterable[Outgoing]) -> Iterator[BatchBuilder]:
+    def _batches(self, records: Iterable[Record]) -> Iterator[BatchBuilder]:
         batch = self._producer.create_batch()
         for record in records:
             while not _append(batch, record):
@@ -154,7 +174,7 @@ class Sink:
         yield batch
 
 
-def _append(batch: BatchBuilder, record: Outgoing) -> bool:
+def _append(batch: BatchBuilder, record: Record) -> bool:
     """Add a record to a batch; False, and the batch closed, where it does not fit.
 
     An empty batch takes a record of any size.

@@ -1,8 +1,9 @@
 """How each topic is set up, as data.
 
-What a promise of the engine rests on is `required`: a control topic is compacted, and the
-audit forgets nothing. The rest is what a new topic is given, and an operator's to change.
-This module may do nothing: `engine.topics` declares and checks what stands here.
+What a promise of the engine rests on is `required`: a control topic is compacted, so is the
+state of the suppression, and the audit forgets nothing. The rest is what a new topic is given,
+and an operator's to change. This module may do nothing: `engine.topics` declares and checks what
+stands here.
 """
 
 from __future__ import annotations
@@ -72,7 +73,23 @@ DECLARED: Final[tuple[Declaration, ...]] = (
         _kept(-1, 7 * _DAY_MS),
         required=frozenset({"cleanup.policy", "retention.ms", "retention.bytes"}),
     ),
+    # The last state of each key. Its tombstones need not stay longer than a worker takes to read
+    # it; what a restore has to read is what compaction has left, and the last hour.
+    Declaration(
+        "suppression",
+        {
+            "cleanup.policy": "compact",
+            "segment.ms": str(_HOUR_MS),
+            "segment.bytes": str(16 * 1024 * 1024),
+            "max.compaction.lag.ms": str(_HOUR_MS),
+            "delete.retention.ms": str(_HOUR_MS),
+        },
+        required=frozenset({"cleanup.policy"}),
+    ),
 )
 
 #: A worker cannot keep its promises without these; the audit's settings are a warning only.
 CONTROL: Final = frozenset({"hotlist", "policies"})
+COMPACTED: Final = CONTROL | {"suppression"}
+#: The engine's own, which nobody else need read: a worker makes it where it is missing.
+OWN: Final = "suppression"

@@ -31,9 +31,10 @@ from aiokafka.errors import (
     for_code,
 )
 
-from engine.connection import PLAINTEXT, Security, arguments, unreachable
+from engine.connection import PLAINTEXT, Security, arguments, hidden, unreachable
 from engine.errors import BrokerError, TopicError
-from engine.topic_settings import CONTROL, DECLARED, Declaration
+from engine.refusals import Refusal, not_allowed
+from engine.topic_settings import COMPACTED, DECLARED, OWN, Declaration
 
 #: One whole call of this module, and one request within it.
 ADMIN_TIMEOUT_S: Final = 20.0
@@ -79,6 +80,10 @@ class Topics:
     @property
     def audit(self) -> str:
         return self.name("audit")
+
+    @property
+    def suppression(self) -> str:
+        return self.name("suppression")
 
     @property
     def all(self) -> tuple[str, ...]:
@@ -161,25 +166,66 @@ async def delete_topics(bootstrap: str, topics: Topics) -> None:
         await admin.delete_topics(list(topics.all), timeout_ms=_REQUEST_TIMEOUT_MS)
 
 
+async def make_own_topic(
+    bootstrap: str, topics: Topics, security: Security = PLAINTEXT
+) -> str | None:
+    """Make the engine's own topic where it is missing, and only it, with as many partitions and
+    replicas as the reads have; its name if so.
+
+    Nothing is made where there are no reads yet: `check_topics` says what is missing. Raises
+    BrokerError when the broker is not reached, TopicError when it refuses.
+    """
+    name = topics.name(OWN)
+    async with _admin(bootstrap, security) as admin:
+        there = set(await admin.list_topics())
+        if name in there or topics.detections not in there:
+            return None
+        (reads,) = await admin.describe_topics([topics.detections])
+        replication = min(len(part["replicas"]) for part in reads["partitions"])
+        declared = next(declared for declared in DECLARED if declared.name == OWN)
+        new = NewTopic(
+            name,
+            len(reads["partitions"]),
+            replication,
+            topic_configs=_settings(declared, replication),
+        )
+        response = await admin.create_topics([new], timeout_ms=_REQUEST_TIMEOUT_MS)
+        for _, code, message in _created(response):
+            error = for_code(code)
+            if error in (TopicAuthorizationFailedError, ClusterAuthorizationFailedError):
+                raise TopicError(
+                    "missing, and this user may not create it",
+                    where=f"topic {name}",
+                    hint=f"run, as one who may: {create_command(bootstrap, topics)}",
+                )
+            if code and error is not TopicAlreadyExistsError:
+                raise _refused(name, error, message)
+        await _until_led(admin, {name})
+    return name
+
+
 async def check_topics(bootstrap: str, topics: Topics, security: Security = PLAINTEXT) -> list[str]:
-    """Check that the topics are there and that the control topics are compacted.
+    """Check that the topics are there and that those which hold a state are compacted.
 
     Returns one line of warning for each other required setting that is wrong (an audit topic
     that forgets). Raises BrokerError when the broker is not reached, TopicError when a topic
-    is missing or a control topic would lose entries.
+    is missing or would lose entries or counts.
     """
     command = create_command(bootstrap, topics)
     async with _admin(bootstrap, security) as admin:
         there = set(await admin.list_topics())
         missing = [name for name in topics.all if name not in there]
         if missing:
+            kept_from_us = await hidden(bootstrap, missing, security)
+            if kept_from_us:
+                raise not_allowed(Refusal.of_topics(kept_from_us), "Describe")
             raise TopicError(
                 f"{'topic' if len(missing) == 1 else 'topics'} {', '.join(missing)} missing",
                 where=bootstrap,
                 hint=f"run: {command}",
             )
         wrong = await _wrong_settings(admin, bootstrap, topics, DECLARED)
-    control = {topics.name(name) for name in CONTROL}
+    compacted = {topics.name(name) for name in COMPACTED}
     warnings = []
     for name, settings in wrong.items():
         what = ", ".join(
@@ -187,7 +233,7 @@ async def check_topics(bootstrap: str, topics: Topics, security: Security = PLAI
             for key, (have, want) in settings.items()
         )
         error = TopicError(what, where=f"topic {name}", hint=f"to correct it run: {command}")
-        if name in control:
+        if name in compacted:
             raise error
         warnings.append(str(error))
     return warnings

@@ -30,6 +30,7 @@ from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssigno
 from aiokafka.errors import KafkaError, RecordTooLargeError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
+from mode import Service
 from mode.utils.futures import notify
 
 from engine import limits
@@ -48,15 +49,18 @@ class Fetch:
     """What one fetch brought for one partition, on its way through the engine.
 
     `raw` holds the batches, `high_watermark` the first offset that committed readers cannot
-    see yet, `generation` the consumer group's generation that the fetch belongs to.
+    see yet, `generation` the consumer group's generation that the fetch belongs to, and
+    `committed` what it had committed of the partition when the fetch was delivered, None where
+    this worker has committed nothing.
     """
 
-    __slots__ = ("_abandoned", "_done", "generation", "high_watermark", "raw")
+    __slots__ = ("_abandoned", "_done", "committed", "generation", "high_watermark", "raw")
 
     def __init__(self, raw: RawFetch, high_watermark: int, generation: int) -> None:
         self.raw = raw
         self.high_watermark = high_watermark
         self.generation = generation
+        self.committed: int | None = None
         self._done: Callable[[], None] | None = None
         self._abandoned: Callable[[], None] | None = None
 
@@ -117,6 +121,24 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         await super().on_start()
         opted_in = cast(Transport, self.transport).batch_topics
         deliver_batches(self._ensure_consumer(), opted_in.__contains__)
+
+    @Service.task
+    async def _hear_of_refusal(self) -> None:
+        """End the worker where the group is kept from it.
+
+        aiokafka tells that to whoever asks for records, and without partitions nobody does.
+        """
+        while not self.should_stop:
+            await self.sleep(_RETRY_PAUSE_S)
+            consumer = self._consumer
+            if consumer is None or consumer.assignment():
+                continue
+            try:
+                consumer._coordinator.check_errors()
+            except KafkaError as error:
+                if not error.retriable:
+                    self.parent_loop.call_soon_threadsafe(cast(Any, self.app).on_crash, error)
+                    return
 
     async def _fetch_records(
         self,
@@ -201,6 +223,7 @@ class Consumer(driver.Consumer):
         message.acked = True
         if record.generation == self.app.consumer_generation_id:
             delivery = self.book.deliver(tp, raw.first_offset, raw.last_offset + 1)
+            record.committed = self.book.committed_to(tp)
             record._done = lambda: self._finish(message, delivery)
         record._abandoned = lambda: self._forget(message)
         return message

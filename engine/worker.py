@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from engine import limits
+from engine.acls import worker_needs
 from engine.auditing import Auditing
 from engine.batches import parse
 from engine.clock import Clock, SystemClock
@@ -37,10 +38,14 @@ from engine.http import HttpServer
 from engine.list_keeper import ListKeeper
 from engine.lists import Lists
 from engine.metrics import Metrics
+from engine.misreads import Misreads
 from engine.pipeline import Pipeline
+from engine.refusals import not_allowed, refusal
 from engine.rules import Purposes
 from engine.sink import Sink
-from engine.topics import Topics, check_topics
+from engine.suppress import Suppression
+from engine.suppressing import Suppressing
+from engine.topics import Topics, check_topics, make_own_topic
 from engine.transport import Fetch
 
 log = logging.getLogger(__name__)
@@ -66,11 +71,14 @@ class Worker:
         self.topics = Topics(settings.prefix)
         self._security = security(settings)
         self.metrics = Metrics()
-        self.lists = Lists(Purposes.load(settings.purposes))
-        self._heart = Heart(self.lists, settings.verify_keys, parse)
+        misreads = Misreads.load(settings.misreads)
+        self.lists = Lists(Purposes.load(settings.purposes), misreads)
+        self.suppression = Suppression()
+        self._heart = Heart(self.lists, settings.verify_keys, parse, self.suppression)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="heart")
         self._replica: ControlReplica | None = None
         self._audit: Auditing | None = None
+        self._suppressing: Suppressing | None = None
         self._stage = "starting"
         self._reads_processed = 0
         self._fetches_processed = 0
@@ -104,6 +112,9 @@ class Worker:
         await self.http.start()
         try:
             if self.options.check_topics:
+                made = await make_own_topic(self.settings.bootstrap, self.topics, self._security)
+                if made is not None:
+                    log.info("made topic %s", made)
                 for warning in await check_topics(
                     self.settings.bootstrap, self.topics, self._security
                 ):
@@ -187,13 +198,46 @@ class Worker:
             await self._replica.stop()
 
     async def _run_with_reads(self, sink: Sink, audit: Auditing) -> None:
-        pipeline = Pipeline(
-            self.topics, self.process, sink, audit.append, self.count_delivered, self._fail
+        replica = self._replica
+        assert replica is not None
+        suppressing = self._suppressing = Suppressing(
+            self.settings.bootstrap,
+            self.topics,
+            self.settings.group,
+            self._security,
+            self.suppression,
+            sink,
+            audit.append,
+            self._in_heart_thread,
+            lambda: replica.gate.is_open,
+            self.lists.index.is_listed,
+            self.options.clock,
+            self.metrics,
+            self._fail,
         )
-        app = make_app(self.settings, self.topics, self._security, pipeline.take, self._fail)
+        pipeline = Pipeline(
+            self.topics,
+            self.process,
+            sink,
+            audit.append,
+            suppressing.note,
+            self.count_delivered,
+            self._fail,
+        )
+        app = make_app(
+            self.settings,
+            self.topics,
+            self._security,
+            pipeline.take,
+            suppressing.given_up,
+            suppressing.taken_over,
+            self._fail,
+        )
         forgetting: asyncio.Task[None] | None = None
         try:
-            await app.start()
+            await suppressing.start()
+            if not await self._first(app.start()):
+                return
             return_free_memory()  # what loading took for a while
             forgetting = asyncio.create_task(
                 forget_reads(
@@ -213,6 +257,7 @@ class Worker:
                 forgetting.cancel()
             await app.stop()
             await pipeline.close()
+            await suppressing.stop()
 
     async def _first(self, awaited: Any) -> bool:
         """Wait for something; False where the worker was stopped before it came about."""
@@ -236,14 +281,19 @@ class Worker:
     async def process(self, fetch: Fetch) -> Outcome | None:
         """Wait for the gate, then match a fetch at the time at which its turn comes.
 
-        None where the worker ends before the gate opens.
+        None where the worker ends before the gate opens, or the fetch's partition is given up.
         """
-        if not await self._passed_gate():
+        suppressing = self._suppressing
+        assert suppressing is not None
+        epoch = suppressing.epoch
+        if not await self._passed_gate() or not await suppressing.prepare(fetch, epoch):
             return None
         started_s = time.perf_counter()
         outcome = await self._in_heart_thread(
             lambda: self._heart.process(fetch.raw, self.options.clock.now_ms())
         )
+        if epoch != suppressing.epoch:
+            return None  # whoever has the partition now has its state too
         self._reads_processed += outcome.reads
         self._fetches_processed += 1
         self.metrics.count_fetch(
@@ -269,6 +319,7 @@ class Worker:
     def _exposition(self) -> bytes:
         self.metrics.show_lists(self.lists, self.options.clock.now_ms())
         self.metrics.audit_pending.set(0 if self._audit is None else self._audit.waiting)
+        self.metrics.suppression_keys.set(len(self.suppression))
         self.metrics.ready.set(0 if self.not_ready_because else 1)
         return self.metrics.exposition()
 
@@ -303,9 +354,12 @@ async def _run_until_signal(worker: Worker) -> None:
         loop.add_signal_handler(number, worker.stop)
     try:
         await worker.run()
-    except HotlistError:
-        raise
     except Exception as error:
+        refused = refusal(error)
+        if refused is not None:
+            raise not_allowed(refused, worker_needs(worker.settings, refused)) from error
+        if isinstance(error, HotlistError):
+            raise
         log.exception("the worker failed")
         raise HotlistError(
             f"the worker failed ({type(error).__name__})",

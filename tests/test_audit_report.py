@@ -29,6 +29,13 @@ EVENTS = st.one_of(
         ),
     ),
     st.tuples(
+        st.just("suppressed"),
+        st.fixed_dictionaries(
+            {"entry_id": NAMES, "partition": st.integers(0, 2), "offset": st.integers(0, 2)},
+            optional={"agency": NAMES, "suppressed": st.integers(1, 3)},
+        ),
+    ),
+    st.tuples(
         st.just("policy_changed"),
         st.fixed_dictionaries({"source": NAMES, "revision": st.integers(0, 9)}),
     ),
@@ -49,6 +56,8 @@ def identity(event: Event) -> tuple[object, ...]:
     name, fields = event
     if name == "match":
         return name, fields["match_id"]
+    if name == "suppressed":
+        return name, fields["entry_id"], fields["partition"], fields["offset"]
     return name, fields["revision"], fields.get("entry_id", fields.get("source"))
 
 

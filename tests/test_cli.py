@@ -16,17 +16,20 @@ from types import SimpleNamespace
 from typing import Any
 
 import click
+import msgspec
 import orjson
 import pytest
 from click.testing import CliRunner, Result
 
 from engine.cli import main
+from engine.cli.matches import readable
 from engine.cli.options import operator_of, takes_settings
 from engine.cli.output import plain
 from engine.config import SETTINGS, Settings
 from engine.entry_digests import Names
 from engine.errors import BrokerError
 from engine.list_state import ListState
+from tests.documents_for_tests import detection, entry, exact_match
 
 READ = {
     "read_id": "r-1",
@@ -189,10 +192,17 @@ def test_worker_gets_checked_settings(worker_settings: list[Settings]) -> None:
         "--bootstrap=a:1,b:2",
         "--purposes=p.json",
         HOTLIST_GROUP="g",
+        HOTLIST_MISREADS="m.toml",
     )
     assert result.exit_code == 0
     assert worker_settings == [
-        Settings(bootstrap="a:1,b:2", group="g", http_port=0, purposes=Path("p.json"))
+        Settings(
+            bootstrap="a:1,b:2",
+            group="g",
+            http_port=0,
+            purposes=Path("p.json"),
+            misreads=Path("m.toml"),
+        )
     ]
 
 
@@ -421,6 +431,31 @@ def test_missing_file_is_one_line(command: tuple[str, ...]) -> None:
     )
 
 
+# Policies.
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "rule"),
+    [
+        ("--region", "California", "is no region; write US-CA or a country such as NL"),
+        ("--location", "52.5", "is no place; write LAT,LON such as 37.7749,-122.4194"),
+        ("--location", "91,0", "is no place; write LAT,LON such as 37.7749,-122.4194"),
+        ("--location", "0,181", "is no place; write LAT,LON such as 37.7749,-122.4194"),
+        (
+            "--captured-at",
+            "noon",
+            "is not an RFC 3339 time in UTC, such as 2026-01-31T12:00:00.000Z",
+        ),
+    ],
+)
+def test_explain_of_a_read_that_cannot_be(flag: str, value: str, rule: str) -> None:
+    assert_one_line(
+        hotlist("policies", "explain", "--source", "s", "--entry", "e", f"{flag}={value}"),
+        2,
+        f"Invalid value for '{flag}': {value!r} {rule}; see hotlist policies explain --help",
+    )
+
+
 # Entries.
 
 
@@ -437,6 +472,28 @@ def test_missing_file_is_one_line(command: tuple[str, ...]) -> None:
             ["--plate", "AB12CD", "--area", "52 4"],
             2,
             "--area must be LAT LON RADIUS_M; see hotlist entries add --help",
+        ),
+        (["--plate", "AB12CD", "--distance", "2"], 1, "distance 2: must be at most 1"),
+        (
+            ["--plate", "AB?12CD", "--distance", "1"],
+            1,
+            "distance 1: a plate with unknown characters takes no distance",
+        ),
+        (
+            ["--plate", "AB12CD", "--hours", "weekdays"],
+            2,
+            (
+                "Invalid value for '--hours': 'weekdays' must be hours such as mon-fri "
+                "08:00-18:00|sat 10:00-14:00 America/Los_Angeles; see hotlist entries add --help"
+            ),
+        ),
+        (
+            ["--plate", "AB12CD", "--hours", "mon 08:00-18:00 Mars/Olympus"],
+            1,
+            (
+                "hours.time_zone 'Mars/Olympus': must be a time zone of the IANA database such as "
+                "America/Los_Angeles"
+            ),
         ),
         (
             ["--plate", "AB12CD", "--expires-at", "2027-01-01T00:00:00Z"],
@@ -749,3 +806,11 @@ def test_rate_must_be_above_zero() -> None:
 )
 def test_what_documents_hold_cannot_move_the_terminal(text: str, shown: str) -> None:
     assert plain(text) == shown
+
+
+def test_a_match_says_how_many_reads_were_folded_before_it() -> None:
+    match = exact_match(entry(instructions="Call first."), detection())
+    alone = readable(match)
+    assert alone.endswith("  priority 3  Call first.")
+    folded = readable(msgspec.structs.replace(match, suppressed=4))
+    assert folded == alone.replace("  Call", "  4 more before it  Call")

@@ -23,6 +23,7 @@ def test_the_limits_agree() -> None:
         ("AUDIT_STEP_CHANGES", limits.AUDIT_PENDING_CHANGES),
         ("AUDIT_LOOK_S", limits.CONTROL_STALE_S),
         ("FORGET_FREED_S", limits.FORGET_INTERVAL_S / 2),
+        ("HTTP_SHUTDOWN_S", limits.SHUTDOWN_S),
         ("PLATE_BYTES", limits.PLATE_CHARACTERS - 1),
     ],
 )

@@ -20,6 +20,7 @@ from engine.policy import DENIAL_REASONS, NO_POLICY, NOT_ALLOWED
 CONTRACT = {
     "hotlist_reads_total": (),
     "hotlist_matches_total": ("type", "purpose"),
+    "hotlist_suppressed_total": (),
     "hotlist_denied_total": ("reason",),
     "hotlist_rejects_total": ("reason",),
     "hotlist_read_to_match_seconds": (),

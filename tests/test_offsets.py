@@ -93,10 +93,12 @@ class Books(RuleBasedStateMachine):
             self.book.committed(partition, offset)
             self.taken[partition] = offset
             assert self.book.to_commit(partition) is None
+            assert self.book.committed_to(partition) == offset
 
     @rule(partition=st.sampled_from(PARTITIONS), seek=st.integers(-50, 50))
     def drop(self, partition: str, seek: int) -> None:
         self.book.drop(partition)
+        assert self.book.committed_to(partition) is None
         self.forget(partition)
         self.at[partition] += seek
 

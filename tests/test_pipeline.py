@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -12,17 +13,18 @@ from engine import limits
 from engine.documents import Reject
 from engine.errors import BrokerError
 from engine.heart import FoundMatch, Outcome
-from engine.match import audit_fields, build_match
+from engine.match import audit_fields
 from engine.pipeline import MatchEvent, Pipeline
 from engine.raw import RawFetch
 from engine.sink import Outgoing
+from engine.suppress import SuppressionRecord
 from engine.topics import Topics
 from engine.transport import Fetch
-from tests.documents_for_tests import NOW_MS, at, detection, entry
+from tests.documents_for_tests import NOW_MS, at, detection, entry, exact_match
 from tests.record_batches import Sent, batch_bytes, raw_batch
 
 TOPICS = Topics("lpr.")
-MATCH = build_match(entry(), 17, detection(), "ABC123", 4, 20, NOW_MS)
+MATCH = exact_match(entry(), detection())
 REJECT = Reject(topic=TOPICS.detections, partition=0, offset=1, reason="schema", rejected_at=at(0))
 
 
@@ -39,11 +41,14 @@ class Here:
         loop = asyncio.get_running_loop()
         self.sink_answers: asyncio.Future[None] = loop.create_future()
         self.audit_answers: asyncio.Future[None] = loop.create_future()
+        self.noted: list[SuppressionRecord] = []
+        self.notes_answer: asyncio.Future[None] = loop.create_future()
         self.pipeline = Pipeline(
             TOPICS,
             self._process,
             self,
             self._append,
+            self._note,
             lambda outcome, took_s: self.delivered.append(outcome),
             self.failures.append,
         )
@@ -61,6 +66,10 @@ class Here:
         self.appended += events
         return self.audit_answers
 
+    def _note(self, records: Sequence[SuppressionRecord]) -> asyncio.Future[None]:
+        self.noted += records
+        return self.notes_answer
+
     def fetch(self, name: str = "fetch") -> Fetch:
         batch = raw_batch(batch_bytes([Sent(b"K", b"{}")]))
         fetch = Fetch(RawFetch(TOPICS.detections, 0, (batch,)), 1, 1)
@@ -73,7 +82,8 @@ def found(**fields: Any) -> Outcome:
     return Outcome(at_ms=NOW_MS, **fields)
 
 
-ONE = found(matches=[FoundMatch(MATCH, 5)], rejects=[REJECT])
+CHANGE = SuppressionRecord(0, b"key", b"{}")
+ONE = found(matches=[FoundMatch(MATCH, 5)], rejects=[REJECT], suppression=[CHANGE])
 
 
 async def settle() -> None:
@@ -85,36 +95,40 @@ async def test_nothing_found_is_done() -> None:
     here = Here()
     await here.pipeline.take(here.fetch())
     assert here.fetches == ["fetch done"]
-    assert not here.sent + here.appended + here.delivered
+    assert not here.sent
+    assert not here.appended
+    assert not here.noted
+    assert not here.delivered
 
 
-@pytest.mark.parametrize("audit_first", [True, False])
-async def test_done_when_matches_rejects_and_audit_are_acknowledged(audit_first: bool) -> None:
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+async def test_done_when_all_that_came_of_it_is_acknowledged(order: tuple[int, ...]) -> None:
     here = Here()
     here.outcome = ONE
     await here.pipeline.take(here.fetch())
     await settle()
     assert [record.topic for record in here.sent] == [TOPICS.matches, TOPICS.rejects]
     assert here.appended == [MatchEvent("match", NOW_MS, audit_fields(MATCH))]
-    answers = [here.audit_answers, here.sink_answers]
-    for answer in answers if audit_first else reversed(answers):
+    assert here.noted == [CHANGE]
+    answers = [here.audit_answers, here.sink_answers, here.notes_answer]
+    for number in order:
         assert here.fetches == []
-        answer.set_result(None)
+        answers[number].set_result(None)
         await settle()
     assert here.fetches == ["fetch done"]
     assert here.delivered == [ONE]
 
 
-@pytest.mark.parametrize("failing", ["sink", "audit"])
-async def test_a_failure_of_either_abandons_the_fetch(failing: str) -> None:
+@pytest.mark.parametrize("failing", range(3))
+async def test_a_failure_of_any_abandons_the_fetch(failing: int) -> None:
     here = Here()
     here.outcome = ONE
     await here.pipeline.take(here.fetch())
     await settle()
-    fails, other = here.sink_answers, here.audit_answers
-    if failing == "audit":
-        fails, other = other, fails
-    other.set_result(None)
+    answers = [here.sink_answers, here.audit_answers, here.notes_answer]
+    fails = answers.pop(failing)
+    for other in answers:
+        other.set_result(None)
     fails.set_exception(error := BrokerError("not acknowledged"))
     await settle()
     assert here.fetches == ["fetch abandoned"]
@@ -138,6 +152,35 @@ async def test_a_worker_that_ends_abandons_the_fetch() -> None:
     assert here.fetches == ["fetch abandoned"]
 
 
+async def test_reads_that_were_all_folded_are_delivered_too() -> None:
+    here = Here()
+    here.outcome = found(suppressed=3, suppression=[CHANGE])
+    await here.pipeline.take(here.fetch())
+    here.sink_answers.set_result(None)
+    here.audit_answers.set_result(None)
+    await settle()
+    assert here.fetches == []
+    here.notes_answer.set_result(None)
+    await settle()
+    assert here.fetches == ["fetch done"]
+    assert here.delivered == [here.outcome]
+
+
+async def test_what_changed_is_noted_in_order_while_there_is_no_room() -> None:
+    """Were it noted only when there is room, something later could come before it."""
+    here = Here()
+    here.outcome = ONE
+    for _ in range(limits.FETCHES_IN_DELIVERY):
+        await here.pipeline.take(here.fetch())
+    here.outcome = found(suppression=[last := CHANGE._replace(value=b"last")])
+    further = asyncio.create_task(here.pipeline.take(here.fetch("further")))
+    await settle()
+    assert here.noted == [CHANGE] * limits.FETCHES_IN_DELIVERY + [last]
+    assert not further.done()
+    further.cancel()
+    await asyncio.gather(further, return_exceptions=True)
+
+
 async def test_no_more_are_in_delivery_than_the_limit_says() -> None:
     here = Here()
     here.outcome = ONE
@@ -148,6 +191,7 @@ async def test_no_more_are_in_delivery_than_the_limit_says() -> None:
     assert not further.done()
     here.sink_answers.set_result(None)
     here.audit_answers.set_result(None)
+    here.notes_answer.set_result(None)
     await further
     await here.pipeline.close()
     assert here.fetches[-1] == "further done"

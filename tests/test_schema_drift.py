@@ -169,6 +169,14 @@ CHANNELS = ("channels", "detections")
             None,
         ),
         (("components", "messages", "match", "headers", "required"), ["ce_id"], None),
+        (
+            ("components", "messages", "detection", "headers", "properties"),
+            {"alternate": {"type": "string"}},
+            (
+                "components.messages.detection.headers.properties: "
+                "the schema says ['alternate'], the code ['alternates']"
+            ),
+        ),
     ],
 )
 def test_a_difference_planted_in_asyncapi_is_found(

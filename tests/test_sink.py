@@ -23,10 +23,9 @@ from aiokafka.partitioner import murmur2
 from engine import limits
 from engine.documents import Reject, decode_match, decode_reject
 from engine.errors import BrokerError
-from engine.match import build_match
 from engine.sink import Outgoing, Sink, match_record, reject_record
 from engine.topics import Topics
-from tests.documents_for_tests import NOW_MS, at, detection, entry
+from tests.documents_for_tests import at, detection, entry, exact_match
 from tests.schemas import validator
 
 TOPICS = Topics("lpr.")
@@ -101,7 +100,7 @@ def outgoing(count: int, key: bytes | None = None) -> list[Outgoing]:
 
 
 def test_a_match_is_a_cloudevent() -> None:
-    match = build_match(entry(entry_id="É-1"), 17, detection(), "ABC123", 4, 20, NOW_MS)
+    match = exact_match(entry(entry_id="É-1"), detection())
     record = match_record(TOPICS, match)
     assert (record.topic, record.key) == ("lpr.matches.v1", "É-1".encode())
     document = orjson.loads(record.value)

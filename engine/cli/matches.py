@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 def tail(settings: Settings, from_start: bool, count: int | None, as_json: bool) -> None:
     """Follow the matches, one line each: leads that a person must confirm.
 
-    A line shows when and where the plate was read, the kind of match and its purpose, the
-    plate as read and as listed, the priority and the instructions.
+    A line shows when and where the plate was read, the kind of match, its confidence and its
+    purpose, the plate as read (and the alternate that matched) and as listed, the priority, how
+    many reads of the entry at that camera were folded since its last match, and the
+    instructions.
     """
     from engine.client import follow, run
     from engine.documents import decode_match, encode
@@ -60,13 +62,15 @@ def readable(match: Match) -> str:
     read, entry = match.read, match.entry
     parts = [
         read.captured_at,
-        match.match_type,
+        f"{match.match_type} {match.confidence:.2f}",
         entry.purpose,
-        f"read {read.plate}",
+        f"read {read.plate}" + (f" or {match.alternate.plate}" if match.alternate else ""),
         f"listed {entry.plate}",
         f"at {read.source}/{read.camera}",
         f"priority {entry.priority_in_force}",
     ]
+    if match.suppressed:
+        parts.append(f"{match.suppressed} more before it")
     if entry.instructions:
         parts.append(entry.instructions)
     return plain("  ".join(parts))

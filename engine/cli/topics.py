@@ -1,4 +1,4 @@
-"""`hotlist topics`: the topics on the broker."""
+"""`hotlist topics`: the topics on the broker, and who may do what with them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from engine.config import Settings
 
 @click.group("topics")
 def group() -> None:
-    """Declare the topics on the broker."""
+    """Declare the topics on the broker; show who may do what with them."""
 
 
 @group.command()
@@ -40,3 +40,76 @@ def create(settings: Settings, as_json: bool) -> None:
             json_line({"topic": topic, "state": state})
     else:
         table(("topic", "state"), outcome)
+
+
+def _principal(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    if value is None:
+        return None
+    kind, _colon, name = value.partition(":")
+    if not kind or not name:
+        raise click.BadParameter(f"{value!r} is none; write User:NAME")
+    if name == "*":
+        raise click.BadParameter(f"{value!r} is everybody, and a role is for one user")
+    return value
+
+
+@group.command()
+@click.argument("role", required=False)
+@click.option(
+    "--principal",
+    callback=_principal,
+    metavar="User:NAME",
+    help="Print the kafka-acls commands that give ROLE to this user.",
+)
+@click.option(
+    "--command",
+    metavar="TEXT",
+    default="kafka-acls.sh --bootstrap-server localhost:9092",
+    show_default=True,
+    help="How kafka-acls is called there, with the options that it needs to connect.",
+)
+@json_option
+@takes_settings("prefix", "group")
+def acls(
+    settings: Settings, role: str | None, principal: str | None, command: str, as_json: bool
+) -> None:
+    """Show what each role, or ROLE alone, may do on the brokers. Connects to none.
+
+    With --principal, prints the commands for the cluster's administrator to look at and to run.
+    """
+    from engine.acls import kafka_acls, roles
+    from engine.topics import Topics
+
+    found = roles(Topics(settings.prefix), settings.group)
+    if role is not None and role not in found:
+        raise click.UsageError(f"{role!r} is no role; there are {', '.join(found)}")
+    if principal is not None and role is None:
+        raise click.UsageError("--principal needs a ROLE to give")
+    chosen = list(found.values()) if role is None else [found[role]]
+    if as_json:
+        for each in chosen:
+            for grant in each.grants:
+                json_line(
+                    {
+                        "role": each.name,
+                        **({} if principal is None else {"principal": principal}),
+                        "resource_type": grant.kind,
+                        "pattern_type": "prefixed" if grant.is_prefix else "literal",
+                        "names": grant.names,
+                        "operations": grant.operations,
+                        "why": grant.why,
+                    }
+                )
+    elif principal is not None:
+        for line in kafka_acls(chosen[0], principal, command):
+            click.echo(line)
+    else:
+        table(
+            ("role", "may", "on", "to"),
+            (
+                (each.name, " ".join(grant.operations), f"{grant.kind} {name}", grant.why)
+                for each in chosen
+                for grant in each.grants
+                for name in (f"{name}*" if grant.is_prefix else name for name in grant.names)
+            ),
+        )

@@ -20,7 +20,9 @@ import pytest
 
 from engine.embedded import EmbeddedBroker
 from engine.topics import Topics, create_topics
+from tests.certificates import Authority
 from tests.kafka.broker import BrokerFailedError, RealBroker
+from tests.kafka.guarded import guarded_broker
 
 #: Compaction within a second or so, so that tests can wait for it.
 _EAGER = {"log.cleaner.backoff.ms": "200", "log.retention.check.interval.ms": "1000"}
@@ -69,6 +71,22 @@ def real_kafka() -> Iterator[str]:
         pytest.skip(why)
     yield broker.bootstrap
     broker.close()
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Who signs the certificates of the guarded broker and of those who may come to it."""
+    return Authority(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="session")
+def guarded(real_kafka: str, authority: Authority) -> Iterator[RealBroker]:
+    """A real Kafka with users, rights and TLS; `real_kafka` says whether there can be one."""
+    reason = RealBroker.unavailable_reason()
+    if reason is not None:
+        pytest.skip(f"no broker of our own: {reason}")
+    with guarded_broker(authority) as broker:
+        yield broker
 
 
 @pytest.fixture(scope="session")

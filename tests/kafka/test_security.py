@@ -1,107 +1,27 @@
-"""Worker and commands on brokers that ask who one is, or speak TLS, or both.
-
-One broker with a listener for each way: `USERS` (SASL without encryption), `TLS` (certificates
-on both sides) and `BOTH` (SASL over TLS).
-"""
+"""Worker and commands on brokers that ask who one is, or speak TLS, or both."""
 
 from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
 import pytest
-from click.testing import CliRunner, Result
 
-from engine.cli import main
-from engine.config import CONNECTION, SETTINGS
 from engine.topics import Topics
 from tests.certificates import Authority
 from tests.examples import a_policy, a_read, an_entry
 from tests.kafka.broker import RealBroker
+from tests.kafka.guarded import JO, PASSWORD, Way
 from tests.kafka.records import read_topic
 from tests.kafka.worker_process import WorkerProcess
-
-_PASSWORD = "correct-horse-9f2c"
-_LOGIN = "org.apache.kafka.common.security"
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("certificates"))
-
-
-@pytest.fixture(scope="module")
-def guarded(real_kafka: str, authority: Authority) -> Iterator[RealBroker]:
-    """A broker of our own; `real_kafka` says whether there can be one."""
-    reason = RealBroker.unavailable_reason()
-    if reason is not None:
-        pytest.skip(f"no broker of our own: {reason}")
-    certfile, keyfile = authority.issue("broker")
-    keystore = certfile.with_name("keystore.pem")
-    keystore.write_bytes(keyfile.read_bytes() + certfile.read_bytes())
-    tls = {
-        "ssl.keystore.type": "PEM",
-        "ssl.keystore.location": keystore.as_posix(),
-        "ssl.truststore.type": "PEM",
-        "ssl.truststore.location": authority.cafile.as_posix(),
-    }
-    plain = f'{_LOGIN}.plain.PlainLoginModule required user_jo="{_PASSWORD}";'
-    scram = f"{_LOGIN}.scram.ScramLoginModule required;"
-    properties = {
-        "listener.name.users.sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256",
-        "listener.name.users.plain.sasl.jaas.config": plain,
-        "listener.name.users.scram-sha-256.sasl.jaas.config": scram,
-        "listener.name.both.sasl.enabled.mechanisms": "SCRAM-SHA-256",
-        "listener.name.both.scram-sha-256.sasl.jaas.config": scram,
-        "listener.name.tls.ssl.client.auth": "required",
-        **{f"listener.name.tls.{name}": value for name, value in tls.items()},
-        **{f"listener.name.both.{name}": value for name, value in tls.items()},
-    }
-    listeners = {"USERS": "SASL_PLAINTEXT", "TLS": "SSL", "BOTH": "SASL_SSL"}
-    with RealBroker(properties=properties, listeners=listeners, scram={"jo": _PASSWORD}) as broker:
-        yield broker
 
 
 @pytest.fixture
 def new_prefix() -> str:
     """A prefix without topics."""
     return f"test-{uuid.uuid4().hex[:12]}."
-
-
-class Way:
-    """One way to connect: the variables that say so, and the name that the broker sees."""
-
-    def __init__(self, bootstrap: str, principal: str, **variables: object) -> None:
-        self.bootstrap = bootstrap
-        self.principal = principal
-        self.variables = {
-            "HOTLIST_BOOTSTRAP": bootstrap,
-            **{f"HOTLIST_{name.upper()}": str(value) for name, value in variables.items()},
-        }
-
-    def run(self, prefix: str, *arguments: str, **more: str) -> Result:
-        environment: dict[str, str | None] = dict.fromkeys(
-            [SETTINGS[name].variable for name in (*CONNECTION, "operator")]
-        )
-        environment |= {**self.variables, "HOTLIST_PREFIX": prefix, **more}
-        return CliRunner().invoke(main, arguments, env=environment)
-
-    def good(self, prefix: str, *arguments: str) -> str:
-        result = self.run(prefix, *arguments)
-        assert (result.exit_code, result.stderr) == (0, ""), result.output
-        return result.stdout
-
-    def line(self, prefix: str, *arguments: str, **more: str) -> str:
-        """The one line of a command that cannot connect."""
-        result = self.run(prefix, *arguments, **more)
-        assert result.exit_code == 1
-        assert result.stdout == ""
-        assert result.stderr.count("\n") == 1
-        assert _PASSWORD not in result.stderr
-        return result.stderr.rstrip("\n")
 
 
 @pytest.fixture(params=["plain", "scram", "tls", "both"])
@@ -111,7 +31,7 @@ def way(request: pytest.FixtureRequest, guarded: RealBroker, authority: Authorit
 
 
 def _way(kind: str, guarded: RealBroker, authority: Authority) -> Way:
-    user = {"sasl_username": "jo", "sasl_password": _PASSWORD}
+    user = {"sasl_username": JO, "sasl_password": PASSWORD}
     if kind == "tls":
         certfile, keyfile = authority.issue("records.unit", password="open sesame")
         return Way(
@@ -173,7 +93,7 @@ async def test_worker_and_commands_connect_that_way(
         assert orjson.loads(tail)["read"]["read_id"] == "R-1"
         await worker.stop()
     text = log.read_text()
-    assert _PASSWORD not in text
+    assert PASSWORD not in text
     assert "Traceback" not in text
 
 

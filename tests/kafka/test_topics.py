@@ -16,7 +16,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from engine.errors import BrokerError, TopicError
 from engine.topic_settings import DECLARED
-from engine.topics import Topics, check_topics, create_command, create_topics
+from engine.topics import Topics, check_topics, create_command, create_topics, make_own_topic
 
 
 @pytest.fixture
@@ -77,6 +77,7 @@ def test_names_are_those_of_the_contract() -> None:
         topics.matches,
         topics.rejects,
         topics.audit,
+        topics.suppression,
     )
     assert topics.detections == "lpr.detections.v1"
     assert topics.audit == "lpr.audit.v1"
@@ -124,12 +125,13 @@ async def test_missing_topics_are_named_and_not_made(real_kafka: str, topics: To
 
 
 @pytest.mark.parametrize("policy", ["delete", "compact,delete"])
-@pytest.mark.parametrize("name", ["hotlist", "policies"])
-async def test_a_control_topic_that_forgets_is_refused_then_corrected(
+@pytest.mark.parametrize("name", ["hotlist", "policies", "suppression"])
+async def test_a_topic_with_a_state_that_forgets_is_refused_then_corrected(
     real_kafka: str, topics: Topics, name: str, policy: str
 ) -> None:
     given: dict[str, dict[str, str]] = {declared.name: {} for declared in DECLARED}
     given["hotlist"] = given["policies"] = {"cleanup.policy": "compact"}
+    given["suppression"] = {"cleanup.policy": "compact"}
     given["audit"] = {"retention.ms": "-1"}
     given[name] = {"cleanup.policy": policy, "max.message.bytes": "2000000"}
     await make_by_hand(real_kafka, topics, settings=given)
@@ -153,10 +155,27 @@ async def test_a_control_topic_that_forgets_is_refused_then_corrected(
 async def test_an_audit_that_forgets_is_a_warning(real_kafka: str, topics: Topics) -> None:
     given: dict[str, dict[str, str]] = {declared.name: {} for declared in DECLARED}
     given["hotlist"] = given["policies"] = {"cleanup.policy": "compact"}
+    given["suppression"] = {"cleanup.policy": "compact"}
     given["audit"] = {"retention.ms": "604800000"}
     await make_by_hand(real_kafka, topics, settings=given)
     (warning,) = await check_topics(real_kafka, topics)
     assert warning.startswith(f"topic {topics.audit}: retention.ms is 604800000 and must be -1; ")
+
+
+async def test_the_engines_own_topic_is_made_where_it_is_missing(
+    real_kafka: str, topics: Topics
+) -> None:
+    """By a worker that is newer than the topics, with as many partitions as the reads have."""
+    assert await make_own_topic(real_kafka, topics) is None, "without reads there is nothing"
+    await create_topics(real_kafka, topics, partitions=3, replication=1)
+    assert await make_own_topic(real_kafka, topics) is None
+    async with administering(real_kafka) as admin:
+        await admin.delete_topics([topics.suppression])
+    with pytest.raises(TopicError, match="missing"):
+        await check_topics(real_kafka, topics)
+    assert await make_own_topic(real_kafka, topics) == topics.suppression
+    assert await check_topics(real_kafka, topics) == []
+    assert await partitions_of(real_kafka, topics.suppression) == 3
 
 
 async def test_settings_that_are_the_operators_to_choose_stay(
