@@ -28,7 +28,9 @@ from engine.synthetic import City, CitySize
 from engine.topics import Topics, create_topics, delete_topics
 from engine.worker import Worker, WorkerOptions
 
-_SIZE = CitySize(entries=5_000)
+#: One match of an entry at a camera in so long; the others are folded.
+_SUPPRESS_S = 60
+_SIZE = CitySize(entries=5_000, suppress_s=_SUPPRESS_S)
 _HIT_RATE = 0.002
 _SEED = 2026
 #: Reads produced but not yet processed. The embedded broker keeps about 5 MB a partition.
@@ -48,9 +50,19 @@ class _Tally:
 
     reads: int = 0
     expected: set[tuple[str, str]] = field(default_factory=set)
+    #: The time of the last match of an entry at a camera.
+    matched_ms: dict[tuple[str, str], int] = field(default_factory=dict)
     seen: set[tuple[str, str]] = field(default_factory=set)
     unreported: list[Match] = field(default_factory=list)
     delays_ms: list[float] = field(default_factory=list)
+
+    def expect(self, entry_id: str, read: dict[str, Any], captured_ms: int) -> None:
+        """Note a read that an entry matches: a match is expected, or that it is folded."""
+        place = entry_id, read["camera"]
+        matched_ms = self.matched_ms.get(place)
+        if matched_ms is None or abs(captured_ms - matched_ms) >= 1000 * _SUPPRESS_S:
+            self.matched_ms[place] = captured_ms
+            self.expected.add((entry_id, read["read_id"]))
 
     @property
     def lost(self) -> int:
@@ -179,13 +191,14 @@ class _Demo:
     async def _send_step(
         self, box: Outbox, step: int, entries: dict[str, Entry], policies: dict[str, Policy]
     ) -> None:
-        captured_at = format_time(SystemClock().now_ms())
+        captured_ms = SystemClock().now_ms()
+        captured_at = format_time(captured_ms)
         for read in self._city.reads(step, _HIT_RATE, first=self._tally.reads):
             read["captured_at"] = captured_at
             self._tally.reads += 1
             entry = entries.get(read["plate"])
             if entry is not None and _allows(policies.get(read["source"]), entry):
-                self._tally.expected.add((entry.entry_id, read["read_id"]))
+                self._tally.expect(entry.entry_id, read, captured_ms)
             await box.send(read["plate"].encode(), orjson.dumps(read))
 
     async def _watch(self) -> None:

@@ -2,7 +2,10 @@
 
 For the demo, the tests and the benchmarks. Everything follows from the seed. Plates, agencies
 and references are invented; the shape of a read (fields, lengths, pictures as references) is
-that of what vendors send.
+that of what vendors send. A read of a listed plate shows the listed vehicle.
+
+What `CitySize` asks for beside its numbers is drawn apart: the plates, sources and cameras are
+the same with it and without.
 """
 
 from __future__ import annotations
@@ -28,14 +31,34 @@ _VEHICLES = (
 _DAY_MS = 86_400_000
 
 
+#: What cameras take for one another. The letters I, O and Q stand on no plate here, so they come
+#: of misreading alone.
+_READ_AS = {"0": "OQD", "D": "0OQ", "1": "IL", "L": "1I", "8": "B", "B": "8", "5": "S", "S": "5"}
+_READ_AS |= {"2": "Z", "Z": "2", "6": "G", "G": "6", "7": "T", "T": "7"}
+
+_Words = tuple[str, str, str, str]
+
+
 @dataclass(frozen=True, slots=True)
 class CitySize:
-    """How large a city is. A third of the sources have no policy, so nothing matches there."""
+    """How large a city is. A third of the sources have no policy, so nothing matches there.
+
+    The shares, 0 to 1, are chances, each drawn for itself: of an entry to have look-alikes
+    match, to have one or two unknown characters, and, where it has none, to allow one misread
+    more; of a read of a listed plate to be misread; of any read to have alternates, one of which
+    is the true plate where the read is misread. `suppress_s` is for all entries.
+    """
 
     entries: int = 1_000
     sources: int = 80
     cameras_a_source: int = 50
     agencies: int = 20
+    confusables_share: float = 0.0
+    distance_share: float = 0.0
+    partial_share: float = 0.0
+    misread_share: float = 0.0
+    alternates_share: float = 0.0
+    suppress_s: int | None = None
 
 
 class City:
@@ -45,13 +68,17 @@ class City:
         self._random = random.Random(seed)
         #: For what no count depends on, so that it may change.
         self._details = random.Random(~seed)
+        #: For what the shares of `CitySize` ask.
+        self._shares = random.Random(f"shares {seed}")
         self._size = size
         self._now_ms = now_ms
         self._created_at = format_time(now_ms - _DAY_MS)
         self._expires_at = format_time(now_ms + 30 * _DAY_MS)
         self.sources = [f"source-{number:02d}" for number in range(size.sources)]
         self.agencies = [f"AG{number:04d}" for number in range(size.agencies)]
+        #: The plates on the vehicles that are looked for, all characters known.
         self.listed_plates: list[str] = []
+        self._vehicle_of: dict[str, _Words] = {}
         self._places = {
             f"{source}-cam-{number:03d}": (
                 round(37 + self._details.random(), 6),
@@ -78,21 +105,19 @@ class City:
         return policies
 
     def entries(self) -> Iterator[Entry]:
-        """The hot lists' entries, each of a plate of its own."""
-        plates = set[str]()
-        while len(plates) < self._size.entries:
+        """The hot lists' entries, each of a plate of its own. To be run through once."""
+        while len(self.listed_plates) < self._size.entries:
             plate = self._plate()
-            if plate in plates:
+            if plate in self._vehicle_of:
                 continue
-            plates.add(plate)
             self.listed_plates.append(plate)
-            number = len(plates)
+            number = len(self.listed_plates)
             agency = self._random.choice(self.agencies)
-            make, model, color, kind = self._random.choice(_VEHICLES)
+            words = self._vehicle_of[plate] = self._random.choice(_VEHICLES)
+            make, model, color, kind = words
             yield Entry(
                 entry_id=f"{agency}-{number:07d}",
                 list_id=f"{agency}-hot",
-                plate=plate,
                 agency=agency,
                 purpose=self._random.choice(_PURPOSES),
                 authority=Authority(kind="case", reference=f"2026-{number:07d}"),
@@ -100,6 +125,8 @@ class City:
                 created_at=self._created_at,
                 expires_at=self._expires_at,
                 vehicle=Vehicle(make=make, model=model, color=color, type=kind),
+                suppress_s=self._size.suppress_s,
+                **self._asked_of(plate),
             )
 
     def reads(self, count: int, hit_rate: float, *, first: int = 0) -> Iterator[dict[str, Any]]:
@@ -115,16 +142,31 @@ class City:
                 plate = self._plate()
             yield self._read(number, plate)
 
+    def _asked_of(self, plate: str) -> dict[str, Any]:
+        """The plate as its entry lists it, and how a read need not be the same."""
+        size, chance = self._size, self._shares
+        asked: dict[str, Any] = {"plate": plate}
+        if chance.random() < size.confusables_share:
+            asked["confusables"] = True
+        if chance.random() < size.partial_share:
+            unknown = chance.sample(range(len(plate)), chance.choice((1, 2)))
+            listed = ("?" if place in unknown else char for place, char in enumerate(plate))
+            asked["plate"] = "".join(listed)
+        elif chance.random() < size.distance_share:
+            asked["distance"] = 1
+        return asked
+
     def _read(self, number: int, plate: str) -> dict[str, Any]:
         chance = self._random
         source = chance.choice(self.sources)
         camera = f"{source}-cam-{chance.randrange(self._size.cameras_a_source):03d}"
         lat, lon = self._places[camera]
         read_id = f"{number:08x}-{chance.getrandbits(32):08x}{self._details.getrandbits(64):016x}"
-        make, model, color, kind = chance.choice(_VEHICLES)
+        seen = chance.choice(_VEHICLES)
+        make, model, color, kind = self._vehicle_of.get(plate, seen)
         return {
             "read_id": read_id,
-            "plate": plate,
+            **self._seen_as(plate),
             "captured_at": format_time(self._now_ms + number),
             "source": source,
             "camera": camera,
@@ -136,6 +178,40 @@ class City:
                 {"kind": "plate", "uri": f"s3://plates/{self._details.getrandbits(128):032x}.jpg"}
             ],
         }
+
+    def _seen_as(self, plate: str) -> dict[str, Any]:
+        """The plate as a camera reads it, and what else it may be."""
+        size, chance = self._size, self._shares
+        if not size.misread_share and not size.alternates_share:
+            return {"plate": plate}
+        read = plate
+        if plate in self._vehicle_of and chance.random() < size.misread_share:
+            read = self._misread(plate)
+        if chance.random() >= size.alternates_share:
+            return {"plate": read}
+        others = [self._misread(plate) for _ in range(chance.choice((1, 2)))]
+        others = [plate if read != plate else others[0], *others[1:]]
+        chance.shuffle(others)
+        alternates = [
+            {"plate": other, "confidence": round(0.2 + 0.5 * chance.random(), 3)}
+            for other in others
+        ]
+        return {"plate": read, "alternates": alternates}
+
+    def _misread(self, plate: str) -> str:
+        """A plate misread at one place: mostly a look-alike, else one character lost or added, or
+        another in its place."""
+        chance = self._shares
+        place = chance.randrange(len(plate))
+        alike = [at for at, char in enumerate(plate) if char in _READ_AS]
+        kind = chance.choice(("alike", "alike", "alike", "missing", "added", "other"))
+        if kind == "alike" and alike:
+            place = chance.choice(alike)
+            return plate[:place] + chance.choice(_READ_AS[plate[place]]) + plate[place + 1 :]
+        if kind == "missing":
+            return plate[:place] + plate[place + 1 :]
+        other = chance.choice(_LETTERS + _DIGITS)
+        return plate[:place] + other + plate[place + (kind != "added") :]
 
     def _plate(self) -> str:
         """Seven characters in one of three patterns: some 5 * 10^8 plates."""

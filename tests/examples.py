@@ -15,7 +15,8 @@ _STARTED_MS = SystemClock().now_ms()
 
 
 def an_entry(**fields: Any) -> dict[str, Any]:
-    """An entry in force since yesterday, for a month."""
+    """An entry in force since yesterday, for a month, that folds nothing: each read of it makes
+    its match."""
     return {
         "entry_id": "E-1",
         "list_id": "north-hot",
@@ -26,6 +27,7 @@ def an_entry(**fields: Any) -> dict[str, Any]:
         "requested_by": "officer.lee",
         "created_at": format_time(_STARTED_MS - _DAY_MS),
         "expires_at": format_time(_STARTED_MS + 30 * _DAY_MS),
+        "suppress_s": 0,
         **fields,
     }
 

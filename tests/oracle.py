@@ -1,19 +1,22 @@
-"""What must match, by brute force: the contract's rules in plain loops over plain dicts.
+"""What must match of many reads: `tests.naive`, asked of those entries alone that can be like.
 
-It shares no code with the engine and imports nothing of it, so that a mistake there is not
-repeated here. It knows exact plates in plain ASCII, which is what the tests that use it
-produce; everything that a rule can decide is decided here again.
+Reads times entries would take a day. So every text that an entry can be like is written out,
+letter by letter, and a read's texts are looked up among them; what then comes of it is the
+naive model's to say. The characters tried are those of plain ASCII plates, so an entry with
+unknown characters or one misread more is not told of reads with others.
 """
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
-import xxhash
+from tests.naive import GROUPS, Answer, Document, Naive, time_ms
+from tests.naive import plain_plate as plain_plate
 
-Document = dict[str, Any]
+_CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
 
 class Expected(NamedTuple):
@@ -24,15 +27,43 @@ class Expected(NamedTuple):
     read_id: str
 
 
-def plain_plate(plate: str) -> str:
-    """The normal form of an ASCII plate: its letters and digits, in upper case."""
-    return "".join(char for char in plate.upper() if char.isalnum())
+class Oracle:
+    """The lists as their topics give them, and what must come of reads, in order.
 
+    `entry_records` are (offset, key, entry or None for a tombstone) and `policy_records`
+    (key, policy or None), both in the order of their topic.
+    """
 
-def match_id(entry_id: str, entry_offset: int, read_id: str) -> str:
-    """xxh3-128 of entry id, revision (the offset of the entry's record) and read id."""
-    parts = "\x1f".join([entry_id, str(entry_offset), read_id])
-    return xxhash.xxh3_128(parts.encode("utf-8")).hexdigest()
+    def __init__(
+        self,
+        entry_records: Iterable[tuple[int, str, Document | None]],
+        policy_records: Iterable[tuple[str, Document | None]],
+    ) -> None:
+        self._naive = Naive()
+        for offset, key, entry in entry_records:
+            self._naive.put(offset, key, entry, staged=True)
+        self._naive.commit()
+        for key, policy in policy_records:
+            self._naive.put_policy(key, policy)
+        self._by_text: dict[str, list[str]] = {}
+        for entry_id, (_, entry) in self._naive.entries.items():
+            for text in set(_texts_like(entry)):
+                self._by_text.setdefault(text, []).append(entry_id)
+
+    def can_match(self, read: Document) -> bool:
+        """Whether a read's plate, or an alternate of it, is like a listed plate."""
+        return any(text in self._by_text for text in _texts(read))
+
+    def answer(
+        self, read: Document, at: datetime.datetime, headers: Sequence[bytes] = ()
+    ) -> Answer:
+        """What must come of a read, after those before it; it has its right key."""
+        among = {
+            entry_id: None for text in _texts(read) for entry_id in self._by_text.get(text, ())
+        }
+        if not among:
+            return Answer()
+        return self._naive.read(read, time_ms(at.isoformat()), headers=headers, among=among)
 
 
 def expected_matches(
@@ -41,67 +72,33 @@ def expected_matches(
     reads: Iterable[Document],
     at: datetime.datetime,
 ) -> set[Expected]:
-    """The matches that must come out for reads that are processed at one time.
-
-    `entry_records` are (offset, key, entry or None for a tombstone) and `policy_records`
-    (key, policy or None), both in the order of their topic.
-    """
-    entries: dict[str, tuple[int, Document]] = {}
-    for offset, key, entry in entry_records:
-        entries.pop(key, None)
-        if entry is not None:
-            entries[key] = (offset, entry)
-    policies: dict[str, Document] = {}
-    for key, policy in policy_records:
-        policies.pop(key, None)
-        if policy is not None:
-            policies[key] = policy
-
-    # By plate, because reads times entries would take a day.
-    by_plate: dict[str, list[tuple[int, Document]]] = {}
-    for offset, entry in entries.values():
-        by_plate.setdefault(entry["plate"], []).append((offset, entry))
-
-    expected = set()
-    for read in reads:
-        for offset, entry in by_plate.get(plain_plate(read["plate"]), []):
-            policy = policies.get(read["source"])
-            if policy is not None and _may_match(entry, policy, read, at):
-                found = match_id(entry["entry_id"], offset, read["read_id"])
-                expected.add(Expected(found, entry["entry_id"], read["read_id"]))
-    return expected
+    """The matches that must come out for reads that are processed in this order at one time."""
+    oracle = Oracle(entry_records, policy_records)
+    return {Expected(*match[:3]) for read in reads for match in oracle.answer(read, at).matches}
 
 
-def _may_match(entry: Document, policy: Document, read: Document, at: datetime.datetime) -> bool:
-    starts_at = entry.get("starts_at")
-    if starts_at is not None and at < _time(starts_at):
-        return False
-    if at >= _time(entry["expires_at"]):
-        return False
-    if not any(_rule_allows(rule, entry) for rule in policy["rules"]):
-        return False
-    region = read.get("region")
-    regions = policy.get("regions")
-    if regions is not None and not any(_covers(allowed, region) for allowed in regions):
-        return False
-    listed = entry.get("region")
-    if listed is None or region is None:
-        return True
-    return _covers(listed, region) or _covers(region, listed)
+def _texts(read: Document) -> Iterator[str]:
+    yield plain_plate(read["plate"])
+    for alternate in read.get("alternates", ()):
+        yield plain_plate(alternate["plate"])
 
 
-def _rule_allows(rule: Document, entry: Document) -> bool:
-    agencies, purposes = rule["agencies"], rule["purposes"]
-    agency_allowed = agencies == "*" or entry["agency"] in agencies
-    return agency_allowed and (purposes == "*" or entry["purpose"] in purposes)
+def _texts_like(entry: Document) -> Iterator[str]:
+    """At the least all texts of plain ASCII characters that an entry's plate is like."""
+    listed: str = entry["plate"]
+    alike = GROUPS if entry.get("confusables") else ()
+    of_place = [
+        _CHARACTERS if char == "?" else next((group for group in alike if char in group), char)
+        for char in listed
+    ]
+    yield from _written_out(of_place)
+    if entry.get("distance"):
+        for place in range(len(of_place) + 1):
+            before, after = of_place[:place], of_place[place:]
+            yield from _written_out([*before, _CHARACTERS, *after])
+            yield from _written_out([*before, _CHARACTERS, *after[1:]])
+            yield from _written_out([*before, *after[1:]])
 
 
-def _covers(wide: str, narrow: str | None) -> bool:
-    """Whether a country or subdivision is, or contains, another."""
-    if narrow is None:
-        return False
-    return narrow == wide or narrow.split("-")[0] == wide
-
-
-def _time(text: str) -> datetime.datetime:
-    return datetime.datetime.fromisoformat(text)
+def _written_out(of_place: list[str]) -> Iterator[str]:
+    return map("".join, itertools.product(*of_place))

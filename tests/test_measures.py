@@ -56,6 +56,8 @@ def test_every_measure_has_a_definition_whose_settings_are_its_own() -> None:
 
 def test_the_expected_number_of_a_quick_measure_is_what_its_input_gives() -> None:
     for definition in load_measures().values():
+        if not definition.broker:
+            continue  # what comes of chance is not counted beforehand
         settings = settings_of(definition, quick=True)
         assert count_expected(settings.input) == settings.expected, definition.name
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
 import orjson
 import pytest
 
@@ -15,6 +19,16 @@ from tests.schemas import validator
 
 NOW_MS = 1_790_000_000_000
 SIZE = CitySize(entries=300, sources=30)
+#: With some of everything that is not there by itself.
+MIXED = replace(
+    SIZE,
+    confusables_share=0.4,
+    distance_share=0.3,
+    partial_share=0.2,
+    misread_share=0.5,
+    alternates_share=0.5,
+    suppress_s=7,
+)
 
 
 @pytest.fixture
@@ -63,13 +77,67 @@ def test_as_many_reads_are_listed_as_asked(city: City, rate: float, least: int, 
     assert least <= hits <= most
 
 
+def test_a_read_of_a_listed_plate_shows_the_listed_vehicle(city: City) -> None:
+    vehicles = {entry.plate: orjson.loads(encode(entry))["vehicle"] for entry in city.entries()}
+    for read in city.reads(500, 1.0):
+        assert read["vehicle"] == vehicles[read["plate"]]
+    assert len({str(read["vehicle"]) for read in city.reads(500, 0.0)}) > 1
+
+
+def test_entries_that_match_more_than_their_plate_are_admissible() -> None:
+    purposes = Purposes.load(None)
+    city = City(7, MIXED, NOW_MS)
+    entries = list(city.entries())
+    assert 100 < sum(entry.confusables is True for entry in entries) < 140
+    partial = [entry for entry in entries if "?" in entry.plate]
+    assert 40 < len(partial) < 80
+    assert {entry.plate.count("?") for entry in partial} == {1, 2}
+    assert 50 < sum(entry.distance == 1 for entry in entries) < 95
+    for entry, plate in zip(entries, city.listed_plates, strict=True):
+        check_entry(entry, purposes)
+        validator("entry").validate(orjson.loads(encode(entry)))
+        assert entry.suppress_s == 7
+        assert all(char in ("?", seen) for char, seen in zip(entry.plate, plate, strict=True))
+
+
+def test_misread_reads_and_alternates() -> None:
+    city = City(7, MIXED, NOW_MS)
+    list(city.entries())
+    plain = City(7, SIZE, NOW_MS)
+    list(plain.entries())
+    misread = named = 0
+    for read, true in zip(city.reads(2_000, 0.5), plain.reads(2_000, 0.5), strict=True):
+        validator("detection").validate(read)
+        assert is_normal(read["plate"])
+        others = [alternate["plate"] for alternate in read.get("alternates", ())]
+        assert all(map(is_normal, others))
+        named += bool(others)
+        if read["plate"] != true["plate"]:
+            misread += 1
+            assert true["plate"] in city.listed_plates
+            assert not others or true["plate"] in others
+    assert 400 < misread < 550
+    assert 900 < named < 1_100
+
+
+def test_what_is_asked_for_beside_changes_nothing_else() -> None:
+    def made(size: CitySize) -> Iterator[Any]:
+        city = City(7, size, NOW_MS)
+        yield from ((entry.entry_id, entry.purpose, entry.vehicle) for entry in city.entries())
+        yield from city.policies()
+        for read in city.reads(500, 0.5):
+            yield {name: read[name] for name in read if name not in ("plate", "alternates")}
+
+    assert list(made(SIZE)) == list(made(MIXED))
+
+
 def test_reads_without_entries_hit_nothing(city: City) -> None:
     assert len(list(city.reads(10, 1.0))) == 10
 
 
 def test_the_same_seed_makes_the_same_city() -> None:
     def made(seed: int) -> list[object]:
-        city = City(seed, SIZE, NOW_MS)
+        city = City(seed, MIXED, NOW_MS)
         return [*city.entries(), *city.policies(), *city.reads(50, 0.5)]
 
     assert made(1) == made(1)

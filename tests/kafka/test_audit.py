@@ -142,6 +142,7 @@ def as_audited(match: dict[str, Any]) -> dict[str, Any]:
         "entry_revision": match["entry_revision"],
         "list_id": entry["list_id"],
         "list_revision": match["list_revision"],
+        "suppressed": match["suppressed"],
         "agency": entry["agency"],
         "purpose": entry["purpose"],
         "authority": f"{entry['authority']['kind']} {entry['authority']['reference']}",

@@ -11,6 +11,7 @@ was killed, so however fast it is, it cannot have been through.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from tests.kafka.records import (
 from tests.kafka.town import Town, found_matches, sizes
 from tests.kafka.worker_here import WorkerHere, worker_here
 from tests.kafka.worker_process import WorkerProcess
+from tests.naive import Likeness
 from tests.schemas import validator
 
 CODECS = [None, "gzip", "snappy", "lz4", "zstd"]
@@ -76,10 +78,16 @@ async def matches_on(bootstrap: str, prefix: str) -> list[Any]:
 
 
 def test_the_town_is_a_test(town: Town) -> None:
-    """Every rule is at work: many hits, and many of them denied."""
+    """Every rule is at work: many hits, and many of them denied; matches of every type, by
+    alternates too, and folded reads that they carry."""
     assert sizes(town.reads) == 1_000_000
-    assert town.hit_count > 19_000
+    assert town.hit_count > 15_000
     assert 0.2 * town.hit_count < len(town.expected) < 0.7 * town.hit_count
+    types = Counter(match.likeness.match_type for match in town.matches.values())
+    assert types.keys() == {"exact", "confusable", "distance", "partial"}
+    assert min(types.values()) > 50
+    assert sum(match.alternate is not None for match in town.matches.values()) > 15
+    assert sum(match.suppressed for match in town.matches.values()) > 100
 
 
 async def test_a_million_reads(real_kafka: str, prefix: str, town: Town, log_file: Path) -> None:
@@ -92,16 +100,35 @@ async def test_a_million_reads(real_kafka: str, prefix: str, town: Town, log_fil
         counted = await worker.metric("hotlist_matches_total")
         rejected = await worker.metric("hotlist_rejects_total")
         denied = await worker.metric("hotlist_denied_total")
+        folded = await worker.metric("hotlist_suppressed_total")
         await worker.stop()
     records = await matches_on(real_kafka, prefix)
     found = found_matches(records)
     assert set(found) == town.expected
     assert len(found) == len(town.expected), "a match came twice without any failure"
-    assert (counted, rejected) == (len(found), 0)
+    assert (counted, rejected, folded) == (len(found), 0, town.folded_count)
     assert denied > 0
     assert await read_topic(real_kafka, topics.rejects) == []
+    check_likeness(records, town)
     for record in random.Random(1).sample(records, 500):
         check_match_record(record)
+
+
+def check_likeness(records: list[Any], town: Town) -> None:
+    """All matches say in what they differ, and how many reads were folded, as they should; those
+    that came twice too."""
+    for record in records:
+        match = orjson.loads(record.value)
+        expected = town.matches[match["match_id"]]
+        [check] = [check for check in match["verification"]["checks"] if check["check"] == "plate"]
+        misread, alternate = check.get("misread"), match.get("alternate")
+        assert expected.likeness == Likeness(
+            match["match_type"],
+            tuple(check.get("look_alikes", ())),
+            misread and (misread["kind"], misread["position"]),
+        )
+        assert expected.alternate == (alternate and (alternate["plate"], alternate["confidence"]))
+        assert expected.suppressed == match["suppressed"]
 
 
 def check_match_record(record: Any) -> None:
@@ -121,7 +148,7 @@ def check_match_record(record: Any) -> None:
     }
     assert headers["ce_source"]
     assert headers["ce_type"]
-    assert match["match_type"] == "exact"
+    assert 0 < match["confidence"] <= 1
     assert match["policy"]["source"] == match["read"]["source"]
     assert "vendor" not in match["read"], "an unknown field came out again"
     assert {check["check"] for check in match["verification"]["checks"]} >= {
@@ -158,9 +185,10 @@ async def test_stopped_in_the_middle(
     async with WorkerProcess(tmp_path / "second.log", real_kafka, prefix) as second:
         await all_done(real_kafka, prefix, second)
         await second.stop()
-    found = found_matches(await matches_on(real_kafka, prefix))
-    assert set(found) == town.expected
-    assert len(found) == len(town.expected), "a stop in order repeats nothing"
+    records = await matches_on(real_kafka, prefix)
+    check_likeness(records, town)
+    assert set(found_matches(records)) == town.expected
+    assert len(records) == len(town.expected), "a stop in order repeats nothing"
 
 
 async def test_killed_in_the_middle(
@@ -178,8 +206,9 @@ async def test_killed_in_the_middle(
     async with WorkerProcess(tmp_path / "last.log", real_kafka, prefix) as last:
         await all_done(real_kafka, prefix, last)
         await last.stop()
-    found = found_matches(await matches_on(real_kafka, prefix))
-    assert set(found) == town.expected
+    records = await matches_on(real_kafka, prefix)
+    check_likeness(records, town)
+    assert set(found_matches(records)) == town.expected
 
 
 async def test_two_workers_of_which_one_goes(
@@ -214,8 +243,9 @@ async def test_two_workers_of_which_one_goes(
         await produce(real_kafka, topics.detections, town.reads_between(0.8, 1))
         await all_done(real_kafka, prefix, stays)
         await stays.stop()
-    found = found_matches(await matches_on(real_kafka, prefix))
-    assert set(found) == town.expected
+    records = await matches_on(real_kafka, prefix)
+    check_likeness(records, town)
+    assert set(found_matches(records)) == town.expected
 
 
 @pytest.mark.parametrize("codec", CODECS)
@@ -245,7 +275,7 @@ async def test_an_aborted_transaction_never_matches(
             await send_to_partition(producer, topics.detections, 0, part)
             await (producer.commit_transaction() if commit else producer.abort_transaction())
     committed = {orjson.loads(record.value or b"")["read_id"] for record in parts[0] + parts[2]}
-    expected = {match for match in village.expected if match.read_id in committed}
+    expected = village.expected_of([*parts[0], *parts[2]])
     assert expected
     async with WorkerProcess(log_file, real_kafka, prefix) as worker:
         await worker.has_processed(len(committed))

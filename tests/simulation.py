@@ -1,0 +1,413 @@
+"""A deployment in one thread: brokers, a group and its workers, with every fault from a seed.
+
+The real parts are the heart with its lists and its suppression, the pipeline, the offset book and
+the suppression's changelog writer. Made up are the broker, which takes a request or does not and
+answers or does not, and the group, which shares out partitions in order or after a worker fell
+silent. Which of all that could happen next does happen is drawn from the seed, so a run that
+fails fails again.
+
+A worker that fell silent is not told: it goes on with what it has fetched, and what it asks of the
+broker may still be done. What it writes to the changelog after that is left out here: nothing
+fences it off, and a match more may come of it, never one less (`engine.suppression_log`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import orjson
+import xxhash
+
+from engine.batches import parse
+from engine.documents import SuppressionState, decode_suppression
+from engine.heart import Heart, Outcome
+from engine.lists import ControlKind, ControlRecord, Lists, Phase
+from engine.misreads import Misreads
+from engine.offsets import OffsetBook
+from engine.pipeline import Pipeline
+from engine.purposes import Purposes
+from engine.raw import RawBatch, RawFetch
+from engine.suppress import Suppression
+from engine.suppression_log import SuppressionLog, key_in
+from engine.topics import Topics
+from engine.transport import Fetch
+from tests.documents_for_tests import NOW_MS, as_bytes, at, detection_json, entry_json, policy_json
+from tests.naive import Naive
+from tests.record_batches import TOPIC, Sent, batch_bytes, raw_batch
+
+_TOPICS = Topics("lpr.")
+_PURPOSES, _MISREADS = Purposes.load(), Misreads.load()
+
+_PLATES = ("ABC123", "ABC128", "XYZ900", "XYZ9OO")
+_ENTRIES = tuple(
+    entry_json(
+        entry_id=f"E-{number}",
+        plate=_PLATES[number % len(_PLATES)],
+        suppress_s=suppress_s,
+        # Look-alikes lie in another partition, so that what folds would hang on the order.
+        confusables=suppress_s == 0,
+        vehicle=None,
+        region=None,
+        area=None,
+    )
+    for number, suppress_s in enumerate((5, 20, 60, 0, 0, 60, 5, 20))
+)
+_POLICIES = (policy_json(source="north", rules=[{"agencies": "*", "purposes": "*"}], regions=None),)
+_CAMERAS = ("c1", "c2")
+
+
+@dataclass
+class Request:
+    """Something asked of the broker: what it does, and who waits for the answer."""
+
+    effect: Callable[[], None]
+    answer: asyncio.Future[None]
+
+
+@dataclass
+class Worker:
+    """One worker, as far as it counts here."""
+
+    heart: Heart
+    suppression: Suppression
+    changelog: SuppressionLog
+    pipeline: Pipeline
+    writing: asyncio.Task[None]
+    book: OffsetBook[int] = field(default_factory=OffsetBook)
+    requests: list[Request] = field(default_factory=list)
+    #: By partition that it thinks it owns, the offset that it will fetch next.
+    next_offset: dict[int, int] = field(default_factory=dict)
+    restored: set[int] = field(default_factory=set)
+
+
+class Deployment:
+    """One run. `problems` says what is wrong at the end; empty where all is as promised."""
+
+    def __init__(self, seed: int, reads: int = 80) -> None:
+        self._chance = random.Random(seed)
+        self._partitions = self._chance.randint(1, 4)
+        self._log: dict[int, list[RawBatch]] = {}
+        self._ends: Counter[int] = Counter()
+        self.committed: Counter[int] = Counter()
+        self.changelog: dict[bytes, bytes] = {}
+        self.matches: list[dict[str, Any]] = []
+        self.audited: Counter[str] = Counter()
+        self.faults: Counter[str] = Counter()
+        self.failures: list[BaseException] = []
+        self._workers: list[Worker] = []
+        self._silent: list[Worker] = []
+        self._naive = Naive()
+        for offset, entry in enumerate(_ENTRIES):
+            self._naive.put(offset, entry["entry_id"], entry)
+        for policy in _POLICIES:
+            self._naive.put_policy(policy["source"], policy)
+        self.expected: dict[str, int] = {}
+        self.expected_folded = 0
+        self._produce(reads)
+
+    async def run(self) -> None:
+        """Until all reads are processed and everything is acknowledged and committed."""
+        for _ in range(self._chance.randint(1, 3)):
+            self._join()
+        self._share_out()
+        steps: list[Callable[[], Any]] = [self._fetch, self._answer, self._commit]
+        while not self._is_over():
+            has_done = await self._chance.choices(steps, (4, 6, 1))[0]()
+            if self._chance.random() < 0.04:
+                await self._fault()
+                has_done = True
+            if has_done:
+                await _settle()
+        for worker in [*self._workers, *self._silent]:
+            await self._end(worker, lands=1.0)
+
+    def problems(self) -> list[str]:
+        """What differs from the promise: matches lost or invented, counts that do not add up."""
+        found = []
+        seen = {match["match_id"]: match["suppressed"] for match in self.matches}
+        if lost := self.expected.keys() - seen.keys():
+            found.append(f"{len(lost)} matches lost")
+        if invented := seen.keys() - self.expected.keys():
+            found.append(f"{len(invented)} matches invented")
+        unlike = [name for name in seen.keys() & self.expected if seen[name] != self.expected[name]]
+        if unlike:
+            found.append(f"{len(unlike)} matches carry another count")
+        if len({(match["match_id"], match["suppressed"]) for match in self.matches}) != len(seen):
+            found.append("a match was repeated with another count")
+        held = sum(decode_suppression(value).suppressed for value in self.changelog.values())
+        folded = sum(seen.values()) + held
+        if folded != self.expected_folded:
+            found.append(f"{folded} reads folded instead of {self.expected_folded}")
+        if unaudited := seen.keys() - self.audited.keys():
+            found.append(f"{len(unaudited)} matches not audited")
+        if self.failures:
+            found.append(f"failed: {self.failures[0]!r}")
+        if dict(self.committed) != {part: end for part, end in self._ends.items() if end}:
+            found.append("not all offsets are committed")
+        return found
+
+    def _produce(self, reads: int) -> None:
+        """Fill the partitions with batches, and ask the naive model what must come of them."""
+        chance = self._chance
+        waiting: dict[int, list[tuple[Sent, dict[str, Any]]]] = {}
+        for number in range(reads):
+            plate = chance.choice((*_PLATES, "QQ1111"))
+            captured_ms = 1000 * (number + chance.choice((0, 0, 0, -8, -90)))
+            read = detection_json(
+                read_id=f"R-{number}",
+                plate=plate,
+                source=chance.choice(("north", "north", "north", "south")),
+                camera=chance.choice(_CAMERAS),
+                captured_at=at(captured_ms),
+                region=None,
+                vehicle=None,
+                location=None,
+                alternates=None,
+            )
+            partition = xxhash.xxh32_intdigest(plate.encode()) % self._partitions
+            sent = Sent(plate.encode(), as_bytes(read), timestamp_ms=NOW_MS + 1000 * number)
+            waiting.setdefault(partition, []).append((sent, read))
+        for partition, records in waiting.items():
+            for _, read in records:
+                answer = self._naive.read(read, NOW_MS, partition=partition)
+                self.expected |= {one.match_id: one.suppressed for one in answer.matches}
+                self.expected_folded += answer.folded
+            offset = 0
+            while records:
+                size = chance.randint(1, 3)
+                batch = [sent for sent, _ in records[:size]]
+                data = batch_bytes(batch, base_offset=offset, codec=chance.choice((0, 3)))
+                self._log.setdefault(partition, []).append(raw_batch(data, from_offset=offset))
+                offset += len(batch) + chance.choice((0, 0, 1))  # a marker, or compacted away
+                records = records[size:]
+            self._ends[partition] = self._log[partition][-1].next_offset
+
+    def _join(self) -> None:
+        lists = Lists(_PURPOSES, _MISREADS)
+        for kind, documents in ((ControlKind.ENTRY, _ENTRIES), (ControlKind.POLICY, _POLICIES)):
+            records = [
+                ControlRecord(kind, 0, offset, NOW_MS, key.encode(), as_bytes(document))
+                for offset, document in enumerate(documents)
+                if (key := document.get("entry_id", document.get("source")))
+            ]
+            lists.apply(records, NOW_MS, Phase.LOADING)
+        lists.commit()
+        suppression = Suppression()
+        heart = Heart(lists, 0, parse, suppression)
+        broker = _BrokerOf(self)
+        changelog = SuppressionLog(broker, _TOPICS, "group")
+
+        async def process(fetch: Fetch) -> Outcome:
+            return heart.process(fetch.raw, NOW_MS)
+
+        pipeline = Pipeline(
+            _TOPICS,
+            process,
+            broker,
+            broker.append,
+            changelog.append,
+            lambda outcome, took_s: None,
+            self.failures.append,
+        )
+        writing = asyncio.create_task(changelog.run())
+        broker.worker = Worker(heart, suppression, changelog, pipeline, writing)
+        self._workers.append(broker.worker)
+
+    def _share_out(self) -> None:
+        """Every partition gets an owner, who goes on where the last commit says."""
+        for worker in self._workers:
+            worker.next_offset.clear()
+            worker.restored.clear()
+            worker.suppression.clear()
+            worker.book = OffsetBook()
+        for partition in self._log:
+            owner = self._chance.choice(self._workers)
+            owner.next_offset[partition] = self.committed[partition]
+
+    async def _fetch(self) -> bool:
+        """A worker takes what one fetch brings; False where it cannot."""
+        worker = self._chance.choice(self._workers + self._silent)
+        open_partitions = [
+            partition
+            for partition, offset in worker.next_offset.items()
+            if offset < self._ends[partition]
+        ]
+        if not open_partitions or len(worker.pipeline._deliveries) >= 6:
+            return False
+        partition = self._chance.choice(open_partitions)
+        offset = worker.next_offset[partition]
+        log = self._log[partition]
+        first = bisect_right(log, offset, key=lambda batch: batch.next_offset)
+        batches = tuple(log[first : first + self._chance.randint(1, 2)])
+        raw = RawFetch(TOPIC, partition, (replace(batches[0], from_offset=offset), *batches[1:]))
+        if partition not in worker.restored:
+            await self._restore(worker, partition, raw.first_offset)
+        fetch = Fetch(raw, self._ends[partition], 1)
+        book = worker.book
+        delivery = book.deliver(partition, raw.first_offset, raw.last_offset + 1)
+        fetch.committed = book.committed_to(partition)
+
+        fetch._done = lambda: book.finish(delivery)
+        if fetch.committed is not None:
+            worker.suppression.settle(partition, fetch.committed)
+        await worker.pipeline.take(fetch)
+        worker.next_offset[partition] = raw.last_offset + 1
+        return True
+
+    async def _restore(self, worker: Worker, partition: int, offset: int) -> None:
+        states: list[tuple[bytes, SuppressionState]] = []
+        for named, value in self.changelog.items():
+            key = key_in(named)
+            if key is not None and _source_of(named) == partition:
+                states.append((key, decode_suppression(value)))
+        worker.suppression.turn_to(NOW_MS)
+        worker.suppression.drop(partition)
+        worker.suppression.settle(partition, offset)
+        worker.suppression.restore(partition, states, self._ends[partition])
+        worker.restored.add(partition)
+
+    async def _answer(self) -> bool:
+        """The broker does one of the things that it was asked for; False where there is none."""
+        worker = self._chance.choice(self._workers + self._silent)
+        if not worker.requests:
+            return False
+        request = worker.requests.pop(self._chance.randrange(len(worker.requests)))
+        request.effect()
+        request.answer.set_result(None)
+        return True
+
+    async def _commit(self) -> bool:
+        """A worker commits what is done."""
+        worker = self._chance.choice(self._workers)
+        for partition in worker.book.partitions():
+            offset = worker.book.to_commit(partition)
+            if offset is not None:
+                self.committed[partition] = offset
+                worker.book.committed(partition, offset)
+        return False
+
+    async def _fault(self) -> None:
+        kind = self._chance.choice(("join", "leave", "crash", "silence", "wake"))
+        if kind == "wake":
+            for worker in self._silent:
+                await self._end(worker, lands=1.0)
+            self._silent.clear()
+        elif kind == "join" and len(self._workers) < 4:
+            await self._finish_all()
+            self._join()
+            self._share_out()
+        elif kind == "leave" and len(self._workers) > 1:
+            await self._finish_all()
+            await self._end(self._workers.pop(), lands=1.0)
+            self._share_out()
+        elif kind in ("crash", "silence"):
+            # The others are told in order; of the one that is gone, some requests were done.
+            gone = self._workers.pop(self._chance.randrange(len(self._workers)))
+            if kind == "crash":
+                await self._end(gone, lands=self._chance.random())
+            else:
+                gone.writing.cancel()
+                gone.requests = [one for one in gone.requests if not _is_changelog(one)]
+                self._silent.append(gone)
+            if not self._workers:
+                self._join()
+            await self._finish_all()
+            self._share_out()
+        else:
+            return
+        self.faults[kind] += 1
+
+    async def _finish_all(self) -> None:
+        """All workers finish what is in flight and commit, as before a share-out."""
+        while any(worker.requests for worker in self._workers):
+            for worker in self._workers:
+                while worker.requests:
+                    request = worker.requests.pop(0)
+                    request.effect()
+                    request.answer.set_result(None)
+            await _settle()
+        for worker in self._workers:
+            for partition in worker.book.partitions():
+                offset = worker.book.to_commit(partition)
+                if offset is not None:
+                    self.committed[partition] = offset
+
+    async def _end(self, worker: Worker, *, lands: float) -> None:
+        """A worker is no more; each of its requests was done with some probability."""
+        for request in worker.requests:
+            if self._chance.random() < lands:
+                request.effect()
+        worker.requests.clear()
+        tasks = [worker.writing, *worker.pipeline._deliveries]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _is_over(self) -> bool:
+        return not any(worker.requests for worker in self._workers) and all(
+            self.committed[partition] == end for partition, end in self._ends.items()
+        )
+
+
+class _BrokerOf:
+    """The broker as one worker sees it: requests wait until the deployment answers them."""
+
+    worker: Worker
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._deployment = deployment
+
+    async def partitions_of(self, topic: str) -> int:
+        return 2
+
+    async def deliver(self, records: Sequence[Any]) -> None:
+        found = [orjson.loads(one.value) for one in records if one.topic == _TOPICS.matches]
+        await self._ask(lambda: self._deployment.matches.extend(found))
+
+    async def deliver_in_order(self, records: Sequence[Any], partition: int, what: str) -> None:
+        await self._ask(_ToChangelog(self._deployment, tuple(records)))
+
+    def append(self, events: Sequence[Any]) -> asyncio.Future[None]:
+        ids = [event.fields["match_id"] for event in events]
+        return self._asked(lambda: self._deployment.audited.update(ids))
+
+    async def _ask(self, effect: Callable[[], None]) -> None:
+        await self._asked(effect)
+
+    def _asked(self, effect: Callable[[], None]) -> asyncio.Future[None]:
+        answer = asyncio.get_running_loop().create_future()
+        self.worker.requests.append(Request(effect, answer))
+        return answer
+
+
+@dataclass(frozen=True)
+class _ToChangelog:
+    """Puts records on the changelog."""
+
+    deployment: Deployment
+    records: tuple[Any, ...]
+
+    def __call__(self) -> None:
+        for record in self.records:
+            self.deployment.changelog.pop(record.key, None)
+            if record.value is not None:
+                self.deployment.changelog[record.key] = record.value
+
+
+def _is_changelog(request: Request) -> bool:
+    return isinstance(request.effect, _ToChangelog)
+
+
+def _source_of(named: bytes) -> int:
+    return int(named.split(b"/")[-2])
+
+
+async def _settle() -> None:
+    for _ in range(8):
+        await asyncio.sleep(0)
