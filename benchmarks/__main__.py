@@ -53,8 +53,10 @@ def run(
             every = ", ".join([*known, *measures])
             raise click.UsageError(f"no benchmark {name!r}; there are: {every}")
     failures = []
-    with _broker(bootstrap) as address:
-        for name in names or (*known, *(() if engines else measures)):
+    wanted = names or (*known, *(() if engines else measures))
+    needs_broker = any(name in known or measures[name].broker for name in wanted)
+    with _broker(bootstrap) if needs_broker else contextlib.nullcontext("") as address:
+        for name in wanted:
             if name in measures:
                 failures += _measure(measures[name], address, quick, rounds)
                 continue
@@ -105,7 +107,7 @@ def expected() -> None:
     from benchmarks.measures.run import settings_of
 
     for name, measure in load_measures().items():
-        for quick in (False, True):
+        for quick in (False, True) if measure.broker else ():
             count = count_expected(settings_of(measure, quick=quick).input)
             text = f"{{ reads = {count.reads}, once = {count.once}, short = {count.short} }}"
             click.echo(f"{name}: {'quick ' if quick else ''}expected = {text}")

@@ -34,7 +34,9 @@ class Input(_Strict, frozen=True, kw_only=True):
     `reads` go to the topic, made of `distinct_reads` reads over and over; these stand once on
     a topic of their own, and the first `short_reads` of them on another. `batch_bytes` is a
     record batch before compression. `hit_rate` is the share of reads that show a listed plate,
-    whoever may match.
+    whoever may match. Beside the `entries`, so many stand on the lists that match look-alikes,
+    have unknown characters or allow one misread more. With `suppress_s` each repetition of the
+    reads is a day after the one before; without it every read makes its matches.
     """
 
     reads: Count
@@ -46,6 +48,10 @@ class Input(_Strict, frozen=True, kw_only=True):
     entries: Count
     sources: Count
     hit_rate: Annotated[float, Meta(ge=0, le=1)]
+    look_alike_entries: Annotated[int, Meta(ge=0)] = 0
+    partial_entries: Annotated[int, Meta(ge=0)] = 0
+    distance_entries: Annotated[int, Meta(ge=0)] = 0
+    suppress_s: Annotated[int, Meta(ge=0)] = 0
 
     def __post_init__(self) -> None:
         if self.reads % self.distinct_reads:

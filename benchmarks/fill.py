@@ -2,13 +2,13 @@
 
 Record batches are built once and sent as often as the case asks, so filling is bound by the
 broker. A repeated batch differs in nothing but its offsets; the definitions say so under bias.
+Where matches are folded, each repetition is of another day and built anew.
 Batches are cut by bytes alone, as a busy producer cuts them.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -19,7 +19,7 @@ import click
 from aiokafka import AIOKafkaProducer
 from aiokafka.partitioner import DefaultPartitioner
 from confluent_kafka import TopicPartition
-from confluent_kafka.admin import (  # type: ignore[attr-defined]
+from confluent_kafka.admin import (
     AdminClient,
     NewTopic,
     OffsetSpec,
@@ -27,7 +27,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 
 from benchmarks.definitions import Expected, Input, Topic
 from benchmarks.job import Job
-from benchmarks.reads import Read, Record, Scene, expected_of
+from benchmarks.reads import Read, Record, Scene, days_ago, expected_of
 from engine.topics import Topics, create_topics
 
 #: Control records go out in batches like those of `hotlist entries import`.
@@ -163,7 +163,7 @@ async def _fill_reads(producer: Any, prefix: str, wanted: Input, scene: Scene) -
     partitions = list(range(wanted.partitions))
     of_partition: dict[int, list[Read]] = {number: [] for number in partitions}
     of_short: dict[int, list[Read]] = {number: [] for number in partitions}
-    matches: list[bool] = []
+    matches: list[int] = []
     with click.progressbar(
         scene.distinct_reads(),
         length=wanted.distinct_reads,
@@ -179,8 +179,8 @@ async def _fill_reads(producer: Any, prefix: str, wanted: Input, scene: Scene) -
     short = {number: list(batches_of(producer, them)) for number, them in of_short.items()}
     once = {number: list(batches_of(producer, them)) for number, them in of_partition.items()}
     over_and_over = {
-        number: itertools.chain.from_iterable(itertools.repeat(batches, wanted.repeats))
-        for number, batches in once.items()
+        number: _repeated(producer, them, once[number], wanted)
+        for number, them in of_partition.items()
     }
     total = sum(wanted.records(topic) for topic in get_args(Topic))
     with click.progressbar(length=total, label="filling topics ") as bar:
@@ -188,6 +188,15 @@ async def _fill_reads(producer: Any, prefix: str, wanted: Input, scene: Scene) -
         await send(producer, _detections(prefix, "once"), once, bar.update)
         await send(producer, _detections(prefix, "reads"), over_and_over, bar.update)
     return expected_of(matches, wanted)
+
+
+def _repeated(producer: Any, reads: list[Read], batches: list[Any], wanted: Input) -> Iterator[Any]:
+    """A partition's batches over and over; reads that may be folded are of another day each time,
+    so that nothing is."""
+    for days in reversed(range(wanted.repeats)):
+        if wanted.suppress_s:
+            batches = list(batches_of(producer, (days_ago(read, days) for read in reads)))
+        yield from batches
 
 
 @asynccontextmanager

@@ -9,18 +9,22 @@ again, so that a quiet city is as quiet as it says.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import orjson
 
 from benchmarks.definitions import Expected, Input
+from benchmarks.misread_entries import Like, misread_entries
+from engine.clock import CANONICAL_TIME_CHARACTERS, format_time, parse_time
 from engine.documents import Entry, Policy, encode
 from engine.synthetic import City, CitySize
 
 SEED = 20_240_501
 #: For counting alone: no count depends on it.
 _SOME_TIME_MS = 1_700_000_000_000
+_DAY_MS = 86_400_000
+_CAPTURED_AT = b'"captured_at":"'
 
 
 class Record(NamedTuple):
@@ -31,11 +35,11 @@ class Record(NamedTuple):
 
 
 class Read(NamedTuple):
-    """One read, ready to be produced, and whether it must match."""
+    """One read, ready to be produced, and how many matches it must give."""
 
     key: bytes
     value: bytes
-    matches: bool
+    matches: int
 
 
 class Scene:
@@ -45,12 +49,17 @@ class Scene:
         self._wanted = wanted
         size = CitySize(entries=wanted.entries, sources=wanted.sources)
         self._city = City(SEED, size, now_ms)
-        # A match a read, even where repeated reads would later be folded into one.
-        self.entries = [
-            msgspec.structs.replace(entry, suppress_s=0) for entry in self._city.entries()
+        exact = [
+            msgspec.structs.replace(entry, suppress_s=wanted.suppress_s)
+            for entry in self._city.entries()
         ]
+        misread = misread_entries(wanted, exact, SEED)
+        self.entries = [*exact, *misread]
         self.policies = self._city.policies()
-        self._listed = {entry.plate: entry for entry in self.entries}
+        self._listed = {entry.plate: entry for entry in exact}
+        self._like = Like(misread)
+        self._has_misread = bool(misread)
+        self._matched_ms: dict[tuple[str, str], int] = {}
         self._policy_of = {policy.source: policy for policy in self.policies}
 
     def distinct_reads(self) -> Iterator[Read]:
@@ -65,9 +74,7 @@ class Scene:
         for number in range(count):
             is_hit = int((number + 1) * rate) > int(number * rate)
             read = next(hits if is_hit else others)
-            plate = read["plate"]
-            matches = is_hit and self._may_match(plate, read["source"])
-            yield Read(plate.encode(), orjson.dumps(read), matches)
+            yield Read(read["plate"].encode(), orjson.dumps(read), self._count(read, is_hit))
 
     def control_records(self) -> tuple[list[Record], list[Record]]:
         """Keys and values of the hot list topic and of the policy topic."""
@@ -80,9 +87,39 @@ class Scene:
         """The hot list keyed by plate, for engines that can only join on a topic's key."""
         return [Record(entry.plate.encode(), encode(entry)) for entry in self.entries]
 
-    def _may_match(self, plate: str, source: str) -> bool:
-        policy = self._policy_of.get(source)
-        return policy is not None and _allowed(policy, self._listed[plate])
+    def _count(self, read: dict[str, Any], is_hit: bool) -> int:
+        """The matches that a read must give."""
+        policy = self._policy_of.get(read["source"])
+        if policy is None:
+            return 0
+        plate = read["plate"]
+        count = int(is_hit and _allowed(policy, self._listed[plate]) and not self._folds(read))
+        if self._has_misread:
+            for entry in self._like.of(plate):
+                listed = entry.vehicle
+                if listed is None or msgspec.structs.asdict(listed) == read["vehicle"]:
+                    count += _allowed(policy, entry)
+        return count
+
+    def _folds(self, read: dict[str, Any]) -> bool:
+        """Whether a read that matches exactly is folded; reads come in the order of their times."""
+        at_ms = parse_time(read["captured_at"])
+        place = read["plate"], read["camera"]
+        matched_ms = self._matched_ms.get(place)
+        if matched_ms is not None and at_ms - matched_ms < 1000 * self._wanted.suppress_s:
+            return True
+        self._matched_ms[place] = at_ms
+        return False
+
+
+def days_ago(read: Read, days: int) -> Read:
+    """The same read so many days earlier."""
+    at = read.value.index(_CAPTURED_AT) + len(_CAPTURED_AT)
+    end = at + CANONICAL_TIME_CHARACTERS
+    earlier_ms = parse_time(read.value[at:end].decode()) - days * _DAY_MS
+    return read._replace(
+        value=read.value[:at] + format_time(earlier_ms).encode() + read.value[end:]
+    )
 
 
 def count_expected(wanted: Input) -> Expected:
@@ -91,8 +128,8 @@ def count_expected(wanted: Input) -> Expected:
     return expected_of([read.matches for read in scene.distinct_reads()], wanted)
 
 
-def expected_of(matches: list[bool], wanted: Input) -> Expected:
-    """The matches of each topic, from whether each distinct read matches."""
+def expected_of(matches: list[int], wanted: Input) -> Expected:
+    """The matches of each topic, from how many each distinct read gives."""
     once = sum(matches)
     return Expected(
         reads=once * wanted.repeats, once=once, short=sum(matches[: wanted.short_reads])

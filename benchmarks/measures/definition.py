@@ -24,7 +24,8 @@ class _Quick(Strict, frozen=True, kw_only=True):
 
 
 class MeasureDefinition(Strict, frozen=True, kw_only=True):
-    """One measure. `shows` and `bias` are paragraphs for people; `settings` are its own."""
+    """One measure. `shows` and `bias` are paragraphs for people; `settings` are its own. Without
+    `broker` it needs none."""
 
     name: str
     title: str
@@ -33,6 +34,7 @@ class MeasureDefinition(Strict, frozen=True, kw_only=True):
     rounds: Count
     settings: dict[str, Any]
     quick: _Quick
+    broker: bool = True
 
     def settings_of(self, *, quick: bool) -> dict[str, Any]:
         """The settings of a whole run, or of a quick one."""

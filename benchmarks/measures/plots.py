@@ -1,6 +1,7 @@
 """The plots of a measure, as PNG and SVG beside its result.
 
-Curves of delays, and each figure of `list_size` and `workers` over the cases. The same result
+Curves of delays, each figure of `list_size` and `workers` over the cases, and how right stated
+confidences are. The same result
 gives the same files.
 """
 
@@ -31,6 +32,8 @@ def draw(result: MeasuredResult, directory: Path = KEPT / "plots") -> list[Path]
     """Draw what a result has to show; the files written. Cases that failed are left out."""
     cases = [case for case in result.cases if not case.failure]
     files = []
+    if result.measure == "calibration":
+        return _save(directory, "calibration-reliability", result.title, _reliability(cases))
     for case in cases:
         if case.curves:
             name = f"{result.measure}-{re.sub(r'[^a-z0-9]+', '-', case.case.lower())}"
@@ -69,6 +72,22 @@ def _curves(case: MeasuredCase) -> Callable[[Axes], None]:
         plain_numbers(axes.yaxis)
         axes.set_xlabel("percentile")
         axes.set_ylabel("milliseconds (logarithmic)")
+        axes.legend(frameon=False)
+
+    return paint
+
+
+def _reliability(cases: list[MeasuredCase]) -> Callable[[Axes], None]:
+    """How many are right of those that state so much, for the first cases: the readers."""
+
+    def paint(axes: Axes) -> None:
+        axes.plot((0, 1), (0, 1), color="grey", linestyle=":", label="as stated")
+        shown = [case for case in cases if case.curves]
+        for colour, case in zip(_COLOURS, shown, strict=False):
+            stated, right = zip(*case.curves["right"], strict=True)
+            axes.plot(stated, right, label=case.case, color=colour, marker="o", markersize=3)
+        axes.set_xlabel("confidence that the matches state (mean of a bin)")
+        axes.set_ylabel("share of them that is right")
         axes.legend(frameon=False)
 
     return paint

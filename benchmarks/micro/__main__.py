@@ -11,10 +11,12 @@ import click
 from benchmarks.machine import describe_machine, describe_versions
 from benchmarks.measures import figures
 from benchmarks.measures.figures import MeasuredCase, MeasuredResult
-from benchmarks.micro import algebra, lookup, records, scanner
+from benchmarks.micro import algebra, library, lookup, records, scanner
 
 _SIZES = (1_000, 1_000_000, 10_000_000)
 _QUICK_SIZES = (1_000, 100_000)
+#: Of the library, which makes an object of each entry.
+_LIBRARY_SIZES = (1_000, 1_000_000)
 _BIAS = (
     "One process on an otherwise idle machine, one thread, no broker: what a part costs alone, "
     "which is less than what it costs among the others."
@@ -31,6 +33,11 @@ def main(names: tuple[str, ...], quick: bool) -> None:
         "scanner": ("The scanner", scanner.__doc__, lambda: scanner.measure(sizes)),
         "lookup": ("One plate asked for", lookup.__doc__, lambda: lookup.measure(sizes)),
         "algebra": ("The whole list at once", algebra.__doc__, lambda: algebra.measure(sizes)),
+        "library": (
+            "The library",
+            library.__doc__,
+            lambda: library.measure(_QUICK_SIZES[:1] if quick else _LIBRARY_SIZES),
+        ),
         "decompress": ("Decompression", records.__doc__, records.decompression),
         "documents": ("Documents", records.__doc__, records.documents),
     }

@@ -13,9 +13,10 @@ from benchmarks.measures.scenery import probe_entry
 from benchmarks.micro.material import CODECS, batch_of, reads
 from benchmarks.micro.timing import warm_s
 from engine.decompress import Decompressor
-from engine.documents import decode_detection, decode_entry, encode
+from engine.documents import Match, decode_detection, decode_entry, encode
+from engine.likeness import Likeness
 from engine.lists import ControlKind, ControlRecord, Lists
-from engine.match import build_match
+from engine.match import Found, build_match
 from engine.plate import normalize
 from engine.rules import Purposes, check_entry
 from engine.sink import match_record
@@ -64,10 +65,11 @@ def documents() -> list[MeasuredCase]:
     now_ms = int(time.time() * 1000)
     topics = Topics("bench.")
 
-    def match() -> object:
-        return build_match(entry, 1, detection, plate, 1, 1, now_ms)
+    def match() -> Match:
+        found = Found(entry, 1, Likeness("exact"), plate)
+        return build_match(found, detection, 0.99, 0, 1, 1, now_ms)
 
-    found = build_match(entry, 1, detection, plate, 1, 1, now_ms)
+    found = match()
     steps: dict[str, Callable[[], object]] = {
         "decode a detection": lambda: decode_detection(value),
         "normalize a plate": lambda: normalize(plate),
