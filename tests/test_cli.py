@@ -814,3 +814,9 @@ def test_a_match_says_how_many_reads_were_folded_before_it() -> None:
     assert alone.endswith("  priority 3  Call first.")
     folded = readable(msgspec.structs.replace(match, suppressed=4))
     assert folded == alone.replace("  Call", "  4 more before it  Call")
+
+
+def test_no_match_is_shown_as_certain() -> None:
+    match = exact_match(entry(), detection())
+    almost = readable(msgspec.structs.replace(match, confidence=0.9999))
+    assert "  exact 0.99  " in almost

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from typing import TYPE_CHECKING
 
 import click
@@ -62,7 +63,8 @@ def readable(match: Match) -> str:
     read, entry = match.read, match.entry
     parts = [
         read.captured_at,
-        f"{match.match_type} {match.confidence:.2f}",
+        # Rounded down: no match is certain.
+        f"{match.match_type} {math.floor(100 * match.confidence) / 100:.2f}",
         entry.purpose,
         f"read {read.plate}" + (f" or {match.alternate.plate}" if match.alternate else ""),
         f"listed {entry.plate}",
