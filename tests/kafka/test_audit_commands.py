@@ -291,7 +291,7 @@ def test_an_empty_topic_is_whole_and_a_missing_one_an_error(real_audit: Audit) -
     assert real_audit.good("report").split() == [
         *("agency", "purpose", "list", "source", "match", "entry", "added", "entry", "changed"),
         *("entry", "removed", "entry", "expired", "entry", "refused", "policy", "changed"),
-        *("total", "0", "0", "0", "0", "0", "0", "0"),
+        *("suppressed", "total", "0", "0", "0", "0", "0", "0", "0", "0"),
     ]
     result = CliRunner().invoke(
         main, ["audit", "verify", f"--bootstrap={real_audit.bootstrap}", "--prefix=none."]
@@ -359,7 +359,7 @@ def test_a_report_sums_up(audit: Audit) -> None:
     lines = audit.run("report", "--by=agency", "--csv").stdout.splitlines()
     assert lines[0] == (
         "agency,match,entry_added,entry_changed,entry_removed,entry_expired,"
-        "entry_refused,policy_changed"
+        "entry_refused,policy_changed,suppressed"
     )
     assert lines[2].startswith("'=county,1,")
 
