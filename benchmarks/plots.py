@@ -36,6 +36,10 @@ def draw(result: Result, directory: Path = KEPT / "plots") -> list[Path]:
     return files
 
 
+#: More names in a row would not fit the width.
+_LEGEND_COLUMNS = 3
+
+
 def _throughput(result: Result) -> Figure:
     titles = _titles(result)
     figure = Figure(figsize=(8, 1.2 + 0.28 * len(titles) * len(result.cases)), layout="constrained")
@@ -55,7 +59,8 @@ def _throughput(result: Result) -> Figure:
     machine = result.machine
     axes.set_title(f"{result.title}\n{result.date}, {machine.cpu}, {machine.cores} cores")
     if len(result.cases) > 1:
-        figure.legend(loc="outside lower center", ncols=len(result.cases), frameon=False)
+        columns = min(len(result.cases), _LEGEND_COLUMNS)
+        figure.legend(loc="outside lower center", ncols=columns, frameon=False)
     return figure
 
 
