@@ -209,12 +209,12 @@ def _away(start: Location, bearing: float, metres: float) -> Location:
     """The place at this distance in this direction (degrees clockwise from north)."""
     angle, course = metres / EARTH_RADIUS_M, math.radians(bearing)
     lat, lon = math.radians(start.lat), math.radians(start.lon)
-    sine = math.sin(lat) * math.cos(angle) + math.cos(lat) * math.sin(angle) * math.cos(course)
-    to_lat = math.asin(max(-1.0, min(1.0, sine)))
-    to_lon = lon + math.atan2(
-        math.sin(course) * math.sin(angle) * math.cos(lat),
-        math.cos(angle) - math.sin(lat) * math.sin(to_lat),
-    )
+    up = math.sin(lat) * math.cos(angle) + math.cos(lat) * math.sin(angle) * math.cos(course)
+    ahead = math.cos(lat) * math.cos(angle) - math.sin(lat) * math.sin(angle) * math.cos(course)
+    aside = math.sin(course) * math.sin(angle)
+    # Not by the arc sine, which near the poles knows a place to a decimetre only.
+    to_lat = math.atan2(up, math.hypot(ahead, aside))
+    to_lon = lon + math.atan2(aside, ahead)
     degrees = (math.degrees(to_lon) + 180) % 360 - 180
     return Location(lat=math.degrees(to_lat), lon=degrees)
 
