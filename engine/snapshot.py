@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import threading
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, NamedTuple
@@ -65,8 +64,6 @@ class Snapshot:
         self._purposes = purposes
         self._misreads = misreads
         self._revision = revision
-        # Looking for what is like a plate writes into memory of the index.
-        self._one_at_a_time = threading.Lock()
 
     def __len__(self) -> int:
         """Entries held, whether in force or not."""
@@ -98,8 +95,7 @@ class Snapshot:
         like the listed one. Raises PlateError, a DocumentError, where no plate is left of it.
         """
         normal = normalize(plate)
-        with self._one_at_a_time:
-            return [Found(*each) for each in self._index.candidates(normal)]
+        return [Found(*each) for each in self._index.candidates(normal)]
 
     def match(
         self,
@@ -121,10 +117,7 @@ class Snapshot:
         plate = normalize(detection.plate)
         index, eligibility = self._index, self._index.eligibility
         asked = None if alternates else NONE_ASKED
-        with self._one_at_a_time:
-            candidates = list(
-                candidates_of(index, detection, plate, index.candidates(plate), asked)
-            )
+        candidates = candidates_of(index, detection, plate, index.candidates(plate), asked)
         return [
             match_of(
                 found,
