@@ -27,7 +27,7 @@ from engine.clock import format_time
 from engine.connection import PLAINTEXT, Security, arguments
 from engine.documents import AuditRecord, decode_audit
 from engine.errors import BrokerError, DocumentError
-from engine.sink import Headers, Outgoing
+from engine.sink import Headers, Outgoing, acknowledgement
 from engine.topics import Topics
 
 _POLL_MS: Final = 200
@@ -98,8 +98,7 @@ class AuditLog:
         It fails with what ends `run`, and then so does all that is handed over later. Who stops
         waiting for it stops nothing.
         """
-        acknowledged = asyncio.get_running_loop().create_future()
-        acknowledged.add_done_callback(_heed)
+        acknowledged = acknowledgement()
         if self._failure is not None:
             acknowledged.set_exception(self._failure)
         elif not events:
@@ -236,9 +235,3 @@ def _named(last: AuditRecord) -> dict[str, str | int]:
         "follows_sequence": last.sequence,
         "follows_hash": last.hash,
     }
-
-
-def _heed(acknowledged: asyncio.Future[None]) -> None:
-    """Look at a failure, so that the event loop does not complain of one that nobody awaits."""
-    if not acknowledged.cancelled():
-        acknowledged.exception()

@@ -181,3 +181,16 @@ def _append(batch: BatchBuilder, record: Record) -> bool:
     """
     added = batch.append(timestamp=None, key=record.key, value=record.value, headers=record.headers)
     return added is not None
+
+
+def acknowledgement() -> asyncio.Future[None]:
+    """A promise that the broker has something; that it fails may be nobody's concern."""
+    acknowledged = asyncio.get_running_loop().create_future()
+    acknowledged.add_done_callback(_heed)
+    return acknowledged
+
+
+def _heed(acknowledged: asyncio.Future[None]) -> None:
+    """Look at a failure, so that the event loop does not complain of one that nobody awaits."""
+    if not acknowledged.cancelled():
+        acknowledged.exception()

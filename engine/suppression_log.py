@@ -33,7 +33,7 @@ from engine.batches import deliver_batches
 from engine.connection import PLAINTEXT, Security, arguments
 from engine.errors import BrokerError
 from engine.raw import BatchError, RawBatch
-from engine.sink import Headers, Record
+from engine.sink import Headers, Record, acknowledgement
 from engine.suppress import SuppressionRecord
 from engine.topics import Topics
 from engine.unpack import Unpacker
@@ -94,8 +94,7 @@ class SuppressionLog:
 
         It fails with what ends `run`, and then so does all that is handed over later.
         """
-        acknowledged = asyncio.get_running_loop().create_future()
-        acknowledged.add_done_callback(_heed)
+        acknowledged = acknowledgement()
         if self._failure is not None:
             acknowledged.set_exception(self._failure)
         elif not records:
@@ -263,9 +262,3 @@ def key_in(key: bytes) -> bytes | None:
         return bytes.fromhex(digits.decode()) if len(digits) == _KEY_DIGITS else None
     except ValueError:
         return None
-
-
-def _heed(acknowledged: asyncio.Future[None]) -> None:
-    """Look at a failure, so that the event loop does not complain of one that nobody awaits."""
-    if not acknowledged.cancelled():
-        acknowledged.exception()
