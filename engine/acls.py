@@ -93,6 +93,10 @@ def worker_needs(settings: Settings, refused: Refusal) -> str:
     needed = {
         grant.operations
         for grant in grants
-        if grant.kind == refused.kind and set(grant.names) & set(refused.names)
+        if grant.kind == refused.kind and any(_is_of(grant, name) for name in refused.names)
     }
     return ", ".join(*needed) if len(needed) == 1 else "what the role engine has"
+
+
+def _is_of(grant: Grant, name: str) -> bool:
+    return name.startswith(grant.names) if grant.is_prefix else name in grant.names

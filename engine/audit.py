@@ -24,7 +24,7 @@ from msgspec import Meta
 
 from engine import limits
 from engine.clock import format_time
-from engine.documents import AuditRecord, decode_audit
+from engine.documents import AuditRecord, read_audit
 from engine.errors import DocumentError
 from engine.fields import (
     AUDIT_EVENTS,
@@ -168,16 +168,56 @@ class Opener:
         )
 
     def _open_patiently(self, value: bytes) -> tuple[SealedRecord, str]:
-        """What is not written as canonical JSON, or is no AuditRecord."""
-        found: AuditRecord = decode_audit(value)
-        json.loads(value, object_pairs_hook=_refuse_twice)
-        record = SealedRecord(**{name: getattr(found, name) for name in found.__struct_fields__})
+        """What is not written as canonical JSON, has fields of a newer version, or is no
+        AuditRecord."""
+        found: AuditRecord = read_audit(value)
+        plain = _whole(value)
+        known = {name: getattr(found, name) for name in found.__struct_fields__}
+        record = SealedRecord(**known)
+        further = {name: each for name, each in plain.items() if name not in known}
+        if further:
+            del known["hash"]
+            return record, _hash(record.previous_hash, _canonical(known | further), b"")
         return record, _hash(record.previous_hash, *self._parts(record))
 
 
-def _refuse_twice(pairs: list[tuple[str, Any]]) -> None:
-    if len({name for name, _ in pairs}) < len(pairs):
+def _whole(value: bytes) -> dict[str, Any]:
+    """All that stands in a record. Raises DocumentError where a field stands there twice."""
+    try:
+        found: dict[str, Any] = json.loads(value, object_pairs_hook=_refuse_twice)
+    except (ValueError, RecursionError):  # in what nobody here knows; thousands of digits too
+        found = {}
+    if not found:
+        raise DocumentError("schema", rule="must not be nested so deeply")
+    return found
+
+
+def _refuse_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
         raise DocumentError("schema", rule="must not hold a field twice")
+    return found
+
+
+def _canonical(document: dict[str, Any]) -> bytes:
+    """A record's canonical JSON, whatever fields it has: what we do not know counts too, so that
+    nobody may change it."""
+    try:
+        if _is_plain(document):
+            return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
+    except (orjson.JSONEncodeError, RecursionError):  # half of a surrogate pair, a long number
+        pass
+    raise DocumentError("schema", rule="must hold text and whole numbers only")
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether everybody writes a value alike: a fraction may be written in several ways, and
+    names beyond ASCII may be sorted in several."""
+    if isinstance(value, dict):
+        return all(name.isascii() and _is_plain(each) for name, each in value.items())
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    return not isinstance(value, float)
 
 
 def _around_hash(

@@ -25,6 +25,7 @@ from engine import limits
 from engine.changes import ControlKind
 from engine.connection import PLAINTEXT, Security, arguments
 from engine.errors import BrokerError
+from engine.leaving import leave_group
 from engine.pending import EXPIRIES, Part, Progress
 from engine.refusals import Refusal, not_allowed, refusal
 from engine.topics import Topics
@@ -139,8 +140,9 @@ class AuditGroup:
     async def stop(self) -> None:
         """Leave the group and disconnect."""
         self.owned = frozenset()
+        await leave_group(self._consumer)
         with contextlib.suppress(KafkaError, TimeoutError, OSError):
-            async with asyncio.timeout(limits.CONNECT_S):  # a broker that is away says nothing
+            async with asyncio.timeout(limits.LEAVE_S):  # a broker that is away says nothing
                 await self._consumer.stop()
         await self._admin.close()
 

@@ -25,7 +25,7 @@ from engine import limits
 from engine.audit import Chain
 from engine.clock import format_time
 from engine.connection import PLAINTEXT, Security, arguments
-from engine.documents import AuditRecord, decode_audit
+from engine.documents import AuditRecord, read_audit
 from engine.errors import BrokerError, DocumentError
 from engine.sink import Headers, Outgoing, acknowledgement
 from engine.topics import Topics
@@ -34,6 +34,9 @@ _POLL_MS: Final = 200
 #: A record on the wire beside its value: its key, lengths and offsets, generously.
 _BESIDE_VALUE_BYTES: Final = limits.AUDIT_CHAIN_CHARACTERS + 64
 _ASSIGNMENT_PAUSE_S: Final = 0.01
+#: Where the last record of a partition is looked for first: it, and the end of its transaction.
+_LOOKED_BACK: Final = 2
+_FURTHER_BACK: Final = 16
 _NO_HEADERS: Final[Headers] = []
 
 Fields = Mapping[str, str | int]
@@ -66,26 +69,34 @@ class _Handed(NamedTuple):
     acknowledged: asyncio.Future[None]
 
 
-class AuditLog:
-    """See the module. Only while `run` runs is anything sent.
+class Sealing:
+    """A chain's records, in the order in which they must come to stand on the topic.
 
     `follows` is the record that the chain's first one names, None where there is none.
     """
 
-    def __init__(
-        self,
-        sink: Delivers,
-        topics: Topics,
-        chain: Chain,
-        count: Count,
-        follows: AuditRecord | None = None,
-    ) -> None:
-        self._sink = sink
-        self._topic = topics.audit
+    def __init__(self, topics: Topics, chain: Chain, follows: AuditRecord | None = None) -> None:
+        self.topic: Final = topics.audit
+        self.key: Final = chain.id.encode()
         self._chain = chain
-        self._key = chain.id.encode()
-        self._count = count
         self._follows = {} if follows is None else _named(follows)
+
+    def record(self, event: Event) -> Outgoing:
+        """The chain's next record."""
+        fields = event.fields
+        if self._follows:
+            fields, self._follows = {**fields, **self._follows}, {}
+        value = self._chain.seal(event.event, fields, event.at_ms)
+        return Outgoing(self.topic, self.key, value, _NO_HEADERS)
+
+
+class AuditLog:
+    """See the module. Only while `run` runs is anything sent."""
+
+    def __init__(self, sink: Delivers, sealing: Sealing, count: Count) -> None:
+        self._sink = sink
+        self._sealing = sealing
+        self._count = count
         self._waiting: deque[_Handed] = deque()
         self._under_way: list[_Handed] = []
         self._wake = asyncio.Event()
@@ -111,7 +122,8 @@ class AuditLog:
     async def run(self) -> None:
         """Send what is handed over, until `close`. Raises BrokerError where that fails."""
         try:
-            partition = await self._sink.partition_of(self._topic, self._key)
+            sealing = self._sealing
+            partition = await self._sink.partition_of(sealing.topic, sealing.key)
             while True:
                 for records in self._batches():
                     await self._sink.deliver_in_order(records, partition)
@@ -139,9 +151,8 @@ class AuditLog:
             handed = self._waiting.popleft()
             self._under_way.append(handed)
             for position, event in enumerate(handed.events, 1):
-                value = self._sealed(event)
-                records.append(Outgoing(self._topic, self._key, value, _NO_HEADERS))
-                size_bytes += len(value) + _BESIDE_VALUE_BYTES
+                records.append(self._sealing.record(event))
+                size_bytes += len(records[-1].value) + _BESIDE_VALUE_BYTES
                 if size_bytes >= limits.AUDIT_BATCH_BYTES:
                     yield records
                     records, size_bytes = [], 0
@@ -150,21 +161,20 @@ class AuditLog:
             yield records
         self._acknowledge(0)
 
-    def _sealed(self, event: Event) -> bytes:
-        fields = event.fields
-        if self._follows:
-            fields, self._follows = {**fields, **self._follows}, {}
-        return self._chain.seal(event.event, fields, event.at_ms)
-
     def _acknowledge(self, unfinished: int) -> None:
         """Tell what is under way that it is acknowledged, but for the last that are not."""
         finished = len(self._under_way) - unfinished
         for handed in self._under_way[:finished]:
-            by_event = Counter(event.event for event in handed.events)
-            self._count(by_event, min(event.at_ms for event in handed.events))
+            tell(self._count, handed.events)
             if not handed.acknowledged.done():
                 handed.acknowledged.set_result(None)
         del self._under_way[:finished]
+
+
+def tell(count: Count, events: Sequence[Event]) -> None:
+    """Tell of events that were acknowledged together, at least one."""
+    by_event = Counter(event.event for event in events)
+    count(by_event, min(event.at_ms for event in events))
 
 
 def new_chain_id(group: str, now_ms: int) -> str:
@@ -176,7 +186,8 @@ def new_chain_id(group: str, now_ms: int) -> str:
 async def last_record(
     bootstrap: str, topics: Topics, security: Security = PLAINTEXT
 ) -> AuditRecord | None:
-    """The newest of the last records of the audit topic's partitions; None where it has none.
+    """The newest of the last committed records of the audit topic's partitions; None where it has
+    none.
 
     What is no audit record is passed over: to find it is for those who verify. Raises
     BrokerError where the topic is not to be read.
@@ -185,6 +196,7 @@ async def last_record(
         **arguments(bootstrap, security),
         group_id=None,
         auto_offset_reset="earliest",
+        isolation_level="read_committed",
         fetch_max_wait_ms=limits.FETCH_WAIT_MS,
     )
     try:
@@ -206,25 +218,40 @@ async def _last_of(consumer: Any, topic: str) -> AuditRecord | None:
         await asyncio.sleep(_ASSIGNMENT_PAUSE_S)
     ends = await consumer.end_offsets(consumer.assignment())
     begins = await consumer.beginning_offsets(consumer.assignment())
-    unread = {tp for tp, end in ends.items() if end > begins[tp]}
-    for tp in unread:
-        consumer.seek(tp, ends[tp] - 1)
     newest: tuple[int, AuditRecord] | None = None
-    while unread:
-        found = await consumer.getmany(*unread, timeout_ms=_POLL_MS)
-        for tp, records in found.items():
-            unread.discard(tp)
-            record = _opened(records[-1].value)
-            if record is not None and (newest is None or newest[0] < records[-1].timestamp):
-                newest = records[-1].timestamp, record
-        # Behind the last record there may be the end of somebody's transaction, which is none.
-        unread -= {tp for tp in unread if await consumer.position(tp) >= ends[tp]}
+    span = _LOOKED_BACK
+    while unseen := {tp: end for tp, end in ends.items() if end > begins[tp]}:
+        # Behind the last record there are the ends of transactions and what was aborted, which are
+        # none: looked for further and further back.
+        starts = {tp: max(begins[tp], end - span) for tp, end in unseen.items()}
+        found = await _last_between(consumer, starts, unseen)
+        for last in found.values():
+            record = _opened(last.value)
+            if record is not None and (newest is None or newest[0] < last.timestamp):
+                newest = last.timestamp, record
+        ends = {tp: start for tp, start in starts.items() if tp not in found}
+        span *= _FURTHER_BACK
     return None if newest is None else newest[1]
+
+
+async def _last_between(consumer: Any, starts: dict[Any, int], ends: dict[Any, int]) -> Any:
+    """The last record between these offsets, by partition; none where there is none."""
+    last: dict[Any, Any] = {}
+    for tp, start in starts.items():
+        consumer.seek(tp, start)
+    unread = set(starts)
+    while unread:
+        for tp, records in (await consumer.getmany(*unread, timeout_ms=_POLL_MS)).items():
+            for record in records:
+                if record.offset < ends[tp]:
+                    last[tp] = record
+        unread -= {tp for tp in unread if await consumer.position(tp) >= ends[tp]}
+    return last
 
 
 def _opened(value: bytes | None) -> AuditRecord | None:
     try:
-        return None if value is None else decode_audit(value)
+        return None if value is None else read_audit(value)
     except DocumentError:
         return None
 

@@ -15,7 +15,7 @@ from typing import Any
 from engine import limits
 from engine.audit import Chain
 from engine.audit_group import AuditGroup
-from engine.audit_log import AuditLog, Event, last_record, new_chain_id
+from engine.audit_log import AuditLog, Event, Sealing, last_record, new_chain_id
 from engine.auditor import ChangeAuditor
 from engine.changes import Change, ControlRecord
 from engine.clock import Clock
@@ -60,15 +60,27 @@ class Auditing:
         Raises BrokerError where the audit can be neither read nor shared.
         """
         progress = await self._changes.start()
-        last = await last_record(self._settings.bootstrap, self._topics, self._security)
-        chain = Chain(new_chain_id(self._settings.group, self._clock.now_ms()))
-        log.info("the audit of this worker is chain %s", chain.id)
-        self._log = AuditLog(self._sink, self._topics, chain, self._count, last)
+        sealing = await self.begin_chain()
+        log.info("the audit of this worker is chain %s", sealing.key.decode())
+        self._log = AuditLog(self._sink, sealing, self.count)
         self._tasks = [
             (self._watched(self._changes.run()), self._changes.close),
             (self._watched(self._log.run()), self._log.close),
         ]
         return progress
+
+    async def begin_chain(self) -> Sealing:
+        """A chain of this worker and nobody else; it names the last record that is committed.
+
+        Raises BrokerError where the audit cannot be read.
+        """
+        last = await last_record(self._settings.bootstrap, self._topics, self._security)
+        chain = Chain(new_chain_id(self._settings.group, self._clock.now_ms()))
+        return Sealing(self._topics, chain, last)
+
+    def count(self, events: Mapping[str, int], oldest_ms: int) -> None:
+        """Count audit records that the broker has acknowledged together."""
+        self._metrics.count_audited(events, oldest_ms, self._clock.now_ms())
 
     @property
     def waiting(self) -> int:
@@ -110,6 +122,3 @@ class Auditing:
     def _on_done(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._failed(error)
-
-    def _count(self, events: Mapping[str, int], oldest_ms: int) -> None:
-        self._metrics.count_audited(events, oldest_ms, self._clock.now_ms())

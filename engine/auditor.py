@@ -114,7 +114,7 @@ class ChangeAuditor:
         try:
             progress = await self._group.progress()
         except BrokerError as error:
-            log.warning("%s; it will be tried again", error)
+            log.warning("what is audited cannot be read, will be tried again: %s", error)
             return
         self._pending.learn(progress)
         self._note_size()

@@ -16,10 +16,11 @@ This is the only module that knows aiokafka's internals. It may not look into re
 
 from __future__ import annotations
 
+import copy
 import struct
 import types
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -76,12 +77,18 @@ def parse(batch: RawBatch) -> Iterator[Record]:
 OpenTransactions = dict[TopicPartition, set[int]]
 
 
-def deliver_batches(consumer: AIOKafkaConsumer, wants: Callable[[str], bool]) -> OpenTransactions:
+def deliver_batches(
+    consumer: AIOKafkaConsumer,
+    wants: Callable[[str], bool],
+    hold: Callable[[bytes], memoryview] = memoryview,
+) -> OpenTransactions:
     """Make a started consumer's fetcher deliver `RawBatch` records for some topics.
 
-    `wants` says for a topic's name whether it opts in. From then on the consumer's
-    `fetched_records` gives, for those topics, a list of `RawBatch`. Call it before the consumer
-    subscribes to anything. Raises RuntimeError where this aiokafka has no such seam.
+    `wants` says for a topic's name whether it opts in. What a fetch brought for a partition of
+    such a topic goes through `hold`, and its batches are parts of what that gives. From then
+    on the consumer's `fetched_records` gives, for those topics, a list of `RawBatch`. Call it
+    before the consumer subscribes to anything. Raises RuntimeError where this aiokafka has no such
+    seam.
 
     Returns what is kept current with the batches delivered, where the consumer reads committed:
     in which partitions a transaction has been delivered in part. Where transactions overlap,
@@ -102,7 +109,7 @@ def deliver_batches(consumer: AIOKafkaConsumer, wants: Callable[[str], bool]) ->
     ) -> Any:
         if not wants(tp.topic):
             return aiokafka_fetcher.PartitionRecords(tp, records.parsed, aborted, position, *rest)
-        batches = _Batches(records.data, corrupt, tp, position)
+        batches = _Batches(hold(records.data), corrupt, tp, position)
         of_partition = _BatchesOfPartition(tp, batches, aborted, position, *rest)
         of_partition.open_producers = open_transactions.setdefault(tp, set())
         return of_partition
@@ -115,6 +122,21 @@ def deliver_batches(consumer: AIOKafkaConsumer, wants: Callable[[str], bool]) ->
     )
     fetcher._proc_fetch_request = types.MethodType(rebound, fetcher)
     return open_transactions
+
+
+async def log_ends(
+    consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition]
+) -> dict[TopicPartition, int]:
+    """The offsets at which partitions end, what is not committed yet included.
+
+    For a consumer that reads committed, `end_offsets` gives where the first transaction is open.
+    """
+    fetcher = copy.copy(consumer._fetcher)
+    fetcher._isolation_level = aiokafka_fetcher.READ_UNCOMMITTED
+    ends: dict[TopicPartition, int] = await fetcher.end_offsets(
+        partitions, consumer._request_timeout_ms
+    )
+    return ends
 
 
 class _KeptRecords:
@@ -205,7 +227,7 @@ class _Batches:
 
     def __init__(
         self,
-        data: bytes,
+        data: bytes | memoryview,
         corrupt: dict[tuple[TopicPartition, int], int],
         tp: TopicPartition,
         position: int,

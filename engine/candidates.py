@@ -10,7 +10,7 @@ Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from engine.alternates import Asked, to_try
 from engine.confidence import confidence
@@ -25,7 +25,7 @@ def candidates_of(
     index: Index,
     read: Detection,
     plate: str,
-    own: list[tuple[int, Entry, Likeness]],
+    own: Iterable[tuple[int, Entry, Likeness]],
     asked: Asked,
 ) -> Iterator[tuple[int, Found]]:
     """The slots of the entries that the read is like, each once, and by what it is.

@@ -29,6 +29,13 @@ _TOPIC_CHARACTERS: Final = re.compile(r"[A-Za-z0-9._-]*", re.ASCII)
 #: Kafka allows 249 characters in a topic's name; our longest name takes 13 of them.
 _PREFIX_CHARACTERS: Final = 200
 _HOST: Final = re.compile(r"\[[0-9A-Fa-f:.]+\]|[^\s:,/\[\]]+")
+_URL: Final = re.compile(
+    r"https?://(?:\[[0-9A-Fa-f:.]+\]|[^\s:,/?#\[\]]+)(?::([0-9]{1,5}))?(?:/[^\s?#]*)?", re.ASCII
+)
+
+
+class _SecretError(ValueError):
+    """A value breaks its rule, and must not be shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +65,8 @@ class Setting:
         """The parsed value; ConfigError that starts with `where` when it breaks the rule."""
         try:
             return self.parse(value)
+        except _SecretError as error:
+            raise ConfigError(str(error), where=where) from None
         except ValueError as error:
             raise ConfigError(f"{str(value)!r} is not possible: {error}", where=where) from None
 
@@ -102,27 +111,31 @@ def _prefix(value: Any) -> str:
     return value
 
 
-def _delivery(value: Any) -> str:
-    if value == "exactly_once":
-        raise ValueError(
-            "this version delivers at_least_once, with deterministic match ids by which "
-            "a consumer drops repeats"
-        )
-    if value != "at_least_once":
-        raise ValueError("must be at_least_once")
-    return "at_least_once"
-
-
 def _one_of(*choices: str) -> Callable[[Any], str]:
     rule = f"must be {', '.join(choices[:-1])} or {choices[-1]}"
+    meant = {choice.upper(): choice for choice in choices}
 
     def parse(value: Any) -> str:
-        written = value.strip().upper() if isinstance(value, str) else value
-        if written not in choices:
+        choice = meant.get(value.strip().upper()) if isinstance(value, str) else None
+        if choice is None:
             raise ValueError(rule)
-        return str(written)
+        return choice
 
     return parse
+
+
+def _collector(value: Any) -> str:
+    rule = "must be http://HOST:PORT or https://HOST:PORT"
+    url = _text(value).strip()
+    if "@" in url:
+        raise _SecretError(
+            "a URL with a user or a password in it is not possible: a token for the collector "
+            "goes into OTEL_EXPORTER_OTLP_HEADERS"
+        )
+    found = _URL.fullmatch(url)
+    if found is None or not 1 <= int(found[1] or 80) <= 65535:
+        raise ValueError(rule)
+    return url.rstrip("/")
 
 
 def _path(value: Any) -> Path:
@@ -137,12 +150,36 @@ _ALL: Final = (
     Setting("group", _text, "NAME", "Consumer group of the workers."),
     Setting("http_host", _text, "HOST", "Where metrics and health are served."),
     Setting("http_port", _whole(0, 65535), "PORT", "The port there; 0 takes a free one."),
-    Setting("delivery", _delivery, "MODE", "How matches are delivered: at_least_once."),
+    Setting(
+        "delivery",
+        _one_of("at_least_once", "exactly_once"),
+        "MODE",
+        "How matches are delivered: at_least_once or exactly_once.",
+    ),
     Setting(
         "verify_keys",
         _whole(0, _COUNT_MAX),
         "N",
         "Compare key and plate of one in N reads that match nothing; 0 of none.",
+    ),
+    Setting(
+        "log_format",
+        _one_of("console", "json"),
+        "FORM",
+        "How the log is written, to standard error: console or json.",
+    ),
+    Setting(
+        "log_level",
+        _one_of("error", "warning", "info", "debug"),
+        "LEVEL",
+        "From which level on: error, warning, info or debug. SIGUSR1 and SIGUSR2 change it.",
+    ),
+    Setting(
+        "otlp_endpoint",
+        _collector,
+        "URL",
+        "Tell the OpenTelemetry collector there, by OTLP over HTTP, of each match in a sampled "
+        "trace; needs the extra tracing.",
     ),
     Setting("purposes", _path, "FILE", "The purposes file; without it the one shipped."),
     Setting("misreads", _path, "FILE", "The table of misreads; without it the one shipped."),
@@ -224,7 +261,11 @@ class Settings:
     group: str = "hotlist-engine"
     http_host: str = "127.0.0.1"
     http_port: int = 9108
+    delivery: str = "at_least_once"
     verify_keys: int = 1024
+    log_format: str = "console"
+    log_level: str = "info"
+    otlp_endpoint: str | None = None
     purposes: Path | None = None
     misreads: Path | None = None
     operator: str | None = None
@@ -251,7 +292,6 @@ class Settings:
 
 #: What each setting is where no flag, variable or file gives it; None is "not set".
 DEFAULTS: Final[dict[str, Any]] = {
-    "delivery": "at_least_once",
     **{field.name: field.default for field in fields(Settings)},
 }
 
@@ -288,7 +328,7 @@ def _parse(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ConfigError("not UTF-8 text", where=f"{path}: line {line}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # of a number with thousands of digits too
         # The parser's own message ends in "(at line 3, column 5)".
         raise ConfigError(f"not valid TOML: {error}", where=str(path)) from error
 

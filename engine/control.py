@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from types import MappingProxyType
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -104,6 +104,7 @@ class ControlReplica:
             enable_auto_commit=False,
             fetch_max_wait_ms=limits.FETCH_WAIT_MS,
             max_partition_fetch_bytes=limits.FETCH_PARTITION_BYTES,
+            fetch_max_bytes=limits.FETCH_BYTES,
         )
 
     async def start(self) -> None:
@@ -180,9 +181,9 @@ class ControlReplica:
         return len(batches)
 
     async def _hand_on(self, tp: TopicPartition, batches: list[RawBatch]) -> None:
-        records = await asyncio.to_thread(self._unpack, tp, batches)
-        for at in range(0, len(records), limits.CONTROL_RECORDS_A_STEP):
-            await self._apply(records[at : at + limits.CONTROL_RECORDS_A_STEP], self._phase)
+        records = self._unpack(tp, batches)
+        while some := await asyncio.to_thread(_some, records):
+            await self._apply(some, self._phase)
 
     async def _is_whole(self) -> bool:
         """Whether no transaction has been received in part.
@@ -201,26 +202,18 @@ class ControlReplica:
         await self._commit()
         self._phase = Phase.FOLLOWING
 
-    def _unpack(self, tp: TopicPartition, batches: list[RawBatch]) -> list[ControlRecord]:
+    def _unpack(self, tp: TopicPartition, batches: list[RawBatch]) -> Iterator[ControlRecord]:
         kind = self._kinds[tp.topic]
         # Who made a change is for the audit, which knows the ones below.
         named_from = self._audited_to.get((kind, tp.partition), 0)
         try:
-            return [
-                ControlRecord(
-                    kind,
-                    tp.partition,
-                    offset,
-                    timestamp_ms,
-                    key,
-                    value,
-                    operator_of(headers) if headers else None,
-                )
-                for batch in batches
-                for offset, timestamp_ms, key, value, headers in self._unpacker.records(
-                    batch, named_from
-                )
-            ]
+            for batch in batches:
+                for record in self._unpacker.each(batch, named_from):
+                    offset, timestamp_ms, key, value, headers = record
+                    operator = operator_of(headers) if headers else None
+                    yield ControlRecord(
+                        kind, tp.partition, offset, timestamp_ms, key, value, operator
+                    )
         except BatchError as error:
             # A read may be passed over; a change of the lists may not.
             raise BrokerError(
@@ -282,3 +275,15 @@ class ControlReplica:
             if await self._consumer.position(tp) < end:
                 return False
         return True
+
+
+def _some(records: Iterator[ControlRecord]) -> list[ControlRecord]:
+    """The next records, as many as are applied in one step; none where there are no more."""
+    some: list[ControlRecord] = []
+    size_bytes = 0
+    for record in records:
+        some.append(record)
+        size_bytes += len(record.key or b"") + len(record.value or b"")
+        if len(some) == limits.CONTROL_RECORDS_A_STEP or size_bytes >= limits.CONTROL_STEP_BYTES:
+            break
+    return some

@@ -6,8 +6,9 @@ memory and forgets it at the end.
 
 What it cannot do: it makes topics by itself when they are first asked for (four partitions
 each) and refuses CreateTopics; it does not compact, knows no topic settings and drops the
-oldest records of a partition beyond about 5 MB; a group on it has one member at a time, so it
-serves one worker. No promise rests on it: whatever does is tested against a real Kafka.
+oldest records of a partition beyond about 5 MB; it keeps no transactions apart; a group on it has
+one member at a time, so it serves one worker. No promise rests on it: whatever does is tested
+against a real Kafka.
 """
 
 from __future__ import annotations

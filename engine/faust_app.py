@@ -10,19 +10,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, cast
 
 import faust
 from faust.app.base import BootStrategy
 from faust.tables.manager import TableManager
+from faust.types import TP
 from yarl import URL
 
 from engine import limits
 from engine.config import Settings
 from engine.connection import Security
+from engine.stuck import Seen
 from engine.topics import Topics
-from engine.transport import Consumer, Fetch, Transport
+from engine.transport import Commit, Consumer, Fetch, Transport
 
 
 class _NoTables(TableManager):
@@ -53,9 +55,43 @@ class App(faust.App):
     def _create_directories(self) -> None:
         pass
 
+    async def rejoin(self) -> None:
+        """Ask the group to share out anew."""
+        await cast(Consumer, self.consumer).rejoin()
+
     async def overwrite_received(self) -> None:
         """Overwrite what was received last, reads among it, in the thread that fetches."""
         await cast(Consumer, self.consumer).overwrite_received()
+
+    @property
+    def fetched_bytes(self) -> int:
+        """What is fetched of the reads and not processed yet, in bytes as fetched."""
+        return cast(Consumer, self.consumer).fetched_bytes
+
+    def seen(self) -> Mapping[int, Seen]:
+        """What there is to see of the partitions of the reads that are assigned."""
+        return cast(Consumer, self.consumer).seen()
+
+    def may_take(self, fetch: Fetch) -> bool:
+        """Whether a fetch that comes out of Faust's buffers still belongs to this worker.
+
+        One that was on its way into them while they were emptied comes out later.
+        """
+        return bool(
+            self.flow_control.is_active() and fetch.generation == self.consumer_generation_id
+        )
+
+    async def _on_partitions_revoked(self, revoked: set[TP]) -> None:
+        # Faust hands over at once while it stops, before what is in flight is committed.
+        if self.should_stop:
+            await cast(Consumer, self.consumer).wait_empty()
+        else:
+            await super()._on_partitions_revoked(revoked)
+
+    def _on_rebalance_when_stopped(self) -> None:
+        # Faust would close the consumer here, in another thread's event loop than its own, and
+        # its connections before it has left the group. It is about to be stopped in order.
+        pass
 
     def _crash(self, reason: BaseException) -> None:
         super()._crash(reason)
@@ -70,12 +106,14 @@ def make_app(
     given_up: Callable[[], Awaitable[None]],
     taken_over: Callable[[Iterable[int]], None],
     on_crash: Callable[[BaseException], None],
+    commit: Commit | None = None,
 ) -> App:
     """An app whose one agent hands each fetch to `take`, and asks for the next when it returns.
 
     Whenever the group shares out anew, all partitions are given up first, and `given_up` is
     called when what was in flight of them is done; no fetch is taken until it returns. Then
-    `taken_over` is told of the partitions that are ours.
+    `taken_over` is told of the partitions that are ours. `commit`, where there is one, commits
+    offsets instead of the group's consumer.
     """
     loop = asyncio.get_running_loop()
     servers = [URL(f"kafka://{server}") for server in settings.bootstrap.split(",")]
@@ -96,13 +134,22 @@ def make_app(
     )
     app.on_crash = on_crash
     app.transport = Transport(
-        servers, app, loop=loop, batch_topics=[topics.detections], security=security
+        servers,
+        app,
+        loop=loop,
+        batch_topics=[topics.detections],
+        security=security,
+        commit=commit,
     )
     detections = app.topic(topics.detections, key_serializer="raw", value_serializer="raw")
 
     async def match_fetches(stream: Any) -> None:
         async for fetch in stream:
-            await take(fetch)
+            fetch.begin()
+            if app.may_take(fetch):
+                await take(fetch)
+            else:
+                fetch.abandon()
 
     async def on_partitions_revoked(*_: Any, **__: Any) -> None:
         await given_up()

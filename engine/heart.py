@@ -7,7 +7,8 @@ changed.
 
 A read's value is opened where an entry that counts is like its key, or like an alternate that its
 header names; where its key or that header is odd; and for the sample of key checks. No other value
-is looked at, whatever the scanner lets through.
+is looked at, whatever the scanner lets through. A read's headers are looked at, beside the one that
+asks for alternates, where it makes a match: they say which trace it belongs to.
 
 A read that matches nothing leaves only counts. Nothing of a read may be logged, kept or put
 into an error here, and no bad record may stop what follows it.
@@ -16,22 +17,28 @@ into an error here, and no bad record may stop what follows it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import chain
+from typing import Final
 
 from engine import limits, walk
 from engine.alternates import NONE_ASKED, Asked, asked_by, asked_for
-from engine.decompress import JOINABLE_CODECS, CodecError, Decompressor
+from engine.decompress import JOINABLE_CODECS, Bytes, CodecError, Decompressor
 from engine.index import Index
 from engine.likeness import Likeness
 from engine.lists import Lists
 from engine.outcome import Candidate, Read, Step
 from engine.outcome import FoundMatch as FoundMatch
+from engine.outcome import HandOver as HandOver
 from engine.outcome import Outcome as Outcome
 from engine.plate import is_normal
 from engine.raw import BatchError, Parse, RawBatch, RawFetch
-from engine.scan import Malformed, Scanner, is_sampled
+from engine.scan import Malformed, Scanner, TooManyRecords, in_steps, is_sampled
 from engine.suppress import Suppression
+from engine.table import HashTable
 
-_EXACT = Likeness("exact")
+_EXACT: Final = Likeness("exact")
+_NOTHING_LISTED: Final = HashTable()
 
 
 class Heart:
@@ -52,17 +59,24 @@ class Heart:
         self._decompressor = Decompressor()
         self._scanner = Scanner(sample_every)
 
-    def process(self, fetch: RawFetch, now_ms: int) -> Outcome:
-        """Match all reads of a fetch at one point in time."""
+    def process(self, fetch: RawFetch, now_ms: int, hand_over: HandOver | None = None) -> Outcome:
+        """Match the reads of a fetch at one point in time: all of them, or those below the
+        outcome's `next_offset`, where they come to more than `limits.OUTCOME_BYTES`.
+
+        One read that comes to more than twice as much, because very many entries list its plate,
+        goes to `hand_over` some matches at a time. What that raises is raised here.
+        """
         self.lists.turn_to(now_ms)
         self._suppression.turn_to(now_ms)
-        step = Step(self.lists, self._suppression, fetch, now_ms)
+        step = Step(self.lists, self._suppression, fetch, now_ms, self._sample_every, hand_over)
         for group in _groups(fetch.batches):
             if len(group) == 1 or not self._process_group(group, step):
                 for batch in group:
-                    self._process_alone(batch, step)
-        step.outcome.suppression = self._suppression.take_changes()
-        return step.outcome
+                    if not step.is_full:
+                        self._process_alone(batch, step)
+            if step.is_full:
+                break
+        return step.ended()
 
     def forget(self) -> None:
         """Wipe the buffers that are used again, in which the last reads still lie.
@@ -81,8 +95,9 @@ class Heart:
         joined = b"".join([batch.records for batch in group])
         try:
             self._scan(group, memoryview(joined), step)
-        except (CodecError, Malformed):
+        except (CodecError, Malformed, TooManyRecords):
             return False
+        step.taken_to(group[-1].next_offset)
         return True
 
     def _process_alone(self, batch: RawBatch, step: Step) -> None:
@@ -90,51 +105,72 @@ class Heart:
             self._process_batch(batch, step)
         except BatchError as error:
             step.reject_rest(error.reason, error.next_offset, batch.next_offset - 1)
+        step.taken_to(batch.next_offset)
 
     def _process_batch(self, batch: RawBatch, step: Step) -> None:
         if not batch.intact:
             raise BatchError("corrupt_batch", batch.first_offset)
-        if batch.magic < 2:
-            self._parse_batch(batch, step)
-            return
         try:
+            if batch.magic < 2:
+                self._decompressor.check_wrapped(batch)
+                self._parse_batch(batch, step)
+                return
             self._scan([batch], batch.records, step)
         except CodecError as error:
             raise BatchError(error.reason, batch.first_offset) from error
+        except TooManyRecords as error:
+            raise BatchError("batch_too_large", batch.first_offset) from error
         except Malformed:
             self._parse_batch(batch, step)
 
     def _scan(self, batches: list[RawBatch], records: memoryview, step: Step) -> None:
         """Take batches whose records, as compressed, are these; nothing is done where it raises.
 
-        Raises CodecError and Malformed.
+        Raises CodecError, Malformed and TooManyRecords.
         """
         data = self._decompressor.decompress(batches[0].codec, records)
         index = self._index
         rows, seen = self._scanner.scan(batches, data, index.plates, index.similar.probes)
         step.outcome.reads += seen
         view = data.data
-        for kind, slot, offset, timestamp_ms, key_at, key_length, at, length in rows.tolist():
+        for kind, slot, offset, timestamp_ms, key_at, key_length, at, length in in_steps(rows):
             key = None if key_length < 0 else bytes(view[key_at : key_at + key_length])
             value = None if length < 0 else bytes(view[at : at + length])
-            read = Read(offset, timestamp_ms, key, value)
+            end = at + max(length, 0)
+            headers = view[end:] if view[end] else ()  # which begin with how many there are
+            read = Read(offset, timestamp_ms, key, value, NONE_ASKED, headers)
             if kind == walk.HIT and key is not None:
                 plate = key.decode("ascii")
-                found = [(slot, entry, _EXACT) for slot, entry in index.chain(slot, plate)]
+                found = ((slot, entry, _EXACT) for slot, entry in index.chain(slot, plate))
                 self._process_keyed(read, plate, found, step)
             elif kind == walk.SAMPLED and key is not None:
                 step.open(read, key.decode("ascii"))
             else:
                 self._process_read(read._replace(asked=_asked_at(view, slot)), step)
+            if step.is_full:
+                step.taken_to(offset + 1)
+                step.outcome.reads -= self._count_from(offset + 1, batches, data)
+                return
+
+    def _count_from(self, offset: int, batches: list[RawBatch], data: Bytes) -> int:
+        """How many of the batches' reads lie from an offset on; rows are not valid any more."""
+        rest = [replace(batch, from_offset=max(offset, batch.from_offset)) for batch in batches]
+        return self._scanner.scan(rest, data, _NOTHING_LISTED)[1]
 
     def _parse_batch(self, batch: RawBatch, step: Step) -> None:
         """Take a batch that the scanner does not, record by record."""
         step.outcome.batches_parsed_slowly += 1
         for record in self._parse(batch):
             step.outcome.reads += 1
-            asked = asked_by(record.headers)
-            read = Read(record.offset, record.timestamp_ms, record.key, record.value, asked)
+            read = Read(
+                *(record.offset, record.timestamp_ms, record.key, record.value),
+                asked_by(record.headers),
+                record.headers,
+            )
             self._process_read(read, step)
+            if step.is_full:
+                step.taken_to(record.offset + 1)
+                return
 
     def _process_read(self, read: Read, step: Step) -> None:
         """Take one read by all the rules, without the scanner's help."""
@@ -156,15 +192,21 @@ class Heart:
             detection, plate = opened
             step.match(read, detection, plate, self._index.candidates(plate))
 
-    def _process_keyed(self, read: Read, plate: str, found: list[Candidate], step: Step) -> None:
+    def _process_keyed(
+        self, read: Read, plate: str, found: Iterator[Candidate], step: Step
+    ) -> None:
         """Take a read whose key is a plate in normal form, which these candidates are like."""
         asked = read.asked
-        if found or asked is None or any(self._index.candidates(other) for other in asked):
+        first = next(found, None)
+        if first is not None or asked is None or any(map(self._is_listed, asked)):
             opened = step.open(read, plate)
             if opened is not None:
-                step.match(read, opened[0], plate, found)
+                step.match(read, opened[0], plate, () if first is None else chain((first,), found))
         elif is_sampled(read.offset, self._sample_every):
             step.open(read, plate)
+
+    def _is_listed(self, plate: str) -> bool:
+        return next(self._index.candidates(plate), None) is not None
 
 
 def _groups(batches: Iterable[RawBatch]) -> Iterator[list[RawBatch]]:

@@ -50,8 +50,8 @@ class Index:
     def __init__(self, eligibility: Eligibility, misreads: Misreads | None = None) -> None:
         self.eligibility = eligibility
         self._misreads = Misreads.load() if misreads is None else misreads
-        self.plates = HashTable()
-        self.similar = Similar(self._misreads)
+        self.plates: HashTable = HashTable()
+        self.similar: Similar = Similar(self._misreads)
         self._ids = HashTable()
         self._entries = EntryStore()
         self._free: array[int] = array("i")
@@ -218,14 +218,16 @@ class Index:
                 if entry.plate == plate:
                     yield each, entry
 
-    def candidates(self, plate: str) -> list[tuple[int, Entry, Likeness]]:
-        """The slots and entries that count and that a normalized plate is like, each once."""
+    def candidates(self, plate: str) -> Iterator[tuple[int, Entry, Likeness]]:
+        """The slots and entries that count and that a normalized plate is like, each once.
+
+        One after the other, because a plate may be listed any number of times.
+        """
         slots = list(self._chain(self.plates.get(hash_of(plate.encode()))))
         if self.similar:
             further = self.similar.slots_like(plate)
             further.difference_update(slots)
             slots += sorted(further)
-        found = []
         for slot in slots:
             if slot in self._stages.hidden:
                 continue
@@ -238,8 +240,7 @@ class Index:
                 misreads=self._misreads,
             )
             if likeness is not None:
-                found.append((slot, entry, likeness))
-        return found
+                yield slot, entry, likeness
 
     def entry(self, slot: int) -> Entry:
         """The entry in a slot that is in use."""

@@ -52,7 +52,7 @@ class ListKeeper:
         )
         self._audit.applied(records, applied.changes)
         for reason, count in applied.refused.items():
-            log.warning("%d %s records refused: %s", count, records[0].kind.value, reason)
+            log.warning("records refused: %d %s, %s", count, records[0].kind.value, reason)
         self._metrics.count_control(
             records, applied, self._clock.now_ms(), first_load=phase is Phase.LOADING
         )
@@ -79,11 +79,14 @@ class ListKeeper:
                 return
         except TimeoutError:
             pass
-        waiting = f"{self._audit.waiting} changes of the lists wait to be audited"
-        log.warning("%s, and no more take effect until they are", waiting)
+        count = self._audit.waiting
+        log.warning("changes of the lists take effect no more until more are audited: %d", count)
         assert self.gate is not None
         before = self.gate.reason or "catching up with the control topics"
-        self.gate.close(f"{waiting}, and no more take effect until they are")
+        self.gate.close(
+            f"{count} changes of the lists wait to be audited, "
+            "and no more take effect until they are"
+        )
         await self._audit.room()
         self.gate.close(before)
 

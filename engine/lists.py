@@ -22,6 +22,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from itertools import groupby, islice
 from operator import itemgetter
+from typing import Final
+
+import xxhash
 
 from engine import changes, limits
 from engine.changes import Change
@@ -34,6 +37,7 @@ from engine.misreads import Misreads
 from engine.policy import Eligibility
 from engine.rules import Purposes, check_change, check_entry
 
+_ID_BYTES: Final = 512
 #: An entry and its revision.
 Held = tuple[Entry, int]
 #: A topic and a partition of it.
@@ -179,7 +183,7 @@ class Lists:
         held = None
         if not told or self._has_expired:
             held = self._held_before(record, entry_id, applied, told=told)
-        self._refused_keys.discard(key)
+        self._refused_keys.discard(_short(key))
         entry: Entry | None = None
         try:
             if record.value is not None:
@@ -204,7 +208,7 @@ class Lists:
         except (DocumentError, RuleError) as error:
             reason = error.reason if isinstance(error, DocumentError) else error.field
             applied.refused[reason] += 1
-            self._refused_keys.add(key)
+            self._refused_keys.add(_short(key))
             if not told:
                 ended = None if held is None else held[1]
                 refused = changes.entry_refused(record, error, entry, ended, now_ms)
@@ -267,6 +271,11 @@ class Lists:
         self.eligibility.remove_policy(_named_by(key))
         if not told:
             applied.changes.append(changes.policy_removed(record, refusal, now_ms))
+
+
+def _short(key: bytes) -> bytes:
+    """The key itself, or what stands for one that is longer than any id."""
+    return key if len(key) <= _ID_BYTES else xxhash.xxh3_128_digest(key)
 
 
 def _named_by(key: bytes) -> str:

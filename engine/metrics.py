@@ -2,7 +2,7 @@
 
 Counted per fetch, in base units. Labels are bounded: reasons, match types, the purposes of the
 purposes file, partition numbers and a limited number of sources. None ever holds a plate, a
-read or an entry id.
+read or an entry id. Beside them stands what the operating system says of the process.
 """
 
 from __future__ import annotations
@@ -10,12 +10,19 @@ from __future__ import annotations
 import collections
 from collections.abc import Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
 
 from engine import limits
 from engine.documents import AUDIT_EVENTS, REJECT_REASONS
 from engine.heart import Outcome
-from engine.lists import Applied, ControlRecord, Lists
+from engine.lists import Applied, ControlKind, ControlRecord, Lists
 from engine.policy import DENIAL_REASONS
 
 #: The label of all sources beyond those that are named.
@@ -28,7 +35,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._newest_control_ms: int | None = None
+        ProcessCollector(registry=self.registry)
+        self._newest_control_ms: dict[ControlKind, int] = {}
         self._sources: set[str] = set()
 
         self.reads = self._counter("hotlist_reads_total", "Reads processed.")
@@ -77,6 +85,21 @@ class Metrics:
             "hotlist_values_opened_total",
             "Reads whose value was opened: candidates, odd keys and the sample of key checks.",
         )
+        self.sampled_reads = self._counter(
+            "hotlist_sampled_reads_total",
+            "Sound reads of the sample of key checks, by source, so that one that has gone silent "
+            f"is seen. Named are sources with a policy, as many as in "
+            f"hotlist_denied_by_source_total; the others are {OTHER_SOURCES}.",
+            "source",
+        )
+        self.spans = self._counter(
+            "hotlist_spans_total",
+            "Spans of matches that the collector has taken, where otlp_endpoint names one.",
+        )
+        self.spans_dropped = self._counter(
+            "hotlist_spans_dropped_total",
+            "Spans of matches dropped, because the collector did not take them in time.",
+        )
         self.batches_parsed_slowly = self._counter(
             "hotlist_batches_parsed_slowly_total",
             "Record batches that the scanner handed to the general parser.",
@@ -93,6 +116,16 @@ class Metrics:
             "hotlist_fetch_reads",
             "Reads in one fetch of one partition.",
             buckets=(1, 10, 100, 1_000, 10_000, 100_000, 1_000_000),
+        )
+        self.in_delivery = self._gauge(
+            "hotlist_fetches_in_delivery",
+            "Fetches whose matches, rejects or audit records are not all acknowledged yet; at "
+            f"{limits.FETCHES_IN_DELIVERY} the next one waits.",
+        )
+        self.fetched_bytes = self._gauge(
+            "hotlist_fetched_bytes",
+            "Reads that are fetched and not processed yet, in bytes as fetched; at "
+            f"{limits.FETCHED_BYTES} no more are fetched.",
         )
         self.delivery_s = self._histogram(
             "hotlist_delivery_seconds",
@@ -120,7 +153,14 @@ class Metrics:
         )
         self.control_age_s = self._gauge(
             "hotlist_control_age_seconds",
-            "Age of the newest control record applied: how long nobody has changed the lists.",
+            "Age of the newest control record applied, by topic kind: how long nobody has changed "
+            "an entry or a policy. A sync that finds no difference changes none.",
+            "kind",
+        )
+        self.control_followed = self._gauge(
+            "hotlist_control_followed",
+            "1 while the lists in memory are known to be current, so that reads may be taken; "
+            "else 0.",
         )
         self.audit_records = self._counter(
             "hotlist_audit_records_total",
@@ -146,6 +186,13 @@ class Metrics:
             "Reads of a partition that wait behind the last fetch.",
             "partition",
         )
+        self.stuck_s = self._gauge(
+            "hotlist_partition_stuck_seconds",
+            f"How long a partition that this worker owns has been stuck: {limits.STUCK_S:g} s or "
+            "more with work of which nothing became done, without a commit, or without being "
+            "heard of; 0 while it is not.",
+            "partition",
+        )
         for event in AUDIT_EVENTS:
             self.audit_records.labels(event)
         for reason in REJECT_REASONS:
@@ -167,19 +214,26 @@ class Metrics:
             self.denied.labels(reason).inc(count)
         for (source, reason), count in outcome.denied_by_source.items():
             self.denied_by_source.labels(self._named(source), reason).inc(count)
+        for known, count in outcome.sampled_by_source.items():
+            named = OTHER_SOURCES if known is None else self._named(known)
+            self.sampled_reads.labels(named).inc(count)
         for reason, count in outcome.odd_keys.items():
             self.odd_keys.labels(reason).inc(count)
+
+    def forget_partitions(self) -> None:
+        """Show no lag of partitions that are given up: another worker may have them now."""
+        self.lag.clear()
 
     def count_delivered(self, outcome: Outcome, now_ms: int, took_s: float) -> None:
         """Count what the broker has acknowledged, now, of a fetch's outcome."""
         kinds = collections.Counter(
-            (match.match_type, match.entry.purpose) for match, _ in outcome.matches
+            (found.match.match_type, found.match.entry.purpose) for found in outcome.matches
         )
         for (match_type, purpose), count in kinds.items():
             self.matches.labels(match_type, purpose).inc(count)
-        for _, read_ms in outcome.matches:
-            if read_ms >= 0:  # records without a timestamp have -1
-                self.read_to_match_s.observe(max(0, now_ms - read_ms) / 1000)
+        for found in outcome.matches:
+            if found.read_ms >= 0:  # records without a timestamp have -1
+                self.read_to_match_s.observe(max(0, now_ms - found.read_ms) / 1000)
         self.suppressed.inc(outcome.suppressed)
         for reject in outcome.rejects:
             self.rejects.labels(reject.reason).inc()
@@ -194,7 +248,11 @@ class Metrics:
         self.control_records.labels(kind, "removed").inc(applied.removed)
         self.control_records.labels(kind, "refused").inc(sum(applied.refused.values()))
         self.unauthorized_extensions.inc(applied.extended)
-        self._newest_control_ms = max(record.timestamp_ms for record in records)
+        newest_ms = max(record.timestamp_ms for record in records)
+        # Partitions are loaded one after the other: what comes later may be older.
+        self._newest_control_ms[records[0].kind] = max(
+            newest_ms, self._newest_control_ms.get(records[0].kind, newest_ms)
+        )
         if not first_load:
             for record in records:
                 self.control_delay_s.observe(max(0, now_ms - record.timestamp_ms) / 1000)
@@ -205,6 +263,12 @@ class Metrics:
             self.audit_records.labels(event).inc(count)
         self.audit_delay_s.observe(max(0, now_ms - oldest_ms) / 1000)
 
+    def show_stuck(self, stuck_s: Mapping[int, float]) -> None:
+        """Set for how long each partition that this worker owns has been stuck."""
+        self.stuck_s.clear()
+        for partition, for_s in stuck_s.items():
+            self.stuck_s.labels(str(partition)).set(for_s)
+
     def show_lists(self, lists: Lists, now_ms: int) -> None:
         """Set the gauges of what is held in memory, and of how old the news is."""
         active = lists.index.active_count
@@ -213,8 +277,8 @@ class Metrics:
         self.entries.labels("refused").set(lists.refused_count)
         self.list_revision.set(lists.list_revision)
         self.policies.set(lists.eligibility.policy_count)
-        if self._newest_control_ms is not None:
-            self.control_age_s.set(max(0, now_ms - self._newest_control_ms) / 1000)
+        for kind, newest_ms in self._newest_control_ms.items():
+            self.control_age_s.labels(kind.value).set(max(0, now_ms - newest_ms) / 1000)
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format."""

@@ -63,18 +63,18 @@ class Rates:
         other_pattern_share: float,
     ) -> None:
         known = {*ascii_uppercase, *digits, *"".join(groups), *counts}
-        self.alphabet = (*sorted(known.union(*counts.values())), OTHER)
+        self.alphabet: tuple[str, ...] = (*sorted(known.union(*counts.values())), OTHER)
         self.other_pattern_share = other_pattern_share
         #: The digits of the alphabet; every other character counts as a letter.
-        self.digits = frozenset(filter(str.isdecimal, self.alphabet))
-        self.spread = {
+        self.digits: frozenset[str] = frozenset(filter(str.isdecimal, self.alphabet))
+        self.spread: dict[str, ByCharacter] = {
             char: _spread(char, counts.get(char, {}), groups, self.alphabet)
             for char in self.alphabet
         }
         #: By character -log a(t), what a right reading of it costs at scale 1.
-        self.losses = _losses(counts, self.alphabet)
-        self.missing_loss = -math.log1p(-missing_rate)
-        self.added_loss = -math.log1p(-added_rate)
+        self.losses: ByCharacter = _losses(counts, self.alphabet)
+        self.missing_loss: float = -math.log1p(-missing_rate)
+        self.added_loss: float = -math.log1p(-added_rate)
         self._scaled: dict[int, Scaled] = {}
 
     def choices(self, char: str) -> int:
@@ -108,12 +108,14 @@ class Scaled:
             (char, math.exp(-scale * loss)) for char, loss in rates.losses.items()
         )
         #: That a character is missing from the read; that one certain character is added to it.
-        self.missing = -math.expm1(-scale * rates.missing_loss)
-        self.added = -math.expm1(-scale * rates.added_loss) / len(rates.alphabet)
+        self.missing: float = -math.expm1(-scale * rates.missing_loss)
+        self.added: float = -math.expm1(-scale * rates.added_loss) / len(rates.alphabet)
         #: By the character that was read: the sum over all characters that may have been there,
         #: where the plate's pattern has a letter, where it has a digit, and where it has what
         #: was read. Those of the other kind count for as much as such plates are rarer.
-        self.letters, self.digits, self.alike = ByCharacter(), ByCharacter(), ByCharacter()
+        self.letters: ByCharacter = ByCharacter()
+        self.digits: ByCharacter = ByCharacter()
+        self.alike: ByCharacter = ByCharacter()
         for read in rates.alphabet:
             digits = sum(self.instead(true, read) for true in rates.digits)
             letters = sum(self.instead(true, read) for true in rates.alphabet) - digits

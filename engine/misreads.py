@@ -68,7 +68,7 @@ class Misreads:
         other_pattern_share: float,
         other_length_share: float,
     ) -> None:
-        self.groups = tuple(groups)
+        self.groups: tuple[str, ...] = tuple(groups)
         self.counts = counts
         self.missing_rate = missing_rate
         self.added_rate = added_rate
@@ -76,7 +76,7 @@ class Misreads:
         self.other_pattern_share = other_pattern_share
         self.other_length_share = other_length_share
         #: What the counts say of each misread.
-        self.rates = Rates(
+        self.rates: Rates = Rates(
             self.groups,
             counts,
             missing_rate=missing_rate,
@@ -90,7 +90,7 @@ class Misreads:
             for char in group
         }
         #: `fold` for a plate of ASCII characters as bytes: the byte that each one becomes.
-        self.fold_bytes = bytes(
+        self.fold_bytes: bytes = bytes(
             ord(self._folded.get(code, chr(code))) if code < 128 else code for code in range(256)
         )
 

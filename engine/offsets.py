@@ -20,11 +20,13 @@ P = TypeVar("P", bound=Hashable)
 class Delivery(Generic[P]):
     """A fetch on its way through the engine; the handle by which it becomes done."""
 
-    __slots__ = ("done", "next_offset", "partition")
+    __slots__ = ("begun", "done", "next_offset", "partition")
 
     def __init__(self, partition: P, next_offset: int) -> None:
         self.partition = partition
         self.next_offset = next_offset
+        #: Somebody works on it; for the owner to set, and without a meaning here.
+        self.begun = False
         self.done = False
 
 
@@ -51,12 +53,38 @@ class OffsetBook(Generic[P]):
         self._in_flight.setdefault(partition, deque()).append(delivery)
         return delivery
 
+    def cut(self, delivery: Delivery[P], at: int) -> Delivery[P]:
+        """Make a fetch two: `delivery` is what lies below an offset from here on, and what is
+        returned the rest. Each becomes done by itself."""
+        rest = Delivery(delivery.partition, delivery.next_offset)
+        rest.begun = delivery.begun
+        delivery.next_offset = at
+        waiting = self._in_flight.get(delivery.partition, deque())
+        for place, other in enumerate(waiting):
+            if other is delivery:  # else the partition was dropped
+                waiting.insert(place + 1, rest)
+                break
+        return rest
+
     def finish(self, delivery: Delivery[P]) -> None:
         """Note a delivery as done. Twice is the same as once."""
         delivery.done = True
         waiting = self._in_flight.get(delivery.partition)
         while waiting and waiting[0].done:
             self._position[delivery.partition] = waiting.popleft().next_offset
+
+    def expected(self, partition: P) -> int | None:
+        """Where the last delivered fetch of a partition ends; None where there was none."""
+        return self._expected.get(partition)
+
+    def oldest(self, partition: P) -> Delivery[P] | None:
+        """The first delivery of a partition that is not done; None where all are."""
+        waiting = self._in_flight.get(partition)
+        return waiting[0] if waiting else None
+
+    def done_to(self, partition: P) -> int | None:
+        """The offset below which all is done; None where nothing has been yet."""
+        return self._position.get(partition)
 
     def to_commit(self, partition: P) -> int | None:
         """The offset to commit for a partition: None where nothing has become done since."""

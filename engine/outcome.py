@@ -10,9 +10,11 @@ Nothing of a read is kept but in a match, and of a bad one no more than where it
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from engine import limits
 from engine.alternates import NONE_ASKED, Asked
 from engine.candidates import candidates_of, match_of
 from engine.clock import format_time
@@ -25,26 +27,43 @@ from engine.narrowing import narrowed_out
 from engine.plate import normalize
 from engine.policy import POLICY_DENIALS
 from engine.raw import RawFetch
+from engine.record_headers import Headers, headers_at
+from engine.scan import is_sampled
 from engine.suppress import FOLDED, Suppression, SuppressionRecord
+from engine.trace_context import TraceContext, carried_by
 
 #: A slot, its entry, and how a plate is like it.
 Candidate = tuple[int, Entry, Likeness]
 
 
+#: About as much as these take on the wire or in memory: a reject, a count by source, and a match
+#: without its read and what people have written into its entry.
+_REJECT_BYTES: Final = 512
+_COUNT_BYTES: Final = 128
+_MATCH_BYTES: Final = 1024
+_MEMBER_BYTES: Final = 64
+_TRACE_BYTES: Final = 192
+
+
 class FoundMatch(NamedTuple):
-    """A match to deliver, and the broker's or producer's timestamp of its read."""
+    """A match to deliver, the broker's or producer's timestamp of its read, and the trace that the
+    read belongs to."""
 
     match: Match
     read_ms: int
+    trace: TraceContext | None = None
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What a fetch came to, at what time. Counters are by reason; of what a policy denied,
-    `denied_by_source` counts by the read's source too. `suppressed` counts the matches that were
-    folded into another one, `suppression` is what changed in what is remembered of that."""
+    """What a fetch of a partition, or a part of one, came to, at what time. Counters are by reason;
+    of what a policy denied, `denied_by_source` counts by the read's source too; `sampled_by_source`
+    counts the sound reads of the sample of key checks, and names, as None, no source that has no
+    policy. `suppressed` counts the matches that were folded into another one, `suppression` is what
+    changed in what is remembered of that."""
 
     at_ms: int = 0
+    partition: int = 0
     reads: int = 0
     matches: list[FoundMatch] = field(default_factory=list)
     suppressed: int = 0
@@ -52,32 +71,80 @@ class Outcome:
     rejects: list[Reject] = field(default_factory=list)
     denied: Counter[str] = field(default_factory=Counter)
     denied_by_source: Counter[tuple[str, str]] = field(default_factory=Counter)
+    sampled_by_source: Counter[str | None] = field(default_factory=Counter)
     odd_keys: Counter[str] = field(default_factory=Counter)
     values_opened: int = 0
     batches_parsed_slowly: int = 0
+    #: Where a fetch that comes to too much for one outcome goes on; None where all was taken.
+    next_offset: int | None = None
+
+
+#: Takes some of what came of a read that comes to more than its share; returns when there is room
+#: for more.
+HandOver = Callable[[Outcome], None]
 
 
 class Read(NamedTuple):
-    """Where a read that has to be looked at lies, and its parts."""
+    """Where a read that has to be looked at lies, and its parts.
+
+    `headers` are looked at for matches alone: either parsed, or the data from where they begin on,
+    which is valid while its batch is taken.
+    """
 
     offset: int
     timestamp_ms: int
     key: bytes | None
     value: bytes | None
     asked: Asked = NONE_ASKED
+    headers: Headers | memoryview = ()
 
 
 class Step:
-    """The handling of one fetch: its clock, its position and what has come of it so far."""
+    """The handling of one fetch: its clock, its position and what has come of it so far.
+
+    Whoever looks at reads one after the other stops behind the one with which it `is_full`.
+    """
 
     def __init__(
-        self, lists: Lists, suppression: Suppression, fetch: RawFetch, now_ms: int
+        self,
+        lists: Lists,
+        suppression: Suppression,
+        fetch: RawFetch,
+        now_ms: int,
+        sample_every: int,
+        hand_over: HandOver | None = None,
     ) -> None:
         self._lists = lists
         self._suppression = suppression
         self._fetch = fetch
         self._now_ms = now_ms
-        self.outcome = Outcome(at_ms=now_ms)
+        self._sample_every = sample_every
+        self._hand_over = hand_over
+        self.outcome = Outcome(at_ms=now_ms, partition=fetch.partition)
+        self._size_bytes = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """About as much as what has come of the fetch takes."""
+        return self._size_bytes + self._suppression.changed_bytes
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the outcome has come to as much as one may."""
+        return self.size_bytes >= limits.OUTCOME_BYTES
+
+    def taken_to(self, offset: int) -> None:
+        """Take note that all reads below an offset are taken, where no more will be."""
+        if self.is_full and self.outcome.next_offset is None:
+            self.outcome.next_offset = offset
+
+    def ended(self) -> Outcome:
+        """What has come of the fetch, no more of which is taken."""
+        outcome = self.outcome
+        if outcome.next_offset is not None and outcome.next_offset > self._fetch.last_offset:
+            outcome.next_offset = None
+        outcome.suppression = self._suppression.take_changes()
+        return outcome
 
     def open(self, read: Read, plate: str | None) -> tuple[Detection, str] | None:
         """Open a read's value: the detection and its normalized plate, or None and a reject.
@@ -96,13 +163,22 @@ class Step:
         if plate is not None and opened_plate != plate:
             self.reject("key_mismatch", read.offset)
             return None
+        if is_sampled(read.offset, self._sample_every):
+            source = detection.source
+            is_known = self._lists.eligibility.has_policy(source)
+            self.outcome.sampled_by_source[source if is_known else None] += 1
         return detection, opened_plate
 
-    def match(self, read: Read, detection: Detection, plate: str, found: list[Candidate]) -> None:
+    def match(
+        self, read: Read, detection: Detection, plate: str, found: Iterable[Candidate]
+    ) -> None:
         """Emit a match for every entry that may match the read, or else one of the alternates
         that it asks for; count what is denied. `found` are the candidates for its own plate."""
         lists = self._lists
+        trace, is_traced = None, False
         for slot, each in candidates_of(lists.index, detection, plate, found, read.asked):
+            if self._hand_over is not None and self.size_bytes >= 2 * limits.OUTCOME_BYTES:
+                self._hand_over(self._taken_out())
             denial = lists.eligibility.denial(slot, detection.source, detection.region)
             if denial is None:
                 denial = narrowed_out(each.entry, detection)
@@ -110,6 +186,7 @@ class Step:
                 self.outcome.denied[denial] += 1
                 if denial in POLICY_DENIALS:
                     self.outcome.denied_by_source[detection.source, denial] += 1
+                    self._size_bytes += _COUNT_BYTES
                 continue
             suppressed = self._suppression.admit(
                 each.entry,
@@ -132,7 +209,23 @@ class Step:
                 lists.list_revision,
                 self._now_ms,
             )
-            self.outcome.matches.append(FoundMatch(match, read.timestamp_ms))
+            if not is_traced:
+                trace, is_traced = _trace_of(read), True
+            self.outcome.matches.append(FoundMatch(match, read.timestamp_ms, trace))
+            self._size_bytes += _size_bytes(each.entry, read, trace)
+
+    def _taken_out(self) -> Outcome:
+        """The matches so far and what they changed: they need not wait for the rest of a read."""
+        outcome = self.outcome
+        some = Outcome(
+            at_ms=self._now_ms,
+            partition=outcome.partition,
+            matches=outcome.matches,
+            suppressed=outcome.suppressed,
+            suppression=self._suppression.take_changes(),
+        )
+        outcome.matches, outcome.suppressed, self._size_bytes = [], 0, 0
+        return some
 
     def reject(self, reason: RejectReason, offset: int, error: DocumentError | None = None) -> None:
         """Point to one bad record."""
@@ -149,6 +242,7 @@ class Step:
         last_offset: int | None,
         error: DocumentError | None,
     ) -> None:
+        self._size_bytes += _REJECT_BYTES
         self.outcome.rejects.append(
             Reject(
                 topic=self._fetch.topic,
@@ -161,3 +255,17 @@ class Step:
                 rejected_at=format_time(self._now_ms),
             )
         )
+
+
+def _trace_of(read: Read) -> TraceContext | None:
+    """The trace that a read belongs to, by its headers."""
+    headers = headers_at(read.headers) if isinstance(read.headers, memoryview) else read.headers
+    return carried_by(headers) if headers else None
+
+
+def _size_bytes(entry: Entry, read: Read, trace: TraceContext | None) -> int:
+    """About as many as a match has."""
+    written = 2 * len(entry.instructions or "")
+    members = len(entry.area or ()) + (0 if entry.hours is None else len(entry.hours.windows))
+    traced = 0 if trace is None else _TRACE_BYTES + 2 * len(trace.state)
+    return _MATCH_BYTES + len(read.value or b"") + written + _MEMBER_BYTES * members + traced

@@ -99,7 +99,7 @@ class Eligibility:
     """The sets of the module's description. Belongs to one thread."""
 
     def __init__(self) -> None:
-        self.active = BitMap()
+        self.active: BitMap = BitMap()
         self._by_pair: dict[Pair, BitMap] = {}
         self._by_source: dict[str, _SourcePolicy] = {}
         #: Which sources' sets a pair is part of: what to change with an entry of that pair.
@@ -203,6 +203,10 @@ class Eligibility:
     def policies(self) -> list[tuple[Policy, int]]:
         """All policies, with their revisions."""
         return [(held.policy, held.revision) for held in self._by_source.values()]
+
+    def has_policy(self, source: str) -> bool:
+        """Whether a source has a policy, if only one that denies all."""
+        return source in self._by_source
 
     def revision_of(self, source: str) -> int:
         """The revision of a source's policy; KeyError where it has none."""

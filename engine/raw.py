@@ -6,7 +6,7 @@ Plain data; knows nothing of where it comes from.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from engine.fields import RejectReason
@@ -66,6 +66,15 @@ class RawFetch:
     def last_offset(self) -> int:
         """Offset of the last record; the position after it is this plus one."""
         return self.batches[-1].next_offset - 1
+
+    def since(self, offset: int) -> RawFetch:
+        """What lies from an offset on, which is one of the records or before the last one."""
+        batches = tuple(
+            replace(batch, from_offset=max(batch.from_offset, offset))
+            for batch in self.batches
+            if batch.next_offset > offset
+        )
+        return RawFetch(self.topic, self.partition, batches)
 
     @property
     def size_bytes(self) -> int:

@@ -23,13 +23,13 @@ class Stages:
     """See the module. Belongs to one thread. The sets are to be read, not changed."""
 
     def __init__(self) -> None:
-        self.staged = BitMap()
-        self.leaving = BitMap()
-        self.ended = BitMap()
+        self.staged: BitMap = BitMap()
+        self.leaving: BitMap = BitMap()
+        self.ended: BitMap = BitMap()
         #: Those of `ended` that expired and had no successor: somebody may want to know.
-        self.expired = BitMap()
+        self.expired: BitMap = BitMap()
         #: `staged` and `ended`.
-        self.hidden = BitMap()
+        self.hidden: BitMap = BitMap()
 
     def copy(self) -> Stages:
         """Stages of their own with the same slots."""

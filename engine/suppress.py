@@ -75,6 +75,8 @@ class Suppression:
         #: Every state in use, and some that are gone: what is looked at next stands in front.
         self._round: deque[KeyState] = deque()
         self._changed: dict[KeyState, None] = {}
+        #: What those have come to by now, as written.
+        self.changed_bytes = 0
         self._forgotten: dict[tuple[int, bytes], None] = {}
         self._unmatched: dict[KeyState, None] = {}
         #: By partition, the offset below which no read comes again.
@@ -124,7 +126,9 @@ class Suppression:
             return FOLDED if is_near else 0
         elif not window_ms and not own.folded:
             return 0
-        self._changed[own] = None
+        if own not in self._changed:
+            self._changed[own] = None
+            self.changed_bytes += own.size_bytes
         if is_near:
             own.fold(entry, offset)
             return FOLDED
@@ -144,6 +148,7 @@ class Suppression:
         ]
         self._forgotten.clear()
         self._changed.clear()
+        self.changed_bytes = 0
         return records
 
     def turn_to(self, now_ms: int) -> None:

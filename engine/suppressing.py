@@ -17,10 +17,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from engine import limits
 from engine.audit_log import Event
@@ -30,6 +30,7 @@ from engine.documents import SuppressionState, decode_suppression
 from engine.errors import DocumentError
 from engine.fields import AuditEvent
 from engine.metrics import Metrics
+from engine.pipeline import Abandoned
 from engine.sink import Sink
 from engine.suppress import IsListed, Suppression, SuppressionRecord, Unmatched
 from engine.suppression_log import SuppressionLog, SuppressionReader, Written, key_in
@@ -52,9 +53,21 @@ class SuppressedEvent(NamedTuple):
     fields: dict[str, str | int]
 
 
+class Transacts(Protocol):
+    """The part of `engine.transactions.Transactions` that is used here."""
+
+    async def claim(self, partitions: Iterable[int]) -> None: ...
+    async def cut(self, fetch: Fetch) -> bool: ...
+    def note(
+        self, events: Mapping[int, Sequence[Event]], changes: Sequence[SuppressionRecord]
+    ) -> None: ...
+    async def given_up(self) -> None: ...
+
+
 class Suppressing:
     """See the module. `lists_hold` says whether the lists are whole now, `is_listed`, on the
-    heart's thread, whether they have an entry; `failed` is told of what ends the worker."""
+    heart's thread, whether they have an entry; `failed` is told of what ends the worker.
+    `transactions` is there where delivery is exactly once."""
 
     def __init__(
         self,
@@ -71,8 +84,10 @@ class Suppressing:
         clock: Clock,
         metrics: Metrics,
         failed: Callable[[BaseException], None],
+        transactions: Transacts | None = None,
     ) -> None:
         self._state = state
+        self._transactions = transactions
         #: Goes up whenever all partitions are given up.
         self.epoch = 0
         self._topic = topics.suppression
@@ -114,14 +129,19 @@ class Suppressing:
             self._restored.discard(partition)
         if partition not in self._restored:
             await self._restore((partition,), epoch)
-        if epoch != self.epoch:
+        is_ours = self._transactions is None or await self._transactions.cut(fetch)
+        if epoch != self.epoch or not is_ours:
             return False
-        self._next_offset[partition] = fetch.raw.last_offset + 1
+        self._next_offset[partition] = fetch.next_offset
         settled = first_offset if expected is None else fetch.committed
         if settled is not None and settled != self._settled.get(partition):
             self._settled[partition] = settled
             await self._in_heart_thread(partial(self._state.settle, partition, settled))
         return True
+
+    def stopped_at(self, partition: int, offset: int) -> None:
+        """The last fetch of a partition was matched up to an offset only; its rest comes next."""
+        self._next_offset[partition] = offset
 
     def taken_over(self, partitions: Iterable[int]) -> None:
         """These partitions are ours now: their states are read, whether or not reads come."""
@@ -136,8 +156,11 @@ class Suppressing:
         self._restored.clear()
         self._next_offset.clear()
         self._settled.clear()
+        self._metrics.forget_partitions()
         await self._in_heart_thread(self._state.clear)
         await self._log.flushed()
+        if self._transactions is not None:
+            await self._transactions.given_up()
 
     async def stop(self) -> None:
         """Send what is handed over; disconnect."""
@@ -161,6 +184,11 @@ class Suppressing:
                 return
             started_s = time.monotonic()
             await self._log.flushed()
+            if self._transactions is not None:
+                try:
+                    await self._transactions.claim(missing)
+                except Abandoned:
+                    return
             left = await self._reader.states_of(
                 missing, await self._sink.partitions_of(self._topic)
             )
@@ -202,7 +230,9 @@ class Suppressing:
             else:
                 yield key, state
         if unsound:
-            log.warning("topic %s: %d records are no states, and ignored", self._topic, unsound)
+            log.warning(
+                "%d records are no states, and ignored", unsound, extra={"topic": self._topic}
+            )
 
     async def _look(self) -> None:
         """Look at some keys again and again, until cancelled."""
@@ -210,17 +240,30 @@ class Suppressing:
             await asyncio.sleep(limits.EXPIRY_INTERVAL_S)
             if not self._lists_hold():
                 continue
-            taken, changes = await self._in_heart_thread(self._tidy)
-            self._log.append(changes)
-            if taken:
-                now_ms = self._clock.now_ms()
-                await self._append([_event(unmatched, now_ms) for unmatched in taken])
-                self._log.append(await self._in_heart_thread(partial(self._audited, taken)))
+            if self._transactions is None:
+                await self._tell_and_forget()
+            else:
+                taken, changes = await self._in_heart_thread(self._tidy_and_forget)
+                self._transactions.note(_by_partition(taken, self._clock.now_ms()), changes)
+
+    async def _tell_and_forget(self) -> None:
+        """Audit what no match will carry; only then is it forgotten on the topic."""
+        taken, changes = await self._in_heart_thread(self._tidy)
+        self._log.append(changes)
+        if taken:
+            now_ms = self._clock.now_ms()
+            await self._append([_event(unmatched, now_ms) for unmatched in taken])
+            self._log.append(await self._in_heart_thread(partial(self._audited, taken)))
 
     def _tidy(self) -> tuple[list[Unmatched], list[SuppressionRecord]]:
         self._state.turn_to(self._clock.now_ms())
         self._state.tidy(self._is_listed)
         return self._state.take_unmatched(), self._state.take_changes()
+
+    def _tidy_and_forget(self) -> tuple[list[Unmatched], list[SuppressionRecord]]:
+        """Both go into one transaction, so that neither can come without the other."""
+        taken, changes = self._tidy()
+        return taken, changes + self._audited(taken)
 
     def _audited(self, taken: list[Unmatched]) -> list[SuppressionRecord]:
         self._state.audited(taken)
@@ -229,6 +272,13 @@ class Suppressing:
     def _on_done(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._failed(error)
+
+
+def _by_partition(taken: Iterable[Unmatched], now_ms: int) -> dict[int, list[Event]]:
+    events: dict[int, list[Event]] = {}
+    for unmatched in taken:
+        events.setdefault(unmatched.partition, []).append(_event(unmatched, now_ms))
+    return events
 
 
 def _event(unmatched: Unmatched, now_ms: int) -> SuppressedEvent:

@@ -27,6 +27,9 @@ NO_OFFSET: Final = -1
 #: What stands for each match, in the order of the first: its read's own time, its offset, how
 #: many folded reads it carries, and when its read reached the topic.
 _OFFSET, _CARRIED, _ARRIVED, _WIDTH = 1, 2, 3, 4
+#: Of what is written: a match and the rest, without the names of agencies and the like.
+_MATCH_BYTES: Final = 80
+_WRITTEN_BYTES: Final = 512
 
 
 class KeyState:
@@ -147,6 +150,11 @@ class KeyState:
             purpose=purpose,
             authority=authority,
         )
+
+    @property
+    def size_bytes(self) -> int:
+        """About as many as what is written of it has, and a little more."""
+        return _WRITTEN_BYTES + _MATCH_BYTES * (len(self.matches) // _WIDTH)
 
     def written(self) -> bytes:
         """The document as JSON."""

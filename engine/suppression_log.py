@@ -16,6 +16,11 @@ Why no Faust table: Faust sends changelog records without waiting for them, whil
 must not be done before they are acknowledged; a table's state follows the partition of its own
 key, while this must follow the partition that the read came from; and recovery of its tables has
 stalled and looped (faust issues #283, #176 and #597).
+
+With delivery exactly once there is no writer: the states go into the transactions of the partition
+that they are of (`engine.transactions`). So committed records are read, and up to where the topic
+ends, not to where the first transaction is open: that one may be of another partition of the reads,
+and what we look for may lie behind it. Its owner ends it soon, or the broker does.
 """
 
 from __future__ import annotations
@@ -29,7 +34,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from engine import limits
-from engine.batches import deliver_batches
+from engine.batches import deliver_batches, log_ends
 from engine.connection import PLAINTEXT, Security, arguments
 from engine.errors import BrokerError
 from engine.raw import BatchError, RawBatch
@@ -41,6 +46,7 @@ from engine.unpack import Unpacker
 log = logging.getLogger(__name__)
 
 _POLL_MS: Final = 200
+_RETRY_PAUSE_MS: Final = 10
 _NO_HEADERS: Final[Headers] = []
 _KEY_DIGITS: Final = 32
 
@@ -64,13 +70,20 @@ class Delivers(Protocol):
     ) -> None: ...
 
 
-class _Changed(NamedTuple):
-    """A record of the topic; no value is a tombstone."""
+class StateRecord(NamedTuple):
+    """A record of the topic; no value is a tombstone. `source` is the partition of the reads."""
 
     topic: str
     key: bytes
     value: bytes | None
     headers: Headers
+    source: int
+
+
+def state_record(topics: Topics, group: str, change: SuppressionRecord) -> StateRecord:
+    """The record that tells of a change."""
+    named = _place(group, change.partition) + change.key.hex().encode()
+    return StateRecord(topics.suppression, named, change.value, _NO_HEADERS, change.partition)
 
 
 class SuppressionLog:
@@ -78,9 +91,9 @@ class SuppressionLog:
 
     def __init__(self, sink: Delivers, topics: Topics, group: str) -> None:
         self._sink = sink
-        self._topic = topics.suppression
+        self._topics = topics
         self._group = group
-        self._waiting: dict[tuple[int, bytes], bytes | None] = {}
+        self._waiting: dict[tuple[int, bytes], SuppressionRecord] = {}
         #: Who waits for that, and for what is under way.
         self._promises: list[asyncio.Future[None]] = []
         self._under_way: list[asyncio.Future[None]] = []
@@ -100,9 +113,7 @@ class SuppressionLog:
         elif not records:
             acknowledged.set_result(None)
         else:
-            self._waiting.update(
-                ((record.partition, record.key), record.value) for record in records
-            )
+            self._waiting.update(((record.partition, record.key), record) for record in records)
             self._promises.append(acknowledged)
             self._wake.set()
         return acknowledged
@@ -141,12 +152,11 @@ class SuppressionLog:
     async def _send(self) -> None:
         waiting, self._waiting = self._waiting, {}
         self._under_way, self._promises = self._promises, []
-        partitions = await self._sink.partitions_of(self._topic)
-        by_partition: dict[int, list[_Changed]] = {}
-        for (source, key), value in waiting.items():
-            named = _place(self._group, source) + key.hex().encode()
-            record = _Changed(self._topic, named, value, _NO_HEADERS)
-            by_partition.setdefault(source % partitions, []).append(record)
+        partitions = await self._sink.partitions_of(self._topics.suppression)
+        by_partition: dict[int, list[StateRecord]] = {}
+        for change in waiting.values():
+            record = state_record(self._topics, self._group, change)
+            by_partition.setdefault(record.source % partitions, []).append(record)
         await asyncio.gather(
             *(
                 self._sink.deliver_in_order(records, partition, "the suppression's states")
@@ -174,8 +184,13 @@ class SuppressionReader:
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
+            isolation_level="read_committed",
             fetch_max_wait_ms=limits.FETCH_WAIT_MS,
             max_partition_fetch_bytes=limits.FETCH_PARTITION_BYTES,
+            fetch_max_bytes=limits.FETCH_BYTES,
+            # It knows nothing of a topic until it is told to read it, and waits so long before it
+            # looks again. Meanwhile no reads of the partitions are taken.
+            retry_backoff_ms=_RETRY_PAUSE_MS,
         )
 
     async def start(self) -> None:
@@ -205,7 +220,7 @@ class SuppressionReader:
             consumer.assign([*held, *of_reads.values()])
             consumer.pause(*of_reads.values())
             begins = await consumer.beginning_offsets([*held])
-            ends = await consumer.end_offsets([*held, *of_reads.values()])
+            ends = await log_ends(consumer, [*held, *of_reads.values()])
             for part in (*held, *of_reads.values()):
                 consumer.seek(part, begins.get(part, 0))
             async with asyncio.timeout(limits.RESTORE_S):
@@ -222,25 +237,20 @@ class SuppressionReader:
         places = [(_place(self._group, source), left.written) for source, left in states.items()]
         for batch in batches:
             try:
-                records = self._unpacker.records(batch)
+                for record in self._unpacker.each(batch):
+                    if record.key is not None:
+                        keep_latest(places, record.key, record.value)
             except BatchError as error:
                 # No match is lost by it, though some may come again, and counts are gone.
                 log.error(
-                    "%s/%d/%d: states cannot be read (%s)",
-                    *(self._topic, partition, error.next_offset, error.reason),
+                    "states cannot be read: %s",
+                    error.reason,
+                    extra={
+                        "topic": self._topic,
+                        "partition": partition,
+                        "offset": error.next_offset,
+                    },
                 )
-                continue
-            for record in records:
-                key = record.key
-                if key is None:
-                    continue
-                for place, written in places:
-                    if key.startswith(place) and len(key) == len(place) + _KEY_DIGITS:
-                        if record.value is None:
-                            written.pop(key, None)
-                        else:
-                            written[key] = record.value
-                        break
 
     def _unreadable(self, why: str) -> BrokerError:
         return BrokerError(
@@ -248,6 +258,23 @@ class SuppressionReader:
             where=f"topic {self._topic}",
             hint="start the worker again when the cluster is well",
         )
+
+
+def keep_latest(places: Sequence[tuple[bytes, Written]], key: bytes, value: bytes | None) -> None:
+    """Keep a state with those of its partition, by what stands before its key; None takes it away.
+
+    Of all of them no more are kept than a worker remembers: beyond that those go that were written
+    longest ago.
+    """
+    for place, written in places:
+        if key.startswith(place) and len(key) == len(place) + _KEY_DIGITS:
+            written.pop(key, None)
+            if value is not None:
+                written[key] = value
+                if sum(len(each) for _, each in places) > limits.SUPPRESSION_KEYS:
+                    largest = max((each for _, each in places), key=len)
+                    del largest[next(iter(largest))]
+            return
 
 
 def _place(group: str, source: int) -> bytes:

@@ -22,7 +22,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any, cast
 
 from aiokafka import AIOKafkaConsumer
@@ -31,18 +31,25 @@ from aiokafka.errors import KafkaError, RecordTooLargeError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 from mode import Service
+from mode.threads import ServiceThread, WorkerThread
 from mode.utils.futures import notify
 
 from engine import limits
 from engine.batches import deliver_batches
 from engine.connection import PLAINTEXT, Security, arguments
+from engine.fetch_room import FetchRoom
 from engine.forgetting import overwrite_receive_buffer
+from engine.leaving import leave_group
 from engine.offsets import Delivery, OffsetBook
 from engine.raw import RawBatch, RawFetch
+from engine.stuck import Seen, Work
 
 log = logging.getLogger(__name__)
 
 _RETRY_PAUSE_S = 0.5
+
+#: Commits offsets by partition; those that are committed.
+Commit = Callable[[Mapping[int, int]], Awaitable[dict[int, int]]]
 
 
 class Fetch:
@@ -51,34 +58,71 @@ class Fetch:
     `raw` holds the batches, `high_watermark` the first offset that committed readers cannot
     see yet, `generation` the consumer group's generation that the fetch belongs to, and
     `committed` what it had committed of the partition when the fetch was delivered, None where
-    this worker has committed nothing.
+    this worker has committed nothing. `next_offset` is the one after its last record, `follows`
+    that of the fetch before it, None where there was none since the partition came; `epoch` is for
+    whoever takes it to mark it with, and its parts are marked alike.
     """
 
-    __slots__ = ("_abandoned", "_done", "committed", "generation", "high_watermark", "raw")
+    __slots__ = (
+        "_abandoned",
+        "_begun",
+        "_cut",
+        "_done",
+        "committed",
+        "epoch",
+        "follows",
+        "generation",
+        "high_watermark",
+        "next_offset",
+        "raw",
+    )
 
     def __init__(self, raw: RawFetch, high_watermark: int, generation: int) -> None:
         self.raw = raw
         self.high_watermark = high_watermark
         self.generation = generation
+        self.next_offset = raw.last_offset + 1
         self.committed: int | None = None
+        self.epoch: int | None = None
+        self.follows: int | None = None
+        self._begun: Callable[[], None] | None = None
         self._done: Callable[[], None] | None = None
         self._abandoned: Callable[[], None] | None = None
+        self._cut: Callable[[int, Fetch], None] | None = None
+
+    def begin(self) -> None:
+        """Say that this worker works on the fetch from now on."""
+        if self._begun is not None:
+            self._begun()
 
     def release(self) -> None:
         """Let go of the batches: Faust holds on to an event until the next one comes."""
         self.raw = RawFetch(self.raw.topic, self.raw.partition, ())
 
+    def cut(self, offset: int) -> Fetch:
+        """Keep what lies below an offset, which is processed, and give the rest as a fetch of its
+        own. Each is done or abandoned by itself."""
+        rest = Fetch(self.raw.since(offset), self.high_watermark, self.generation)
+        rest.committed, rest.epoch, rest.follows = self.committed, self.epoch, offset
+        self.next_offset = offset
+        self.release()
+        if self._cut is not None:
+            self._cut(offset, rest)
+        return rest
+
     @property
     def lag(self) -> int:
         """Records of the partition that lay behind this fetch when it was made."""
-        return max(0, self.high_watermark - self.raw.last_offset - 1)
+        return max(0, self.high_watermark - self.next_offset)
 
     def done(self) -> None:
         """Say that all matches and rejects of this fetch are acknowledged by the broker.
 
-        Call it in the event loop of the Faust app. Twice is the same as once.
+        Call it in the event loop of the Faust app. Twice is the same as once, and so is to
+        abandon it afterwards.
         """
-        done, self._done = self._done, None
+        done = self._done
+        self._forget()
         if done is not None:
             done()
 
@@ -87,13 +131,32 @@ class Fetch:
 
         No offset from here on is committed: whoever gets the partition next reads it again.
         """
-        abandoned, self._abandoned = self._abandoned, None
+        abandoned = self._abandoned
+        self._forget()
         if abandoned is not None:
             abandoned()
+
+    def _forget(self) -> None:
+        # They lead to the message, and that to the fetch: nothing would free it.
+        self._begun = self._done = self._abandoned = self._cut = None
+
+
+class _Thread(WorkerThread):
+    """A thread that keeps no process alive: whatever it hangs in, the worker's end is the end."""
+
+    def __init__(self, service: ServiceThread, **options: Any) -> None:
+        super().__init__(service, **options)
+        self.daemon = True
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
     """Faust's consumer thread, whose consumer delivers batches for the opted-in topics."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.room = FetchRoom()
+        super().__init__(*args, **kwargs)
+
+    Worker = _Thread
 
     def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
         conf = self.app.conf
@@ -117,10 +180,23 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             request_timeout_ms=int(conf.broker_request_timeout * 1000),
         )
 
+    async def on_thread_stop(self) -> None:
+        if self._consumer is not None:
+            await leave_group(self._consumer)
+        await super().on_thread_stop()
+
     async def on_start(self) -> None:
         await super().on_start()
         opted_in = cast(Transport, self.transport).batch_topics
-        deliver_batches(self._ensure_consumer(), opted_in.__contains__)
+        consumer = self._ensure_consumer()
+        deliver_batches(consumer, opted_in.__contains__, self.room.hold)
+        self.room.mind(consumer)
+
+    def batch_partitions(self) -> list[Any]:
+        """The partitions of the opted-in topics that are assigned."""
+        opted_in = cast(Transport, self.transport).batch_topics
+        assigned = () if self._consumer is None else self._consumer.assignment()
+        return [tp for tp in assigned if tp.topic in opted_in]
 
     @Service.task
     async def _hear_of_refusal(self) -> None:
@@ -139,6 +215,10 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
                 if not error.retriable:
                     self.parent_loop.call_soon_threadsafe(cast(Any, self.app).on_crash, error)
                     return
+
+    def on_crash(self, msg: str, *fmt: Any, **kwargs: Any) -> None:
+        # Faust's own would print it, with what the exception says.
+        log.error("Faust's consumer thread has crashed: %s", fmt[-1], exc_info=fmt[-1])
 
     async def _fetch_records(
         self,
@@ -185,8 +265,20 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             return False
         return True
 
+    async def rejoin(self) -> None:
+        """Ask the group to share out anew."""
+        self._ensure_consumer()._coordinator.request_rejoin()
+
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Faust's own check compares two kinds of clock; the engine's metrics show lag."""
+
+
+class _Parts:
+    """The parts of a fetch that are neither done nor abandoned, and its message."""
+
+    def __init__(self, message: ConsumerMessage) -> None:
+        self.message = message
+        self.open_count = 1
 
 
 class Consumer(driver.Consumer):
@@ -222,15 +314,52 @@ class Consumer(driver.Consumer):
         # ours; of a message that is acknowledged already it keeps its hands off.
         message.acked = True
         if record.generation == self.app.consumer_generation_id:
-            delivery = self.book.deliver(tp, raw.first_offset, raw.last_offset + 1)
+            record.follows = self.book.expected(tp)
+            delivery = self.book.deliver(tp, raw.first_offset, record.next_offset)
             record.committed = self.book.committed_to(tp)
-            record._done = lambda: self._finish(message, delivery)
-        record._abandoned = lambda: self._forget(message)
+            self._follow(record, _Parts(message), delivery)
+        else:
+            record._abandoned = lambda: self._forget(message)
         return message
 
-    def _finish(self, message: ConsumerMessage, delivery: Delivery[TP]) -> None:
-        self.book.finish(delivery)
-        self._forget(message)
+    def _follow(self, fetch: Fetch, parts: _Parts, delivery: Delivery[TP]) -> None:
+        """See to it that a fetch, or a part of one, can become done, be abandoned and be cut."""
+
+        def begun() -> None:
+            delivery.begun = True
+
+        def done() -> None:
+            self.book.finish(delivery)
+            abandoned()
+
+        def abandoned() -> None:
+            parts.open_count -= 1
+            if not parts.open_count:
+                self._forget(parts.message)
+
+        def cut(offset: int, rest: Fetch) -> None:
+            parts.open_count += 1
+            self._follow(rest, parts, self.book.cut(delivery, offset))
+
+        fetch._begun, fetch._done, fetch._abandoned, fetch._cut = begun, done, abandoned, cut
+
+    @property
+    def fetched_bytes(self) -> int:
+        """What is fetched and not processed yet, in bytes as fetched."""
+        return cast(ConsumerThread, self._thread).room.held_bytes
+
+    def seen(self) -> dict[int, Seen]:
+        """What there is to see of each partition that is assigned, by the thread of the app."""
+        thread = cast(ConsumerThread, self._thread)
+        heard_s = thread.room.heard_s
+        seen = {}
+        for tp in thread.batch_partitions():
+            oldest, committed_to = self.book.oldest(tp), self.book.committed_to(tp)
+            work: Work | None = None
+            if oldest is not None:
+                work = "delivery" if oldest.begun else "waiting"
+            seen[tp.partition] = Seen(self.book.done_to(tp), committed_to, work, heard_s.get(tp))
+        return seen
 
     def _forget(self, message: ConsumerMessage) -> None:
         self._unacked_messages.discard(message)
@@ -270,11 +399,22 @@ class Consumer(driver.Consumer):
     async def _commit_offsets(
         self, offsets: Mapping[TP, int], start_new_transaction: bool = True
     ) -> bool:
+        commit = cast(Transport, self.transport).commit
+        if commit is not None:
+            topics = {tp.partition: tp for tp in offsets}
+            taken = await commit({tp.partition: offset for tp, offset in offsets.items()})
+            for partition, offset in taken.items():
+                self.book.committed(topics[partition], offset)
+            return True
         did_commit = await super()._commit_offsets(offsets, start_new_transaction)
         if did_commit:
             for tp, offset in offsets.items():
                 self.book.committed(tp, offset)
         return bool(did_commit)
+
+    async def rejoin(self) -> None:
+        """Ask the group to share out anew."""
+        await self._thread.call_thread(cast(ConsumerThread, self._thread).rejoin)
 
     async def wait_empty(self) -> None:
         """Wait, for a bounded time, until what the agent has begun is done; commit it.
@@ -285,7 +425,19 @@ class Consumer(driver.Consumer):
         deadline = time.monotonic() + limits.SHUTDOWN_S
         while self._unacked_messages and time.monotonic() < deadline:
             await self._wait_for_ack(timeout=1)
-        await self.commit_and_end_transactions()
+        committing = asyncio.ensure_future(self.commit_and_end_transactions())
+        await asyncio.wait({committing}, timeout=limits.LEAVE_S)
+        if not committing.done():
+            # aiokafka tries for ever while the broker is away. Not awaited: Faust takes the
+            # cancelling of a commit for the end of somebody else's, and begins one of its own.
+            committing.cancel()
+            log.warning("offsets not committed, the reads above them will be processed again")
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        # What was still on its way while they were given up belongs to nobody.
+        for tp in assigned:
+            self.book.drop(tp)
+        await super().on_partitions_assigned(assigned, generation_id)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         await super().on_partitions_revoked(revoked)
@@ -296,7 +448,8 @@ class Consumer(driver.Consumer):
 class Transport(driver.Transport):
     """Faust's aiokafka transport with whole fetches for the topics in `batch_topics`.
 
-    `security` says how the brokers are reached.
+    `security` says how the brokers are reached. `commit`, where there is one, commits offsets of
+    those topics by partition instead of the group's consumer, and says which of them it has.
     """
 
     Consumer = Consumer
@@ -306,8 +459,10 @@ class Transport(driver.Transport):
         *args: Any,
         batch_topics: Iterable[str] = (),
         security: Security = PLAINTEXT,
+        commit: Commit | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.security = security
+        self.commit = commit
         self.batch_topics = frozenset(batch_topics)

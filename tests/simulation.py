@@ -14,28 +14,33 @@ fences it off, and a match more may come of it, never one less (`engine.suppress
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
+from unittest import mock
 
 import orjson
 import xxhash
 
+from engine import limits
 from engine.batches import parse
 from engine.documents import SuppressionState, decode_suppression
 from engine.heart import Heart, Outcome
 from engine.lists import ControlKind, ControlRecord, Lists, Phase
 from engine.misreads import Misreads
-from engine.offsets import OffsetBook
-from engine.pipeline import Pipeline
+from engine.offsets import Delivery, OffsetBook
+from engine.pipeline import AtLeastOnce, Pipeline
+from engine.pipeline import Delivery as PipelineDelivery
 from engine.purposes import Purposes
 from engine.raw import RawBatch, RawFetch
 from engine.suppress import Suppression
 from engine.suppression_log import SuppressionLog, key_in
 from engine.topics import Topics
+from engine.transactional_sink import Fenced
 from engine.transport import Fetch
 from tests.documents_for_tests import NOW_MS, as_bytes, at, detection_json, entry_json, policy_json
 from tests.naive import Naive
@@ -60,6 +65,8 @@ _ENTRIES = tuple(
 )
 _POLICIES = (policy_json(source="north", rules=[{"agencies": "*", "purposes": "*"}], regions=None),)
 _CAMERAS = ("c1", "c2")
+#: A fetch has up to six reads.
+_MOST_IN_DELIVERY = limits.FETCHES_IN_DELIVERY - 7
 
 
 @dataclass
@@ -68,6 +75,15 @@ class Request:
 
     effect: Callable[[], None]
     answer: asyncio.Future[None]
+
+    def do(self) -> None:
+        """It is done, or refused, and the answer comes."""
+        try:
+            self.effect()
+        except Fenced as error:
+            self.answer.set_exception(error)
+        else:
+            self.answer.set_result(None)
 
 
 @dataclass
@@ -99,7 +115,11 @@ class Deployment:
         self.matches: list[dict[str, Any]] = []
         self.audited: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
+        #: Outcomes that were not a whole fetch's.
+        self.parts = 0
         self.failures: list[BaseException] = []
+        #: In every other run, each match is a part of its fetch.
+        self._outcome_bytes = limits.OUTCOME_BYTES if seed % 2 else 1
         self._workers: list[Worker] = []
         self._silent: list[Worker] = []
         self._naive = Naive()
@@ -123,7 +143,7 @@ class Deployment:
                 await self._fault()
                 has_done = True
             if has_done:
-                await _settle()
+                await settle()
         for worker in [*self._workers, *self._silent]:
             await self._end(worker, lands=1.0)
 
@@ -200,24 +220,27 @@ class Deployment:
         lists.commit()
         suppression = Suppression()
         heart = Heart(lists, 0, parse, suppression)
-        broker = _BrokerOf(self)
+        broker = BrokerOf(self)
         changelog = SuppressionLog(broker, _TOPICS, "group")
 
         async def process(fetch: Fetch) -> Outcome:
-            return heart.process(fetch.raw, NOW_MS)
+            with mock.patch.object(limits, "OUTCOME_BYTES", self._outcome_bytes):
+                outcome = heart.process(fetch.raw, NOW_MS)
+            self.parts += outcome.next_offset is not None
+            return outcome
 
         pipeline = Pipeline(
-            _TOPICS,
             process,
-            broker,
-            broker.append,
-            changelog.append,
+            self._delivery(broker, changelog),
             lambda outcome, took_s: None,
             self.failures.append,
         )
         writing = asyncio.create_task(changelog.run())
         broker.worker = Worker(heart, suppression, changelog, pipeline, writing)
         self._workers.append(broker.worker)
+
+    def _delivery(self, broker: BrokerOf, changelog: SuppressionLog) -> PipelineDelivery:
+        return AtLeastOnce(_TOPICS, broker, broker.append, changelog.append)
 
     def _share_out(self) -> None:
         """Every partition gets an owner, who goes on where the last commit says."""
@@ -238,7 +261,8 @@ class Deployment:
             for partition, offset in worker.next_offset.items()
             if offset < self._ends[partition]
         ]
-        if not open_partitions or len(worker.pipeline._deliveries) >= 6:
+        # Room for all parts of the largest fetch, because nobody else makes some while it waits.
+        if not open_partitions or len(worker.pipeline._deliveries) > _MOST_IN_DELIVERY:
             return False
         partition = self._chance.choice(open_partitions)
         offset = worker.next_offset[partition]
@@ -246,18 +270,24 @@ class Deployment:
         first = bisect_right(log, offset, key=lambda batch: batch.next_offset)
         batches = tuple(log[first : first + self._chance.randint(1, 2)])
         raw = RawFetch(TOPIC, partition, (replace(batches[0], from_offset=offset), *batches[1:]))
-        if partition not in worker.restored:
-            await self._restore(worker, partition, raw.first_offset)
         fetch = Fetch(raw, self._ends[partition], 1)
         book = worker.book
-        delivery = book.deliver(partition, raw.first_offset, raw.last_offset + 1)
+        fetch.follows = book.expected(partition)
+        delivery = book.deliver(partition, raw.first_offset, fetch.next_offset)
         fetch.committed = book.committed_to(partition)
+        _follow(fetch, book, delivery)
+        worker.next_offset[partition] = fetch.next_offset
+        if await self._prepare(worker, fetch):
+            await worker.pipeline.take(fetch)
+        return True
 
-        fetch._done = lambda: book.finish(delivery)
+    async def _prepare(self, worker: Worker, fetch: Fetch) -> bool:
+        """Before a fetch is matched; False where it is not."""
+        partition = fetch.raw.partition
+        if partition not in worker.restored:
+            await self._restore(worker, partition, fetch.raw.first_offset)
         if fetch.committed is not None:
             worker.suppression.settle(partition, fetch.committed)
-        await worker.pipeline.take(fetch)
-        worker.next_offset[partition] = raw.last_offset + 1
         return True
 
     async def _restore(self, worker: Worker, partition: int, offset: int) -> None:
@@ -277,9 +307,7 @@ class Deployment:
         worker = self._chance.choice(self._workers + self._silent)
         if not worker.requests:
             return False
-        request = worker.requests.pop(self._chance.randrange(len(worker.requests)))
-        request.effect()
-        request.answer.set_result(None)
+        worker.requests.pop(self._chance.randrange(len(worker.requests))).do()
         return True
 
     async def _commit(self) -> bool:
@@ -325,13 +353,12 @@ class Deployment:
 
     async def _finish_all(self) -> None:
         """All workers finish what is in flight and commit, as before a share-out."""
-        while any(worker.requests for worker in self._workers):
+        await settle()
+        while any(worker.requests or worker.pipeline.in_delivery for worker in self._workers):
             for worker in self._workers:
                 while worker.requests:
-                    request = worker.requests.pop(0)
-                    request.effect()
-                    request.answer.set_result(None)
-            await _settle()
+                    worker.requests.pop(0).do()
+            await settle()
         for worker in self._workers:
             for partition in worker.book.partitions():
                 offset = worker.book.to_commit(partition)
@@ -342,7 +369,8 @@ class Deployment:
         """A worker is no more; each of its requests was done with some probability."""
         for request in worker.requests:
             if self._chance.random() < lands:
-                request.effect()
+                with contextlib.suppress(Fenced):
+                    request.effect()
         worker.requests.clear()
         tasks = [worker.writing, *worker.pipeline._deliveries]
         for task in tasks:
@@ -355,7 +383,7 @@ class Deployment:
         )
 
 
-class _BrokerOf:
+class BrokerOf:
     """The broker as one worker sees it: requests wait until the deployment answers them."""
 
     worker: Worker
@@ -400,6 +428,16 @@ class _ToChangelog:
                 self.deployment.changelog[record.key] = record.value
 
 
+def _follow(fetch: Fetch, book: OffsetBook[int], delivery: Delivery[int]) -> None:
+    """Let the book know of a fetch, or a part of one, when it is done or cut."""
+
+    def cut(offset: int, rest: Fetch) -> None:
+        _follow(rest, book, book.cut(delivery, offset))
+
+    fetch._done = lambda: book.finish(delivery)
+    fetch._cut = cut
+
+
 def _is_changelog(request: Request) -> bool:
     return isinstance(request.effect, _ToChangelog)
 
@@ -408,6 +446,6 @@ def _source_of(named: bytes) -> int:
     return int(named.split(b"/")[-2])
 
 
-async def _settle() -> None:
+async def settle() -> None:
     for _ in range(8):
         await asyncio.sleep(0)

@@ -152,7 +152,11 @@ SEALED = Chain("c").seal("match", MATCH, NOON_MS)
             SEALED.replace(b'"agency"', b'"agency":"x","agency"'),
             "$: must not hold a field twice",
         ),
-        (SEALED[:-1] + b',"more":1}', "$: must not have unknown fields"),
+        (SEALED[:-1] + b',"more":1.5}', "$: must hold text and whole numbers only"),
+        (
+            SEALED[:-1] + b',"more":' + 500 * b"[" + 500 * b"]" + b"}",
+            "$: must hold text and whole numbers only",
+        ),
         (resealed(SEALED, chain=""), "$.chain: must not be empty"),
         (resealed(SEALED, sequence=-1), "$.sequence: must be at least 0"),
         (

@@ -15,7 +15,7 @@ from hypothesis import given
 
 from engine import limits
 from engine.audit import GENESIS_HASH, Chain
-from engine.audit_log import AuditLog, new_chain_id
+from engine.audit_log import AuditLog, Sealing, new_chain_id
 from engine.documents import AuditRecord, decode_audit
 from engine.errors import BrokerError
 from engine.sink import Outgoing
@@ -82,7 +82,8 @@ class Counted:
 async def running(
     sink: Sink, *, counted: Counted | None = None, follows: AuditRecord | None = None
 ) -> AsyncIterator[tuple[AuditLog, asyncio.Task[None]]]:
-    log = AuditLog(sink, TOPICS, Chain(CHAIN), counted or Counted(), follows)
+    sealing = Sealing(TOPICS, Chain(CHAIN), follows)
+    log = AuditLog(sink, sealing, counted or Counted())
     task = asyncio.create_task(log.run())
     try:
         async with asyncio.timeout(30):  # what is never acknowledged fails a test

@@ -27,6 +27,9 @@ def test_defaults_are_those_of_the_contract() -> None:
         "http_port": 9108,
         "delivery": "at_least_once",
         "verify_keys": 1024,
+        "log_format": "console",
+        "log_level": "info",
+        "otlp_endpoint": None,
         "purposes": None,
         "misreads": None,
         "operator": None,
@@ -63,12 +66,15 @@ def test_names_of_flag_and_variable() -> None:
         ("partitions", "1", 1),
         ("replication", "3", 3),
         ("delivery", "at_least_once", "at_least_once"),
+        ("delivery", " Exactly_once", "exactly_once"),
         ("purposes", "a/b.json", Path("a/b.json")),
         ("misreads", "a/b.toml", Path("a/b.toml")),
         ("operator", "jo", "jo"),
         ("security_protocol", " sasl_ssl ", "SASL_SSL"),
         ("sasl_mechanism", "scram-sha-256", "SCRAM-SHA-256"),
         ("sasl_username", "jo", "jo"),
+        ("log_format", " JSON ", "json"),
+        ("log_level", "Debug", "debug"),
         ("ssl_cafile", "~nobody/ca.pem", Path("~nobody/ca.pem").expanduser()),
     ],
 )
@@ -104,8 +110,8 @@ def test_good_values(name: str, value: object, parsed: object) -> None:
         ("verify_keys", "all"),
         ("partitions", "0"),
         ("replication", 0),
-        ("delivery", "exactly_once"),
         ("delivery", "at_most_once"),
+        ("delivery", True),
         ("purposes", ""),
         ("misreads", " "),
         ("operator", ""),
@@ -113,6 +119,9 @@ def test_good_values(name: str, value: object, parsed: object) -> None:
         ("security_protocol", 1),
         ("sasl_mechanism", "GSSAPI"),
         ("sasl_username", " "),
+        ("log_format", "xml"),
+        ("log_level", "trace"),
+        ("log_level", 10),
         ("sasl_password_file", ""),
     ],
 )
@@ -120,6 +129,49 @@ def test_bad_values_are_named_with_where_they_stand(name: str, value: object) ->
     with pytest.raises(ConfigError) as caught:
         SETTINGS[name].checked(value, "HERE")
     assert str(caught.value).startswith(f"HERE: {str(value)!r} is not possible: ")
+
+
+@pytest.mark.parametrize(
+    ("url", "found"),
+    [
+        ("http://localhost:4318", "http://localhost:4318"),
+        (" https://collector.example/ ", "https://collector.example"),
+        ("https://[::1]:65535/otlp/v1/traces", "https://[::1]:65535/otlp/v1/traces"),
+    ],
+)
+def test_a_collector_is_a_url(url: str, found: str) -> None:
+    assert Settings(otlp_endpoint=url).otlp_endpoint == found
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "localhost:4318",
+        "grpc://localhost:4317",
+        "http://",
+        "http:///v1/traces",
+        "http://a:0",
+        "http://a:65536",
+        "http://a:b",
+        "http://a b",
+        "http://a?token=1",
+        "http://a/#part",
+    ],
+)
+def test_a_collector_that_is_none(url: str) -> None:
+    wanted = "must be http://HOST:PORT or https://HOST:PORT"
+    with pytest.raises(ConfigError) as caught:
+        Settings(otlp_endpoint=url)
+    assert str(caught.value) == f"otlp_endpoint: {url!r} is not possible: {wanted}"
+
+
+def test_a_password_in_a_collectors_url_is_not_shown() -> None:
+    with pytest.raises(ConfigError) as caught:
+        SETTINGS["otlp_endpoint"].checked("https://me:hidden@collector:4318", "HERE")
+    assert str(caught.value) == (
+        "HERE: a URL with a user or a password in it is not possible: a token for the collector "
+        "goes into OTEL_EXPORTER_OTLP_HEADERS"
+    )
 
 
 def test_settings_check_themselves() -> None:
@@ -165,7 +217,10 @@ def test_file_with_byte_order_mark(tmp_path: Path) -> None:
         ("http_port = 70000\n", "http_port: '70000' is not possible: must be a whole number"),
         ("group = 5\n", "group: '5' is not possible: must be a text that is not empty"),
         ("[group]\na = 1\n", "group: \"{'a': 1}\" is not possible: must be a text"),
-        ('delivery = "exactly_once"\n', "delivery: 'exactly_once' is not possible: this version"),
+        (
+            'delivery = "twice"\n',
+            "delivery: 'twice' is not possible: must be at_least_once or exactly_once",
+        ),
     ],
 )
 def test_bad_file_is_one_line_with_file_and_place(

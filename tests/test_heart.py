@@ -6,7 +6,8 @@ import copy
 import datetime
 import logging
 import struct
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import pytest
@@ -21,10 +22,12 @@ from engine.hashing import hash_of
 from engine.heart import Heart, Outcome
 from engine.lists import ControlKind, ControlRecord, Lists, Phase
 from engine.raw import RawBatch
+from engine.record_headers import headers_at
 from engine.rules import Purposes
 from engine.scan import is_sampled
 from engine.suppress import Suppression
 from engine.table import HashTable
+from engine.trace_context import TraceContext, carried_by
 from tests.documents_for_tests import (
     NOW_MS,
     Json,
@@ -258,12 +261,14 @@ def test_exactly_the_matches_of_the_oracle(
     )
     found: list[Match] = []
     denied = 0
+    sampled: Counter[str | None] = Counter()
     for batches in fetches_of(reads, cuts, ways):
         outcome = heart.process(raw_fetch(*batches), NOW_MS)
         assert outcome.rejects == []
         assert outcome.reads == sum(batch.record_count for batch in batches)
-        found += [match for match, _ in outcome.matches]
+        found += [match for match, *_ in outcome.matches]
         denied += outcome.denied.total()
+        sampled += outcome.sampled_by_source
     assert {as_expected(match) for match in found} == expected
     assert len(found) == len(expected), "each once"
     assert [match.read.read_id for match in found] == sorted(
@@ -273,6 +278,14 @@ def test_exactly_the_matches_of_the_oracle(
     listed = [value["plate"] for value in last.values() if value and value["expires_at"] > at(0)]
     candidates = sum(listed.count(plain_plate(document["plate"])) for document in documents)
     assert denied + len(found) == candidates
+    # Matched or not, keyed or not: each read has the same chance. What no policy names, no
+    # count names.
+    known = {key for key, value in dict(policies).items() if value}
+    assert sampled == Counter(
+        source if (source := document["source"]) in known else None
+        for at, document in enumerate(documents)
+        if is_sampled(at, 2)
+    )
     for match in found:
         assert decode_match(encode(match)) == match
 
@@ -314,7 +327,7 @@ def test_the_oracle_has_something_to_say() -> None:
         documents,
         _NOW,
     )
-    assert {as_expected(match) for match, _ in outcome.matches} == expected
+    assert {as_expected(match) for match, *_ in outcome.matches} == expected
     assert len(expected) > 30
     assert set(outcome.denied) == {
         "not_started",
@@ -337,13 +350,102 @@ def test_the_oracle_has_something_to_say() -> None:
 
 # What a match brings along.
 
+_TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+_TRACED: Headers = (
+    ("x", None),
+    ("traceparent", f"00-{_TRACE}-00f067aa0ba902b7-01".encode()),
+    ("tracestate", b"a=1"),
+)
+
+
+@_BOTH_WAYS
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("key", ["ABC123", "abc 123", None])
+def test_a_match_belongs_to_the_trace_of_its_own_read(
+    headers: Headers, codec: int, key: str | None
+) -> None:
+    """Whatever way the read has come, whatever stands around it in its batch."""
+    found = TraceContext(_TRACE, "00f067aa0ba902b7", 1, "a=1")
+    other = (("traceparent", f"00-{'e' * 32}-{'f' * 16}-00".encode()),)
+    records = [
+        sent(read(1), (*_TRACED, *headers))._replace(key=None if key is None else key.encode()),
+        sent(read(2, plate="XYZ999"), other),
+        sent(read(3)),
+        sent(read(4), other),
+    ]
+    outcome = open_heart().process(
+        raw_fetch(raw_batch(batch_bytes(records, codec=codec)), partition=3), NOW_MS
+    )
+    traces = {each.match.read.read_id: each.trace for each in outcome.matches}
+    assert traces == {"R1": found, "R3": None, "R4": TraceContext("e" * 32, "f" * 16, 0)}
+    assert outcome.partition == 3
+    assert outcome.batches_parsed_slowly == bool(headers)
+
+
+@_BOTH_WAYS
+def test_all_matches_of_a_read_belong_to_its_trace(headers: Headers) -> None:
+    entries = [(f"E{number}", listed(entry_id=f"E{number}")) for number in range(3)]
+    heart = heart_of(entries, [("S1", policy_json())])
+    records = [sent(read(), (*_TRACED, *headers))]
+    outcome = heart.process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
+    first, *others = (found.trace for found in outcome.matches)
+    assert first is not None
+    assert first.trace_id == _TRACE
+    assert len(others) == 2
+    assert all(other is first for other in others), "read once"
+
+
+def test_headers_are_looked_at_for_matches_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not of a read that no entry is like, nor of one that is denied, folded or rejected."""
+    looked: list[object] = []
+
+    def noting(real: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def look(what: Any) -> Any:
+            looked.append(what)
+            return real(what)
+
+        return look
+
+    monkeypatch.setattr("engine.outcome.headers_at", noting(headers_at))
+    monkeypatch.setattr("engine.outcome.carried_by", noting(carried_by))
+    heart = heart_of([("E1", entry_json())], [("S1", policy_json())], sample_every=1)
+    hostile: Headers = (("traceparent", b"\x00" * 1000), ("tracestate", b"\xff"), *_TRACED)
+    none = [
+        sent(read(1, plate="XYZ999"), hostile),
+        sent(read(2, source="S2"), hostile),
+        sent(read(3), hostile)._replace(value=b"{"),
+        sent(read(4), hostile)._replace(value=None),
+        sent(read(5), hostile)._replace(key=b"XYZ999"),
+        *(sent(read(number, plate="XYZ998"), _TRACED) for number in range(6, 100)),
+    ]
+    outcome = heart.process(raw_fetch(raw_batch(batch_bytes(none))), NOW_MS)
+    assert (len(outcome.matches), len(outcome.rejects), looked) == (0, 3, [])
+    assert (outcome.reads, outcome.denied.total()) == (99, 1)
+    some = batch_bytes([sent(read(100), hostile), sent(read(101), _TRACED)], base_offset=99)
+    outcome = heart.process(raw_fetch(raw_batch(some)), NOW_MS)
+    assert (len(outcome.matches), outcome.suppressed) == (1, 1)
+    assert outcome.matches[0].trace is None  # `traceparent` stands there twice
+    assert len(looked) == 2
+
+
+def test_a_trace_takes_room_in_what_a_fetch_comes_to() -> None:
+    """It goes out twice with each match."""
+    state = ",".join(f"k{number}={'v' * 120}" for number in range(4)).encode()
+    taken = []
+    for headers in ((), (_TRACED[1], ("tracestate", state))):
+        records = [sent(read(number), headers) for number in range(4000)]
+        outcome = open_heart().process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
+        assert outcome.next_offset is not None
+        taken.append(len(outcome.matches))
+    assert taken[1] < 0.7 * taken[0]
+
 
 @_BOTH_WAYS
 @pytest.mark.parametrize("append_ms", [None, FIRST_MS + 99])
 def test_a_match_comes_with_its_reads_timestamp(headers: Headers, append_ms: int | None) -> None:
     record = sent(read(), headers)._replace(timestamp_ms=FIRST_MS + 5)
     data = batch_bytes([Sent(None, b""), record], append_ms=append_ms)
-    [(match, read_ms)] = open_heart().process(raw_fetch(raw_batch(data)), NOW_MS).matches
+    [(match, read_ms, _)] = open_heart().process(raw_fetch(raw_batch(data)), NOW_MS).matches
     assert read_ms == (FIRST_MS + 5 if append_ms is None else append_ms)
     assert match.matched_at == at(0)
     assert (match.entry_revision, match.policy.revision, match.list_revision) == (0, 0, 1)
@@ -468,6 +570,7 @@ def test_a_key_that_disagrees_is_found_when_it_is_drawn(
         ("key_mismatch", offset) for offset in drawn
     ]
     assert outcome.values_opened == len(drawn)
+    assert outcome.sampled_by_source == {}, "it may not be of whom it says"
     assert outcome.matches == []
 
 
@@ -476,7 +579,11 @@ def test_a_drawn_read_that_agrees_is_forgotten(headers: Headers) -> None:
     records = [sent(read(number, plate=f"SECRET{number}"), headers) for number in range(20)]
     outcome = open_heart(1).process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
     assert outcome == Outcome(
-        at_ms=NOW_MS, reads=20, values_opened=20, batches_parsed_slowly=1 if headers else 0
+        at_ms=NOW_MS,
+        reads=20,
+        sampled_by_source=Counter({"S1": 20}),
+        values_opened=20,
+        batches_parsed_slowly=1 if headers else 0,
     )
 
 
@@ -500,7 +607,7 @@ def test_what_is_staged_counts_from_the_commit_on(headers: Headers) -> None:
         outcome = heart.process(raw_fetch(raw_batch(batch_bytes(sightings))), NOW_MS)
         found = [
             (each.read.plate, each.entry.entry_id, each.entry_revision, each.list_revision)
-            for each, _ in outcome.matches
+            for each, *_ in outcome.matches
         ]
         return found, dict(outcome.denied), outcome.values_opened
 
@@ -537,7 +644,7 @@ def test_hashes_that_collide_are_told_apart_and_their_reads_drawn_as_others(
 
 
 def _file_also_under(table: HashTable, key_hash: int, slot: int) -> None:
-    position = key_hash & (len(table.hashes) - 1)
+    position = table.place_of(key_hash)
     assert table.hashes[position] == 0
     table.hashes[position] = key_hash
     table.slots[position] = slot
@@ -624,7 +731,7 @@ def test_a_bad_record_is_pointed_to_and_passed(bad: Bad, codec: int, headers: He
     ]
     batch = raw_batch(batch_bytes(records, base_offset=500, codec=codec))
     outcome = open_heart().process(raw_fetch(batch, partition=3), NOW_MS)
-    assert [match.read.read_id for match, _ in outcome.matches] == ["R1", "R2"]
+    assert [match.read.read_id for match, *_ in outcome.matches] == ["R1", "R2"]
     assert outcome.reads == 3
     [reject] = outcome.rejects
     assert (reject.topic, reject.partition, reject.offset) == (TOPIC, 3, 501)
@@ -673,7 +780,7 @@ def check_bad_batch(
     good = [raw_batch(_batch(2, 0)), raw_batch(_batch(2, 6))]
     fetch = raw_fetch(good[0], bad, good[1])
     outcome = (heart or open_heart()).process(fetch, NOW_MS)
-    around = [match.read.read_id for match, _ in outcome.matches]
+    around = [match.read.read_id for match, *_ in outcome.matches]
     assert around[:2] == ["R0", "R1"]
     assert around[-2:] == ["R6", "R7"]
     [reject] = outcome.rejects
@@ -712,7 +819,7 @@ def test_a_batch_that_breaks_off(codec: int) -> None:
     body = whole[: len(whole) * 5 // 8]
     data = raw_body(body, codec, record_count=4, base_offset=2, last_delta=3)
     outcome = check_bad_batch(raw_batch(data), 4, 5, "corrupt_batch")
-    assert [match.read.read_id for match, _ in outcome.matches] == [
+    assert [match.read.read_id for match, *_ in outcome.matches] == [
         "R0",
         "R1",
         "R2",
@@ -769,7 +876,7 @@ def test_arbitrary_batches_stop_nothing(
     good = raw_batch(_batch(2, 6))
     bad = raw_batch(data, from_offset=min(from_offset, 5))
     outcome = open_heart(1).process(raw_fetch(bad, good), NOW_MS)
-    assert [match.read.read_id for match, _ in outcome.matches][-2:] == ["R6", "R7"]
+    assert [match.read.read_id for match, *_ in outcome.matches][-2:] == ["R6", "R7"]
     for reject in outcome.rejects:
         assert reject.reason in (
             "corrupt_batch",
@@ -811,7 +918,7 @@ def test_a_plate_that_is_like_a_listed_one(
         sent(read(2, plate="NOTHERE"), headers),
     ]
     outcome = heart.process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
-    [(match, _)] = outcome.matches
+    [(match, *_)] = outcome.matches
     assert (match.match_type, match.read.read_id, match.alternate) == (match_type, "R1", None)
     assert 0 < match.confidence < 1
     assert outcome.values_opened == 1
@@ -894,14 +1001,14 @@ def test_alternates_are_tried_where_the_header_asks(
     outcome = heart.process(raw_fetch(batch), NOW_MS)
     assert [
         (match.entry.entry_id, match.alternate and match.alternate.plate)
-        for match, _ in outcome.matches
+        for match, *_ in outcome.matches
     ] == found
     odd_key = {} if key == b"OTHER1" else {"missing" if key is None else "not_normal": 1}
     assert outcome.odd_keys == odd | odd_key
     assert outcome.rejects == []
     is_opened = found or odd_key or asked == b"ABC129"
     assert outcome.values_opened == (1 if is_opened else 0)
-    for match, _ in outcome.matches:
+    for match, *_ in outcome.matches:
         assert decode_match(encode(match)) == match
 
 
@@ -917,7 +1024,7 @@ def test_the_reads_own_plate_comes_first_and_an_entry_matches_once(headers: Head
     outcome = heart.process(raw_fetch(batch), NOW_MS)
     assert [
         (match.entry.entry_id, match.match_type, match.alternate is None)
-        for match, _ in outcome.matches
+        for match, *_ in outcome.matches
     ] == [("E1", "confusable", True), ("E2", "exact", False)]
     assert outcome.matches[1].match.alternate == Alternate(plate="ABC128")
 
@@ -929,7 +1036,7 @@ def test_a_header_sent_twice_counts_for_nothing_but_a_look(headers: Headers) -> 
     document = read(plate="OTHER1", alternates=[{"plate": "ABC123"}])
     batch = raw_batch(batch_bytes([Sent(b"OTHER1", as_bytes(document), twice)]))
     outcome = heart.process(raw_fetch(batch), NOW_MS)
-    assert [match.alternate for match, _ in outcome.matches] == [Alternate(plate="ABC123")]
+    assert [match.alternate for match, *_ in outcome.matches] == [Alternate(plate="ABC123")]
     assert outcome.odd_keys == {"alternates": 1}
 
 
@@ -979,7 +1086,7 @@ def test_folded_reads_are_counted_and_carried_by_the_next_match(headers: Headers
     reads = [read(number, captured_at=at(-age)) for number, age in enumerate(ages_ms)]
     batch = raw_batch(batch_bytes([sent(document, headers) for document in reads]))
     outcome = heart.process(raw_fetch(batch), NOW_MS)
-    assert [(match.read.read_id, match.suppressed) for match, _ in outcome.matches] == [
+    assert [(match.read.read_id, match.suppressed) for match, *_ in outcome.matches] == [
         ("R0", 0),
         ("R3", 2),
     ]

@@ -77,6 +77,22 @@ class Books(RuleBasedStateMachine):
         self.at[partition] -= back
         return self.deliver(partition, 0, length)
 
+    @rule(target=deliveries, delivery=deliveries, length=st.integers(1, 4))
+    def cut(self, delivery: tuple[Delivery[str], Sent], length: int) -> Any:
+        """Into two that become done by themselves; one that its partition's loss made idle too."""
+        held, sent = delivery
+        at = sent.first + length
+        if sent.done or at >= sent.following:
+            return multiple()
+        rest = Sent(sent.partition, at, sent.following)
+        rest.forgotten = sent.forgotten
+        sent.following = at
+        self.sent.insert(self.sent.index(sent) + 1, rest)
+        held.begun = length > 2
+        further = self.book.cut(held, at)
+        assert further.begun == held.begun
+        return further, rest
+
     @rule(delivery=deliveries)
     def finish(self, delivery: tuple[Delivery[str], Sent]) -> None:
         self.book.finish(delivery[0])
@@ -110,6 +126,12 @@ class Books(RuleBasedStateMachine):
                 if not sent.done:
                     break
                 position = sent.following
+            undone = next((sent for sent in self.known(partition) if not sent.done), None)
+            oldest = self.book.oldest(partition)
+            assert (oldest is None) == (undone is None)
+            if oldest is not None and undone is not None:
+                assert oldest.next_offset == undone.following
+            assert self.book.done_to(partition) == position
             expected = None if position == self.taken[partition] else position
             offset = self.book.to_commit(partition)
             assert offset == expected

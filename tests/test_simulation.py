@@ -10,18 +10,20 @@ import os
 from collections import Counter
 
 from tests.simulation import Deployment
+from tests.transactional_simulation import TransactionalDeployment
 
 _FIRST, _COUNT = map(int, os.environ.get("HOTLIST_SEEDS", "0:400").split(":"))
 
 
 def test_nothing_is_lost_and_nothing_invented_whatever_fails() -> None:
     faults: Counter[str] = Counter()
-    folded = repeated = 0
+    folded = repeated = parts = 0
     for seed in range(_FIRST, _FIRST + _COUNT):
         deployment = Deployment(seed)
         asyncio.run(deployment.run())
         assert not deployment.problems(), f"seed {seed}: {deployment.problems()}"
         faults += deployment.faults
+        parts += deployment.parts
         folded += deployment.expected_folded
         repeated += len(deployment.matches) - len(deployment.expected)
     if _COUNT >= 100:  # the runs are about something
@@ -29,3 +31,22 @@ def test_nothing_is_lost_and_nothing_invented_whatever_fails() -> None:
         assert all(faults[kind] > _COUNT // 4 for kind in kinds), faults
         assert folded > _COUNT
         assert repeated > _COUNT
+        assert parts > _COUNT
+
+
+def test_and_nothing_comes_twice_with_delivery_exactly_once() -> None:
+    faults: Counter[str] = Counter()
+    fenced = cut = 0
+    count = max(1, _COUNT // 4)  # there is much more to each of them
+    for seed in range(_FIRST, _FIRST + count):
+        deployment = TransactionalDeployment(seed)
+        asyncio.run(deployment.run())
+        assert not deployment.problems(), f"seed {seed}: {deployment.problems()}"
+        faults += deployment.faults
+        fenced += deployment.fenced
+        cut += deployment.cut
+    if _COUNT >= 100:
+        kinds = ("join", "leave", "crash", "silence", "wake")
+        assert all(faults[kind] > count for kind in kinds), faults
+        assert fenced > count
+        assert cut > count // 4

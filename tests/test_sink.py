@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
 import pytest
 from aiokafka.errors import (
     KafkaError,
+    KafkaTimeoutError,
     MessageSizeTooLargeError,
     NotLeaderForPartitionError,
     RequestTimedOutError,
@@ -25,6 +27,7 @@ from engine.documents import Reject, decode_match, decode_reject
 from engine.errors import BrokerError
 from engine.sink import Outgoing, Sink, match_record, reject_record
 from engine.topics import Topics
+from engine.trace_context import TraceContext
 from tests.documents_for_tests import at, detection, entry, exact_match
 from tests.schemas import validator
 
@@ -61,6 +64,10 @@ class Producer:
 
     def __init__(self, *answers: KafkaError | None) -> None:
         self.sent: list[tuple[str, int, list[bytes]]] = []
+        #: Promises that wait for an answer.
+        self.unanswered: list[asyncio.Future[object]] = []
+        #: How often there is no room in aiokafka's buffer.
+        self.full = 0
         self._answers = list(answers)
 
     async def partitions_for(self, topic: str) -> set[int]:
@@ -70,12 +77,17 @@ class Producer:
         return Batch()
 
     async def send_batch(self, batch: Batch, topic: str, *, partition: int) -> Any:
+        if self.full:
+            self.full -= 1
+            raise KafkaTimeoutError
         self.sent.append((topic, partition, batch.keys))
         acknowledgement = asyncio.get_running_loop().create_future()
         if not self._answers:
             acknowledgement.set_result(object())
         elif (error := self._answers.pop(0)) is not None:
             acknowledgement.set_exception(error)
+        else:
+            self.unanswered.append(acknowledgement)
         return acknowledgement
 
 
@@ -116,6 +128,19 @@ def test_a_match_is_a_cloudevent() -> None:
         "ce_subject": "É-1".encode(),
     }
     assert len(record.headers) == 7
+
+
+def test_a_match_carries_its_trace_on() -> None:
+    match = exact_match(entry(), detection())
+    plain = match_record(TOPICS, match)
+    trace = TraceContext("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", 1)
+    record = match_record(TOPICS, match, trace)
+    parent = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    both = [("traceparent", parent), ("ce_traceparent", parent)]
+    assert record == plain._replace(headers=plain.headers + both)
+    record = match_record(TOPICS, match, trace._replace(state="a=1"))
+    state = [("tracestate", b"a=1"), ("ce_tracestate", b"a=1")]
+    assert record.headers == plain.headers + both + state
 
 
 def test_a_reject_points_to_its_record() -> None:
@@ -197,6 +222,43 @@ async def test_silence_is_an_error_in_the_end(
     monkeypatch.setattr(limits, "DELIVERY_TIMEOUT_S", 0.05)
     with pytest.raises(BrokerError, match="the reads will be processed again"):
         await sink_with(Producer(None)).deliver(outgoing(1))
+
+
+async def test_a_slow_broker_is_waited_for(
+    sink_with: SinkWith, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as it acknowledges anything, whosever that is; and no longer."""
+    now_s = 1_000.0
+    monkeypatch.setattr("engine.sink.time", SimpleNamespace(monotonic=lambda: now_s))
+    monkeypatch.setattr(limits, "DELIVERY_TIMEOUT_S", 0.02)
+    producer = Producer(*10 * [None])
+    sink = sink_with(producer)
+    waiting = asyncio.create_task(sink.deliver(outgoing(1)))
+    for _ in range(5):
+        others = asyncio.create_task(sink.deliver(outgoing(1)))
+        while len(producer.unanswered) < 2:
+            await asyncio.sleep(0)
+        now_s += 0.015
+        await asyncio.sleep(0.06)  # it looks at the clock more than once
+        producer.unanswered.pop().set_result(object())
+        await others
+        assert not waiting.done()
+    now_s += 0.025
+    with pytest.raises(BrokerError, match=r"not acknowledged \(TimeoutError\)"):
+        await waiting
+    assert producer.unanswered[0].cancelled(), "nobody waits for it any more"
+
+
+async def test_the_producer_has_no_room_for_a_while(sink_with: SinkWith) -> None:
+    """Which says nothing of what was sent: that is not sent again."""
+    producer = Producer()
+    producer.full = 3
+    records = outgoing(2 * ROOM, key=b"K")
+    await sink_with(producer).deliver(records)
+    assert [len(keys) for _, _, keys in producer.sent] == [ROOM, ROOM]
+    producer.full = 3
+    await sink_with(producer).deliver_in_order(records, 1)
+    assert len(producer.sent) == 4
 
 
 async def test_delivered_means_acknowledged_and_not_sent(sink_with: SinkWith) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,9 +14,10 @@ from engine.audit_log import Event
 from engine.connection import PLAINTEXT
 from engine.errors import BrokerError
 from engine.metrics import Metrics
+from engine.pipeline import Abandoned
 from engine.raw import RawFetch
 from engine.sink import Record
-from engine.suppress import FOLDED, Suppression
+from engine.suppress import FOLDED, Suppression, SuppressionRecord
 from engine.suppressing import Suppressing
 from engine.suppression_log import Left, Written
 from engine.topics import Topics
@@ -69,11 +70,47 @@ class Topic:
                 self.states[record.key] = record.value
 
 
+class Transactions:
+    """Transactions as the suppression sees them: what was asked, and what it is told.
+
+    `read` is what is read of the topic, to see what comes first.
+    """
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.noted: list[tuple[Any, Any]] = []
+        self.read: list[int] = []
+        self.is_ours = True
+
+    async def claim(self, partitions: Iterable[int]) -> None:
+        self.asked.append(f"claim {[*partitions]}, {self.read} read")
+        if not self.is_ours:
+            raise Abandoned
+
+    async def cut(self, fetch: Fetch) -> bool:
+        self.asked.append(f"cut {fetch.raw.first_offset}, {self.read} read")
+        fetch.raw = fetch.raw.since(2)
+        return self.is_ours
+
+    def note(
+        self, events: Mapping[int, Sequence[Event]], changes: Sequence[SuppressionRecord]
+    ) -> None:
+        if events or changes:
+            self.noted.append((events, changes))
+
+    async def given_up(self) -> None:
+        self.asked.append("given up")
+
+
 class Here:
     """A worker's suppression, whose parts do as they are told."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, transactions: Transactions | None = None
+    ) -> None:
         self.topic = Topic()
+        if transactions is not None:
+            transactions.read = self.topic.read
         monkeypatch.setattr("engine.suppressing.SuppressionReader", lambda *_: self.topic)
         monkeypatch.setattr(limits, "EXPIRY_INTERVAL_S", 0.001)
         self.state = Suppression()
@@ -97,6 +134,7 @@ class Here:
             self,
             Metrics(),
             self.failures.append,
+            transactions,
         )
 
     def now_ms(self) -> int:
@@ -124,8 +162,10 @@ class Here:
 
 
 @asynccontextmanager
-async def running(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Here]:
-    here = Here(monkeypatch)
+async def running(
+    monkeypatch: pytest.MonkeyPatch, transactions: Transactions | None = None
+) -> AsyncIterator[Here]:
+    here = Here(monkeypatch, transactions)
     await here.suppressing.start()
     try:
         yield here
@@ -266,7 +306,45 @@ async def test_what_is_no_state_is_passed_over(
         here.topic.states = {b"group/0/" + b"0" * 32: b"{", b"group/0/x": b"{}"}
         assert await here.taken(0, 0)
         assert len(here.state) == 0
-    assert "topic lpr.suppression.v1: 2 records are no states, and ignored" in caplog.text
+    assert "2 records are no states, and ignored" in caplog.text
+
+
+async def test_with_transactions_a_partition_is_claimed_before_its_state_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    transactions = Transactions()
+    async with running(monkeypatch, transactions) as here:
+        assert await here.taken(0, 0)
+        assert transactions.asked == ["claim [0], [] read", "cut 0, [0] read"]
+        assert await here.taken(0, 5)
+        assert transactions.asked[2:] == ["cut 5, [0] read"]
+        assert await here.taken(0, 3), "somebody sought back"
+        assert transactions.asked[3:] == ["claim [0], [0] read", "cut 3, [0, 0] read"]
+        await here.suppressing.given_up()
+        assert transactions.asked[5:] == ["given up"]
+        transactions.is_ours = False
+        assert not await here.taken(0, 8)
+        assert here.topic.read == [0, 0]
+
+
+async def test_with_transactions_a_count_and_its_forgetting_are_told_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    transactions = Transactions()
+    async with running(monkeypatch, transactions) as here:
+        await here.taken(3, 7)
+        for captured_s in range(3):
+            here.admit(captured_s, 3, 7 + captured_s)
+        here.state.take_changes()  # with the fetch
+        here.is_listed = False
+        while not transactions.noted:
+            await asyncio.sleep(0.001)
+        [(events, changes)] = transactions.noted
+        assert {partition: len(some) for partition, some in events.items()} == {3: 1}
+        assert events[3][0].fields["suppressed"] == 2
+        assert [(change.partition, change.value) for change in changes] == [(3, None)]
+        assert here.events == [], "by the worker's own chain"
+        assert len(here.state) == 0
 
 
 async def test_a_changelog_that_fails_ends_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,3 +361,15 @@ async def test_a_changelog_that_fails_ends_the_worker(monkeypatch: pytest.Monkey
             await here.noted()
         await settle()
         assert here.failures == [error]
+
+
+async def test_the_rest_of_a_fetch_is_no_seeking_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fetch that comes to much is matched in parts: the state stays as the parts have left it."""
+    async with running(monkeypatch) as here:
+        assert await here.taken(0, 0)
+        assert here.admit(0, 0, 0) == 0
+        here.suppressing.stopped_at(0, 1)
+        here.state.take_changes()  # under way: nobody could read it back
+        assert await here.taken(0, 1)
+        assert here.topic.read == [0], "it is not read anew"
+        assert here.admit(1, 0, 1) == FOLDED

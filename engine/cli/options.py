@@ -59,7 +59,6 @@ def takes_settings(*names: str) -> Callable[[Command], Command]:
         @functools.wraps(command)
         def with_settings(**values: Any) -> Any:
             chosen = {name: values.pop(name) for name in names}
-            chosen.pop("delivery", None)  # there is one way of delivery; its check was all
             return command(Settings(**chosen), **values)
 
         wrapped: Command = config_option(with_settings)

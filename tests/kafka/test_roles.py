@@ -86,7 +86,6 @@ _MAY_WRITE: Final = {
     "administrator": frozenset[str](),
 }
 _MAY_JOIN: Final = {"engine": {"group", "group.audit"}, "alerting": {"alerting-sms"}}
-_MAY_SYNC: Final = {"list-manager"}
 
 _AUTHORIZATION_FAILED: Final = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
@@ -178,7 +177,9 @@ async def test_each_role_can_do_its_work(
         await does_its_work(role)
     engine = user(guarded, "engine")
     log = tmp_path / "worker.log"
-    async with WorkerProcess(log, engine.bootstrap, town, environment=engine.variables) as worker:
+    # With delivery exactly once, which takes all that the other needs and a right more.
+    variables = {**engine.variables, "HOTLIST_DELIVERY": "exactly_once"}
+    async with WorkerProcess(log, engine.bootstrap, town, environment=variables) as worker:
         await worker.ready()
         await worker.has_processed(1)
         match = orjson.loads(await does_its_work("alerting"))
@@ -288,9 +289,15 @@ def test_a_role_takes_part_in_its_groups_and_transactions_alone(
     groups = {name: f"{field}{name}" for name in ("group", "group.audit", "alerting-sms", "other")}
     may_join = {name for name, group in groups.items() if _sees_group(admin, group)}
     assert may_join == _MAY_JOIN.get(role, set())
-    for transactional_id in (f"{field}hotlist.v1/sync/stolen", f"{field}group/0", "other"):
+    ids = {
+        f"{field}hotlist.v1/sync/stolen": "list-manager",
+        f"{field}group/{field}detections.v1/0": "engine",
+        f"{field}group/0": None,
+        "other": None,
+    }
+    for transactional_id, may in ids.items():
         producer = Producer({**_connection(guarded, role), "transactional.id": transactional_id})
-        if role in _MAY_SYNC and transactional_id.endswith("/sync/stolen"):
+        if role == may:
             producer.init_transactions(30)
             continue
         with pytest.raises(KafkaException) as caught:
@@ -446,13 +453,19 @@ async def test_a_worker_needs_every_right(
             await asyncio.to_thread(rights.give, trainee, others)
             way = user(guarded, trainee)
             log = tmp_path / f"{number}.log"
+            arguments = ("--group", group, "--delivery", "exactly_once")
             async with WorkerProcess(
-                log, way.bootstrap, stocked, "--group", group, environment=way.variables
+                log, way.bootstrap, stocked, *arguments, environment=way.variables
             ) as worker:
                 assert await worker.ends() == 1, worker.log()
         line = log.read_text().splitlines()[-1]
-        kind = "consumer group" if missing.kind == "group" else missing.kind
-        assert line.startswith(f"hotlist: {kind} {missing.name}: the broker does not "), line
+        what, _, refused = line.partition(": the broker does not ")
+        assert refused, line
+        if missing.kind == "transactional-id":  # for each partition of the reads
+            assert what[:-1] == f"hotlist: transactional id {missing.name}", line
+        else:
+            kind = "consumer group" if missing.kind == "group" else missing.kind
+            assert what == f"hotlist: {kind} {missing.name}", line
         assert missing.operation in line.partition("; ask the cluster's operator for ")[2], line
 
     count = len(rights_of(roles(Topics(stocked), "")["engine"]))

@@ -1,0 +1,163 @@
+"""Which partitions of the reads are stuck, since when and at what.
+
+A partition is stuck when for `limits.STUCK_S` it had work and none of it became done, when what is
+done could not be committed for so long, or when nothing was heard of it, not even that there is
+nothing new. Waiting for the lists is none of these: then no reads are taken at all, and the gate
+says why. Nor is a partition stuck because its fetches wait until others have had their turn, as
+long as those move.
+
+Somebody looks every second and says what there is to see; what is stuck follows from what has not
+changed between the looks. Where a new process may do what this one cannot, and only there, the
+worker `hangs` after `limits.HUNG_S`: whoever looks after it starts it anew. A broker that does not
+answer and a partition without a leader are no such cases.
+
+Pure: no clock of its own, no I/O, no thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Literal, NamedTuple
+
+from engine import limits
+
+#: Where a partition's oldest fetch that is not done is: in the heart, on its way to the broker, or
+#: waiting for its turn.
+Work = Literal["matching", "delivery", "waiting"]
+#: What a partition is stuck at: one of these, its commit, or that nothing is heard of it.
+At = Literal["matching", "delivery", "waiting", "commit", "fetch"]
+
+_WORDS: Final[Mapping[At, str]] = {
+    "matching": "its reads are with the heart, which does not get done with them",
+    "delivery": "what came of its reads is not acknowledged by the broker",
+    "waiting": "its reads are fetched, and their turn does not come",
+    "commit": "its reads are done, and the broker does not take their offset",
+    "fetch": "nothing is heard of it; it may have no leader",
+}
+
+
+class Seen(NamedTuple):
+    """What there is to see of a partition that this worker owns: the offset below which all is
+    done and the one that the broker has taken, None where there is none yet; where its oldest
+    fetch is, None where there is none; and when it was last heard of, None where it never was."""
+
+    done_to: int | None
+    committed_to: int | None
+    work: Work | None
+    heard_s: float | None
+
+
+class Stuck(NamedTuple):
+    """A partition that is stuck: since when, by the clock of the looks, at what, and at which
+    offset, None where nothing has become done yet."""
+
+    partition: int
+    since_s: float
+    at: At
+    offset: int | None
+
+    @property
+    def why(self) -> str:
+        """What it is stuck at, in words."""
+        return _WORDS[self.at]
+
+    def says(self, topic: str, now_s: float) -> str:
+        """One line for people."""
+        where = "" if self.offset is None else f" at offset {self.offset}"
+        for_s = now_s - self.since_s
+        return f"{topic}/{self.partition} is stuck{where} for {for_s:.0f} s: {self.why}"
+
+
+class _Partition:
+    """What was seen of a partition last, and until when it was all right in each regard."""
+
+    __slots__ = ("committed_s", "heard_s", "moved_s", "seen")
+
+    def __init__(self, seen: Seen, now_s: float) -> None:
+        self.seen = seen
+        self.moved_s = self.committed_s = self.heard_s = now_s
+
+
+class StuckWatch:
+    """See the module. Times are seconds of a clock that never goes back."""
+
+    def __init__(self) -> None:
+        self._partitions: dict[int, _Partition] = {}
+        #: When any partition moved last, or nothing had to.
+        self._moved_s = 0.0
+        self._now_s = 0.0
+        self._heart_since_s: float | None = None
+        #: What is stuck, by partition.
+        self.stuck: tuple[Stuck, ...] = ()
+
+    def look(
+        self,
+        now_s: float,
+        seen: Mapping[int, Seen],
+        *,
+        is_taking: bool,
+        heart_since_s: float | None = None,
+    ) -> None:
+        """Look at all partitions that this worker owns.
+
+        `is_taking` is False while reads wait for the lists; `heart_since_s` is when the heart
+        began with what it does now, None where it does nothing.
+        """
+        self._now_s, self._heart_since_s = now_s, heart_since_s
+        known = self._partitions if is_taking else {}
+        self._partitions = {}
+        if not any(each.work for each in seen.values()) or not known:
+            self._moved_s = now_s
+        for partition, each in seen.items():
+            state = known.get(partition)
+            if state is None:
+                state = _Partition(each, now_s)
+            else:
+                self._note(state, each, now_s)
+            self._partitions[partition] = state
+        self.stuck = tuple(
+            stuck
+            for partition, state in sorted(self._partitions.items())
+            if (stuck := self._judged(partition, state)) is not None
+        )
+
+    def hangs(self) -> str:
+        """Why a new process may do better than this one; empty where none would."""
+        now_s, oldest_s = self._now_s, self._now_s - limits.HUNG_S
+        if self._heart_since_s is not None and self._heart_since_s <= oldest_s:
+            return f"the heart does not get done for {now_s - self._heart_since_s:.0f} s"
+        at = {each.at for each in self.stuck if each.since_s <= oldest_s}
+        if "delivery" in at and self._moved_s <= oldest_s:
+            # Of one of which nothing is acknowledged for so long, the worker should have ended.
+            return "deliveries neither succeed nor fail"
+        if at == {"waiting"}:
+            return "reads are fetched, and nobody takes them"
+        heard_s = max((state.heard_s for state in self._partitions.values()), default=now_s)
+        if heard_s <= oldest_s:
+            # While the lists are heard of, or else no reads would be taken.
+            return f"nothing is heard of any partition for {now_s - heard_s:.0f} s"
+        return ""
+
+    def _note(self, state: _Partition, seen: Seen, now_s: float) -> None:
+        before, state.seen = state.seen, seen
+        if seen.work is None or seen.done_to != before.done_to:
+            state.moved_s = now_s
+        if seen.done_to != before.done_to:
+            self._moved_s = now_s
+        if seen.committed_to == seen.done_to or seen.committed_to != before.committed_to:
+            state.committed_s = now_s
+        if seen.heard_s is not None:
+            state.heard_s = max(state.heard_s, seen.heard_s)
+
+    def _judged(self, partition: int, state: _Partition) -> Stuck | None:
+        seen, oldest_s = state.seen, self._now_s - limits.STUCK_S
+        moved_s = state.moved_s
+        if seen.work == "waiting":
+            moved_s = max(moved_s, self._moved_s)
+        if seen.work is not None and moved_s <= oldest_s:
+            return Stuck(partition, moved_s, seen.work, seen.done_to)
+        if state.committed_s <= oldest_s:
+            return Stuck(partition, state.committed_s, "commit", seen.committed_to)
+        if state.heard_s <= oldest_s:
+            return Stuck(partition, state.heard_s, "fetch", seen.done_to)
+        return None

@@ -1,0 +1,45 @@
+"""A worker of a version that is still to come: it writes fields of which nobody knows yet, into
+the suppression's states and into the audit's records.
+
+Run as `python -m tests.kafka.newer_worker worker ...`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+import orjson
+
+from engine import auditing, suppression_key
+from engine.audit import Chain
+from engine.cli import main
+from engine.documents import SuppressionState, encode
+
+_NEWER = {"newer_reason": "of a version to come", "newer_counts": {"lanes": [1, 2]}}
+
+
+def _encode(state: SuppressionState) -> bytes:
+    document = orjson.loads(encode(state)) | _NEWER
+    for match in document["matches"]:
+        match |= _NEWER
+    return orjson.dumps(document)
+
+
+class _NewerChain(Chain):
+    __slots__ = ()
+
+    def seal(self, event: str, fields: Mapping[str, str | int], at_ms: int) -> bytes:
+        previous, sequence = self._head, self._sequence
+        record = orjson.loads(super().seal(event, fields, at_ms)) | _NEWER
+        assert (record["previous_hash"], record["sequence"]) == (previous, sequence)
+        del record["hash"]
+        canonical = orjson.dumps(record, option=orjson.OPT_SORT_KEYS)
+        self._head = hashlib.sha256(previous.encode() + canonical).hexdigest()
+        return orjson.dumps(record | {"hash": self._head}, option=orjson.OPT_SORT_KEYS)
+
+
+if __name__ == "__main__":
+    vars(suppression_key)["encode"] = _encode
+    vars(auditing)["Chain"] = _NewerChain
+    main()
