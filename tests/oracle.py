@@ -55,15 +55,22 @@ class Oracle:
         return any(text in self._by_text for text in _texts(read))
 
     def answer(
-        self, read: Document, at: datetime.datetime, headers: Sequence[bytes] = ()
+        self,
+        read: Document,
+        at: datetime.datetime,
+        headers: Sequence[bytes] = (),
+        *,
+        folds: bool = True,
     ) -> Answer:
-        """What must come of a read, after those before it; it has its right key."""
+        """What must come of a read, after those before it; it has its right key. Where it does
+        not fold, it is answered for itself and nothing is remembered."""
         among = {
             entry_id: None for text in _texts(read) for entry_id in self._by_text.get(text, ())
         }
         if not among:
             return Answer()
-        return self._naive.read(read, time_ms(at.isoformat()), headers=headers, among=among)
+        at_ms = time_ms(at.isoformat())
+        return self._naive.read(read, at_ms, headers=headers, among=among, folds=folds)
 
 
 def expected_matches(

@@ -98,6 +98,13 @@ class RealBroker:
         return f"127.0.0.1:{self._ports[listener]}"
 
     @property
+    def pid(self) -> int:
+        """The number of its process, while it runs."""
+        if self._process is None:
+            raise BrokerFailedError("the broker does not run")
+        return self._process.pid
+
+    @property
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 

@@ -23,6 +23,7 @@ from engine.topics import Topics, create_topics
 from tests.certificates import Authority
 from tests.kafka.broker import BrokerFailedError, RealBroker
 from tests.kafka.guarded import guarded_broker
+from tests.kafka.own_broker import OwnBroker
 
 #: Compaction within a second or so, so that tests can wait for it.
 _EAGER = {"log.cleaner.backoff.ms": "200", "log.retention.check.interval.ms": "1000"}
@@ -71,6 +72,26 @@ def real_kafka() -> Iterator[str]:
         pytest.skip(why)
     yield broker.bootstrap
     broker.close()
+
+
+@pytest.fixture(scope="session")
+def own_broker() -> Iterator[OwnBroker]:
+    """A real Kafka that may be stopped and cut off, and that runs again at a test's end."""
+    reason = RealBroker.unavailable_reason()
+    own = OwnBroker()
+    if reason is None:
+        try:
+            own.broker.start()
+        except BrokerFailedError as error:
+            own.broker.close()
+            reason = str(error)
+    if reason is not None:
+        why = f"no broker that may be stopped: {reason}"
+        if os.environ.get("HOTLIST_REQUIRE_KAFKA") == "1":
+            pytest.fail(why, pytrace=False)
+        pytest.skip(why)
+    yield own
+    own.broker.close()
 
 
 @pytest.fixture(scope="session")

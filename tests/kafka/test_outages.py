@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
-from collections.abc import Iterator
 from typing import Any
 
 import orjson
@@ -19,66 +17,15 @@ from engine.control import ControlReplica
 from engine.lists import ControlKind
 from engine.topics import Topics, create_topics
 from tests.examples import a_policy, a_read, an_entry
-from tests.kafka.broker import BrokerFailedError, RealBroker
+from tests.kafka.faulty_proxy import FaultyProxy
 from tests.kafka.following import STALE_S, following, make_plain, matched_reads, reads, sent
-from tests.kafka.pausable_proxy import PausableProxy
+from tests.kafka.own_broker import OwnBroker
 from tests.kafka.records import (
     produce,
     read_topic,
     until,
 )
 from tests.kafka.worker_here import WorkerHere, worker_here
-
-
-class OwnBroker:
-    """A broker that a test may stop, with two listeners: straight, and through a proxy."""
-
-    def __init__(self) -> None:
-        straight, through, self.proxy_port = _free_ports(3)
-        self.behind_proxy = f"127.0.0.1:{self.proxy_port}"
-        self.proxy_target = through
-        self.straight = f"127.0.0.1:{straight}"
-        controller = _free_ports(1)[0]
-        self.broker = RealBroker(
-            port=straight,
-            properties={
-                "listeners": f"PLAINTEXT://{self.straight},PROXIED://127.0.0.1:{through},"
-                f"CONTROLLER://127.0.0.1:{controller}",
-                "advertised.listeners": f"PLAINTEXT://{self.straight},"
-                f"PROXIED://{self.behind_proxy}",
-                "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,"
-                "CONTROLLER:PLAINTEXT",
-                "controller.quorum.voters": f"1@127.0.0.1:{controller}",
-                "log.cleaner.backoff.ms": "200",
-            },
-        )
-
-
-def _free_ports(count: int) -> list[int]:
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
-
-
-@pytest.fixture(scope="module")
-def own_broker() -> Iterator[OwnBroker]:
-    reason = RealBroker.unavailable_reason()
-    own = OwnBroker()
-    if reason is None:
-        try:
-            own.broker.start()
-        except BrokerFailedError as error:
-            own.broker.close()
-            reason = str(error)
-    if reason is not None:
-        why = f"no broker that may be stopped: {reason}"
-        if os.environ.get("HOTLIST_REQUIRE_KAFKA") == "1":
-            pytest.fail(why, pytrace=False)
-        pytest.skip(why)
-    yield own
-    own.broker.close()
 
 
 @pytest.fixture
@@ -150,7 +97,7 @@ async def test_no_reads_while_the_lists_cannot_be_followed(
     await produce(bootstrap, topics.hotlist, sent(an_entry()))
     await produce(bootstrap, topics.policies, sent(a_policy()))
     async with (
-        PausableProxy(own_broker.proxy_port, own_broker.proxy_target) as proxy,
+        FaultyProxy(own_broker.proxy_port, own_broker.proxy_target) as proxy,
         worker_here(bootstrap, own_prefix) as here,
     ):
         await here.ready()
@@ -204,7 +151,7 @@ async def test_it_can_be_stopped_while_the_gate_is_closed(
     bootstrap, topics = own_broker.straight, Topics(own_prefix)
     await produce(bootstrap, topics.hotlist, sent(an_entry()))
     await produce(bootstrap, topics.policies, sent(a_policy()))
-    async with PausableProxy(own_broker.proxy_port, own_broker.proxy_target) as proxy:
+    async with FaultyProxy(own_broker.proxy_port, own_broker.proxy_target) as proxy:
         async with worker_here(bootstrap, own_prefix) as here:
             await here.ready()
             proxy.pause()

@@ -16,7 +16,7 @@ import aiohttp
 from tests.kafka.records import WAIT_S, until
 
 _ROOT = Path(__file__).resolve().parents[2]
-_LISTENS = re.compile(r"metrics and health at (http://\S+)")
+_LISTENS = re.compile(r"metrics and health at (http://[^\s\"]+)")
 
 
 class WorkerProcess:
@@ -77,6 +77,11 @@ class WorkerProcess:
         """The number of the process."""
         return self._running.pid
 
+    @property
+    def url(self) -> str:
+        """Where it serves; empty until `get` has found out."""
+        return self._url
+
     def log(self) -> str:
         """What it has written so far."""
         return self._log_file.read_text(errors="replace")
@@ -123,6 +128,10 @@ class WorkerProcess:
             return await self.metric("hotlist_reads_total") >= reads
 
         await until(reached, f"the worker has processed {reads} reads", self.log)
+
+    async def wait(self) -> int:
+        """Wait for its end, however long that takes; its exit status."""
+        return await self._running.wait()
 
     async def ends(self) -> int:
         """Wait for its end; its exit status."""

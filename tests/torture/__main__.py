@@ -1,0 +1,98 @@
+"""The command line of the campaign: `python -m tests.torture --help`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import secrets
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.kafka.broker import RealBroker
+from tests.torture import report
+from tests.torture.campaign import Campaign, Plan
+from tests.torture.schedule import KINDS
+
+
+def main() -> int:
+    """Run a campaign; 0 where all is as demanded, 1 where it is not, 2 where it cannot be run."""
+    options = _parser().parse_args()
+    reason = RealBroker.unavailable_reason()
+    if reason is not None:
+        print(f"cannot start Kafka: {reason}", file=sys.stderr)
+        return 2
+    kinds = tuple(KINDS) if options.faults is None else tuple(options.faults.split(","))
+    unknown = [kind for kind in kinds if kind not in KINDS]
+    if unknown:
+        print(f"no such fault: {unknown[0]}; there are {', '.join(KINDS)}", file=sys.stderr)
+        return 2
+    seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
+    plan = Plan(
+        seed,
+        options.seconds,
+        kinds,
+        options.delivery,
+        options.workers,
+        options.rate,
+        options.session,
+    )
+    # What our own clients have to say of a broker that is away is no news.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL + 1)
+    directory = Path(tempfile.mkdtemp(prefix="hotlist-torture-"))
+    print(f"seed {seed}; the workers' logs lie in {directory}", flush=True)
+    result = asyncio.run(Campaign(plan, directory, _say).run())
+    print(f"\n{report.table(result)}\n")
+    for line in report.summary(result):
+        print(line)
+    if options.json is not None:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(report.as_json(result), indent=1) + "\n")
+    if result.findings.problems:
+        print(f"\nseed {seed} has found problems; logs: {directory}", file=sys.stderr)
+        for problem in result.findings.problems:
+            print(f"  {problem}", file=sys.stderr)
+        return 1
+    print("nothing lost, nothing invented")
+    if not options.keep:
+        shutil.rmtree(directory, ignore_errors=True)
+    return 0
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.torture",
+        description="A fault campaign on a real Kafka.",
+        epilog="Faults: " + "; ".join(f"{kind}: {each.does}" for kind, each in KINDS.items()),
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=120, help="of faults, without calms (%(default)s)"
+    )
+    parser.add_argument("--seed", type=int, help="the same one makes the same schedule (any)")
+    parser.add_argument(
+        "--delivery", choices=("at_least_once", "exactly_once"), default="at_least_once"
+    )
+    parser.add_argument("--faults", metavar="KIND,...", help="these alone (all)")
+    parser.add_argument("--workers", type=int, default=3, help="at a time (%(default)s)")
+    parser.add_argument("--rate", type=int, default=150, help="reads a second (%(default)s)")
+    parser.add_argument(
+        "--session",
+        type=float,
+        default=6.0,
+        help="seconds until the group gives up a silent worker (%(default)s; limits.SESSION_S in "
+        "production), so that many sessions can run out",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="keep the result there")
+    parser.add_argument("--keep", action="store_true", help="keep the logs of a good run too")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

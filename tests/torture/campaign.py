@@ -1,0 +1,245 @@
+"""One campaign: a Kafka, workers, a load, rounds of faults, and a calm after each in which
+everything must drain and is judged. It ends at the first round that finds a problem.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from engine.topics import Topics, create_topics
+from tests.kafka.broker import BrokerFailedError, RealBroker
+from tests.kafka.faulty_proxy import FaultyProxy
+from tests.torture.churn import Churn
+from tests.torture.cluster import PARTITIONS, Ports, free_ports, own_broker
+from tests.torture.disk import Disk, best_disk
+from tests.torture.evidence import Evidence
+from tests.torture.faults import Faults
+from tests.torture.follower import Follower
+from tests.torture.judge import Findings, Judge
+from tests.torture.load import Load
+from tests.torture.schedule import Fault, Round, rounds
+from tests.torture.town import TortureTown
+from tests.torture.workers import Slot, now_s
+
+#: Longer than any time-out of the engine's, twice: what has not drained by then is stuck.
+DRAIN_S: Final = 150.0
+_COMMAND_S: Final = 120.0
+_ROOT: Final = Path(__file__).resolve().parents[2]
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What makes a campaign; the same plan makes the same schedule."""
+
+    seed: int
+    seconds: float
+    kinds: tuple[str, ...]
+    delivery: str = "at_least_once"
+    workers: int = 3
+    reads_a_second: int = 150
+    session_s: float = 6.0
+
+
+class Done(NamedTuple):
+    """A fault that was done, in which round, from when until when; whether it met anybody."""
+
+    round_name: str
+    fault: Fault
+    began_s: float
+    ended_s: float
+    had_effect: bool
+
+
+@dataclass
+class Result:
+    """What a campaign was and came to."""
+
+    plan: Plan
+    disk: str
+    findings: Findings = field(default_factory=Findings)
+    done: list[Done] = field(default_factory=list)
+    changes: dict[str, int] = field(default_factory=dict)
+    #: How often workers were started again, by their last word.
+    errors: Counter[str] = field(default_factory=Counter)
+    #: How often SIGTERM did not end a worker in time.
+    forced_ends: int = 0
+    audit: str = ""
+    took_s: float = 0.0
+    evidence: Evidence = field(default_factory=Evidence)
+
+
+class Campaign:
+    """See the module. `directory` is where logs go, `say` takes lines for people."""
+
+    def __init__(self, plan: Plan, directory: Path, say: Say) -> None:
+        self.plan = plan
+        self._directory = directory
+        self._say = say
+        self._topics = Topics("torture.")
+        self._group = f"{self._topics.prefix}group"
+        self._evidence = Evidence()
+        self._schedule = rounds(plan.seed, plan.seconds, plan.kinds, session_s=plan.session_s)
+        self._slots: list[Slot] = []
+        self._problems: list[str] = []
+
+    async def run(self) -> Result:
+        """The whole of it."""
+        disk = best_disk()
+        result = Result(self.plan, disk.what, evidence=self._evidence)
+        began_s = now_s()
+        try:
+            async with AsyncExitStack() as stack:
+                await self._run(stack, disk, result)
+        finally:
+            disk.close()
+        result.took_s = now_s() - began_s
+        for slot in self._slots:
+            result.errors += slot.errors
+            result.forced_ends += slot.forced_ends
+        result.findings.problems += self._problems
+        return result
+
+    async def _run(self, stack: AsyncExitStack, disk: Disk, result: Result) -> None:
+        plan, began_s = self.plan, now_s()
+        ports = free_ports(plan.workers + 1)
+        broker = own_broker(ports, disk)
+        stack.callback(self._keep_log, broker)
+        await asyncio.to_thread(broker.start)
+        await create_topics(broker.bootstrap, self._topics, partitions=PARTITIONS, replication=1)
+        load_s = sum(each.lasts_s for each in self._schedule)
+        town = TortureTown(plan.seed, round(plan.reads_a_second * load_s))
+        churn = Churn(plan.seed)
+        load = Load(broker.bootstrap, self._topics, town, churn, plan.seed, load_s, self._evidence)
+        stack.push_async_callback(load.close)
+        await load.begin()
+        follower = Follower(broker.bootstrap, self._topics, self._group, self._evidence)
+        for task in (follower.follow(), follower.watch_commits()):
+            stack.push_async_callback(_cancelled, asyncio.create_task(task))
+        await self._start_workers(stack, ports)
+        await self._all_ready()
+        self._say(f"a broker and {plan.workers} workers are ready after {now_s() - began_s:.0f} s")
+        judge = Judge(
+            self._evidence,
+            town.oracle(),
+            churn,
+            is_exactly_once=plan.delivery == "exactly_once",
+        )
+        result.findings, result.changes = judge.findings, load.changes
+        faults = Faults(broker, disk, self._slots, plan.workers)
+        for each in self._schedule:
+            await self._round(each, load, faults, result)
+            await self._calm(follower, judge)
+            if judge.findings.problems or self._problems:
+                return
+        for slot in self._slots:
+            if not await slot.end():
+                self._problems.append(f"worker {slot.number} did not end when it was asked to")
+        result.audit = await self._audit_command(broker.bootstrap)
+
+    # ---- rounds
+
+    async def _round(self, each: Round, load: Load, faults: Faults, result: Result) -> None:
+        began_s = now_s()
+        over = asyncio.Event()
+
+        async def do(fault: Fault) -> None:
+            await asyncio.sleep(max(0.0, began_s + fault.at_s - now_s()))
+            fault_began_s = now_s()
+            had_effect = await faults.do(fault)
+            done = Done(each.name, fault, fault_began_s, now_s(), had_effect)
+            result.done.append(done)
+            self._say(
+                f"  {fault_began_s - began_s:6.1f} s  {fault.kind}, "
+                f"{done.ended_s - fault_began_s:.1f} s{'' if had_effect else ', met nobody'}"
+            )
+
+        self._say(f"round {each.name!r}: {len(each.faults)} faults in {each.lasts_s:.0f} s")
+        async with asyncio.TaskGroup() as changing:
+            changing.create_task(load.change_singly(over))
+            changing.create_task(load.change_together(over))
+            async with asyncio.TaskGroup() as group:
+                group.create_task(load.send_reads(each.lasts_s))
+                for fault in each.faults:
+                    group.create_task(do(fault))
+            over.set()
+
+    async def _calm(self, follower: Follower, judge: Judge) -> None:
+        """Everything drains, and is judged."""
+        began_s = now_s()
+        missing = await follower.drained(DRAIN_S)
+        if missing:
+            states = [await slot.state() for slot in self._slots]
+            self._problems.append(
+                f"stuck for {DRAIN_S:.0f} s without faults: {missing}; {'; '.join(states)}"
+            )
+        drained_s = now_s() - began_s
+        found = judge.judge()
+        self._say(
+            f"calm: drained in {drained_s:.1f} s; {judge.findings.reads:,} reads, "
+            f"{judge.findings.matches:,} matches, {len(found)} problems"
+        )
+
+    # ---- what stands around the rounds
+
+    async def _start_workers(self, stack: AsyncExitStack, ports: Ports) -> None:
+        """A slot for each worker, and one for a worker more."""
+        plan = self.plan
+        for number, (listens, target) in enumerate(ports.of_workers):
+            slot = Slot(
+                number,
+                await stack.enter_async_context(FaultyProxy(listens, target)),
+                self._topics.prefix,
+                self._directory,
+                plan.session_s,
+                ["--delivery", plan.delivery],
+                self._problems,
+            )
+            self._slots.append(slot)
+            slot.want(number < plan.workers)
+            stack.push_async_callback(_cancelled, asyncio.create_task(slot.supervise()))
+
+    async def _all_ready(self) -> None:
+        async with asyncio.timeout(DRAIN_S):
+            while True:
+                states = [await slot.state() for slot in self._slots[: self.plan.workers]]
+                if all(": 200 " in state for state in states):
+                    return
+                await asyncio.sleep(0.2)
+
+    async def _audit_command(self, bootstrap: str) -> str:
+        """What `hotlist audit verify` says."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "engine", "audit", "verify"),
+            *("--bootstrap", bootstrap, "--prefix", self._topics.prefix),
+            cwd=_ROOT,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, errors = await asyncio.wait_for(process.communicate(), _COMMAND_S)
+        said = out.decode().strip()
+        if process.returncode:
+            self._problems.append(f"hotlist audit verify: {said} {errors.decode().strip()}")
+        return said
+
+    def _keep_log(self, broker: RealBroker) -> None:
+        with contextlib.suppress(OSError, BrokerFailedError):
+            (self._directory / "broker.log").write_text(broker.log())
+        broker.close()
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    """Cancel a task; what ended it before is raised."""
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

@@ -1,0 +1,101 @@
+"""The campaign's own broker: a listener for the campaign, and one behind each worker's network."""
+
+from __future__ import annotations
+
+import random
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from engine.topics import Topics
+from tests.kafka.broker import RealBroker
+from tests.torture.disk import Disk
+
+PARTITIONS: Final = 4
+#: The topics that are followed.
+KINDS: Final = ("detections", "hotlist", "policies", "matches", "rejects", "audit")
+_CONTROL: Final = ("hotlist", "policies")
+#: Below 32,768 the system gives no ports to those who connect: a broker that is away must find
+#: its own free when it comes back.
+_PORTS: Final = range(17_000, 32_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where the broker listens, and for each worker where it connects to and what lies behind."""
+
+    straight: int
+    controller: int
+    of_workers: tuple[tuple[int, int], ...]
+
+
+def free_ports(workers: int) -> Ports:
+    """Ports that nobody listens on; others each time, for there may be a second campaign."""
+    found: list[int] = []
+    wanted = 2 + 2 * workers
+    for port in random.sample(_PORTS, len(_PORTS)):
+        if len(found) == wanted:
+            break
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        found.append(port)
+    if len(found) < wanted:
+        raise OSError(f"not {wanted} free ports from {_PORTS.start} to {_PORTS.stop}")
+    straight, controller, *pairs = found
+    return Ports(straight, controller, tuple(zip(pairs[::2], pairs[1::2], strict=True)))
+
+
+def own_broker(ports: Ports, disk: Disk) -> RealBroker:
+    """A broker that tells each worker to come through its own network."""
+    names = [f"SLOT{number}" for number in range(len(ports.of_workers))]
+    inner = [
+        f"{name}://127.0.0.1:{at}" for name, (_, at) in zip(names, ports.of_workers, strict=True)
+    ]
+    outer = [
+        f"{name}://127.0.0.1:{at}" for name, (at, _) in zip(names, ports.of_workers, strict=True)
+    ]
+    straight = f"PLAINTEXT://127.0.0.1:{ports.straight}"
+    controller = f"CONTROLLER://127.0.0.1:{ports.controller}"
+    plain = [f"{name}:PLAINTEXT" for name in ("PLAINTEXT", "CONTROLLER", *names)]
+    properties = {
+        "listeners": ",".join([straight, *inner, controller]),
+        "advertised.listeners": ",".join([straight, *outer]),
+        "listener.security.protocol.map": ",".join(plain),
+        "controller.quorum.voters": f"1@127.0.0.1:{ports.controller}",
+    }
+    if disk.data is not None:
+        properties["log.dirs"] = str(disk.data)
+    return RealBroker(port=ports.straight, properties=properties)
+
+
+@asynccontextmanager
+async def all_records(bootstrap: str, topics: Topics) -> AsyncIterator[Any]:
+    """A consumer of all committed records of all topics, from their beginning."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+        enable_auto_commit=False,
+        fetch_max_wait_ms=50,
+        request_timeout_ms=10_000,
+        retry_backoff_ms=50,
+    )
+    await consumer.start()
+    try:
+        consumer.assign(
+            [
+                TopicPartition(topics.name(kind), partition)
+                for kind in KINDS
+                for partition in range(1 if kind in _CONTROL else PARTITIONS)
+            ]
+        )
+        yield consumer
+    finally:
+        await consumer.stop()

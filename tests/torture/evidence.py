@@ -1,0 +1,162 @@
+"""What lies on the topics, and when it was seen there: the facts that the judge looks at.
+
+A follower of its own, which reads committed records only and reaches the broker by no network that
+fails, notes every record of every topic as it comes. Times are those of the machine's monotonic
+clock, in seconds.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+import orjson
+
+from engine.raw import Record as AuditRecord
+from tests.torture.churn import CHANGE_HEADER
+
+Document = dict[str, Any]
+_ENTRY_EVENTS = {"entry_added", "entry_changed", "entry_removed", "entry_refused"}
+
+
+class Read(NamedTuple):
+    """A read as it lies on its topic."""
+
+    partition: int
+    offset: int
+    document: Document
+    headers: tuple[bytes, ...]
+
+
+class State(NamedTuple):
+    """What a record of a control topic says of its key: a document, or None for a tombstone."""
+
+    offset: int
+    document: Document | None
+    change: int
+    seen_s: float
+
+
+@dataclass(slots=True)
+class SeenMatch:
+    """A match by its id, and when each record of it was seen."""
+
+    match_id: str
+    entry_id: str
+    read_id: str
+    seen_s: list[float] = field(default_factory=list)
+
+
+class Record(Protocol):
+    """A record as a Kafka client gives it."""
+
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Iterable[tuple[str, bytes]]: ...
+
+
+@dataclass
+class Evidence:
+    """See the module."""
+
+    #: When the sending of a read, and of a change of the lists, was begun first.
+    read_sent_s: dict[str, float] = field(default_factory=dict)
+    change_sent_s: dict[int, float] = field(default_factory=dict)
+    #: By partition, in the order of the topic.
+    reads: defaultdict[int, list[Read]] = field(default_factory=lambda: defaultdict(list))
+    entries: defaultdict[str, list[State]] = field(default_factory=lambda: defaultdict(list))
+    policies: defaultdict[str, list[State]] = field(default_factory=lambda: defaultdict(list))
+    matches: dict[str, SeenMatch] = field(default_factory=dict)
+    matches_of: defaultdict[str, list[SeenMatch]] = field(default_factory=lambda: defaultdict(list))
+    #: Match ids, and changes by topic and offset, as the audit has them.
+    audited_matches: Counter[str] = field(default_factory=Counter)
+    audited_changes: Counter[tuple[str, int]] = field(default_factory=Counter)
+    #: All records of the audit, by partition.
+    audit: defaultdict[int, list[AuditRecord]] = field(default_factory=lambda: defaultdict(list))
+    changes: set[tuple[str, int]] = field(default_factory=set)
+    rejects: list[Document] = field(default_factory=list)
+    commits: defaultdict[int, list[tuple[int, float]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+
+    def note(self, kind: str, records: Iterable[Record], seen_s: float) -> None:
+        """Records of one of the topics, by its name without prefix and version."""
+        take = getattr(self, f"_note_{kind}")
+        for record in records:
+            take(record, seen_s)
+
+    def note_committed(self, partition: int, offset: int, seen_s: float) -> None:
+        """All reads of a partition below an offset are known to be processed by then."""
+        known = self.commits[partition]
+        if not known or offset > known[-1][0]:
+            known.append((offset, seen_s))
+
+    def processed_s(self, read: Read) -> float:
+        """By when a read was processed, for all that is known."""
+        known = self.commits[read.partition]
+        at = bisect_right(known, read.offset, key=lambda commit: commit[0])
+        return known[at][1] if at < len(known) else math.inf
+
+    def sent_s(self, read: Read) -> float:
+        """When the sending of a read was begun."""
+        return self.read_sent_s[read.document["read_id"]]
+
+    def _note_detections(self, record: Record, seen_s: float) -> None:
+        headers = tuple(value for name, value in record.headers if name == "alternates")
+        document = orjson.loads(record.value or b"null")
+        self.reads[record.partition].append(
+            Read(record.partition, record.offset, document, headers)
+        )
+
+    def _note_hotlist(self, record: Record, seen_s: float) -> None:
+        self._note_state(self.entries, record, seen_s)
+        self.changes.add(("hotlist", record.offset))
+
+    def _note_policies(self, record: Record, seen_s: float) -> None:
+        self._note_state(self.policies, record, seen_s)
+        self.changes.add(("policies", record.offset))
+
+    def _note_state(
+        self, states: defaultdict[str, list[State]], record: Record, seen_s: float
+    ) -> None:
+        changes = [int(value) for name, value in record.headers if name == CHANGE_HEADER]
+        document = None if record.value is None else orjson.loads(record.value)
+        change = changes[0] if changes else 0
+        states[(record.key or b"").decode()].append(State(record.offset, document, change, seen_s))
+
+    def _note_matches(self, record: Record, seen_s: float) -> None:
+        match = orjson.loads(record.value or b"null")
+        found = self.matches.get(match["match_id"])
+        if found is None:
+            found = SeenMatch(
+                match["match_id"], match["entry"]["entry_id"], match["read"]["read_id"]
+            )
+            self.matches[found.match_id] = found
+            self.matches_of[found.read_id].append(found)
+        found.seen_s.append(seen_s)
+
+    def _note_audit(self, record: Record, seen_s: float) -> None:
+        unopened = AuditRecord(record.offset, 0, record.key, record.value, ())
+        self.audit[record.partition].append(unopened)
+        sealed = orjson.loads(record.value or b"null")
+        event, fields = sealed["event"], sealed["fields"]
+        if event == "match":
+            self.audited_matches[fields["match_id"]] += 1
+        elif event in _ENTRY_EVENTS:
+            self.audited_changes["hotlist", fields["revision"]] += 1
+        elif event == "policy_changed":
+            self.audited_changes["policies", fields["revision"]] += 1
+
+    def _note_rejects(self, record: Record, seen_s: float) -> None:
+        self.rejects.append(orjson.loads(record.value or b"null"))

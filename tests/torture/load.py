@@ -1,0 +1,227 @@
+"""What is sent: reads at their pace, and changes of the lists beside them.
+
+What the broker does not take is sent again until it does, by a new producer where need be, and
+what could not be sent in time follows as soon as it can: an outage holds reads back and takes none
+away. When the sending of something was begun first stands in the evidence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import orjson
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from engine.topics import Topics
+from tests.kafka.records import ToSend, send_to_partition
+from tests.torture.churn import Change, Churn, records
+from tests.torture.evidence import Evidence
+from tests.torture.town import TortureTown
+from tests.torture.workers import now_s
+
+_TICK_S = 0.05
+_RETRY_PAUSE_S = 0.2
+#: A request that the broker does not answer is given up after this; it must be over soon after
+#: an outage is.
+_REQUEST_MS = 8_000
+#: Changes of one entry or policy, and transactions, come this often; how long one stays open.
+_SINGLE_EVERY_S = 0.4
+_TRANSACTION_EVERY_S = (2.0, 6.0)
+_OPEN_S = (0.0, 2.0)
+#: Reads of what changes, a second.
+_CHURN_READS = 25
+
+
+class Sender:
+    """A producer that takes its time: `send` returns when the broker has it."""
+
+    def __init__(self, bootstrap: str, **options: Any) -> None:
+        self._bootstrap = bootstrap
+        self._options = options
+        self._producer: AIOKafkaProducer | None = None
+        self._starting = asyncio.Lock()
+
+    async def send(self, attempt: Callable[[AIOKafkaProducer], Awaitable[None]]) -> None:
+        """Try until it succeeds."""
+        while True:
+            producer: AIOKafkaProducer | None = None
+            try:
+                producer = await self._started()
+                await attempt(producer)
+                return
+            except (KafkaError, OSError, AssertionError):
+                # Whether the broker has it is not known; the topic will show.
+                if producer is not None:
+                    await self._put_away(producer)
+                await asyncio.sleep(_RETRY_PAUSE_S)
+
+    async def renew(self) -> None:
+        """Go on with a new producer, whatever the old one has left open."""
+        if self._producer is not None:
+            await self._put_away(self._producer)
+
+    async def _started(self) -> AIOKafkaProducer:
+        async with self._starting:
+            if self._producer is None:
+                producer = AIOKafkaProducer(
+                    bootstrap_servers=self._bootstrap,
+                    acks="all",
+                    request_timeout_ms=_REQUEST_MS,
+                    retry_backoff_ms=50,
+                    **self._options,
+                )
+                try:
+                    await producer.start()
+                except BaseException:
+                    await self._put_away(producer)
+                    raise
+                self._producer = producer
+            return self._producer
+
+    async def _put_away(self, producer: AIOKafkaProducer) -> None:
+        """End a producer that may have lost its broker; what waits in it may be lost too."""
+        if producer is self._producer:
+            self._producer = None
+        producer._closed = True  # `stop` would wait for the broker
+        await producer._sender.close()
+        await producer.client.close()
+
+
+class Load:
+    """Sends the town's reads and reads of what changes; and changes."""
+
+    def __init__(
+        self,
+        bootstrap: str,
+        topics: Topics,
+        town: TortureTown,
+        churn: Churn,
+        seed: int,
+        seconds: float,
+        evidence: Evidence,
+    ) -> None:
+        self._bootstrap = bootstrap
+        self._topics = topics
+        self._town = town
+        self._churn = churn
+        self._chance = random.Random(f"{seed} load")
+        self._seconds = seconds
+        self._evidence = evidence
+        self._sent_share = 0.0
+        self._churn_left = 0.0
+        self._change_count = 0
+        self._reads = Sender(bootstrap, enable_idempotence=True, compression_type="lz4")
+        self._singles = Sender(bootstrap, enable_idempotence=True)
+        self._transactions = Sender(bootstrap, transactional_id=f"{topics.prefix}sync")
+        #: How many changes were sent, by how.
+        self.changes: dict[str, int] = {"plain": 0, "commit": 0, "abort": 0, "leave": 0}
+
+    async def begin(self) -> None:
+        """The lists as they stand before the first read."""
+        topics, town = self._topics, self._town
+
+        async def produce(producer: AIOKafkaProducer) -> None:
+            await send_to_partition(producer, topics.hotlist, 0, town.entries[0])
+            await send_to_partition(producer, topics.policies, 0, town.policies[0])
+
+        await self._singles.send(produce)
+        for change in self._churn.begin():
+            await self._change(change)
+
+    async def send_reads(self, lasts_s: float) -> None:
+        """Reads at their pace, for so long."""
+        began_s = now_s()
+        until_share = self._sent_share + lasts_s / self._seconds
+        begin_share = self._sent_share
+        while self._sent_share < until_share:
+            await asyncio.sleep(_TICK_S)
+            passed_s = now_s() - began_s
+            share = min(until_share, begin_share + passed_s / self._seconds)
+            await self._send_tick(share)
+
+    async def change_singly(self, over: asyncio.Event) -> None:
+        """Change entries and policies one by one, until it is over."""
+        while not await _within(over, 2 * _SINGLE_EVERY_S * self._chance.random()):
+            await self._change(self._churn.single())
+
+    async def change_together(self, over: asyncio.Event) -> None:
+        """Transactions, until it is over; none is left open behind the last."""
+        while not await _within(over, self._chance.uniform(*_TRANSACTION_EVERY_S)):
+            await self._change(self._churn.transaction())
+
+    async def close(self) -> None:
+        """End the producers."""
+        for sender in (self._reads, self._singles, self._transactions):
+            await sender.renew()
+
+    async def _send_tick(self, share: float) -> None:
+        self._churn_left += (share - self._sent_share) * self._seconds * _CHURN_READS
+        count, self._churn_left = int(self._churn_left), self._churn_left % 1
+        # Pairs come first, so that no batch can end between two of them.
+        by_partition = self._churn.reads(count)
+        for partition, reads in self._town.reads_between(self._sent_share, share).items():
+            by_partition.setdefault(partition, []).extend(reads)
+        self._sent_share = share
+        sent_s = now_s()
+        for reads in by_partition.values():
+            for read in reads:
+                read_id = orjson.loads(read.value or b"")["read_id"]
+                self._evidence.read_sent_s.setdefault(read_id, sent_s)
+        await asyncio.gather(
+            *(self._send(partition, reads) for partition, reads in by_partition.items() if reads)
+        )
+
+    async def _send(self, partition: int, reads: list[ToSend]) -> None:
+        async def produce(producer: AIOKafkaProducer) -> None:
+            await send_to_partition(producer, self._topics.detections, partition, reads)
+
+        await self._reads.send(produce)
+
+    async def _change(self, change: Change) -> None:
+        self._change_count += 1
+        number = self._change_count
+        self._evidence.change_sent_s[number] = now_s()
+        self.changes[change.how] += 1
+        if change.how == "plain":
+            await self._singles.send(lambda producer: self._produce(producer, change, number))
+            return
+
+        async def in_transaction(producer: AIOKafkaProducer) -> None:
+            await producer.begin_transaction()
+            await self._produce(producer, change, number)
+            await asyncio.sleep(self._chance.uniform(*_OPEN_S))
+            if change.how == "commit":
+                await producer.commit_transaction()
+            elif change.how == "abort":
+                await producer.abort_transaction()
+
+        await self._transactions.send(in_transaction)
+        if change.how == "leave":
+            await self._transactions.renew()
+            await self._transactions.send(_nothing)  # which fences the other one off
+
+    async def _produce(self, producer: AIOKafkaProducer, change: Change, number: int) -> None:
+        if change.entries:
+            entries = records(change.entries, number)
+            await send_to_partition(producer, self._topics.hotlist, 0, entries)
+        if change.policies:
+            policies = records(change.policies, number)
+            await send_to_partition(producer, self._topics.policies, 0, policies)
+
+
+async def _nothing(_: AIOKafkaProducer) -> None:
+    pass
+
+
+async def _within(event: asyncio.Event, seconds: float) -> bool:
+    """Whether an event comes within a time."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True

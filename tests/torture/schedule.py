@@ -1,0 +1,171 @@
+"""Which faults, when, for how long and at whom: a pure function of the seed.
+
+A schedule has rounds. In a round faults come one after the other, or, in a storm, several at a
+time; after it comes a calm in which everything must drain and is checked. Times count from the
+round's beginning. Whom a fault is for is drawn too, as a number: the campaign takes it modulo
+those that there are, because which workers run is not known before.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+
+class Fault(NamedTuple):
+    """A fault that begins `at_s` after its round and lasts `lasts_s`; `amount` is what the kind
+    makes of it."""
+
+    kind: str
+    at_s: float
+    lasts_s: float
+    target: int
+    amount: float
+
+    @property
+    def ends_s(self) -> float:
+        return self.at_s + self.lasts_s
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """Faults in the order of their beginning, and how long reads come meanwhile, in seconds."""
+
+    name: str
+    lasts_s: float
+    faults: tuple[Fault, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of fault: what it does, how often it comes beside the others, how long it lasts in
+    seconds and what its amount is drawn from. Of an `exclusive` group one runs at a time, and
+    what follows within `costs_s` of its end waits until then, in the rounds without storms."""
+
+    does: str
+    weight: float
+    lasts_s: tuple[float, float]
+    amount: Callable[[random.Random], float] = lambda chance: chance.random()
+    exclusive: str = ""
+    costs_s: float = 3.0
+
+
+def _bytes_a_second(chance: random.Random) -> float:
+    return float(chance.choice((40_000, 100_000, 400_000)))
+
+
+def _clock_step_s(chance: random.Random) -> float:
+    step_s = chance.choice((5, 60, 600, 3000, 7200))
+    return float(step_s * chance.choice((-1, 1)))
+
+
+#: Longer than a session, by whatever it is: the campaign multiplies by it.
+_SESSIONS = (1.2, 2.0)
+
+KINDS: Final[dict[str, Kind]] = {
+    "kill": Kind("a worker gets SIGKILL and is started again", 5, (0.2, 4), costs_s=8),
+    "stop": Kind(
+        "a worker gets SIGSTOP for longer than its session, then SIGCONT",
+        3,
+        _SESSIONS,
+        costs_s=8,
+    ),
+    "remove": Kind("a worker gets SIGTERM and stays away for a while", 3, (3, 8), costs_s=6),
+    "add": Kind("a worker more for a while", 3, (8, 20), costs_s=6),
+    "clock": Kind("a worker's clock is stepped, and back", 5, (3, 10), _clock_step_s),
+    "cut": Kind("a worker's connections are closed, new ones refused", 5, (0.1, 5)),
+    "reset": Kind("a worker's connections are reset", 5, (0, 0)),
+    "half_close": Kind("one direction of a worker's connections ends", 5, (0, 0)),
+    "slow": Kind("a worker's connections are slow", 5, (3, 10), _bytes_a_second),
+    "silent": Kind("a worker's connections pass nothing on", 5, (2, 14)),
+    "broker_kill": Kind("the broker gets SIGKILL", 1, (0, 3), exclusive="broker", costs_s=10),
+    "broker_restart": Kind("the broker gets SIGTERM", 1, (0, 3), exclusive="broker", costs_s=10),
+    "broker_pause": Kind("the broker gets SIGSTOP, then SIGCONT", 2, (1, 9), exclusive="broker"),
+    "broker_full": Kind("the broker's disk is full", 1, (0, 3), exclusive="broker", costs_s=12),
+}
+
+#: What a fault of a kind costs beside its time, at the most: a broker's start.
+_BROKER_START_S = 8.0
+_ROUND_S = 60.0
+#: From here on there is time for every kind alone.
+_ALONE_FROM_S = 400.0
+#: Faults of a storm come this often, on average.
+_STORM_EVERY_S = 2.2
+_BESIDE_LAST_S = 5.0
+
+
+def rounds(
+    seed: int, seconds: float, kinds: Sequence[str] = tuple(KINDS), *, session_s: float = 6.0
+) -> list[Round]:
+    """The rounds of a campaign of about so many seconds, their calms not counted.
+
+    Every kind comes at least once. A long campaign has each kind alone first, with time to
+    recover, so that its own cost shows; all the rest are storms.
+    """
+    chance = random.Random(seed)
+    made: list[Round] = []
+    left_s = seconds
+    first = list(kinds)
+    chance.shuffle(first)
+    if seconds >= _ALONE_FROM_S:
+        alone = _alone(chance, first, session_s)
+        made.append(alone)
+        left_s -= alone.lasts_s
+        first = []
+    while left_s > 0:
+        lasts_s = left_s if left_s < 1.5 * _ROUND_S else _ROUND_S
+        faults = sorted(_storm(chance, kinds, first, lasts_s, session_s), key=lambda f: f.at_s)
+        # A disk that is full is noticed by who writes: reads come beside the last fault too.
+        lasts_s = max(lasts_s, faults[-1].at_s + _BESIDE_LAST_S)
+        made.append(Round(f"storm {len(made)}", lasts_s, tuple(faults)))
+        left_s -= lasts_s
+        first = []
+    return made
+
+
+def _alone(chance: random.Random, kinds: Sequence[str], session_s: float) -> Round:
+    """Each kind once, the next when it is over and what it costs has passed."""
+    faults = []
+    at_s = 3.0
+    for kind in kinds:
+        fault = _fault(chance, kind, at_s, session_s)
+        faults.append(fault)
+        at_s = fault.ends_s + KINDS[kind].costs_s + session_s
+    return Round("one at a time", at_s, tuple(faults))
+
+
+def _storm(
+    chance: random.Random,
+    kinds: Sequence[str],
+    first: Sequence[str],
+    lasts_s: float,
+    session_s: float,
+) -> Iterator[Fault]:
+    """Faults that overlap; those of `first` are among them, even if that takes longer."""
+    count = max(len(first), round(lasts_s / _STORM_EVERY_S))
+    weights = [KINDS[kind].weight for kind in kinds]
+    drawn = [*first, *chance.choices(kinds, weights, k=count - len(first))]
+    chance.shuffle(drawn)
+    busy_until_s: dict[str, float] = {}
+    for number, kind in enumerate(drawn):
+        at_s = lasts_s * (number + chance.random()) / count
+        exclusive = KINDS[kind].exclusive
+        if exclusive and at_s < busy_until_s.get(exclusive, 0.0):
+            if kind not in first:
+                continue
+            at_s = busy_until_s[exclusive]
+        fault = _fault(chance, kind, at_s, session_s)
+        if exclusive:
+            busy_until_s[exclusive] = fault.ends_s + _BROKER_START_S
+        yield fault
+
+
+def _fault(chance: random.Random, kind: str, at_s: float, session_s: float) -> Fault:
+    of_kind = KINDS[kind]
+    lasts_s = chance.uniform(*of_kind.lasts_s)
+    if of_kind.lasts_s is _SESSIONS:
+        lasts_s *= session_s
+    amount = of_kind.amount(chance)
+    return Fault(kind, round(at_s, 3), round(lasts_s, 3), chance.randrange(1 << 16), amount)

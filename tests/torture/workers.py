@@ -1,0 +1,182 @@
+"""The workers of a campaign, each behind a network of its own, and their supervisor.
+
+A slot is a place for one worker: its way to the broker, its clock, and a loop that starts it again
+when it has ended with an error, as a service manager does. A worker that ends in order without
+having been asked to is a problem. One that does not end in END_S when it is asked to is killed, as
+a service manager does too; that is counted, and a problem where nothing is broken meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+from tests.kafka.faulty_proxy import FaultyProxy
+from tests.kafka.worker_process import WorkerProcess
+from tests.torture.wrapped_worker import STEP
+
+#: As a service manager's pause before it starts a program again.
+_RESTART_PAUSE_S = 1.0
+#: Longer than `limits.SHUTDOWN_S` and what a slow worker may take beside it.
+END_S = 45.0
+
+
+class Slot:
+    """See the module. `problems` is where it writes what must not happen."""
+
+    def __init__(
+        self,
+        number: int,
+        proxy: FaultyProxy,
+        prefix: str,
+        directory: Path,
+        session_s: float,
+        arguments: list[str],
+        problems: list[str],
+    ) -> None:
+        self.number = number
+        self.proxy = proxy
+        self.is_wanted = False
+        self.starts = 0
+        #: How often it was started again after which error.
+        self.errors: Counter[str] = Counter()
+        #: How often SIGTERM did not end it in time.
+        self.forced_ends = 0
+        self._prefix = prefix
+        self._directory = directory
+        self._session_s = session_s
+        self._arguments = arguments
+        self._problems = problems
+        self._process: WorkerProcess | None = None
+        self._changed = asyncio.Event()
+        self._held = 0
+        self._is_killed = False
+        self._step_file = directory / f"clock-{number}"
+        self._step_file.write_bytes(STEP.pack(0))
+        self._clock_s = 0.0
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process that runs now."""
+        return None if self._process is None else self._process.pid
+
+    def want(self, is_wanted: bool) -> None:
+        """Whether a worker is to run here."""
+        self.is_wanted = is_wanted
+        self._changed.set()
+
+    async def supervise(self) -> None:
+        """Keep a worker running while one is wanted; until cancelled."""
+        while True:
+            self._changed.clear()
+            if not self.is_wanted or self._held:
+                await self._changed.wait()
+                continue
+            await self._run_once()
+
+    async def _run_once(self) -> None:
+        log_file = self._directory / f"worker-{self.number}-{self.starts}.log"
+        self.starts += 1
+        process = WorkerProcess(
+            log_file,
+            f"127.0.0.1:{self.proxy.port}",
+            self._prefix,
+            *self._arguments,
+            program=(
+                *("-m", "tests.torture.wrapped_worker"),
+                *(str(self._step_file), str(self._session_s)),
+            ),
+        )
+        async with process:
+            self._process = process
+            try:
+                status = await process.wait()
+            finally:
+                self._process = None
+        if self._is_killed:
+            self._is_killed = False
+        elif status == -signal.SIGTERM and not self.is_wanted:
+            pass  # it had not got so far as to handle the signal
+        elif status:
+            last = log_file.read_text(errors="replace").strip().splitlines()[-1:]
+            self.errors[last[0] if last else f"status {status}"] += 1
+            await asyncio.sleep(_RESTART_PAUSE_S)
+        elif self.is_wanted:
+            self._problems.append(f"a worker ended in order and nobody asked it to: {log_file}")
+            await asyncio.sleep(_RESTART_PAUSE_S)
+
+    # ---- faults
+
+    async def kill(self, away_s: float) -> None:
+        """SIGKILL; another one starts after a while."""
+        self._held += 1
+        try:
+            self._signal(signal.SIGKILL)
+            await asyncio.sleep(away_s)
+        finally:
+            self._held -= 1
+            self._changed.set()
+
+    async def stop_for(self, stopped_s: float) -> None:
+        """SIGSTOP, and SIGCONT after a while, to the same process."""
+        pid = self.pid
+        self._signal(signal.SIGSTOP)
+        try:
+            await asyncio.sleep(stopped_s)
+        finally:
+            if pid is not None and pid == self.pid:
+                self._signal(signal.SIGCONT)
+
+    async def end(self) -> bool:
+        """SIGTERM; returns when it has ended, False where it took a SIGKILL."""
+        self.want(False)
+        process = self._process
+        if process is None:
+            return True
+        self._signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(END_S):
+                await process.wait()
+        except TimeoutError:
+            self.forced_ends += 1
+            self._signal(signal.SIGKILL)
+            await process.wait()
+            return False
+        return True
+
+    def step_clock(self, by_s: float) -> None:
+        """Put its clock forward, or back; steps add up."""
+        self._clock_s += by_s
+        with self._step_file.open("r+b") as file:
+            file.write(STEP.pack(round(1000 * self._clock_s)))
+
+    def _signal(self, which: signal.Signals) -> None:
+        pid = self.pid
+        if pid is None:
+            return
+        if which is signal.SIGKILL:
+            self._is_killed = True
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, which)
+
+    async def state(self) -> str:
+        """What it says of itself, in one line."""
+        process = self._process
+        if process is None:
+            return f"worker {self.number}: not running"
+        try:
+            async with asyncio.timeout(5):
+                status, text = await process.get("/readyz")
+        except (AssertionError, TimeoutError) as error:
+            return f"worker {self.number}: no answer ({type(error).__name__})"
+        return f"worker {self.number}: {status} {text.strip()}, up for the {self.starts}. time"
+
+
+def now_s() -> float:
+    """The clock of all evidence."""
+    return time.monotonic()
