@@ -173,6 +173,26 @@ async def outbox(
     put out of the way, and a transaction of theirs that is still open counts for nothing.
     Raises BrokerError, or TopicError when the topic is missing.
     """
+    async with producing(
+        settings,
+        topic,
+        max_batch_size=_BATCH_BYTES,
+        transactional_id=transactional_id,
+        transaction_timeout_ms=int(limits.TRANSACTION_S * 1000),
+    ) as (producer, partitions):
+        box = Outbox(producer, settings.bootstrap, topic, partitions)
+        yield box
+        await box.flush()
+
+
+@contextlib.asynccontextmanager
+async def producing(
+    settings: Settings, topic: str, **options: Any
+) -> AsyncIterator[tuple[Any, list[int]]]:
+    """A producer with further options of aiokafka's, and the topic's partitions.
+
+    Raises BrokerError, or TopicError when the topic is missing.
+    """
     with _broker_errors(settings.bootstrap, topic, "Write"):
         partitions = await _partitions(settings, topic, "Write")
         producer = AIOKafkaProducer(
@@ -181,15 +201,11 @@ async def outbox(
             acks="all",
             enable_idempotence=True,
             compression_type="lz4",
-            max_batch_size=_BATCH_BYTES,
-            transactional_id=transactional_id,
-            transaction_timeout_ms=int(limits.TRANSACTION_S * 1000),
+            **options,
         )
         try:
             await _started(producer.start(), settings)
-            box = Outbox(producer, settings.bootstrap, topic, partitions)
-            yield box
-            await box.flush()
+            yield producer, partitions
         finally:
             await _stopped(producer)
 
@@ -302,6 +318,7 @@ async def consuming(
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             isolation_level="read_committed",
+            fetch_max_wait_ms=limits.FETCH_WAIT_MS,
             max_partition_fetch_bytes=limits.FETCH_PARTITION_BYTES,
         )
         try:

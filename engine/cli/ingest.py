@@ -1,0 +1,342 @@
+"""`hotlist ingest`: vendors' messages into Kafka as detections, from files or as an endpoint."""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import contextlib
+import logging
+import os
+import signal
+import ssl
+import threading
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+import click
+
+from engine import limits
+from engine.cli.options import takes_settings
+from engine.cli.output import json_line, remark
+from engine.config import Settings
+from engine.errors import ConfigError, HotlistError
+from engine.line_files import numbered_lines
+
+if TYPE_CHECKING:
+    from engine.adapters import Adapter, AdapterError, Site
+    from engine.ingest_http import Endpoint
+
+INGEST_VARIABLE: Final = "HOTLIST_INGEST_TOKEN"
+#: Vendors whose messages are XML; the others' are JSON, and then one may stand on each line.
+_XML: Final = frozenset({"genetec"})
+_VENDORS: Final = ("axis", "frigate", "genetec", "openalpr", "platerecognizer")
+
+_SOURCE_CHARACTERS: Final = 128
+#: Stands for a line that is too long to be held.
+_TOO_LONG: Final = bytes(limits.INGEST_MESSAGE_BYTES + 1)
+
+
+class IngestError(HotlistError):
+    """Messages gave no read."""
+
+
+class _Address(click.ParamType):
+    name = "host:port"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, int]:
+        host, _, port = str(value).rpartition(":")
+        if not host or not port.isdecimal() or int(port) > 65_535:
+            self.fail(f"{value!r} is not of the form 127.0.0.1:9109", param, ctx)
+        return host.strip("[]"), int(port)
+
+
+@click.command()
+@click.argument("vendor", type=click.Choice(_VENDORS))
+@click.argument("files", nargs=-1, type=click.File("rb"), metavar="[FILE]...")
+@click.option(
+    "--source",
+    required=True,
+    envvar="HOTLIST_SOURCE",
+    show_envvar=True,
+    help="Whose cameras these are, as the policies name them.",
+)
+@click.option(
+    "--country",
+    envvar="HOTLIST_COUNTRY",
+    show_envvar=True,
+    help="ISO 3166-1, such as US: where messages name a state without its country.",
+)
+@click.option(
+    "--listen",
+    type=_Address(),
+    metavar="HOST:PORT",
+    help="Take the vendor's webhook there, until SIGTERM or Ctrl-C.",
+)
+@click.option(
+    "--token-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help=f"Holds the token that --listen asks for; without it the variable {INGEST_VARIABLE}.",
+)
+@click.option(
+    "--tls-certfile", type=click.Path(exists=True, dir_okay=False), help="Listen with TLS."
+)
+@click.option(
+    "--tls-keyfile", type=click.Path(exists=True, dir_okay=False), help="Its private key."
+)
+@click.option("--dry-run", is_flag=True, help="Print the detections, one a line; send nothing.")
+@takes_settings("bootstrap", "prefix")
+def ingest(
+    settings: Settings,
+    vendor: str,
+    files: tuple[BinaryIO, ...],
+    source: str,
+    country: str | None,
+    listen: tuple[str, int] | None,
+    token_file: Path | None,
+    tls_certfile: str | None,
+    tls_keyfile: str | None,
+    dry_run: bool,
+) -> None:
+    """Send a VENDOR's messages into Kafka as detections.
+
+    From FILEs (`-` is standard input): one JSON message, or one on each line; of genetec one XML
+    document. Or with --listen from the vendor's webhook. A message that gives no read is named by
+    its place, field and rule; status 1 if there is one.
+    """
+    from engine.adapters import ADAPTERS, Site
+
+    _check(source, country, files, listen)
+    site = Site(source, country and country.upper())
+    adapter = ADAPTERS[vendor]
+    if listen is not None:
+        if dry_run:
+            raise ConfigError("takes FILEs, not --listen", where="--dry-run")
+        from engine.ingest_http import Endpoint
+
+        endpoint = Endpoint(*listen, _token(token_file), _tls(tls_certfile, tls_keyfile))
+        asyncio.run(_listen(settings, adapter, site, endpoint))
+        return
+    if token_file or tls_certfile or tls_keyfile:
+        raise ConfigError("would do nothing without --listen", where="--token-file, --tls-*")
+    tally = _Tally()
+    messages = _messages(files, is_json=vendor not in _XML)
+    if dry_run:
+        _show(messages, adapter, site, tally)
+    else:
+        from engine.client import run
+
+        run(_send(messages, settings, adapter, site, tally))
+    if tally.bad:
+        of = f"{tally.bad} of {tally.messages}"
+        raise IngestError(f"{of} messages gave no read, or only some", where=vendor)
+
+
+def _check(
+    source: str,
+    country: str | None,
+    files: tuple[BinaryIO, ...],
+    listen: tuple[str, int] | None,
+) -> None:
+    if bool(files) == bool(listen):
+        raise ConfigError("takes FILEs or --listen, one of them; see hotlist ingest --help")
+    if not 1 <= len(source) <= _SOURCE_CHARACTERS:
+        raise ConfigError(f"must have 1 to {_SOURCE_CHARACTERS} characters", where="--source")
+    if country is not None and not (len(country) == 2 and country.isascii() and country.isalpha()):
+        raise ConfigError("must be two letters, such as US", where="--country")
+
+
+@dataclass(slots=True)
+class _Tally:
+    """How many messages there were, and of how many something gave no read."""
+
+    messages: int = 0
+    bad: int = 0
+
+    def count(self, where: str, problems: Sequence[AdapterError]) -> None:
+        self.messages += 1
+        self.bad += bool(problems)
+        for problem in problems:
+            remark(f"{where}: {problem}")
+
+
+def _messages(files: Iterable[BinaryIO], *, is_json: bool) -> Iterator[tuple[str, bytes]]:
+    """Each message, and where it stands."""
+    for file in files:
+        name = "standard input" if file.name == "<stdin>" else file.name
+        first = b""
+        while is_json and not (first := file.readline(limits.INGEST_MESSAGE_BYTES + 1)).strip():
+            if not first:
+                break
+        if is_json and _is_whole(first):
+            yield f"{name}: line 1", first
+            for number, line in numbered_lines(file, limits.INGEST_MESSAGE_BYTES):
+                # What is too long is for the adapter to refuse.
+                yield f"{name}: line {number + 1}", _TOO_LONG if line is None else line
+        elif message := first + file.read(limits.INGEST_MESSAGE_BYTES + 1):
+            yield name, message
+
+
+def _is_whole(line: bytes) -> bool:
+    """Whether a line is a JSON document, and not the beginning of one of several lines."""
+    import orjson
+
+    try:
+        orjson.loads(line.removeprefix(codecs.BOM_UTF8))
+    except orjson.JSONDecodeError:
+        return False
+    return True
+
+
+def _show(
+    messages: Iterable[tuple[str, bytes]], adapter: Adapter, site: Site, tally: _Tally
+) -> None:
+    from engine.adapters import AdapterError, Cars
+    from engine.documents import encode
+
+    cars = Cars()
+    for where, message in messages:
+        try:
+            adapted = adapter(message, site)
+        except AdapterError as error:
+            tally.count(where, [error])
+            continue
+        tally.count(where, adapted.problems)
+        for read in cars.take(adapted, time.monotonic()):
+            json_line(encode(read))
+    for read in cars.all():
+        json_line(encode(read))
+
+
+async def _send(
+    messages: Iterator[tuple[str, bytes]],
+    settings: Settings,
+    adapter: Adapter,
+    site: Site,
+    tally: _Tally,
+) -> None:
+    """Send all messages, some at a time; what the broker does not acknowledge ends it."""
+    from engine.adapters import AdapterError
+    from engine.ingest import ingesting
+    from engine.topics import Topics
+
+    async def take(where: str, message: bytes) -> None:
+        try:
+            adapted = await ingest.take(message)
+        except AdapterError as error:
+            tally.count(where, [error])
+        else:
+            tally.count(where, adapted.problems)
+        finally:
+            room.release()
+
+    room = asyncio.Semaphore(limits.INGEST_MESSAGES)
+    async with ingesting(settings, adapter, site) as ingest:
+        try:
+            with _unwrapped():
+                async with asyncio.TaskGroup() as tasks:
+                    looking = tasks.create_task(ingest.look())
+                    async for where, message in _in_thread(messages):
+                        await room.acquire()
+                        tasks.create_task(take(where, message))
+                    for _ in range(limits.INGEST_MESSAGES):
+                        await room.acquire()
+                    looking.cancel()
+        finally:
+            await ingest.finish()
+    topic = Topics(settings.prefix).detections
+    click.echo(f"sent {ingest.sent} {'read' if ingest.sent == 1 else 'reads'} to {topic}")
+
+
+@contextlib.contextmanager
+def _unwrapped() -> Iterator[None]:
+    """The first error of a group of tasks, by itself."""
+    try:
+        yield
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from None
+
+
+async def _in_thread(messages: Iterator[tuple[str, bytes]]) -> AsyncIterator[tuple[str, bytes]]:
+    """What an iterator gives that may wait for standard input, without waiting for it here."""
+    loop = asyncio.get_running_loop()
+    queue: asyncio.Queue[tuple[str, bytes] | BaseException | None] = asyncio.Queue(1)
+
+    def read() -> None:
+        last: BaseException | None = None
+        with contextlib.suppress(RuntimeError):  # nobody listens any more
+            try:
+                for item in messages:
+                    asyncio.run_coroutine_threadsafe(queue.put(item), loop).result()
+            except OSError as error:
+                last = error
+            asyncio.run_coroutine_threadsafe(queue.put(last), loop).result()
+
+    # Nothing may wait for it at the end, for nothing may come any more.
+    threading.Thread(target=read, daemon=True).start()
+    while (item := await queue.get()) is not None:
+        if isinstance(item, BaseException):
+            raise item
+        yield item
+
+
+async def _listen(settings: Settings, adapter: Adapter, site: Site, endpoint: Endpoint) -> None:
+    """Take messages until SIGTERM or SIGINT."""
+    from engine.ingest import ingesting
+    from engine.ingest_http import IngestServer
+
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL + 1)
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    async with ingesting(settings, adapter, site) as ingest:
+        server = IngestServer(ingest, endpoint)
+        await server.start()
+        looking = asyncio.create_task(ingest.look())
+        scheme = "http" if endpoint.tls is None else "https"
+        remark(f"listening at {scheme}://{endpoint.host}:{server.port}/")
+        try:
+            await stopped.wait()
+        finally:
+            await server.stop()
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
+            await ingest.finish()
+
+
+def _token(path: Path | None) -> str:
+    """The token that messages must come with, from its file or its variable."""
+    where = INGEST_VARIABLE if path is None else str(path)
+    token = os.environ.get(INGEST_VARIABLE, "") if path is None else path.read_text("utf-8").strip()
+    if len(token) < limits.INGEST_TOKEN_CHARACTERS:
+        raise ConfigError(
+            f"must hold a token of {limits.INGEST_TOKEN_CHARACTERS} characters or more, "
+            "which --listen asks of whoever sends",
+            where=where,
+            hint="make one with: openssl rand -hex 24",
+        )
+    return token
+
+
+def _tls(certfile: str | None, keyfile: str | None) -> ssl.SSLContext | None:
+    if certfile is None:
+        if keyfile is not None:
+            raise ConfigError("would do nothing without --tls-certfile", where="--tls-keyfile")
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(certfile, keyfile)
+    except (ssl.SSLError, OSError) as error:
+        raise ConfigError(
+            f"cannot be used ({type(error).__name__})", where="--tls-certfile"
+        ) from None
+    return context
+
+
+COMMANDS = (ingest,)
