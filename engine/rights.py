@@ -1,0 +1,188 @@
+"""What the broker lets this login do with topics and groups, as the broker itself says.
+
+Asked with the request for metadata, so that nothing is tried and nothing changes. aiokafka knows
+these requests in older versions only, which do not ask; the two that do stand here, by Kafka's
+protocol guide (Metadata 8, DescribeGroups 3). What a broker answers about transactional ids
+cannot be asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from aiokafka.errors import TopicAuthorizationFailedError
+from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.types import Array, Boolean, Bytes, Int16, Int32, Schema, String
+
+_TEXT: Final = String("utf-8")
+
+#: Kafka's numbers of operations, which are the places of their bits.
+_OPERATIONS: Final = {
+    3: "Read",
+    4: "Write",
+    5: "Create",
+    6: "Delete",
+    7: "Alter",
+    8: "Describe",
+    9: "ClusterAction",
+    10: "DescribeConfigs",
+    11: "AlterConfigs",
+    12: "IdempotentWrite",
+}
+_NOT_ASKED: Final = -(2**31)
+_KEPT_FROM_US: Final = TopicAuthorizationFailedError.errno
+
+
+class Topic(NamedTuple):
+    """A topic as the broker shows it; `error` is Kafka's code, 0 where there is none.
+
+    `partitions` has, for each, its leader (-1 where it has none), replicas, and replicas in sync.
+    `may` are the operations that this login may do, None where the broker does not say.
+    """
+
+    name: str
+    error: int
+    partitions: tuple[tuple[int, int, int], ...]
+    may: frozenset[str] | None
+
+
+class Group(NamedTuple):
+    """A consumer group: its state, its members, and what this login may do with it."""
+
+    name: str
+    error: int
+    state: str
+    members: int
+    may: frozenset[str] | None
+
+
+class _MetadataResponse(Response):  # type: ignore[misc]  # aiokafka has no types
+    API_KEY = 3
+    API_VERSION = 8
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "brokers",
+            Array(("node_id", Int32), ("host", _TEXT), ("port", Int32), ("rack", _TEXT)),
+        ),
+        ("cluster_id", _TEXT),
+        ("controller_id", Int32),
+        (
+            "topics",
+            Array(
+                ("error_code", Int16),
+                ("topic", _TEXT),
+                ("is_internal", Boolean),
+                (
+                    "partitions",
+                    Array(
+                        ("error_code", Int16),
+                        ("partition", Int32),
+                        ("leader", Int32),
+                        ("leader_epoch", Int32),
+                        ("replicas", Array(Int32)),
+                        ("isr", Array(Int32)),
+                        ("offline_replicas", Array(Int32)),
+                    ),
+                ),
+                ("authorized_operations", Int32),
+            ),
+        ),
+        ("cluster_authorized_operations", Int32),
+    )
+
+
+class _MetadataStruct(RequestStruct):  # type: ignore[misc]
+    API_KEY = 3
+    API_VERSION = 8
+    RESPONSE_TYPE = _MetadataResponse
+    SCHEMA = Schema(
+        ("topics", Array(_TEXT)),
+        ("allow_auto_topic_creation", Boolean),
+        ("include_cluster_authorized_operations", Boolean),
+        ("include_topic_authorized_operations", Boolean),
+    )
+
+
+class _Metadata(Request[_MetadataStruct]):  # type: ignore[misc]
+    API_KEY = 3
+
+    def __init__(self, topics: Sequence[str]) -> None:
+        self._topics = list(topics)
+
+    def build(self, request_struct_class: Any) -> Any:
+        return request_struct_class(self._topics, False, False, True)
+
+
+class _GroupsResponse(Response):  # type: ignore[misc]
+    API_KEY = 15
+    API_VERSION = 3
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "groups",
+            Array(
+                ("error_code", Int16),
+                ("group", _TEXT),
+                ("state", _TEXT),
+                ("protocol_type", _TEXT),
+                ("protocol", _TEXT),
+                (
+                    "members",
+                    Array(
+                        ("member_id", _TEXT),
+                        ("client_id", _TEXT),
+                        ("client_host", _TEXT),
+                        ("member_metadata", Bytes),
+                        ("member_assignment", Bytes),
+                    ),
+                ),
+                ("authorized_operations", Int32),
+            ),
+        ),
+    )
+
+
+class _GroupsStruct(RequestStruct):  # type: ignore[misc]
+    API_KEY = 15
+    API_VERSION = 3
+    RESPONSE_TYPE = _GroupsResponse
+    SCHEMA = Schema(("groups", Array(_TEXT)), ("include_authorized_operations", Boolean))
+
+
+class _Groups(Request[_GroupsStruct]):  # type: ignore[misc]
+    API_KEY = 15
+
+    def __init__(self, groups: Sequence[str]) -> None:
+        self._groups = list(groups)
+
+    def build(self, request_struct_class: Any) -> Any:
+        return request_struct_class(self._groups, True)
+
+
+async def topics_as_shown(client: Any, names: Sequence[str]) -> list[Topic]:
+    """These topics, asked of any broker that `client` (an AIOKafkaClient) is connected with."""
+    answer = await client.send(client.get_random_node(), _Metadata(names))
+    return [
+        Topic(
+            name,
+            error,
+            tuple((leader, len(replicas), len(isr)) for _, _, leader, _, replicas, isr, _ in parts),
+            frozenset() if error == _KEPT_FROM_US else _operations(may),
+        )
+        for error, name, _, parts, may in answer.topics
+    ]
+
+
+async def group_as_shown(client: Any, coordinator: int, name: str) -> Group:
+    """A consumer group, asked of the broker that coordinates it."""
+    answer = await client.send(coordinator, _Groups([name]))
+    error, _, state, _, _, members, may = answer.groups[0]
+    return Group(name, error, state, len(members), _operations(may))
+
+
+def _operations(bits: int) -> frozenset[str] | None:
+    if bits == _NOT_ASKED:
+        return None
+    return frozenset(name for place, name in _OPERATIONS.items() if bits >> place & 1)
