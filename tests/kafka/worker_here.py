@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import aiohttp
 
@@ -85,10 +86,12 @@ async def worker_here(
     has_topics: bool = True,
     verify_keys: int = 1024,
     clock: Clock | None = None,
+    **others: Any,
 ) -> AsyncIterator[WorkerHere]:
     """A worker of the group `<prefix>group`, stopped in order at the end.
 
-    `has_topics` is False on the embedded broker, which cannot tell how a topic is set up.
+    `has_topics` is False on the embedded broker, which cannot tell how a topic is set up. `others`
+    are further settings.
     """
     settings = Settings(
         bootstrap=bootstrap,
@@ -96,6 +99,7 @@ async def worker_here(
         group=f"{prefix}group",
         http_port=0,
         verify_keys=verify_keys,
+        **others,
     )
     options = WorkerOptions(clock or SystemClock(), check_topics=has_topics)
     here = WorkerHere(Worker(settings, options))
