@@ -1,7 +1,7 @@
-"""The worker's HTTP port: metrics for Prometheus, health for whoever restarts it.
+"""The worker's HTTP port: metrics for Prometheus, health for whoever restarts it, a status page.
 
-Nothing that a read or an entry holds can be asked for here. Faust's own web server is not
-used: it would serve internals.
+Nothing that a read or an entry holds can be asked for here, and nothing is changed by asking.
+Faust's own web server is not used: it would serve internals.
 
 A connection is for one small request and lasts a few seconds at the most, whatever the other
 side sends or does not read, and there are only so many at a time: see `limits.HTTP_*`. What is
@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import cast
+from typing import Final, cast
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -21,16 +21,22 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from engine import limits
 from engine.errors import HotlistError
+from engine.status import Status
+from engine.status_page import Page, as_json
 
 #: For aiohttp, which tells of each request that is none with a trace and what was sent.
 _log = logging.getLogger(__name__)
 
 #: Gives the reason why not, or an empty string where all is well.
 Condition = Callable[[], str]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class HttpServer:
-    """Serves `/metrics`, `/healthz` and `/readyz`; 503 with the reason where a condition fails."""
+    """Serves `/metrics`, `/healthz` and `/readyz`; 503 with the reason where a condition fails.
+
+    With `status`, the page at `/` and `/status`, and `/status.json`.
+    """
 
     def __init__(
         self,
@@ -39,6 +45,7 @@ class HttpServer:
         metrics: Callable[[], bytes],
         healthy: Condition,
         ready: Condition,
+        status: Callable[[], Status] | None = None,
     ) -> None:
         self._host = host
         self._port = port
@@ -47,6 +54,11 @@ class HttpServer:
         app.router.add_get("/metrics", self._serve_metrics)
         app.router.add_get("/healthz", _condition(healthy))
         app.router.add_get("/readyz", _condition(ready))
+        if status is not None:
+            page = Page()
+            app.router.add_get("/", _page(page, status))
+            app.router.add_get("/status", _page(page, status))
+            app.router.add_get("/status.json", _json(status))
         self._runner = web.AppRunner(
             app,
             access_log=None,
@@ -106,7 +118,7 @@ class HttpServer:
         return web.Response(body=self._metrics(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-def _condition(failing: Condition) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+def _condition(failing: Condition) -> Handler:
     async def answer(request: web.Request) -> web.StreamResponse:
         reason = failing()
         return web.Response(status=503 if reason else 200, text=f"{reason or 'ok'}\n")
@@ -114,10 +126,35 @@ def _condition(failing: Condition) -> Callable[[web.Request], Awaitable[web.Stre
     return answer
 
 
+#: What stands in the page and in its data is for those alone who asked for it, now.
+_PRIVATE: Final = {
+    "Cache-Control": "no-store",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+def _page(page: Page, status: Callable[[], Status]) -> Handler:
+    headers = {**_PRIVATE, "Content-Security-Policy": page.policy, "X-Frame-Options": "DENY"}
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        body = page.rendered(status())
+        return web.Response(body=body, content_type="text/html", charset="utf-8", headers=headers)
+
+    return answer
+
+
+def _json(status: Callable[[], Status]) -> Handler:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        body = as_json(status())
+        return web.Response(body=body, content_type="application/json", headers=_PRIVATE)
+
+    return answer
+
+
 @web.middleware
-async def _one_request(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
+async def _one_request(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Ends the connection with its first answer, a refusal among them."""
     try:
         response = await handler(request)
@@ -131,7 +168,8 @@ async def _one_request(
 def _is_ours(record: logging.LogRecord) -> bool:
     """Whether a record tells of our failures, and not of what somebody has sent."""
     error = record.exc_info[1] if record.exc_info else None
-    return not isinstance(error, HttpProcessingError | ConnectionError)
+    # Of what stands in a header, aiohttp may say something that has no UTF-8.
+    return not isinstance(error, HttpProcessingError | ConnectionError | UnicodeEncodeError)
 
 
 _log.addFilter(_is_ours)

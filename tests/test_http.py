@@ -143,6 +143,14 @@ async def test_what_is_no_small_request_is_refused_and_not_logged(
     assert not caplog.records
 
 
+async def test_a_header_that_is_no_text_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """aiohttp quotes it in its answer, and cannot write that."""
+    async with listening() as server:
+        said = await answer(server.port, b"POST / HTTP/1.1\r\nHost: a\r\nExpect: \xbc\r\n\r\n")
+        assert b" 200 " not in said
+    assert not caplog.records
+
+
 async def test_a_failure_of_our_own_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     def fails() -> bytes:
         raise ValueError("not to be shown to strangers")

@@ -2,9 +2,9 @@
 
 A worker takes reads with plates that nobody else has, of every kind and in every codec; none of
 them matches. Then all that it wrote and all that it holds is searched for their plates, their
-read ids and the hashes of their plates: the topics, the log at debug level, the metrics, every
-file, and the heap. The same search finds what may be found: a plate that is listed and a read
-that matched.
+read ids and the hashes of their plates: the topics, the log at debug level, the metrics, the
+status page, every file, and the heap. The same search finds what may be found: a plate that is
+listed and a read that matched.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class Watched:
             self.home / "worker.log",
             bootstrap,
             prefix,
-            *("--verify-keys", "8"),
+            *("--verify-keys", "8", "--log-format", "json", "--log-level", "debug"),
             environment={"HOME": str(self.home), "TMPDIR": str(directory / "temporary")},
             program=("-m", "tests.kafka.watched_worker", str(self._dumps)),
         )
@@ -186,12 +186,20 @@ async def test_a_read_that_matches_nothing_leaves_nothing_behind(
         assert 'hotlist_rejects_total{reason="key_mismatch"}' in metrics
         assert town.traces.found_in(metrics.encode()) == set()
         assert town.allowed.found_in(metrics.encode()) == set()
+        for path in ("/", "/status.json"):
+            _, shown = await worker.get(path)
+            assert "Takes reads" in shown
+            assert town.traces.found_in(shown.encode()) == set(), path
+            assert town.allowed.found_in(shown.encode()) == set(), path
         await worker.stop()
 
     files = watched.files()
     log = files[str(watched.home / "worker.log")]
     assert b"DEBUG:aiokafka" in log
     assert b"DEBUG:faust" in log
+    # The libraries' debug lines in our own form, which a worker never lets that far, too.
+    assert b'"level":"debug","logger":"aiokafka' in log
+    assert b'"level":"debug","logger":"engine' in log
     for path, data in files.items():
         assert town.traces.found_in(data) == set(), path
         assert town.allowed.found_in(data) == set(), path
