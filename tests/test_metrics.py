@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 
 import pytest
@@ -12,9 +13,10 @@ from engine import limits
 from engine.changes import ControlKind, ControlRecord
 from engine.documents import AUDIT_EVENTS, REJECT_REASONS
 from engine.heart import Outcome
-from engine.lists import Applied
+from engine.lists import Applied, Lists
 from engine.metrics import OTHER_SOURCES, Metrics
 from engine.policy import DENIAL_REASONS, NO_POLICY, NOT_ALLOWED
+from engine.purposes import Purposes
 
 #: The contract's names with their labels, but for those of what does not exist yet.
 CONTRACT = {
@@ -46,6 +48,7 @@ def used() -> Metrics:
     metrics.control_records.labels("entry", "changed").inc()
     metrics.control_delay_s.observe(0.1)
     metrics.lag.labels("0").set(1)
+    metrics.sampled_reads.labels("S1").inc()
     metrics.count_audited({"match": 2, "entry_added": 1}, 1_000, 1_250)
     return metrics
 
@@ -68,12 +71,12 @@ def test_durations_are_histograms_in_seconds() -> None:
     types = {family.name: family.type for family in families(used())}
     assert types["hotlist_read_to_match_seconds"] == "histogram"
     assert types["hotlist_control_delay_seconds"] == "histogram"
-    assert all(name.startswith("hotlist_") for name in types)
+    assert all(name.startswith(("hotlist_", "process_")) for name in types)
 
 
 def test_every_metric_says_what_it_means() -> None:
     for family in families(used()):
-        assert family.documentation.endswith("."), family.name
+        assert family.documentation.rstrip().endswith("."), family.name
 
 
 def test_no_label_is_unbounded() -> None:
@@ -149,3 +152,51 @@ def test_extensions_without_a_new_authority_are_counted() -> None:
     record = ControlRecord(ControlKind.ENTRY, 0, 7, 1_000, b"E", b"")
     metrics.count_control([record], Applied(changed=1, extended=1), 2_000, first_load=False)
     assert metrics.registry.get_sample_value("hotlist_unauthorized_extensions_total") == 1
+
+
+def test_sampled_reads_share_the_names_of_sources(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SOURCES_NAMED", 2)
+    metrics = Metrics()
+    metrics.count_fetch(Outcome(denied_by_source=Counter({("S0", NO_POLICY): 1})), 0, 0, 0.1)
+    for source in ("S1", "S2", "S0", None):
+        metrics.count_fetch(Outcome(sampled_by_source=Counter({source: 2})), 0, 0, 0.1)
+    sampled = {
+        sample.labels["source"]: sample.value
+        for family in families(metrics)
+        for sample in family.samples
+        if sample.name == "hotlist_sampled_reads_total"
+    }
+    assert sampled == {"S0": 2, "S1": 2, OTHER_SOURCES: 4}
+
+
+def test_the_age_of_entries_and_of_policies() -> None:
+    """Each by itself: a policy that is changed makes no hot list fresh, and nor does a record
+    that only comes later, from another partition."""
+    metrics = Metrics()
+    for kind, partition, timestamp_ms in [
+        (ControlKind.ENTRY, 0, 5_000),
+        (ControlKind.ENTRY, 1, 2_000),
+        (ControlKind.POLICY, 0, 1_000),
+    ]:
+        records = [ControlRecord(kind, partition, 0, timestamp_ms, b"E", b"")]
+        metrics.count_control(records, Applied(changed=1), 9_000, first_load=True)
+    metrics.show_lists(Lists(Purposes.load()), 9_000)
+    value = metrics.registry.get_sample_value
+    assert value("hotlist_control_age_seconds", {"kind": "entry"}) == 4
+    assert value("hotlist_control_age_seconds", {"kind": "policy"}) == 8
+
+
+def test_no_lag_is_shown_of_partitions_that_are_given_up() -> None:
+    metrics = Metrics()
+    metrics.count_fetch(Outcome(reads=1), 3, 500, 0.1)
+    assert metrics.registry.get_sample_value("hotlist_consumer_lag", {"partition": "3"}) == 500
+    metrics.forget_partitions()
+    assert metrics.registry.get_sample_value("hotlist_consumer_lag", {"partition": "3"}) is None
+    metrics.count_fetch(Outcome(reads=1), 3, 7, 0.1)
+    assert metrics.registry.get_sample_value("hotlist_consumer_lag", {"partition": "3"}) == 7
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks the system, on Linux only")
+def test_the_process_is_shown_beside_them() -> None:
+    names = {sample.name for family in families(Metrics()) for sample in family.samples}
+    assert {"process_resident_memory_bytes", "process_cpu_seconds_total"} <= names
