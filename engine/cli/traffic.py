@@ -1,0 +1,75 @@
+"""`hotlist traffic`: reads of a made-up city, for a deployment that has no cameras yet."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from engine.cli.options import takes_settings
+from engine.clock import SystemClock
+from engine.config import Settings
+
+#: How often a line says how far it has come.
+_REPORT_EVERY_S = 10.0
+
+
+@click.command()
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0.1, max=1_000_000),
+    default=500,
+    show_default=True,
+    metavar="N",
+    help="Reads a second.",
+)
+@click.option(
+    "--listed",
+    type=click.FloatRange(min=0, max=1),
+    default=0.005,
+    show_default=True,
+    metavar="SHARE",
+    help="The share of reads that show a listed plate, 0 to 1.",
+)
+@click.option("--reads", type=click.IntRange(min=1), metavar="N", help="Stop after N reads.")
+@click.option(
+    "--lists",
+    "directory",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIRECTORY",
+    help="Send nothing; write the city's entries.csv and policies.json there.",
+)
+@takes_settings("bootstrap", "prefix")
+def traffic(
+    settings: Settings, rate: float, listed: float, reads: int | None, directory: Path | None
+) -> None:
+    """Send reads of a made-up city at a steady rate, until it is stopped.
+
+    They match where the lists that --lists writes have been imported. Not for a prefix that
+    real cameras send to.
+    """
+    from engine.client import run
+    from engine.topics import Topics
+    from engine.traffic import send_traffic, write_lists
+
+    if directory is not None:
+        for path in write_lists(directory):
+            click.echo(f"wrote {path}")
+        return
+    topic = Topics(settings.prefix).detections
+    told_s = time.monotonic()
+
+    def tell(sent: int) -> None:
+        nonlocal told_s
+        if time.monotonic() - told_s >= _REPORT_EVERY_S:
+            told_s = time.monotonic()
+            click.echo(f"{sent:,} made-up reads sent to {topic}")
+
+    count = run(
+        send_traffic(settings, SystemClock(), rate=rate, listed=listed, reads=reads, sent=tell)
+    )
+    click.echo(f"sent {count} made-up {'read' if count == 1 else 'reads'} to {topic}")
+
+
+COMMANDS = (traffic,)
