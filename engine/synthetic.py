@@ -214,7 +214,10 @@ class City:
         return plate[:place] + other + plate[place + (kind != "added") :]
 
     def _plate(self) -> str:
-        """Seven characters in one of three patterns: some 5 * 10^8 plates."""
-        chance = self._random
-        pattern = chance.choice(("LLLDDDD", "DLLLDDD", "LLDDDLL"))
-        return "".join(chance.choice(_LETTERS if place == "L" else _DIGITS) for place in pattern)
+        return invented_plate(self._random)
+
+
+def invented_plate(chance: random.Random) -> str:
+    """Seven characters in one of three patterns: some 5 * 10^8 plates."""
+    pattern = chance.choice(("LLLDDDD", "DLLLDDD", "LLDDDLL"))
+    return "".join(chance.choice(_LETTERS if place == "L" else _DIGITS) for place in pattern)

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+from typing import TYPE_CHECKING
+
 import click
 
 from engine.cli.options import takes_settings
+from engine.cli.output import remark
 from engine.config import SETTINGS, Settings
+
+if TYPE_CHECKING:
+    from engine.demo.screen import Screen
 
 
 @click.command()
@@ -17,6 +24,9 @@ from engine.config import SETTINGS, Settings
     "http_port",
     "delivery",
     "verify_keys",
+    "log_format",
+    "log_level",
+    "otlp_endpoint",
     "purposes",
     "misreads",
 )
@@ -24,7 +34,8 @@ def worker(settings: Settings) -> None:
     """Run the engine: match reads against the lists until it is told to stop.
 
     Serves /metrics, /healthz and /readyz at its HTTP port. Reads of a new consumer group
-    start at the earliest offset kept.
+    start at the earliest offset kept. SIGUSR1 makes the log one step more talkative, SIGUSR2
+    one step quieter.
     """
     from engine.worker import run_worker
 
@@ -46,14 +57,37 @@ def worker(settings: Settings) -> None:
     metavar="N",
     help="Stop after N reads; status 0 only if every expected match and no other came out.",
 )
-def demo(broker: str | None, reads: int | None) -> int:
-    """Show the engine at work on synthetic reads: the matches and the rate as they come."""
+@click.option(
+    "--plain",
+    is_flag=True,
+    help="Plain lines on a terminal too; elsewhere there are no others. NO_COLOR is honoured.",
+)
+def demo(broker: str | None, reads: int | None, plain: bool) -> int:
+    """Show the engine at work in a made-up city, live: rates, delays, matches, and what the
+    sources' policies deny.
+
+    Ends with Ctrl-C, and then says whether exactly the expected matches came out.
+    """
     if broker is not None:
         broker = SETTINGS["bootstrap"].checked(broker, "--bootstrap")
     from engine.cli.matches import readable
     from engine.demo import run_demo
 
-    return run_demo(broker, reads, click.echo, readable)
+    return run_demo(broker, reads, click.echo, readable, None if plain else _live())
+
+
+def _live() -> Screen | None:
+    """What draws the demo on the terminal; None where there is none."""
+    if not sys.stdout.isatty():
+        return None
+    try:
+        from engine.demo.screen import on_terminal
+    except ModuleNotFoundError:
+        remark(
+            "without the package rich in plain lines; run: pip install 'hotlist-engine[embedded]'"
+        )
+        return None
+    return on_terminal()
 
 
 COMMANDS = (demo, worker)

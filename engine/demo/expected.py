@@ -1,0 +1,191 @@
+"""What must come of the demo's reads, by the contract's words alone, and what is wrong with it.
+
+This is the demo's judge, so it has nothing of the engine's: which texts an entry means is written
+out, text by text; policies, vehicles and folding are plain loops over the documents that were sent.
+It knows no more than the demo's lists ask for: plates of the letters A to Z and digits, look-alikes
+as shipped, one misread, unknown characters, one region, vehicles of `city`.
+
+Of an entry's reads at a camera, each within `suppress_s` of the one before, which ones match and
+which are folded hangs on the order in which their partitions are taken. Every order gives a set of
+matches in which no two are within `suppress_s` of each other and from which none is missing: a read
+without a match has one within `suppress_s`, of an earlier read where the plate was read the same,
+because then both lie in one partition. All else is a match lost or invented.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Final
+
+from engine.demo.city import SentRead
+from engine.documents import Entry, Policy
+
+_GROUPS: Final = ("OQD0", "IL1", "B8", "S5", "Z2", "G6", "T7")
+_CHARACTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+#: A worker that delivers no match for so long has given up.
+_MATCHED_BY_MS: Final = 120_000
+
+#: Entry, camera and, for a partial plate, the plate as read.
+_Place = tuple[str, str, str]
+#: Entry and read.
+_Pair = tuple[str, str]
+
+
+def meant(entry: Entry) -> Iterator[tuple[str, str]]:
+    """Every text that an entry means, with the type of its match; the first counts."""
+    alike = [_choices(char, entry) for char in entry.plate]
+    if "?" in entry.plate:
+        yield from (("".join(text), "partial") for text in product(*alike))
+        return
+    yield entry.plate, "exact"
+    same = ["".join(text) for text in product(*alike)]
+    yield from ((text, "confusable") for text in same)
+    if entry.distance:
+        yield from ((other, "distance") for text in same for other in _one_off(text))
+
+
+def _choices(char: str, entry: Entry) -> str:
+    if char == "?":
+        return _CHARACTERS
+    if not entry.confusables:
+        return char
+    return next((group for group in _GROUPS if char in group), char)
+
+
+def _one_off(text: str) -> Iterator[str]:
+    """All texts with one character changed, missing or more."""
+    for place in range(len(text) + 1):
+        before, after = text[:place], text[place:]
+        for char in _CHARACTERS:
+            yield before + char + after
+            if after:
+                yield before + char + after[1:]
+        if after:
+            yield before + after[1:]
+
+
+@dataclass(slots=True)
+class _Passage:
+    """Reads of an entry at a camera that all hang together, as time, read and plate in the order
+    in which they were sent; and the types of the matches that came."""
+
+    apart_ms: int
+    reads: list[tuple[int, str, str]] = field(default_factory=list)
+    types: dict[str, str] = field(default_factory=dict)
+    came: dict[str, str] = field(default_factory=dict)
+
+    def judged(self) -> tuple[int, int]:
+        """How many matches are lost and invented. One that is lost counts once, with all that would
+        have been folded into it."""
+        lost = invented = 0
+        stand = {number for number, read in enumerate(self.reads) if read[1] in self.came}
+        missing: set[int] = set()
+        for number, (at_ms, read_id, plate) in enumerate(self.reads):
+            near = {
+                other
+                for other in stand | missing
+                if other != number and abs(self.reads[other][0] - at_ms) < self.apart_ms
+            }
+            if number in stand:
+                invented += any(other < number for other in near - missing)
+                if self.came[read_id] != self.types[read_id]:
+                    lost, invented = lost + 1, invented + 1
+            elif not any(other < number or self.reads[other][2] != plate for other in near):
+                lost += 1
+                missing.add(number)
+        return lost, invented
+
+
+class Expected:
+    """See the module. `note` each read before it is sent, tell of each match that `came`."""
+
+    def __init__(self, entries: Iterable[Entry], policies: Iterable[Policy]) -> None:
+        self._meaning: dict[str, list[tuple[Entry, str]]] = {}
+        for entry in entries:
+            for text, match_type in dict(reversed([*meant(entry)])).items():
+                self._meaning.setdefault(text, []).append((entry, match_type))
+        self._policies = {policy.source: policy for policy in policies}
+        #: Reads that a policy or the vehicle rules out, by source and reason.
+        self.denied: Counter[tuple[str, str]] = Counter()
+        #: Reads of allowed entries so far, and matches that came, each once.
+        self.allowed = self.matched = 0
+        self._latest: dict[_Place, _Passage] = {}
+        self._open: dict[_Pair, _Passage] = {}
+        self._lost = self._invented = 0
+
+    def note(self, read: SentRead, captured_ms: int) -> None:
+        """Note a read; `captured_ms` never goes back."""
+        for entry, match_type in self._meaning.get(read.plate, ()):
+            denial = self._denial(entry, read)
+            if denial is not None:
+                self.denied[read.source, denial] += 1
+                continue
+            self.allowed += 1
+            place = entry.entry_id, read.camera, read.plate if "?" in entry.plate else ""
+            passage = self._latest.get(place)
+            apart_ms = 1000 * (60 if entry.suppress_s is None else entry.suppress_s)
+            if passage is None or captured_ms - passage.reads[-1][0] >= apart_ms:
+                passage = self._latest[place] = _Passage(apart_ms)
+            passage.reads.append((captured_ms, read.read_id, read.plate))
+            passage.types[read.read_id] = match_type
+            self._open[entry.entry_id, read.read_id] = passage
+
+    def came(self, entry_id: str, read_id: str, match_type: str) -> None:
+        """Note a match that was seen; the same one again is none."""
+        passage = self._open.get((entry_id, read_id))
+        if passage is None:
+            self._invented += 1
+            self.matched += 1
+        elif read_id not in passage.came:
+            passage.came[read_id] = match_type
+            self.matched += 1
+
+    def judged(self) -> tuple[int, int]:
+        """How many matches are lost, if none comes any more, and how many are invented."""
+        open_ = [passage.judged() for passage in self._passages()]
+        return (
+            self._lost + sum(lost for lost, _ in open_),
+            self._invented + sum(invented for _, invented in open_),
+        )
+
+    def settle(self, now_ms: int) -> None:
+        """Judge and forget what is so old that nothing can come of it any more."""
+        for passage in self._passages():
+            if now_ms - passage.reads[-1][0] >= max(passage.apart_ms, _MATCHED_BY_MS):
+                lost, invented = passage.judged()
+                self._lost += lost
+                self._invented += invented
+                passage.reads.clear()
+        self._open = {pair: passage for pair, passage in self._open.items() if passage.reads}
+        self._latest = {place: passage for place, passage in self._latest.items() if passage.reads}
+
+    @property
+    def settled(self) -> tuple[int, int]:
+        """As `judged`, of what is old enough that nothing can come of it any more."""
+        return self._lost, self._invented
+
+    @property
+    def folded(self) -> int:
+        """How many reads were folded, where no match is lost or invented."""
+        return self.allowed - self.matched
+
+    def _passages(self) -> list[_Passage]:
+        return list({id(passage): passage for passage in self._open.values()}.values())
+
+    def _denial(self, entry: Entry, read: SentRead) -> str | None:
+        policy = self._policies.get(read.source)
+        if policy is None:
+            return "no_policy"
+        for rule in policy.rules:
+            agency_ok = rule.agencies == "*" or entry.agency in rule.agencies
+            purpose_ok = rule.purposes == "*" or entry.purpose in rule.purposes
+            if agency_ok and purpose_ok:
+                break
+        else:
+            return "not_allowed"
+        if entry.vehicle is not None and entry.vehicle != read.vehicle:
+            return "entry_vehicle"
+        return None

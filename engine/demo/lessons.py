@@ -1,0 +1,38 @@
+"""Why sources deny, as `hotlist policies explain` says it: what the demo teaches of policies.
+
+Of no read: each is about the first entry of its kind. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from engine.demo.board import Lesson
+from engine.documents import Entry, Policy, encode
+from engine.explain import Said, explain
+from engine.purposes import Purposes
+
+#: By source, the purpose of the entry.
+_EXPLAINED: Final = {"harbour-authority": "missing_person", "state-university": "stolen_vehicle"}
+
+
+def lessons(entries: list[Entry], policies: list[Policy], now_ms: int) -> Iterator[Lesson]:
+    """One for each source of `_EXPLAINED`."""
+    purposes = Purposes.load(None)
+    for source, purpose in _EXPLAINED.items():
+        entry = next(entry for entry in entries if entry.purpose == purpose)
+        policy = next((policy for policy in policies if policy.source == source), None)
+        found = explain(
+            (entry.entry_id, encode(entry)),
+            (source, None if policy is None else encode(policy)),
+            Said(now_ms),
+            purposes,
+            now_ms,
+        )
+        denying = next(condition for condition in found.conditions if not condition.holds)
+        yield Lesson(
+            source,
+            f"hotlist policies explain --source {source} --entry {entry.entry_id}",
+            *(denying.denial, denying.question, denying.found),
+        )

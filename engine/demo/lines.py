@@ -1,0 +1,97 @@
+"""The demo in plain lines, for pipes and logs, and its summary at the end. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from engine.demo.board import Board, in_brackets, quantile_ms, side_by_side, to_compare
+from engine.demo.expected import Expected
+from engine.documents import Match
+
+_MATCHES_A_REPORT: Final = 2
+
+
+def report(board: Board, line: Callable[[Match], str]) -> Iterator[str]:
+    """The state of a board, and some of the matches since the last report."""
+    for match in board.choose(_MATCHES_A_REPORT):
+        yield f"  {line(match)}"
+        read, listed = map(in_brackets, side_by_side(match))
+        differs = f"{read} is listed {listed}; " if "[" in read else ""
+        yield f"    {differs}{to_compare(match)}"
+    yield (
+        f"{board.time}, {board.period}: {board.processed:,} reads, "
+        f"{board.reads_a_minute / 1e6:.2f} million a minute, {board.matches:,} matches, "
+        f"{sum(board.denied.values()):,} denied by policies, {board.folded:,} folded"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What the demo came to: reads sent, in how long, and as the city's clock `asked`; what was
+    expected, and the board at the end."""
+
+    sent: int
+    asked: float
+    took_s: float
+    expected: Expected
+    board: Board
+
+    @property
+    def is_right(self) -> bool:
+        """Whether every expected match came out and no other, and every count is as expected."""
+        board, expected = self.board, self.expected
+        vehicles, policies = _apart(expected.denied)
+        return (
+            not any(expected.judged())
+            and not board.rejects
+            and board.processed == self.sent
+            and board.folded == expected.folded
+            and board.other_vehicle == vehicles
+            and board.denied == policies
+        )
+
+    def lines(self) -> Iterator[str]:
+        """The summary."""
+        board, expected = self.board, self.expected
+        lost, invented = expected.judged()
+        vehicles, policies = _apart(expected.denied)
+        right = expected.matched - invented + lost
+        yield ""
+        yield f"reads      {board.processed:,} of {self.sent:,} sent, {board.rejects:,} rejects"
+        yield (
+            f"matches    {expected.matched:,} seen, {right:,} expected, "
+            f"{lost:,} lost, {invented:,} invented"
+        )
+        if board.matches:
+            kinds = (f"{kind} {count:,}" for kind, count in board.by_type.most_common())
+            yield f"           {', '.join(kinds)}"
+        yield f"folded     {_of(board.folded, expected.folded)} more reads before the same camera"
+        yield f"denied     {_of(board.other_vehicle, vehicles)} of another vehicle than listed"
+        for source, reason in sorted({*board.denied, *policies}):
+            counts = _of(board.denied[source, reason], policies[source, reason])
+            yield f"denied     {counts} on {source}: {reason}"
+            for lesson in board.lessons:
+                if lesson.source == source:
+                    yield f"           {lesson.says()}"
+        slow = "" if self.sent > 0.9 * self.asked else "; the city's clock asked for more"
+        yield f"rate       {self.sent / self.took_s * 60 / 1e6:.2f} million reads a minute{slow}"
+        median_ms = quantile_ms(board.all_delays_ms, 0.5)
+        if median_ms is not None:
+            p99_ms = quantile_ms(board.all_delays_ms, 0.99)
+            yield (
+                f"delay      {median_ms} ms median, {p99_ms} ms p99, from making the read "
+                "to seeing its match"
+            )
+
+
+def _apart(denied: Counter[tuple[str, str]]) -> tuple[int, Counter[tuple[str, str]]]:
+    """Reads of other vehicles in all, and what policies denied, as a worker counts them."""
+    policies = Counter({each: n for each, n in denied.items() if each[1] != "entry_vehicle"})
+    return denied.total() - policies.total(), policies
+
+
+def _of(found: int, right: int) -> str:
+    return f"{found:,}" if found == right else f"{found:,} (expected: {right:,})"
