@@ -28,6 +28,8 @@ from confluent_kafka.admin import (
 from benchmarks.definitions import Expected, Input, Topic
 from benchmarks.job import Job
 from benchmarks.reads import Read, Record, Scene, days_ago, expected_of
+from engine.client import between, consuming
+from engine.config import Settings
 from engine.topics import Topics, create_topics
 
 #: Control records go out in batches like those of `hotlist entries import`.
@@ -110,14 +112,40 @@ def topic_names(bootstrap: str) -> set[str]:
     return set(_admin(bootstrap).list_topics(timeout=_ADMIN_S).topics)
 
 
+def partitions(bootstrap: str, topic: str) -> list[int]:
+    """The numbers of a topic's partitions."""
+    admin = _admin(bootstrap)
+    return list(admin.list_topics(topic, timeout=_ADMIN_S).topics[topic].partitions)
+
+
 def count_records(bootstrap: str, topic: str) -> int:
     """Records ever written to a topic, by its end offsets."""
     admin = _admin(bootstrap)
-    partitions = admin.list_topics(topic, timeout=_ADMIN_S).topics[topic].partitions
     latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-    asked = {TopicPartition(topic, number): latest for number in partitions}
+    asked = {TopicPartition(topic, number): latest for number in partitions(bootstrap, topic)}
     answers = admin.list_offsets(asked, request_timeout=_ADMIN_S)
     return sum(future.result().offset for future in answers.values())
+
+
+def count_committed(bootstrap: str, topic: str) -> int:
+    """Records of a topic that count: end offsets count the ends of transactions too."""
+    partitions(bootstrap, topic)  # on the embedded broker, this brings it into being
+    return asyncio.run(_count_committed(bootstrap, topic))
+
+
+async def _count_committed(bootstrap: str, topic: str) -> int:
+    settings = Settings(bootstrap=bootstrap)
+    async with consuming(settings, topic, unopened=True) as (consumer, parts):
+        starts = await consumer.beginning_offsets(parts)
+        ends = await consumer.end_offsets(parts)
+        return sum(
+            [
+                batch.record_count
+                async for fetched, _ in between(consumer, starts, ends)
+                for batches in fetched.values()
+                for batch in batches
+            ]
+        )
 
 
 def _admin(bootstrap: str) -> AdminClient:

@@ -139,13 +139,13 @@ def run_engine(name: str, engine: Engine, filled: Filled) -> tuple[Run, dict[str
     Raises ProcessFailedError, or WrongCountError for any number but the expected one.
     """
     job = filled.job(engine.topic, f"{filled.prefix}{name}-{uuid.uuid4().hex[:8]}")
-    before = fill.count_records(job.bootstrap, job.matches)
+    before = fill.count_committed(job.bootstrap, job.matches)
     measured = run_measured(
         commands.command(engine, job), timeout_s=TIMEOUT_S, environment=commands.ENVIRONMENT
     )
     answer = msgspec.json.decode(measured.output.splitlines()[-1], type=Answer)
     expected = getattr(filled.expected, engine.topic) if engine.matches else 0
-    _check(answer, job, expected, fill.count_records(job.bootstrap, job.matches) - before)
+    _check(answer, job, expected, fill.count_committed(job.bootstrap, job.matches) - before)
     one = Run(
         reads=answer.reads,
         first_reads=answer.first_reads,

@@ -22,9 +22,15 @@ from engine.worker import Worker, use_uvloop
 class _Watched(Worker):
     """A worker that stops when the job's reads are processed and their matches delivered."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, delivery: str) -> None:
         super().__init__(
-            Settings(bootstrap=job.bootstrap, prefix=job.prefix, group=job.group, http_port=0)
+            Settings(
+                bootstrap=job.bootstrap,
+                prefix=job.prefix,
+                group=job.group,
+                http_port=0,
+                delivery=delivery,
+            )
         )
         self.watch = Stopwatch()
         self.reads = 0
@@ -53,13 +59,14 @@ class _Watched(Worker):
             self.stop()
 
 
-def main() -> None:
+def main(delivery: str = "at_least_once") -> None:
+    """Drain the job's topic with this delivery."""
     logging.basicConfig(level=logging.ERROR)
     use_uvloop()
     settle_memory()
     job = job_from_arguments()
     mark_audited(job.bootstrap, job.prefix, job.group)
-    worker = _Watched(job)
+    worker = _Watched(job, delivery)
     asyncio.run(worker.run())
     libraries = ("aiokafka", "faust-streaming", "numba", "cramjam")
     worker.watch.answer(worker.reads, worker.matches, {name: version(name) for name in libraries})

@@ -49,7 +49,7 @@ class Settings(Strict, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
+class DelayRun:
     """What one paced run gave; delays in milliseconds by intended time in nanoseconds."""
 
     paced: Paced
@@ -69,13 +69,13 @@ def measure(bootstrap: str, settings: Settings, rounds: int, say: Say) -> list[M
                 True,
             ),
         }
-        runs: dict[str, list[_Run]] = {name: [] for name in paces}
+        runs: dict[str, list[DelayRun]] = {name: [] for name in paces}
         failures: dict[str, str] = {}
         for number in range(rounds):
             for name, (reads_per_s, batches) in paces.items():
                 prefix = f"{run_id}-{number}-{int(batches)}."
                 try:
-                    one = _run_once(bootstrap, prefix, settings, reads_per_s, batches=batches)
+                    one = run_once(bootstrap, prefix, settings, reads_per_s, batches=batches)
                 except (ProcessFailedError, WrongCountError) as error:
                     failures[name] = str(error)
                     say(f"  {name}: FAILED: {error}")
@@ -83,7 +83,7 @@ def measure(bootstrap: str, settings: Settings, rounds: int, say: Say) -> list[M
                 finally:
                     fill.remove(bootstrap, prefix)
                 runs[name].append(one)
-                say(f"  {name}: {_in_short(one)}")
+                say(f"  {name}: {in_short(one)}")
     finally:
         fill.remove(bootstrap, run_id)
     return [
@@ -107,9 +107,16 @@ def _full_speed(bootstrap: str, prefix: str, settings: Settings, say: Say) -> fl
     return full_per_s
 
 
-def _run_once(
-    bootstrap: str, prefix: str, settings: Settings, reads_per_s: float, *, batches: bool
-) -> _Run:
+def run_once(
+    bootstrap: str,
+    prefix: str,
+    settings: Settings,
+    reads_per_s: float,
+    *,
+    batches: bool,
+    delivery: str = "at_least_once",
+) -> DelayRun:
+    """One paced run with a worker of its own."""
     reads = int(settings.paced_s * reads_per_s)
     scene_ms = int(time.time() * 1000)
     topics = Topics(prefix)
@@ -137,7 +144,8 @@ def _run_once(
         partitions=partitions,
         kind="batches" if batches else "reads",
     )
-    with LiveWorker(bootstrap, prefix, f"{prefix}group") as worker:
+    environment = {"HOTLIST_DELIVERY": delivery}
+    with LiveWorker(bootstrap, prefix, f"{prefix}group", environment=environment) as worker:
         worker.wait_ready(_READY_S)
         if batches:  # beside the worker it would take a share of what is being measured
             paced, seen = _pace(pace, [watch_matches], worker, topics)
@@ -147,7 +155,7 @@ def _run_once(
         else:
             paced, seen = _pace(pace, [watch_matches, watch_reads], worker, topics)
             worker.stop()
-    return _Run(paced, _delays(seen[0], settings), _delays(seen[1], settings))
+    return DelayRun(paced, _delays(seen[0], settings), _delays(seen[1], settings))
 
 
 def _pace(
@@ -182,10 +190,10 @@ def _pace(
 
 def _wait_records(bootstrap: str, topic: str, records: int) -> None:
     deadline_s = time.monotonic() + _END_S
-    while fill.count_records(bootstrap, topic) < records:
+    while fill.count_committed(bootstrap, topic) < records:
         if time.monotonic() > deadline_s:
             raise WrongCountError(
-                f"{fill.count_records(bootstrap, topic):,} matches instead of {records:,}"
+                f"{fill.count_committed(bootstrap, topic):,} matches instead of {records:,}"
             )
         time.sleep(0.2)
 
@@ -199,11 +207,11 @@ def _delays(seen: Seen, settings: Settings) -> dict[int, float]:
     return delays
 
 
-_SHARES = {"p50": 50, "p90": 90, "p99": 99, "max": 100}
+SHARES = {"p50": 50, "p90": 90, "p99": 99, "max": 100}
 
 
 def _case(
-    name: str, runs: list[_Run], settings: Settings, reads_per_s: float, full_per_s: float
+    name: str, runs: list[DelayRun], settings: Settings, reads_per_s: float, full_per_s: float
 ) -> MeasuredCase:
     figures = [Figure(name="samples", unit="", values=[float(len(run.matches)) for run in runs])]
     matched = [quantiles(list(run.matches.values())) for run in runs]
@@ -211,7 +219,7 @@ def _case(
     for title, of_runs in (("match", matched), ("Kafka alone", kafka)):
         figures += [
             Figure(name=f"{title} {label}", unit="ms", values=[one[share] for one in of_runs])
-            for label, share in _SHARES.items()
+            for label, share in SHARES.items()
         ]
     ratios = [match[99] / alone[99] for match, alone in zip(matched, kafka, strict=True)]
     late = [run.paced.late_ms[99] for run in runs]
@@ -228,19 +236,20 @@ def _case(
         f"match; the first {settings.warm_up_s:g} s left aside."
     )
     curves = {
-        "read to visible match": _curve([run.matches for run in runs]),
-        "Kafka alone, read to consumer": _curve([run.reads for run in runs]),
+        "read to visible match": curve([run.matches for run in runs]),
+        "Kafka alone, read to consumer": curve([run.reads for run in runs]),
     }
     return MeasuredCase(case=name, about=about, figures=figures, curves=curves)
 
 
-def _curve(of_runs: list[dict[int, float]]) -> list[tuple[float, float]]:
+def curve(of_runs: list[dict[int, float]]) -> list[tuple[float, float]]:
     """Percentile and delay in ms, all rounds together."""
     values = [delay for run in of_runs for delay in run.values()]
     return [(float(share), value) for share, value in enumerate(quantiles(values))]
 
 
-def _in_short(run: _Run) -> str:
+def in_short(run: DelayRun) -> str:
+    """A run in a line."""
     parts = []
     for title, delays in (("match", run.matches), ("Kafka alone", run.reads)):
         at = quantiles(list(delays.values()))

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.groups import mark_audited
@@ -19,9 +20,18 @@ _STOP_S = 60.0
 
 class LiveWorker(PythonProcess):
     """A context manager. `start_to_ready_s` is from the process's start to the first 200 of
-    `/readyz`. Unless `audited` is false, the lists as they are need not be audited any more."""
+    `/readyz`. Unless `audited` is false, the lists as they are need not be audited any more.
+    `environment` are further variables."""
 
-    def __init__(self, bootstrap: str, prefix: str, group: str, *, audited: bool = True) -> None:
+    def __init__(
+        self,
+        bootstrap: str,
+        prefix: str,
+        group: str,
+        *,
+        audited: bool = True,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         if audited:
             mark_audited(bootstrap, prefix, group)
         self._port = _free_port()
@@ -33,8 +43,14 @@ class LiveWorker(PythonProcess):
                 *("--group", group, "--http-port", str(self._port)),
             ],
             piped=False,
+            environment=environment,
         )
         self.start_to_ready_s = 0.0
+
+    @property
+    def url(self) -> str:
+        """Where it serves."""
+        return f"http://127.0.0.1:{self._port}"
 
     def wait_ready(self, timeout_s: float) -> None:
         """Wait until it takes reads. Raises ProcessFailedError."""

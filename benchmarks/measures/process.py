@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,9 +18,17 @@ class PythonProcess:
     """`python -m` with these arguments; killed at the end of the `with` block at the latest.
 
     `name` stands for it in errors. What it prints goes with its errors unless `piped`.
+    `environment` are further variables.
     """
 
-    def __init__(self, name: str, arguments: list[str], *, piped: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        arguments: list[str],
+        *,
+        piped: bool,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._name = name
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed in __exit__
         self._process: subprocess.Popen[Any] = subprocess.Popen(
@@ -28,7 +37,7 @@ class PythonProcess:
             stdout=subprocess.PIPE if piped else self._errors,
             stderr=self._errors,
             cwd=tempfile.gettempdir(),
-            env={**os.environ, **ENVIRONMENT},
+            env={**os.environ, **ENVIRONMENT, **(environment or {})},
         )
 
     def __enter__(self) -> Self:

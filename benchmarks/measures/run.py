@@ -9,7 +9,18 @@ from typing import Any
 import msgspec
 
 from benchmarks.machine import describe_machine, describe_versions
-from benchmarks.measures import calibration, control_effect, delay, list_size, misreads, workers
+from benchmarks.measures import (
+    backlog,
+    calibration,
+    control_effect,
+    delay,
+    delivery_delay,
+    footprint,
+    list_size,
+    misreads,
+    rolling_restart,
+    workers,
+)
 from benchmarks.measures.definition import MeasureDefinition
 from benchmarks.measures.figures import MeasuredCase, MeasuredResult
 from benchmarks.runner import Say
@@ -18,11 +29,15 @@ _Measure = Callable[[str, Any, int, Say], list[MeasuredCase]]
 
 #: The settings and the function of each measure, by its name.
 MEASURES: dict[str, tuple[type[msgspec.Struct], _Measure]] = {
+    "backlog": (backlog.Settings, backlog.measure),
     "calibration": (calibration.Settings, calibration.measure),
     "control_effect": (control_effect.Settings, control_effect.measure),
     "delay": (delay.Settings, delay.measure),
+    "delivery_delay": (delay.Settings, delivery_delay.measure),
+    "footprint": (footprint.Settings, footprint.measure),
     "list_size": (list_size.Settings, list_size.measure),
     "misreads": (misreads.Settings, misreads.measure),
+    "rolling_restart": (rolling_restart.Settings, rolling_restart.measure),
     "workers": (workers.Settings, workers.measure),
 }
 
