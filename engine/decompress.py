@@ -20,6 +20,7 @@ from typing_extensions import Buffer
 
 from engine import limits
 from engine.fields import RejectReason
+from engine.raw import RawBatch
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -34,6 +35,15 @@ _XERIAL_HEADER_BYTES = 16
 _GZIP_WINDOW_BITS = 16 + zlib.MAX_WBITS
 #: Producers write one. Each more costs a copy of the rest.
 _GZIP_MEMBERS = 64
+#: Java's streams have a block for each 32 KiB, which takes some hundred bytes at the least. Each
+#: costs some microseconds, however small it is; so many may be smaller than this.
+_SNAPPY_BLOCK_BYTES = 32
+_SNAPPY_SMALL_BLOCKS = 64
+
+#: Where, in a message of the formats before v2, its attributes stand, and the sizes of its key
+#: and value, which are four bytes each; a time of eight comes before them in magic 1.
+_LEGACY_ATTRIBUTES_AT = 17
+_LEGACY_KEY_AT = (18, 26)
 _SMALLEST_BUFFER = 256 * limits.KIB
 
 
@@ -80,6 +90,25 @@ class Decompressor:
         if codec == 4:
             return self._grow_until_it_fits(cramjam.zstd.decompress_into, data)
         raise CodecError("unknown_codec")
+
+    def check_wrapped(self, batch: RawBatch) -> None:
+        """See that a message of the formats before v2, which may wrap others, is within the
+        limit: its parser knows none. Raises CodecError as `decompress` does.
+
+        What else may be wrong with it is left to that parser.
+        """
+        data = batch.data
+        codec = data[_LEGACY_ATTRIBUTES_AT] & 7
+        if codec not in (1, 2, 3) or (batch.magic, codec) == (0, 3):  # which nobody can read
+            return
+        at = _LEGACY_KEY_AT[batch.magic]
+        for _ in range(2):  # to the value, and to its end
+            begin = at + 4
+            size = int.from_bytes(data[at:begin], "big", signed=True)
+            at = begin + max(size, 0)
+            if size < -1 or at > len(data):
+                raise CodecError("corrupt_batch")
+        self.decompress(codec, data[begin:at])
 
     def forget(self) -> None:
         """Wipe what was decompressed last; it is not valid any more from here on.
@@ -143,7 +172,11 @@ class Decompressor:
             raise CodecError("corrupt_batch")
         filled = 0
         rest = data[_XERIAL_HEADER_BYTES:]
+        blocks_left = _SNAPPY_SMALL_BLOCKS + len(rest) // _SNAPPY_BLOCK_BYTES
         while len(rest):
+            blocks_left -= 1
+            if blocks_left < 0:
+                raise CodecError("corrupt_batch")
             size = int.from_bytes(rest[:4], "big")
             if len(rest) < 4 + size or size == 0:
                 raise CodecError("corrupt_batch")

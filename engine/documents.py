@@ -356,6 +356,8 @@ def encode(document: Document) -> bytes:
 def decode_detection(data: bytes | str) -> Detection:
     """A Detection from JSON; DocumentError with reason `invalid_json` or `schema` if it is none."""
     try:  # the one decoder on the path of a read, so without a call in between
+        if isinstance(data, bytes) and not data.isascii():
+            data.decode()  # the texts of unknown fields are not looked at below
         return _DETECTION.decode(data)
     except _UNREADABLE:
         pass
@@ -402,6 +404,17 @@ def decode_audit(data: bytes | str) -> AuditRecord:
     return _closed(data, _decode(_AUDIT, data, AuditRecord))
 
 
+def read_match(data: bytes | str) -> Match:
+    """A Match from JSON as somebody wrote it, perhaps a newer version: what it has beside the
+    fields that are known is left out. Errors as for `decode_detection`."""
+    return _decode(_MATCH, data, Match)
+
+
+def read_audit(data: bytes | str) -> AuditRecord:
+    """An AuditRecord, otherwise as `read_match`."""
+    return _decode(_AUDIT, data, AuditRecord)
+
+
 def decode_suppression(data: bytes | str) -> SuppressionState:
     """A SuppressionState from JSON; errors as for `decode_detection`."""
     return _decode(_SUPPRESSION, data, SuppressionState)
@@ -413,6 +426,8 @@ _D = TypeVar("_D", Detection, Entry, Policy, Match, Reject, AuditRecord, Suppres
 
 def _decode(decoder: msgspec.json.Decoder[_D], data: bytes | str, kind: type[_D]) -> _D:
     try:
+        if isinstance(data, bytes) and not data.isascii():
+            data.decode()
         return decoder.decode(data)
     except _UNREADABLE:
         pass  # outside of the clause, so that no error chain carries the document along

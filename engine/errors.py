@@ -32,7 +32,12 @@ class HotlistError(Exception):
         text = f"{self.where}: {self.what}" if self.where else self.what
         if self.hint:
             text = f"{text}; {self.hint}"
-        return " ".join(text.split())
+        text = " ".join(text.split())
+        # Names of files, keys and ids are other people's: none of them may move a terminal's
+        # cursor, or look in a log like a line of ours.
+        return "".join(
+            letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text
+        )
 
 
 class ConfigError(HotlistError):

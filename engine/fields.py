@@ -129,6 +129,8 @@ _LENGTH = re.compile(r"Expected `(str|array|object)` of length (<=|>=) (\d+)")
 _BOUND = re.compile(r"Expected `(?:int|float)` (<=|>=|>|<) (-?\d+)(?:\.0)?")
 _MISSING = re.compile(r"Object missing required field `([a-z_]+)`")
 _PATH = re.compile(r"\$[a-z_.\d\[\]]*")
+#: The longest path to a field of ours, with room for one name more in a Reject's 256.
+_PATH_CHARACTERS = 128
 _BOUNDS = {"<=": "at most", ">=": "at least", ">": "more than", "<": "less than"}
 _ALLOWED: Final[dict[str, tuple[str, ...]]] = {
     "images.kind": get_args(ImageKind),
@@ -151,7 +153,8 @@ def schema_error(message: str) -> DocumentError:
     what, _, at = message.rpartition(" - at ")
     what, path = (what, at.removeprefix("`key` in ").strip("`")) if what else (at, "$")
     path = path.replace("[...]", "")  # where msgspec hides a key that the sender chose
-    field = path if _PATH.fullmatch(path) else "$"
+    # A path into what nobody knows may be as long as its sender likes.
+    field = path if len(path) <= _PATH_CHARACTERS and _PATH.fullmatch(path) else "$"
     if missing := _MISSING.fullmatch(what):
         return DocumentError("schema", field=f"{field}.{missing[1]}", rule="is required")
     return DocumentError("schema", field=field, rule=_rule(what, field))

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from engine import limits
 from engine.hashing import U64
 from engine.misreads import Misreads
-from engine.table import Hashes, Slots, is_held
+from engine.table import Hashes, Slots, first_place, is_held
 
 Codes = npt.NDArray[np.uint32]
 Bytes = npt.NDArray[np.uint8]
@@ -116,11 +116,13 @@ def key_total(values: Hashes, data: Bytes, at: int, length: int) -> np.uint64:
 
 
 @numba.njit(inline="always")
-def head_of(hashes: Hashes, slots: Slots, marks: Hashes, wanted: np.uint64) -> int:
+def head_of(
+    hashes: Hashes, slots: Slots, marks: Hashes, placing: np.uint64, wanted: np.uint64
+) -> int:
     """The head of a hash's chain in a selective table, or -1."""
     if is_held(marks, wanted):
         mask = U64(len(hashes) - 1)
-        place = wanted & mask
+        place = first_place(wanted, placing, mask)
         while hashes[place] != _ZERO:
             if hashes[place] == wanted:
                 return np.int64(slots[place])  # type: ignore[return-value]

@@ -52,6 +52,7 @@ class NearRows(NamedTuple):
     hashes: Hashes
     heads: Slots
     marks: Hashes
+    placing: np.uint64
     following: Slots
     plates: Bytes
     lengths: Bytes
@@ -59,11 +60,18 @@ class NearRows(NamedTuple):
 
 @numba.njit(inline="always")
 def is_folded_alike(
-    hashes: Hashes, heads: Slots, marks: Hashes, values: Hashes, data: Bytes, at: int, length: int
+    hashes: Hashes,
+    heads: Slots,
+    marks: Hashes,
+    placing: np.uint64,
+    values: Hashes,
+    data: Bytes,
+    at: int,
+    length: int,
 ) -> bool:
     """Whether a plate that folds as the plain key data[at:at + length] does may be filed."""
     whole = finished(key_total(values, data, at, length))
-    return head_of(hashes, heads, marks, whole) >= 0
+    return head_of(hashes, heads, marks, placing, whole) >= 0
 
 
 @numba.njit(nogil=True, cache=True)
@@ -108,6 +116,7 @@ def is_one_apart(
     hashes: Hashes,
     heads: Slots,
     marks: Hashes,
+    placing: np.uint64,
     following: Slots,
     plates: Bytes,
     lengths: Bytes,
@@ -118,14 +127,14 @@ def is_one_apart(
 ) -> bool:
     """Whether a plate that is near the plain key data[at:at + length] is filed."""
     total = key_total(values, data, at, length)
-    head = head_of(hashes, heads, marks, finished(total))
+    head = head_of(hashes, heads, marks, placing, finished(total))
     if head >= 0 and _is_near(following, plates, lengths, head, data, at, length, -1):
         return True
     before, power = _ZERO, _ONE
     for left_out in range(length):
         term = values[data[at + left_out]] * power
         rest = before + (total - before - term) * BASE_INVERSE
-        head = head_of(hashes, heads, marks, finished(rest))
+        head = head_of(hashes, heads, marks, placing, finished(rest))
         if head >= 0 and _is_near(following, plates, lengths, head, data, at, length, left_out):
             return True
         before += term
@@ -146,6 +155,7 @@ def _find_near(
     hashes: Hashes,
     heads: Slots,
     marks: Hashes,
+    placing: np.uint64,
     following: Slots,
     slots: Slots,
     ways: int,
@@ -164,7 +174,7 @@ def _find_near(
             rest = before + (total - before - term) * BASE_INVERSE
             before += term
             power *= BASE
-        posting = head_of(hashes, heads, marks, finished(rest))
+        posting = head_of(hashes, heads, marks, placing, finished(rest))
         while posting >= 0:
             listed_out = posting % ways - 1
             if left_out < 0 or listed_out < 0 or left_out == listed_out:
@@ -245,6 +255,7 @@ class NearPlates:
                 table.hashes,
                 table.slots,
                 table.marks,
+                table.placing,
                 self._following,
                 self._slots,
                 self._ways,
@@ -268,7 +279,13 @@ class NearPlates:
         """For the compiled search, until the next change."""
         table = self._table
         return NearRows(
-            table.hashes, table.slots, table.marks, self._following, self._plates, self._lengths
+            table.hashes,
+            table.slots,
+            table.marks,
+            table.placing,
+            self._following,
+            self._plates,
+            self._lengths,
         )
 
     def _postings(self, plates: Sequence[str], numbers: Sequence[int]) -> tuple[Hashes, Slots]:

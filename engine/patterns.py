@@ -267,7 +267,7 @@ class Patterns:
         """Begin anew, with numbers for so many patterns and a quarter more."""
         words2 = max(1, -(-count * 5 // (4 * _ABREAST * _A_WORD))) * _ABREAST
         capacity = words2 * _A_WORD
-        self.rows = PatternRows(
+        self.rows: PatternRows = PatternRows(
             level1=np.zeros((_ROWS, _TOGETHER * words2), dtype=np.uint64),
             level2=np.zeros((_ROWS, words2), dtype=np.uint64),
             ranges=np.zeros((_LONGEST + 1, 2), dtype=np.int64),

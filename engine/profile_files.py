@@ -62,7 +62,7 @@ def _table(name: str, beside: Path | None) -> tuple[Path | None, dict[str, Any]]
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ConfigError("not UTF-8 text", where=f"{where}: line {line}") from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"not valid TOML: {error}", where=where) from error
 
 

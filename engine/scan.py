@@ -15,7 +15,7 @@ Numba checks no bounds by itself; an edit here that leaves one out reads foreign
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numba
@@ -27,7 +27,7 @@ from engine.near import is_folded_alike, is_one_apart, may_be_one_apart
 from engine.patterns import find_fitting
 from engine.raw import RawBatch
 from engine.similar import NOTHING_SIMILAR, Probes
-from engine.table import EMPTY, Hashes, HashTable, Slots, is_marked
+from engine.table import EMPTY, Hashes, HashTable, Slots, first_place, is_marked
 from engine.walk import (
     ALTERNATES_TWICE,
     ASKING,
@@ -70,10 +70,10 @@ def is_sampled(offset: int, every: int) -> bool:
 
 
 @numba.njit(inline="always")
-def _probe(hashes: Hashes, slots: Slots, wanted: np.uint64) -> int:
+def _probe(hashes: Hashes, slots: Slots, placing: np.uint64, wanted: np.uint64) -> int:
     """The slot filed under a hash, or -1."""
     mask = U64(len(hashes) - 1)
-    position = wanted & mask
+    position = first_place(wanted, placing, mask)
     while hashes[position] != EMPTY:
         if hashes[position] == wanted:
             return np.int64(slots[position])  # type: ignore[return-value]
@@ -88,6 +88,7 @@ def _scan(
     hashes: Hashes,
     slots: Slots,
     marks: Hashes,
+    placing: np.uint64,
     has_alike: bool,
     has_apart: bool,
     has_patterns: bool,
@@ -95,9 +96,11 @@ def _scan(
     alike_hashes: Hashes,
     alike_heads: Slots,
     alike_marks: Hashes,
+    alike_placing: np.uint64,
     apart_hashes: Hashes,
     apart_heads: Slots,
     apart_marks: Hashes,
+    apart_placing: np.uint64,
     following: Slots,
     plates: Bytes,
     lengths: Bytes,
@@ -136,7 +139,7 @@ def _scan(
                     is_like = bool(rows[index, SLOT] == ALTERNATES_TWICE)
                 slot = -1
                 if is_marked(marks, wanted):
-                    slot = _probe(hashes, slots, wanted)
+                    slot = _probe(hashes, slots, placing, wanted)
                 # The part of the header that is still to be looked at, and what came before.
                 rest_at, rest_end, parts = 0, -1, 0
                 if kind == ASKING:
@@ -145,7 +148,14 @@ def _scan(
                 while (has_similar or kind == ASKING) and not is_like:
                     if has_alike:
                         is_like = is_folded_alike(
-                            alike_hashes, alike_heads, alike_marks, values, data, text_at, length
+                            alike_hashes,
+                            alike_heads,
+                            alike_marks,
+                            alike_placing,
+                            values,
+                            data,
+                            text_at,
+                            length,
                         )
                     if has_apart and not is_like:
                         is_like = may_be_one_apart(apart_marks, values, data, text_at, length)
@@ -154,6 +164,7 @@ def _scan(
                                 apart_hashes,
                                 apart_heads,
                                 apart_marks,
+                                apart_placing,
                                 following,
                                 plates,
                                 lengths,
@@ -177,7 +188,9 @@ def _scan(
                         is_like = True
                         break
                     wanted = table_hash(data, text_at, length)
-                    is_like = is_marked(marks, wanted) and _probe(hashes, slots, wanted) >= 0
+                    is_like = (
+                        is_marked(marks, wanted) and _probe(hashes, slots, placing, wanted) >= 0
+                    )
                 if is_like:
                     rows[index, KIND] = LIKE
                     if kind == PLAIN:
@@ -200,6 +213,10 @@ def _scan(
 
 class Malformed(Exception):
     """The records are not what format v2 says."""
+
+
+class TooManyRecords(Exception):
+    """There are more records than `limits.BATCH_RECORDS`."""
 
 
 class Scanner:
@@ -227,15 +244,17 @@ class Scanner:
 
         `table` has the plates as they are, `probes` leads to entries that are like others too.
         `data` are the records of all the batches, decompressed, in a row. Positions in the
-        rows are into `data`. The rows are valid until the next call. Raises Malformed. Of
-        several batches, only all together can be known to be well formed: where the count of
-        one is too high by as many as the next one's is too low, a record may pass for one of
-        the neighbour's (brokers refuse such batches).
+        rows are into `data`. The rows are valid until the next call. Raises Malformed and
+        TooManyRecords. Of several batches, only all together can be known to be well formed:
+        where the count of one is too high by as many as the next one's is too low, a record may
+        pass for one of the neighbour's (brokers refuse such batches).
         """
         # Counts come from the wire; what cannot fit in the data is not believed.
         count = sum(batch.record_count for batch in batches)
         if count > len(data) // SMALLEST_RECORD or any(b.record_count < 0 for b in batches):
             raise Malformed
+        if count > limits.BATCH_RECORDS:
+            raise TooManyRecords
         assert len(data) < SPAN, "a position and a length are kept in one number"
         if len(self._rows) < count:
             self._rows = np.empty((count, COLUMNS), dtype=np.int64)
@@ -270,6 +289,7 @@ class Scanner:
             table.hashes,
             table.slots,
             table.marks,
+            table.placing,
             *probes,
             self._sample_every,
             self._rows,
@@ -277,3 +297,9 @@ class Scanner:
         if filled == MALFORMED:
             raise Malformed
         return self._rows[:filled], seen
+
+
+def in_steps(rows: Rows) -> Iterator[list[int]]:
+    """Rows as Python's numbers, made some at a time: they take ten times the room."""
+    for at in range(0, len(rows), limits.ROWS_A_STEP):
+        yield from rows[at : at + limits.ROWS_A_STEP].tolist()

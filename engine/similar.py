@@ -39,9 +39,11 @@ class Probes(NamedTuple):
     alike_hashes: Hashes
     alike_heads: Slots
     alike_marks: Hashes
+    alike_placing: np.uint64
     apart_hashes: Hashes
     apart_heads: Slots
     apart_marks: Hashes
+    apart_placing: np.uint64
     following: Slots
     plates: Bytes
     lengths: Bytes
@@ -132,9 +134,11 @@ class Similar:
             alike.hashes,
             alike.heads,
             alike.marks,
+            alike.placing,
             apart.hashes,
             apart.heads,
             apart.marks,
+            apart.placing,
             apart.following,
             apart.plates,
             apart.lengths,

@@ -6,6 +6,7 @@ object after the other out of aiokafka. One `Unpacker` serves one thread.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from engine import limits
@@ -13,7 +14,7 @@ from engine.batches import parse
 from engine.decompress import CodecError, Decompressor
 from engine.fields import OPERATOR_HEADER
 from engine.raw import BatchError, RawBatch, Record
-from engine.scan import Malformed, Scanner
+from engine.scan import Malformed, Scanner, TooManyRecords, in_steps
 from engine.table import HashTable
 
 #: With nothing listed and every read drawn, the scanner gives a row for each record.
@@ -33,33 +34,41 @@ class Unpacker:
         self._scanner = Scanner(sample_every=1)
 
     def records(self, batch: RawBatch, headers_from: int = NO_HEADERS) -> list[Record]:
-        """The records of a batch; their headers from an offset on, because few are asked for
-        those, and of one record no more than CONTROL_HEADERS.
+        """As `each`, all of them."""
+        return list(self.each(batch, headers_from))
+
+    def each(self, batch: RawBatch, headers_from: int = NO_HEADERS) -> Iterator[Record]:
+        """The records of a batch, one after the other, before the next batch is begun; their
+        headers from an offset on, because few are asked for those, and of one record no more
+        than CONTROL_HEADERS.
 
         Raises BatchError where they cannot be read.
         """
         if not batch.intact:
             raise BatchError("corrupt_batch", batch.first_offset)
-        if batch.magic < 2:
-            return list(parse(batch))
         try:
+            if batch.magic < 2:
+                self._decompressor.check_wrapped(batch)
+                yield from parse(batch)
+                return
             data = self._decompressor.decompress(batch.codec, batch.records)
             rows, _ = self._scanner.scan([batch], data, _NOTHING_LISTED)
         except CodecError as error:
             raise BatchError(error.reason, batch.first_offset) from error
+        except TooManyRecords as error:
+            raise BatchError("batch_too_large", batch.first_offset) from error
         except Malformed:
-            return list(parse(batch))
+            yield from parse(batch)
+            return
         view = data.data
-        return [
-            Record(
+        for _, _, offset, timestamp_ms, key_at, key_length, at, length in in_steps(rows):
+            yield Record(
                 offset,
                 timestamp_ms,
                 None if key_length < 0 else bytes(view[key_at : key_at + key_length]),
                 None if length < 0 else bytes(view[at : at + length]),
                 () if offset < headers_from else _headers(view, at + max(length, 0)),
             )
-            for _, _, offset, timestamp_ms, key_at, key_length, at, length in rows.tolist()
-        ]
 
 
 def operator_of(headers: Headers) -> str | None:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import gzip
 import random
 import struct
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
 
 import cramjam
 import pytest
@@ -16,6 +20,7 @@ from hypothesis import strategies as st
 
 from engine import limits
 from engine.decompress import CodecError, Decompressor
+from engine.raw import RawBatch
 from tests.record_batches import CODECS, GZIP, LZ4, NONE, SNAPPY, ZSTD, compress
 
 _XERIAL = b"\x82SNAPPY\x00" + struct.pack(">ii", 1, 1)
@@ -248,3 +253,114 @@ def test_what_is_forgotten_is_wiped(codec: int, pack: Callable[[bytes], bytes]) 
     decompressor.forget()
     assert not whole.any()
     assert bytes(decompressor.decompress(codec, memoryview(pack(b"next")))) == b"next"
+
+
+def wrapped(data: bytes, codec: int, magic: int = 1, key: bytes = b"k") -> RawBatch:
+    """A message of the formats before v2 that says it wraps others."""
+    head = bytes(16) + bytes([magic, codec]) + bytes(8 * magic)
+    message = b"".join(struct.pack(">i", len(part)) + part for part in (key, data))
+    return RawBatch(
+        data=memoryview(head + message),
+        magic=magic,
+        codec=-1,
+        record_count=-1,
+        base_offset=0,
+        next_offset=1,
+        from_offset=0,
+        first_ms=-1,
+        append_ms=None,
+        intact=True,
+    )
+
+
+@pytest.mark.parametrize("codec", [GZIP, SNAPPY, LZ4])
+@pytest.mark.parametrize("magic", [0, 1])
+def test_a_bomb_in_a_message_of_an_old_format(codec: int, magic: int) -> None:
+    """Its parser would unpack all of it."""
+    bomb = wrapped(compress(codec, bytes(_MAX_ROOM)), codec, magic)
+    if (codec, magic) == (LZ4, 0):  # of which its parser has no reader
+        Decompressor(_LIMIT).check_wrapped(bomb)
+        return
+    with pytest.raises(CodecError) as caught:
+        Decompressor(_LIMIT).check_wrapped(bomb)
+    assert caught.value.reason == "batch_too_large"
+    Decompressor(_LIMIT).check_wrapped(wrapped(compress(codec, b"as it should be"), codec, magic))
+
+
+def test_a_message_of_an_old_format_whose_sizes_lead_elsewhere() -> None:
+    """What is looked at must be what the parser would unpack."""
+    sound = bytes(wrapped(gzip.compress(b"x"), GZIP).data)
+    for at in (26, 31):
+        for size in (-2, -(2**31), 2**31 - 1, len(sound)):
+            data = sound[:at] + struct.pack(">i", size) + sound[at + 4 :]
+            with pytest.raises(CodecError) as caught:
+                Decompressor().check_wrapped(replace(wrapped(b"", GZIP), data=memoryview(data)))
+            assert caught.value.reason == "corrupt_batch"
+
+
+def test_snappy_blocks_are_not_endless() -> None:
+    """Each costs microseconds: a few megabytes of nothing would take as many seconds."""
+    nothing, a_word = raw_snappy(b""), raw_snappy(b"a word, not more")
+    few = xerial([nothing] * 64)
+    assert bytes(Decompressor().decompress(SNAPPY, memoryview(few))) == b""
+    for block in (nothing, a_word):
+        with pytest.raises(CodecError) as caught:
+            Decompressor().decompress(SNAPPY, memoryview(xerial([block] * 1000)))
+        assert caught.value.reason == "corrupt_batch"
+    small = [raw_snappy(bytes([number % 256]) * 1024) for number in range(1000)]
+    assert len(Decompressor().decompress(SNAPPY, memoryview(xerial(small)))) == 1000 * 1024
+
+
+_PEAKS: Final = """
+import struct, gzip, sys
+import cramjam
+from engine.decompress import CodecError, Decompressor
+
+def peak_kib():
+    return int(next(l for l in open("/proc/self/status") if l.startswith("VmHWM")).split()[1])
+
+zeros = bytes(64 << 20)
+xerial = b"\\x82SNAPPY\\0" + struct.pack(">ii", 1, 1)
+packed = {
+    1: gzip.compress(zeros),
+    2: bytes(cramjam.snappy.compress_raw(zeros)),
+    3: bytes(cramjam.lz4.compress(zeros)),
+    4: bytes(cramjam.zstd.compress(zeros)),
+}
+zstd, lz4 = packed[4][:4], packed[3][:4]
+one_byte = struct.pack("<I", 1 | 1 << 1 | 100 << 3)[:3] + b"a"
+bombs = [
+    *packed.items(),
+    *((codec, packed[codec] * 20) for codec in (1, 3, 4)),
+    (1, gzip.compress(packed[1]) * 3),
+    (1, b"\\x1f\\x8b\\x08\\x08" + bytes(6) + b"a" * 500_000),
+    (2, xerial + b"".join(struct.pack(">i", len(packed[2])) + packed[2] for _ in range(2))),
+    (2, b"\\xff\\xff\\xff\\xff\\x0f" + bytes(20)),
+    (3, lz4 + b"\\x7c\\x70" + struct.pack("<Q", 1 << 62) + b"\\0" + bytes(20)),
+    (4, zstd + b"\\0" + bytes([31 << 3]) + one_byte),
+    (4, zstd + b"\\0" + bytes([17 << 3]) + one_byte),
+    (4, zstd + b"\\xe0" + struct.pack("<Q", 1 << 62) + one_byte),
+    (4, zstd + b"\\xa0" + struct.pack("<I", 1 << 30) + one_byte),
+    (4, bytes(cramjam.zstd.compress(packed[4])) * 1000),
+]
+del zeros
+decompressor = Decompressor(1 << 20)
+open("/proc/self/clear_refs", "w").write("5")
+before = peak_kib()
+for codec, data in bombs:
+    try:
+        decompressor.decompress(codec, memoryview(data))
+    except CodecError:
+        pass
+print(peak_kib() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
+def test_bombs_of_every_kind_take_little_memory_all_told() -> None:
+    """What the libraries take is not Python's to count, so a process is watched from outside:
+    frames in frames and one behind another, and sizes and windows that are lies."""
+    done = subprocess.run(
+        [sys.executable, "-c", _PEAKS], capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) < 32 * 1024

@@ -47,6 +47,7 @@ from tests.record_batches import (
     encoded_records,
     raw_batch,
 )
+from tests.test_table import BY_LOW_BITS
 
 _plain_scan = plain(scan._scan)
 #: Damage needs more tries than order to find a way in.
@@ -166,6 +167,7 @@ def plain_rows_of(
         Checked(table.hashes),
         Checked(table.slots),
         Checked(table.marks),
+        table.placing,
         *(Checked(each) if isinstance(each, np.ndarray) else each for each in probes),
         sample_every,
         Checked(rows),
@@ -604,7 +606,7 @@ def test_a_hash_that_was_taken_out_is_no_hit() -> None:
 
 def test_colliding_places_in_the_table_are_told_apart() -> None:
     """Hashes that begin their probe at the same place, around the table's end."""
-    table = HashTable()
+    table = HashTable(placing=BY_LOW_BITS)
     wanted = hash_of(b"ABC123")
     last = len(table.hashes) - 1
     # others with the same low bits, filed first
@@ -616,7 +618,7 @@ def test_colliding_places_in_the_table_are_told_apart() -> None:
 
 
 def test_a_probe_goes_round_the_end_of_the_table() -> None:
-    table = HashTable()
+    table = HashTable(placing=BY_LOW_BITS)
     last = len(table.hashes) - 1
     plate = next(
         plate

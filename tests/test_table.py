@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from typing import Final
 
 import numpy as np
 import pytest
@@ -22,11 +23,15 @@ _HASHES = st.one_of(
 )
 
 
+#: Lets every hash stand where its low bits say, so that tests can have them collide.
+BY_LOW_BITS: Final = 1 << 32
+
+
 class Chains:
     """The table with the chains that its owner keeps, beside a dict of lists."""
 
     def __init__(self, slots: int = 100_000) -> None:
-        self.table = HashTable()
+        self.table = HashTable(placing=BY_LOW_BITS)
         self.following = np.full(slots, -7, dtype=np.int32)
         self.model: dict[int, list[int]] = {}
 
