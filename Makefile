@@ -14,9 +14,12 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 # The export of uv.lock for pip: everything that development needs, with hashes.
 EXPORT := export --locked --quiet --all-extras --group dev --no-emit-project \
 	--format requirements-txt --no-header
+# What runs in the image, what builds it, and what looks at the files of deploy/.
+EXPORT_ONLY := export --locked --quiet --no-emit-project --format requirements-txt --no-header
+IMAGE := deploy/docker
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check kafka format lock lock-check audit-deps bench bench-quick
+.PHONY: help venv demo test fuzz check kafka format lock lock-check audit-deps deploy-tools bench bench-quick torture
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -45,8 +48,17 @@ READS ?= 200000
 demo: venv  ## reads in, matches out, in one process (READS=n for another number of reads)
 	@$(BIN)/hotlist demo --reads $(READS) $(ARGS)
 
+# Two at a time: much of what they do is waiting. JOBS=0 runs them in one process.
+JOBS ?= 2
+
 test: venv  ## all tests; those on a real Kafka need Java 17 and Maven, or HOTLIST_TEST_KAFKA
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+SECONDS ?= 60
+TARGETS ?=
+
+fuzz: venv  ## hostile input for SECONDS=n in all, from SEED=s; TARGETS="scanner documents" for some
+	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(ARGS) $(TARGETS)
 
 check: venv lock-check  ## everything but the tests: style, types, architecture, schemas, locks
 	$(BIN)/ruff check
@@ -54,29 +66,43 @@ check: venv lock-check  ## everything but the tests: style, types, architecture,
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.schema_drift
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --group types
+	$(BIN)/python -m tests.type_completeness
 
 kafka: venv  ## a real Kafka on localhost:9092 until Ctrl-C (PORT=n for another port)
 	@$(BIN)/python -m tests.kafka.broker --port $(or $(PORT),9092)
+
+torture: venv  ## faults on a real Kafka for SECONDS (600); SEED=n repeats a schedule
+	@$(BIN)/python -m tests.torture --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 format: venv  ## bring the code into the style that `check` asks for
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
 # Not through `venv`, which would refuse a pyproject.toml that the lock does not fit yet.
-lock:  ## write uv.lock and requirements.lock anew from pyproject.toml
+lock:  ## write uv.lock anew from pyproject.toml, and for pip requirements.lock and the image's
 	@test -x $(BIN)/uv || $(MAKE) venv
 	$(BIN)/uv lock
 	$(BIN)/uv $(EXPORT) --output-file requirements.lock
+	$(BIN)/uv $(EXPORT_ONLY) --no-dev --output-file $(IMAGE)/requirements.txt
+	$(BIN)/uv $(EXPORT_ONLY) --only-group build --output-file $(IMAGE)/build.txt
 
 lock-check: venv
 	@$(BIN)/uv lock --check --quiet || { echo "uv.lock is not what pyproject.toml asks for; run: make lock" >&2; exit 1; }
 	@$(BIN)/uv $(EXPORT) | cmp -s - requirements.lock || { echo "requirements.lock is not what uv.lock holds; run: make lock" >&2; exit 1; }
-	@if grep -oE 'https?://[^/"]+' uv.lock requirements.lock | grep -vE '(pypi\.org|files\.pythonhosted\.org)$$'; then \
+	@$(BIN)/uv $(EXPORT_ONLY) --no-dev | cmp -s - $(IMAGE)/requirements.txt && \
+		$(BIN)/uv $(EXPORT_ONLY) --only-group build | cmp -s - $(IMAGE)/build.txt || { \
+		echo "$(IMAGE)/*.txt are not what uv.lock holds; run: make lock" >&2; exit 1; }
+	@if grep -oE 'https?://[^/"]+' uv.lock requirements.lock $(IMAGE)/*.txt | grep -vE '(pypi\.org|files\.pythonhosted\.org)$$'; then \
 		echo "the lock files name another registry than pypi.org; run: make lock" >&2; exit 1; fi
 
 audit-deps: venv  ## hold the locked packages against known vulnerabilities; fails for one that is known
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --group audit
 	@$(BIN)/python -m tests.advisories $(ARGS)
+
+deploy-tools: venv  ## linters, schemas and kustomize, for tests/test_deploy.py (Linux on x86-64)
+	@$(BIN)/uv $(EXPORT_ONLY) --only-group deploy | \
+		$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r -
 
 bench: venv  ## every benchmark on a real Kafka; results and plots into benchmarks/results
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --group bench

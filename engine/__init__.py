@@ -1,18 +1,21 @@
 """Matches licence plate reads in Kafka against hot lists held in memory.
 
 A read goes in, a match comes out; a read that matches nothing leaves only a count behind. For
-programs that produce reads there is `normalize`, which makes the record key, and `Detection`,
-the document; for those that match by themselves, without Kafka, `HotListIndex`. Everything else
-is run through the command `hotlist`.
+programs that produce reads there are `Detection`, the document, `encode`, which makes a record of
+it, and `normalize`, which makes the record's key; for those that match by themselves, without
+Kafka, `HotListIndex`. Everything else is run through the command `hotlist`.
 
 The modules, in the order in which a read passes them:
 
     transport      Faust's driver: whole fetches instead of one message a record
     batches        the seam in aiokafka that leaves fetched record batches unopened
+    fetch_room     no more is fetched than there is room for
     raw            what a fetch brings, unopened: plain data
     offsets        which offset of a partition may be committed
     worker         wires everything together; runs until it is stopped
     faust_app      the Faust app that hands the fetches over
+    leaving        a member leaves its group at once, whatever it is about
+    ending         the end of the worker, step by step, in a bounded time
     pipeline       from fetches to deliveries, a bounded number at a time
     heart          fetches and control records in, matches and rejects out; no I/O
     decompress     record batches into a buffer that is used again
@@ -37,6 +40,8 @@ The modules, in the order in which a read passes them:
     candidates     the entries that a read is like, and the match that one makes
     outcome        candidates decided and counted, made matches or rejects
     policy         who may match on whose reads: eligibility as bitmap algebra
+    record_headers the headers of a record, where it lies
+    trace_context  the trace that a read belongs to, by its headers, for its matches
     narrowing      what an entry asks of a read beside its plate
     confidence     how probable it is that the plate is the listed one
     suppress       at most one match of an entry at a camera in a while; the rest is counted
@@ -48,8 +53,13 @@ What these share, or what stands beside them:
 
     control        follows the control topics; the gate before the reads
     list_keeper    control records take effect, and the audit is told
+    watching       stuck partitions, logged, shown and told
+    stuck          which partitions are stuck, since when and at what
     suppressing    the suppression's part of a worker
     suppression_log  its state on Kafka, which goes with the partitions
+    transactions   delivery exactly once: a partition's output and offset count together
+    partition_transactions  those of one partition, one after the other
+    transactional_sink  one partition's transactions as Kafka has them
     auditing       the audit's part of a worker
     auditor        each change of the lists is audited, by one worker
     audit_group    which worker that is, and how far it has come
@@ -76,7 +86,15 @@ What these share, or what stands beside them:
     forgetting     little of the reads stays in memory once they are processed
     limits         every limit
     metrics        every metric
-    http           /metrics, /healthz, /readyz
+    tracing        spans of matches, told to a collector
+    otlp           as OpenTelemetry's packages send them
+    http           /metrics, /healthz, /readyz, the status page
+    status_page    that page, in people's words
+    status         what it tells: counts, sizes and ages
+    logs           the worker's log: where, from which level on, how many lines
+    log_lines      what a line says, and what it may hold
+    log_kinds      lines by kind: how many, and which faults there were
+    versions       which versions are at work
     clock          the time of day, and how it is written
     errors         the errors that people see
 
@@ -94,6 +112,16 @@ The command line:
 
     cli            the commands
     client         what the commands do with Kafka
+    doctor         looks at a deployment from outside
+    findings       what that shows, judged
+    rights         what the broker says this login may do
+
+From a camera's or a vendor's message to a read:
+
+    adapters       one module for each vendor
+    read_record    a read as the record that goes to Kafka
+    ingest         messages into Kafka
+    ingest_http    the endpoint for webhooks
 
 From a file of entries to records, in the order in which they pass:
 
@@ -125,6 +153,7 @@ The index as a library, without Kafka:
 And for a first look:
 
     demo           the demo, and its count of what should have come out
+    traffic        reads of a made-up city at a steady rate
     embedded       the in-process broker
     synthetic      a made-up city for demo, tests and benchmarks
 """
@@ -135,11 +164,12 @@ from typing import TYPE_CHECKING, Any
 
 from engine.documents import Detection
 from engine.plate import normalize
+from engine.read_record import encode
 
 if TYPE_CHECKING:
     from engine.hot_list_index import HotListIndex
 
-__all__ = ["Detection", "HotListIndex", "normalize"]
+__all__ = ["Detection", "HotListIndex", "encode", "normalize"]
 
 
 def __getattr__(name: str) -> Any:

@@ -29,6 +29,7 @@ from engine.fields import ALTERNATES_HEADER
 from engine.sink import match_record
 from engine.topic_settings import DECLARED
 from engine.topics import Topics
+from engine.trace_context import PARENT_HEADER, STATE_HEADER, TraceContext
 
 SCHEMAS = Path(__file__).parent.parent / "schemas"
 
@@ -316,7 +317,8 @@ def _asyncapi_differences(schemas: Mapping[str, Json], asyncapi: Json) -> Iterat
             yield f"{path}.messages: must refer to ./{wanted}, and to messages that exist"
     read_headers = messages["detection"].get("headers", {}).get("properties", {})
     path = "components.messages.detection.headers.properties"
-    yield from _compare(sorted(read_headers), [ALTERNATES_HEADER], path)
+    known = [ALTERNATES_HEADER, PARENT_HEADER, STATE_HEADER]
+    yield from _compare(sorted(read_headers), known, path)
     if "match.v1.json" in schemas:
         yield from _header_differences(schemas["match.v1.json"], messages)
 
@@ -333,13 +335,17 @@ def _payload_file(message: Json) -> str | None:
 
 
 def _header_differences(match_schema: Json, messages: Json) -> Iterator[str]:
-    """Compare the headers with those that the sink puts on the example of a match."""
+    """Compare the headers with those that the sink puts on the example of a match: always, and
+    where its read belongs to a trace."""
     path = "components.messages.match.headers"
     headers = messages["match"]["headers"]
     example = json.dumps(match_schema["examples"][0])
-    record = match_record(Topics("lpr."), documents.decode_match(example))
+    match = documents.decode_match(example)
+    always = [name for name, _ in match_record(Topics("lpr."), match).headers]
+    trace = TraceContext("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", 1, "congo=t61")
+    record = match_record(Topics("lpr."), match, trace)
     sent = {name: value.decode() for name, value in record.headers}
-    yield from _compare(sorted(headers["required"]), sorted(sent), f"{path}.required")
+    yield from _compare(sorted(headers["required"]), sorted(always), f"{path}.required")
     yield from _compare(sorted(headers["properties"]), sorted(sent), f"{path}.properties")
     for name, value in sent.items():
         header = headers["properties"].get(name, {})

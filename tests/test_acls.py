@@ -16,6 +16,7 @@ from engine.config import Settings
 from engine.refusals import Refusal
 from engine.topic_settings import DECLARED
 from engine.topics import Topics
+from engine.transactional_sink import TransactionalSink
 
 _TOPICS = Topics("t.")
 #: What Kafka knows; of these nobody is given Delete, Alter, ClusterAction or All.
@@ -64,6 +65,10 @@ def test_names_are_those_of_the_deployment() -> None:
     (transactions,) = (grant for grant in manager.grants if grant.kind == "transactional-id")
     # As `entries sync` makes its id, in engine/cli/entry_import.py.
     assert f"{Topics('city.').hotlist}/sync/stolen".startswith(transactions.names[0])
+    assert transactions.is_prefix
+    (transactions,) = (grant for grant in engine.grants if grant.kind == "transactional-id")
+    made = TransactionalSink("localhost:1", Topics("city."), "north", 3).id
+    assert made.startswith(transactions.names[0])
     assert transactions.is_prefix
 
 

@@ -264,7 +264,7 @@ def test_the_candidates_of_the_index(case: Document) -> None:
     for (read, now_ms, _, _), _ in zip(play(case, matcher), play(case, beside), strict=True):
         texts = [read.document["plate"], *_key_texts(read)]
         for plate in {naive.plain_plate(text) for text in texts} - {""}:
-            found = matcher.real.lists.index.candidates(plate)
+            found = list(matcher.real.lists.index.candidates(plate))
             assert len({slot for slot, _, _ in found}) == len(found)
             likes = [(entry.entry_id, plain(like)) for _, entry, like in found]
             assert sorted(likes) == sorted(beside.model.like(plate, now_ms))

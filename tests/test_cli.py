@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -132,6 +133,33 @@ def test_version() -> None:
     assert result.stdout.startswith("hotlist ")
 
 
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(shell: str) -> None:
+    """The script is the shell's own words, and what it calls answers."""
+    script = CliRunner().invoke(main, ["completion", shell])
+    assert script.exit_code == 0
+    assert "_HOTLIST_COMPLETE" in script.stdout
+    if found := shutil.which(shell):
+        checked = subprocess.run([found, "-n"], input=script.stdout, text=True, check=False)
+        assert checked.returncode == 0
+
+
+def test_what_completes() -> None:
+    asked = {
+        "_HOTLIST_COMPLETE": "bash_complete",
+        "COMP_WORDS": "hotlist entries ",
+        "COMP_CWORD": "2",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", "from engine.cli import main; main()"],
+        env={**os.environ, **asked},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert set(done.stdout.split()) >= {"plain,add", "plain,import", "plain,sync"}, done.stderr
+
+
 def test_without_a_command_it_shows_the_help() -> None:
     result = hotlist()
     assert result.exit_code == 2
@@ -223,12 +251,9 @@ def test_worker_gets_checked_settings(worker_settings: list[Settings]) -> None:
             ),
         ),
         (
-            ["--delivery", "exactly_once"],
+            ["--delivery", "twice"],
             {},
-            (
-                "--delivery: 'exactly_once' is not possible: this version delivers at_least_once, "
-                "with deterministic match ids by which a consumer drops repeats"
-            ),
+            "--delivery: 'twice' is not possible: must be at_least_once or exactly_once",
         ),
         (
             ["--config", "none.toml"],

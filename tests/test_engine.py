@@ -33,4 +33,4 @@ def test_public_names() -> None:
     assert engine.normalize("abc-123") == "ABC123"
     assert engine.Detection.__doc__
     assert engine.HotListIndex.__doc__
-    assert sorted(engine.__all__) == ["Detection", "HotListIndex", "normalize"]
+    assert sorted(engine.__all__) == ["Detection", "HotListIndex", "encode", "normalize"]

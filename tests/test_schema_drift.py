@@ -174,7 +174,8 @@ CHANNELS = ("channels", "detections")
             {"alternate": {"type": "string"}},
             (
                 "components.messages.detection.headers.properties: "
-                "the schema says ['alternate'], the code ['alternates']"
+                "the schema says ['alternate'], "
+                "the code ['alternates', 'traceparent', 'tracestate']"
             ),
         ),
     ],

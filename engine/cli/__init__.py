@@ -18,7 +18,19 @@ from typing import Any, NoReturn
 
 import click
 
-from engine.cli import audit, entries, matches, policies, reads, run, topics
+from engine.cli import (
+    audit,
+    completion,
+    doctor,
+    entries,
+    ingest,
+    matches,
+    policies,
+    reads,
+    run,
+    topics,
+    traffic,
+)
 from engine.cli.output import plain
 from engine.config import SETTINGS
 from engine.errors import ConfigError, HotlistError
@@ -139,5 +151,6 @@ def main(context: click.Context, config: Path | None) -> None:
 
 for _command in (*run.COMMANDS, topics.group, entries.group, policies.group, audit.group):
     main.add_command(_command)
-for _command in (*reads.COMMANDS, *matches.COMMANDS):
-    main.add_command(_command)
+for _module in (reads, ingest, matches, traffic, doctor, completion):
+    for _command in _module.COMMANDS:
+        main.add_command(_command)

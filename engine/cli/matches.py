@@ -31,7 +31,7 @@ def tail(settings: Settings, from_start: bool, count: int | None, as_json: bool)
     instructions.
     """
     from engine.client import follow, run
-    from engine.documents import decode_match, encode
+    from engine.documents import encode, read_match
     from engine.topics import Topics
 
     topic = Topics(settings.prefix).matches
@@ -42,7 +42,7 @@ def tail(settings: Settings, from_start: bool, count: int | None, as_json: bool)
         async with contextlib.aclosing(values):
             async for value in values:
                 try:
-                    match = decode_match(value)
+                    match = read_match(value)
                 except DocumentError as error:
                     remark(f"{topic}: a record is no match: {error}")
                     continue
