@@ -386,6 +386,7 @@ async def test_while_the_broker_is_away(
     for name, seconds in {
         "SHUTDOWN_S": 1.5,
         "LEAVE_S": 0.5,
+        "SPAN_EXPORT_S": 0.5,
         "END_S": 4.0,
         "SESSION_S": 6.0,
     }.items():
