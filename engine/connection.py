@@ -359,7 +359,9 @@ def _hung_up(protocol: str, bootstrap: str) -> BrokerError:
     return BrokerError(
         f"the broker ends the connection, which is {protocol}",
         where=bootstrap,
-        hint="set --security-protocol (HOTLIST_SECURITY_PROTOCOL) to what it speaks there" + own,
+        hint="set --security-protocol (HOTLIST_SECURITY_PROTOCOL) to what it speaks there"
+        + own
+        + "; behind a proxy it may be away",
     )
 
 

@@ -172,7 +172,8 @@ def test_without_a_name_where_one_is_asked_for(users: Way, new_prefix: str) -> N
     line = Way(users.bootstrap, "").line(new_prefix, "policies", "show")
     assert line == (
         f"hotlist: {users.bootstrap}: the broker ends the connection, which is PLAINTEXT; "
-        "set --security-protocol (HOTLIST_SECURITY_PROTOCOL) to what it speaks there"
+        "set --security-protocol (HOTLIST_SECURITY_PROTOCOL) to what it speaks there; "
+        "behind a proxy it may be away"
     )
 
 
@@ -180,7 +181,8 @@ def test_plain_words_where_tls_is_spoken(tls: Way, new_prefix: str) -> None:
     line = Way(tls.bootstrap, "").line(new_prefix, "topics", "create")
     assert line == (
         f"hotlist: {tls.bootstrap}: the broker ends the connection, which is PLAINTEXT; "
-        "set --security-protocol (HOTLIST_SECURITY_PROTOCOL) to what it speaks there"
+        "set --security-protocol (HOTLIST_SECURITY_PROTOCOL) to what it speaks there; "
+        "behind a proxy it may be away"
     )
 
 
@@ -207,7 +209,7 @@ def test_no_certificate_where_one_is_asked_for(
     assert without.line(new_prefix, "policies", "show") == (
         f"hotlist: {tls.bootstrap}: the broker ends the connection, which is SSL; "
         "set --security-protocol (HOTLIST_SECURITY_PROTOCOL) to what it speaks there, "
-        "or it asks for a certificate (--ssl-certfile)"
+        "or it asks for a certificate (--ssl-certfile); behind a proxy it may be away"
     )
 
 
