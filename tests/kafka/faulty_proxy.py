@@ -42,6 +42,7 @@ class FaultyProxy:
         self._flowing.set()
         self._latency_s = 0.0
         self._bytes_a_second: float | None = None
+        self._answers_flow = False
         self._refuses = False
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -84,9 +85,14 @@ class FaultyProxy:
         """Let through what waits and what follows."""
         self._flowing.set()
 
-    def slow(self, bytes_a_second: float, latency_s: float) -> None:
-        """Pass so many bytes a second in each direction of a connection, each so much later."""
+    def slow(self, bytes_a_second: float, latency_s: float, *, answers_flow: bool = False) -> None:
+        """Pass so many bytes a second in each direction of a connection, each so much later.
+
+        `answers_flow`: only towards the broker. So small requests get through, those that fetch or
+        keep a group's membership among them, and what is produced hardly does.
+        """
         self._bytes_a_second, self._latency_s = bytes_a_second, latency_s
+        self._answers_flow = answers_flow
 
     def refuse(self) -> None:
         """Take no new connections."""
@@ -95,6 +101,7 @@ class FaultyProxy:
     def mend(self) -> None:
         """End all faults that last; connections that are gone stay gone."""
         self._bytes_a_second, self._latency_s, self._refuses = None, 0.0, False
+        self._answers_flow = False
         self._flowing.set()
 
     def cut(self) -> None:
@@ -136,8 +143,12 @@ class FaultyProxy:
             connection = made = _Connection(writer, inner_writer)
             self._connections.add(made)
             async with asyncio.TaskGroup() as both:
-                both.create_task(self._pump(reader, inner_writer, lambda: made.passes_to_inner))
-                both.create_task(self._pump(inner_reader, writer, lambda: made.passes_to_outer))
+                both.create_task(
+                    self._pump(reader, inner_writer, True, lambda: made.passes_to_inner)
+                )
+                both.create_task(
+                    self._pump(inner_reader, writer, False, lambda: made.passes_to_outer)
+                )
         except asyncio.CancelledError:
             pass  # the server's own callback would log it
         except OSError:
@@ -153,12 +164,13 @@ class FaultyProxy:
         self,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
+        towards_broker: bool,
         passes: Callable[[], bool],
     ) -> None:
         with contextlib.suppress(OSError):
-            while chunk := await reader.read(self._chunk_bytes()):
+            while chunk := await reader.read(self._chunk_bytes(towards_broker)):
                 await self._flowing.wait()
-                if self._latency_s or self._bytes_a_second:
+                if self._is_slow(towards_broker):
                     await asyncio.sleep(self._takes_s(len(chunk)))
                 if not passes():
                     continue
@@ -168,8 +180,13 @@ class FaultyProxy:
         if passes():
             writer.close()
 
-    def _chunk_bytes(self) -> int:
-        return _CHUNK_BYTES if self._bytes_a_second is None else _SLOW_CHUNK_BYTES
+    def _is_slow(self, towards_broker: bool) -> bool:
+        is_meant = towards_broker or not self._answers_flow
+        return is_meant and bool(self._latency_s or self._bytes_a_second)
+
+    def _chunk_bytes(self, towards_broker: bool) -> int:
+        rated = self._bytes_a_second is not None and self._is_slow(towards_broker)
+        return _SLOW_CHUNK_BYTES if rated else _CHUNK_BYTES
 
     def _takes_s(self, size_bytes: int) -> float:
         rate = self._bytes_a_second

@@ -23,10 +23,10 @@ from engine import limits
 from engine.pipeline import Pipeline
 from engine.topics import Topics, create_topics
 from tests.examples import a_policy, a_read, an_entry
+from tests.kafka.faulty_proxy import FaultyProxy
 from tests.kafka.following import matched_reads, reads, sent
 from tests.kafka.own_broker import OwnBroker
 from tests.kafka.records import produce, producing, read_topic, until
-from tests.kafka.slow_upload import SlowUpload
 from tests.kafka.test_bad_input import send_raw
 from tests.kafka.worker_here import WorkerHere, worker_here
 from tests.kafka.worker_process import WorkerProcess
@@ -104,13 +104,13 @@ async def test_a_sink_that_takes_little_and_records_that_are_huge(
     flood = [a_read(read_id=f"R-{number}") for number in range(6_000)]
     huge_count = 12
     async with (
-        SlowUpload(own_broker.proxy_port, own_broker.proxy_target) as network,
+        FaultyProxy(own_broker.proxy_port, own_broker.proxy_target) as network,
         WorkerProcess(tmp_path / "log", own_broker.behind_proxy, prefix) as worker,
     ):
         await worker.ready()
         memory = Memory(worker.pid)
         memory.begin()
-        network.bytes_a_second = 20_000
+        network.slow(20_000, 0.0, answers_flow=True)
         await produce(bootstrap, topics.detections, reads(*flood))
         huge = os.urandom(_HUGE_BYTES)
         async with producing(bootstrap, max_request_size=64 * MIB) as producer:
@@ -130,7 +130,7 @@ async def test_a_sink_that_takes_little_and_records_that_are_huge(
         held_bytes = await worker.metric("hotlist_fetched_bytes")
         assert held_bytes <= limits.FETCHED_BYTES + _HUGE_BYTES + limits.FETCH_BYTES
 
-        network.bytes_a_second = None
+        network.mend()
 
         async def all_is_through() -> bool:
             return await worker.metric("hotlist_rejects_total") >= huge_count
