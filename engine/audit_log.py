@@ -27,7 +27,7 @@ from engine.clock import format_time
 from engine.connection import PLAINTEXT, Security, arguments
 from engine.documents import AuditRecord, read_audit
 from engine.errors import BrokerError, DocumentError
-from engine.sink import Headers, Outgoing, acknowledgement
+from engine.sink import Headers, Outgoing, acknowledgement, fail_all, keep_all
 from engine.topics import Topics
 
 _POLL_MS: Final = 200
@@ -133,9 +133,7 @@ class AuditLog:
                 self._wake.clear()
         except Exception as error:
             self._failure = error
-            for handed in (*self._under_way, *self._waiting):
-                if not handed.acknowledged.done():
-                    handed.acknowledged.set_exception(error)
+            fail_all((each.acknowledged for each in (*self._under_way, *self._waiting)), error)
             raise
 
     def close(self) -> None:
@@ -166,8 +164,7 @@ class AuditLog:
         finished = len(self._under_way) - unfinished
         for handed in self._under_way[:finished]:
             tell(self._count, handed.events)
-            if not handed.acknowledged.done():
-                handed.acknowledged.set_result(None)
+            keep_all((handed.acknowledged,))
         del self._under_way[:finished]
 
 

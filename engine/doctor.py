@@ -15,12 +15,13 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Se
 from typing import Any, Final, NamedTuple
 
 import aiohttp
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, for_code
 
 from engine import limits
 from engine.acls import Role, roles
+from engine.batches import log_ends
 from engine.client import consuming, read_to_end
 from engine.clock import SystemClock
 from engine.config import Settings
@@ -55,12 +56,6 @@ class Looking(NamedTuple):
 
 async def examine(settings: Settings, looking: Looking) -> AsyncGenerator[Finding, None]:
     """The findings, as they are made. Raises BrokerError where no broker is reached."""
-    async with contextlib.aclosing(_all(settings, looking)) as findings:
-        async for finding in findings:
-            yield finding
-
-
-async def _all(settings: Settings, looking: Looking) -> AsyncGenerator[Finding, None]:
     topics = Topics(settings.prefix)
     async with _connected(settings) as admin:
         cluster = await admin.describe_cluster()
@@ -227,28 +222,14 @@ async def _lists(settings: Settings, topics: Topics) -> AsyncGenerator[Finding, 
     for topic in (topics.hotlist, topics.policies):
         async with consuming(settings, topic) as (consumer, parts):
             committed_end = sum((await consumer.end_offsets(parts)).values())
+            end = sum((await log_ends(consumer, parts)).values())
             newest = await _latest(consumer, parts, 1)
-        end = sum((await _ends(settings, parts)).values())
         newest_ms = max((record.timestamp for record in newest), default=None)
         yield judge_control(topic, committed_end, end, newest_ms, now_ms)
         if newest_ms is not None:
             skew = judge_clocks(f"who changed {topic} last", min(0, now_ms - newest_ms) / -1000)
             if skew is not None:
                 yield skew
-
-
-async def _ends(settings: Settings, parts: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
-    """Where partitions end, open transactions included."""
-    consumer = AIOKafkaConsumer(
-        **arguments(settings.bootstrap, security(settings)),
-        client_id="hotlist-doctor",
-        isolation_level="read_uncommitted",
-    )
-    try:
-        await consumer.start()
-        return dict(await consumer.end_offsets(parts))
-    finally:
-        await consumer.stop()
 
 
 async def _latest(consumer: Any, parts: Sequence[TopicPartition], count: int) -> list[Any]:

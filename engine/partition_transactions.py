@@ -19,7 +19,7 @@ from typing import NamedTuple, Protocol
 from engine import limits
 from engine.audit_log import Count, Event, Sealing, tell
 from engine.pipeline import Abandoned
-from engine.sink import Outgoing, acknowledgement
+from engine.sink import Outgoing, acknowledgement, all_kept, fail_all, keep_all
 from engine.suppression_log import StateRecord
 from engine.transactional_sink import Fenced
 
@@ -97,11 +97,7 @@ class PartitionTransactions:
 
     async def flushed(self) -> None:
         """Wait until all that was handed over is committed. Raises what `add` tells of."""
-        promises = [one.committed for one in (*self._under_way, *self._waiting)]
-        if promises:
-            await asyncio.wait(promises)
-        for promise in promises:
-            promise.result()
+        await all_kept(self._promises())
 
     async def run(self) -> None:
         """Commit what is handed over, until `close`. Raises Fenced, or BrokerError."""
@@ -160,15 +156,14 @@ class PartitionTransactions:
             self.committed = next_offset
         if events:
             tell(self._count, events)
-        for one in taken:
-            if not one.committed.done():
-                one.committed.set_result(None)
+        keep_all(one.committed for one in taken)
         self._under_way = []
+
+    def _promises(self) -> list[asyncio.Future[None]]:
+        return [one.committed for one in (*self._under_way, *self._waiting)]
 
     def _fail(self, error: Exception) -> None:
         self.failure = error
-        for one in (*self._under_way, *self._waiting):
-            if not one.committed.done():
-                one.committed.set_exception(error)
+        fail_all(self._promises(), error)
         self._under_way = []
         self._waiting.clear()

@@ -7,6 +7,7 @@ that it looks for those too. Pure.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import msgspec
@@ -46,14 +47,18 @@ def encode(read: Detection) -> ReadRecord:
     if len(value) > limits.READ_VALUE_BYTES:
         rule = f"must have at most {limits.READ_VALUE_BYTES} bytes"
         raise DocumentError("value_too_large", rule=rule)
+    headers: list[tuple[str, str | bytes | None]] = []
+    headers += alternates_header(each.plate for each in read.alternates or ())
+    return ReadRecord(normalize(read.plate).encode(), value, headers)
+
+
+def alternates_header(plates: Iterable[str]) -> list[tuple[str, bytes]]:
+    """The header that asks for these readings to be tried; none where there is none of them."""
     others = []
-    for alternate in read.alternates or ():
+    for plate in plates:
         try:
-            other = normalize(alternate.plate)
+            other = normalize(plate)
         except PlateError:
             continue  # may match nothing
         others.append(other)
-    headers: list[tuple[str, str | bytes | None]] = []
-    if others:
-        headers.append((ALTERNATES_HEADER, ",".join(others).encode()))
-    return ReadRecord(normalize(read.plate).encode(), value, headers)
+    return [(ALTERNATES_HEADER, ",".join(others).encode())] if others else []

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple, Protocol
 
@@ -267,6 +267,28 @@ def acknowledgement() -> asyncio.Future[None]:
     acknowledged = asyncio.get_running_loop().create_future()
     acknowledged.add_done_callback(_heed)
     return acknowledged
+
+
+def keep_all(promises: Iterable[asyncio.Future[None]]) -> None:
+    """The broker has what was promised."""
+    for promise in promises:
+        if not promise.done():
+            promise.set_result(None)
+
+
+def fail_all(promises: Iterable[asyncio.Future[None]], error: Exception) -> None:
+    """The broker will not have it, and this is why."""
+    for promise in promises:
+        if not promise.done():
+            promise.set_exception(error)
+
+
+async def all_kept(promises: Collection[asyncio.Future[None]]) -> None:
+    """Wait until all promises are kept, or have failed; raises what the first that failed did."""
+    if promises:
+        await asyncio.wait(promises)
+    for promise in promises:
+        promise.result()
 
 
 def _heed(acknowledged: asyncio.Future[None]) -> None:

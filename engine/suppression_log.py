@@ -38,7 +38,7 @@ from engine.batches import deliver_batches, log_ends
 from engine.connection import PLAINTEXT, Security, arguments
 from engine.errors import BrokerError
 from engine.raw import BatchError, RawBatch
-from engine.sink import Headers, Record, acknowledgement
+from engine.sink import Headers, Record, acknowledgement, all_kept, fail_all, keep_all
 from engine.suppress import SuppressionRecord
 from engine.topics import Topics
 from engine.unpack import Unpacker
@@ -120,11 +120,7 @@ class SuppressionLog:
 
     async def flushed(self) -> None:
         """Wait until all that was handed over is acknowledged. Raises what ended `run`."""
-        promises = [*self._under_way, *self._promises]
-        if promises:
-            await asyncio.wait(promises)
-        for promise in promises:
-            promise.result()
+        await all_kept([*self._under_way, *self._promises])
 
     async def run(self) -> None:
         """Send what is handed over, until `close`. Raises BrokerError where that fails."""
@@ -139,9 +135,7 @@ class SuppressionLog:
                     await self._wake.wait()
         except Exception as error:
             self._failure = error
-            for promise in (*self._under_way, *self._promises):
-                if not promise.done():
-                    promise.set_exception(error)
+            fail_all((*self._under_way, *self._promises), error)
             raise
 
     def close(self) -> None:
@@ -163,9 +157,7 @@ class SuppressionLog:
                 for partition, records in by_partition.items()
             )
         )
-        for promise in self._under_way:
-            if not promise.done():
-                promise.set_result(None)
+        keep_all(self._under_way)
         self._under_way = []
 
 

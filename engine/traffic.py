@@ -23,6 +23,7 @@ from engine.clock import Clock, format_time
 from engine.config import Settings
 from engine.documents import Entry, Policy
 from engine.plate import normalize
+from engine.read_record import alternates_header
 from engine.synthetic import City, CitySize
 from engine.topics import Topics
 
@@ -100,12 +101,11 @@ async def send_traffic(
             captured_at = format_time(clock.now_ms())
             for read in city.reads(step, listed, first=started_ms + count):
                 read["captured_at"] = captured_at
-                plates = [alternate["plate"] for alternate in read.get("alternates", ())]
-                names = ",".join(map(normalize, plates)).encode()
+                others = (alternate["plate"] for alternate in read.get("alternates", ()))
                 await box.send(
                     normalize(read["plate"]).encode(),
                     orjson.dumps(read),
-                    [("alternates", names)] if names else None,
+                    alternates_header(others),
                 )
             await box.flush()
             count += step

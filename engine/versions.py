@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+from collections.abc import Iterable
 from typing import Final
 
 #: Our own distribution.
@@ -11,9 +12,9 @@ DISTRIBUTION: Final = "hotlist-engine"
 _LIBRARIES: Final = ("faust-streaming", "aiokafka")
 
 
-def versions() -> dict[str, str]:
+def versions(libraries: Iterable[str] = _LIBRARIES) -> dict[str, str]:
     """Versions by name, ours first; `unknown` of what is not installed as a package."""
-    found = {name: _version(name) for name in (DISTRIBUTION, *_LIBRARIES)}
+    found = {name: _version(name) for name in (DISTRIBUTION, *libraries)}
     return {**found, "Python": platform.python_version()}
 
 

@@ -357,14 +357,21 @@ class Worker:
         about, and what has ended it where that was a failure."""
         assert self._ending is not None
         waiting = asyncio.ensure_future(awaited)
-        either: set[asyncio.Future[Any]] = {waiting, self._ending}
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        if waiting.done():
+        if await self._comes_in_time(waiting):
             return waiting.result()
-        waiting.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)
         await self._ending  # raises what ended it
         raise _StoppedError
+
+    async def _comes_in_time(self, waiting: asyncio.Future[Any]) -> bool:
+        """Wait for something until the worker ends; False where it had not come about by then,
+        and is cancelled."""
+        assert self._ending is not None
+        await asyncio.wait({waiting, self._ending}, return_when=asyncio.FIRST_COMPLETED)
+        if waiting.done():
+            return True
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        return False
 
     def _on_task_done(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -444,24 +451,14 @@ class Worker:
 
     async def _prepared(self, suppressing: Suppressing, fetch: Fetch, epoch: int) -> bool:
         """As `Suppressing.prepare`; False where the worker ends meanwhile."""
-        assert self._ending is not None
         preparing = asyncio.ensure_future(suppressing.prepare(fetch, epoch))
-        either: set[asyncio.Future[Any]] = {preparing, self._ending}
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        if not preparing.done():
-            preparing.cancel()
-            await asyncio.gather(preparing, return_exceptions=True)
-            return False
-        return preparing.result()
+        return await self._comes_in_time(preparing) and preparing.result()
 
     async def _passed_gate(self) -> bool:
         assert self._replica is not None
-        assert self._ending is not None
         gate = self._replica.gate
-        while not gate.is_open and not self._ending.done():
-            opening = asyncio.ensure_future(gate.passed())
-            await asyncio.wait({opening, self._ending}, return_when=asyncio.FIRST_COMPLETED)
-            opening.cancel()
+        while not gate.is_open and not self._is_ending:
+            await self._comes_in_time(asyncio.ensure_future(gate.passed()))
         return gate.is_open
 
     def count_delivered(self, outcome: Outcome, took_s: float) -> None:

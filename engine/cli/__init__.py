@@ -34,9 +34,7 @@ from engine.cli import (
 from engine.cli.output import plain
 from engine.config import SETTINGS
 from engine.errors import ConfigError, HotlistError
-
-#: The distribution whose version `--version` shows.
-DISTRIBUTION = "hotlist-engine"
+from engine.versions import DISTRIBUTION
 
 
 class _InterruptedError(HotlistError):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import platform
-from importlib.metadata import PackageNotFoundError, version
-
 import click
 
 from engine.cli.options import json_option, takes_settings
 from engine.cli.output import json_line, plain
 from engine.config import Settings
 from engine.errors import ConfigError, HotlistError
+from engine.versions import versions
 
 _MARKS = {"ok": "  ok     ", "note": "  note   ", "warning": "! warning", "problem": "X PROBLEM"}
 
@@ -58,22 +56,12 @@ def doctor(settings: Settings, as_json: bool, role: str | None, workers: tuple[s
         return problems
 
     if not as_json:
-        click.echo(_versions())
+        shown = versions(("aiokafka", "faust-streaming", "numba"))
+        click.echo(", ".join(f"{name} {version}" for name, version in shown.items()))
     problems = run(look())
     if problems:
         found = "one problem" if problems == 1 else f"{problems} problems"
         raise DoctorError(f"found {found}", where=settings.bootstrap)
-
-
-def _versions() -> str:
-    names = ("hotlist-engine", "aiokafka", "faust-streaming", "numba")
-    found = []
-    for name in names:
-        try:
-            found.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            found.append(f"{name} not installed")
-    return f"{', '.join(found)}, Python {platform.python_version()}"
 
 
 COMMANDS = (doctor,)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 import click
 
 from engine import limits
+from engine.adapters import ADAPTERS, Adapter, AdapterError, Cars, Site
 from engine.cli.options import takes_settings
 from engine.cli.output import json_line, remark
 from engine.config import Settings
@@ -26,13 +27,11 @@ from engine.errors import ConfigError, HotlistError
 from engine.line_files import numbered_lines
 
 if TYPE_CHECKING:
-    from engine.adapters import Adapter, AdapterError, Site
     from engine.ingest_http import Endpoint
 
 INGEST_VARIABLE: Final = "HOTLIST_INGEST_TOKEN"
 #: Vendors whose messages are XML; the others' are JSON, and then one may stand on each line.
 _XML: Final = frozenset({"genetec"})
-_VENDORS: Final = ("axis", "frigate", "genetec", "openalpr", "platerecognizer")
 
 _SOURCE_CHARACTERS: Final = 128
 #: Stands for a line that is too long to be held.
@@ -56,7 +55,7 @@ class _Address(click.ParamType):
 
 
 @click.command()
-@click.argument("vendor", type=click.Choice(_VENDORS))
+@click.argument("vendor", type=click.Choice(list(ADAPTERS)))
 @click.argument("files", nargs=-1, type=click.File("rb"), metavar="[FILE]...")
 @click.option(
     "--source",
@@ -109,8 +108,6 @@ def ingest(
     document. Or with --listen from the vendor's webhook. A message that gives no read is named by
     its place, field and rule; status 1 if there is one.
     """
-    from engine.adapters import ADAPTERS, Site
-
     _check(source, country, files, listen)
     site = Site(source, country and country.upper())
     adapter = ADAPTERS[vendor]
@@ -196,7 +193,6 @@ def _is_whole(line: bytes) -> bool:
 def _show(
     messages: Iterable[tuple[str, bytes]], adapter: Adapter, site: Site, tally: _Tally
 ) -> None:
-    from engine.adapters import AdapterError, Cars
     from engine.documents import encode
 
     cars = Cars()
@@ -221,7 +217,6 @@ async def _send(
     tally: _Tally,
 ) -> None:
     """Send all messages, some at a time; what the broker does not acknowledge ends it."""
-    from engine.adapters import AdapterError
     from engine.ingest import ingesting
     from engine.topics import Topics
 
