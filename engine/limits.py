@@ -191,6 +191,9 @@ SHUTDOWN_S: Final = 15.0
 #: 30 s unless told otherwise.
 LEAVE_S: Final = 2.0
 END_S: Final = 25.0
+#: How often each consumer asks the brokers which partitions its topics have: the age that its
+#: picture of the cluster may reach. Partitions that are added are found within three times that.
+METADATA_MAX_AGE_S: Final = 10.0
 #: How long a connection to the broker may take at the start.
 CONNECT_S: Final = 10.0
 #: How long a worker may be silent before the group gives its partitions to others: after a
@@ -290,6 +293,8 @@ def check() -> None:
     assert 2 * SINK_BATCH_BYTES <= OUTCOME_BYTES, "parts of a fetch fill whole batches"
     assert 8 * STUCK_LOOK_S <= STUCK_S, "what is stuck is found in time"
     assert 2 * CONTROL_STALE_S < STUCK_S, "the gate closes before partitions are called stuck"
+    assert 3 * METADATA_MAX_AGE_S <= STUCK_S, "added partitions are found before reads are late"
+    assert FETCH_WAIT_MS < 1000 * METADATA_MAX_AGE_S, "records come while the cluster is asked"
     assert 10 * COMMIT_INTERVAL_S <= STUCK_S, "an offset has time to be committed"
     assert STUCK_S < DELIVERY_TIMEOUT_S, "a stuck delivery is named before it ends the worker"
     assert SHUTDOWN_S < STUCK_S, "handing over is not being stuck"

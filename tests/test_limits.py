@@ -30,6 +30,8 @@ def test_the_limits_agree() -> None:
         ("BATCH_RECORDS", limits.BATCH_BYTES // 64 - 1),
         ("OUTCOME_BYTES", 2 * limits.SINK_BATCH_BYTES - 1),
         ("STUCK_LOOK_S", limits.STUCK_S / 4),
+        ("METADATA_MAX_AGE_S", limits.STUCK_S / 2),
+        ("METADATA_MAX_AGE_S", limits.FETCH_WAIT_MS / 1000),
         ("STUCK_S", 2 * limits.CONTROL_STALE_S),
         ("STUCK_S", limits.SHUTDOWN_S),
         ("STUCK_S", limits.DELIVERY_TIMEOUT_S),
