@@ -11,7 +11,8 @@ The modules, in the order in which a read passes them:
     batches        the seam in aiokafka that leaves fetched record batches unopened
     fetch_room     no more is fetched than there is room for
     raw            what a fetch brings, unopened: plain data
-    offsets        which offset of a partition may be committed
+    positions      where each partition is read from, and that no read is skipped
+    offsets        which offset of a partition may be committed, and what must come next
     worker         wires everything together; runs until it is stopped
     faust_app      the Faust app that hands the fetches over
     leaving        a member leaves its group at once, whatever it is about

@@ -103,6 +103,7 @@ def deliver_batches(
     ):
         raise RuntimeError("this version of aiokafka has another fetcher; pin aiokafka 0.14")
     corrupt: dict[tuple[TopicPartition, int], int] = {}
+    coverage: dict[TopicPartition, _Coverage] = {}
 
     def partition_records(
         tp: TopicPartition, records: _KeptRecords, aborted: Any, position: int, *rest: Any
@@ -112,6 +113,9 @@ def deliver_batches(
         batches = _Batches(hold(records.data), corrupt, tp, position)
         of_partition = _BatchesOfPartition(tp, batches, aborted, position, *rest)
         of_partition.open_producers = open_transactions.setdefault(tp, set())
+        if tp not in coverage or coverage[tp].next_offset != position:
+            coverage[tp] = _Coverage(position)  # the first fetch, or one after a seek
+        of_partition.coverage = coverage[tp]
         return of_partition
 
     names = dict(aiokafka_fetcher.__dict__)
@@ -312,10 +316,29 @@ def _is_intact(batch: memoryview) -> bool:
     return zlib.crc32(batch[_MAGIC_AT:]) == int.from_bytes(batch[_LOG_OVERHEAD:_MAGIC_AT], "big")
 
 
+class _Coverage:
+    """Up to where a partition's log is accounted for, by what was delivered and what aiokafka
+    rightly skipped: from `covered_from` to `next_offset` nothing was delivered yet."""
+
+    __slots__ = ("covered_from", "next_offset")
+
+    def __init__(self, position: int) -> None:
+        self.covered_from = self.next_offset = position
+
+
 class _BatchesOfPartition(aiokafka_fetcher.PartitionRecords):  # type: ignore[misc]
     """aiokafka's walk over a partition's batches, whose records are whole batches."""
 
-    open_producers: set[int]
+    def __init__(self, tp: Any, batches: Any, aborted: Any, position: int, *rest: Any) -> None:
+        super().__init__(tp, batches, aborted, position, *rest)
+        self.open_producers: set[int] = set()
+        self.coverage = _Coverage(position)
+
+    def __next__(self) -> Any:
+        try:
+            return super().__next__()
+        finally:
+            self.coverage.next_offset = self.next_fetch_offset
 
     def _contains_abort_marker(self, next_batch: _Batch) -> bool:
         """Asked of every control batch, each of which ends its producer's transaction."""
@@ -327,6 +350,8 @@ class _BatchesOfPartition(aiokafka_fetcher.PartitionRecords):  # type: ignore[mi
     def _consumer_record(self, tp: TopicPartition, batch: _Batch) -> RawBatch:
         data = batch.data
         magic = data[_MAGIC_AT] if batch.intact else -1
+        covered_from = self.coverage.covered_from
+        self.coverage.covered_from = batch.next_offset
         if magic < 2:
             return RawBatch(
                 data=data,
@@ -339,6 +364,7 @@ class _BatchesOfPartition(aiokafka_fetcher.PartitionRecords):  # type: ignore[mi
                 first_ms=-1,
                 append_ms=None,
                 intact=batch.intact,
+                covered_from=covered_from,
             )
         header = _V2_HEADER.unpack_from(data)
         attributes, first_ms, max_ms, count = header[5], header[7], header[8], header[12]
@@ -357,4 +383,5 @@ class _BatchesOfPartition(aiokafka_fetcher.PartitionRecords):  # type: ignore[mi
             append_ms=max_ms if attributes & 0x08 else None,
             intact=batch.intact,
             is_transactional=batch.is_transactional,
+            covered_from=covered_from,
         )

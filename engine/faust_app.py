@@ -24,7 +24,7 @@ from engine.config import Settings
 from engine.connection import Security
 from engine.stuck import Seen
 from engine.topics import Topics
-from engine.transport import Commit, Consumer, Fetch, Transport
+from engine.transport import Commit, Consumer, Expired, Fetch, Transport
 
 
 class _NoTables(TableManager):
@@ -106,6 +106,7 @@ def make_app(
     given_up: Callable[[], Awaitable[None]],
     taken_over: Callable[[Iterable[int]], None],
     on_crash: Callable[[BaseException], None],
+    expired: Expired,
     commit: Commit | None = None,
 ) -> App:
     """An app whose one agent hands each fetch to `take`, and asks for the next when it returns.
@@ -113,7 +114,8 @@ def make_app(
     Whenever the group shares out anew, all partitions are given up first, and `given_up` is
     called when what was in flight of them is done; no fetch is taken until it returns. Then
     `taken_over` is told of the partitions that are ours. `commit`, where there is one, commits
-    offsets instead of the group's consumer.
+    offsets instead of the group's consumer. `expired` is told of reads that retention has removed
+    before they were read.
     """
     loop = asyncio.get_running_loop()
     servers = [URL(f"kafka://{server}") for server in settings.bootstrap.split(",")]
@@ -140,6 +142,7 @@ def make_app(
         batch_topics=[topics.detections],
         security=security,
         commit=commit,
+        expired=expired,
     )
     detections = app.topic(topics.detections, key_serializer="raw", value_serializer="raw")
 

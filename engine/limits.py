@@ -194,6 +194,8 @@ END_S: Final = 25.0
 #: How often each consumer asks the brokers which partitions its topics have: the age that its
 #: picture of the cluster may reach. Partitions that are added are found within three times that.
 METADATA_MAX_AGE_S: Final = 10.0
+#: How long a broker may take to say where a partition of the reads begins.
+OFFSETS_MS: Final = 5000
 #: How long a connection to the broker may take at the start.
 CONNECT_S: Final = 10.0
 #: How long a worker may be silent before the group gives its partitions to others: after a

@@ -58,6 +58,10 @@ class Metrics:
             "source",
             "reason",
         )
+        self.expired_reads = self._counter(
+            "hotlist_reads_expired_total",
+            "Reads that the topic's retention removed before this group read them.",
+        )
         self.suppressed = self._counter(
             "hotlist_suppressed_total",
             "Reads folded into a match of the same entry at the same camera.",

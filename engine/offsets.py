@@ -4,15 +4,22 @@ A fetch covers a range of offsets, is delivered once to the stream and is done o
 and rejects are acknowledged by the broker. Fetches of one partition may become done in any
 order; the offset to commit is the one after the longest run of done fetches from the first.
 
-Pure book-keeping: no clock, no I/O, no thread. Gaps between fetches (compaction, aborted
-transactions, control batches) need no mention, because a range begins where the last one ended.
+The book also guards that no read is skipped. It is told where each partition must begin, and
+refuses a fetch that leaves something out between there, or the fetch before, and its own first
+offset. Compaction, aborted transactions and control batches leave no such gap: a fetch says from
+which offset on it accounts for the log (`covered_from`). What retention has removed is missing,
+too; the caller asks the broker, and says so with `skip`.
+
+Pure book-keeping: no clock, no I/O, no thread.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
+
+from engine.errors import HotlistError
 
 P = TypeVar("P", bound=Hashable)
 
@@ -30,24 +37,78 @@ class Delivery(Generic[P]):
         self.done = False
 
 
+class Missing(NamedTuple):
+    """Offsets [`first`, `next_offset`) that no fetch accounts for. `is_before_log` where nothing
+    is committed and they may lie before the start of the log."""
+
+    first: int
+    next_offset: int
+    is_before_log: bool
+
+
+class SkippedReadsError(HotlistError):
+    """A fetch left out reads that may still be on the topic."""
+
+    def __init__(self, missing: Missing, *, where: str) -> None:
+        super().__init__(
+            f"reads from offset {missing.first} to {missing.next_offset - 1} were not fetched",
+            where=where,
+            hint="they are not committed; start the worker again, and report this as a fault of it",
+        )
+
+
 class OffsetBook(Generic[P]):
     """The deliveries in flight and the positions that follow from them, by partition.
 
-    A partition that is revoked is forgotten with `drop`; a delivery from before that may still
-    become done and then changes nothing. So it is where a fetch begins below the end of the one
-    before: somebody sought back, and what was delivered from there on will come again.
+    A partition that is assigned begins with `begin`, one that is revoked is forgotten with `drop`;
+    a delivery from before that may still become done and then changes nothing. The same holds if
+    a fetch begins below the end of the one before: the topic was made anew, or its end was cut
+    off, and what was delivered from there on will come again.
     """
 
     def __init__(self) -> None:
+        self._start: dict[P, int | None] = {}
         self._in_flight: dict[P, deque[Delivery[P]]] = {}
         self._expected: dict[P, int] = {}
         self._position: dict[P, int] = {}
         self._committed: dict[P, int] = {}
 
-    def deliver(self, partition: P, first_offset: int, next_offset: int) -> Delivery[P]:
-        """Note the fetch of [`first_offset`, `next_offset`) as delivered to the stream."""
+    def begin(self, partition: P, start: int | None) -> None:
+        """A partition is read from `start` on, None for the start of its log."""
+        self.drop(partition)
+        self._start[partition] = start
+
+    def missing(self, partition: P, covered_from: int) -> Missing | None:
+        """What a fetch that accounts for the log from `covered_from` on would leave out."""
+        expected = self._expected.get(partition)
+        if expected is None and partition in self._start:
+            expected = self._start[partition]
+            if expected is None:
+                return Missing(0, covered_from, True) if covered_from else None
+        if expected is None or covered_from > expected:
+            return Missing(expected or 0, covered_from, False)
+        return None
+
+    def skip(self, partition: P, to: int) -> None:
+        """What lies below an offset is not on the topic any more."""
+        if partition in self._expected:
+            self._expected[partition] = max(to, self._expected[partition])
+        else:
+            self._start[partition] = to
+
+    def deliver(
+        self, partition: P, first_offset: int, next_offset: int, covered_from: int | None = None
+    ) -> Delivery[P]:
+        """Note the fetch of [`first_offset`, `next_offset`) as delivered to the stream.
+
+        `covered_from` is the first offset that it accounts for, the same where it is None. Raises
+        SkippedReadsError, and notes nothing, if something before that is missing.
+        """
+        missing = self.missing(partition, first_offset if covered_from is None else covered_from)
+        if missing is not None:
+            raise SkippedReadsError(missing, where=str(partition))
         if first_offset < self._expected.get(partition, first_offset):
-            self.drop(partition)
+            self.begin(partition, first_offset)
         self._expected[partition] = next_offset
         delivery = Delivery(partition, next_offset)
         self._in_flight.setdefault(partition, deque()).append(delivery)
@@ -102,6 +163,7 @@ class OffsetBook(Generic[P]):
 
     def drop(self, partition: P) -> None:
         """Forget a partition that this worker no longer owns."""
+        self._start.pop(partition, None)
         self._in_flight.pop(partition, None)
         self._expected.pop(partition, None)
         self._position.pop(partition, None)

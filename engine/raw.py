@@ -20,7 +20,9 @@ class RawBatch:
     """One record batch as it came, with the fields of its header that scanning needs.
 
     `data` is the whole batch, header included. Records with an offset below `from_offset` were
-    delivered before and must be skipped. `append_ms` is the broker's timestamp where the topic
+    delivered before and must be skipped. `covered_from` is the first offset that is accounted for
+    by this batch: aborted and control batches before it, which are not delivered, count with it;
+    None where it is `from_offset`. `append_ms` is the broker's timestamp where the topic
     uses log-append time, else None. `intact` is False where the checksum is wrong; then only
     the offsets are meant, and they say what the batch stood in the place of. `is_transactional`
     where it is part of a transaction; what that means is the reader's to know.
@@ -37,11 +39,28 @@ class RawBatch:
     append_ms: int | None
     intact: bool
     is_transactional: bool = False
+    covered_from: int | None = None
 
     @property
     def first_offset(self) -> int:
         """Offset of the first record that may be processed."""
         return max(self.base_offset, self.from_offset)
+
+    @classmethod
+    def unreadable(cls, offset: int) -> RawBatch:
+        """In the place of a record whose batch cannot even be cut out; it is rejected."""
+        return cls(
+            data=memoryview(b""),
+            magic=-1,
+            codec=-1,
+            record_count=-1,
+            base_offset=offset,
+            next_offset=offset + 1,
+            from_offset=offset,
+            first_ms=-1,
+            append_ms=None,
+            intact=False,
+        )
 
     @property
     def records(self) -> memoryview:
@@ -61,6 +80,12 @@ class RawFetch:
     def first_offset(self) -> int:
         """Offset of the first record that may be processed."""
         return self.batches[0].first_offset
+
+    @property
+    def covered_from(self) -> int:
+        """The first offset that the fetch accounts for; see `RawBatch`."""
+        first = self.batches[0]
+        return first.from_offset if first.covered_from is None else first.covered_from
 
     @property
     def last_offset(self) -> int:

@@ -11,6 +11,9 @@ What differs from that driver, for the topics that opt in:
 * Faust acknowledges an event when the agent asks for the next one, even when its flow is
   suspended. That says nothing about matches delivered, so it counts for nothing here: a fetch
   is done when the engine calls `Fetch.done()`, and only then may its offset be committed.
+* Where a partition is read from is for `engine.positions` alone. Faust throws away what it has
+  fetched while a rebalance goes on; then all partitions begin anew at the committed offsets. A
+  fetch that leaves reads out ends the worker (`OffsetBook`).
 * The consumer reads committed records only, and a commit that fails while the broker is away is
   tried again instead of crashing the worker.
 
@@ -22,12 +25,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any, cast
 
 from aiokafka import AIOKafkaConsumer
+from aiokafka.consumer.fetcher import OffsetResetStrategy
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from aiokafka.errors import KafkaError, RecordTooLargeError
+from aiokafka.errors import ConsumerStoppedError, KafkaError, RecordTooLargeError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 from mode import Service
@@ -40,7 +44,8 @@ from engine.connection import PLAINTEXT, Security, arguments
 from engine.fetch_room import FetchRoom
 from engine.forgetting import overwrite_receive_buffer
 from engine.leaving import leave_group
-from engine.offsets import Delivery, OffsetBook
+from engine.offsets import Delivery, Missing, OffsetBook, SkippedReadsError
+from engine.positions import Fetched, FetchIntake, PositionedFetcher
 from engine.raw import RawBatch, RawFetch
 from engine.stuck import Seen, Work
 
@@ -50,6 +55,8 @@ _RETRY_PAUSE_S = 0.5
 
 #: Commits offsets by partition; those that are committed.
 Commit = Callable[[Mapping[int, int]], Awaitable[dict[int, int]]]
+#: Told of reads that retention has removed before they were read: partition and how many offsets.
+Expired = Callable[[int, int], None]
 
 
 class Fetch:
@@ -154,6 +161,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.room = FetchRoom()
+        self.positioned: PositionedFetcher[TP] = PositionedFetcher(_GroupSource(self))
         super().__init__(*args, **kwargs)
 
     Worker = _Thread
@@ -174,6 +182,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             fetch_max_wait_ms=limits.FETCH_WAIT_MS,
             max_partition_fetch_bytes=limits.FETCH_PARTITION_BYTES,
             fetch_max_bytes=limits.FETCH_BYTES,
+            metadata_max_age_ms=int(limits.METADATA_MAX_AGE_S * 1000),
             session_timeout_ms=int(conf.broker_session_timeout * 1000),
             rebalance_timeout_ms=int(limits.REBALANCE_S * 1000),
             heartbeat_interval_ms=int(conf.broker_heartbeat_interval * 1000),
@@ -220,40 +229,22 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         # Faust's own would print it, with what the exception says.
         log.error("Faust's consumer thread has crashed: %s", fmt[-1], exc_info=fmt[-1])
 
-    async def _fetch_records(
-        self,
-        consumer: AIOKafkaConsumer,
-        active_partitions: Any,
-        timeout: float | None = None,
-        max_records: int | None = None,
-    ) -> Any:
-        try:
-            records = await super()._fetch_records(
-                consumer, active_partitions, timeout, max_records
-            )
-        except RecordTooLargeError as error:
-            # Only of a batch whose length is damaged; aiokafka goes on one offset further.
-            log.error("a record was passed over: %s", error)
-            return {}
-        except KafkaError as error:
-            if not error.retriable:
-                raise
-            log.warning("fetching failed, will be tried again: %s", type(error).__name__)
-            await asyncio.sleep(_RETRY_PAUSE_S)
-            return {}
-        generation = consumer._coordinator.generation
-        return {
-            tp: [self._one_fetch(consumer, tp, found, generation)]
-            if isinstance(found[0], RawBatch)
-            else found
-            for tp, found in records.items()
-        }
+    async def fetch(self, timeout_s: float, *, restart: bool) -> Fetched[TP] | None:
+        """As `PositionedFetcher.fetch`, in the consumer's thread; one `Fetch` of each partition of
+        the opted-in topics."""
+        return cast(
+            "Fetched[TP] | None",
+            await self.call_thread(self.positioned.fetch, timeout_s, restart=restart),
+        )
 
-    def _one_fetch(
-        self, consumer: AIOKafkaConsumer, tp: Any, batches: list[RawBatch], generation: int
-    ) -> Fetch:
-        raw = RawFetch(tp.topic, tp.partition, tuple(batches))
-        return Fetch(raw, consumer.last_stable_offset(tp) or 0, generation)
+    async def log_start(self, tp: TP) -> int:
+        """The first offset of a partition that is kept now. Raises KafkaError."""
+        return int(await self.call_thread(self._log_start, tp))
+
+    async def _log_start(self, tp: TP) -> int:
+        fetcher = self._ensure_consumer()._fetcher
+        starts = await fetcher.beginning_offsets([tp], limits.OFFSETS_MS)
+        return int(starts[tp])
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         consumer = self._ensure_consumer()
@@ -273,6 +264,106 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         """Faust's own check compares two kinds of clock; the engine's metrics show lag."""
 
 
+class _GroupSource:
+    """What `PositionedFetcher` asks of the group's consumer, in the consumer's thread."""
+
+    def __init__(self, thread: ConsumerThread) -> None:
+        self._thread = thread
+
+    @property
+    def _consumer(self) -> AIOKafkaConsumer:
+        return self._thread._ensure_consumer()
+
+    def assignment(self) -> Any:
+        subscription = self._consumer._subscription
+        if subscription.reassignment_in_progress or subscription.subscription is None:
+            return None
+        assignment = subscription.subscription.assignment
+        return assignment if assignment is not None and assignment.active else None
+
+    async def wait_for_assignment(self, timeout_s: float) -> Any:
+        if self.assignment() is None:
+            waiting = self._consumer._subscription.wait_for_assignment()
+            done, _ = await asyncio.wait({waiting}, timeout=timeout_s)
+            if done:
+                waiting.result()  # raises what keeps this consumer from the group
+            else:
+                waiting.cancel()
+        return self.assignment()
+
+    def generation(self) -> int:
+        return int(self._consumer._coordinator.generation)
+
+    def may_fetch(self) -> bool:
+        return bool(self._thread.consumer.flow_active)
+
+    async def committed(self, assignment: Any) -> Mapping[TP, int | None] | None:
+        partitions = list(assignment.tps)
+        if not partitions:
+            return {}
+        asking = asyncio.ensure_future(
+            self._consumer._coordinator.fetch_committed_offsets(partitions)
+        )
+        await asyncio.wait(
+            {asking, assignment.unassign_future}, return_when=asyncio.FIRST_COMPLETED
+        )
+        if not asking.done():
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+            return None
+        offsets = {tp: found.offset for tp, found in asking.result().items()}
+        # A group without a commit has -1, and aiokafka leaves out what it has no answer for.
+        return {tp: offset if (offset := offsets.get(tp, -1)) >= 0 else None for tp in partitions}
+
+    def seek(self, starts: Mapping[TP, int | None]) -> None:
+        fetcher = self._consumer._fetcher
+        state_of = self.assignment().state_value
+        for tp, offset in starts.items():
+            state = state_of(tp)
+            if offset is None:
+                fetcher.request_offset_reset([tp], OffsetResetStrategy.EARLIEST)
+            elif not state.has_valid_position or state.position != offset:
+                fetcher.seek_to(tp, offset)
+
+    async def fetched(self, timeout_s: float) -> Mapping[TP, list[Any]]:
+        consumer = self._consumer
+        if consumer._closed or consumer._fetcher._closed:
+            raise ConsumerStoppedError
+        with consumer._fetcher._subscriptions.fetch_context():
+            records = await self._taken(consumer, timeout_s)
+        generation = self.generation()
+        return {
+            tp: [self._one_fetch(consumer, tp, found, generation)]
+            if isinstance(found[0], RawBatch)
+            else found
+            for tp, found in records.items()
+        }
+
+    async def _taken(self, consumer: AIOKafkaConsumer, timeout_s: float) -> Mapping[Any, Any]:
+        try:
+            return cast(
+                Mapping[Any, Any], await consumer._fetcher.fetched_records(None, timeout=timeout_s)
+            )
+        except RecordTooLargeError as error:
+            # Only of a batch whose length is damaged; aiokafka goes on one offset further.
+            _, tp, offset, *_ = error.args
+            log.error("a record cannot be read: %s/%d offset %d", tp.topic, tp.partition, offset)
+            batches = cast(Transport, self._thread.transport).batch_topics
+            return {tp: [RawBatch.unreadable(offset)]} if tp.topic in batches else {}
+        except KafkaError as error:
+            if not error.retriable:
+                raise
+            log.warning("fetching failed, will be tried again: %s", type(error).__name__)
+            await asyncio.sleep(_RETRY_PAUSE_S)
+            return {}
+
+    def _one_fetch(
+        self, consumer: AIOKafkaConsumer, tp: Any, batches: list[RawBatch], generation: int
+    ) -> Fetch:
+        raw = RawFetch(tp.topic, tp.partition, tuple(batches))
+        return Fetch(raw, consumer.last_stable_offset(tp) or 0, generation)
+
+
 class _Parts:
     """The parts of a fetch that are neither done nor abandoned, and its message."""
 
@@ -286,6 +377,7 @@ class Consumer(driver.Consumer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.book: OffsetBook[TP] = OffsetBook()
+        self._intake: FetchIntake[TP] = FetchIntake(self.book, self)
         super().__init__(*args, **kwargs)
 
     def _new_consumer_thread(self) -> ConsumerThread:
@@ -313,14 +405,70 @@ class Consumer(driver.Consumer):
         # Faust's stream has the acknowledging inlined, in compiled code, and asks no method of
         # ours; of a message that is acknowledged already it keeps its hands off.
         message.acked = True
-        if record.generation == self.app.consumer_generation_id:
-            record.follows = self.book.expected(tp)
-            delivery = self.book.deliver(tp, raw.first_offset, record.next_offset)
-            record.committed = self.book.committed_to(tp)
-            self._follow(record, _Parts(message), delivery)
-        else:
-            record._abandoned = lambda: self._forget(message)
+        record.follows = self.book.expected(tp)
+        delivery = self.book.deliver(tp, raw.first_offset, record.next_offset, raw.covered_from)
+        record.committed = self.book.committed_to(tp)
+        self._follow(record, _Parts(message), delivery)
         return message
+
+    async def perform_seek(self) -> None:
+        """Nothing: `engine.positions` seeks, after each assignment."""
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
+        """Yield what is fetched, as `FetchIntake.take`. Faust's own throws away without a word what
+        a rebalance overtakes."""
+        if not self.flow_active:
+            await self.wait(cast(Any, self.can_resume_flow))
+        if self.should_stop:
+            return
+        async for tp, record in self._intake.take(timeout):
+            # Faust would drop, without a word, a message below the one before.
+            self._read_offset[tp] = None
+            yield tp, self._to_message(tp, record)
+
+    async def fetch(self, timeout_s: float, *, restart: bool) -> Fetched[TP] | None:
+        """As `PositionedFetcher.fetch`."""
+        return await cast(ConsumerThread, self._thread).fetch(timeout_s, restart=restart)
+
+    def may_take(self, generation: int) -> bool:
+        """Whether what was fetched in this generation may be taken now."""
+        is_current = generation == self.app.consumer_generation_id
+        return bool(is_current and self.flow_active and not self.should_stop)
+
+    def begin(self, partition: TP, start: int | None) -> None:
+        """A partition is read from `start` on; None for the start of its log."""
+        if partition.topic in cast(Transport, self.transport).batch_topics:
+            self.book.begin(partition, start)
+        else:
+            self._read_offset[partition] = self._committed_offset[partition] = start or None
+
+    def covered_from(self, record: Any) -> int | None:
+        """The first offset for which a fetch accounts."""
+        return record.raw.covered_from if isinstance(record, Fetch) else None
+
+    async def log_start(self, partition: TP) -> int | None:
+        """The first offset that is kept now; None if the broker does not say it."""
+        try:
+            return await cast(ConsumerThread, self._thread).log_start(partition)
+        except KafkaError as error:
+            log.warning("the start of a partition is not known yet: %s", type(error).__name__)
+            return None
+
+    def reads_expired(self, partition: TP, missing: Missing) -> None:
+        """Retention has removed reads before they were read: count and log them."""
+        count = missing.next_offset - missing.first
+        where = {"topic": partition.topic, "partition": partition.partition}
+        log.warning(
+            "%d reads were removed by retention before they were read",
+            count,
+            extra={**where, "offset": missing.first},
+        )
+        cast(Transport, self.transport).expired(partition.partition, count)
+
+    def reads_skipped(self, partition: TP, missing: Missing) -> None:
+        """Reads were left out: end the worker."""
+        where = f"{partition.topic}/{partition.partition}"
+        cast(Any, self.app).on_crash(SkippedReadsError(missing, where=where))
 
     def _follow(self, fetch: Fetch, parts: _Parts, delivery: Delivery[TP]) -> None:
         """See to it that a fetch, or a part of one, can become done, be abandoned and be cut."""
@@ -450,6 +598,7 @@ class Transport(driver.Transport):
 
     `security` says how the brokers are reached. `commit`, where there is one, commits offsets of
     those topics by partition instead of the group's consumer, and says which of them it has.
+    `expired` is told of reads of them that retention has removed before they were read.
     """
 
     Consumer = Consumer
@@ -460,9 +609,11 @@ class Transport(driver.Transport):
         batch_topics: Iterable[str] = (),
         security: Security = PLAINTEXT,
         commit: Commit | None = None,
+        expired: Expired = lambda partition, count: None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.security = security
         self.commit = commit
+        self.expired = expired
         self.batch_topics = frozenset(batch_topics)

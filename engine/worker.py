@@ -299,6 +299,7 @@ class Worker:
             suppressing.given_up,
             suppressing.taken_over,
             self._fail,
+            lambda partition, count: self.metrics.expired_reads.inc(count),
             None if transactions is None else transactions.commit,
         )
         forgetting: asyncio.Task[None] | None = None

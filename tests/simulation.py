@@ -1,10 +1,12 @@
 """A deployment in one thread: brokers, a group and its workers, with every fault from a seed.
 
-The real parts are the heart with its lists and its suppression, the pipeline, the offset book and
-the suppression's changelog writer. Made up are the broker, which takes a request or does not and
-answers or does not, and the group, which shares out partitions in order or after a worker fell
-silent. Which of all that could happen next does happen is drawn from the seed, so a run that
-fails fails again.
+The real parts are the heart with its lists and its suppression, the pipeline, the positions with
+the offset book and the suppression's changelog writer. Made up are the broker, which takes a
+request or does not and answers or does not, and the group, which shares out partitions in order or
+after a worker fell silent. Partitions may begin behind offset 0, have no commit, be added while
+workers run, and have their commits expire while none does; and what was fetched may be thrown away,
+as Faust does while a rebalance goes on. Which of all that could happen next does happen is drawn
+from the seed, so a run that fails fails again.
 
 A worker that fell silent is not told: it goes on with what it has fetched, and what it asks of the
 broker may still be done. What it writes to the changelog after that is left out here: nothing
@@ -16,10 +18,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from unittest import mock
 
@@ -36,15 +37,16 @@ from engine.offsets import Delivery, OffsetBook
 from engine.pipeline import AtLeastOnce, Pipeline
 from engine.pipeline import Delivery as PipelineDelivery
 from engine.purposes import Purposes
-from engine.raw import RawBatch, RawFetch
+from engine.raw import RawBatch
 from engine.suppress import Suppression
 from engine.suppression_log import SuppressionLog, key_in
 from engine.topics import Topics
 from engine.transactional_sink import Fenced
 from engine.transport import Fetch
 from tests.documents_for_tests import NOW_MS, as_bytes, at, detection_json, entry_json, policy_json
+from tests.group_consumer import GroupConsumer
 from tests.naive import Naive
-from tests.record_batches import TOPIC, Sent, batch_bytes, raw_batch
+from tests.record_batches import Sent, batch_bytes, raw_batch
 
 _TOPICS = Topics("lpr.")
 _PURPOSES, _MISREADS = Purposes.load(), Misreads.load()
@@ -95,11 +97,15 @@ class Worker:
     changelog: SuppressionLog
     pipeline: Pipeline
     writing: asyncio.Task[None]
-    book: OffsetBook[int] = field(default_factory=OffsetBook)
+    consumer: GroupConsumer
     requests: list[Request] = field(default_factory=list)
-    #: By partition that it thinks it owns, the offset that it will fetch next.
-    next_offset: dict[int, int] = field(default_factory=dict)
     restored: set[int] = field(default_factory=set)
+    #: What is being handed on of the last fetch.
+    taking: AsyncIterator[tuple[int, Fetch]] | None = None
+
+    @property
+    def book(self) -> OffsetBook[int]:
+        return self.consumer.book
 
 
 class Deployment:
@@ -110,7 +116,13 @@ class Deployment:
         self._partitions = self._chance.randint(1, 4)
         self._log: dict[int, list[RawBatch]] = {}
         self._ends: Counter[int] = Counter()
-        self.committed: Counter[int] = Counter()
+        self._generation = 0
+        #: Partitions that are there; the others are added later.
+        self._existing: set[int] = set()
+        #: In some runs commits expire. Whoever reads from the start again may count otherwise what
+        #: is suppressed, and so nothing is suppressed there.
+        self.expires = seed % 5 == 0
+        self.committed: dict[int, int] = {}
         self.changelog: dict[bytes, bytes] = {}
         self.matches: list[dict[str, Any]] = []
         self.audited: Counter[str] = Counter()
@@ -122,14 +134,18 @@ class Deployment:
         self._outcome_bytes = limits.OUTCOME_BYTES if seed % 2 else 1
         self._workers: list[Worker] = []
         self._silent: list[Worker] = []
+        self._all_workers: list[Worker] = []
         self._naive = Naive()
-        for offset, entry in enumerate(_ENTRIES):
+        self._entries = [entry | {"suppress_s": 0} if self.expires else entry for entry in _ENTRIES]
+        for offset, entry in enumerate(self._entries):
             self._naive.put(offset, entry["entry_id"], entry)
         for policy in _POLICIES:
             self._naive.put_policy(policy["source"], policy)
         self.expected: dict[str, int] = {}
         self.expected_folded = 0
         self._produce(reads)
+        partitions = sorted(self._log)
+        self._existing.update(partitions[: self._chance.randint(1, len(partitions))])
 
     async def run(self) -> None:
         """Until all reads are processed and everything is acknowledged and committed."""
@@ -138,6 +154,10 @@ class Deployment:
         self._share_out()
         steps: list[Callable[[], Any]] = [self._fetch, self._answer, self._commit]
         while not self._is_over():
+            if self._is_drained() and (hidden := self._log.keys() - self._existing):
+                await self._finish_all()
+                self._existing.update(hidden)
+                self._share_out()
             has_done = await self._chance.choices(steps, (4, 6, 1))[0]()
             if self._chance.random() < 0.04:
                 await self._fault()
@@ -166,6 +186,11 @@ class Deployment:
             found.append(f"{folded} reads folded instead of {self.expected_folded}")
         if unaudited := seen.keys() - self.audited.keys():
             found.append(f"{len(unaudited)} matches not audited")
+        consumers = [worker.consumer for worker in self._all_workers]
+        if skipped := [error for consumer in consumers for error in consumer.skipped]:
+            found.append(f"{skipped[0]}")
+        if expired := sum(consumer.expired for consumer in consumers):
+            found.append(f"{expired} reads called expired, and none did")
         if self.failures:
             found.append(f"failed: {self.failures[0]!r}")
         if dict(self.committed) != {part: end for part, end in self._ends.items() if end}:
@@ -198,7 +223,7 @@ class Deployment:
                 answer = self._naive.read(read, NOW_MS, partition=partition)
                 self.expected |= {one.match_id: one.suppressed for one in answer.matches}
                 self.expected_folded += answer.folded
-            offset = 0
+            offset = chance.choice((0, 0, 7))  # retention may have removed what was before
             while records:
                 size = chance.randint(1, 3)
                 batch = [sent for sent, _ in records[:size]]
@@ -210,7 +235,10 @@ class Deployment:
 
     def _join(self) -> None:
         lists = Lists(_PURPOSES, _MISREADS)
-        for kind, documents in ((ControlKind.ENTRY, _ENTRIES), (ControlKind.POLICY, _POLICIES)):
+        for kind, documents in (
+            (ControlKind.ENTRY, self._entries),
+            (ControlKind.POLICY, _POLICIES),
+        ):
             records = [
                 ControlRecord(kind, 0, offset, NOW_MS, key.encode(), as_bytes(document))
                 for offset, document in enumerate(documents)
@@ -236,47 +264,51 @@ class Deployment:
             self.failures.append,
         )
         writing = asyncio.create_task(changelog.run())
-        broker.worker = Worker(heart, suppression, changelog, pipeline, writing)
+        consumer = GroupConsumer(self._log, self.committed.get, self._choose)
+        broker.worker = Worker(heart, suppression, changelog, pipeline, writing, consumer)
         self._workers.append(broker.worker)
+        self._all_workers.append(broker.worker)
+
+    def _choose(self, partitions: Sequence[int]) -> tuple[int, int]:
+        return self._chance.choice(partitions), self._chance.randint(1, 2)
 
     def _delivery(self, broker: BrokerOf, changelog: SuppressionLog) -> PipelineDelivery:
         return AtLeastOnce(_TOPICS, broker, broker.append, changelog.append)
 
     def _share_out(self) -> None:
         """Every partition gets an owner, who goes on where the last commit says."""
+        self._generation += 1
+        owner_of = {part: self._chance.choice(self._workers) for part in sorted(self._existing)}
         for worker in self._workers:
-            worker.next_offset.clear()
             worker.restored.clear()
             worker.suppression.clear()
-            worker.book = OffsetBook()
-        for partition in self._log:
-            owner = self._chance.choice(self._workers)
-            owner.next_offset[partition] = self.committed[partition]
+            mine = [partition for partition, owner in owner_of.items() if owner is worker]
+            worker.consumer.assign(mine, self._generation)
 
     async def _fetch(self) -> bool:
         """A worker takes what one fetch brings; False where it cannot."""
         worker = self._chance.choice(self._workers + self._silent)
-        open_partitions = [
-            partition
-            for partition, offset in worker.next_offset.items()
-            if offset < self._ends[partition]
-        ]
         # Room for all parts of the largest fetch, because nobody else makes some while it waits.
-        if not open_partitions or len(worker.pipeline._deliveries) > _MOST_IN_DELIVERY:
+        if len(worker.pipeline._deliveries) > _MOST_IN_DELIVERY:
             return False
-        partition = self._chance.choice(open_partitions)
-        offset = worker.next_offset[partition]
-        log = self._log[partition]
-        first = bisect_right(log, offset, key=lambda batch: batch.next_offset)
-        batches = tuple(log[first : first + self._chance.randint(1, 2)])
-        raw = RawFetch(TOPIC, partition, (replace(batches[0], from_offset=offset), *batches[1:]))
-        fetch = Fetch(raw, self._ends[partition], 1)
+        if worker.taking is None:
+            # Faust has suspended its flow, and what comes is thrown away.
+            worker.consumer.is_suspended = self._chance.random() < 0.1
+            worker.taking = worker.consumer.intake.take(0)
+        taken = await anext(worker.taking, None)
+        self.faults["throw away"] += worker.consumer.is_suspended
+        worker.consumer.is_suspended = False
+        if taken is None:
+            worker.taking = None
+            return False
+        partition, fetch = taken
         book = worker.book
         fetch.follows = book.expected(partition)
-        delivery = book.deliver(partition, raw.first_offset, fetch.next_offset)
+        delivery = book.deliver(
+            partition, fetch.raw.first_offset, fetch.next_offset, fetch.raw.covered_from
+        )
         fetch.committed = book.committed_to(partition)
         _follow(fetch, book, delivery)
-        worker.next_offset[partition] = fetch.next_offset
         if await self._prepare(worker, fetch):
             await worker.pipeline.take(fetch)
         return True
@@ -321,7 +353,7 @@ class Deployment:
         return False
 
     async def _fault(self) -> None:
-        kind = self._chance.choice(("join", "leave", "crash", "silence", "wake"))
+        kind = self._chance.choice(("join", "leave", "crash", "silence", "wake", "grow", "expire"))
         if kind == "wake":
             for worker in self._silent:
                 await self._end(worker, lands=1.0)
@@ -333,6 +365,15 @@ class Deployment:
         elif kind == "leave" and len(self._workers) > 1:
             await self._finish_all()
             await self._end(self._workers.pop(), lands=1.0)
+            self._share_out()
+        elif kind == "grow" and (hidden := self._log.keys() - self._existing):
+            await self._finish_all()
+            self._existing.add(min(hidden))
+            self._share_out()
+        elif kind == "expire" and self.expires:
+            # While no worker runs.
+            await self._finish_all()
+            await self._expire()
             self._share_out()
         elif kind in ("crash", "silence"):
             # The others are told in order; of the one that is gone, some requests were done.
@@ -350,6 +391,11 @@ class Deployment:
         else:
             return
         self.faults[kind] += 1
+
+    async def _expire(self) -> None:
+        """All committed offsets are forgotten; once in a run, that it comes to an end."""
+        self.committed.clear()
+        self.expires = False
 
     async def _finish_all(self) -> None:
         """All workers finish what is in flight and commit, as before a share-out."""
@@ -377,9 +423,13 @@ class Deployment:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def _is_drained(self) -> bool:
+        """Whether all reads of the partitions that are there are committed."""
+        return all(self.committed.get(each) == self._ends[each] for each in self._existing)
+
     def _is_over(self) -> bool:
         return not any(worker.requests for worker in self._workers) and all(
-            self.committed[partition] == end for partition, end in self._ends.items()
+            self.committed.get(partition) == end for partition, end in self._ends.items()
         )
 
 

@@ -300,7 +300,8 @@ def test_offsets_that_compaction_took() -> None:
     assert reader.position == 21
 
 
-def test_aborted_transactions_and_control_batches_are_passed() -> None:
+def log_with_transactions() -> Log:
+    """Eleven offsets, of which five records are delivered."""
     log = Log()
     log.add(2)
     log.add(3, transactional=True, producer_id=7)  # aborted
@@ -310,10 +311,38 @@ def test_aborted_transactions_and_control_batches_are_passed() -> None:
     log.add(2, transactional=True, producer_id=7)  # the same producer, committed
     log.add_bytes(9, 9, control_batch(9, 8, commit=True))
     log.add_bytes(10, 10, control_batch(10, 7, commit=True))
-    reader = Reader(log)
+    return log
+
+
+def test_aborted_transactions_and_control_batches_are_passed() -> None:
+    reader = Reader(log_with_transactions())
     delivered = reader.read_all()
     assert keys(delivered) == [b"KEY0", b"KEY1", b"KEY5", b"KEY7", b"KEY8"]
     assert reader.position == 11
+
+
+@pytest.mark.parametrize("size_bytes", [1, 150, 300, 10_000])
+@pytest.mark.parametrize("position", [0, 1, 3])
+def test_what_is_passed_is_accounted_for(size_bytes: int, position: int) -> None:
+    """Each batch accounts for the log from where the one before ended, in whatever fetches."""
+    log = log_with_transactions()
+    log.add_bytes(11, 19, batch_bytes(base_offset=11, last_delta=8))  # compaction left nothing
+    log.add(2)
+    reader = Reader(log, position=position, size_bytes=size_bytes)
+    for batch in reader.read_all():
+        assert batch.covered_from == position
+        position = batch.next_offset
+    assert position == log.end == 22
+
+
+def test_after_a_seek_nothing_is_accounted_for_that_was_not_fetched() -> None:
+    log = log_with_transactions()
+    log.add(2)
+    reader = Reader(log, size_bytes=1)
+    assert [batch.covered_from for batch in reader.fetch()] == [0]
+    reader._consumed_to(5)
+    [batch] = reader.fetch()
+    assert (batch.first_offset, batch.covered_from) == (5, 5)
 
 
 def test_it_is_known_which_transactions_have_come_in_part() -> None:

@@ -15,7 +15,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from engine.offsets import Delivery, OffsetBook
+from engine.offsets import Delivery, Missing, OffsetBook, SkippedReadsError
 
 PARTITIONS = ("a", "b")
 
@@ -41,6 +41,8 @@ class Books(RuleBasedStateMachine):
         self.book: OffsetBook[str] = OffsetBook()
         self.sent: list[Sent] = []
         self.at = dict.fromkeys(PARTITIONS, 100)
+        for partition in PARTITIONS:
+            self.book.begin(partition, 100)
         self.taken: dict[str, int | None] = dict.fromkeys(PARTITIONS)
 
     def known(self, partition: str) -> list[Sent]:
@@ -58,11 +60,26 @@ class Books(RuleBasedStateMachine):
         length=st.integers(1, 5),
     )
     def deliver(self, partition: str, gap: int, length: int) -> tuple[Delivery[str], Sent]:
-        first = self.at[partition] + gap
+        """With a gap that compaction has left, and for which the fetch accounts."""
+        covered_from = self.at[partition]
+        first = covered_from + gap
         self.at[partition] = first + length
         sent = Sent(partition, first, first + length)
         self.sent.append(sent)
-        return self.book.deliver(partition, first, first + length), sent
+        return self.book.deliver(partition, first, first + length, covered_from), sent
+
+    @rule(partition=st.sampled_from(PARTITIONS), gap=st.integers(1, 3), skips=st.booleans())
+    def leave_reads_out(self, partition: str, gap: int, skips: bool) -> None:
+        """No such fetch is taken, unless retention has removed what is missing."""
+        expected = self.at[partition]
+        first = expected + gap
+        assert self.book.missing(partition, first) == Missing(expected, first, False)
+        with pytest.raises(SkippedReadsError):
+            self.book.deliver(partition, first, first + 5)
+        if skips:
+            self.book.skip(partition, first)
+            self.at[partition] = first
+        assert self.book.missing(partition, self.at[partition]) is None
 
     @rule(
         target=deliveries,
@@ -116,7 +133,10 @@ class Books(RuleBasedStateMachine):
         self.book.drop(partition)
         assert self.book.committed_to(partition) is None
         self.forget(partition)
-        self.at[partition] += seek
+        self.at[partition] = max(0, self.at[partition] + seek)
+        with pytest.raises(SkippedReadsError):
+            self.book.deliver(partition, self.at[partition], self.at[partition] + 1)
+        self.book.begin(partition, self.at[partition])
 
     @invariant()
     def the_books_agree(self) -> None:
@@ -154,9 +174,44 @@ class Books(RuleBasedStateMachine):
 TestBooks = Books.TestCase
 
 
-def test_out_of_order() -> None:
+def begun(start: int | None = 0) -> OffsetBook[str]:
     book: OffsetBook[str] = OffsetBook()
-    one, two, three = (book.deliver("a", at, at + 10) for at in (0, 10, 25))
+    book.begin("a", start)
+    return book
+
+
+@pytest.mark.parametrize(
+    ("start", "covered_from", "missing"),
+    [
+        (100, 100, None),
+        (100, 90, None),
+        (100, 101, Missing(100, 101, False)),
+        (0, 0, None),
+        (0, 1, Missing(0, 1, False)),
+        (None, 0, None),
+        (None, 7, Missing(0, 7, True)),
+    ],
+)
+def test_where_the_first_fetch_must_begin(
+    start: int | None, covered_from: int, missing: Missing | None
+) -> None:
+    book = begun(start)
+    assert book.missing("a", covered_from) == missing
+    if missing is None:
+        book.deliver("a", max(covered_from, start or 0), 200, covered_from)
+    else:
+        with pytest.raises(SkippedReadsError, match=f"offset {missing.first} to"):
+            book.deliver("a", covered_from, 200)
+        assert book.in_flight() == 0
+        book.skip("a", covered_from)
+        book.deliver("a", covered_from, 200)
+    assert book.expected("a") == 200
+
+
+def test_out_of_order() -> None:
+    book = begun()
+    one, two = (book.deliver("a", at, at + 10) for at in (0, 10))
+    three = book.deliver("a", 25, 35, covered_from=20)
     book.finish(two)
     assert book.to_commit("a") is None
     book.finish(one)
@@ -169,9 +224,9 @@ def test_out_of_order() -> None:
 
 
 def test_a_delivery_from_before_a_revocation_changes_nothing() -> None:
-    book: OffsetBook[str] = OffsetBook()
+    book = begun()
     before = book.deliver("a", 0, 10)
-    book.drop("a")
+    book.begin("a", 5)
     after = book.deliver("a", 5, 8)
     book.finish(before)
     assert book.to_commit("a") is None
@@ -180,9 +235,9 @@ def test_a_delivery_from_before_a_revocation_changes_nothing() -> None:
 
 
 def test_a_commit_that_is_answered_after_a_revocation_changes_nothing() -> None:
-    book: OffsetBook[str] = OffsetBook()
+    book = begun()
     book.finish(book.deliver("a", 0, 10))
-    book.drop("a")
+    book.begin("a", 0)
     book.committed("a", 10)
     assert book.partitions() == ()
     book.finish(book.deliver("a", 0, 10))
@@ -191,7 +246,7 @@ def test_a_commit_that_is_answered_after_a_revocation_changes_nothing() -> None:
 
 @pytest.mark.parametrize("first", [0, 9])
 def test_seeking_back_forgets_what_was_to_be_committed(first: int) -> None:
-    book: OffsetBook[str] = OffsetBook()
+    book = begun()
     book.finish(book.deliver("a", 0, 10))
     again = book.deliver("a", first, first + 1)
     assert book.to_commit("a") is None

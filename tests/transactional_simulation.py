@@ -52,6 +52,8 @@ class TransactionalDeployment(Deployment):
 
     def problems(self) -> list[str]:
         found = super().problems() + chain_problems(self._broker.audit())
+        if self.faults["expire"]:
+            return found  # what was read once more came once more
         ids = [match["match_id"] for match in self.matches]
         if len(set(ids)) != len(ids):
             found.append(f"{len(ids) - len(set(ids))} matches came twice")
@@ -92,6 +94,10 @@ class TransactionalDeployment(Deployment):
     async def _rejoin(self) -> None:
         self.fenced += 1
         self._is_to_share_out = True
+
+    async def _expire(self) -> None:
+        await super()._expire()
+        self._broker.offsets.clear()
 
     async def _prepare(self, worker: Worker, fetch: Fetch) -> bool:
         partition, first_offset = fetch.raw.partition, fetch.raw.first_offset
