@@ -65,9 +65,9 @@ check: venv lock-check  ## everything but the tests: style, types, architecture,
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m tests.schema_drift
+	$(BIN)/python -m tests.repository.schema_drift
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --group types
-	$(BIN)/python -m tests.type_completeness
+	$(BIN)/python -m tests.repository.type_completeness
 
 kafka: venv  ## a real Kafka on localhost:9092 until Ctrl-C (PORT=n for another port)
 	@$(BIN)/python -m tests.kafka.broker --port $(or $(PORT),9092)
@@ -98,9 +98,9 @@ lock-check: venv
 
 audit-deps: venv  ## hold the locked packages against known vulnerabilities; fails for one that is known
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --group audit
-	@$(BIN)/python -m tests.advisories $(ARGS)
+	@$(BIN)/python -m tests.repository.advisories $(ARGS)
 
-deploy-tools: venv  ## linters, schemas and kustomize, for tests/test_deploy.py (Linux on x86-64)
+deploy-tools: venv  ## linters, schemas and kustomize, for tests/repository/test_deploy.py (Linux on x86-64)
 	@$(BIN)/uv $(EXPORT_ONLY) --only-group deploy | \
 		$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r -
 

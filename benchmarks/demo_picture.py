@@ -16,9 +16,9 @@ from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 from rich.terminal_theme import MONOKAI
 
-from engine.cli.matches import readable
-from engine.demo import run_demo
+from engine.cli.tail import readable
 from engine.demo.board import Board
+from engine.demo.run import run_demo
 from engine.demo.screen import Picture
 
 _WIDTH, _HEIGHT = 108, 30

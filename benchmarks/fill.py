@@ -28,9 +28,9 @@ from confluent_kafka.admin import (
 from benchmarks.definitions import Expected, Input, Topic
 from benchmarks.job import Job
 from benchmarks.reads import Read, Record, Scene, days_ago, expected_of
-from engine.client import between, consuming
 from engine.config import Settings
-from engine.topics import Topics, create_topics
+from engine.kafka.session import between, consuming
+from engine.kafka.topics import Topics, create_topics
 
 #: Control records go out in batches like those of `hotlist entries import`.
 _CONTROL_BATCH_BYTES = 256 * 1024

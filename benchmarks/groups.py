@@ -8,7 +8,7 @@ import time
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from engine.topics import Topics
+from engine.kafka.topics import Topics
 
 
 def mark_audited(bootstrap: str, prefix: str, group: str) -> None:

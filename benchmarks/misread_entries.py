@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from benchmarks.definitions import Input
-from engine.documents import Entry
-from engine.misreads import Misreads
+from engine.documents.model import Entry
+from engine.plates.misreads import Misreads
 
 _LETTERS = "ABCDEFGHJKLMNPRSTUVWXYZ"
 _DIGITS = "0123456789"

@@ -17,8 +17,8 @@ import orjson
 from benchmarks.definitions import Expected, Input
 from benchmarks.misread_entries import Like, misread_entries
 from engine.clock import CANONICAL_TIME_CHARACTERS, format_time, parse_time
-from engine.documents import Entry, Policy, encode
-from engine.synthetic import City, CitySize
+from engine.demo.synthetic import City, CitySize
+from engine.documents.model import Entry, Policy, encode
 
 SEED = 20_240_501
 #: For counting alone: no count depends on it.

@@ -22,8 +22,8 @@ from benchmarks.measures.live import LiveWorker
 from benchmarks.measures.pacer import Pace, Paced, Ready
 from benchmarks.measures.scenery import PROBE, PROBE_PLATES, fill_lists, probe_entry
 from benchmarks.reads import Scene
-from engine.topics import Topics
-from tests.browser import browsing
+from engine.kafka.topics import Topics
+from tests.browser.chromium import browsing
 
 _READY_S = 120.0
 #: Wide enough for two columns, and sharp where pixels are small.

@@ -163,12 +163,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from engine.documents import Detection
-from engine.plate import normalize
-from engine.read_record import encode
+from engine.documents.model import Detection
+from engine.documents.read_record import encode
+from engine.plates.normal_form import normalize
 
 if TYPE_CHECKING:
-    from engine.hot_list_index import HotListIndex
+    from engine.library.hot_list_index import HotListIndex
 
 __all__ = ["Detection", "HotListIndex", "encode", "normalize"]
 
@@ -177,7 +177,7 @@ def __getattr__(name: str) -> Any:
     # Not before it is asked for: it brings a compiler along, and who produces reads does not
     # want to wait for that.
     if name == "HotListIndex":
-        from engine.hot_list_index import HotListIndex
+        from engine.library.hot_list_index import HotListIndex
 
         return HotListIndex
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -252,7 +252,7 @@ SETTINGS: Final[dict[str, Setting]] = {setting.name: setting for setting in _ALL
 class Settings:
     """The settings in force. Raises ConfigError when a value breaks its rule.
 
-    No secret is among them; `engine.connection` reads those where they are used. How the
+    No secret is among them; `engine.kafka.security` reads those where they are used. How the
     settings of a connection go together is checked there too.
     """
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from engine.fields import RejectReason
+    from engine.documents.fields import RejectReason
 
 
 class HotlistError(Exception):
@@ -55,7 +55,7 @@ class TopicError(BrokerError):
 class DocumentError(HotlistError):
     """A document is not what its schema says.
 
-    `reason` is one of `engine.documents.REJECT_REASONS`, `field` a JSON path such as
+    `reason` is one of `engine.documents.model.REJECT_REASONS`, `field` a JSON path such as
     `$.location.lat` and `rule` what the schema asks for there. None of them holds a value
     from the document.
     """

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from engine.clock import CANONICAL_TIME_CHARACTERS, SystemClock, format_time, parse_time
-from engine.fields import TIME_PATTERN
+from engine.documents.fields import TIME_PATTERN
 
 PATTERN = re.compile(TIME_PATTERN.removesuffix("$"))
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

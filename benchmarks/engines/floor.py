@@ -1,8 +1,8 @@
 """The floor: aiokafka fetches record batches and nobody opens them.
 
 `python -m benchmarks.engines.floor JOB`. No worker on aiokafka can be faster than this. The
-consumer has the worker's settings and the worker's seam (`engine.batches`), without Faust, a
-group, commits, decompression or matching.
+consumer has the worker's settings and the worker's seam (`engine.kafka.raw_fetcher`), without
+Faust, a group, commits, decompression or matching.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from benchmarks.job import Stopwatch, job_from_arguments
 from engine import limits
-from engine.batches import deliver_batches
-from engine.raw import RawBatch
-from engine.worker import use_uvloop
+from engine.kafka.raw_fetcher import deliver_batches
+from engine.wire.record_batch import RawBatch
+from engine.worker.worker import use_uvloop
 
 
 async def _run() -> None:

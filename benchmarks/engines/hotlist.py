@@ -13,10 +13,10 @@ from importlib.metadata import version
 from benchmarks.groups import mark_audited
 from benchmarks.job import Job, Stopwatch, job_from_arguments
 from engine.config import Settings
-from engine.forgetting import settle_memory
-from engine.heart import Outcome
-from engine.transport import Fetch
-from engine.worker import Worker, use_uvloop
+from engine.matching.matcher import Outcome
+from engine.transport.consumer import Fetch
+from engine.transport.memory import settle_memory
+from engine.worker.worker import Worker, use_uvloop
 
 
 class _Watched(Worker):

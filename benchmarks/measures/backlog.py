@@ -23,9 +23,9 @@ from benchmarks.measures.figures import Figure, MeasuredCase
 from benchmarks.measures.live import LiveWorker
 from benchmarks.measures.long_list import filler, send_filler
 from benchmarks.runner import Say, WrongCountError
-from engine.client import between, consuming
 from engine.config import Settings as EngineSettings
-from engine.topics import Topics
+from engine.kafka.session import between, consuming
+from engine.kafka.topics import Topics
 
 _LOOK_EVERY_S = 0.2
 _BATCH_BYTES = 256 * 1024

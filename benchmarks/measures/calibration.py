@@ -13,7 +13,7 @@ from benchmarks.measures.definition import Share
 from benchmarks.measures.figures import Figure, MeasuredCase
 from benchmarks.measures.sightings import Listed, Round, Scenery, table_of
 from benchmarks.runner import Say
-from engine.confidence import confidence
+from engine.plates.confidence import confidence
 
 #: Where one bin of stated confidence ends and the next begins.
 _EDGES = (0.0, 0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)

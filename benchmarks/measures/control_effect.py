@@ -28,7 +28,7 @@ from benchmarks.measures.prober import Effect, Probe, Probed, Probing
 from benchmarks.measures.scenery import PROBE_PLATES, fill_lists, probe_read, quantiles
 from benchmarks.reads import Read, Scene, expected_of
 from benchmarks.runner import TIMEOUT_S, Say, WrongCountError
-from engine.topics import Topics
+from engine.kafka.topics import Topics
 
 _READY_S = 60.0
 _END_S = 30.0

@@ -24,7 +24,7 @@ from benchmarks.measures.pacer import Pace, Paced, Ready
 from benchmarks.measures.scenery import PROBE, PROBE_PLATES, fill_lists, probe_entry, quantiles
 from benchmarks.reads import Scene
 from benchmarks.runner import Say, WrongCountError, run_engine
-from engine.topics import Topics
+from engine.kafka.topics import Topics
 
 _READY_S = 120.0
 _END_S = 120.0

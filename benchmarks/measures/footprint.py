@@ -24,9 +24,9 @@ from benchmarks.measures.figures import Figure, MeasuredCase
 from benchmarks.measures.live import LiveWorker
 from benchmarks.runner import Say, WrongCountError
 from engine import limits
-from engine.batches import deliver_batches
-from engine.raw import RawBatch
-from engine.topics import Topics
+from engine.kafka.raw_fetcher import deliver_batches
+from engine.kafka.topics import Topics
+from engine.wire.record_batch import RawBatch
 
 #: A ready worker is left alone for so long before its memory is taken, and a drained one before
 #: its topics are counted.

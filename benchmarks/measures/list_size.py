@@ -25,7 +25,7 @@ from benchmarks.measures.figures import Figure, MeasuredCase
 from benchmarks.measures.live import LiveWorker
 from benchmarks.measures.long_list import Times, send_filler
 from benchmarks.runner import Say, WrongCountError, run_engine
-from engine.topics import Topics
+from engine.kafka.topics import Topics
 
 #: A ready worker is left alone for so long before its memory is taken.
 _SETTLE_S = 2.0

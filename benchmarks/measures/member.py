@@ -16,9 +16,9 @@ import msgspec
 
 from benchmarks.measures.children import argument, say
 from engine.config import Settings
-from engine.heart import Outcome
-from engine.transport import Fetch
-from engine.worker import Worker
+from engine.matching.matcher import Outcome
+from engine.transport.consumer import Fetch
+from engine.worker.worker import Worker
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):

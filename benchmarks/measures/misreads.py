@@ -10,9 +10,9 @@ from benchmarks.measures.definition import Count, Share, Strict
 from benchmarks.measures.figures import Figure, MeasuredCase
 from benchmarks.measures.sightings import Found, Listed, Round, Scenery, of_count, table_of, wilson
 from benchmarks.runner import Say
-from engine.confidence import confidence
-from engine.likeness import compare
-from engine.misreads import Misreads
+from engine.plates.confidence import confidence
+from engine.plates.likeness import compare
+from engine.plates.misreads import Misreads
 
 _ASKED = ("exact", "look-alikes", "one misread", "both")
 

@@ -23,9 +23,9 @@ from confluent_kafka import Consumer, TopicPartition
 from benchmarks.measures.children import argument, input_ended, say
 from benchmarks.measures.scenery import PROBE
 from engine import limits
-from engine.batches import deliver_batches
-from engine.raw import RawBatch
-from engine.unpack import Unpacker
+from engine.kafka.raw_fetcher import deliver_batches
+from engine.wire.batch_reader import Unpacker
+from engine.wire.record_batch import RawBatch
 
 _MARK = f'"read_id":"{PROBE}'.encode()
 _POLL_S = 0.1

@@ -20,12 +20,12 @@ import numpy as np
 from benchmarks.measures.definition import Count, Share, Strict
 from benchmarks.misread_reader import Counts, Format, Reader, draw_plates, halves
 from engine.clock import format_time
-from engine.documents import Authority, Entry
-from engine.index import Index
-from engine.likeness import Likeness
-from engine.misreads import Misreads
-from engine.plate import WILDCARD
-from engine.policy import Eligibility
+from engine.documents.model import Authority, Entry
+from engine.index.eligibility import Eligibility
+from engine.index.plate_index import Index
+from engine.plates.likeness import Likeness
+from engine.plates.misreads import Misreads
+from engine.plates.normal_form import WILDCARD
 
 _DAY_MS = 86_400_000
 

@@ -23,7 +23,7 @@ from benchmarks.measures.definition import Count, Strict
 from benchmarks.measures.figures import Figure, MeasuredCase
 from benchmarks.measures.member import Member, Progress
 from benchmarks.runner import TIMEOUT_S, Say, WrongCountError
-from engine.topics import Topics
+from engine.kafka.topics import Topics
 
 _JOIN_S = 60.0
 _LOOK_EVERY_S = 0.02

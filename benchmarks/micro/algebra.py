@@ -10,8 +10,8 @@ from pyroaring import BitMap
 
 from benchmarks.measures.figures import Figure, MeasuredCase
 from benchmarks.micro.timing import warm_s
-from engine.documents import Policy, Rule
-from engine.policy import Eligibility
+from engine.documents.model import Policy, Rule
+from engine.index.eligibility import Eligibility
 
 _AGENCIES = 20
 _GOES = 5

@@ -19,7 +19,7 @@ from benchmarks.measures.figures import Figure, MeasuredCase
 from benchmarks.micro.timing import warm_s
 from engine import Detection, HotListIndex
 from engine.clock import format_time
-from engine.documents import Authority, Entry, Policy, Rule
+from engine.documents.model import Authority, Entry, Policy, Rule
 
 _NOW_MS = 1_790_000_000_000
 _DAY_MS = 86_400_000

@@ -17,8 +17,8 @@ from pyroaring import BitMap
 from benchmarks.measures.figures import Figure, MeasuredCase
 from benchmarks.micro.material import SEED, plates
 from benchmarks.micro.timing import cold_s, warm_s
-from engine.hashing import hash_of
-from engine.table import HashTable, hashes_of
+from engine.index.hash_table import HashTable, hashes_of
+from engine.plates.plate_hash import hash_of
 
 _ASKED = 1_000
 

@@ -8,9 +8,9 @@ import numpy as np
 import orjson
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
-from engine.raw import V2_HEADER_BYTES, RawBatch
-from engine.synthetic import City, CitySize
-from engine.table import HashTable
+from engine.demo.synthetic import City, CitySize
+from engine.index.hash_table import HashTable
+from engine.wire.record_batch import V2_HEADER_BYTES, RawBatch
 
 SEED = 20_240_502
 _NOW_MS = 1_700_000_000_000

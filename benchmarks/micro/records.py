@@ -12,15 +12,15 @@ from benchmarks.measures.figures import Figure, MeasuredCase
 from benchmarks.measures.scenery import probe_entry
 from benchmarks.micro.material import CODECS, batch_of, reads
 from benchmarks.micro.timing import warm_s
-from engine.decompress import Decompressor
-from engine.documents import Match, decode_detection, decode_entry, encode
-from engine.likeness import Likeness
-from engine.lists import ControlKind, ControlRecord, Lists
-from engine.match import Found, build_match
-from engine.plate import normalize
-from engine.rules import Purposes, check_entry
-from engine.sink import match_record
-from engine.topics import Topics
+from engine.delivery.sink import match_record
+from engine.documents.admission import Purposes, check_entry
+from engine.documents.model import Match, decode_detection, decode_entry, encode
+from engine.kafka.topics import Topics
+from engine.matching.lists import ControlKind, ControlRecord, Lists
+from engine.matching.match import Found, build_match
+from engine.plates.likeness import Likeness
+from engine.plates.normal_form import normalize
+from engine.wire.decompress import Decompressor
 
 _BATCH_READS = 850
 _TIMES = 200

@@ -8,8 +8,8 @@ from __future__ import annotations
 from benchmarks.measures.figures import Figure, MeasuredCase
 from benchmarks.micro.material import batch_of, reads, table_of
 from benchmarks.micro.timing import cold_s, warm_s
-from engine.decompress import Decompressor
-from engine.scan import Scanner
+from engine.matching.scanner import Scanner
+from engine.wire.decompress import Decompressor
 
 _BATCH_READS = 850
 _SAMPLE_EVERY = 1024

@@ -24,12 +24,12 @@ from engine.cli import (
     doctor,
     entries,
     ingest,
-    matches,
     policies,
     reads,
-    run,
+    tail,
     topics,
     traffic,
+    worker,
 )
 from engine.cli.output import plain
 from engine.config import SETTINGS
@@ -147,8 +147,8 @@ def main(context: click.Context, config: Path | None) -> None:
     context.obj = config
 
 
-for _command in (*run.COMMANDS, topics.group, entries.group, policies.group, audit.group):
+for _command in (*worker.COMMANDS, topics.group, entries.group, policies.group, audit.group):
     main.add_command(_command)
-for _module in (reads, ingest, matches, traffic, doctor, completion):
+for _module in (reads, ingest, tail, traffic, doctor, completion):
     for _command in _module.COMMANDS:
         main.add_command(_command)

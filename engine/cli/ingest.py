@@ -19,15 +19,15 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 import click
 
 from engine import limits
-from engine.adapters import ADAPTERS, Adapter, AdapterError, Cars, Site
 from engine.cli.options import takes_settings
 from engine.cli.output import json_line, remark
 from engine.config import Settings
 from engine.errors import ConfigError, HotlistError
-from engine.line_files import numbered_lines
+from engine.ingest.adapters import ADAPTERS, Adapter, AdapterError, Cars, Site
+from engine.list_files.line_files import numbered_lines
 
 if TYPE_CHECKING:
-    from engine.ingest_http import Endpoint
+    from engine.ingest.webhook import Endpoint
 
 INGEST_VARIABLE: Final = "HOTLIST_INGEST_TOKEN"
 #: Vendors whose messages are XML; the others' are JSON, and then one may stand on each line.
@@ -114,7 +114,7 @@ def ingest(
     if listen is not None:
         if dry_run:
             raise ConfigError("takes FILEs, not --listen", where="--dry-run")
-        from engine.ingest_http import Endpoint
+        from engine.ingest.webhook import Endpoint
 
         endpoint = Endpoint(*listen, _token(token_file), _tls(tls_certfile, tls_keyfile))
         asyncio.run(_listen(settings, adapter, site, endpoint))
@@ -126,7 +126,7 @@ def ingest(
     if dry_run:
         _show(messages, adapter, site, tally)
     else:
-        from engine.client import run
+        from engine.kafka.session import run
 
         run(_send(messages, settings, adapter, site, tally))
     if tally.bad:
@@ -193,7 +193,7 @@ def _is_whole(line: bytes) -> bool:
 def _show(
     messages: Iterable[tuple[str, bytes]], adapter: Adapter, site: Site, tally: _Tally
 ) -> None:
-    from engine.documents import encode
+    from engine.documents.model import encode
 
     cars = Cars()
     for where, message in messages:
@@ -217,8 +217,8 @@ async def _send(
     tally: _Tally,
 ) -> None:
     """Send all messages, some at a time; what the broker does not acknowledge ends it."""
-    from engine.ingest import ingesting
-    from engine.topics import Topics
+    from engine.ingest.producer import ingesting
+    from engine.kafka.topics import Topics
 
     async def take(where: str, message: bytes) -> None:
         try:
@@ -282,8 +282,8 @@ async def _in_thread(messages: Iterator[tuple[str, bytes]]) -> AsyncIterator[tup
 
 async def _listen(settings: Settings, adapter: Adapter, site: Site, endpoint: Endpoint) -> None:
     """Take messages until SIGTERM or SIGINT."""
-    from engine.ingest import ingesting
-    from engine.ingest_http import IngestServer
+    from engine.ingest.producer import ingesting
+    from engine.ingest.webhook import IngestServer
 
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL + 1)
     stopped = asyncio.Event()

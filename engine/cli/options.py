@@ -121,7 +121,7 @@ def operator_of(settings: Settings) -> str:
 
     Raises ConfigError when there is neither.
     """
-    from engine.connection import principal
+    from engine.kafka.security import principal
 
     operator = settings.operator or principal(settings)
     if operator is None:
@@ -134,6 +134,6 @@ def operator_of(settings: Settings) -> str:
 
 def operator_header(operator: str) -> list[tuple[str, bytes]]:
     """The headers of a change on a control topic: a tombstone has no other place for a name."""
-    from engine.fields import OPERATOR_HEADER
+    from engine.documents.fields import OPERATOR_HEADER
 
     return [(OPERATOR_HEADER, operator.encode(errors="replace"))]

@@ -28,7 +28,7 @@ from engine.config import Settings
 from engine.errors import DocumentError, HotlistError
 
 if TYPE_CHECKING:
-    from engine.documents import Policy
+    from engine.documents.model import Policy
 
 
 class PolicyError(HotlistError):
@@ -49,9 +49,9 @@ def set_(settings: Settings, file: Path) -> None:
     A policy takes the place of the one that its source had. updated_by and updated_at are
     filled in with the operator and the time where they are absent.
     """
-    from engine.client import outbox, run
-    from engine.documents import encode
-    from engine.topics import Topics
+    from engine.documents.model import encode
+    from engine.kafka.session import outbox, run
+    from engine.kafka.topics import Topics
 
     operator = operator_of(settings)
     found = read_policies(file, operator, SystemClock().now_ms())
@@ -71,8 +71,8 @@ def set_(settings: Settings, file: Path) -> None:
 @takes_settings("bootstrap", "prefix", "operator")
 def remove(settings: Settings, source: str) -> None:
     """Remove the policy of SOURCE, so that nothing matches on its reads."""
-    from engine.client import outbox, read_to_end, run
-    from engine.topics import Topics
+    from engine.kafka.session import outbox, read_to_end, run
+    from engine.kafka.topics import Topics
 
     operator = operator_of(settings)
     topic = Topics(settings.prefix).policies
@@ -93,9 +93,9 @@ def remove(settings: Settings, source: str) -> None:
 @takes_settings("bootstrap", "prefix")
 def show(settings: Settings, as_json: bool) -> None:
     """Show the policies in force, one row for each rule. A source without one denies all."""
-    from engine.client import read_to_end, run
-    from engine.documents import decode_policy, encode
-    from engine.topics import Topics
+    from engine.documents.model import decode_policy, encode
+    from engine.kafka.session import read_to_end, run
+    from engine.kafka.topics import Topics
 
     topic = Topics(settings.prefix).policies
     policies = []
@@ -130,10 +130,10 @@ def explain(settings: Settings, source: str, entry_id: str, as_json: bool, **val
     Asks what the worker asks, in its order, of the records as they stand on the topics; the
     plates apart. Status 0 where such a read may match, 1 where it may not (and after an error).
     """
-    from engine.client import read_to_end, run
-    from engine.explain import explain as explained
-    from engine.rules import Purposes
-    from engine.topics import Topics
+    from engine.documents.admission import Purposes
+    from engine.kafka.session import read_to_end, run
+    from engine.kafka.topics import Topics
+    from engine.matching.explain import explain as explained
 
     topics = Topics(settings.prefix)
     purposes = Purposes.load(settings.purposes)
@@ -184,7 +184,7 @@ def _yes_or_no(holds: bool | None) -> str:
 
 def read_policies(path: Path, operator: str, now_ms: int) -> list[Policy]:
     """The checked policies of a file; PolicyError names the one and the field that are wrong."""
-    from engine.documents import decode_policy
+    from engine.documents.model import decode_policy
 
     try:
         content = orjson.loads(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))

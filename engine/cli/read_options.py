@@ -11,10 +11,10 @@ import click
 
 from engine.cli.output import plain
 from engine.clock import format_time, parse_time
-from engine.fields import REGION_PATTERN
+from engine.documents.fields import REGION_PATTERN
 
 if TYPE_CHECKING:
-    from engine.explain import Said
+    from engine.matching.explain import Said
 
 _VEHICLE = ("make", "model", "color", "type")
 
@@ -89,8 +89,8 @@ def read_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def said_by(values: Mapping[str, Any], now_ms: int) -> Said:
     """What these flags, by their names, say."""
-    from engine.documents import Location, Vehicle
-    from engine.explain import Said
+    from engine.documents.model import Location, Vehicle
+    from engine.matching.explain import Said
 
     look = {part: values[f"vehicle_{part}"] for part in _VEHICLE}
     place, captured_ms = values["location"], values["captured_ms"]

@@ -18,10 +18,10 @@ from engine import limits
 from engine.cli.options import file_argument, json_option, takes_settings
 from engine.cli.output import json_line, plain, progress, remark
 from engine.config import Settings
-from engine.documents import decode_detection
+from engine.documents.model import decode_detection
 from engine.errors import DocumentError, HotlistError
-from engine.line_files import numbered_lines
-from engine.plate import normalize
+from engine.list_files.line_files import numbered_lines
+from engine.plates.normal_form import normalize
 
 _LINES_A_STEP = 1000
 #: With a rate, records leave at least this often.
@@ -83,8 +83,8 @@ def replay(settings: Settings, file: Path, rate: float | None) -> None:
 
     Lines go as they are. Bad ones are reported and left out; status 1 if there is one.
     """
-    from engine.client import outbox, run
-    from engine.topics import Topics
+    from engine.kafka.session import outbox, run
+    from engine.kafka.topics import Topics
 
     topic = Topics(settings.prefix).detections
     bad = 0

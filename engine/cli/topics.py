@@ -22,9 +22,9 @@ def create(settings: Settings, as_json: bool) -> None:
 
     What exists already stays as it is, except for a setting that a promise rests on.
     """
-    from engine.client import run
-    from engine.connection import security
-    from engine.topics import Topics, create_topics
+    from engine.kafka.security import security
+    from engine.kafka.session import run
+    from engine.kafka.topics import Topics, create_topics
 
     outcome = run(
         create_topics(
@@ -77,8 +77,8 @@ def acls(
 
     With --principal, prints the commands for the cluster's administrator to look at and to run.
     """
-    from engine.acls import kafka_acls, roles
-    from engine.topics import Topics
+    from engine.kafka.acls import kafka_acls, roles
+    from engine.kafka.topics import Topics
 
     found = roles(Topics(settings.prefix), settings.group)
     if role is not None and role not in found:

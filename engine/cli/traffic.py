@@ -49,9 +49,9 @@ def traffic(
     They match where the lists that --lists writes have been imported. Not for a prefix that
     real cameras send to.
     """
-    from engine.client import run
-    from engine.topics import Topics
-    from engine.traffic import send_traffic, write_lists
+    from engine.demo.traffic import send_traffic, write_lists
+    from engine.kafka.session import run
+    from engine.kafka.topics import Topics
 
     if directory is not None:
         for path in write_lists(directory):

@@ -10,8 +10,8 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from engine.documents import Check, Match
-from engine.plate import normalize
+from engine.documents.model import Check, Match
+from engine.plates.normal_form import normalize
 
 #: Matches kept to be shown, and points of the curve of reads a minute.
 _LATEST: Final = 20

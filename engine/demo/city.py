@@ -20,10 +20,10 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from engine.clock import format_time
-from engine.documents import Authority, Entry, Policy, Rule, Vehicle
-from engine.fields import AuthorityKind
-from engine.misreads import Misreads
-from engine.synthetic import invented_plate
+from engine.demo.synthetic import invented_plate
+from engine.documents.fields import AuthorityKind
+from engine.documents.model import Authority, Entry, Policy, Rule, Vehicle
+from engine.plates.misreads import Misreads
 
 _ENTRIES: Final = 2_000
 #: Short, because a visitor does not wait a minute for the next match of a vehicle at a camera.

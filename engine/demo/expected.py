@@ -21,7 +21,7 @@ from itertools import product
 from typing import Final
 
 from engine.demo.city import SentRead
-from engine.documents import Entry, Policy
+from engine.documents.model import Entry, Policy
 
 _GROUPS: Final = ("OQD0", "IL1", "B8", "S5", "Z2", "G6", "T7")
 _CHARACTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from engine.demo.board import Lesson
-from engine.documents import Entry, Policy, encode
-from engine.explain import Said, explain
-from engine.purposes import Purposes
+from engine.documents.model import Entry, Policy, encode
+from engine.documents.purposes import Purposes
+from engine.matching.explain import Said, explain
 
 #: By source, the purpose of the entry.
 _EXPLAINED: Final = {"harbour-authority": "missing_person", "state-university": "stolen_vehicle"}

@@ -9,7 +9,7 @@ from typing import Final
 
 from engine.demo.board import Board, in_brackets, quantile_ms, side_by_side, to_compare
 from engine.demo.expected import Expected
-from engine.documents import Match
+from engine.documents.model import Match
 
 _MATCHES_A_REPORT: Final = 2
 

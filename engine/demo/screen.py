@@ -17,7 +17,7 @@ from rich.live import Live
 from rich.text import Text
 
 from engine.demo.board import Board, Marked, SourceLine, quantile_ms, side_by_side, to_compare
-from engine.documents import Match
+from engine.documents.model import Match
 
 _CHOOSE_EVERY_S: Final = 1.0
 _LESSON_S: Final = 8.0

@@ -18,25 +18,33 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from engine import limits
-from engine.batches import parse
-from engine.decompress import CodecError, Decompressor
-from engine.fields import ALTERNATES_HEADER
-from engine.heart import Heart, Outcome
-from engine.lists import ControlKind, ControlRecord, Lists, Phase
-from engine.raw import V2_HEADER_BYTES, BatchError, RawBatch, RawFetch, Record
-from engine.suppress import Suppression
-from engine.unpack import Unpacker
-from tests.documents_for_tests import NOW_MS, as_bytes, at, entry_json, policy_json
+from engine.documents.fields import ALTERNATES_HEADER
+from engine.kafka.raw_fetcher import parse
+from engine.matching.lists import ControlKind, ControlRecord, Lists, Phase
+from engine.matching.matcher import Heart, Outcome
+from engine.matching.suppression import Suppression
+from engine.wire.batch_reader import Unpacker
+from engine.wire.decompress import CodecError, Decompressor
+from engine.wire.record_batch import V2_HEADER_BYTES, BatchError, RawBatch, RawFetch, Record
+from tests.documents.test_model import _VALIDATORS as VALIDATORS
+from tests.fakes.documents import NOW_MS, as_bytes, at, entry_json, policy_json
+from tests.fakes.record_batches import (
+    CODECS,
+    GZIP,
+    SNAPPY,
+    compress,
+    raw_batch,
+    raw_fetch,
+    with_checksum,
+)
 from tests.fuzz.fuzzer import Target, agree
 from tests.fuzz.json_texts import json_value
 from tests.fuzz.mutations import TEXTS, any_of, change_bytes, change_json
-from tests.naive import Naive, plain_plate
-from tests.real_heart import FLOORS, MISREADS, PURPOSES, matched, ordered
-from tests.record_batches import CODECS, GZIP, SNAPPY, compress, raw_batch, raw_fetch, with_checksum
-from tests.schemas import validator
-from tests.test_decompress import _DECODERS
-from tests.test_documents import _VALIDATORS as VALIDATORS
-from tests.test_scan import _LISTED, _SOME_ASKING, check
+from tests.matching.test_scanner import _LISTED, _SOME_ASKING, check
+from tests.models.naive import Naive, plain_plate
+from tests.models.real_matcher import FLOORS, MISREADS, PURPOSES, matched, ordered
+from tests.repository.schemas import validator
+from tests.wire.test_decompress import _DECODERS
 
 #: What is made of a batch for a run is no longer than this, or the interpreter takes too long.
 _PLAIN_BYTES: Final = 8 * 1024

@@ -14,10 +14,11 @@ from typing import Any, Final
 
 import msgspec
 
-from engine import documents, limits
-from engine.audit import Chain, Opener
-from engine.checkpoints import CheckpointError, open_checkpoint, public_key
-from engine.documents import (
+from engine import limits
+from engine.audit.chain import Chain, Opener
+from engine.audit.checkpoints import CheckpointError, open_checkpoint, public_key
+from engine.documents import model
+from engine.documents.model import (
     AuditRecord,
     Detection,
     Document,
@@ -31,18 +32,18 @@ from engine.documents import (
     decode_suppression,
     encode,
 )
-from engine.entry_digests import Names
 from engine.errors import DocumentError
-from engine.list_state import ListState
-from engine.lists import ControlKind, ControlRecord, Lists, Phase
-from engine.suppress import Suppression
-from tests.documents_for_tests import NOW_MS
+from engine.list_files.digests import Names
+from engine.list_files.list_state import ListState
+from engine.matching.lists import ControlKind, ControlRecord, Lists, Phase
+from engine.matching.suppression import Suppression
+from tests.documents.test_model import _VALIDATORS as VALIDATORS
+from tests.fakes.documents import NOW_MS
 from tests.fuzz.fuzzer import Target, agree
 from tests.fuzz.json_texts import is_far_out, json_value
 from tests.fuzz.mutations import any_of, behind_first_line, change_bytes, change_json
-from tests.naive import plain_plate, time_ms
-from tests.real_heart import MISREADS, PURPOSES
-from tests.test_documents import _VALIDATORS as VALIDATORS
+from tests.models.naive import plain_plate, time_ms
+from tests.models.real_matcher import MISREADS, PURPOSES
 
 DECODERS: Final[dict[str, Callable[[bytes], Document]]] = {
     "detection": decode_detection,
@@ -59,7 +60,7 @@ _KINDS: Final = tuple(DECODERS)
 
 _NAMES: Final = frozenset(
     name
-    for kind in vars(documents).values()
+    for kind in vars(model).values()
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct)
     for name in kind.__struct_fields__
 )

@@ -21,17 +21,19 @@ from unittest import mock
 
 from click.testing import CliRunner
 
-from engine import HotListIndex, client, limits
-from engine.cli import entry_add, entry_import, main
-from engine.documents import encode
+from engine import HotListIndex, limits
+from engine.cli import main
+from engine.cli.entries import add, import_
+from engine.documents.model import encode
 from engine.errors import BrokerError, IndexFileError
-from engine.http import HttpServer
-from tests.documents_for_tests import NOW_MS, detection
+from engine.kafka import session
+from engine.observability.http_server import HttpServer
+from tests.fakes.documents import NOW_MS, detection
 from tests.fuzz.fuzzer import Target, agree
 from tests.fuzz.mutations import TEXTS, any_of, change_bytes, change_json, words
-from tests.real_heart import MISREADS, PURPOSES
-from tests.test_http import answer
-from tests.test_index_file import archive_of, sealed
+from tests.library.test_archive import archive_of, sealed
+from tests.models.real_matcher import MISREADS, PURPOSES
+from tests.observability.test_http_server import answer
 
 _FOLDER: Final = tempfile.TemporaryDirectory(prefix="hotlist-fuzz-")
 
@@ -175,9 +177,9 @@ def _run_cli(data: bytes) -> Iterable[Hashable]:
     runner = CliRunner()
     with (
         runner.isolated_filesystem(_FOLDER.name),
-        mock.patch.object(client, "run", _nobody_there),
-        mock.patch.object(entry_add, "run", _nobody_there),
-        mock.patch.object(entry_import, "run", _nobody_there),
+        mock.patch.object(session, "run", _nobody_there),
+        mock.patch.object(add, "run", _nobody_there),
+        mock.patch.object(import_, "run", _nobody_there),
     ):
         for name, content in _FILES.items():
             Path(name).write_text(content)

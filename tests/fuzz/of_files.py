@@ -16,17 +16,18 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from engine import limits, profile
+from engine import limits
 from engine.config import SETTINGS, Settings, read_file
-from engine.documents import encode
-from engine.entry_files import BadRow, Row, Supplied, read_rows
+from engine.documents.admission import check_entry
+from engine.documents.model import encode
+from engine.documents.purposes import Purposes
 from engine.errors import ConfigError, HotlistError
-from engine.misreads import Misreads
-from engine.plate import is_normal
-from engine.profile import Profile
-from engine.purposes import Purposes
-from engine.rules import check_entry
-from engine.text_encoding import EntryFileError, encoding_of
+from engine.list_files import profile
+from engine.list_files.profile import Profile
+from engine.list_files.rows import BadRow, Row, Supplied, read_rows
+from engine.list_files.text import EntryFileError, encoding_of
+from engine.plates.misreads import Misreads
+from engine.plates.normal_form import is_normal
 from tests.fuzz.fuzzer import Target, agree
 from tests.fuzz.json_texts import json_value
 from tests.fuzz.mutations import (
@@ -37,8 +38,8 @@ from tests.fuzz.mutations import (
     change_json,
     words,
 )
-from tests.schemas import validator
-from tests.test_profile import FLAGS, FRESH, PURPOSES
+from tests.list_files.test_profile import FLAGS, FRESH, PURPOSES
+from tests.repository.schemas import validator
 
 _FIRSTS: Final = tuple(
     f"{ending} {name} {encoding}"

@@ -13,25 +13,31 @@ from typing import Final
 
 import msgspec
 
-from engine.alternates import asked_for
 from engine.clock import EPOCH, format_time, parse_time
-from engine.date_forms import DateForms
-from engine.documents import Hours
-from engine.entry_fields import parse_area
-from engine.fields import DAYS, TIME_PATTERN
-from engine.hours import one_line, parse_hours, within, zone_names
-from engine.likeness import compare
-from engine.misreads import Misreads
-from engine.narrowing import narrowed_out
-from engine.plate import LOOK_ALIKES, PlateError, is_normal, is_normal_pattern, normalize
-from engine.vehicles import shipped
-from tests.documents_for_tests import NOW_MS, detection, entry
+from engine.documents.fields import DAYS, TIME_PATTERN
+from engine.documents.hours import one_line, parse_hours, within, zone_names
+from engine.documents.model import Hours
+from engine.list_files.date_formats import DateForms
+from engine.list_files.entry_fields import parse_area
+from engine.matching.conditions import narrowed_out
+from engine.matching.vehicles import shipped
+from engine.plates.likeness import compare
+from engine.plates.misreads import Misreads
+from engine.plates.normal_form import (
+    LOOK_ALIKES,
+    PlateError,
+    is_normal,
+    is_normal_pattern,
+    normalize,
+)
+from engine.wire.alternates import asked_for
+from tests.fakes.documents import NOW_MS, detection, entry
 from tests.fuzz.fuzzer import Target, agree
 from tests.fuzz.mutations import TEXTS, any_of, behind_first_line, change_bytes, words
-from tests.naive import likeness, plain_plate
-from tests.naive_narrowing import covers
-from tests.naive_narrowing import narrowed_out as plainly_narrowed_out
-from tests.real_heart import plain
+from tests.models.naive import likeness, plain_plate
+from tests.models.naive_conditions import covers
+from tests.models.naive_conditions import narrowed_out as plainly_narrowed_out
+from tests.models.real_matcher import plain
 
 _MISREADS: Final = Misreads.load()
 _VEHICLES: Final = shipped()

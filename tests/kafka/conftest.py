@@ -18,9 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.embedded import EmbeddedBroker
-from engine.topics import Topics, create_topics
-from tests.certificates import Authority
+from engine.demo.embedded_broker import EmbeddedBroker
+from engine.kafka.topics import Topics, create_topics
+from tests.fakes.certificates import Authority
 from tests.kafka.broker import BrokerFailedError, RealBroker
 from tests.kafka.guarded import guarded_broker
 from tests.kafka.own_broker import OwnBroker

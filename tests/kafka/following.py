@@ -10,9 +10,9 @@ from typing import Any
 import orjson
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from engine.control import ControlReplica
-from engine.lists import ControlRecord, Phase
-from engine.topics import Topics
+from engine.control.replica import ControlReplica
+from engine.kafka.topics import Topics
+from engine.matching.lists import ControlRecord, Phase
 from tests.kafka.records import (
     ToSend,
     end_offsets,

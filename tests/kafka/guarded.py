@@ -23,11 +23,11 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from engine.acls import Role, roles
 from engine.cli import main
 from engine.config import CONNECTION, SETTINGS
-from engine.topics import Topics
-from tests.certificates import Authority
+from engine.kafka.acls import Role, roles
+from engine.kafka.topics import Topics
+from tests.fakes.certificates import Authority
 from tests.kafka.broker import RealBroker
 
 JO: Final = "jo"

@@ -11,10 +11,11 @@ from collections.abc import Mapping
 
 import orjson
 
-from engine import auditing, suppression_key
-from engine.audit import Chain
+from engine.audit.chain import Chain
 from engine.cli import main
-from engine.documents import SuppressionState, encode
+from engine.control import auditing
+from engine.documents.model import SuppressionState, encode
+from engine.matching import suppression_key
 
 _NEWER = {"newer_reason": "of a version to come", "newer_counts": {"lanes": [1, 2]}}
 

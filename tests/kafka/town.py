@@ -1,6 +1,6 @@
 """A town whose matches are known: documents to produce, and what must come of them.
 
-`engine.synthetic` makes the documents; this module takes them out of its hands as plain dicts,
+`engine.demo.synthetic` makes the documents; this module takes them out of its hands as plain dicts,
 adds what makes the rules bite (entries that have expired or not begun, regions, areas and hours,
 plates in vendors' spellings, vehicles read twice, alternates that nobody asks for, fields that
 nobody asked for) and asks the oracle.
@@ -18,12 +18,12 @@ from typing import Any
 import orjson
 
 from engine.clock import SystemClock, format_time
-from engine.documents import encode
-from engine.fields import ALTERNATES_HEADER
-from engine.synthetic import City, CitySize
+from engine.demo.synthetic import City, CitySize
+from engine.documents.fields import ALTERNATES_HEADER
+from engine.documents.model import encode
 from tests.kafka.records import ToSend, partition_of, produce
-from tests.naive import Matched, plain_plate
-from tests.oracle import Expected, Oracle
+from tests.models.naive import Matched, plain_plate
+from tests.models.oracle import Expected, Oracle
 
 _DAY_MS = 86_400_000
 _REGIONS = (None, "US-CA", "US-NV", "US", "NL")

@@ -16,9 +16,9 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final
 
-from tests import console
 from tests.kafka.broker import fetch
-from tests.pages import ROOT
+from tests.repository import console
+from tests.repository.pages import ROOT
 
 _COMMAND_S: Final = 60.0
 

@@ -21,8 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from engine import forgetting, worker
 from engine.cli import main
+from engine.transport import memory
+from engine.worker import worker
 
 _POLL_S = 0.05
 #: Each piece of a dump begins at a multiple of this, so that numbers in it can be looked for.
@@ -120,7 +121,7 @@ def run() -> None:
     directory = Path(sys.argv.pop(1))
 
     def begin_and_watch() -> None:
-        forgetting.settle_memory()  # before there are threads
+        memory.settle_memory()  # before there are threads
         threading.Thread(target=_watch, args=(directory,), daemon=True).start()
 
     vars(worker)["settle_memory"] = begin_and_watch

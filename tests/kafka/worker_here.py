@@ -11,7 +11,7 @@ import aiohttp
 
 from engine.clock import Clock, SystemClock
 from engine.config import Settings
-from engine.worker import Worker, WorkerOptions
+from engine.worker.worker import Worker, WorkerOptions
 from tests.kafka.records import WAIT_S, until
 
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from engine.topics import Topics, create_topics
+from engine.kafka.topics import Topics, create_topics
+from tests.fakes.faulty_proxy import FaultyProxy
 from tests.kafka.broker import BrokerFailedError, RealBroker
-from tests.kafka.faulty_proxy import FaultyProxy
 from tests.torture.churn import Churn
 from tests.torture.cluster import PARTITIONS, Ports, free_ports, own_broker
 from tests.torture.disk import Disk, best_disk

@@ -17,9 +17,9 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from tests.examples import a_policy, a_read, an_entry
+from tests.fakes.examples import a_policy, a_read, an_entry
 from tests.kafka.records import ToSend, partition_of
-from tests.naive import GROUPS
+from tests.models.naive import GROUPS
 
 Document = dict[str, Any]
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from engine.topics import Topics
+from engine.kafka.topics import Topics
 from tests.kafka.broker import RealBroker
 from tests.torture.disk import Disk
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 
 import orjson
 
-from engine.raw import Record as AuditRecord
+from engine.wire.record_batch import Record as AuditRecord
 from tests.torture.churn import CHANGE_HEADER
 
 Document = dict[str, Any]

@@ -10,7 +10,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from engine.topics import Topics
+from engine.kafka.topics import Topics
 from tests.torture.cluster import KINDS, all_records
 from tests.torture.evidence import Evidence
 from tests.torture.workers import now_s

@@ -3,7 +3,7 @@
 Demanded of all that lies on the topics when everything has drained:
 
 * Reads that meet entries which nobody changes: the distinct match ids are those that
-  `tests.oracle` gives for the reads as they lie on their topic. None is lost, none invented.
+  `tests.models.oracle` gives for the reads as they lie on their topic. None is lost, none invented.
   Where reads are folded, none that must match is lost either. A read that must be folded may
   match all the same only with at_least_once (a worker that fell silent and wakes up writes an
   older state of what it remembers over a newer one); with exactly_once never.
@@ -41,10 +41,10 @@ from itertools import product
 from typing import Final
 
 from engine import limits
-from engine.audit_verifier import Verifier
-from engine.raw import Record
-from tests.naive import Naive, time_ms
-from tests.oracle import Oracle
+from engine.audit.verifier import Verifier
+from engine.wire.record_batch import Record
+from tests.models.naive import Naive, time_ms
+from tests.models.oracle import Oracle
 from tests.torture.churn import CHURN, PAIR, Churn
 from tests.torture.evidence import Evidence, Read, SeenMatch, State
 from tests.torture.town import at_now

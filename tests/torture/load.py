@@ -16,7 +16,7 @@ import orjson
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from engine.topics import Topics
+from engine.kafka.topics import Topics
 from tests.kafka.records import ToSend, send_to_partition
 from tests.torture.churn import Change, Churn, records
 from tests.torture.evidence import Evidence

@@ -15,10 +15,10 @@ from collections.abc import Iterator
 import orjson
 
 from engine.clock import SystemClock, format_time
-from tests.examples import a_policy, a_read, an_entry
+from tests.fakes.examples import a_policy, a_read, an_entry
 from tests.kafka.records import ToSend, partition_of
 from tests.kafka.town import Records, Town
-from tests.oracle import Oracle
+from tests.models.oracle import Oracle
 from tests.torture.churn import STEADY
 
 _FOLDING = [f"FOLDED000{number}" for number in range(8)]

@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tests.kafka.faulty_proxy import FaultyProxy
+from tests.fakes.faulty_proxy import FaultyProxy
 from tests.kafka.worker_process import WorkerProcess
 from tests.torture.wrapped_worker import STEP
 

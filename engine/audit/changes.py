@@ -1,0 +1,166 @@
+"""What changed on the lists, in the words of the audit.
+
+A `Change` says that a control record took effect, or that an entry expired. It names the entry
+or policy, who answers for it and, where the record says so, who made the change. It never
+holds a plate, not even a listed one. One record makes one change, so that topic, partition and
+offset tell changes apart; an expiry has no record, and so the offset -1.
+
+Knows documents, not state: whether an entry is new is for the caller to say.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final, NamedTuple
+
+import msgspec
+
+from engine.documents.fields import AuditEvent
+from engine.documents.model import Entry, Policy
+from engine.errors import DocumentError, RuleError
+
+#: What the schema allows of a text, and of a name.
+_TEXT_CHARACTERS: Final = 2000
+_NAME_CHARACTERS: Final = 128
+#: `offset` of a change that no record made.
+NO_RECORD: Final = -1
+
+
+class ControlKind(Enum):
+    """Which control topic a record is from."""
+
+    ENTRY = "entry"
+    POLICY = "policy"
+
+
+class ControlRecord(NamedTuple):
+    """A record of a control topic. `value` None is a tombstone."""
+
+    kind: ControlKind
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    #: Who made the change, by the record's own account.
+    operator: str | None = None
+
+
+class Change(NamedTuple):
+    """A change as the audit tells it. `fields` are those of an audit record."""
+
+    kind: ControlKind
+    partition: int
+    offset: int
+    event: AuditEvent
+    at_ms: int
+    fields: dict[str, str | int]
+
+
+def entry_put(
+    record: ControlRecord, entry: Entry, now_ms: int, *, is_new: bool, is_extended: bool
+) -> Change:
+    """An entry was added, or put in the place of the one with its id.
+
+    `is_extended` where that made it last beyond its term without a new authority.
+    """
+    fields = _entry_fields(entry)
+    if is_extended:
+        fields["extended"] = 1
+    return _change(record, "entry_added" if is_new else "entry_changed", now_ms, fields)
+
+
+def entry_removed(record: ControlRecord, removed: Entry | None, now_ms: int) -> Change:
+    """A tombstone came; `removed` is what it took away, None where nothing was held."""
+    fields = _key_fields("entry_id", record.key) if removed is None else _entry_fields(removed)
+    return _change(record, "entry_removed", now_ms, fields)
+
+
+def entry_expired(entry: Entry, revision: int) -> Change:
+    """An entry reached its end."""
+    fields = _entry_fields(entry) | {"revision": revision}
+    return Change(ControlKind.ENTRY, 0, NO_RECORD, "entry_expired", entry.expires_ms, fields)
+
+
+def entry_refused(
+    record: ControlRecord,
+    error: DocumentError | RuleError,
+    refused: Entry | None,
+    ended_revision: int | None,
+    now_ms: int,
+) -> Change:
+    """An entry was refused. `refused` is the entry, where it could be read that far;
+    `ended_revision` that of the one which it took away, None where nothing was held."""
+    fields = _key_fields("entry_id", record.key)
+    if refused is not None and refused.entry_id == fields.get("entry_id"):
+        fields |= _entry_fields(refused)
+    fields |= _error_fields(error)
+    if ended_revision is not None:
+        fields["ended_revision"] = ended_revision
+    return _change(record, "entry_refused", now_ms, fields)
+
+
+def policy_set(record: ControlRecord, policy: Policy, now_ms: int) -> Change:
+    """A source's policy was set."""
+    fields: dict[str, str | int] = {
+        "source": policy.source,
+        "updated_by": policy.updated_by,
+        "rules": _compact_json(policy.rules),
+    }
+    if policy.regions is not None:
+        fields["regions"] = _compact_json(policy.regions)
+    return _change(record, "policy_changed", now_ms, fields)
+
+
+def policy_removed(record: ControlRecord, error: DocumentError | None, now_ms: int) -> Change:
+    """A source's policy is gone: by a tombstone, or with the error by a record that is none."""
+    fields = _key_fields("source", record.key)
+    if error is None:
+        fields["removed"] = 1
+    else:
+        fields["refused"] = error.reason
+        fields |= _error_fields(error)
+    return _change(record, "policy_changed", now_ms, fields)
+
+
+def _change(
+    record: ControlRecord, event: AuditEvent, now_ms: int, fields: dict[str, str | int]
+) -> Change:
+    fields["revision"] = record.offset
+    if record.operator is not None:
+        fields["operator"] = record.operator[:_NAME_CHARACTERS]
+    return Change(record.kind, record.partition, record.offset, event, now_ms, fields)
+
+
+def _entry_fields(entry: Entry) -> dict[str, str | int]:
+    return {
+        "entry_id": entry.entry_id,
+        "list_id": entry.list_id,
+        "agency": entry.agency,
+        "purpose": entry.purpose,
+        "authority": f"{entry.authority.kind} {entry.authority.reference}",
+        "requested_by": entry.requested_by,
+        "expires_at": entry.expires_at,
+    }
+
+
+def _key_fields(name: str, key: bytes | None) -> dict[str, str | int]:
+    """A record's key under a name, where it is text at all."""
+    try:
+        text = (key or b"").decode()
+    except UnicodeDecodeError:
+        return {}
+    return {name: text[:_NAME_CHARACTERS]} if text else {}
+
+
+def _error_fields(error: DocumentError | RuleError) -> dict[str, str | int]:
+    if isinstance(error, DocumentError):
+        return {"field": error.field, "rule": error.rule or error.reason}
+    rule = error.rule
+    if error.field == "plate":
+        rule = rule.partition(",")[0]  # what follows may spell the plate
+    return {"field": error.field, "rule": rule[:_TEXT_CHARACTERS]}
+
+
+def _compact_json(value: object) -> str:
+    return msgspec.json.encode(value).decode()[:_TEXT_CHARACTERS]

@@ -1,0 +1,332 @@
+"""Whether the audit's chains are whole, and where not.
+
+`Verifier.take` wants the records of each partition in order; how the partitions alternate does
+not matter. It keeps a few hundred bytes for each chain, and for each partition the hashes of the
+last records, because a batch may have been sent twice: exact repeats are counted, not reported.
+
+After something wrong the rest of a chain is judged by what its records say themselves, so that
+one fault is one problem wherever that can be told. What no chain can tell of itself, that its
+end is gone or that it was sealed anew, is found by what others expect of it (`audit_expected`).
+For that some records may have to be looked at apart: `second_look` and `is_waiting` say which,
+after the first reading, `look_again` takes them, and `finish` closes the account.
+
+Pure: no Kafka, no clock.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from engine import limits
+from engine.audit.chain import GENESIS_HASH, Opener, SealedRecord
+from engine.audit.chain_state import ChainState, Gap, Recent
+from engine.audit.expected import Expectations, Expected, Head, tick_off
+from engine.audit.problems import Place, ProblemKind, Problems
+from engine.errors import DocumentError
+from engine.wire.record_batch import Record
+
+#: Hashes that the next record may name as the previous one, after a fork or a change.
+_HEADS = 4
+_FOLLOWS = ("follows_chain", "follows_sequence", "follows_hash")
+
+
+class Verifier:
+    """See the module. `topic` is for the places of problems."""
+
+    def __init__(self, topic: str) -> None:
+        self.problems = Problems()
+        self.records = 0
+        self.repeats = 0
+        self._topic = topic
+        self._opener = Opener()
+        self._chains: dict[str, ChainState] = {}
+        self._recent: defaultdict[int, Recent] = defaultdict(Recent)
+        self._expected = Expectations()
+
+    def heads(self) -> list[Head]:
+        """The last record of each chain, by the chains' ids."""
+        return [Head(name, at.next - 1, at.head) for name, at in sorted(self._chains.items())]
+
+    def expect(self, head: Head, checkpoint: str) -> None:
+        """Before anything is taken: this record must be found, because a checkpoint holds it."""
+        self._expect(Expected(head, "rewritten", checkpoint, None))
+
+    def begins(self, partition: int, offset: int) -> None:
+        """A partition's first offset. The topic is kept for ever, so it is 0."""
+        if offset:
+            self.problems.add(
+                "cut_off",
+                f"what lay before offset {offset} is gone, and the topic is to be kept for ever",
+                place=Place(self._topic, partition, offset),
+            )
+
+    def unreadable(self, partition: int, offset: int, reason: str) -> None:
+        """A batch that cannot be read begins there."""
+        place = Place(self._topic, partition, offset)
+        self.problems.add("unreadable", f"cannot be read ({reason})", place=place)
+
+    def take(self, partition: int, records: Iterable[Record]) -> None:
+        """The next records of a partition."""
+        for record in records:
+            opened = self._opened(partition, record)
+            if opened is None:
+                continue
+            sealed, true_hash = opened
+            state = self._chains.get(sealed.chain)
+            if (
+                state is not None
+                and sealed.sequence == state.next
+                and sealed.previous_hash == state.head
+                and sealed.hash == true_hash
+                and record.key == state.key
+                and partition == state.partition
+            ):
+                self._advance(state, record.offset, sealed)
+            else:
+                self._look_closer(Place(self._topic, partition, record.offset), record.key, opened)
+
+    def _opened(self, partition: int, record: Record) -> tuple[SealedRecord, str] | None:
+        what = "it has no value"
+        if record.value is not None:
+            try:
+                return self._opener.open(record.value)
+            except DocumentError as error:
+                what = error.what
+        place = Place(self._topic, partition, record.offset)
+        self.problems.add("no_record", f"no audit record: {what}", place=place)
+        return None
+
+    def _advance(self, state: ChainState, offset: int, sealed: SealedRecord) -> None:
+        """The chain goes on with this record."""
+        if state.expected:
+            tick_off(state.expected, state.next, sealed)
+        state.next += 1
+        state.head = sealed.hash
+        if state.others:
+            state.others = ()
+        state.last_offset = offset
+        state.recent.add(sealed.hash)
+        self.records += 1
+
+    def _look_closer(
+        self, place: Place, key: bytes | None, opened: tuple[SealedRecord, str]
+    ) -> None:
+        """A record that does not simply go on with its chain: a new chain, or a problem."""
+        sealed, true_hash = opened
+        named = _text(key)
+        if named != sealed.chain:
+            what = "it has no key" if named is None else f"its key is {named!r}"
+            self._add("wrong_key", f"{what}, and must be its chain", place, sealed)
+        if sealed.hash != true_hash:
+            self._changed(place, named, sealed, true_hash)
+            return
+        state = self._chains.get(sealed.chain)
+        is_new = state is None
+        if state is None:
+            state = self._begin(sealed.chain, place)
+        self._check_partition(state, place, sealed)
+        if sealed.sequence < state.next:
+            self._go_back(state, place, sealed)
+            return
+        if sealed.sequence > state.next:
+            self._open_gap(state, place, sealed)
+        elif sealed.previous_hash not in state.heads:
+            before = (
+                f"that of the record before, at offset {state.last_offset}"
+                if state.next
+                else "64 zeros, and it is the first"
+            )
+            self._add("broken_link", f"its previous hash is not {before}", place, sealed)
+        self._advance(state, place.offset, sealed)
+        if is_new:
+            self._note_follows(place, sealed)
+
+    def _changed(
+        self, place: Place, named: str | None, sealed: SealedRecord, true_hash: str
+    ) -> None:
+        """Its hash is wrong, so nothing that it says of itself is sure.
+
+        It stands for the next record of a chain where it links to the last one, or has the
+        sequence; which of its two hashes the following record names, remains to be seen.
+        """
+        owner = named if named in self._chains or sealed.chain not in self._chains else None
+        owner = owner or sealed.chain
+        state = self._chains.get(owner)
+        heads = (GENESIS_HASH,) if state is None else state.heads
+        following = 0 if state is None else state.next
+        stands_in = sealed.previous_hash in heads or sealed.sequence == following
+        self.problems.add(
+            "changed",
+            "its hash is not that of its content: it was changed",
+            place=place,
+            chain=owner,
+            sequence=following if stands_in else sealed.sequence,
+        )
+        if stands_in and len(owner) <= limits.AUDIT_CHAIN_CHARACTERS:
+            state = state or self._begin(owner, place)
+            self._advance(state, place.offset, sealed)
+            state.others = (true_hash,)
+
+    def _begin(self, chain: str, place: Place) -> ChainState:
+        state = self._chains[chain] = ChainState(
+            key=chain.encode(),
+            partition=place.partition,
+            first_offset=place.offset,
+            recent=self._recent[place.partition],
+            expected=self._expected.of(chain),
+        )
+        return state
+
+    def _check_partition(self, state: ChainState, place: Place, sealed: SealedRecord) -> None:
+        if place.partition != state.partition and place.partition not in state.elsewhere:
+            state.elsewhere.add(place.partition)
+            what = f"the chain lies in partition {state.partition}, and a chain lies in one"
+            self._add("two_partitions", what, place, sealed)
+
+    def _open_gap(self, state: ChainState, place: Place, sealed: SealedRecord) -> None:
+        if len(state.gaps) == limits.AUDIT_GAPS:
+            self._report_gap(sealed.chain, state.gaps.pop(0))
+        state.gaps.append(
+            Gap(state.next, sealed.sequence, state.heads, sealed.previous_hash, place)
+        )
+        state.next = sealed.sequence
+
+    def _report_gap(self, chain: str, gap: Gap) -> None:
+        count = gap.end - gap.first
+        which = f"{gap.first} is" if count == 1 else f"{gap.first} to {gap.end - 1} are"
+        self.problems.add(
+            "missing",
+            f"{which} missing before this record",
+            place=gap.after,
+            chain=chain,
+            sequence=gap.first,
+        )
+
+    def _go_back(self, state: ChainState, place: Place, sealed: SealedRecord) -> None:
+        """A record whose sequence has passed: a repeat, one that comes late, or a forgery."""
+        if sealed.hash in state.recent:
+            self.repeats += 1
+            return
+        state.late_offset = place.offset
+        if state.expected:
+            tick_off(state.expected, sealed.sequence, sealed)
+        for gap in state.gaps:
+            if gap.first <= sealed.sequence < gap.end:
+                self._come_late(state, gap, place, sealed)
+                return
+        what = "a second record with this sequence: one of the two is forged"
+        if sealed.sequence == state.next - 1:
+            what += f"; the other lies at offset {state.last_offset}"
+            state.others = (*state.others, sealed.hash)[-_HEADS:]
+        state.recent.add(sealed.hash)
+        self._add("forked", what, place, sealed)
+
+    def _come_late(self, state: ChainState, gap: Gap, place: Place, sealed: SealedRecord) -> None:
+        sequence = sealed.sequence
+        if not gap.is_late or sequence != gap.first:
+            what = f"it lies after a later record of its chain, at offset {gap.after.offset}"
+            self._add("reordered", what, place, sealed)
+        if (sequence == gap.first and sealed.previous_hash not in gap.heads) or (
+            sequence == gap.end - 1 and sealed.hash != gap.previous
+        ):
+            what = "its hashes are not those that the records beside it name"
+            self._add("broken_link", what, place, sealed)
+        state.recent.add(sealed.hash)
+        self.records += 1
+        at = state.gaps.index(gap)
+        left = Gap(gap.first, sequence, gap.heads, sealed.previous_hash, place, gap.is_late)
+        right = Gap(sequence + 1, gap.end, (sealed.hash,), gap.previous, gap.after, True)
+        state.gaps[at : at + 1] = [part for part in (left, right) if part.first < part.end]
+        if len(state.gaps) > limits.AUDIT_GAPS:
+            self._report_gap(sealed.chain, state.gaps.pop(0))
+
+    # ---- records that must be there
+
+    def _expect(self, expected: Expected) -> None:
+        head = expected.head
+        state = self._chains.get(head.chain)
+        if state is not None and head.sequence < state.next:
+            if head.sequence == state.next - 1 and head.hash in state.heads:
+                return
+            expected.has_passed = True
+        of_chain = self._expected.add(expected)
+        if state is not None:
+            state.expected = of_chain
+
+    def _note_follows(self, place: Place, sealed: SealedRecord) -> None:
+        """The first record of a chain may name the last one that its writer had found."""
+        said = [sealed.fields.get(name) for name in _FOLLOWS]
+        match said:
+            case [None, None, None]:
+                return
+            case [str(chain), int(sequence), str(found)]:
+                head = Head(chain, sequence, found)
+                self._expect(Expected(head, "unfollowed", sealed.chain, place))
+            case _:
+                what = f"{', '.join(_FOLLOWS)}: all of them must be there, or none"
+                self._add("unfollowed", what, place, sealed)
+
+    def second_look(self) -> dict[int, tuple[int, int]]:
+        """What must be read again, for `look_again`: first offset and end of each partition."""
+        found: dict[int, tuple[int, int]] = {}
+        for expected in self._expected.lost():
+            if expected.has_passed:
+                state = self._chains[expected.head.chain]
+                first, end = state.first_offset, max(state.last_offset, state.late_offset) + 1
+                known_first, known_end = found.get(state.partition, (first, end))
+                found[state.partition] = (min(first, known_first), max(end, known_end))
+        return found
+
+    def is_waiting(self) -> bool:
+        """Whether something is expected that has not come yet, and may lie behind what was read:
+        a later chain may name a record that came just after its partition's end was noted."""
+        return any(not expected.has_passed for expected in self._expected.lost())
+
+    def look_again(self, records: Iterable[Record]) -> None:
+        """Records to be looked at apart, in any order."""
+        self._expected.look_again(self._opener, records)
+
+    def finish(self) -> None:
+        """After everything was taken: what has not come is missing."""
+        for chain, state in sorted(self._chains.items()):
+            for gap in state.gaps:
+                self._report_gap(chain, gap)
+        for expected in self._expected.lost():
+            self._report_lost(expected)
+
+    def _report_lost(self, expected: Expected) -> None:
+        chain, sequence, _ = expected.head
+        state = self._chains.get(chain)
+        if state is None:
+            why = "there is no such chain"
+        elif sequence >= state.next:
+            why = f"the chain ends at sequence {state.next - 1}"
+        elif any(gap.first <= sequence < gap.end for gap in state.gaps):
+            why = "it is missing"
+        else:
+            why = "another record stands there"
+        who = (
+            f"chain {expected.by} begins after this record"
+            if expected.kind == "unfollowed"
+            else f"checkpoint {expected.by} holds this record"
+        )
+        self.problems.add(
+            expected.kind,
+            f"{who}, and {why}",
+            place=expected.place,
+            chain=chain,
+            sequence=sequence,
+        )
+
+    def _add(self, kind: ProblemKind, what: str, place: Place, sealed: SealedRecord) -> None:
+        self.problems.add(kind, what, place=place, chain=sealed.chain, sequence=sealed.sequence)
+
+
+def _text(key: bytes | None) -> str | None:
+    if key is None:
+        return None
+    try:
+        return key.decode()
+    except UnicodeDecodeError:
+        return key.decode(errors="replace")

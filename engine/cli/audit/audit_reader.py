@@ -1,0 +1,127 @@
+"""Reads the audit topic: all of it for a verifier, or a period of it for a report.
+
+Whole record batches come through the seam and are unpacked beside the fetching, so that
+millions of records take seconds. Only committed records are read, up to where the topic ended
+when reading began; what comes meanwhile is for the next time. Memory is bounded by what a fetch
+may bring.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from aiokafka import TopicPartition
+
+from engine.audit.report import Report
+from engine.audit.verifier import Verifier
+from engine.config import Settings
+from engine.kafka.session import Progress, between, consuming
+from engine.kafka.topics import Topics
+from engine.wire.batch_reader import Unpacker
+from engine.wire.record_batch import BatchError, RawBatch, Record
+
+#: How far a broker's time of a record may lie before the record's own. It is sent after it was
+#: made, so any will do that covers clocks which were set back.
+_SLACK_MS = 3_600_000
+
+Offsets = dict[TopicPartition, int]
+
+
+class _Takes(Protocol):
+    def take(self, partition: int, records: Iterable[Record]) -> None: ...
+    def unreadable(self, partition: int, offset: int, reason: str) -> None: ...
+
+
+async def verify(settings: Settings, verifier: Verifier, progress: Progress) -> None:
+    """Give the verifier the whole topic, and what it wants to see again; then its account is
+    closed. Raises BrokerError, or TopicError when the topic is missing."""
+    async with consuming(settings, Topics(settings.prefix).audit, unopened=True) as (
+        consumer,
+        partitions,
+    ):
+        starts = await consumer.beginning_offsets(partitions)
+        ends = await consumer.end_offsets(partitions)
+        for part in partitions:
+            verifier.begins(part.partition, starts[part])
+        await _read(consumer, starts, ends, verifier, progress)
+        again = verifier.second_look()
+        if again:
+            spans = {part: again.get(part.partition, (0, 0)) for part in partitions}
+            first = {part: start for part, (start, _) in spans.items()}
+            last = {part: end for part, (_, end) in spans.items()}
+            await _read(consumer, first, last, _LooksAgain(verifier), progress)
+        if verifier.is_waiting():
+            now = await consumer.end_offsets(partitions)
+            await _read(consumer, ends, now, _LooksAgain(verifier), progress)
+        verifier.finish()
+
+
+async def report(settings: Settings, report: Report, progress: Progress) -> None:
+    """Give the report the records of its period. Raises as above."""
+    async with consuming(settings, Topics(settings.prefix).audit, unopened=True) as (
+        consumer,
+        partitions,
+    ):
+        starts = await consumer.beginning_offsets(partitions)
+        ends = await consumer.end_offsets(partitions)
+        await _skip(consumer, starts, ends, report.from_ms - _SLACK_MS)
+        await _read(consumer, starts, ends, report, progress)
+
+
+async def _skip(consumer: Any, starts: Offsets, ends: Offsets, until_ms: int) -> None:
+    """Move the starts to the first record of this time, where the broker can tell times."""
+    if until_ms <= 0:
+        return
+    any_time = await consumer.offsets_for_times(dict.fromkeys(starts, 0))
+    found = await consumer.offsets_for_times(dict.fromkeys(starts, until_ms))
+    for part, offset in found.items():
+        if offset is not None:
+            starts[part] = max(starts[part], offset.offset)
+        elif any_time[part] is not None:  # else the embedded broker, which knows no times
+            starts[part] = ends[part]
+
+
+class _LooksAgain:
+    """Hands records to a verifier that looks for some among them."""
+
+    def __init__(self, verifier: Verifier) -> None:
+        self._verifier = verifier
+
+    def take(self, partition: int, records: Iterable[Record]) -> None:
+        self._verifier.look_again(records)
+
+    def unreadable(self, partition: int, offset: int, reason: str) -> None:
+        pass  # the first reading has reported it, or the next one will
+
+
+async def _read(
+    consumer: Any, starts: Offsets, ends: Offsets, takes: _Takes, progress: Progress
+) -> None:
+    unpacker = Unpacker()
+
+    def unpack(fetched: dict[TopicPartition, list[RawBatch]]) -> None:
+        for part, batches in fetched.items():
+            for batch in batches:
+                if batch.first_offset < ends[part]:
+                    _unpack(unpacker, part.partition, batch, ends[part], takes)
+
+    with progress(sum(max(0, ends[part] - starts[part]) for part in ends)) as step:
+        steps = between(consumer, starts, ends)
+        async with contextlib.aclosing(steps):
+            async for fetched, moved in steps:
+                await asyncio.to_thread(unpack, fetched)
+                step(moved)
+
+
+def _unpack(unpacker: Unpacker, partition: int, batch: RawBatch, end: int, takes: _Takes) -> None:
+    try:
+        records = unpacker.records(batch)
+    except BatchError as error:
+        takes.unreadable(partition, batch.first_offset, error.reason)
+        return
+    if batch.next_offset > end:
+        records = [record for record in records if record.offset < end]
+    takes.take(partition, records)

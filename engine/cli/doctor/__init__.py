@@ -1,0 +1,67 @@
+"""`hotlist doctor`: looks at a deployment from outside."""
+
+from __future__ import annotations
+
+import click
+
+from engine.cli.options import json_option, takes_settings
+from engine.cli.output import json_line, plain
+from engine.config import Settings
+from engine.errors import ConfigError, HotlistError
+from engine.versions import versions
+
+_MARKS = {"ok": "  ok     ", "note": "  note   ", "warning": "! warning", "problem": "X PROBLEM"}
+
+
+class DoctorError(HotlistError):
+    """Something is wrong with the deployment."""
+
+
+@click.command()
+@json_option
+@click.option("--role", help="The role that this login must fill, see: hotlist topics acls.")
+@click.option(
+    "--worker",
+    "workers",
+    multiple=True,
+    metavar="URL",
+    help="A worker's HTTP port, such as http://127.0.0.1:9108; may be given again.",
+)
+@takes_settings("bootstrap", "prefix", "group")
+def doctor(settings: Settings, as_json: bool, role: str | None, workers: tuple[str, ...]) -> None:
+    """Look at a deployment from outside and say what is wrong, and what to do.
+
+    Brokers, topics and their settings, rights, workers and their lag, lists, clocks, and whether
+    the latest reads are what the schema asks for. Only looks. Status 1 if there is a problem.
+    """
+    from engine.cli.doctor.checks import Looking, examine
+    from engine.kafka.acls import roles
+    from engine.kafka.session import run
+    from engine.kafka.topics import Topics
+
+    known = roles(Topics(settings.prefix), settings.group)
+    if role is not None and role not in known:
+        raise ConfigError(f"{role!r} is none; there are {', '.join(known)}", where="--role")
+
+    async def look() -> int:
+        problems = 0
+        async for finding in examine(settings, Looking(role, workers)):
+            problems += finding.state == "problem"
+            if as_json:
+                json_line(finding._asdict())
+                continue
+            click.echo(plain(f"{_MARKS[finding.state]}  {finding.check:8} {finding.what}"))
+            if finding.todo:
+                click.echo(plain(f"{'':21} {finding.todo}"))
+        return problems
+
+    if not as_json:
+        shown = versions(("aiokafka", "faust-streaming", "numba"))
+        click.echo(", ".join(f"{name} {version}" for name, version in shown.items()))
+    problems = run(look())
+    if problems:
+        found = "one problem" if problems == 1 else f"{problems} problems"
+        raise DoctorError(f"found {found}", where=settings.bootstrap)
+
+
+COMMANDS = (doctor,)

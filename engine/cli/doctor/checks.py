@@ -1,0 +1,296 @@
+"""Looks at a deployment from outside, in one go: brokers, topics, rights, workers, lists, reads.
+
+Only looks: nothing is produced, committed, tried or changed, and of reads only counts come out.
+What it sees is judged by `engine.cli.doctor.findings`. A check that cannot be made is a finding
+too, and keeps no other back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import email.utils
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import aiohttp
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError, for_code
+
+from engine import limits
+from engine.cli.doctor.findings import (
+    Finding,
+    Partition,
+    Sample,
+    judge_clocks,
+    judge_control,
+    judge_group,
+    judge_rights,
+    judge_sample,
+    judge_topics,
+)
+from engine.clock import SystemClock
+from engine.config import Settings
+from engine.errors import BrokerError, HotlistError
+from engine.kafka.acl_probe import Group, Topic, group_as_shown, topics_as_shown
+from engine.kafka.acls import Role, roles
+from engine.kafka.raw_fetcher import log_ends
+from engine.kafka.security import arguments, security, unreachable
+from engine.kafka.session import consuming, read_to_end
+from engine.kafka.topics import Topics, check_topics
+
+_POLL_MS: Final = 500
+_TIMEOUT_S: Final = 20.0
+_PAUSE_S: Final = 0.1
+
+
+class Looking(NamedTuple):
+    """What to look at beside the settings: the role that this login must fill, None for any, and
+    the workers' HTTP ports."""
+
+    role: str | None = None
+    workers: tuple[str, ...] = ()
+
+
+async def examine(settings: Settings, looking: Looking) -> AsyncGenerator[Finding, None]:
+    """The findings, as they are made. Raises BrokerError where no broker is reached."""
+    topics = Topics(settings.prefix)
+    async with _connected(settings) as admin:
+        cluster = await admin.describe_cluster()
+        count = len(cluster["brokers"])
+        yield Finding("brokers", "ok", f"{count} answer at {settings.bootstrap}")
+        if settings.security_protocol == "PLAINTEXT" and not _is_here(cluster["brokers"]):
+            what = "the connection is neither encrypted nor authenticated"
+            yield Finding("brokers", "warning", what, "set --security-protocol, see SECURITY.md")
+        checks = (
+            _topics(settings, topics, admin),
+            _rights(settings, topics, admin, looking.role),
+            _workers(settings, topics, admin),
+            _lists(settings, topics),
+            _reads(settings, topics),
+            _http(looking.workers),
+        )
+        for check in checks:
+            async with contextlib.aclosing(check) as findings:
+                async for finding in _safely(findings):
+                    yield finding
+
+
+async def _safely(findings: AsyncGenerator[Finding, None]) -> AsyncGenerator[Finding, None]:
+    """The findings of a check, or as the last of them why it went no further."""
+    try:
+        async with asyncio.timeout(_TIMEOUT_S):
+            async for finding in findings:
+                yield finding
+    except HotlistError as error:
+        yield Finding("checks", "problem", str(error).removesuffix(f"; {error.hint}"), error.hint)
+    except (KafkaError, TimeoutError, OSError) as error:
+        what = f"one could not be made ({type(error).__name__})"
+        yield Finding("checks", "problem", what, "look again when the cluster is well")
+
+
+@contextlib.asynccontextmanager
+async def _connected(settings: Settings) -> AsyncIterator[Any]:
+    admin = AIOKafkaAdminClient(
+        **arguments(settings.bootstrap, security(settings)), client_id="hotlist-doctor"
+    )
+    try:
+        try:
+            async with asyncio.timeout(limits.CONNECT_S):
+                await admin.start()
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise await unreachable(settings.bootstrap, security(settings)) from error
+        yield admin
+    finally:
+        await admin.close()
+
+
+def _is_here(brokers: Iterable[Mapping[str, Any]]) -> bool:
+    return all(broker["host"] in {"127.0.0.1", "localhost", "::1"} for broker in brokers)
+
+
+async def _topics(settings: Settings, topics: Topics, admin: Any) -> AsyncGenerator[Finding, None]:
+    try:
+        warnings = await check_topics(settings.bootstrap, topics, security(settings))
+    except BrokerError as error:
+        where = f"{error.where}: " if error.where.startswith("topic ") else ""
+        yield Finding("topics", "problem", f"{where}{error.what}", error.hint)
+    else:
+        for warning in warnings:
+            what, _, todo = warning.partition("; ")
+            yield Finding("topics", "warning", what, todo)
+    shown = await topics_as_shown(admin._client, topics.all)
+    for finding in judge_topics({each.name: each.partitions for each in shown if not each.error}):
+        yield finding
+
+
+async def _rights(
+    settings: Settings, topics: Topics, admin: Any, role: str | None
+) -> AsyncGenerator[Finding, None]:
+    all_roles = roles(topics, settings.group)
+    shown = {each.name: each for each in await topics_as_shown(admin._client, topics.all)}
+    if any(each.may is None for each in shown.values()):
+        yield Finding("rights", "note", "the brokers do not say what this login may do")
+        return
+    asked = [all_roles[role]] if role is not None else list(all_roles.values())
+    names = {
+        name
+        for each in asked
+        for grant in each.grants
+        if grant.kind == "group" and not grant.is_prefix
+        for name in grant.names
+    }
+    groups = {name: await _group(admin, name) for name in sorted(names)}
+    lacking = {each.name: list(_lacks(each, shown, groups)) for each in asked}
+    for finding in judge_rights(lacking, role is not None):
+        yield finding
+
+
+def _lacks(
+    role: Role, topics: Mapping[str, Topic], groups: Mapping[str, Group | None]
+) -> Sequence[str]:
+    """What the role needs and the login may not, for people. What cannot be asked is left out."""
+    lacks = []
+    for grant in role.grants:
+        if grant.is_prefix:
+            continue
+        shown: Mapping[str, Topic | Group | None] = topics if grant.kind == "topic" else groups
+        for name in grant.names:
+            found = shown.get(name)
+            may = None if found is None else found.may
+            missing = [each for each in grant.operations if may is None or each not in may]
+            if missing:
+                lacks.append(f"{' and '.join(missing)} on {grant.kind} {name}")
+    return lacks
+
+
+async def _group(admin: Any, name: str) -> Group | None:
+    """A group; None where it is kept from this login.
+
+    In a new cluster there is no coordinator at first, and asking for one makes it come.
+    """
+    deadline_s = time.monotonic() + limits.CONNECT_S
+    while True:
+        try:
+            coordinator = await admin.find_coordinator(name)
+            group = await group_as_shown(admin._client, coordinator, name)
+        except KafkaError as error:
+            if not error.retriable:
+                return None
+            if time.monotonic() > deadline_s:
+                raise
+        else:
+            if not group.error or not for_code(group.error).retriable:
+                return None if group.error else group
+        await asyncio.sleep(_PAUSE_S)
+
+
+async def _workers(settings: Settings, topics: Topics, admin: Any) -> AsyncGenerator[Finding, None]:
+    group = await _group(admin, settings.group)
+    if group is None:
+        what = f"this login does not see the group {settings.group}"
+        yield Finding("workers", "note", what, "use one that may Read or Describe it")
+        return
+    async with consuming(settings, topics.detections) as (consumer, parts):
+        begins = await consumer.beginning_offsets(parts)
+        first = await _positions(admin, settings.group, consumer, parts)
+        await asyncio.sleep(limits.DOCTOR_WATCH_S)
+        later = await _positions(admin, settings.group, consumer, parts)
+    partitions = [
+        Partition(part.partition, begins[part], *first[part], *later[part]) for part in parts
+    ]
+    for finding in judge_group(settings.group, group.members, group.state, partitions):
+        yield finding
+
+
+async def _positions(
+    admin: Any, group: str, consumer: Any, parts: Sequence[TopicPartition]
+) -> dict[TopicPartition, tuple[int, int | None]]:
+    """By partition, its end and what the group has committed."""
+    committed = await admin.list_consumer_group_offsets(group, partitions=list(parts))
+    ends = await consumer.end_offsets(parts)
+    return {
+        part: (ends[part], offset if (offset := committed[part].offset) >= 0 else None)
+        for part in parts
+    }
+
+
+async def _lists(settings: Settings, topics: Topics) -> AsyncGenerator[Finding, None]:
+    now_ms = SystemClock().now_ms()
+    for topic in (topics.hotlist, topics.policies):
+        async with consuming(settings, topic) as (consumer, parts):
+            committed_end = sum((await consumer.end_offsets(parts)).values())
+            end = sum((await log_ends(consumer, parts)).values())
+            newest = await _latest(consumer, parts, 1)
+        newest_ms = max((record.timestamp for record in newest), default=None)
+        yield judge_control(topic, committed_end, end, newest_ms, now_ms)
+        if newest_ms is not None:
+            skew = judge_clocks(f"who changed {topic} last", min(0, now_ms - newest_ms) / -1000)
+            if skew is not None:
+                yield skew
+
+
+async def _latest(consumer: Any, parts: Sequence[TopicPartition], count: int) -> list[Any]:
+    """The latest records of partitions, at most about `count` of each."""
+    begins, ends = await consumer.beginning_offsets(parts), await consumer.end_offsets(parts)
+    waiting = {part for part in parts if begins[part] < ends[part]}
+    for part in waiting:
+        # A transaction's end takes an offset, so that the last one may be no record.
+        consumer.seek(part, max(begins[part], ends[part] - count - 1))
+    found: list[Any] = []
+    while waiting:
+        records = await consumer.getmany(*waiting, timeout_ms=_POLL_MS)
+        for part, of_part in records.items():
+            found += [record for record in of_part if record.offset < ends[part]]
+        for part in list(waiting):
+            if await consumer.position(part) >= ends[part]:
+                waiting.discard(part)
+    return found
+
+
+async def _reads(settings: Settings, topics: Topics) -> AsyncGenerator[Finding, None]:
+    policies = await read_to_end(settings, topics.policies, lambda _: _no_progress())
+    sources = frozenset(key.decode("utf-8", "replace") for key in policies)
+    sample = Sample()
+    now_ms, newest_ms = SystemClock().now_ms(), 0
+    async with consuming(settings, topics.detections) as (consumer, parts):
+        for record in await _latest(consumer, parts, max(1, limits.DOCTOR_READS // len(parts))):
+            sample.take(record.key, record.value, record.timestamp, sources)
+            newest_ms = max(newest_ms, record.timestamp)
+    for finding in judge_sample(sample):
+        yield finding
+    ahead_s = max(0, newest_ms - now_ms) / 1000
+    skew = judge_clocks("who produces reads", ahead_s)
+    if skew is not None:
+        yield skew
+
+
+@contextlib.contextmanager
+def _no_progress() -> Any:
+    yield lambda _: None
+
+
+async def _http(workers: Sequence[str]) -> AsyncGenerator[Finding, None]:
+    timeout = aiohttp.ClientTimeout(total=limits.HTTP_CONNECTION_S)
+    async with aiohttp.ClientSession(timeout=timeout) as client:
+        for url in workers:
+            try:
+                async with client.get(f"{url.rstrip('/')}/readyz") as answer:
+                    said = (await answer.content.read(500)).decode("utf-8", "replace").strip()
+                    date = answer.headers.get("Date")
+            except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+                what = f"worker {url} does not answer ({type(error).__name__})"
+                yield Finding("workers", "problem", what, "is it running, and is that its port?")
+                continue
+            if answer.status == 200:
+                yield Finding("workers", "ok", f"worker {url} takes reads")
+            else:
+                what = f"worker {url} takes no reads: {said}"
+                yield Finding("workers", "problem", what, "see its log, and deploy/RUNBOOK.md")
+            with contextlib.suppress(TypeError, ValueError):
+                at_s = email.utils.parsedate_to_datetime(str(date)).timestamp()
+                skew = judge_clocks(f"worker {url}", at_s - time.time())
+                if skew is not None:
+                    yield skew

@@ -1,0 +1,336 @@
+"""What a deployment looks like from outside, judged: what is wrong, and what to do about it.
+
+`engine.cli.doctor.checks` gathers the facts; what they mean stands here. Pure: plain facts in,
+findings out. Of reads there are only counts: how many break which rule, never what they hold.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal, NamedTuple
+
+from engine import limits
+from engine.documents.model import Detection, decode_detection
+from engine.errors import DocumentError
+from engine.plates.normal_form import is_normal, normalize
+
+State = Literal["ok", "note", "warning", "problem"]
+
+
+class Finding(NamedTuple):
+    """One thing that was looked at: `what` was found, and what to do where it is not well."""
+
+    check: str
+    state: State
+    what: str
+    todo: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """A partition of the reads: what is kept of it, where its group stands, and a moment later."""
+
+    number: int
+    begin: int
+    end: int
+    committed: int | None
+    end_later: int
+    committed_later: int | None
+
+    @property
+    def waiting(self) -> int:
+        """Reads that wait to be processed."""
+        done = self.begin if self.committed_later is None else self.committed_later
+        return max(0, self.end_later - max(done, self.begin))
+
+    @property
+    def deleted(self) -> int:
+        """Reads that were deleted before they were processed."""
+        return 0 if self.committed_later is None else max(0, self.begin - self.committed_later)
+
+
+def judge_group(
+    group: str, members: int, state: str, partitions: Sequence[Partition]
+) -> Iterator[Finding]:
+    """Whether somebody processes the reads, and keeps up."""
+    check = "workers"
+    if members == 0:
+        yield Finding(
+            check,
+            "problem",
+            f"no worker is in the group {group}",
+            "start one: hotlist worker; if it runs, see its log and /readyz",
+        )
+    elif state != "Stable":
+        yield Finding(
+            check,
+            "warning",
+            f"the group {group} is sharing out its partitions ({state})",
+            "look again in a minute; where it stays so, workers come and go: see their logs",
+        )
+    else:
+        idle = members - len(partitions)
+        if idle > 0:
+            what = f"{members} workers, {len(partitions)} partitions: {idle} have nothing to do"
+            yield Finding(check, "note", what, "stop them, or have more partitions")
+        else:
+            yield Finding(check, "ok", f"{members} in the group {group}")
+    yield from _judge_lag(partitions, has_workers=members > 0)
+
+
+def _judge_lag(partitions: Sequence[Partition], *, has_workers: bool) -> Iterator[Finding]:
+    check = "lag"
+    for each in partitions:
+        if each.deleted:
+            yield Finding(
+                check,
+                "problem",
+                f"{each.deleted:,} reads of partition {each.number} were deleted before they were "
+                "processed",
+                "keep reads for longer (retention.ms of the topic) or have more workers",
+            )
+    waiting = sum(each.waiting for each in partitions)
+    growing = [each for each in partitions if _is_growing(each)]
+    if growing and has_workers:
+        numbers = ", ".join(str(each.number) for each in growing)
+        yield Finding(
+            check,
+            "warning",
+            f"{waiting:,} reads wait, and more come than are processed (partition {numbers})",
+            "where that stays so: more partitions and workers, see deploy/CAPACITY.md",
+        )
+    elif waiting and not has_workers:
+        yield Finding(check, "problem", f"{waiting:,} reads wait", "start a worker")
+    else:
+        yield Finding(check, "ok", f"{waiting:,} reads wait")
+
+
+def _is_growing(partition: Partition) -> bool:
+    before = partition.end - (
+        partition.begin if partition.committed is None else partition.committed
+    )
+    return partition.waiting > max(0, before) and partition.waiting > limits.DOCTOR_LAG_READS
+
+
+def judge_topics(shown: Mapping[str, Sequence[tuple[int, int, int]]]) -> Iterator[Finding]:
+    """Whether every partition has a leader and its copies, by topic: leader, replicas, in sync."""
+    ailing = False
+    for topic, partitions in shown.items():
+        headless = [number for number, (leader, _, _) in enumerate(partitions) if leader < 0]
+        behind = [number for number, (_, copies, sync) in enumerate(partitions) if sync < copies]
+        if headless:
+            ailing = True
+            numbers = ", ".join(map(str, headless))
+            yield Finding(
+                "topics",
+                "problem",
+                f"topic {topic}: no broker leads partition {numbers}",
+                "bring the brokers that hold it back",
+            )
+        elif behind:
+            ailing = True
+            yield Finding(
+                "topics",
+                "warning",
+                f"topic {topic}: copies of {len(behind)} partitions are not in sync",
+                "see the brokers' own logs and disks",
+            )
+    copies = {count for partitions in shown.values() for _, count, _ in partitions}
+    if copies == {1}:
+        yield Finding(
+            "topics",
+            "note",
+            "there is one copy of everything: a broker that is lost takes its records along",
+            "for production: three brokers and --replication 3",
+        )
+    if not ailing:
+        count = sum(map(len, shown.values()))
+        yield Finding("topics", "ok", f"{len(shown)} topics, {count} partitions, all led")
+
+
+def judge_control(
+    topic: str, committed_end: int, end: int, newest_ms: int | None, now_ms: int
+) -> Finding:
+    """Whether a control topic can be followed to its end: the ends that committed readers and
+    others see, and when its newest record came."""
+    if committed_end < end:
+        return Finding(
+            "lists",
+            "warning",
+            f"topic {topic}: a transaction is open, nothing from offset {committed_end} on counts",
+            "a sync that runs ends it; one that was killed is ended by the broker within "
+            f"{limits.TRANSACTION_S:.0f} s",
+        )
+    if end == 0:
+        return Finding(
+            "lists", "warning", f"topic {topic} is empty: nothing can match", _FILL[_kind(topic)]
+        )
+    age = "" if newest_ms is None else f", changed {_ago(now_ms - newest_ms)} ago"
+    return Finding("lists", "ok", f"topic {topic}: {end:,} records written{age}")
+
+
+_FILL: Final = {
+    "hotlist": "list something: hotlist entries import",
+    "policies": "let sources allow something: hotlist policies set",
+}
+
+
+def _kind(topic: str) -> str:
+    return "policies" if topic.endswith("policies.v1") else "hotlist"
+
+
+def _ago(age_ms: int) -> str:
+    age_s = max(0, age_ms) // 1000
+    for unit, length_s in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if age_s >= 2 * length_s:
+            return f"{age_s // length_s} {unit}"
+    return f"{age_s} s"
+
+
+def judge_rights(lacking: Mapping[str, Sequence[str]], is_named: bool) -> Iterator[Finding]:
+    """Which roles a login can fill: by role, what it lacks for it. `is_named`: that is the role
+    that it must fill; else one of them is enough."""
+    check = "rights"
+    able = [role for role, lacks in lacking.items() if not lacks]
+    if is_named:
+        for role, lacks in lacking.items():
+            if lacks:
+                yield Finding(
+                    check,
+                    "problem",
+                    f"for the role {role} this login lacks {', '.join(lacks)}",
+                    f"as the administrator: hotlist topics acls {role} --principal User:NAME",
+                )
+            else:
+                yield Finding(check, "ok", f"this login can do the work of the role {role}")
+    elif len(able) == len(lacking):
+        yield Finding(
+            check,
+            "warning",
+            "the brokers refuse this login nothing: they have no authorizer, or it is a super user",
+            "give each service a login and a role of its own: hotlist topics acls, SECURITY.md",
+        )
+    elif able:
+        yield Finding(check, "ok", f"this login can do the work of {', '.join(able)}")
+    else:
+        yield Finding(
+            check,
+            "problem",
+            "this login can do the work of no role",
+            "see what it lacks: hotlist doctor --role engine",
+        )
+
+
+def judge_clocks(what: str, ahead_s: float) -> Finding | None:
+    """Whether a clock agrees with the one here; None where it does."""
+    if abs(ahead_s) <= limits.CLOCK_SKEW_S:
+        return None
+    direction = "ahead of" if ahead_s > 0 else "behind"
+    return Finding(
+        "clocks",
+        "warning",
+        f"the clock of {what} is {abs(ahead_s):,.0f} s {direction} the one here",
+        "synchronize both (NTP): entries end, and are folded, by the clock",
+    )
+
+
+@dataclass(slots=True)
+class Sample:
+    """What was seen of some reads: counts alone."""
+
+    reads: int = 0
+    bad: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    odd_keys: Counter[str] = field(default_factory=Counter)
+    without_policy: int = 0
+    from_future: int = 0
+    #: The most that a read's own time lies behind its record's.
+    produced_late_s: list[float] = field(default_factory=list)
+
+    def take(
+        self, key: bytes | None, value: bytes | None, timestamp_ms: int, sources: frozenset[str]
+    ) -> None:
+        """Look at a record of the reads; `sources` are those that have a policy."""
+        self.reads += 1
+        if value is None:
+            self.bad["value_missing", "$", "must not be empty"] += 1
+            return
+        if len(value) > limits.READ_VALUE_BYTES:
+            rule = f"must have at most {limits.READ_VALUE_BYTES} bytes"
+            self.bad["value_too_large", "$", rule] += 1
+            return
+        try:
+            read = decode_detection(value)
+            plate = normalize(read.plate)
+        except DocumentError as error:
+            self.bad[error.reason, error.field, error.rule] += 1
+            return
+        self._look_at_key(key, plate)
+        self.without_policy += read.source not in sources
+        if timestamp_ms >= 0:
+            self._look_at_time(read, timestamp_ms)
+
+    def _look_at_key(self, key: bytes | None, plate: str) -> None:
+        text = None if key is None else key.decode("utf-8", "replace")
+        if text is None:
+            self.odd_keys["missing"] += 1
+        elif not is_normal(text):
+            self.odd_keys["not in normal form"] += 1
+        elif text != plate:
+            self.bad["key_mismatch", "the key", "must be the plate in normal form"] += 1
+
+    def _look_at_time(self, read: Detection, timestamp_ms: int) -> None:
+        late_s = (timestamp_ms - read.captured_ms) / 1000
+        if late_s < -limits.CLOCK_SKEW_S:
+            self.from_future += 1
+        else:
+            self.produced_late_s.append(late_s)
+
+
+def judge_sample(sample: Sample) -> Iterator[Finding]:
+    """What some of the latest reads say about those who produce them."""
+    check = "reads"
+    if not sample.reads:
+        yield Finding(check, "note", "there are none to look at", "produce some, and look again")
+        return
+    yield from _bad(check, sample.bad.most_common(), sample.reads)
+    if sample.odd_keys:
+        parts = ", ".join(f"{count:,} {reason}" for reason, count in sample.odd_keys.most_common())
+        yield Finding(
+            check,
+            "warning",
+            f"keys of {sample.odd_keys.total():,} of {sample.reads:,} are odd ({parts})",
+            "they are matched all the same, more slowly; make keys with engine.normalize",
+        )
+    if sample.from_future:
+        yield Finding(
+            check,
+            "warning",
+            f"{sample.from_future:,} of {sample.reads:,} were captured later than produced",
+            "the cameras' clocks, or the producers', are wrong",
+        )
+    if sample.without_policy:
+        share = f"{sample.without_policy:,} of {sample.reads:,}"
+        yield Finding(
+            check,
+            "note",
+            f"{share} are of sources without a policy, so nothing matches them",
+            "where that is not meant: hotlist policies set",
+        )
+    good = sample.reads - sample.bad.total()
+    late = sorted(sample.produced_late_s)
+    typical = f", typically produced {late[len(late) // 2]:.1f} s after the camera" if late else ""
+    yield Finding(check, "ok", f"{good:,} of the latest {sample.reads:,} are good{typical}")
+
+
+def _bad(
+    check: str, bad: Iterable[tuple[tuple[str, str, str], int]], reads: int
+) -> Iterator[Finding]:
+    for (reason, place, rule), count in bad:
+        yield Finding(
+            check,
+            "problem",
+            f"{count:,} of {reads:,} are rejected: {reason}, {place} {rule}".rstrip(),
+            "correct who produces them; hotlist check tries a file of reads",
+        )

@@ -1,0 +1,249 @@
+"""`entries import` and `entries sync`: a file is checked, compared with what stands, and sent.
+
+One way for both: all rows are checked first, without Kafka; then the topic is read and the
+difference made; then the difference is sent, or shown by a dry run. A sync sends it in one
+transaction, under an id that one sync of a list has at a time. Should the topic go on while
+they compare, they compare again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from engine import limits
+from engine.cli.entries.list_reader import ListReader, list_reader
+from engine.cli.entries.report import Report
+from engine.cli.output import progress, reading, remark, sending
+from engine.clock import SystemClock
+from engine.config import Settings
+from engine.documents.admission import Purposes
+from engine.errors import HotlistError
+from engine.kafka.session import FencedError, Headers, Outbox, outbox, run
+from engine.kafka.topics import Topics
+from engine.list_files.difference import Difference, compare
+from engine.list_files.digests import Names
+from engine.list_files.parsed_file import FileEntries
+from engine.list_files.profile import Profile
+from engine.list_files.rows import BadRow, Row, Supplied, read_rows
+from engine.list_files.text import encoding_of
+
+#: Rows between two steps of the progress bar.
+_ROWS_A_STEP = 1000
+
+
+class SyncError(HotlistError):
+    """A sync that would do something else than it was meant for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What somebody wants done with a file, beyond what its rows say."""
+
+    path: Path
+    profile: Profile
+    encoding: str
+    supplied: Supplied
+    headers: Headers
+    skip_invalid: bool = False
+    dry_run: bool = False
+    renew: bool = False
+    allow_shrink: bool = False
+    as_json: bool = False
+
+
+def import_file(settings: Settings, wish: Wish) -> None:
+    """Add and change the file's entries.
+
+    Raises EntryFileError when rows are bad and not to be skipped (nothing is sent then), and
+    BrokerError.
+    """
+    purposes = Purposes.load(settings.purposes)
+    report = Report(wish.path, Topics(settings.prefix).hotlist, as_json=wish.as_json)
+    file = checked(wish, purposes, report)
+    if not wish.dry_run:
+        report.judge(file, None, skip_invalid=wish.skip_invalid)
+        if not len(file):
+            report.imported(file, None)
+            return
+    run(_import(settings, wish, purposes, file, report))
+
+
+async def _import(
+    settings: Settings, wish: Wish, purposes: Purposes, file: FileEntries, report: Report
+) -> None:
+    async with list_reader(settings, report.topic, file.names) as reader:
+
+        def difference() -> Difference:
+            now_ms = SystemClock().now_ms()
+            return compare(file, reader.state, purposes, now_ms)
+
+        found = await _compared(reader, difference)
+        report.problems(file, found)
+        if wish.dry_run:
+            report.dry_run(file, found, reader.state)
+        report.judge(file, found, skip_invalid=wish.skip_invalid)
+        if wish.dry_run:
+            return
+        if not found.is_empty:
+            async with outbox(settings, report.topic) as box:
+                await _send(box, file, found, reader, wish.headers)
+        report.imported(file, found)
+
+
+def sync_file(settings: Settings, wish: Wish, list_id: str | None) -> None:
+    """Make the list what the file says; without a list, the one that all rows name.
+
+    Raises EntryFileError as `import_file`, SyncError where too much would be removed or somebody
+    else syncs the list, and BrokerError.
+    """
+    purposes = Purposes.load(settings.purposes)
+    report = Report(wish.path, Topics(settings.prefix).hotlist, as_json=wish.as_json)
+    file = checked(wish, purposes, report)
+    if not wish.dry_run:
+        report.judge(file, None, skip_invalid=wish.skip_invalid)
+    list_id = list_id or _list_of(file, wish.path)
+    if not len(file) and not wish.allow_shrink:
+        raise SyncError(
+            "holds no entry that can be sent",
+            where=str(wish.path),
+            hint=f"--allow-shrink empties list {list_id}",
+        )
+    run(_sync(settings, wish, purposes, file, report, list_id))
+
+
+async def _sync(
+    settings: Settings,
+    wish: Wish,
+    purposes: Purposes,
+    file: FileEntries,
+    report: Report,
+    list_id: str,
+) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        box: Outbox | None = None
+        if not wish.dry_run:
+            # Before the topic is read: from here on no earlier sync of the list can change it.
+            box = await stack.enter_async_context(_alone(settings, report.topic, list_id))
+        reader = await stack.enter_async_context(list_reader(settings, report.topic, file.names))
+
+        def difference() -> Difference:
+            now_ms = SystemClock().now_ms()
+            return compare(file, reader.state, purposes, now_ms, list_id=list_id, renew=wish.renew)
+
+        found = await _compared(reader, difference)
+        report.problems(file, found)
+        if box is None:
+            report.dry_run(file, found, reader.state)
+        report.judge(file, found, skip_invalid=wish.skip_invalid)
+        if not wish.allow_shrink:
+            _brake(found, list_id, wish.path)
+        if box is None:
+            return
+        revision = None
+        if not found.is_empty:
+            async with box.transaction():
+                await _send(box, file, found, reader, wish.headers)
+            revision = await reader.readable(box.next_offsets)
+        report.synced(file, found, list_id, revision)
+
+
+@contextlib.asynccontextmanager
+async def _alone(settings: Settings, topic: str, list_id: str) -> AsyncIterator[Outbox]:
+    """An outbox that one sync of the list has at a time."""
+    try:
+        async with outbox(settings, topic, transactional_id=f"{topic}/sync/{list_id}") as box:
+            yield box
+    except FencedError:
+        raise SyncError(
+            f"another sync of list {list_id} began meanwhile, or this one took over "
+            f"{limits.TRANSACTION_S:g} s",
+            where=topic,
+            hint="nothing of this one counts",
+        ) from None
+
+
+async def _compared(reader: ListReader, difference: Callable[[], Difference]) -> Difference:
+    """The difference from the topic as it is when it is done."""
+    await reader.catch_up(reading)
+    found = difference()
+    while await reader.catch_up(reading):
+        found = difference()
+    return found
+
+
+def _list_of(file: FileEntries, path: Path) -> str:
+    found = file.list_ids()
+    if len(found) == 1:
+        return found[0]
+    what = f"names {len(found)} lists" if found else "names no list"
+    raise SyncError(what, where=str(path), hint="say with --list which one it is")
+
+
+def _brake(found: Difference, list_id: str, path: Path) -> None:
+    """Refuse what looks like a file that was cut off."""
+    removed = len(found.removed)
+    if (
+        removed > limits.SYNC_REMOVED_ENTRIES
+        and removed > limits.SYNC_REMOVED_SHARE * found.standing
+    ):
+        raise SyncError(
+            f"would remove {removed} of the {found.standing} entries of list {list_id}",
+            where=str(path),
+            hint="nothing was sent; --allow-shrink does it",
+        )
+
+
+def checked(wish: Wish, purposes: Purposes, report: Report) -> FileEntries:
+    """The file's good rows; says what is wrong with the others."""
+    file = FileEntries(Names())
+    path = wish.path
+    with path.open("rb") as opened:
+        encoding = encoding_of(opened, wish.encoding, str(path))
+        if encoding.guessed:
+            remark(f"{path}: not UTF-8 text, taken for {encoding.name}; --encoding says otherwise")
+        rows = read_rows(opened, path, wish.profile, wish.supplied, purposes, encoding)
+        # Closed before the file is, whatever ends them: they have a wrapper around it.
+        with contextlib.closing(rows):
+            for row in _with_progress(opened, rows):
+                if isinstance(row, Row):
+                    file.add(row)
+                else:
+                    file.add_bad(row)
+                    report.bad_row(row.line, row.problem)
+    repeats = file.repeats()
+    for place, first in repeats.items():
+        report.bad_row(int(file.lines[place]), f"the same entry_id as in line {first}")
+    return file
+
+
+def _with_progress(opened: BinaryIO, rows: Iterator[Row | BadRow]) -> Iterator[Row | BadRow]:
+    """The rows, with a progress bar over the file's bytes."""
+    size_bytes = os.fstat(opened.fileno()).st_size
+    shown_bytes = 0
+    with progress("checking", size_bytes) as step:
+        for count, row in enumerate(rows, start=1):
+            yield row
+            if count % _ROWS_A_STEP == 0:
+                at_bytes = opened.tell()
+                step(at_bytes - shown_bytes)
+                shown_bytes = at_bytes
+        step(size_bytes - shown_bytes)
+
+
+async def _send(
+    box: Outbox, file: FileEntries, found: Difference, reader: ListReader, headers: Headers
+) -> None:
+    count = found.added_count + found.changed_count + len(found.removed)
+    with sending(count) as step:
+        for at, (_, key, value) in enumerate(found.records(file), start=1):
+            await box.send(key, value, headers)
+            if at % _ROWS_A_STEP == 0:
+                step(_ROWS_A_STEP)
+        for place in found.removed.tolist():
+            await box.send(reader.state.entry_id(place), None, headers)
+        step(count % _ROWS_A_STEP)

@@ -1,0 +1,104 @@
+"""Reads the hot list topic as digests, and goes on reading it where it stopped.
+
+Whole record batches are fetched and unpacked one at a time, so that memory is bounded by one
+fetch beside the state itself. Only committed records are read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from aiokafka import TopicPartition
+
+from engine import limits
+from engine.config import Settings
+from engine.errors import BrokerError
+from engine.kafka.session import Progress, between, consuming
+from engine.list_files.digests import Names
+from engine.list_files.list_state import ListState
+from engine.wire.batch_reader import Unpacker
+from engine.wire.record_batch import BatchError, RawBatch
+
+_PAUSE_S = 0.02
+
+
+class ListReader:
+    """`state` is the topic's as it was when `catch_up` returned. Made by `list_reader()`."""
+
+    def __init__(self, consumer: Any, partitions: list[TopicPartition], names: Names) -> None:
+        self.state = ListState(names)
+        self._consumer = consumer
+        self._partitions = partitions
+        self._at: dict[TopicPartition, int] = {}
+        self._unpacker = Unpacker()
+
+    async def catch_up(self, progress: Progress) -> bool:
+        """Read what the topic has more than before; whether there was something.
+
+        Raises BrokerError where a record cannot be read.
+        """
+        if not self._at:
+            self._at = await self._consumer.beginning_offsets(self._partitions)
+        ends = await self._ends()
+        ahead = sum(ends.values()) - sum(self._at.values())
+        if not ahead:
+            return False
+        with progress(ahead) as step:
+            async for fetched, moved in between(self._consumer, self._at, ends):
+                # Beside the loop, which fetches on meanwhile.
+                await asyncio.to_thread(self._apply, fetched)
+                step(moved)
+            for part in self._partitions:
+                self._at[part] = max(ends[part], await self._consumer.position(part))
+            await asyncio.to_thread(self.state.settle)
+        return True
+
+    def _apply(self, fetched: dict[TopicPartition, list[RawBatch]]) -> None:
+        for part, batches in fetched.items():
+            try:
+                for batch in batches:
+                    records = self._unpacker.records(batch)
+                    self.state.apply((record.key, record.value) for record in records)
+            except BatchError as error:
+                raise BrokerError(
+                    f"a control record cannot be read ({error.reason})",
+                    where=f"{part.topic}/{part.partition}/{error.next_offset}",
+                    hint="repair the topic or write the lists to it anew",
+                ) from error
+
+    async def readable(self, next_offsets: Mapping[TopicPartition, int]) -> int:
+        """Wait until everyone can read a transaction whose records end before these offsets.
+
+        Gives the list revision that the workers have from then on. Raises BrokerError where
+        it takes too long.
+        """
+        try:
+            async with asyncio.timeout(limits.DELIVERY_TIMEOUT_S):
+                # The transaction's end takes an offset of its own behind the records.
+                while not all(
+                    end > next_offsets.get(part, -1) for part, end in (await self._ends()).items()
+                ):
+                    await asyncio.sleep(_PAUSE_S)
+        except TimeoutError:
+            raise BrokerError(
+                "the sync is committed, but cannot be read yet",
+                where=f"topic {self._partitions[0].topic}",
+            ) from None
+        return sum(next_offsets.get(part, self._at[part]) for part in self._partitions)
+
+    async def _ends(self) -> dict[TopicPartition, int]:
+        ends: dict[TopicPartition, int] = await self._consumer.end_offsets(self._partitions)
+        return ends
+
+
+@contextlib.asynccontextmanager
+async def list_reader(settings: Settings, topic: str, names: Names) -> AsyncIterator[ListReader]:
+    """A reader of the hot list topic; nothing is read yet.
+
+    Raises BrokerError, or TopicError when the topic is missing.
+    """
+    async with consuming(settings, topic, unopened=True) as (consumer, partitions):
+        yield ListReader(consumer, partitions, names)

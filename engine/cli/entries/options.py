@@ -1,0 +1,122 @@
+"""The flags that fill in fields of entries, one at a time or for all rows of a file."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from engine.clock import format_time
+from engine.list_files.text import ENCODINGS
+
+if TYPE_CHECKING:
+    from engine.list_files.rows import Supplied
+
+_UNITS_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+#: Longer than any term, and short of the years that a time can hold.
+_LONGEST_MS = 100 * 366 * _UNITS_MS["d"]
+
+
+class Duration(click.ParamType):
+    """A length of time such as `30d` or `12h`, in milliseconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"([0-9]{1,9})([mhdw])", value, re.ASCII)
+        length_ms = int(found[1]) * _UNITS_MS[found[2]] if found else 0
+        if not 0 < length_ms <= _LONGEST_MS:
+            self.fail(f"{value!r} is not a length of time such as 45m, 12h, 30d or 8w", param, ctx)
+        return length_ms
+
+
+class WeeklyHours(click.ParamType):
+    """The hours of an entry in one line (`engine.documents.hours`), as its document holds them."""
+
+    name = "hours"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from engine.documents.hours import parse_hours
+
+        try:
+            return parse_hours(value) if isinstance(value, str) else value
+        except ValueError as error:
+            self.fail(f"{value!r} {error}", param, ctx)
+
+
+_ROW_OPTIONS = (
+    click.option("--list", "list_id", metavar="LIST", help="The list that it stands on."),
+    click.option("--agency", metavar="AGENCY", help="The agency that is told of a match."),
+    click.option("--purpose", metavar="CODE", help="A code of the purposes file."),
+    click.option(
+        "--authority-kind", metavar="KIND", help="case, warrant, ncic, statute or contract."
+    ),
+    click.option("--authority-ref", metavar="TEXT", help="Where the authority is on file."),
+    click.option("--requested-by", metavar="NAME", help="Without it, the operator."),
+    click.option(
+        "--expires-in",
+        "expires_in_ms",
+        type=Duration(),
+        metavar="TIME",
+        help="From now, such as 12h or 30d.",
+    ),
+)
+
+
+def row_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the flags that may fill in fields of any entry."""
+    return functools.reduce(lambda made, option: option(made), reversed(_ROW_OPTIONS), command)
+
+
+_FILE_OPTIONS = (
+    click.option(
+        "--profile",
+        default="hotlist",
+        show_default=True,
+        metavar="NAME|FILE",
+        help="What the columns are: hotlist, genetec, ncic, plates, or a .toml file of yours.",
+    ),
+    click.option(
+        "--encoding",
+        type=click.Choice(ENCODINGS),
+        default="auto",
+        show_default=True,
+        help="How the file's text is encoded.",
+    ),
+    click.option(
+        "--time-zone", metavar="ZONE", help="Of dates without one, such as America/Chicago."
+    ),
+    click.option("--dry-run", is_flag=True, help="Show the difference and send nothing."),
+    click.option(
+        "--skip-invalid", is_flag=True, help="Send the good rows when there are bad ones."
+    ),
+)
+
+
+def file_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the flags that say how a file is read, and those of `row_options`."""
+    options = (*_ROW_OPTIONS, *_FILE_OPTIONS)
+    return functools.reduce(lambda made, option: option(made), reversed(options), command)
+
+
+def supplied_by(values: Mapping[str, Any], operator: str, now_ms: int) -> Supplied:
+    """What flags, operator and clock supply to entries.
+
+    `values` holds the flags of `row_options` by their names.
+    """
+    from engine.list_files.rows import Supplied
+
+    names = ("list_id", "agency", "purpose", "requested_by")
+    flags: dict[str, Any] = {name: values[name] for name in names if values[name]}
+    authority = {"kind": values["authority_kind"], "reference": values["authority_ref"]}
+    if given := {part: text for part, text in authority.items() if text is not None}:
+        flags["authority"] = given
+    fresh = {"created_at": format_time(now_ms), "requested_by": operator}
+    if values["expires_in_ms"] is not None:
+        fresh["expires_at"] = format_time(now_ms + values["expires_in_ms"])
+    return Supplied(flags, fresh)

@@ -1,0 +1,135 @@
+"""What `entries import` and `entries sync` say: bad rows, the difference, and what was done.
+
+Bad rows go to standard error, one line each, with the file's name and line. With `--json` what
+goes to standard output is JSON: one document for what was done, or one a line for each entry
+that a dry run finds to be added, changed, removed or invalid.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from engine.cli.output import json_line, plain, remark
+from engine.list_files.difference import Difference
+from engine.list_files.list_state import ListState
+from engine.list_files.parsed_file import FileEntries
+from engine.list_files.text import EntryFileError
+
+
+class Report:
+    """The output of one command."""
+
+    def __init__(self, path: Path, topic: str, *, as_json: bool) -> None:
+        self.topic = topic
+        self._path = path
+        self._as_json = as_json
+        self._bad: list[tuple[int, str]] = []
+
+    def bad_row(self, line: int, problem: str) -> None:
+        """Say what is wrong with a row."""
+        remark(f"{self._path}: line {line}: {problem}")
+        if self._as_json:
+            self._bad.append((line, problem))
+
+    def problems(self, file: FileEntries, found: Difference) -> None:
+        """Say what is wrong with rows beside what stands already."""
+        lines, known = file.lines, file.repeats()
+        for place, problem in sorted(found.problems.items()):
+            if place not in known:
+                self.bad_row(int(lines[place]), problem)
+
+    def judge(self, file: FileEntries, found: Difference | None, *, skip_invalid: bool) -> None:
+        """Raise EntryFileError where there are bad rows that are not to be skipped."""
+        bad = _bad_count(file, found)
+        if bad and not skip_invalid:
+            rows = file.bad + len(file)
+            all_rows = "1 row is" if rows == 1 else f"{rows} rows are"
+            raise EntryFileError(
+                f"{bad} of {all_rows} bad, nothing was sent",
+                where=str(self._path),
+                hint="--skip-invalid sends the others",
+            )
+
+    def dry_run(self, file: FileEntries, found: Difference, state: ListState) -> None:
+        """Show the difference."""
+        counts = _counts(file, found)
+        if not self._as_json:
+            shown = ", ".join(f"{count} {what}" for what, count in counts.items())
+            click.echo(f"dry run, nothing was sent: {shown}")
+            return
+        for what, key, _ in found.records(file):
+            json_line({"change": what, "entry_id": key.decode()})
+        for place in found.removed.tolist():
+            entry_id = state.entry_id(place).decode(errors="replace")
+            json_line({"change": "removed", "entry_id": entry_id})
+        for line, problem in sorted(self._bad):
+            json_line({"change": "invalid", "line": line, "problem": problem})
+        remark(", ".join(f"{count} {what}" for what, count in counts.items()))
+
+    def imported(self, file: FileEntries, found: Difference | None) -> None:
+        """Say what an import did."""
+        counts = _counts(file, found)
+        counts.pop("removed")
+        if self._as_json:
+            json_line(counts)
+            return
+        sent = counts["added"] + counts["changed"]
+        of_these = ""
+        if counts["changed"] or counts["unchanged"]:
+            of_these = f" ({counts['added']} added, {counts['changed']} changed)"
+            of_these += f", {counts['unchanged']} unchanged" if counts["unchanged"] else ""
+        click.echo(
+            f"sent {sent} {'entry' if sent == 1 else 'entries'} to {self.topic}{of_these}"
+            f"{_skipped(counts['invalid'])}"
+        )
+        self._say_expired(found)
+
+    def synced(
+        self, file: FileEntries, found: Difference, list_id: str, revision: int | None
+    ) -> None:
+        """Say what a sync did; `revision` None where there was nothing to do."""
+        counts = _counts(file, found)
+        if self._as_json:
+            json_line({"list_id": list_id, **counts, "list_revision": revision})
+        elif revision is None:
+            click.echo(
+                f"list {plain(list_id)} is as the file says, nothing was sent: "
+                f"{counts['unchanged']} unchanged{_skipped(counts['invalid'])}"
+            )
+        else:
+            shown = ", ".join(f"{counts[what]} {what}" for what in _DONE)
+            click.echo(
+                f"list {plain(list_id)}: {shown}{_skipped(counts['invalid'])}; "
+                f"list revision {revision}"
+            )
+        self._say_expired(found)
+
+    def _say_expired(self, found: Difference | None) -> None:
+        if found is not None and found.expired:
+            remark(
+                f"entries that stand but have expired: {found.expired}; new dates in the file, or "
+                "a sync with --renew and --expires-in, let them match again"
+            )
+
+
+_DONE = ("added", "changed", "removed", "unchanged")
+
+
+def _bad_count(file: FileEntries, found: Difference | None) -> int:
+    return file.bad + len(file.repeats() if found is None else found.problems)
+
+
+def _counts(file: FileEntries, found: Difference | None) -> dict[str, int]:
+    return {
+        "added": found.added_count if found else 0,
+        "changed": found.changed_count if found else 0,
+        "removed": len(found.removed) if found else 0,
+        "unchanged": found.unchanged if found else 0,
+        "invalid": _bad_count(file, found),
+    }
+
+
+def _skipped(count: int) -> str:
+    return f", skipped {count} bad {'row' if count == 1 else 'rows'}" if count else ""

@@ -1,0 +1,81 @@
+"""`hotlist tail`: the matches as they come."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from typing import TYPE_CHECKING
+
+import click
+
+from engine.cli.options import takes_settings
+from engine.cli.output import json_line, plain, remark
+from engine.config import Settings
+from engine.errors import DocumentError
+
+if TYPE_CHECKING:
+    from engine.documents.model import Match
+
+
+@click.command()
+@click.option("--from-start", is_flag=True, help="Begin with the oldest match that is kept.")
+@click.option("--count", type=click.IntRange(min=1), metavar="N", help="Stop after N matches.")
+@click.option("--json", "as_json", is_flag=True, help="Print the match events, one a line.")
+@takes_settings("bootstrap", "prefix")
+def tail(settings: Settings, from_start: bool, count: int | None, as_json: bool) -> None:
+    """Follow the matches, one line each: leads that a person must confirm.
+
+    A line shows when and where the plate was read, the kind of match, its confidence and its
+    purpose, the plate as read (and the alternate that matched) and as listed, the priority, how
+    many reads of the entry at that camera were folded since its last match, and the
+    instructions.
+    """
+    from engine.documents.model import encode, read_match
+    from engine.kafka.session import follow, run
+    from engine.kafka.topics import Topics
+
+    topic = Topics(settings.prefix).matches
+
+    async def show() -> None:
+        left = count
+        values = follow(settings, topic, from_start=from_start)
+        async with contextlib.aclosing(values):
+            async for value in values:
+                try:
+                    match = read_match(value)
+                except DocumentError as error:
+                    remark(f"{topic}: a record is no match: {error}")
+                    continue
+                if as_json:
+                    json_line(encode(match))
+                else:
+                    click.echo(readable(match))
+                if left is not None:
+                    left -= 1
+                    if left == 0:
+                        return
+
+    run(show())
+
+
+def readable(match: Match) -> str:
+    """The match in one line for people."""
+    read, entry = match.read, match.entry
+    parts = [
+        read.captured_at,
+        # Rounded down: no match is certain.
+        f"{match.match_type} {math.floor(100 * match.confidence) / 100:.2f}",
+        entry.purpose,
+        f"read {read.plate}" + (f" or {match.alternate.plate}" if match.alternate else ""),
+        f"listed {entry.plate}",
+        f"at {read.source}/{read.camera}",
+        f"priority {entry.priority_in_force}",
+    ]
+    if match.suppressed:
+        parts.append(f"{match.suppressed} more before it")
+    if entry.instructions:
+        parts.append(entry.instructions)
+    return plain("  ".join(parts))
+
+
+COMMANDS = (tail,)

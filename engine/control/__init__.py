@@ -1,0 +1,1 @@
+"""The control plane: lists and policies followed, the gate, changes audited."""

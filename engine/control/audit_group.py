@@ -1,0 +1,198 @@
+"""Which worker audits the changes of the lists, and how far that has come, by Kafka's own means.
+
+The workers form a consumer group beside their own, `<group>.audit`, which subscribes to the
+control topics for the sake of the assignment alone: it reads nothing. Whoever is assigned a
+partition audits its changes and commits the offset below which all are audited. With the first
+partition of the entries goes the time up to which all expiries are audited, in the commit's
+metadata. The group sees to it that a commit of somebody who has lost the partition is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import orjson
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.abc import ConsumerRebalanceListener
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+
+from engine import limits
+from engine.audit.changes import ControlKind
+from engine.audit.pending_changes import EXPIRIES, Part, Progress
+from engine.errors import BrokerError
+from engine.kafka.diagnosis import Refusal, not_allowed, refusal
+from engine.kafka.leave_group import leave_group
+from engine.kafka.security import PLAINTEXT, Security, arguments
+from engine.kafka.topics import Topics
+
+_RETRY_PAUSE_S: Final = 0.1
+_REQUEST_TIMEOUT_MS: Final = 5_000
+_EXPIRED_UNTIL: Final = "expired_until_ms"
+
+#: Called before partitions are given up; what is committed until it returns still counts.
+GiveUp = Callable[[], Awaitable[None]]
+
+
+class AuditGroup:
+    """See the module. `owned` are the partitions that this worker audits now."""
+
+    def __init__(
+        self, bootstrap: str, group: str, topics: Topics, security: Security = PLAINTEXT
+    ) -> None:
+        self.name: Final = f"{group}.audit"
+        self.owned: frozenset[Part] = frozenset()
+        self._kinds = {topics.hotlist: ControlKind.ENTRY, topics.policies: ControlKind.POLICY}
+        self._topics = {kind: topic for topic, kind in self._kinds.items()}
+        self._consumer = AIOKafkaConsumer(
+            **arguments(bootstrap, security),
+            group_id=self.name,
+            enable_auto_commit=False,
+            auto_offset_reset="latest",
+            max_partition_fetch_bytes=1,  # what is fetched until it is paused is fetched in vain
+            session_timeout_ms=int(limits.SESSION_S * 1000),
+            heartbeat_interval_ms=int(limits.HEARTBEAT_S * 1000),
+            rebalance_timeout_ms=int(limits.REBALANCE_S * 1000),
+        )
+        self._admin = AIOKafkaAdminClient(
+            **arguments(bootstrap, security), request_timeout_ms=_REQUEST_TIMEOUT_MS
+        )
+
+    async def start(self) -> Progress:
+        """Connect; what the group has committed. Raises BrokerError where that is not to be had.
+
+        A group's coordinator may take a while to be there, above all in a new cluster.
+        """
+        deadline_s = time.monotonic() + limits.CONNECT_S
+        try:
+            async with asyncio.timeout(limits.CONNECT_S):
+                await asyncio.gather(self._consumer.start(), self._admin.start())
+            while True:
+                try:
+                    return await self.progress()
+                except BrokerError as error:
+                    if time.monotonic() > deadline_s or refusal(error) is not None:
+                        raise
+                await asyncio.sleep(_RETRY_PAUSE_S)
+        except (KafkaError, TimeoutError, OSError) as error:
+            raise self._unusable(error) from error
+
+    def join(self, changed: Callable[[], None], give_up: GiveUp) -> None:
+        """Take part in the election. `changed` is called when there is something new in `owned`,
+        `give_up` before partitions go to others."""
+        self._consumer.subscribe(list(self._kinds), listener=_Listener(self, changed, give_up))
+
+    async def progress(self) -> Progress:
+        """What the group has committed. Raises BrokerError where it does not say."""
+        try:
+            parts = await self._parts()
+            found = await self._admin.list_consumer_group_offsets(self.name, partitions=parts)
+        except (KafkaError, TimeoutError, OSError) as error:
+            raise self._unusable(error) from error
+        if not parts or any(tp not in found for tp in parts):
+            # So it is while the coordinator loads. To take that for "nothing" would be to
+            # audit everything once more.
+            raise BrokerError("the group does not say what it has committed", where=self._where)
+        offsets = {
+            (self._kinds[tp.topic], tp.partition): committed.offset
+            for tp, committed in found.items()
+            if committed.offset >= 0
+        }
+        with_expiries = TopicPartition(self._topics[EXPIRIES[0]], EXPIRIES[1])
+        return Progress(offsets, _expired_until_ms(found[with_expiries].metadata))
+
+    async def commit(self, progress: Progress) -> bool:
+        """Commit; False where that did not come about, and may be tried again if still `owned`.
+
+        Raises BrokerError where it never will.
+        """
+        until = orjson.dumps({_EXPIRED_UNTIL: progress.expired_until_ms}).decode()
+        offsets = {
+            TopicPartition(self._topics[part[0]], part[1]): (
+                offset,
+                until if part == EXPIRIES else "",
+            )
+            for part, offset in progress.offsets.items()
+        }
+        try:
+            async with asyncio.timeout(limits.CONNECT_S):
+                await self._consumer.commit(offsets)
+        except (IllegalStateError, TimeoutError):
+            return False  # the partitions are somebody else's now, or the broker is away
+        except KafkaError as error:
+            if not error.retriable and not isinstance(error, CommitFailedError):
+                raise self._unusable(error) from error
+            return False
+        return True
+
+    async def keep_alive(self) -> None:
+        """Show the group that this worker lives. Raises BrokerError where it is refused."""
+        try:
+            await self._consumer.getmany(timeout_ms=0)
+        except KafkaError as error:
+            if not error.retriable:
+                raise self._unusable(error) from error
+
+    async def stop(self) -> None:
+        """Leave the group and disconnect."""
+        self.owned = frozenset()
+        await leave_group(self._consumer)
+        with contextlib.suppress(KafkaError, TimeoutError, OSError):
+            async with asyncio.timeout(limits.LEAVE_S):  # a broker that is away says nothing
+                await self._consumer.stop()
+        await self._admin.close()
+
+    async def _parts(self) -> list[TopicPartition]:
+        described = await self._admin.describe_topics(list(self._kinds))
+        return [
+            TopicPartition(topic["topic"], partition["partition"])
+            for topic in described
+            for partition in topic["partitions"]
+        ]
+
+    @property
+    def _where(self) -> str:
+        return f"consumer group {self.name}"
+
+    def _unusable(self, error: Exception) -> BrokerError:
+        refused = refusal(error)
+        if refused is not None and refused.kind == "group":
+            return not_allowed(Refusal("group", (self.name,)), "Read")
+        return BrokerError(
+            f"the audit cannot be shared out among the workers ({type(error).__name__})",
+            where=self._where,
+        )
+
+    def _assign(self, assigned: Any) -> None:
+        # Only the assignment is wanted, never the records.
+        self._consumer.pause(*assigned)
+        self.owned = frozenset((self._kinds[tp.topic], tp.partition) for tp in assigned)
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
+    def __init__(self, group: AuditGroup, changed: Callable[[], None], give_up: GiveUp) -> None:
+        self._group = group
+        self._changed = changed
+        self._give_up = give_up
+
+    async def on_partitions_assigned(self, assigned: Any) -> None:
+        self._group._assign(assigned)
+        self._changed()
+
+    async def on_partitions_revoked(self, revoked: Any) -> None:
+        self._group.owned = frozenset()
+        await self._give_up()
+
+
+def _expired_until_ms(metadata: str | None) -> int:
+    """The time in a commit's metadata; 0 where nobody has put one there."""
+    try:
+        found = orjson.loads(metadata or "")
+    except orjson.JSONDecodeError:
+        return 0
+    until_ms = found.get(_EXPIRED_UNTIL) if isinstance(found, dict) else None
+    return until_ms if type(until_ms) is int and until_ms > 0 else 0

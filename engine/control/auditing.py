@@ -1,0 +1,124 @@
+"""The audit's part of a worker: its chain, its share in auditing the lists, and their end.
+
+What a worker audits goes into one chain, its matches and the changes that it audits alike. Both
+the chain's way out and the share in the changes run as tasks here; whichever fails ends the
+worker. At the end what is handed over is sent first, then the group is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any
+
+from engine import limits
+from engine.audit.chain import Chain
+from engine.audit.changes import Change, ControlRecord
+from engine.audit.pending_changes import Progress
+from engine.clock import Clock
+from engine.config import Settings
+from engine.control.audit_group import AuditGroup
+from engine.control.change_auditor import ChangeAuditor
+from engine.delivery.audit_writer import AuditLog, Event, Sealing, last_record, new_chain_id
+from engine.delivery.sink import Sink
+from engine.kafka.security import Security
+from engine.kafka.topics import Topics
+from engine.observability.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+
+class Auditing:
+    """See the module. `failed` is told of what ends the worker."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        topics: Topics,
+        security: Security,
+        sink: Sink,
+        clock: Clock,
+        metrics: Metrics,
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        self._settings = settings
+        self._topics = topics
+        self._security = security
+        self._sink = sink
+        self._clock = clock
+        self._metrics = metrics
+        self._failed = failed
+        self._group = AuditGroup(settings.bootstrap, settings.group, topics, security)
+        self._changes = ChangeAuditor(self._group, self.append)
+        self._log: AuditLog | None = None
+        self._tasks: list[tuple[asyncio.Task[None], Callable[[], None]]] = []
+
+    async def start(self) -> Progress:
+        """Begin a chain and join the group; what is audited already and need not be told again.
+
+        Raises BrokerError where the audit can be neither read nor shared.
+        """
+        progress = await self._changes.start()
+        sealing = await self.begin_chain()
+        log.info("the audit of this worker is chain %s", sealing.key.decode())
+        self._log = AuditLog(self._sink, sealing, self.count)
+        self._tasks = [
+            (self._watched(self._changes.run()), self._changes.close),
+            (self._watched(self._log.run()), self._log.close),
+        ]
+        return progress
+
+    async def begin_chain(self) -> Sealing:
+        """A chain of this worker and nobody else; it names the last record that is committed.
+
+        Raises BrokerError where the audit cannot be read.
+        """
+        last = await last_record(self._settings.bootstrap, self._topics, self._security)
+        chain = Chain(new_chain_id(self._settings.group, self._clock.now_ms()))
+        return Sealing(self._topics, chain, last)
+
+    def count(self, events: Mapping[str, int], oldest_ms: int) -> None:
+        """Count audit records that the broker has acknowledged together."""
+        self._metrics.count_audited(events, oldest_ms, self._clock.now_ms())
+
+    @property
+    def waiting(self) -> int:
+        """Changes of the lists that are not known to be audited."""
+        return self._changes.waiting
+
+    async def room(self) -> None:
+        """Wait until further changes of the lists may take effect."""
+        await self._changes.room()
+
+    def append(self, events: Sequence[Event]) -> asyncio.Future[None]:
+        """As `AuditLog.append`, for this worker's chain."""
+        assert self._log is not None
+        return self._log.append(events)
+
+    def applied(self, records: Sequence[ControlRecord], changes: Iterable[Change]) -> None:
+        """Take note of records of one partition that took effect, and of what changed by them."""
+        last = records[-1]
+        self._changes.offer((last.kind, last.partition), last.offset + 1, changes)
+
+    def expired(self, changes: Iterable[Change], until_ms: int) -> None:
+        """Take note of what has expired, and that this is all that has up to a time."""
+        self._changes.offer_expired(changes, until_ms)
+
+    async def stop(self) -> None:
+        """Send what is handed over, commit what is audited, leave the group."""
+        for task, close in self._tasks:
+            close()
+            await asyncio.wait({task}, timeout=limits.SHUTDOWN_S)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        await self._group.stop()
+
+    def _watched(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._on_done)
+        return task
+
+    def _on_done(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failed(error)

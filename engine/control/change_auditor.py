@@ -1,0 +1,157 @@
+"""Sees to it that each change of the lists is audited: by one worker, and without a gap.
+
+Every worker offers it all changes as they take effect. The owner of a control partition in the
+audit's group appends them to its chain, waits for the acknowledgement and commits; the others
+look at what is committed and forget it. An owner that is new looks before it begins, and has
+kept what its predecessor left. While more changes wait than `limits` allows, nothing more is
+to be applied (`room`): in the end a change that nobody audits does not take effect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Protocol
+
+from engine import limits
+from engine.audit.changes import Change
+from engine.audit.pending_changes import Part, PendingChanges, Progress
+from engine.errors import BrokerError
+
+log = logging.getLogger(__name__)
+
+
+class Group(Protocol):
+    """The part of `engine.control.audit_group.AuditGroup` that is used here."""
+
+    @property
+    def owned(self) -> frozenset[Part]: ...
+    async def start(self) -> Progress: ...
+    def join(self, changed: Callable[[], None], give_up: Callable[[], Awaitable[None]]) -> None: ...
+    async def progress(self) -> Progress: ...
+    async def commit(self, progress: Progress) -> bool: ...
+    async def keep_alive(self) -> None: ...
+
+
+#: Hands changes to the chain; the future is done when they are acknowledged.
+Append = Callable[[Sequence[Change]], "asyncio.Future[None]"]
+
+
+class ChangeAuditor:
+    """See the module. Belongs to the event loop."""
+
+    def __init__(self, group: Group, append: Append) -> None:
+        self._group = group
+        self._append = append
+        self._pending = PendingChanges(Progress())
+        self._wake = asyncio.Event()
+        self._has_room = asyncio.Event()
+        self._has_room.set()
+        #: Held from taking changes to committing them, so that giving up waits for that.
+        self._step_lock = asyncio.Lock()
+        #: The partitions whose commits were looked at since this worker became their owner.
+        self._taken_over: frozenset[Part] = frozenset()
+        self._is_closing = False
+
+    async def start(self) -> Progress:
+        """Connect; what is audited already, to be known before the lists are read.
+
+        Raises BrokerError where that is not to be had.
+        """
+        progress = await self._group.start()
+        self._pending.learn(progress)
+        self._group.join(self._wake.set, self._give_up)
+        return progress
+
+    @property
+    def waiting(self) -> int:
+        """Changes that are not known to be audited."""
+        return len(self._pending)
+
+    async def room(self) -> None:
+        """Wait until further changes may take effect."""
+        await self._has_room.wait()
+
+    def offer(self, part: Part, applied_to: int, changes: Iterable[Change]) -> None:
+        """Take note that a control partition was applied up to an offset, and what changed."""
+        self._pending.offer(part, applied_to, changes)
+        self._note_size()
+
+    def offer_expired(self, changes: Iterable[Change], until_ms: int) -> None:
+        """Take note of what has expired, and that this is all that has up to a time."""
+        self._pending.offer_expired(changes, until_ms)
+        self._note_size()
+
+    async def run(self) -> None:
+        """Audit, commit and look, until `close`. Raises BrokerError where that is refused."""
+        while not self._is_closing:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._pause_s()):
+                    await self._wake.wait()
+            self._wake.clear()
+            await self._group.keep_alive()
+            await self.turn()
+        await self.turn()
+
+    def close(self) -> None:
+        """End `run` once what waits here is audited, as far as that is up to this worker."""
+        self._is_closing = True
+        self._wake.set()
+
+    async def turn(self) -> None:
+        """Do what there is to do now. Raises BrokerError where that is refused."""
+        await self._look()
+        while await self._step():
+            pass
+
+    async def _look(self) -> None:
+        """Look at what is committed, where this worker is a new owner or keeps others' changes."""
+        owned = self._group.owned
+        if owned <= self._taken_over and not self._pending.waits_beside(owned):
+            return
+        try:
+            progress = await self._group.progress()
+        except BrokerError as error:
+            log.warning("what is audited cannot be read, will be tried again: %s", error)
+            return
+        self._pending.learn(progress)
+        self._note_size()
+        if self._group.owned == owned:
+            self._taken_over = owned
+
+    async def _step(self) -> bool:
+        """Audit some of what waits and commit it; whether there may be more to do."""
+        async with self._step_lock:
+            owned = self._taken_over & self._group.owned
+            changes = self._pending.first(owned, limits.AUDIT_STEP_CHANGES)
+            if changes:
+                await self._append(changes)
+                self._pending.audited(changes)
+                self._note_size()
+            progress = self._pending.to_commit(owned)
+            if progress is not None:
+                if not await self._group.commit(progress):
+                    return False
+                self._pending.committed(progress)
+            return bool(changes)
+
+    async def _give_up(self) -> None:
+        """What is under way is finished and committed before somebody else goes on."""
+        self._taken_over = frozenset()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limits.SHUTDOWN_S), self._step_lock:
+                pass
+
+    def _pause_s(self) -> float:
+        hurried = 2 * len(self._pending) > limits.AUDIT_PENDING_CHANGES
+        return limits.AUDIT_LOOK_S / 10 if hurried else limits.AUDIT_LOOK_S
+
+    def _note_size(self) -> None:
+        if len(self._pending) < limits.AUDIT_PENDING_CHANGES:
+            self._has_room.set()
+        else:
+            self._has_room.clear()
+        if self._pending and self._taken_over:
+            self._wake.set()

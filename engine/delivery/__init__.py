@@ -1,0 +1,1 @@
+"""Matches, rejects and audit records, out to Kafka."""

@@ -1,0 +1,261 @@
+"""A worker's own chain of audit records, and its way to the audit topic.
+
+Each worker process writes one chain: nobody else can, so nobody has to be kept out, and a crash
+ends a chain and breaks none. Its first record names the last record that stood on the topic
+when the chain began (`follows_*`), so that a chain which is taken away whole is missed.
+
+Records are sealed in the order in which they are sent, one batch under way at a time. What is
+handed over meanwhile goes with the next one. What is sealed is sent, whoever has stopped
+waiting for it: a chain has no gaps. A record says what happened and to whose benefit; what
+may stand in it is for those who make the events to know.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple, Protocol
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
+
+from engine import limits
+from engine.audit.chain import Chain
+from engine.clock import format_time
+from engine.delivery.sink import Headers, Outgoing, acknowledgement, fail_all, keep_all
+from engine.documents.model import AuditRecord, read_audit
+from engine.errors import BrokerError, DocumentError
+from engine.kafka.security import PLAINTEXT, Security, arguments
+from engine.kafka.topics import Topics
+
+_POLL_MS: Final = 200
+#: A record on the wire beside its value: its key, lengths and offsets, generously.
+_BESIDE_VALUE_BYTES: Final = limits.AUDIT_CHAIN_CHARACTERS + 64
+_ASSIGNMENT_PAUSE_S: Final = 0.01
+#: Where the last record of a partition is looked for first: it, and the end of its transaction.
+_LOOKED_BACK: Final = 2
+_FURTHER_BACK: Final = 16
+_NO_HEADERS: Final[Headers] = []
+
+Fields = Mapping[str, str | int]
+#: Told of events that are acknowledged together: how many of each, and when the first took effect.
+Count = Callable[[Mapping[str, int], int], None]
+
+
+class Event(Protocol):
+    """What a record is made of: an AuditEvent, when it took effect, and what it is about."""
+
+    @property
+    def event(self) -> str: ...
+    @property
+    def at_ms(self) -> int: ...
+    @property
+    def fields(self) -> Fields: ...
+
+
+class Delivers(Protocol):
+    """The part of `engine.delivery.sink.Sink` that is used here."""
+
+    async def partition_of(self, topic: str, key: bytes) -> int: ...
+    async def deliver_in_order(self, records: list[Outgoing], partition: int) -> None: ...
+
+
+class _Handed(NamedTuple):
+    """Events handed over together, and what tells that they are acknowledged."""
+
+    events: Sequence[Event]
+    acknowledged: asyncio.Future[None]
+
+
+class Sealing:
+    """A chain's records, in the order in which they must come to stand on the topic.
+
+    `follows` is the record that the chain's first one names, None where there is none.
+    """
+
+    def __init__(self, topics: Topics, chain: Chain, follows: AuditRecord | None = None) -> None:
+        self.topic: Final = topics.audit
+        self.key: Final = chain.id.encode()
+        self._chain = chain
+        self._follows = {} if follows is None else _named(follows)
+
+    def record(self, event: Event) -> Outgoing:
+        """The chain's next record."""
+        fields = event.fields
+        if self._follows:
+            fields, self._follows = {**fields, **self._follows}, {}
+        value = self._chain.seal(event.event, fields, event.at_ms)
+        return Outgoing(self.topic, self.key, value, _NO_HEADERS)
+
+
+class AuditLog:
+    """See the module. Only while `run` runs is anything sent."""
+
+    def __init__(self, sink: Delivers, sealing: Sealing, count: Count) -> None:
+        self._sink = sink
+        self._sealing = sealing
+        self._count = count
+        self._waiting: deque[_Handed] = deque()
+        self._under_way: list[_Handed] = []
+        self._wake = asyncio.Event()
+        self._failure: Exception | None = None
+        self._is_closing = False
+
+    def append(self, events: Sequence[Event]) -> asyncio.Future[None]:
+        """Hand events over in order; the future is done when the broker has all their records.
+
+        It fails with what ends `run`, and then so does all that is handed over later. Who stops
+        waiting for it stops nothing.
+        """
+        acknowledged = acknowledgement()
+        if self._failure is not None:
+            acknowledged.set_exception(self._failure)
+        elif not events:
+            acknowledged.set_result(None)
+        else:
+            self._waiting.append(_Handed(events, acknowledged))
+            self._wake.set()
+        return acknowledged
+
+    async def run(self) -> None:
+        """Send what is handed over, until `close`. Raises BrokerError where that fails."""
+        try:
+            sealing = self._sealing
+            partition = await self._sink.partition_of(sealing.topic, sealing.key)
+            while True:
+                for records in self._batches():
+                    await self._sink.deliver_in_order(records, partition)
+                if self._is_closing and not self._waiting:
+                    return
+                await self._wake.wait()
+                self._wake.clear()
+        except Exception as error:
+            self._failure = error
+            fail_all((each.acknowledged for each in (*self._under_way, *self._waiting)), error)
+            raise
+
+    def close(self) -> None:
+        """End `run` once everything handed over is sent."""
+        self._is_closing = True
+        self._wake.set()
+
+    def _batches(self) -> Iterator[list[Outgoing]]:
+        """What waits, sealed, a batch at a time; it goes on when that is acknowledged."""
+        records: list[Outgoing] = []
+        size_bytes = 0
+        while self._waiting:
+            handed = self._waiting.popleft()
+            self._under_way.append(handed)
+            for position, event in enumerate(handed.events, 1):
+                records.append(self._sealing.record(event))
+                size_bytes += len(records[-1].value) + _BESIDE_VALUE_BYTES
+                if size_bytes >= limits.AUDIT_BATCH_BYTES:
+                    yield records
+                    records, size_bytes = [], 0
+                    self._acknowledge(1 if position < len(handed.events) else 0)
+        if records:
+            yield records
+        self._acknowledge(0)
+
+    def _acknowledge(self, unfinished: int) -> None:
+        """Tell what is under way that it is acknowledged, but for the last that are not."""
+        finished = len(self._under_way) - unfinished
+        for handed in self._under_way[:finished]:
+            tell(self._count, handed.events)
+            keep_all((handed.acknowledged,))
+        del self._under_way[:finished]
+
+
+def tell(count: Count, events: Sequence[Event]) -> None:
+    """Tell of events that were acknowledged together, at least one."""
+    by_event = Counter(event.event for event in events)
+    count(by_event, min(event.at_ms for event in events))
+
+
+def new_chain_id(group: str, now_ms: int) -> str:
+    """The id of a chain that a worker of a group begins now, and nobody else ever."""
+    own = f"/{format_time(now_ms)}-{secrets.token_hex(4)}"
+    return group[: limits.AUDIT_CHAIN_CHARACTERS - len(own)] + own
+
+
+async def last_record(
+    bootstrap: str, topics: Topics, security: Security = PLAINTEXT
+) -> AuditRecord | None:
+    """The newest of the last committed records of the audit topic's partitions; None where it has
+    none.
+
+    What is no audit record is passed over: to find it is for those who verify. Raises
+    BrokerError where the topic is not to be read.
+    """
+    consumer = AIOKafkaConsumer(
+        **arguments(bootstrap, security),
+        group_id=None,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+        fetch_max_wait_ms=limits.FETCH_WAIT_MS,
+    )
+    try:
+        async with asyncio.timeout(limits.CONNECT_S):
+            await consumer.start()
+            return await _last_of(consumer, topics.audit)
+    except (KafkaError, TimeoutError, OSError) as error:
+        raise BrokerError(
+            f"the audit topic cannot be read ({type(error).__name__})",
+            where=f"topic {topics.audit}",
+        ) from error
+    finally:
+        await consumer.stop()
+
+
+async def _last_of(consumer: Any, topic: str) -> AuditRecord | None:
+    consumer.subscribe([topic])  # with no group, this assigns all partitions
+    while not consumer.assignment():
+        await asyncio.sleep(_ASSIGNMENT_PAUSE_S)
+    ends = await consumer.end_offsets(consumer.assignment())
+    begins = await consumer.beginning_offsets(consumer.assignment())
+    newest: tuple[int, AuditRecord] | None = None
+    span = _LOOKED_BACK
+    while unseen := {tp: end for tp, end in ends.items() if end > begins[tp]}:
+        # Behind the last record there are the ends of transactions and what was aborted, which are
+        # none: looked for further and further back.
+        starts = {tp: max(begins[tp], end - span) for tp, end in unseen.items()}
+        found = await _last_between(consumer, starts, unseen)
+        for last in found.values():
+            record = _opened(last.value)
+            if record is not None and (newest is None or newest[0] < last.timestamp):
+                newest = last.timestamp, record
+        ends = {tp: start for tp, start in starts.items() if tp not in found}
+        span *= _FURTHER_BACK
+    return None if newest is None else newest[1]
+
+
+async def _last_between(consumer: Any, starts: dict[Any, int], ends: dict[Any, int]) -> Any:
+    """The last record between these offsets, by partition; none where there is none."""
+    last: dict[Any, Any] = {}
+    for tp, start in starts.items():
+        consumer.seek(tp, start)
+    unread = set(starts)
+    while unread:
+        for tp, records in (await consumer.getmany(*unread, timeout_ms=_POLL_MS)).items():
+            for record in records:
+                if record.offset < ends[tp]:
+                    last[tp] = record
+        unread -= {tp for tp in unread if await consumer.position(tp) >= ends[tp]}
+    return last
+
+
+def _opened(value: bytes | None) -> AuditRecord | None:
+    try:
+        return None if value is None else read_audit(value)
+    except DocumentError:
+        return None
+
+
+def _named(last: AuditRecord) -> dict[str, str | int]:
+    return {
+        "follows_chain": last.chain,
+        "follows_sequence": last.sequence,
+        "follows_hash": last.hash,
+    }

@@ -1,0 +1,283 @@
+"""The suppression's state on Kafka: a compacted topic, `<prefix>suppression.v1`.
+
+The key of a record is `<group>/<source partition>/<32 hex digits of the key>`, because every group
+of workers has a state of its own; its value the latest SuppressionState, none where the key is
+forgotten. What a partition of the reads has done lies
+in the partition of the same number (modulo how many there are), so that its next owner finds it
+in one place.
+
+One writer sends what has changed, the latest state of each key once, and nothing more of a
+partition before that is acknowledged; so the records of a key come in their order, whatever has
+to be sent again. What comes meanwhile is put together and goes with the next round. A state on
+the topic may be ahead of the committed offset, never behind it: `engine.matching.suppression` knows
+the reads in between again when they come a second time.
+
+Why no Faust table: Faust sends changelog records without waiting for them, while a fetch here
+must not be done before they are acknowledged; a table's state follows the partition of its own
+key, while this must follow the partition that the read came from; and recovery of its tables has
+stalled and looped (faust issues #283, #176 and #597).
+
+With delivery exactly once there is no writer: the states go into the transactions of the partition
+that they are of (`engine.delivery.transactions`). So committed records are read, and up to where
+the topic ends, not to where the first transaction is open: that one may be of another partition of
+the reads, and what we look for may lie behind it. Its owner ends it soon, or the broker does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple, Protocol
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from engine import limits
+from engine.delivery.sink import Headers, Record, acknowledgement, all_kept, fail_all, keep_all
+from engine.errors import BrokerError
+from engine.kafka.raw_fetcher import deliver_batches, log_ends
+from engine.kafka.security import PLAINTEXT, Security, arguments
+from engine.kafka.topics import Topics
+from engine.matching.suppression import SuppressionRecord
+from engine.wire.batch_reader import Unpacker
+from engine.wire.record_batch import BatchError, RawBatch
+
+log = logging.getLogger(__name__)
+
+_POLL_MS: Final = 200
+_RETRY_PAUSE_MS: Final = 10
+_NO_HEADERS: Final[Headers] = []
+_KEY_DIGITS: Final = 32
+
+#: The latest state by key, as JSON that nobody has looked at yet.
+Written = dict[bytes, bytes]
+
+
+class Left(NamedTuple):
+    """What a partition of the reads has left, and where its reads end now."""
+
+    written: Written
+    end_offset: int
+
+
+class Delivers(Protocol):
+    """The part of `engine.delivery.sink.Sink` that is used here."""
+
+    async def partitions_of(self, topic: str) -> int: ...
+    async def deliver_in_order(
+        self, records: Sequence[Record], partition: int, what: str
+    ) -> None: ...
+
+
+class StateRecord(NamedTuple):
+    """A record of the topic; no value is a tombstone. `source` is the partition of the reads."""
+
+    topic: str
+    key: bytes
+    value: bytes | None
+    headers: Headers
+    source: int
+
+
+def state_record(topics: Topics, group: str, change: SuppressionRecord) -> StateRecord:
+    """The record that tells of a change."""
+    named = _place(group, change.partition) + change.key.hex().encode()
+    return StateRecord(topics.suppression, named, change.value, _NO_HEADERS, change.partition)
+
+
+class SuppressionLog:
+    """Sends changes. Only while `run` runs is anything sent."""
+
+    def __init__(self, sink: Delivers, topics: Topics, group: str) -> None:
+        self._sink = sink
+        self._topics = topics
+        self._group = group
+        self._waiting: dict[tuple[int, bytes], SuppressionRecord] = {}
+        #: Who waits for that, and for what is under way.
+        self._promises: list[asyncio.Future[None]] = []
+        self._under_way: list[asyncio.Future[None]] = []
+        self._wake = asyncio.Event()
+        self._failure: Exception | None = None
+        self._is_closing = False
+
+    def append(self, records: Sequence[SuppressionRecord]) -> asyncio.Future[None]:
+        """Hand changes over, in the order in which they came about; the future is done when the
+        broker has them, or later states of the same keys.
+
+        It fails with what ends `run`, and then so does all that is handed over later.
+        """
+        acknowledged = acknowledgement()
+        if self._failure is not None:
+            acknowledged.set_exception(self._failure)
+        elif not records:
+            acknowledged.set_result(None)
+        else:
+            self._waiting.update(((record.partition, record.key), record) for record in records)
+            self._promises.append(acknowledged)
+            self._wake.set()
+        return acknowledged
+
+    async def flushed(self) -> None:
+        """Wait until all that was handed over is acknowledged. Raises what ended `run`."""
+        await all_kept([*self._under_way, *self._promises])
+
+    async def run(self) -> None:
+        """Send what is handed over, until `close`. Raises BrokerError where that fails."""
+        try:
+            while True:
+                if self._waiting:
+                    await self._send()
+                elif self._is_closing:
+                    return
+                else:
+                    self._wake.clear()
+                    await self._wake.wait()
+        except Exception as error:
+            self._failure = error
+            fail_all((*self._under_way, *self._promises), error)
+            raise
+
+    def close(self) -> None:
+        """End `run` once everything handed over is sent."""
+        self._is_closing = True
+        self._wake.set()
+
+    async def _send(self) -> None:
+        waiting, self._waiting = self._waiting, {}
+        self._under_way, self._promises = self._promises, []
+        partitions = await self._sink.partitions_of(self._topics.suppression)
+        by_partition: dict[int, list[StateRecord]] = {}
+        for change in waiting.values():
+            record = state_record(self._topics, self._group, change)
+            by_partition.setdefault(record.source % partitions, []).append(record)
+        await asyncio.gather(
+            *(
+                self._sink.deliver_in_order(records, partition, "the suppression's states")
+                for partition, records in by_partition.items()
+            )
+        )
+        keep_all(self._under_way)
+        self._under_way = []
+
+
+class SuppressionReader:
+    """Reads what a group has left of partitions of the reads, whole batches at a time."""
+
+    def __init__(
+        self, bootstrap: str, topics: Topics, group: str, security: Security = PLAINTEXT
+    ) -> None:
+        self._group = group
+        self._topic = topics.suppression
+        self._reads = topics.detections
+        self._unpacker = Unpacker()
+        self._consumer: Any = AIOKafkaConsumer(
+            **arguments(bootstrap, security),
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            fetch_max_wait_ms=limits.FETCH_WAIT_MS,
+            max_partition_fetch_bytes=limits.FETCH_PARTITION_BYTES,
+            fetch_max_bytes=limits.FETCH_BYTES,
+            # It knows nothing of a topic until it is told to read it, and waits so long before it
+            # looks again. Meanwhile no reads of the partitions are taken.
+            retry_backoff_ms=_RETRY_PAUSE_MS,
+        )
+
+    async def start(self) -> None:
+        """Connect. Raises BrokerError where the broker is not reached."""
+        try:
+            async with asyncio.timeout(limits.CONNECT_S):
+                await self._consumer.start()
+        except (KafkaError, TimeoutError, OSError) as error:
+            await self._consumer.stop()
+            raise self._unreadable(type(error).__name__) from error
+        deliver_batches(self._consumer, self._topic.__eq__)
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        await self._consumer.stop()
+
+    async def states_of(self, sources: Sequence[int], partitions: int) -> dict[int, Left]:
+        """What partitions of the reads have left, each up to where the topic, which has so many
+        partitions, ends now. Raises BrokerError where that cannot be read."""
+        states = {source: Left({}, 0) for source in sources}
+        of_reads = {source: TopicPartition(self._reads, source) for source in sources}
+        held = {TopicPartition(self._topic, source % partitions) for source in sources}
+        consumer = self._consumer
+        try:
+            # All at once and in one set: for each other one the consumer asks for metadata anew,
+            # and waits a tenth of a second.
+            consumer.assign([*held, *of_reads.values()])
+            consumer.pause(*of_reads.values())
+            begins = await consumer.beginning_offsets([*held])
+            ends = await log_ends(consumer, [*held, *of_reads.values()])
+            for part in (*held, *of_reads.values()):
+                consumer.seek(part, begins.get(part, 0))
+            async with asyncio.timeout(limits.RESTORE_S):
+                while left := [tp for tp in held if await consumer.position(tp) < ends[tp]]:
+                    found = await consumer.getmany(*left, timeout_ms=_POLL_MS)
+                    for part, batches in found.items():
+                        await asyncio.to_thread(self._take, batches, part.partition, states)
+            consumer.unsubscribe()
+        except (KafkaError, TimeoutError, OSError) as error:
+            raise self._unreadable(type(error).__name__) from error
+        return {source: Left(states[source].written, ends[of_reads[source]]) for source in sources}
+
+    def _take(self, batches: Sequence[RawBatch], partition: int, states: dict[int, Left]) -> None:
+        places = [(_place(self._group, source), left.written) for source, left in states.items()]
+        for batch in batches:
+            try:
+                for record in self._unpacker.each(batch):
+                    if record.key is not None:
+                        keep_latest(places, record.key, record.value)
+            except BatchError as error:
+                # No match is lost by it, though some may come again, and counts are gone.
+                log.error(
+                    "states cannot be read: %s",
+                    error.reason,
+                    extra={
+                        "topic": self._topic,
+                        "partition": partition,
+                        "offset": error.next_offset,
+                    },
+                )
+
+    def _unreadable(self, why: str) -> BrokerError:
+        return BrokerError(
+            f"what was folded before cannot be read ({why})",
+            where=f"topic {self._topic}",
+            hint="start the worker again when the cluster is well",
+        )
+
+
+def keep_latest(places: Sequence[tuple[bytes, Written]], key: bytes, value: bytes | None) -> None:
+    """Keep a state with those of its partition, by what stands before its key; None takes it away.
+
+    Of all of them no more are kept than a worker remembers: beyond that those go that were written
+    longest ago.
+    """
+    for place, written in places:
+        if key.startswith(place) and len(key) == len(place) + _KEY_DIGITS:
+            written.pop(key, None)
+            if value is not None:
+                written[key] = value
+                if sum(len(each) for _, each in places) > limits.SUPPRESSION_KEYS:
+                    largest = max((each for _, each in places), key=len)
+                    del largest[next(iter(largest))]
+            return
+
+
+def _place(group: str, source: int) -> bytes:
+    """What stands before the digits in a record's key."""
+    return f"{group}/{source}/".encode()
+
+
+def key_in(key: bytes) -> bytes | None:
+    """The key that a record's key names; None where it is none of ours."""
+    digits = key.rpartition(b"/")[2]
+    try:
+        return bytes.fromhex(digits.decode()) if len(digits) == _KEY_DIGITS else None
+    except ValueError:
+        return None

@@ -1,0 +1,249 @@
+"""One partition of the reads as Kafka's transactions have it: a producer with a transactional id.
+
+The id is `<group>/<topic of the reads>/<partition>`: whoever makes such a producer is the only one
+from then on. A transaction of an earlier one that is still open is aborted, one whose end is
+decided is brought to it, and whatever the earlier one still tries is refused (`Fenced`). Only after
+that it is certain what the group has committed, and `GroupOffsets` says it.
+
+A transaction holds records and the group's offset, and all of it counts at once or nothing of it
+does. Nothing is tried a second time here: aiokafka sends again what has to be sent again, within
+DELIVERY_TIMEOUT_S. Where a transaction fails, it may yet have come about (the broker's last answer
+was lost), and the producer is of no use any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, TypeVar
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import (
+    InvalidProducerEpoch,
+    InvalidProducerIdMapping,
+    InvalidTransactionTimeout,
+    KafkaError,
+    ProducerFenced,
+)
+
+from engine import limits
+from engine.delivery.sink import Outgoing, Record, by_partition, make_producer, send
+from engine.delivery.suppression_changelog import StateRecord
+from engine.errors import BrokerError
+from engine.kafka.diagnosis import refusal
+from engine.kafka.security import PLAINTEXT, Security, arguments
+from engine.kafka.topics import Topics
+
+T = TypeVar("T")
+
+_RETRY_PAUSE_S: Final = 0.1
+#: How soon aiokafka asks again. A broker that is not through with the last transaction yet says
+#: "not enough replicas" to one batch in fifty of the next: it is through a moment later, and with
+#: the usual tenth of a second that would be what one match in a hundred takes.
+_BACKOFF_MS: Final = 20
+_STOP_S: Final = 3.0
+_REQUEST_TIMEOUT_MS: Final = 5_000
+#: What a broker says to somebody whose id is another's now, or no one's any more.
+_FENCING: Final = (ProducerFenced, InvalidProducerEpoch, InvalidProducerIdMapping)
+
+
+class Fenced(Exception):
+    """Somebody else has the transactional id now, or the broker has ended the transaction."""
+
+
+class TransactionalSink:
+    """See the module. Used from one coroutine at a time."""
+
+    def __init__(
+        self,
+        bootstrap: str,
+        topics: Topics,
+        group: str,
+        partition: int,
+        security: Security = PLAINTEXT,
+    ) -> None:
+        self.id: Final = f"{group}/{topics.detections}/{partition}"
+        self._bootstrap = bootstrap
+        self._security = security
+        self._group = group
+        self._reads = TopicPartition(topics.detections, partition)
+        self._producer: Any = None
+
+    async def start(self) -> None:
+        """Be the only one with this id. Raises BrokerError where that does not come about."""
+        self._producer = await _until_done(self._started, f"transactional id {self.id}")
+
+    async def transact(
+        self, records: Sequence[Outgoing], states: Sequence[StateRecord], next_offset: int | None
+    ) -> None:
+        """Deliver records, and the group's offset where there is one, in one transaction.
+
+        Returns when it is committed. Raises Fenced, or BrokerError; then it may be so or not.
+        """
+        producer = self._producer
+        try:
+            async with asyncio.timeout(limits.DELIVERY_TIMEOUT_S):
+                placed = await self._placed(records, states)
+                await producer.begin_transaction()
+                steps: list[Awaitable[Any]] = [send(producer, placed)] if placed else []
+                if next_offset is not None:
+                    offsets = {self._reads: next_offset}
+                    steps.append(producer.send_offsets_to_transaction(offsets, self._group))
+                await asyncio.gather(*steps)
+                await producer.commit_transaction()
+        except (KafkaError, TimeoutError) as error:
+            reason = _reason(producer, error)
+            if isinstance(reason, _FENCING):
+                raise Fenced(self.id) from error
+            if refusal(reason) is not None:
+                raise reason from None
+            raise BrokerError(
+                f"matches were not delivered in a transaction ({type(reason).__name__})",
+                hint="no offset was committed, the reads will be processed again",
+            ) from error
+
+    async def stop(self) -> None:
+        """Abort what is open, where the broker lets us, and disconnect."""
+        if self._producer is not None:
+            await _stopped(self._producer)
+
+    async def _placed(
+        self, records: Sequence[Outgoing], states: Sequence[StateRecord]
+    ) -> dict[tuple[str, int], list[Record]]:
+        """By topic and partition: records by their keys, states by the reads that they are of."""
+        placed = await by_partition(self._producer, records)
+        for state in states:
+            partitions = len(await self._producer.partitions_for(state.topic))
+            placed.setdefault((state.topic, state.source % partitions), []).append(state)
+        return placed
+
+    async def _started(self) -> Any:
+        producer = make_producer(
+            self._bootstrap,
+            self._security,
+            transactional_id=self.id,
+            transaction_timeout_ms=int(1000 * limits.DELIVERY_TRANSACTION_S),
+            retry_backoff_ms=_BACKOFF_MS,
+        )
+        try:
+            await producer.start()
+        except BaseException:
+            await _stopped(producer)
+            raise
+        return producer
+
+
+class GroupOffsets:
+    """What the group has committed of the reads, asked past all consumers."""
+
+    def __init__(
+        self, bootstrap: str, topics: Topics, group: str, security: Security = PLAINTEXT
+    ) -> None:
+        self._bootstrap = bootstrap
+        self._security = security
+        self._topic = topics.detections
+        self._group = group
+        self._admin: Any = AIOKafkaAdminClient(
+            **arguments(bootstrap, security), request_timeout_ms=_REQUEST_TIMEOUT_MS
+        )
+
+    async def start(self) -> None:
+        """Connect. Raises BrokerError where the broker is not reached."""
+        await _until_done(self._admin.start, f"consumer group {self._group}")
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        await self._admin.close()
+
+    async def committed(self, partition: int) -> int | None:
+        """The group's offset of a partition; None where it has none."""
+        tp = TopicPartition(self._topic, partition)
+
+        async def ask() -> int:
+            found = await self._admin.list_consumer_group_offsets(self._group, partitions=[tp])
+            # While its coordinator loads, a group says nothing of what it was asked for.
+            return int(found[tp].offset)
+
+        offset = await _until_done(ask, f"consumer group {self._group}")
+        return None if offset < 0 else offset
+
+    async def end(self, partition: int) -> int:
+        """Where the partition ends now."""
+        tp = TopicPartition(self._topic, partition)
+
+        async def ask() -> int:
+            consumer = AIOKafkaConsumer(
+                **arguments(self._bootstrap, self._security),
+                group_id=None,
+                request_timeout_ms=_REQUEST_TIMEOUT_MS,
+            )
+            try:
+                await consumer.start()
+                return int((await consumer.end_offsets([tp]))[tp])
+            finally:
+                await consumer.stop()
+
+        return await _until_done(ask, f"topic {self._topic}")
+
+
+async def _until_done(ask: Callable[[], Awaitable[T]], where: str) -> T:
+    """Ask again until there is an answer; BrokerError where there is none in time."""
+    deadline_s = time.monotonic() + limits.DELIVERY_TIMEOUT_S
+    while True:
+        try:
+            async with asyncio.timeout(limits.CONNECT_S):
+                return await ask()
+        except InvalidTransactionTimeout as error:
+            raise BrokerError(
+                f"the brokers allow no transaction of {limits.DELIVERY_TRANSACTION_S:g} s",
+                where=where,
+                hint="ask the cluster's operator to raise transaction.max.timeout.ms",
+            ) from error
+        except (KafkaError, TimeoutError, OSError, KeyError) as error:
+            if refusal(error) is not None:
+                raise
+            if time.monotonic() > deadline_s:
+                raise BrokerError(
+                    f"the broker does not answer ({type(error).__name__})",
+                    where=where,
+                    hint="start the worker again when the cluster is well",
+                ) from error
+        await asyncio.sleep(_RETRY_PAUSE_S)
+
+
+def _reason(producer: Any, error: BaseException) -> BaseException:
+    """What has ended a transaction: aiokafka's sender may have died of something else than it says
+    to us."""
+    sender = producer._sender.sender_task
+    if sender is not None and sender.done() and not sender.cancelled():
+        error = sender.exception() or error
+    while isinstance(error.__cause__, KafkaError):
+        error = error.__cause__
+    return error
+
+
+async def _stopped(producer: Any) -> None:
+    """Close a producer, whether or not the broker is there; of a transaction that is open nothing
+    counts."""
+    _hush(producer)
+    # aiokafka asserts that there is something to abort, and that it still may.
+    with contextlib.suppress(TimeoutError, KafkaError, OSError, AssertionError):
+        await asyncio.wait_for(producer.abort_transaction(), _STOP_S)
+    with contextlib.suppress(TimeoutError, KafkaError, OSError):
+        await asyncio.wait_for(producer.stop(), _STOP_S)
+
+
+def _hush(producer: Any) -> None:
+    """Look at the failures of a producer that nobody awaits, or the event loop would complain."""
+    accumulator = producer._message_accumulator
+    batches = [batch for waiting in accumulator._batches.values() for batch in waiting]
+    failed = [batch._drain_waiter for batch in (*batches, *accumulator._pending_batches)]
+    failed += [batch.future for batch in batches]
+    if (ended := producer._txn_manager.wait_for_transaction_end()) is not None:
+        failed.append(ended)
+    for waiter in failed:
+        if waiter.done() and not waiter.cancelled():
+            waiter.exception()

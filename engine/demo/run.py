@@ -1,0 +1,322 @@
+"""The demo: a broker, a city, a worker, and a count of what came out against what should have.
+
+Everything passes through Kafka as in production: lists and policies on the control topics, reads on
+the detections topic, matches from the matches topic. `city` makes what is sent, as much as
+`fast_clock` says; `expected` works out what must come of it with nothing of the engine's own.
+`board` is what is shown, with `lessons` on policies; `screen` draws it on a terminal, `lines` in
+plain lines.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, Final, Protocol
+
+from prometheus_client.metrics import MetricWrapperBase
+
+from engine.clock import SystemClock, format_time
+from engine.config import Settings
+from engine.demo.board import Board
+from engine.demo.city import SOURCES, ShownCity
+from engine.demo.embedded_broker import EmbeddedBroker
+from engine.demo.expected import Expected
+from engine.demo.fast_clock import CityClock
+from engine.demo.lessons import lessons
+from engine.demo.lines import Result, report
+from engine.documents.model import Match, encode, read_match
+from engine.kafka.session import Outbox, follow, outbox
+from engine.kafka.topics import Topics, create_topics, delete_topics
+from engine.worker.worker import Worker, WorkerOptions
+
+_SEED: Final = 2026
+#: Reads produced but not yet processed. The embedded broker keeps about 5 MB a partition.
+_READS_AHEAD: Final = 10_000
+_READS_A_STEP: Final = 2_000
+#: Reads made in one go, while nothing else in this thread has its turn.
+_READS_A_TURN: Final = 200
+_STEP_S: Final = 0.02
+#: A city that this machine cannot keep up with is shown slower: what is owed is forgotten.
+_OWED_S: Final = 0.1
+_DRAW_EVERY_S: Final = 0.25
+_REPORT_EVERY_S: Final = 1.0
+_SETTLE_EVERY_S: Final = 10.0
+#: How long the last matches may take to be seen after the last read was processed.
+_LAST_MATCHES_S: Final = 15.0
+
+Show = Callable[[str], None]
+
+
+class Drawing(Protocol):
+    """Draws the board again and again while the demo runs."""
+
+    def __enter__(self) -> object: ...
+
+    def __exit__(self, *about: Any) -> None: ...
+
+    def show(self, board: Board) -> None:
+        """Draw the board as it stands."""
+        ...
+
+
+def run_demo(
+    bootstrap: str | None,
+    reads: int | None,
+    show: Show,
+    line: Callable[[Match], str],
+    drawing: Drawing | None = None,
+) -> int:
+    """Run the demo on a broker, or on an embedded one where `bootstrap` is None.
+
+    With `reads` it stops after so many and returns 0 only if every expected match came out and
+    no other; without, it goes on until it is interrupted, and then returns the same. `show` takes
+    a line of output, `line` makes one of a match. `drawing` shows what goes on in place of such
+    lines. Raises KeyboardInterrupt where it is interrupted before `reads` are sent.
+    """
+    prefix = f"demo-{os.getpid()}-{int(time.time())}."
+    with contextlib.ExitStack() as stack:
+        embedded = bootstrap is None
+        if bootstrap is None:
+            show("starting the embedded broker ...")
+            broker = stack.enter_context(EmbeddedBroker())
+            broker.make_topics(Topics(prefix).all)
+            bootstrap = broker.bootstrap
+        settings = Settings(
+            bootstrap=bootstrap, prefix=prefix, group=f"{prefix}engine", http_port=0, verify_keys=64
+        )
+        return asyncio.run(_Demo(settings, embedded, show, line, drawing).run(reads))
+
+
+class _Demo:
+    def __init__(
+        self,
+        settings: Settings,
+        embedded: bool,
+        show: Show,
+        line: Callable[[Match], str],
+        drawing: Drawing | None,
+    ) -> None:
+        self._settings = settings
+        self._topics = Topics(settings.prefix)
+        self._embedded = embedded
+        self._show = show
+        self._line = line
+        self._drawing = drawing
+        self._clock = SystemClock()
+        self._city = ShownCity(_SEED, self._clock.now_ms())
+        self._policies = self._city.policies()
+        self._expected = Expected(self._city.entries, self._policies)
+        self._board = Board(
+            tuple((source.name, source.in_words) for source in SOURCES),
+            tuple(lessons(self._city.entries, self._policies, self._clock.now_ms())),
+        )
+        self._sent = 0
+        #: How many reads the city's clock asked for.
+        self._asked = 0.0
+        #: The latest read's own time, which never goes back.
+        self._captured_ms = 0
+        self._stopped = asyncio.Event()
+        self._worker = Worker(settings, WorkerOptions(self._clock, check_topics=not embedded))
+
+    async def run(self, reads: int | None) -> int:
+        async with self._topics_for_a_while():
+            await self._send_lists()
+            self._show(
+                f"{len(self._city.entries):,} entries; {len(self._policies)} of {len(SOURCES)} "
+                "sources have a policy, on the reads of the other nothing matches"
+            )
+            self._show("starting the worker (the first time, numba compiles the scanner) ...")
+            async with self._running_worker() as running:
+                self._show(f"metrics: http://127.0.0.1:{self._worker.http.port}/metrics")
+                result = await self._run_city(reads, running)
+        for text in result.lines():
+            self._show(text)
+        if reads is not None and result.sent < reads:
+            raise KeyboardInterrupt
+        return 0 if result.is_right else 1
+
+    async def _run_city(self, reads: int | None, running: asyncio.Task[None]) -> Result:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self._stopping_on_signals())
+            if self._drawing is not None:
+                stack.enter_context(self._drawing)
+            beside = [asyncio.create_task(self._watch()), asyncio.create_task(self._report())]
+            began_s = time.perf_counter()
+            try:
+                await self._send_reads(reads, [running, *beside])
+                took_s = time.perf_counter() - began_s
+                await self._wait_for_the_rest([running, *beside])
+            finally:
+                for task in beside:
+                    task.cancel()
+                await asyncio.gather(*beside, return_exceptions=True)
+            self._count()
+        return Result(self._sent, self._asked, took_s, self._expected, self._board)
+
+    @contextlib.contextmanager
+    def _stopping_on_signals(self) -> Iterator[None]:
+        """The first Ctrl-C ends the city, and what was sent is still accounted for; the second
+        one ends the demo."""
+        loop = asyncio.get_running_loop()
+        signals = (signal.SIGINT, signal.SIGTERM)
+
+        def stop() -> None:
+            self._stopped.set()
+            for number in signals:
+                loop.remove_signal_handler(number)
+
+        with contextlib.suppress(NotImplementedError, ValueError):  # not everywhere to be had
+            for number in signals:
+                loop.add_signal_handler(number, stop)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(NotImplementedError, ValueError):
+                for number in signals:
+                    loop.remove_signal_handler(number)
+
+    @contextlib.asynccontextmanager
+    async def _topics_for_a_while(self) -> AsyncIterator[None]:
+        """On a broker that is not ours, the demo's topics go when it ends."""
+        bootstrap = self._settings.bootstrap
+        if self._embedded:
+            yield
+            return
+        await create_topics(bootstrap, self._topics, partitions=4, replication=1)
+        try:
+            yield
+        finally:
+            await delete_topics(bootstrap, self._topics)
+
+    @contextlib.asynccontextmanager
+    async def _running_worker(self) -> AsyncIterator[asyncio.Task[None]]:
+        running = asyncio.create_task(self._worker.run())
+        try:
+            while self._worker.not_ready_because and not running.done():
+                await asyncio.sleep(0.05)
+            if running.done():
+                await running
+            yield running
+        finally:
+            self._worker.stop()
+            await running
+
+    async def _send_lists(self) -> None:
+        async with outbox(self._settings, self._topics.hotlist) as box:
+            for entry in self._city.entries:
+                await box.send(entry.entry_id.encode(), encode(entry))
+        async with outbox(self._settings, self._topics.policies) as box:
+            for policy in self._policies:
+                await box.send(policy.source.encode(), encode(policy))
+
+    async def _send_reads(self, count: int | None, tasks: list[asyncio.Task[None]]) -> None:
+        """Send as many reads as the city's clock asks for, until `count` or a signal."""
+        city_clock, began_s = CityClock(), time.perf_counter()
+        owed, last_s = 0.0, 0.0
+        async with outbox(self._settings, self._topics.detections) as box:
+            while (count is None or self._sent < count) and not self._stopped.is_set():
+                _raise_if_ended(tasks)
+                now_s = time.perf_counter() - began_s
+                rate = city_clock.rate(now_s)
+                self._asked += rate * (now_s - last_s)
+                owed = min(owed + rate * (now_s - last_s), rate * _OWED_S)
+                last_s = now_s
+                self._board.time, self._board.period = (
+                    city_clock.text(now_s),
+                    city_clock.period(now_s),
+                )
+                room = _READS_AHEAD - (self._sent - self._worker.reads_processed)
+                step = max(0, min(int(owed), _READS_A_STEP, room))
+                if count is not None:
+                    step = min(step, count - self._sent)
+                owed -= step
+                if step:
+                    await self._send_step(box, step)
+                    await box.flush()
+                await asyncio.sleep(max(0.0, began_s + now_s + _STEP_S - time.perf_counter()))
+
+    async def _send_step(self, box: Outbox, step: int) -> None:
+        captured_ms = self._captured_ms = max(self._captured_ms, self._clock.now_ms())
+        expected, sent = self._expected, self._board.sent
+        for number, read in enumerate(self._city.reads(step, format_time(captured_ms)), start=1):
+            expected.note(read, captured_ms)
+            sent[read.source] += 1
+            await box.send(read.plate.encode(), read.value)
+            if number % _READS_A_TURN == 0:
+                await asyncio.sleep(0)
+        self._sent += step
+
+    async def _watch(self) -> None:
+        """See the matches as a consumer does."""
+        values = follow(self._settings, self._topics.matches, from_start=True)
+        async with contextlib.aclosing(values):
+            async for value in values:
+                match = read_match(value)
+                delay_ms = self._clock.now_ms() - match.read.captured_ms
+                self._expected.came(match.entry.entry_id, match.read.read_id, match.match_type)
+                self._board.saw(match, delay_ms)
+
+    async def _report(self) -> None:
+        before, before_s = 0, time.perf_counter()
+        settled_s = before_s
+        every_s = _REPORT_EVERY_S if self._drawing is None else _DRAW_EVERY_S
+        while True:
+            await asyncio.sleep(every_s)
+            now_s = time.perf_counter()
+            self._count()
+            if now_s - before_s >= 0.9 * _REPORT_EVERY_S:
+                rate = (self._board.processed - before) / (now_s - before_s)
+                self._board.reads_a_minute = 60 * rate
+                self._board.curve.append(60 * rate)
+                before, before_s = self._board.processed, now_s
+            if now_s - settled_s >= _SETTLE_EVERY_S:
+                self._expected.settle(self._clock.now_ms())
+                settled_s = now_s
+            if self._drawing is not None:
+                self._drawing.show(self._board)
+                continue
+            for text in report(self._board, self._line):
+                self._show(text)
+
+    def _count(self) -> None:
+        """Take the worker's own counts over."""
+        board, metrics = self._board, self._worker.metrics
+        board.processed = self._worker.reads_processed
+        board.denied.clear()
+        for (source, reason), count in _counts(metrics.denied_by_source).items():
+            board.denied[source, reason] = count
+        board.other_vehicle = _counts(metrics.denied).get(("entry_vehicle",), 0)
+        board.folded = sum(_counts(metrics.suppressed).values())
+        board.rejects = sum(_counts(metrics.rejects).values())
+        board.lost, board.invented = self._expected.settled
+
+    async def _wait_for_the_rest(self, tasks: list[asyncio.Task[None]]) -> None:
+        deadline_s = time.perf_counter() + _LAST_MATCHES_S
+        while time.perf_counter() < deadline_s:
+            _raise_if_ended(tasks)
+            if self._worker.reads_processed >= self._sent and not self._expected.judged()[0]:
+                break
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(0.3)  # a match too many would come now
+
+
+def _counts(metric: MetricWrapperBase) -> dict[tuple[str, ...], int]:
+    """A counter's values by its labels' values."""
+    return {
+        tuple(sample.labels.values()): int(sample.value)
+        for family in metric.collect()
+        for sample in family.samples
+        if sample.name.endswith("_total")
+    }
+
+
+def _raise_if_ended(tasks: list[asyncio.Task[None]]) -> None:
+    """Raise what has ended one of the tasks that go on while the city does."""
+    for task in tasks:
+        if task.done():
+            task.result()
+            raise AssertionError("a task of the demo ended by itself")

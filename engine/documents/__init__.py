@@ -1,0 +1,1 @@
+"""The documents of the contract: their fields, and which are admitted; pure."""

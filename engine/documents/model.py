@@ -1,0 +1,495 @@
+"""The documents of the contract as typed Python, checked against what `schemas/` says.
+
+`schemas/*.json` are the source of truth; the Structs below restate them, and tests hold the two
+together in both directions. Input documents (Detection, Entry, Policy) may carry unknown fields,
+which are ignored; output documents (Match, Reject, AuditRecord) may not. `null` in an optional
+field of an input document means that it is absent. What `encode` writes holds known fields
+only, and never a null. Times stay the strings that they came as; `*_ms` properties read them.
+
+A DocumentError from here says which field breaks which rule, and never holds a part of the
+document: no value, no key that the sender made up. This module does no input or output and
+knows nothing of plates' normal form or of the rules for entries.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from engine import limits
+from engine.clock import parse_time
+from engine.documents.fields import AUDIT_EVENTS as AUDIT_EVENTS
+from engine.documents.fields import (
+    INTEGER_MAX,
+    AuditEvent,
+    AuthorityKind,
+    CheckName,
+    CheckResult,
+    Code,
+    Confidence,
+    Count,
+    Day,
+    EndOfWindow,
+    EntryId,
+    Hash,
+    ImageKind,
+    Integer,
+    Latitude,
+    ListedPlate,
+    Longitude,
+    MatchId,
+    MatchType,
+    MisreadKind,
+    Name,
+    Partition,
+    PlateText,
+    ReadId,
+    Region,
+    RejectReason,
+    StartOfWindow,
+    Time,
+    TimeZone,
+    Trait,
+    schema_error,
+)
+from engine.documents.fields import REJECT_REASONS as REJECT_REASONS
+from engine.errors import DocumentError
+
+
+class _Document(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """Common settings. Documents hold no cycles, so the garbage collector can pass them by."""
+
+
+class Alternate(_Document, frozen=True, kw_only=True):
+    """Another reading of the same plate."""
+
+    plate: PlateText
+    confidence: Confidence | None = None
+
+
+class Location(_Document, frozen=True, kw_only=True):
+    """A place, in degrees of WGS 84."""
+
+    lat: Latitude
+    lon: Longitude
+
+
+class Vehicle(_Document, frozen=True, kw_only=True):
+    """What a vehicle looks like, in the sender's words."""
+
+    make: Trait | None = None
+    model: Trait | None = None
+    color: Trait | None = None
+    type: Trait | None = None
+
+
+class Image(_Document, frozen=True, kw_only=True):
+    """A reference to a picture."""
+
+    kind: ImageKind
+    uri: Annotated[str, Meta(min_length=1, max_length=2048)]
+
+
+class Detection(_Document, frozen=True, kw_only=True):
+    """One licence plate seen by one camera at one time."""
+
+    read_id: ReadId
+    plate: PlateText
+    captured_at: Time
+    source: Name
+    camera: Name
+    region: Region | None = None
+    confidence: Confidence | None = None
+    alternates: Annotated[tuple[Alternate, ...], Meta(max_length=16)] | None = None
+    location: Location | None = None
+    heading: Annotated[float, Meta(ge=0, le=360)] | None = None
+    vehicle: Vehicle | None = None
+    images: Annotated[tuple[Image, ...], Meta(max_length=16)] | None = None
+
+    @property
+    def captured_ms(self) -> int:
+        """`captured_at` in milliseconds since 1970."""
+        return parse_time(self.captured_at)
+
+
+class Authority(_Document, frozen=True, kw_only=True):
+    """Why an agency may be told: the kind of ground, and where it is on file."""
+
+    kind: AuthorityKind
+    reference: Name
+
+
+class Area(_Document, frozen=True, kw_only=True):
+    """A circle: its centre in degrees of WGS 84, its radius in metres."""
+
+    lat: Latitude
+    lon: Longitude
+    radius_m: Annotated[float, Meta(gt=0, le=1_000_000)]
+
+
+class Window(_Document, frozen=True, kw_only=True):
+    """On each of these days from `start` to before `end`; where `end` is not after `start`, to
+    that time of the next day."""
+
+    days: Annotated[tuple[Day, ...], Meta(min_length=1, max_length=7)]
+    start: StartOfWindow
+    end: EndOfWindow
+
+
+class Hours(_Document, frozen=True, kw_only=True):
+    """Windows of the week, by the wall clocks of a time zone."""
+
+    time_zone: TimeZone
+    windows: Annotated[tuple[Window, ...], Meta(min_length=1, max_length=28)]
+
+
+# Entries that came in one import share their times, and each is asked for several times, by one
+# after the other of those who take a step's entries. The times of reads go through `parse_time`
+# itself: nothing of a read is kept.
+entry_time_ms = lru_cache(maxsize=4 * limits.CONTROL_RECORDS_A_STEP)(parse_time)
+
+
+class Entry(_Document, frozen=True, kw_only=True):
+    """One plate or partial plate on a hot list. `engine.documents.admission` says which are
+    admissible.
+
+    An absent field stays absent, so that a match shows the entry as it was listed; DEFAULTS
+    says what counts in its place.
+    """
+
+    DEFAULTS: ClassVar[dict[str, bool | int]] = {
+        "confusables": False,
+        "distance": 0,
+        "priority": 3,
+        "suppress_s": 60,
+    }
+
+    entry_id: EntryId
+    list_id: Name
+    plate: ListedPlate
+    agency: Name
+    purpose: Code
+    authority: Authority
+    requested_by: Name
+    created_at: Time
+    expires_at: Time
+    starts_at: Time | None = None
+    region: Region | None = None
+    confusables: bool | None = None
+    distance: Annotated[int, Meta(ge=0, le=1)] | None = None
+    vehicle: Vehicle | None = None
+    priority: Annotated[int, Meta(ge=1, le=5)] | None = None
+    instructions: Annotated[str, Meta(max_length=2000)] | None = None
+    area: Annotated[tuple[Area, ...], Meta(min_length=1, max_length=64)] | None = None
+    hours: Hours | None = None
+    suppress_s: Annotated[int, Meta(ge=0, le=86_400)] | None = None
+
+    @property
+    def created_ms(self) -> int:
+        """`created_at` in milliseconds since 1970."""
+        return entry_time_ms(self.created_at)
+
+    @property
+    def expires_ms(self) -> int:
+        """`expires_at` in milliseconds since 1970."""
+        return entry_time_ms(self.expires_at)
+
+    @property
+    def starts_ms(self) -> int | None:
+        """`starts_at` in milliseconds since 1970, None where it is absent."""
+        return None if self.starts_at is None else entry_time_ms(self.starts_at)
+
+    @property
+    def priority_in_force(self) -> int:
+        """`priority`, or its default where it is absent."""
+        return self.DEFAULTS["priority"] if self.priority is None else self.priority
+
+
+class Rule(_Document, frozen=True, kw_only=True):
+    """These agencies may match for these purposes; `"*"` stands for all of them."""
+
+    agencies: Literal["*"] | Annotated[tuple[Name, ...], Meta(max_length=1000)]
+    purposes: Literal["*"] | Annotated[tuple[Code, ...], Meta(max_length=1000)]
+
+
+class Policy(_Document, frozen=True, kw_only=True):
+    """A source's allow-list. No rules: nothing matches on its reads."""
+
+    source: Name
+    rules: Annotated[tuple[Rule, ...], Meta(max_length=1000)]
+    updated_by: Name
+    updated_at: Time
+    regions: Annotated[tuple[Region, ...], Meta(min_length=1, max_length=1000)] | None = None
+
+    @property
+    def updated_ms(self) -> int:
+        """`updated_at` in milliseconds since 1970."""
+        return parse_time(self.updated_at)
+
+
+class Misreading(_Document, frozen=True, kw_only=True):
+    """One character that reads otherwise than listed, and is no look-alike."""
+
+    kind: MisreadKind
+    position: Annotated[int, Meta(ge=0, le=15)]
+
+
+_Positions = Annotated[tuple[Annotated[int, Meta(ge=0, le=15)], ...], Meta(max_length=16)]
+
+
+class Check(_Document, frozen=True, kw_only=True):
+    """One thing that a person must compare before acting on a match."""
+
+    check: CheckName
+    result: CheckResult
+    text: Annotated[str, Meta(min_length=1, max_length=500)]
+    read: Annotated[str, Meta(max_length=300)] | None = None
+    listed: Annotated[str, Meta(max_length=300)] | None = None
+    positions: _Positions | None = None
+    look_alikes: _Positions | None = None
+    misread: Misreading | None = None
+    age_s: Count | None = None
+
+
+class Verification(_Document, frozen=True, kw_only=True):
+    """A match is a lead: what a person compares before anyone acts on it."""
+
+    required: Literal[True]
+    checks: Annotated[tuple[Check, ...], Meta(min_length=1, max_length=16)]
+
+
+class PolicyRef(_Document, frozen=True, kw_only=True):
+    """The policy that allowed a match: its source, and its record's offset."""
+
+    source: Name
+    revision: Count
+
+
+class Match(_Document, frozen=True, kw_only=True):
+    """A read that an entry matches, allowed by the policy of the read's source."""
+
+    match_id: MatchId
+    matched_at: Time
+    match_type: MatchType
+    confidence: Confidence
+    entry: Entry
+    entry_revision: Count
+    read: Detection
+    verification: Verification
+    suppressed: Count
+    policy: PolicyRef
+    list_revision: Count
+    alternate: Alternate | None = None
+
+
+class Reject(_Document, frozen=True, kw_only=True):
+    """Where a bad record lies, and why it was passed. Never what it holds."""
+
+    topic: Annotated[str, Meta(min_length=1, max_length=249)]
+    partition: Partition
+    offset: Count
+    reason: RejectReason
+    rejected_at: Time
+    last_offset: Count | None = None
+    field: Annotated[str, Meta(max_length=256)] | None = None
+    rule: Annotated[str, Meta(max_length=256)] | None = None
+
+
+class AuditRecord(_Document, frozen=True, kw_only=True):
+    """One link of a hash chain."""
+
+    chain: Name
+    sequence: Count
+    recorded_at: Time
+    event: AuditEvent
+    fields: Annotated[
+        dict[Code, Annotated[str, Meta(max_length=2000)] | Integer], Meta(max_length=32)
+    ]
+    previous_hash: Hash
+    hash: Hash
+
+
+class RecentMatch(_Document, frozen=True):
+    """A match in a SuppressionState: its read's own time, its offset, the number of reads that
+    it carries, and when its read reached the topic."""
+
+    captured_ms: Integer
+    offset: Annotated[int, Meta(ge=-1, le=INTEGER_MAX)]
+    suppressed: Count
+    arrived_ms: Integer
+
+
+class SuppressionState(_Document, frozen=True, kw_only=True):
+    """What the reads of one partition did to one key of the suppression; the engine's own."""
+
+    entry_id: EntryId
+    matches: Annotated[tuple[RecentMatch, ...], Meta(max_length=limits.SUPPRESSION_MATCHES_MOST)]
+    suppress_s: Annotated[int, Meta(ge=0, le=86_400)]
+    offset: Annotated[int, Meta(ge=-1, le=INTEGER_MAX)]
+    suppressed: Count
+    list_id: Name | None = None
+    agency: Name | None = None
+    purpose: Code | None = None
+    authority: Authority | None = None
+
+
+Document = Detection | Entry | Policy | Match | Reject | AuditRecord | SuppressionState
+
+_ENCODER = msgspec.json.Encoder()
+_PLAIN = msgspec.json.Decoder()
+_DETECTION = msgspec.json.Decoder(Detection)
+_ENTRY = msgspec.json.Decoder(Entry)
+_POLICY = msgspec.json.Decoder(Policy)
+_MATCH = msgspec.json.Decoder(Match)
+_REJECT = msgspec.json.Decoder(Reject)
+_AUDIT = msgspec.json.Decoder(AuditRecord)
+_SUPPRESSION = msgspec.json.Decoder(SuppressionState)
+
+
+def encode(document: Document) -> bytes:
+    """Compact JSON in UTF-8: known fields only; absent ones are left out."""
+    return _ENCODER.encode(document)
+
+
+def decode_detection(data: bytes | str) -> Detection:
+    """A Detection from JSON; DocumentError with reason `invalid_json` or `schema` if it is none."""
+    try:  # the one decoder on the path of a read, so without a call in between
+        if isinstance(data, bytes) and not data.isascii():
+            data.decode()  # the texts of unknown fields are not looked at below
+        return _DETECTION.decode(data)
+    except _UNREADABLE:
+        pass
+    return _decode_patiently(data, Detection)
+
+
+def decode_entry(data: bytes | str) -> Entry:
+    """An Entry from JSON; errors as for `decode_detection`."""
+    return _decode(_ENTRY, data, Entry)
+
+
+def entry_of(document: dict[str, Any]) -> Entry:
+    """An Entry from the JSON value that its document is; errors as for `decode_detection`."""
+    try:
+        return msgspec.convert(document, Entry)
+    except msgspec.ValidationError:
+        pass
+    try:
+        return msgspec.convert(_whole_numbers(document), Entry)
+    except msgspec.ValidationError as error:
+        message = str(error)
+    except RecursionError:
+        message = ""
+    raise schema_error(message)
+
+
+def decode_policy(data: bytes | str) -> Policy:
+    """A Policy from JSON; errors as for `decode_detection`."""
+    return _decode(_POLICY, data, Policy)
+
+
+def decode_match(data: bytes | str) -> Match:
+    """A Match from JSON, refused where it holds an unknown field; errors as above."""
+    return _closed(data, _decode(_MATCH, data, Match))
+
+
+def decode_reject(data: bytes | str) -> Reject:
+    """A Reject from JSON, refused where it holds an unknown field; errors as above."""
+    return _closed(data, _decode(_REJECT, data, Reject))
+
+
+def decode_audit(data: bytes | str) -> AuditRecord:
+    """An AuditRecord from JSON, refused where it holds an unknown field; errors as above."""
+    return _closed(data, _decode(_AUDIT, data, AuditRecord))
+
+
+def read_match(data: bytes | str) -> Match:
+    """A Match from JSON as somebody wrote it, perhaps a newer version: what it has beside the
+    fields that are known is left out. Errors as for `decode_detection`."""
+    return _decode(_MATCH, data, Match)
+
+
+def read_audit(data: bytes | str) -> AuditRecord:
+    """An AuditRecord, otherwise as `read_match`."""
+    return _decode(_AUDIT, data, AuditRecord)
+
+
+def decode_suppression(data: bytes | str) -> SuppressionState:
+    """A SuppressionState from JSON; errors as for `decode_detection`."""
+    return _decode(_SUPPRESSION, data, SuppressionState)
+
+
+_UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
+_D = TypeVar("_D", Detection, Entry, Policy, Match, Reject, AuditRecord, SuppressionState)
+
+
+def _decode(decoder: msgspec.json.Decoder[_D], data: bytes | str, kind: type[_D]) -> _D:
+    try:
+        if isinstance(data, bytes) and not data.isascii():
+            data.decode()
+        return decoder.decode(data)
+    except _UNREADABLE:
+        pass  # outside of the clause, so that no error chain carries the document along
+    return _decode_patiently(data, kind)
+
+
+def _decode_patiently(data: bytes | str, kind: type[_D]) -> _D:
+    """Decode what the quick way refused: with `1.0` taken for an integer, or with an error.
+
+    To JSON Schema a number without a fraction is an integer, however it is written.
+    """
+    message = None
+    try:
+        return msgspec.convert(_whole_numbers(_PLAIN.decode(data)), kind)
+    except msgspec.ValidationError as error:
+        message = str(error)
+    except _UNREADABLE:
+        pass
+    if message is not None:
+        raise schema_error(message)
+    raise DocumentError("invalid_json", rule="must be JSON in UTF-8")
+
+
+def _whole_numbers(plain: Any) -> Any:
+    """The same JSON value with every number that has no fraction as an int."""
+    match plain:
+        case float():
+            return int(plain) if plain.is_integer() else plain
+        case list():
+            return [_whole_numbers(item) for item in plain]
+        case dict():
+            return {key: _whole_numbers(value) for key, value in plain.items()}
+    return plain
+
+
+#: What a match takes over from input documents.
+_OPEN = (Detection, Entry, Alternate)
+
+
+def _closed(data: bytes | str, document: _D) -> _D:
+    """The output document, if its JSON held nothing that it does not have a place for."""
+    try:
+        plain = _PLAIN.decode(data)
+    except _UNREADABLE:  # what the typed decoder passed over, and so had no place for
+        plain = {"": None}
+    _check_closed(plain, document, "$", nulls=False)
+    return document
+
+
+def _check_closed(plain: Any, document: msgspec.Struct, path: str, *, nulls: bool) -> None:
+    """Refuse unknown fields at any depth, and nulls outside of what is taken over."""
+    nulls = nulls or isinstance(document, _OPEN)
+    for name, value in plain.items():
+        if name not in document.__struct_fields__:
+            raise DocumentError("schema", field=path, rule="must not have unknown fields")
+        if value is None and not nulls:
+            raise DocumentError("schema", field=f"{path}.{name}", rule="must not be null")
+        known = getattr(document, name)
+        if isinstance(known, msgspec.Struct):
+            _check_closed(value, known, f"{path}.{name}", nulls=nulls)
+        elif isinstance(known, tuple):
+            for place, (item, struct) in enumerate(zip(value, known, strict=True)):
+                if isinstance(struct, msgspec.Struct):
+                    _check_closed(item, struct, f"{path}.{name}[{place}]", nulls=nulls)

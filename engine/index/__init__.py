@@ -1,0 +1,1 @@
+"""From a plate to the entries that it is like; pure."""

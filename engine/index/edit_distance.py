@@ -1,0 +1,318 @@
+"""Slots of the index filed under hashes of their folded plates: look-alikes, and one misread more.
+
+A `NearPlates` finds the slots whose folded plate is that of a read or, if it is to, lies one
+character from it, whatever the character. That is more than an entry may ask for: what it finds
+are candidates, and `likeness` decides. The compiled search looks closer, because many plates are
+near each other once they are folded: it compares the plates of entries whose look-alikes do not
+count as they are.
+
+A plate has several postings (`folded.postings_of`), each with a number and a place in the chain
+of its hash. The numbers come from small ones for the slots that are filed here, so that what is
+kept for postings does not grow with all other entries. Belongs to one thread; the scanner reads
+`rows` on that thread.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, NamedTuple
+
+import numba
+import numpy as np
+
+from engine import limits
+from engine.index.deletion_hashes import (
+    BASE,
+    BASE_INVERSE,
+    WAYS,
+    Bytes,
+    codes_of,
+    finished,
+    head_of,
+    key_total,
+    one_left_out_is_held,
+    postings_of,
+    values_by_byte,
+)
+from engine.index.hash_table import NO_SLOT, Hashes, HashTable, Slots
+from engine.plates.misreads import Misreads
+from engine.plates.plate_hash import U64
+
+_SMALLEST = 64
+#: Slots that are found in one go; more take the longer way.
+_FEW: Final = 256
+_ZERO, _ONE = U64(0), U64(1)
+
+
+class NearRows(NamedTuple):
+    """What the compiled search reads: the table, the chains behind it, and by number the plates
+    to be compared, with their lengths; 0 where every plate that is filed as near is."""
+
+    hashes: Hashes
+    heads: Slots
+    marks: Hashes
+    placing: np.uint64
+    following: Slots
+    plates: Bytes
+    lengths: Bytes
+
+
+@numba.njit(inline="always")
+def is_folded_alike(
+    hashes: Hashes,
+    heads: Slots,
+    marks: Hashes,
+    placing: np.uint64,
+    values: Hashes,
+    data: Bytes,
+    at: int,
+    length: int,
+) -> bool:
+    """Whether a plate that folds as the plain key data[at:at + length] does may be filed."""
+    whole = finished(key_total(values, data, at, length))
+    return head_of(hashes, heads, marks, placing, whole) >= 0
+
+
+@numba.njit(nogil=True, cache=True)
+def _is_near(
+    following: Slots,
+    plates: Bytes,
+    lengths: Bytes,
+    posting: int,
+    data: Bytes,
+    at: int,
+    length: int,
+    left_out: int,
+) -> bool:
+    """Whether a chain holds a plate that, without the character that its posting leaves out, may
+    be the key data[at:at + length] without the one at `left_out`; -1: none is left out."""
+    while posting >= 0:
+        number, listed_out = posting // WAYS, posting % WAYS - 1
+        posting = following[posting]
+        # One left out in both is a character substituted, which stands in the same place.
+        if left_out >= 0 and listed_out >= 0 and left_out != listed_out:
+            continue
+        listed_length = np.int64(lengths[number])
+        if listed_length == 0:
+            return True
+        rest = length - (1 if left_out >= 0 else 0)
+        if listed_length - (1 if listed_out >= 0 else 0) != rest:
+            continue
+        same = 0
+        while same < rest:
+            read = at + same + (1 if 0 <= left_out <= same else 0)
+            listed = same + (1 if 0 <= listed_out <= same else 0)
+            if data[read] != plates[number, listed]:
+                break
+            same += 1
+        if same == rest:
+            return True
+    return False
+
+
+@numba.njit(nogil=True, cache=True)
+def is_one_apart(
+    hashes: Hashes,
+    heads: Slots,
+    marks: Hashes,
+    placing: np.uint64,
+    following: Slots,
+    plates: Bytes,
+    lengths: Bytes,
+    values: Hashes,
+    data: Bytes,
+    at: int,
+    length: int,
+) -> bool:
+    """Whether a plate that is near the plain key data[at:at + length] is filed."""
+    total = key_total(values, data, at, length)
+    head = head_of(hashes, heads, marks, placing, finished(total))
+    if head >= 0 and _is_near(following, plates, lengths, head, data, at, length, -1):
+        return True
+    before, power = _ZERO, _ONE
+    for left_out in range(length):
+        term = values[data[at + left_out]] * power
+        rest = before + (total - before - term) * BASE_INVERSE
+        head = head_of(hashes, heads, marks, placing, finished(rest))
+        if head >= 0 and _is_near(following, plates, lengths, head, data, at, length, left_out):
+            return True
+        before += term
+        power *= BASE
+    return False
+
+
+@numba.njit(inline="always")
+def may_be_one_apart(marks: Hashes, values: Hashes, data: Bytes, at: int, length: int) -> bool:
+    """Whether it is worth while to ask `is_one_apart`."""
+    total = key_total(values, data, at, length)
+    return one_left_out_is_held(values, marks, total, data, at, length)
+
+
+@numba.njit(nogil=True, cache=True)
+def _find_near(
+    values: Hashes,
+    hashes: Hashes,
+    heads: Slots,
+    marks: Hashes,
+    placing: np.uint64,
+    following: Slots,
+    slots: Slots,
+    ways: int,
+    data: Bytes,
+    found: Slots,
+) -> int:
+    """Write the slots that a plain key meets, if there is room for them; how many, or one more
+    than there is room for."""
+    total = key_total(values, data, 0, len(data))
+    before, power = _ZERO, _ONE
+    count = 0
+    for left_out in range(-1, len(data) if ways > 1 else 0):
+        rest = total
+        if left_out >= 0:
+            term = values[data[left_out]] * power
+            rest = before + (total - before - term) * BASE_INVERSE
+            before += term
+            power *= BASE
+        posting = head_of(hashes, heads, marks, placing, finished(rest))
+        while posting >= 0:
+            listed_out = posting % ways - 1
+            if left_out < 0 or listed_out < 0 or left_out == listed_out:
+                if count == len(found):
+                    return count + 1
+                found[count] = slots[posting // ways]
+                count += 1
+            posting = following[posting]
+    return count
+
+
+class NearPlates:
+    """See the module. `one_apart`: plates one character from each other meet too."""
+
+    def __init__(self, misreads: Misreads, *, one_apart: bool) -> None:
+        self._fold = misreads.fold
+        self._values = values_by_byte(misreads)
+        self._ways = WAYS if one_apart else 1
+        self._table = HashTable(selective=True)
+        self._following: Slots = np.full(_SMALLEST * self._ways, NO_SLOT, dtype=np.int32)
+        #: By number.
+        self._slots: Slots = np.full(_SMALLEST, NO_SLOT, dtype=np.int32)
+        self._plates: Bytes = np.zeros((_SMALLEST, limits.PLATE_CHARACTERS), dtype=np.uint8)
+        self._lengths: Bytes = np.zeros(_SMALLEST, dtype=np.uint8)
+        self._numbers: dict[int, int] = {}
+        self._free: list[int] = []
+        self._given = 0
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __contains__(self, slot: int) -> bool:
+        return slot in self._numbers
+
+    def copy(self) -> NearPlates:
+        """Filings of their own with the same slots."""
+        copied = copy.copy(self)
+        copied._table, copied._following = self._table.copy(), self._following.copy()
+        copied._slots, copied._plates = self._slots.copy(), self._plates.copy()
+        copied._lengths, copied._numbers = self._lengths.copy(), self._numbers.copy()
+        copied._free = self._free[:]
+        return copied
+
+    def put(self, slots: Sequence[int], plates: Sequence[str], confusables: Sequence[bool]) -> None:
+        """File slots, which are not yet here, under their plates; with `confusables`, their
+        look-alikes count beside one character that is another."""
+        if not slots:
+            return
+        numbers = self._new_numbers(len(slots))
+        self._numbers.update(zip(slots, numbers, strict=True))
+        self._slots[numbers] = slots
+        codes = codes_of(plates)
+        compared = ~np.array(confusables, dtype=bool) & (codes < 128).all(axis=1)
+        self._plates[numbers] = codes  # what is not ASCII is not compared
+        self._lengths[numbers] = np.where(compared, np.count_nonzero(codes, axis=1), 0)
+        hashes, postings = self._postings(plates, numbers)
+        self._table.push_many(hashes, postings, self._following)
+
+    def drop(self, slots: Sequence[int], plates: Sequence[str]) -> None:
+        """Forget slots that are here, filed under these plates."""
+        if not slots:
+            return
+        numbers = [self._numbers.pop(slot) for slot in slots]
+        hashes, postings = self._postings(plates, numbers)
+        self._table.unlink_many(hashes, postings, self._following)
+        self._slots[numbers] = NO_SLOT
+        self._plates[numbers] = 0
+        self._free += numbers
+
+    def slots_like(self, plate: str) -> Iterable[int]:
+        """The slots that a normalized plate meets, and some more; one may come several times."""
+        if plate.isascii():
+            table = self._table
+            data = np.frombuffer(plate.encode(), dtype=np.uint8)
+            found: Slots = np.empty(_FEW, dtype=np.int32)
+            count = _find_near(
+                self._values,
+                table.hashes,
+                table.slots,
+                table.marks,
+                table.placing,
+                self._following,
+                self._slots,
+                self._ways,
+                data,
+                found,
+            )
+            if count <= _FEW:
+                slots: list[int] = found[:count].tolist()
+                return slots
+        return self._slots_like(plate)
+
+    def _slots_like(self, plate: str) -> Iterator[int]:
+        hashes, _ = self._postings([plate], [0])
+        for posting in self._table.get_many(hashes).tolist():
+            while posting != NO_SLOT:
+                yield int(self._slots[posting // self._ways])
+                posting = int(self._following[posting])
+
+    @property
+    def rows(self) -> NearRows:
+        """For the compiled search, until the next change."""
+        table = self._table
+        return NearRows(
+            table.hashes,
+            table.slots,
+            table.marks,
+            table.placing,
+            self._following,
+            self._plates,
+            self._lengths,
+        )
+
+    def _postings(self, plates: Sequence[str], numbers: Sequence[int]) -> tuple[Hashes, Slots]:
+        """What is filed, or looked up, for plates with these numbers."""
+        hashes: Hashes = np.empty(len(plates) * self._ways, dtype=np.uint64)
+        postings: Slots = np.empty(len(plates) * self._ways, dtype=np.int32)
+        folded = codes_of([self._fold(plate) for plate in plates])
+        as_array = np.array(numbers, dtype=np.int32)
+        count = postings_of(folded, as_array, self._ways, hashes, postings)
+        return hashes[:count], postings[:count]
+
+    def _new_numbers(self, count: int) -> list[int]:
+        reused = min(count, len(self._free))
+        numbers = self._free[len(self._free) - reused :]
+        del self._free[len(self._free) - reused :]
+        further = count - reused
+        numbers += range(self._given, self._given + further)
+        self._given += further
+        held = len(self._slots)
+        if self._given > held:
+            more = max(self._given - held, held // 4, _SMALLEST)
+            self._slots = np.concatenate([self._slots, np.full(more, NO_SLOT, dtype=np.int32)])
+            self._following = np.concatenate(
+                [self._following, np.full(more * self._ways, NO_SLOT, dtype=np.int32)]
+            )
+            self._lengths = np.concatenate([self._lengths, np.zeros(more, dtype=np.uint8)])
+            self._plates = np.concatenate(
+                [self._plates, np.zeros((more, limits.PLATE_CHARACTERS), dtype=np.uint8)]
+            )
+        return numbers

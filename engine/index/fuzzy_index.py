@@ -1,0 +1,163 @@
+"""Entries that ask for more than their exact plate: where to look for those that a read is like.
+
+Entries with `?` are patterns, those with a distance are filed one character apart, those with
+`confusables` alone under their folded plate. All others are not here, and where none is here,
+nothing is looked up. What is found for a plate are candidates, all that `likeness.compare` can
+say yes to and some more. Slots are found whether they are visible or not.
+
+Belongs to one thread; the scanner reads `probes` on that thread.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple, Protocol
+
+import numpy as np
+
+from engine.index.deletion_hashes import Bytes, values_by_byte
+from engine.index.edit_distance import NearPlates
+from engine.index.hash_table import Hashes, Slots
+from engine.index.wildcards import Patterns, Ranges, Rows
+from engine.plates.misreads import Misreads
+from engine.plates.normal_form import WILDCARD
+
+#: A slot, its plate, and whether look-alikes count.
+_Filed = tuple[int, str, bool]
+
+
+class Probes(NamedTuple):
+    """What the scanner reads: whether there are look-alikes, plates one apart and patterns, and
+    the arrays of `near` and `patterns` in which they are found. `scratch` is to write in. Flat,
+    because a compiled function takes tuples in tuples ten times as slowly."""
+
+    has_look_alikes: bool
+    has_one_apart: bool
+    has_patterns: bool
+    values: Hashes
+    alike_hashes: Hashes
+    alike_heads: Slots
+    alike_marks: Hashes
+    alike_placing: np.uint64
+    apart_hashes: Hashes
+    apart_heads: Slots
+    apart_marks: Hashes
+    apart_placing: np.uint64
+    following: Slots
+    plates: Bytes
+    lengths: Bytes
+    level1: Rows
+    level2: Rows
+    ranges: Ranges
+    scratch: Slots
+
+
+class Asks(Protocol):
+    """What of an entry counts here."""
+
+    @property
+    def plate(self) -> str: ...
+    @property
+    def confusables(self) -> bool | None: ...
+    @property
+    def distance(self) -> int | None: ...
+
+
+class Similar:
+    """See the module. `misreads` says which characters are look-alikes."""
+
+    def __init__(self, misreads: Misreads) -> None:
+        self._values = values_by_byte(misreads)
+        self._look_alikes = NearPlates(misreads, one_apart=False)
+        self._one_apart = NearPlates(misreads, one_apart=True)
+        self._patterns = Patterns(misreads)
+        self._scratch: Slots = np.empty(1, dtype=np.int32)
+
+    @property
+    def _kinds(self) -> tuple[NearPlates, NearPlates, Patterns]:
+        return self._look_alikes, self._one_apart, self._patterns
+
+    def __len__(self) -> int:
+        return len(self._look_alikes) + len(self._one_apart) + len(self._patterns)
+
+    def copy(self) -> Similar:
+        """Filings of their own with the same slots."""
+        copied = copy.copy(self)
+        copied._look_alikes = self._look_alikes.copy()
+        copied._one_apart = self._one_apart.copy()
+        copied._patterns = self._patterns.copy()
+        return copied
+
+    def put(self, found: Iterable[tuple[int, Asks]]) -> None:
+        """File slots, which are not yet here, by what their entries ask for, if they do."""
+        by_kind: tuple[list[_Filed], ...] = tuple([] for _ in self._kinds)
+        for slot, entry in found:
+            plate, confusables = entry.plate, bool(entry.confusables)
+            if WILDCARD in plate:
+                by_kind[2].append((slot, plate, confusables))
+            elif entry.distance:
+                by_kind[1].append((slot, plate, confusables))
+            elif confusables:
+                by_kind[0].append((slot, plate, confusables))
+        kinds: tuple[NearPlates | Patterns, ...] = self._kinds
+        for kind, filed in zip(kinds, by_kind, strict=True):
+            kind.put(
+                [slot for slot, _, _ in filed],
+                [plate for _, plate, _ in filed],
+                [confusables for _, _, confusables in filed],
+            )
+
+    def drop(self, found: Sequence[tuple[int, str]]) -> None:
+        """Forget slots with these plates; those that are not here are passed over."""
+        for kind in self._kinds:
+            filed = [each for each in found if each[0] in kind] if len(kind) else []
+            kind.drop([slot for slot, _ in filed], [plate for _, plate in filed])
+
+    def slots_like(self, plate: str) -> set[int]:
+        """The slots filed here whose entry a normalized plate may be like."""
+        slots: set[int] = set()
+        for kind in self._kinds:
+            if len(kind):
+                slots.update(kind.slots_like(plate))
+        return slots
+
+    @property
+    def probes(self) -> Probes:
+        """For the scanner, until the next change."""
+        alike, apart, patterns = self._look_alikes.rows, self._one_apart.rows, self._patterns.rows
+        return Probes(
+            len(self._look_alikes) > 0,
+            len(self._one_apart) > 0,
+            len(self._patterns) > 0,
+            self._values,
+            alike.hashes,
+            alike.heads,
+            alike.marks,
+            alike.placing,
+            apart.hashes,
+            apart.heads,
+            apart.marks,
+            apart.placing,
+            apart.following,
+            apart.plates,
+            apart.lengths,
+            patterns.level1,
+            patterns.level2,
+            patterns.ranges,
+            self._scratch,
+        )
+
+
+#: For scans that look for exact plates alone.
+NOTHING_SIMILAR: Final = Similar(
+    Misreads(
+        (),
+        {},
+        missing_rate=0,
+        added_rate=0,
+        plate_density=0,
+        other_pattern_share=0,
+        other_length_share=0,
+    )
+).probes

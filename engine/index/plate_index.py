@@ -1,0 +1,330 @@
+"""The hot lists in memory: from a plate to the entries that it is like.
+
+An entry lives in a slot, a small number. By slot lie flat arrays (revision, start, end, the
+next slot of the same chain) and, in a store of their own, the entries; two hash tables lead to
+the slots, by plate for the scanner and by entry id for changes, and `similar` leads to those
+that ask for more than their exact plate. What is asked of an entry beyond its plate is in
+`policy.Eligibility`.
+
+Changes count at once, or together: what is put and removed `staged` counts from the next
+`commit` on, all in one step, and until then everything is as it was. Which slots are visible is
+kept in `stages`; a hidden slot is never found. Slots that have ended stay hidden until `drop`
+forgets them, a bounded number at a time, so that no step is long.
+
+The state follows from the last record of each entry id and from the clock, and from nothing
+else, so that all workers have the same: a record that is refused or has expired takes its
+predecessor away too. Belongs to one thread; the scanner reads the tables on that thread.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from pyroaring import BitMap
+
+from engine import limits
+from engine.documents.model import Entry
+from engine.index.eligibility import Eligibility, Pair
+from engine.index.entry_store import EntryStore
+from engine.index.fuzzy_index import Similar
+from engine.index.hash_table import NO_SLOT, HashTable, hashes_of
+from engine.index.timer_wheel import NEVER_MS, Due, Timeline
+from engine.index.visibility import Stages
+from engine.plates.likeness import Likeness, compare
+from engine.plates.misreads import Misreads
+from engine.plates.plate_hash import hash_of
+
+_SMALLEST = 1024
+
+T = TypeVar("T", bound=np.generic)
+
+
+class Index:
+    """See the module. `eligibility` is kept current with the entries; `misreads` says which
+    characters are look-alikes, as shipped where it is None."""
+
+    def __init__(self, eligibility: Eligibility, misreads: Misreads | None = None) -> None:
+        self.eligibility = eligibility
+        self._misreads = Misreads.load() if misreads is None else misreads
+        self.plates: HashTable = HashTable()
+        self.similar: Similar = Similar(self._misreads)
+        self._ids = HashTable()
+        self._entries = EntryStore()
+        self._free: array[int] = array("i")
+        self._revision: npt.NDArray[np.int64] = np.zeros(_SMALLEST, dtype=np.int64)
+        self._starts_ms: npt.NDArray[np.int64] = np.full(_SMALLEST, NEVER_MS, dtype=np.int64)
+        self._expires_ms: npt.NDArray[np.int64] = np.full(_SMALLEST, NEVER_MS, dtype=np.int64)
+        self._next_by_plate: npt.NDArray[np.int32] = np.full(_SMALLEST, NO_SLOT, dtype=np.int32)
+        self._next_by_id: npt.NDArray[np.int32] = np.full(_SMALLEST, NO_SLOT, dtype=np.int32)
+        self._stages = Stages()
+        #: Slots in use that have not started yet, visible or not.
+        self._scheduled = BitMap()
+        self._starts = Timeline()
+        self._ends = Timeline()
+
+    def __len__(self) -> int:
+        """Entries that count: active and not yet started."""
+        return self._in_use() - len(self._stages.hidden)
+
+    @property
+    def active_count(self) -> int:
+        """Entries that count, have started and not expired."""
+        return len(self.eligibility.active)
+
+    @property
+    def is_staging(self) -> bool:
+        """Whether something waits for the commit."""
+        return bool(self._stages.staged) or bool(self._stages.leaving)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether something waits to be dropped."""
+        return bool(self._stages.ended)
+
+    @property
+    def has_expired(self) -> bool:
+        """Whether entries that expired are among what waits to be dropped."""
+        return bool(self._stages.expired)
+
+    def put(self, entry: Entry, revision: int, now_ms: int, *, staged: bool = False) -> bool:
+        """As `put_many` for one entry; False where it has expired."""
+        return self.put_many([(entry, revision)], now_ms, staged=staged) == 1
+
+    def put_many(
+        self, entries: Sequence[tuple[Entry, int]], now_ms: int, *, staged: bool = False
+    ) -> int:
+        """Add entries, or put them in place of those with their ids; how many are held.
+
+        Each comes with its revision, the offset of its record; ids are not repeated. An entry
+        that has expired is not held, and neither is its predecessor.
+        """
+        heads = self._ids.get_many(hashes_of(entry.entry_id for entry, _ in entries))
+        replaced: list[int] = []
+        for (entry, _), head in zip(entries, heads.tolist(), strict=True):
+            if head != NO_SLOT:
+                replaced += self._slots_of_id(entry.entry_id, head)
+        self._take_away(replaced, staged=staged)
+        held = [
+            (entry, revision, expires_ms)
+            for entry, revision in entries
+            if (expires_ms := entry.expires_ms) > now_ms
+        ]
+        slots = self._free_slots(len(held))
+        scheduled: list[int] = []
+        slots_by_pair: dict[Pair, list[int]] = {}
+        for slot, (entry, _, expires_ms) in zip(slots, held, strict=True):
+            self._entries.put(slot, entry)
+            self._ends.add(slot, expires_ms)
+            starts_ms = entry.starts_ms
+            if starts_ms is not None and starts_ms > now_ms:
+                scheduled.append(slot)
+                self._starts_ms[slot] = starts_ms
+                self._starts.add(slot, starts_ms)
+            slots_by_pair.setdefault((entry.agency, entry.purpose), []).append(slot)
+        for pair, of_pair in slots_by_pair.items():
+            self.eligibility.file(of_pair, pair)
+        self._scheduled.update(scheduled)
+        if staged:
+            self._stages.stage(slots)
+        else:
+            self.eligibility.active |= BitMap(slots) - self._scheduled
+        as_array = np.array(slots, dtype=np.int32)
+        self._revision[as_array] = [revision for _, revision, _ in held]
+        self._expires_ms[as_array] = [expires_ms for _, _, expires_ms in held]
+        plates = hashes_of(entry.plate for entry, _, _ in held)
+        self.plates.push_many(plates, as_array, self._next_by_plate)
+        ids = hashes_of(entry.entry_id for entry, _, _ in held)
+        self._ids.push_many(ids, as_array, self._next_by_id)
+        self.similar.put(zip(slots, (entry for entry, _, _ in held), strict=True))
+        return len(held)
+
+    def remove(self, entry_id: str, *, staged: bool = False) -> bool:
+        """Take an entry out; False where `find` would find none with this id."""
+        found = self._slots_of_id(entry_id, self._ids.get(hash_of(entry_id.encode())))
+        held = any(slot not in self._stages.leaving for slot in found)
+        self._take_away(found, staged=staged)
+        return held
+
+    def find(self, entry_id: str) -> tuple[Entry, int] | None:
+        """The entry with this id, as it will be after the commit, and its revision."""
+        head = self._ids.get(hash_of(entry_id.encode()))
+        for slot in self._slots_of_id(entry_id, head):
+            if slot not in self._stages.leaving:
+                return self.entry(slot), self.revision(slot)
+        return None
+
+    def is_listed(self, entry_id: str) -> bool:
+        """Whether an entry with this id counts, or will from the commit on."""
+        head = self._ids.get(hash_of(entry_id.encode()))
+        return bool(self._slots_of_id(entry_id, head))
+
+    def commit(self) -> None:
+        """Let everything that is staged count from now on."""
+        came, went = self._stages.commit()
+        self.eligibility.active -= went
+        self.eligibility.active |= came - self._scheduled
+
+    def turn_to(self, now_ms: int) -> None:
+        """Start and end what is due."""
+        stages, active = self._stages, self.eligibility.active
+        due = self._starts.due(now_ms, self._starts_ms)
+        if len(due):
+            started = _as_set(due) & self._scheduled
+            self._scheduled -= started
+            active |= started - stages.hidden
+        due = self._ends.due(now_ms, self._expires_ms)
+        if len(due):
+            expired = _as_set(due) - stages.ended
+            active -= expired
+            stages.expire(expired)
+
+    def drop(self, most: int = limits.SLOTS_A_DROP) -> list[tuple[Entry, int]]:
+        """Forget slots that have ended, so many at the most. The entries among them that
+        expired, with their revisions; not those that something took the place of before."""
+        slots = list(self._stages.ended[:most])
+        expired = self._expired(slots)
+        self._drop(slots)
+        in_use = self._in_use()
+        self._ends.tidy(self._expires_ms, in_use, limits.SLOTS_A_TIDYING)
+        self._starts.tidy(self._starts_ms, len(self._scheduled), limits.SLOTS_A_TIDYING)
+        return expired
+
+    def drop_expired(self, entry_id: str) -> tuple[Entry, int] | None:
+        """As `drop`, for the last entry with this id, where it expired; else None."""
+        if not self._stages.expired:
+            return None
+        slots = [
+            slot
+            for slot in self._chain_of_id(self._ids.get(hash_of(entry_id.encode())))
+            if slot in self._stages.expired and self._entries.entry_id(slot) == entry_id
+        ]
+        expired = self._expired(slots)
+        self._drop(slots)
+        return max(expired, key=lambda found: found[1], default=None)
+
+    def slots_of(self, plate: str) -> Iterator[tuple[int, Entry]]:
+        """The slots and entries of exactly this normalized plate that count."""
+        return self.chain(self.plates.get(hash_of(plate.encode())), plate)
+
+    def chain(self, slot: int, plate: str) -> Iterator[tuple[int, Entry]]:
+        """As `slots_of`, from the first slot, which the scanner has found."""
+        for each in self._chain(slot):
+            if each not in self._stages.hidden:
+                entry = self.entry(each)
+                if entry.plate == plate:
+                    yield each, entry
+
+    def candidates(self, plate: str) -> Iterator[tuple[int, Entry, Likeness]]:
+        """The slots and entries that count and that a normalized plate is like, each once.
+
+        One after the other, because a plate may be listed any number of times.
+        """
+        slots = list(self._chain(self.plates.get(hash_of(plate.encode()))))
+        if self.similar:
+            further = self.similar.slots_like(plate)
+            further.difference_update(slots)
+            slots += sorted(further)
+        for slot in slots:
+            if slot in self._stages.hidden:
+                continue
+            entry = self.entry(slot)
+            likeness = compare(
+                plate,
+                entry.plate,
+                confusables=bool(entry.confusables),
+                distance=entry.distance or 0,
+                misreads=self._misreads,
+            )
+            if likeness is not None:
+                yield slot, entry, likeness
+
+    def entry(self, slot: int) -> Entry:
+        """The entry in a slot that is in use."""
+        return self._entries.get(slot)
+
+    def revision(self, slot: int) -> int:
+        """The revision of the entry in a slot."""
+        return int(self._revision[slot])
+
+    def _in_use(self) -> int:
+        return len(self._entries) - len(self._free)
+
+    def _chain(self, slot: int) -> Iterator[int]:
+        while slot != NO_SLOT:
+            yield slot
+            slot = int(self._next_by_plate[slot])
+
+    def _chain_of_id(self, slot: int) -> Iterator[int]:
+        while slot != NO_SLOT:
+            yield slot
+            slot = int(self._next_by_id[slot])
+
+    def _slots_of_id(self, entry_id: str, head: int) -> list[int]:
+        """The slots of an id that have not ended: one staged, one visible at the most."""
+        return [
+            slot
+            for slot in self._chain_of_id(head)
+            if slot not in self._stages.ended and self._entries.entry_id(slot) == entry_id
+        ]
+
+    def _take_away(self, slots: list[int], *, staged: bool) -> None:
+        """Drop what nobody has seen yet, or may see no longer."""
+        if staged:
+            for slot in slots:
+                if slot not in self._stages.staged:
+                    self._stages.leave(slot)
+            slots = [slot for slot in slots if slot in self._stages.staged]
+        self._drop(slots)
+
+    def _expired(self, slots: list[int]) -> list[tuple[Entry, int]]:
+        expired = self._stages.expired
+        return [(self.entry(slot), self.revision(slot)) for slot in slots if slot in expired]
+
+    def _drop(self, slots: list[int]) -> None:
+        if not slots:
+            return
+        as_array = np.array(slots, dtype=np.int32)
+        filings = [self._entries.take(slot) for slot in slots]
+        plates = hashes_of(plate for _, plate, _, _ in filings)
+        self.plates.unlink_many(plates, as_array, self._next_by_plate)
+        ids = hashes_of(entry_id for entry_id, _, _, _ in filings)
+        self._ids.unlink_many(ids, as_array, self._next_by_id)
+        self.similar.drop([(slot, filed[1]) for slot, filed in zip(slots, filings, strict=True)])
+        slots_by_pair: dict[Pair, list[int]] = {}
+        for slot, (_, _, agency, purpose) in zip(slots, filings, strict=True):
+            slots_by_pair.setdefault((agency, purpose), []).append(slot)
+        for pair, of_pair in slots_by_pair.items():
+            self.eligibility.unfile(BitMap(of_pair), pair)
+        as_set = BitMap(slots)
+        self._scheduled -= as_set
+        self._stages.drop(as_set)
+        self._starts_ms[as_array] = NEVER_MS
+        self._expires_ms[as_array] = NEVER_MS
+        self._free.extend(slots)
+
+    def _free_slots(self, count: int) -> list[int]:
+        reused = min(count, len(self._free))
+        slots = self._free[len(self._free) - reused :].tolist()
+        del self._free[len(self._free) - reused :]
+        slots += [self._entries.add_slot() for _ in range(count - reused)]
+        while len(self._entries) > len(self._revision):
+            self._revision = _grown(self._revision, 0)
+            self._starts_ms = _grown(self._starts_ms, NEVER_MS)
+            self._expires_ms = _grown(self._expires_ms, NEVER_MS)
+            self._next_by_plate = _grown(self._next_by_plate, NO_SLOT)
+            self._next_by_id = _grown(self._next_by_id, NO_SLOT)
+        return slots
+
+
+def _as_set(slots: Due) -> BitMap:
+    # Sorted, a bitmap takes them several times faster.
+    return BitMap(array("I", np.sort(slots).tobytes()))
+
+
+def _grown(values: npt.NDArray[T], filler: int) -> npt.NDArray[T]:
+    """The values with a quarter more room; what is moved in all stays a few times the end."""
+    return np.concatenate([values, np.full(max(_SMALLEST, len(values) // 4), filler, values.dtype)])

@@ -1,0 +1,1 @@
+"""From vendors' messages to reads in Kafka."""

@@ -1,0 +1,1 @@
+"""Kafka, as the engine uses it: connections, topics, rights, readers and writers."""

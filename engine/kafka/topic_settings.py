@@ -1,0 +1,95 @@
+"""How each topic is set up, as data.
+
+What a promise of the engine rests on is `required`: a control topic is compacted, so is the
+state of the suppression, and the audit forgets nothing. The rest is what a new topic is given,
+and an operator's to change. This module may do nothing: `engine.kafka.topics` declares and checks
+what stands here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+_MINUTE_MS: Final = 60_000
+_HOUR_MS: Final = 60 * _MINUTE_MS
+_DAY_MS: Final = 24 * _HOUR_MS
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """How one topic is set up.
+
+    `required` names the settings that a promise of the engine rests on; the others are what
+    we ask for in a new topic, and an operator's to change. `partitions` is None where the
+    operator's number counts.
+    """
+
+    name: str
+    settings: Mapping[str, str]
+    required: frozenset[str] = field(default_factory=frozenset)
+    partitions: int | None = None
+
+
+# A control topic is compacted and nothing else: with `delete` beside it Kafka would drop
+# entries that nobody removed. The active segment is never compacted, so segments are rolled
+# hourly and small; the lag bound makes a removed entry leave the disk within about a day even
+# on a quiet topic; tombstones stay for a day, far longer than a worker needs to read the
+# topic. One partition, so that all changes have one order and one revision number.
+_CONTROL_SETTINGS: Final = {
+    "cleanup.policy": "compact",
+    "segment.ms": str(_HOUR_MS),
+    "segment.bytes": str(64 * 1024 * 1024),
+    "min.cleanable.dirty.ratio": "0.1",
+    "max.compaction.lag.ms": str(_DAY_MS),
+    "delete.retention.ms": str(_DAY_MS),
+}
+
+
+def _kept(retention_ms: int, segment_ms: int) -> dict[str, str]:
+    """Settings of a topic whose records go after `retention_ms`, to within `segment_ms`."""
+    return {
+        "cleanup.policy": "delete",
+        "retention.ms": str(retention_ms),
+        "retention.bytes": "-1",
+        "segment.ms": str(segment_ms),
+    }
+
+
+DECLARED: Final[tuple[Declaration, ...]] = (
+    # An hour is enough to bridge a restart or an outage; reads are not ours to keep.
+    Declaration("detections", _kept(_HOUR_MS, 10 * _MINUTE_MS)),
+    Declaration("hotlist", _CONTROL_SETTINGS, required=frozenset({"cleanup.policy"}), partitions=1),
+    Declaration(
+        "policies", _CONTROL_SETTINGS, required=frozenset({"cleanup.policy"}), partitions=1
+    ),
+    # Thirty days: what is to be kept longer belongs into the agency's own case file.
+    Declaration("matches", _kept(30 * _DAY_MS, _DAY_MS)),
+    # A day to look at what an upstream sends wrongly; the record itself goes after an hour.
+    Declaration("rejects", _kept(_DAY_MS, _HOUR_MS)),
+    Declaration(
+        "audit",
+        _kept(-1, 7 * _DAY_MS),
+        required=frozenset({"cleanup.policy", "retention.ms", "retention.bytes"}),
+    ),
+    # The last state of each key. Its tombstones need not stay longer than a worker takes to read
+    # it; what a restore has to read is what compaction has left, and the last hour.
+    Declaration(
+        "suppression",
+        {
+            "cleanup.policy": "compact",
+            "segment.ms": str(_HOUR_MS),
+            "segment.bytes": str(16 * 1024 * 1024),
+            "max.compaction.lag.ms": str(_HOUR_MS),
+            "delete.retention.ms": str(_HOUR_MS),
+        },
+        required=frozenset({"cleanup.policy"}),
+    ),
+)
+
+#: A worker cannot keep its promises without these; the audit's settings are a warning only.
+CONTROL: Final = frozenset({"hotlist", "policies"})
+COMPACTED: Final = CONTROL | {"suppression"}
+#: The engine's own, which nobody else need read: a worker makes it where it is missing.
+OWN: Final = "suppression"

@@ -1,0 +1,196 @@
+"""The index without a clock, for whoever wants it without Kafka.
+
+The worker's index, but entries are held whatever the time is, and whether one is in force is
+asked as of a time. It can be copied, and saved and loaded: a file holds the entries as they are
+packed, their revisions, the sets of slots by agency and purpose, and the policies. What follows
+from them (hash tables, look-alikes, patterns, times) is made anew, in bulk, when it is loaded.
+
+    entries/…        see `saved_entries`
+    revisions.npy    int64 by slot: the revision of its entry
+    pairs.json       agencies and purposes; the slots of the first are in pairs/0.roaring, …
+    policies.json    policies and their revisions
+
+Belongs to one thread while it changes.
+"""
+
+from __future__ import annotations
+
+from array import array
+from typing import Final
+
+import msgspec
+import numpy as np
+from pyroaring import BitMap
+
+from engine.documents.fields import Code, Count, Name
+from engine.documents.model import Entry, Policy
+from engine.index.eligibility import Eligibility
+from engine.index.hash_table import NO_SLOT, hashes_of
+from engine.index.plate_index import Index
+from engine.index.timer_wheel import NEVER_MS
+from engine.library.archive import PartsReader, PartsWriter
+from engine.library.saved_entries import Filing, load_entries, save_entries
+from engine.plates.misreads import Misreads
+
+#: Earlier than any time in a document.
+_BEFORE_ALL_MS: Final = -NEVER_MS
+_REVISIONS: Final = "revisions.npy"
+_PAIRS: Final = "pairs.json"
+_POLICIES: Final = "policies.json"
+
+
+class _Pair(msgspec.Struct, forbid_unknown_fields=True):
+    agency: Name
+    purpose: Code
+
+
+class _HeldPolicy(msgspec.Struct, forbid_unknown_fields=True):
+    policy: Policy
+    revision: Count
+
+
+class TimelessIndex(Index):
+    """See the module."""
+
+    def copy(self) -> TimelessIndex:
+        """An index of its own with the same entries and policies.
+
+        Costs time and memory for everything that is held: about 100 ms for a million entries.
+        """
+        copied = TimelessIndex(self.eligibility.copy(), self._misreads)
+        copied.plates, copied._ids = self.plates.copy(), self._ids.copy()
+        copied.similar = self.similar.copy()
+        copied._entries = self._entries.copy()
+        copied._free = self._free[:]
+        copied._revision = self._revision.copy()
+        copied._starts_ms = self._starts_ms.copy()
+        copied._expires_ms = self._expires_ms.copy()
+        copied._next_by_plate = self._next_by_plate.copy()
+        copied._next_by_id = self._next_by_id.copy()
+        copied._stages = self._stages.copy()
+        copied._scheduled = self._scheduled.copy()
+        copied._starts, copied._ends = self._starts.copy(), self._ends.copy()
+        return copied
+
+    def add(self, entries: list[tuple[Entry, int]]) -> int:
+        """Hold entries with their revisions, or put them in the place of those with their ids,
+        which are not repeated; how many took no other's place."""
+        before = len(self)
+        self.put_many(entries, _BEFORE_ALL_MS)
+        return len(self) - before
+
+    def slots_of_ids(self, entry_ids: list[str]) -> list[int]:
+        """The slots of the entries with these ids, which are not repeated."""
+        heads = self._ids.get_many(hashes_of(entry_ids)).tolist()
+        slots: list[int] = []
+        for entry_id, head in zip(entry_ids, heads, strict=True):
+            if head != NO_SLOT:
+                slots += self._slots_of_id(entry_id, head)
+        return slots
+
+    def take_out(self, slots: list[int]) -> None:
+        """Forget the entries in slots that are in use."""
+        self._take_away(slots, staged=False)
+
+    def drop_ended(self, at_ms: int) -> None:
+        """Forget the entries that have expired at a time."""
+        self.turn_to(at_ms)
+        while self.has_ended:
+            self.drop()
+
+    def expired_count(self, at_ms: int) -> int:
+        """How many entries have expired at a time."""
+        return int(np.count_nonzero(self._expires_ms <= at_ms))
+
+    def in_force(self, slot: int, at_ms: int) -> bool:
+        """Whether the entry in a slot has started at a time and not expired."""
+        starts_ms = self._starts_ms[slot]
+        started = starts_ms <= at_ms or starts_ms == NEVER_MS
+        return bool(started and at_ms < self._expires_ms[slot])
+
+    def eligible(self, source: str, at_ms: int) -> BitMap:
+        """The slots that are in force at a time and that a source's policy allows, regions left
+        aside; the caller's own."""
+        starts_ms = self._starts_ms
+        out = (self._expires_ms <= at_ms) | ((starts_ms > at_ms) & (starts_ms != NEVER_MS))
+        allowed = self.eligibility.allowed(source)
+        allowed -= _as_set(np.flatnonzero(out))
+        return allowed
+
+    @property
+    def slot_count(self) -> int:
+        """Slots given out, those in use and those free again."""
+        return len(self._entries)
+
+    @property
+    def slots(self) -> BitMap:
+        """The slots in use; the caller's own."""
+        return BitMap.union(BitMap(), *self.eligibility.pairs.values())
+
+    def save(self, parts: PartsWriter) -> None:
+        """Write the parts that the module lists."""
+        assert not self.is_staging, "nothing is staged here"
+        assert not self.has_ended, "nothing waits to be dropped here"
+        save_entries(self._entries, parts)
+        parts.array(_REVISIONS, self._revision[: len(self._entries)])
+        pairs = self.eligibility.pairs
+        parts.value(_PAIRS, [_Pair(agency, purpose) for agency, purpose in pairs])
+        for number, slots in enumerate(pairs.values()):
+            parts.bitmap(f"pairs/{number}.roaring", slots)
+        held = [_HeldPolicy(policy, revision) for policy, revision in self.eligibility.policies]
+        parts.value(_POLICIES, held)
+
+    @classmethod
+    def load(
+        cls, parts: PartsReader, slots: int, last_revision: int, misreads: Misreads
+    ) -> TimelessIndex:
+        """The index of these parts, with so many slots and no revision after the last one.
+        IndexFileError where they contradict each other."""
+        index = cls(Eligibility(), misreads)
+        index._entries, filing = load_entries(parts, slots)
+        index._free_slots(0)  # room for all slots
+        revisions = parts.array(_REVISIONS, np.int64, slots, below=last_revision + 1)
+        index._revision[:slots] = revisions
+        index._file(filing, slots)
+        index._load_pairs(parts, filing, slots)
+        for held in parts.value(_POLICIES, list[_HeldPolicy]):
+            index.eligibility.set_policy(held.policy, held.revision)
+        return index
+
+    def _file(self, filing: Filing, slots: int) -> None:
+        in_use = filing.slots
+        is_free = np.ones(slots, dtype=bool)
+        is_free[in_use] = False
+        self._free = array("i", np.flatnonzero(is_free).astype(np.int32).tobytes())
+        self._expires_ms[in_use] = filing.expires_ms
+        self._starts_ms[in_use] = filing.starts_ms
+        self._ends.fill(in_use, self._expires_ms)
+        scheduled = in_use[filing.starts_ms != NEVER_MS]
+        self._starts.fill(scheduled, self._starts_ms)
+        self._scheduled = _as_set(scheduled)
+        self.eligibility.active = _as_set(in_use) - self._scheduled
+        self.plates.push_many(filing.plates, in_use, self._next_by_plate)
+        self._ids.push_many(filing.ids, in_use, self._next_by_id)
+        self.similar.put(filing.asking)
+
+    def _load_pairs(self, parts: PartsReader, filing: Filing, slots: int) -> None:
+        """File the sets of slots, of which each must be what the entries say."""
+        numbers = {pair: number for number, pair in enumerate(filing.pairs)}
+        by_slot = np.full(slots, -1, dtype=np.int32)
+        by_slot[filing.slots] = filing.pair_numbers
+        filed = 0
+        for place, pair in enumerate(parts.value(_PAIRS, list[_Pair])):
+            name = f"pairs/{place}.roaring"
+            members = parts.bitmap(name, slots)
+            number = numbers.pop((pair.agency, pair.purpose), None)
+            if number is None or (by_slot[np.array(members.to_array())] != number).any():
+                raise parts.refuse(name, "does not go with the entries")
+            self.eligibility.file(members, (pair.agency, pair.purpose))
+            filed += len(members)
+        if filed != len(filing.slots):
+            raise parts.refuse(_PAIRS, "does not name every agency and purpose")
+
+
+def _as_set(slots: np.ndarray[tuple[int], np.dtype[np.signedinteger]]) -> BitMap:
+    """Slots in ascending order as a set."""
+    return BitMap(array("I", slots.astype(np.uint32).tobytes()))

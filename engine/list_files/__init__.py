@@ -1,0 +1,1 @@
+"""From a file of entries to the difference that is sent; pure."""

@@ -1,0 +1,137 @@
+"""CSV files of entries: rows of cells, each with the line that it begins in.
+
+The delimiter (`,` `;` or tab) is the profile's, or found by the header row. A row is numbered by
+the line that it begins in, whatever line ends its quoted cells hold. What the columns mean is
+the profile's matter, and what becomes of the cells `entry_rows`'.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+from engine import limits
+from engine.list_files.entry_fields import shown
+from engine.list_files.profile import OTHERS, Profile, fold
+from engine.list_files.text import Encoding, EntryFileError
+
+#: One line of the file, and so the JSON of one entry.
+ROW_BYTES: Final = limits.READ_VALUE_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """An open CSV file: the folded names of its columns, and its rows.
+
+    `rows` gives line and cells of each row, or line and what is wrong with it.
+    """
+
+    names: list[str]
+    rows: Iterator[tuple[int, list[str] | str]]
+
+
+@contextlib.contextmanager
+def csv_table(file: BinaryIO, path: Path, profile: Profile, encoding: Encoding) -> Iterator[Table]:
+    """The table of an open file, which stays open.
+
+    Raises EntryFileError where the header or the file as a whole cannot be used; so may the
+    table's rows.
+    """
+    text = io.TextIOWrapper(file, encoding.codec, errors="surrogateescape", newline="")
+    try:
+        first = text.readline(ROW_BYTES)
+        delimiter = profile.delimiter or _delimiter(first, profile)
+        reader = csv.reader(_lines(first, text, path), delimiter=delimiter, strict=True)
+        line, cells = _first_row(reader, path)
+        known = any(fold(cell) in profile.columns for cell in cells)
+        if profile.header or (profile.header is None and known):
+            yield Table(_header(cells, path, profile, encoding), _rows(reader))
+        else:
+            # Columns at the end that nobody fills are often left out, but then everywhere.
+            names = _unnamed(profile)[: max(1, len(cells))]
+            rows: list[tuple[int, list[str] | str]] = [(line, cells)] if cells else []
+            yield Table(names, itertools.chain(rows, _rows(reader)))
+    finally:
+        text.detach()
+
+
+def _first_row(reader: Any, path: Path) -> tuple[int, list[str]]:
+    """Line and cells of the first row that is not blank; no cells where there is none."""
+    while True:
+        line = reader.line_num + 1
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            raise EntryFileError(f"not valid CSV: {error}", where=f"{path}: line {line}") from None
+        if cells is None or cells:
+            return line, cells or []
+
+
+def _rows(reader: Any) -> Iterator[tuple[int, list[str] | str]]:
+    while True:
+        line = reader.line_num + 1
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            yield line, f"not valid CSV: {error}"
+            continue
+        if cells is None:
+            return
+        if cells:
+            yield line, cells
+
+
+def _lines(first: str, text: io.TextIOWrapper, path: Path) -> Iterator[str]:
+    number, line = 1, first
+    while line:
+        if len(line) >= ROW_BYTES:
+            raise EntryFileError(
+                f"longer than {ROW_BYTES} characters", where=f"{path}: line {number}"
+            )
+        yield line
+        number, line = number + 1, text.readline(ROW_BYTES)
+
+
+def _unnamed(profile: Profile) -> list[str]:
+    return [name for name in profile.columns if name != OTHERS]
+
+
+def _delimiter(first: str, profile: Profile) -> str:
+    """The delimiter that makes the most known columns of the header, the comma in doubt."""
+
+    def known_columns(delimiter: str) -> int:
+        return sum(
+            fold(cell.strip().strip('"')) in profile.columns for cell in first.split(delimiter)
+        )
+
+    def columns(delimiter: str) -> int:
+        return first.count(delimiter)
+
+    return max(",;\t", key=lambda delimiter: (known_columns(delimiter), columns(delimiter)))
+
+
+def _header(cells: list[str], path: Path, profile: Profile, encoding: Encoding) -> list[str]:
+    where = f"{path}: line 1"
+    names = [fold(cell) for cell in cells]
+    while names and not names[-1]:
+        names.pop()  # spreadsheets write empty columns at the end
+    if not names:
+        raise EntryFileError("no header row with the names of the columns", where=where)
+    for place, name in enumerate(names):
+        if "\0" in name or any("\udc80" <= letter <= "\udcff" for letter in name):
+            raise EntryFileError(encoding.problem, where=where, hint="save the file as UTF-8")
+        if name not in profile.columns and OTHERS not in profile.columns:
+            raise EntryFileError(
+                f"unknown column {shown(cells[place].strip())}",
+                where=where,
+                hint=f"known columns: {', '.join(_unnamed(profile))}",
+            )
+        if name in names[:place] and profile.columns.get(name) is not None:
+            raise EntryFileError(f"column {name} twice", where=where)
+    return names

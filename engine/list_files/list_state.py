@@ -1,0 +1,180 @@
+"""The hot list topic's state as digests: which entries stand, without holding them.
+
+Records are applied in the order of their partition, and the last one of each key counts, as in
+the worker. It is kept in bounded memory: a digest and the id of each key, about a hundred bytes,
+for at most twice as many records as there are keys, and some. A value that cannot be read as an
+entry under its key stands on no list: nobody's sync removes it, and whoever writes that id
+anew takes its place.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.clock import parse_time
+from engine.documents.model import Area, Authority, Hours, Vehicle, decode_entry
+from engine.errors import DocumentError
+from engine.list_files.digests import Columns, Digests, Names
+
+#: In the place of a list: a value that is no entry, and a key that was removed.
+UNREADABLE: Final = -1
+_REMOVED: Final = -2
+
+_LISTS: Final = Columns._fields.index("lists")
+#: Records between two times at which those that are superseded are let go, at the least.
+_SETTLE_RECORDS: Final = 1 << 18
+_IDS_AT_A_TIME: Final = 1 << 16
+_TIMES_REMEMBERED: Final = 1 << 16
+
+
+class _Standing(msgspec.Struct, frozen=True, gc=False):
+    """An entry as it stands, without the rules for its texts: reading a million is quicker. No
+    entry that breaks them can be the same as one of a file that keeps them."""
+
+    entry_id: str
+    list_id: str
+    plate: str
+    agency: str
+    purpose: str
+    authority: Authority
+    requested_by: str
+    created_at: str
+    expires_at: str
+    starts_at: str | None = None
+    region: str | None = None
+    confusables: bool | None = None
+    distance: int | None = None
+    vehicle: Vehicle | None = None
+    priority: int | None = None
+    instructions: str | None = None
+    area: tuple[Area, ...] | None = None
+    hours: Hours | None = None
+    suppress_s: int | None = None
+
+
+_decode = msgspec.json.Decoder(_Standing).decode
+
+
+class ListState:
+    """See the module. `names` numbers lists and people.
+
+    `columns` has what stood when `settle` was last called, in the order of the hashed ids.
+    """
+
+    def __init__(self, names: Names) -> None:
+        self.columns: Columns = Digests(names).columns()
+        self._names = names
+        # The ids of `columns`, one after the other, and where each begins.
+        self._ids = b""
+        self._id_starts = np.zeros(1, dtype=np.int64)
+        # What has come since.
+        self._digests = Digests(names)
+        self._new_ids = bytearray()
+        self._new_id_ends = array("q")
+        self._times: dict[str, int] = {}
+
+    def apply(self, records: Iterable[tuple[bytes | None, bytes | None]]) -> None:
+        """Apply keys and values in order; None is a tombstone."""
+        for key, value in records:
+            if key is None:
+                continue  # a compacted topic takes none
+            self._new_ids += key
+            self._new_id_ends.append(len(self._new_ids))
+            if value is None:
+                self._digests.add_without_entry(key, _REMOVED)
+                continue
+            try:
+                entry = _decode(value)
+                created_ms = self._ms(entry.created_at)
+                expires_ms = self._ms(entry.expires_at)
+            except (msgspec.DecodeError, UnicodeError, ValueError, RecursionError):
+                self._apply_patiently(key, value)
+                continue
+            self._add(key, entry, created_ms, expires_ms)
+        if len(self._digests) > len(self.columns.ids) + _SETTLE_RECORDS:
+            self.settle()
+
+    def _apply_patiently(self, key: bytes, value: bytes) -> None:
+        """What the quick way does not read may still be an entry, with 1.0 for a 1 in it."""
+        try:
+            entry = decode_entry(value)
+        except DocumentError:
+            self._digests.add_without_entry(key, UNREADABLE)
+            return
+        self._add(key, entry, entry.created_ms, entry.expires_ms)
+
+    def _add(self, key: bytes, entry: Any, created_ms: int, expires_ms: int) -> None:
+        if entry.entry_id.encode() != key:
+            self._digests.add_without_entry(key, UNREADABLE)
+        else:
+            self._digests.add(key, entry, created_ms, expires_ms)
+
+    def _ms(self, text: str) -> int:
+        found = self._times.get(text)
+        if found is None:
+            if len(self._times) >= _TIMES_REMEMBERED:
+                self._times.clear()
+            found = self._times[text] = parse_time(text)
+        return found
+
+    def settle(self) -> None:
+        """Let go what is superseded or removed; `columns` then has what stands."""
+        pairs: list[Any] = list(zip(self.columns, self._digests.columns(), strict=True))
+        self._digests = Digests(self._names)
+        self.columns = self._digests.columns()
+        ids, lists = np.concatenate(pairs[0]), np.concatenate(pairs[_LISTS])
+        kept = np.argsort(ids, kind="stable")
+        ids = ids[kept]
+        last = np.ones(len(ids), dtype=bool)
+        last[:-1] = ids[1:] != ids[:-1]
+        kept = kept[last]
+        kept = kept[lists[kept] != _REMOVED]
+        del ids, lists, last
+        # One column after the other, so that only one is there twice.
+        merged = []
+        while pairs:
+            merged.append(np.concatenate(pairs.pop(0))[kept])
+        self.columns = Columns(*merged)
+        self._keep_ids(kept)
+
+    def _keep_ids(self, kept: NDArray[np.int64]) -> None:
+        old_bytes = len(self._ids)
+        ends = np.frombuffer(self._new_id_ends, dtype=np.int64) + old_bytes
+        starts = np.concatenate([self._id_starts, ends])
+        both = self._ids + bytes(self._new_ids)
+        self._new_ids, self._new_id_ends = bytearray(), array("q")
+        pieces = []
+        for at in range(0, len(kept), _IDS_AT_A_TIME):
+            some = kept[at : at + _IDS_AT_A_TIME]
+            slices = map(slice, starts[some].tolist(), starts[some + 1].tolist())
+            pieces.append(b"".join(map(both.__getitem__, slices)))
+        self._ids = b"".join(pieces)
+        self._id_starts = np.zeros(len(kept) + 1, dtype=np.int64)
+        np.cumsum(starts[kept + 1] - starts[kept], out=self._id_starts[1:])
+
+    def places(self, ids: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Where in `columns` the entries with these hashed ids are, -1 for those that are not."""
+        known = self.columns.ids
+        if not len(known):
+            return np.full(len(ids), -1, dtype=np.int64)
+        places = np.searchsorted(known, ids).astype(np.int64)
+        places[places == len(known)] = 0
+        places[known[places] != ids] = -1
+        return places
+
+    def entry_id(self, place: int) -> bytes:
+        """The id of the entry at this place of `columns`."""
+        return self._ids[self._id_starts[place] : self._id_starts[place + 1]]
+
+    @property
+    def unreadable(self) -> int:
+        """Keys whose value is no entry."""
+        return int(np.count_nonzero(self.columns.lists == UNREADABLE))

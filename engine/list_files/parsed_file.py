@@ -1,0 +1,90 @@
+"""The rows of a file of entries while they wait: a digest of each, and its JSON in a spool.
+
+About a hundred bytes a row, whatever is in it. What is wrong between the rows of one file, an
+id that stands there twice, is found here. Pure.
+"""
+
+from __future__ import annotations
+
+from array import array
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.list_files.digests import Columns, Digests, Names, id_hash
+from engine.list_files.rows import BadRow, Row
+from engine.list_files.spool import Spool
+
+
+class FileEntries:
+    """The good rows of a file, small, in the order in which they stand there.
+
+    First all rows are added; then it is read, by columns that share its memory.
+    """
+
+    def __init__(self, names: Names) -> None:
+        self.names = names
+        self.spool = Spool()
+        self.bad = 0
+        self._digests = Digests(names)
+        self._lines = array("q")
+        self._fresh = array("B")
+        self._bad_ids = array("Q")
+        self._repeats: tuple[int, dict[int, int]] = (0, {})
+
+    def __len__(self) -> int:
+        return len(self._digests)
+
+    def add(self, row: Row) -> None:
+        """Take a good row."""
+        entry = row.entry
+        self._digests.add(entry.entry_id.encode(), entry, entry.created_ms, entry.expires_ms)
+        self._lines.append(row.line)
+        self._fresh.append(row.fresh)
+        self.spool.append(row.data)
+
+    def add_bad(self, row: BadRow) -> None:
+        """Count a bad row. The entry that it names, if it names one, is not gone."""
+        self.bad += 1
+        if row.entry_id is not None:
+            self._bad_ids.append(id_hash(row.entry_id.encode(errors="replace")))
+
+    def columns(self) -> Columns:
+        """The digests of the good rows."""
+        return self._digests.columns()
+
+    @property
+    def lines(self) -> NDArray[np.int64]:
+        """The line of each good row."""
+        return np.frombuffer(self._lines, dtype=np.int64)
+
+    @property
+    def fresh(self) -> NDArray[np.uint8]:
+        """What of each good row is fresh: see `entry_files`."""
+        return np.frombuffer(self._fresh, dtype=np.uint8)
+
+    @property
+    def bad_ids(self) -> NDArray[np.uint64]:
+        """The hashed ids that bad rows name."""
+        return np.frombuffer(self._bad_ids, dtype=np.uint64)
+
+    def repeats(self) -> dict[int, int]:
+        """By the place of a row whose id came before, the line of that first one."""
+        known_for, found = self._repeats
+        if known_for == len(self):
+            return found
+        ids = self.columns().ids
+        order = np.argsort(ids, kind="stable")
+        ordered = ids[order]
+        same = np.flatnonzero(ordered[1:] == ordered[:-1]) + 1
+        found = {}
+        for place in same.tolist():
+            row, before = int(order[place]), int(order[place - 1])
+            found[row] = found.get(before, self._lines[before])
+        found = dict(sorted(found.items()))
+        self._repeats = len(self), found
+        return found
+
+    def list_ids(self) -> list[str]:
+        """The lists of the rows."""
+        return [self.names.text(number) for number in np.unique(self.columns().lists).tolist()]

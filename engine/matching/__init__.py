@@ -1,0 +1,1 @@
+"""From a read to a match; pure."""

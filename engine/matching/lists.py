@@ -1,0 +1,287 @@
+"""The control state of a worker: entries and policies as the control topics give them.
+
+`apply` takes control records in the order of their partition and keeps what the last record of
+each key says. A record that the rules do not admit is counted, and counts as a removal of its
+key: the state then depends on the last record alone, as after compaction.
+
+Entries can be applied `STAGED`: then they count from `commit` on, all together, and until then
+reads see the lists as they were. Policies always count at once.
+
+What changed is told once, for the audit: when a record is applied, and when an entry has
+expired. That a staged record changed something is told when it is applied, because nothing can
+stop it any more, and because a million changes must not come at once.
+
+Belongs to the heart's thread. No I/O, no clock of its own.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+from itertools import groupby, islice
+from operator import itemgetter
+from typing import Final
+
+import xxhash
+
+from engine import limits
+from engine.audit import changes
+from engine.audit.changes import Change
+from engine.audit.changes import ControlKind as ControlKind
+from engine.audit.changes import ControlRecord as ControlRecord
+from engine.documents.admission import Purposes, check_change, check_entry
+from engine.documents.model import Entry, decode_entry, decode_policy
+from engine.errors import DocumentError, RuleError
+from engine.index.eligibility import Eligibility
+from engine.index.plate_index import Index
+from engine.plates.misreads import Misreads
+
+_ID_BYTES: Final = 512
+#: An entry and its revision.
+Held = tuple[Entry, int]
+#: A topic and a partition of it.
+Place = tuple[ControlKind, int]
+
+
+class Phase(Enum):
+    """How records are applied."""
+
+    #: Before the first commit, or before one after which all is read anew: no reads are taken.
+    LOADING = "loading"
+    #: At once.
+    FOLLOWING = "following"
+    #: To count from the next commit on.
+    STAGED = "staged"
+
+
+@dataclass(slots=True)
+class Applied:
+    """What applying records came to. `refused` counts by reason; `extended` counts entries that
+    were extended beyond their term without a new authority, of those in `changes`, which are
+    for the audit and in the order of the records."""
+
+    changed: int = 0
+    removed: int = 0
+    extended: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    changes: list[Change] = field(default_factory=list)
+
+
+class Lists:
+    """Entries and policies. `list_revision` grows with every record of the hot list topic that
+    counts: it is the number of offsets received, summed over the topic's partitions.
+
+    `misreads` says which plates are like each other, as shipped where it is None.
+    `audited_to` and `expired_until_ms` are for the owner to set before the load.
+    """
+
+    def __init__(self, purposes: Purposes, misreads: Misreads | None = None) -> None:
+        self.misreads = Misreads.load() if misreads is None else misreads
+        self.eligibility = Eligibility()
+        self.index = Index(self.eligibility, self.misreads)
+        self._purposes = purposes
+        self._next_offset: dict[int, int] = {}
+        self._refused_keys: set[bytes] = set()
+        self._received = 0
+        self.list_revision = 0
+        self._is_loading = True
+        #: Offsets by topic and partition; of records below there are no changes to tell.
+        self.audited_to: dict[Place, int] = {}
+        #: All expiries up to this time have been told.
+        self.expired_until_ms = 0
+        self._told_to: dict[Place, int] = {}
+        # Expired, and not told yet: a record may still come that was made before.
+        self._expired: dict[str, Held] = {}
+        # Whether anything is there, or in the index, while records are applied.
+        self._has_expired = False
+        # Entries are put together, which is several times faster. A later record of the same
+        # key takes the place of an earlier one that is still waiting here.
+        self._waiting: dict[str, Held] = {}
+
+    def apply(
+        self, records: Iterable[ControlRecord], now_ms: int, phase: Phase = Phase.FOLLOWING
+    ) -> Applied:
+        """Apply records in order. What was staged before others that are not counts first."""
+        applied = Applied()
+        staged = phase is Phase.STAGED
+        if not staged:
+            self.commit()
+        self._is_loading = phase is Phase.LOADING
+        self.index.turn_to(now_ms)
+        self._has_expired = bool(self._expired) or self.index.has_expired
+        for place, run in groupby(records, itemgetter(0, 1)):  # kind and partition
+            self._apply_run(place, list(run), now_ms, applied, staged=staged)
+        self.index.put_many(list(self._waiting.values()), now_ms, staged=staged)
+        self._waiting.clear()
+        if not staged:
+            self.list_revision = self._received
+        return applied
+
+    def commit(self) -> None:
+        """The end of the load, or of what is staged, which counts from now on."""
+        self._is_loading = False
+        self.index.commit()
+        self.list_revision = self._received
+
+    def turn_to(self, now_ms: int) -> None:
+        """Start and end entries that are due."""
+        self.index.turn_to(now_ms)
+
+    def advance(self, now_ms: int) -> list[Change]:
+        """Start and end entries that are due, and forget some that have ended; the expiries to
+        tell. To be called again soon while it leaves `has_ended` true."""
+        self.index.turn_to(now_ms)
+        for entry, revision in self.index.drop():
+            self._expired[entry.entry_id] = entry, revision
+        if self._is_loading:
+            return []
+        told = list(islice(self._expired, limits.SLOTS_A_DROP))
+        expired = [changes.entry_expired(*self._expired.pop(entry_id)) for entry_id in told]
+        if not self.has_ended:
+            self.expired_until_ms = max(self.expired_until_ms, now_ms)
+        return expired
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether there is more for `advance` to forget or to tell."""
+        return self.index.has_ended or (bool(self._expired) and not self._is_loading)
+
+    @property
+    def refused_count(self) -> int:
+        """Keys whose last record was refused; it need not count yet."""
+        return len(self._refused_keys)
+
+    def _apply_run(
+        self,
+        place: Place,
+        run: list[ControlRecord],
+        now_ms: int,
+        applied: Applied,
+        *,
+        staged: bool,
+    ) -> None:
+        """Apply records of one partition."""
+        kind, partition = place
+        told_to = max(self._told_to.get(place, 0), self.audited_to.get(place, 0))
+        next_offset = run[-1].offset + 1
+        self._told_to[place] = max(told_to, next_offset)
+        if kind is ControlKind.POLICY:
+            for record in run:
+                self._apply_policy(record, now_ms, applied, told=record.offset < told_to)
+            return
+        self._received += next_offset - self._next_offset.get(partition, 0)
+        self._next_offset[partition] = next_offset
+        for record in run:
+            self._apply_entry(record, now_ms, applied, staged=staged, told=record.offset < told_to)
+
+    def _apply_entry(
+        self, record: ControlRecord, now_ms: int, applied: Applied, *, staged: bool, told: bool
+    ) -> None:
+        key = record.key or b""
+        entry_id = _named_by(key)
+        held = None
+        if not told or self._has_expired:
+            held = self._held_before(record, entry_id, applied, told=told)
+        self._refused_keys.discard(_short(key))
+        entry: Entry | None = None
+        try:
+            if record.value is not None:
+                entry = decode_entry(record.value)
+                check_entry(entry, self._purposes)
+                if entry.entry_id.encode() != key:
+                    raise DocumentError("key_mismatch")
+                applied.changed += 1
+                if not told:
+                    self._tell_put(record, entry, held, now_ms, applied)
+                if entry.expires_ms > now_ms:
+                    self._waiting[entry_id] = entry, record.offset
+                    return
+                if not told or entry.expires_ms > self.expired_until_ms:
+                    self._expired[entry_id] = entry, record.offset
+                    self._has_expired = True
+            else:
+                applied.removed += 1
+                if not told:
+                    removed = None if held is None else held[0]
+                    applied.changes.append(changes.entry_removed(record, removed, now_ms))
+        except (DocumentError, RuleError) as error:
+            reason = error.reason if isinstance(error, DocumentError) else error.field
+            applied.refused[reason] += 1
+            self._refused_keys.add(_short(key))
+            if not told:
+                ended = None if held is None else held[1]
+                refused = changes.entry_refused(record, error, entry, ended, now_ms)
+                applied.changes.append(refused)
+        self._waiting.pop(entry_id, None)
+        self.index.remove(entry_id, staged=staged)
+
+    def _held_before(
+        self, record: ControlRecord, entry_id: str, applied: Applied, *, told: bool
+    ) -> Held | None:
+        """What a record finds under its id: nothing where that had expired, which is told now.
+
+        By the record's own time, because while no worker ran nobody was there to see which came
+        first. Where nobody asks, because the record is told already, None.
+        """
+        if self._has_expired:
+            expired = self._expired.pop(entry_id, None) or self.index.drop_expired(entry_id)
+            if expired is not None:
+                if record.timestamp_ms < expired[0].expires_ms:
+                    return expired
+                applied.changes.append(changes.entry_expired(*expired))
+                return None
+        return None if told else self._waiting.get(entry_id) or self.index.find(entry_id)
+
+    def _tell_put(
+        self, record: ControlRecord, entry: Entry, held: Held | None, now_ms: int, applied: Applied
+    ) -> None:
+        is_extended = False
+        if held is not None:
+            try:
+                check_change(held[0], entry, self._purposes)
+            except RuleError:
+                # Admitted all the same: after compaction the older entry is gone, and workers
+                # would come to differ.
+                is_extended = True
+                applied.extended += 1
+        applied.changes.append(
+            changes.entry_put(record, entry, now_ms, is_new=held is None, is_extended=is_extended)
+        )
+
+    def _apply_policy(
+        self, record: ControlRecord, now_ms: int, applied: Applied, *, told: bool
+    ) -> None:
+        key = record.key or b""
+        refusal: DocumentError | None = None
+        try:
+            if record.value is not None:
+                policy = decode_policy(record.value)
+                if policy.source.encode() != key:
+                    raise DocumentError("key_mismatch")
+                self.eligibility.set_policy(policy, record.offset)
+                applied.changed += 1
+                if not told:
+                    applied.changes.append(changes.policy_set(record, policy, now_ms))
+                return
+            applied.removed += 1
+        except DocumentError as error:
+            applied.refused[error.reason] += 1
+            refusal = error
+        self.eligibility.remove_policy(_named_by(key))
+        if not told:
+            applied.changes.append(changes.policy_removed(record, refusal, now_ms))
+
+
+def _short(key: bytes) -> bytes:
+    """The key itself, or what stands for one that is longer than any id."""
+    return key if len(key) <= _ID_BYTES else xxhash.xxh3_128_digest(key)
+
+
+def _named_by(key: bytes) -> str:
+    """The id or source that a key names; "", which nobody has, where it is no UTF-8."""
+    try:
+        return key.decode()
+    except UnicodeDecodeError:
+        return ""

@@ -1,0 +1,271 @@
+"""What reads come to: candidates decided and counted, made matches or rejects.
+
+A candidate is an entry that a plate is like. In this order: whether the policy of the read's source
+and the clock allow the match, whether the entry's narrowing rules the read out, and whether the
+match is folded into another one. What is left becomes a match.
+
+Nothing of a read is kept but in a match, and of a bad one no more than where it lies and why.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from engine import limits
+from engine.clock import format_time
+from engine.documents.fields import RejectReason
+from engine.documents.model import Detection, Entry, Match, Reject, decode_detection
+from engine.errors import DocumentError
+from engine.index.eligibility import POLICY_DENIALS
+from engine.matching.candidates import candidates_of, match_of
+from engine.matching.conditions import narrowed_out
+from engine.matching.lists import Lists
+from engine.matching.scanner import is_sampled
+from engine.matching.suppression import FOLDED, Suppression, SuppressionRecord
+from engine.plates.likeness import Likeness
+from engine.plates.normal_form import normalize
+from engine.wire.alternates import NONE_ASKED, Asked
+from engine.wire.headers import Headers, headers_at
+from engine.wire.record_batch import RawFetch
+from engine.wire.trace_context import TraceContext, carried_by
+
+#: A slot, its entry, and how a plate is like it.
+Candidate = tuple[int, Entry, Likeness]
+
+
+#: About as much as these take on the wire or in memory: a reject, a count by source, and a match
+#: without its read and what people have written into its entry.
+_REJECT_BYTES: Final = 512
+_COUNT_BYTES: Final = 128
+_MATCH_BYTES: Final = 1024
+_MEMBER_BYTES: Final = 64
+_TRACE_BYTES: Final = 192
+
+
+class FoundMatch(NamedTuple):
+    """A match to deliver, the broker's or producer's timestamp of its read, and the trace that the
+    read belongs to."""
+
+    match: Match
+    read_ms: int
+    trace: TraceContext | None = None
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a fetch of a partition, or a part of one, came to, at what time. Counters are by reason;
+    of what a policy denied, `denied_by_source` counts by the read's source too; `sampled_by_source`
+    counts the sound reads of the sample of key checks, and names, as None, no source that has no
+    policy. `suppressed` counts the matches that were folded into another one, `suppression` is what
+    changed in what is remembered of that."""
+
+    at_ms: int = 0
+    partition: int = 0
+    reads: int = 0
+    matches: list[FoundMatch] = field(default_factory=list)
+    suppressed: int = 0
+    suppression: list[SuppressionRecord] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
+    denied: Counter[str] = field(default_factory=Counter)
+    denied_by_source: Counter[tuple[str, str]] = field(default_factory=Counter)
+    sampled_by_source: Counter[str | None] = field(default_factory=Counter)
+    odd_keys: Counter[str] = field(default_factory=Counter)
+    values_opened: int = 0
+    batches_parsed_slowly: int = 0
+    #: Where a fetch that comes to too much for one outcome goes on; None where all was taken.
+    next_offset: int | None = None
+
+
+#: Takes some of what came of a read that comes to more than its share; returns when there is room
+#: for more.
+HandOver = Callable[[Outcome], None]
+
+
+class Read(NamedTuple):
+    """Where a read that has to be looked at lies, and its parts.
+
+    `headers` are looked at for matches alone: either parsed, or the data from where they begin on,
+    which is valid while its batch is taken.
+    """
+
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    asked: Asked = NONE_ASKED
+    headers: Headers | memoryview = ()
+
+
+class Step:
+    """The handling of one fetch: its clock, its position and what has come of it so far.
+
+    Whoever looks at reads one after the other stops behind the one with which it `is_full`.
+    """
+
+    def __init__(
+        self,
+        lists: Lists,
+        suppression: Suppression,
+        fetch: RawFetch,
+        now_ms: int,
+        sample_every: int,
+        hand_over: HandOver | None = None,
+    ) -> None:
+        self._lists = lists
+        self._suppression = suppression
+        self._fetch = fetch
+        self._now_ms = now_ms
+        self._sample_every = sample_every
+        self._hand_over = hand_over
+        self.outcome = Outcome(at_ms=now_ms, partition=fetch.partition)
+        self._size_bytes = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """About as much as what has come of the fetch takes."""
+        return self._size_bytes + self._suppression.changed_bytes
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the outcome has come to as much as one may."""
+        return self.size_bytes >= limits.OUTCOME_BYTES
+
+    def taken_to(self, offset: int) -> None:
+        """Take note that all reads below an offset are taken, where no more will be."""
+        if self.is_full and self.outcome.next_offset is None:
+            self.outcome.next_offset = offset
+
+    def ended(self) -> Outcome:
+        """What has come of the fetch, no more of which is taken."""
+        outcome = self.outcome
+        if outcome.next_offset is not None and outcome.next_offset > self._fetch.last_offset:
+            outcome.next_offset = None
+        outcome.suppression = self._suppression.take_changes()
+        return outcome
+
+    def open(self, read: Read, plate: str | None) -> tuple[Detection, str] | None:
+        """Open a read's value: the detection and its normalized plate, or None and a reject.
+
+        `plate` is the read's key in normal form, which the value must agree with; None where
+        the key says nothing.
+        """
+        self.outcome.values_opened += 1
+        assert read.value is not None
+        try:
+            detection = decode_detection(read.value)
+            opened_plate = normalize(detection.plate)
+        except DocumentError as error:
+            self.reject(error.reason, read.offset, error)
+            return None
+        if plate is not None and opened_plate != plate:
+            self.reject("key_mismatch", read.offset)
+            return None
+        if is_sampled(read.offset, self._sample_every):
+            source = detection.source
+            is_known = self._lists.eligibility.has_policy(source)
+            self.outcome.sampled_by_source[source if is_known else None] += 1
+        return detection, opened_plate
+
+    def match(
+        self, read: Read, detection: Detection, plate: str, found: Iterable[Candidate]
+    ) -> None:
+        """Emit a match for every entry that may match the read, or else one of the alternates
+        that it asks for; count what is denied. `found` are the candidates for its own plate."""
+        lists = self._lists
+        trace, is_traced = None, False
+        for slot, each in candidates_of(lists.index, detection, plate, found, read.asked):
+            if self._hand_over is not None and self.size_bytes >= 2 * limits.OUTCOME_BYTES:
+                self._hand_over(self._taken_out())
+            denial = lists.eligibility.denial(slot, detection.source, detection.region)
+            if denial is None:
+                denial = narrowed_out(each.entry, detection)
+            if denial is not None:
+                self.outcome.denied[denial] += 1
+                if denial in POLICY_DENIALS:
+                    self.outcome.denied_by_source[detection.source, denial] += 1
+                    self._size_bytes += _COUNT_BYTES
+                continue
+            suppressed = self._suppression.admit(
+                each.entry,
+                each.plate,
+                detection.camera,
+                detection.captured_ms,
+                self._fetch.partition,
+                read.offset,
+                read.timestamp_ms,
+            )
+            if suppressed == FOLDED:
+                self.outcome.suppressed += 1
+                continue
+            match = match_of(
+                each,
+                detection,
+                lists.misreads,
+                suppressed,
+                lists.eligibility.revision_of(detection.source),
+                lists.list_revision,
+                self._now_ms,
+            )
+            if not is_traced:
+                trace, is_traced = _trace_of(read), True
+            self.outcome.matches.append(FoundMatch(match, read.timestamp_ms, trace))
+            self._size_bytes += _size_bytes(each.entry, read, trace)
+
+    def _taken_out(self) -> Outcome:
+        """The matches so far and what they changed: they need not wait for the rest of a read."""
+        outcome = self.outcome
+        some = Outcome(
+            at_ms=self._now_ms,
+            partition=outcome.partition,
+            matches=outcome.matches,
+            suppressed=outcome.suppressed,
+            suppression=self._suppression.take_changes(),
+        )
+        outcome.matches, outcome.suppressed, self._size_bytes = [], 0, 0
+        return some
+
+    def reject(self, reason: RejectReason, offset: int, error: DocumentError | None = None) -> None:
+        """Point to one bad record."""
+        self._reject(reason, offset, None, error)
+
+    def reject_rest(self, reason: RejectReason, offset: int, last_offset: int) -> None:
+        """Point to the records of a batch from an offset on; to its last one at the least."""
+        self._reject(reason, min(offset, last_offset), last_offset, None)
+
+    def _reject(
+        self,
+        reason: RejectReason,
+        offset: int,
+        last_offset: int | None,
+        error: DocumentError | None,
+    ) -> None:
+        self._size_bytes += _REJECT_BYTES
+        self.outcome.rejects.append(
+            Reject(
+                topic=self._fetch.topic,
+                partition=self._fetch.partition,
+                offset=offset,
+                last_offset=last_offset,
+                reason=reason,
+                field=None if error is None else error.field,
+                rule=None if error is None else error.rule,
+                rejected_at=format_time(self._now_ms),
+            )
+        )
+
+
+def _trace_of(read: Read) -> TraceContext | None:
+    """The trace that a read belongs to, by its headers."""
+    headers = headers_at(read.headers) if isinstance(read.headers, memoryview) else read.headers
+    return carried_by(headers) if headers else None
+
+
+def _size_bytes(entry: Entry, read: Read, trace: TraceContext | None) -> int:
+    """About as many as a match has."""
+    written = 2 * len(entry.instructions or "")
+    members = len(entry.area or ()) + (0 if entry.hours is None else len(entry.hours.windows))
+    traced = 0 if trace is None else _TRACE_BYTES + 2 * len(trace.state)
+    return _MATCH_BYTES + len(read.value or b"") + written + _MEMBER_BYTES * members + traced

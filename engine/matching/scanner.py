@@ -1,0 +1,305 @@
+"""The scanner: from a batch's decompressed records to the few that may match.
+
+`scan` goes through records (`walk`) in a compiled loop that frees the GIL. It makes no Python
+object of a record; for the records that the rest of the engine must look at, it writes one row
+of numbers into an array. Rows are a superset of what matches and never an answer: `likeness`
+decides on each one. Keys are looked up as they are and, where entries ask for it, among those
+that are like them; so are the alternates that a read's header names.
+
+A batch that `walk` finds not to be what the format says, to the last byte, is left to aiokafka's
+own parser. So what the scanner accepts, that parser accepts, with the same records (a property
+test holds this).
+
+Numba checks no bounds by itself; an edit here that leaves one out reads foreign memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import numba
+import numpy as np
+
+from engine import limits
+from engine.index.edit_distance import is_folded_alike, is_one_apart, may_be_one_apart
+from engine.index.fuzzy_index import NOTHING_SIMILAR, Probes
+from engine.index.hash_table import EMPTY, Hashes, HashTable, Slots, first_place, is_marked
+from engine.index.wildcards import find_fitting
+from engine.plates.plate_hash import U64
+from engine.wire.record_batch import RawBatch
+from engine.wire.record_decoder import (
+    ALTERNATES_TWICE,
+    ASKING,
+    COLUMNS,
+    HIT,
+    KEY_AT,
+    KEY_LENGTH,
+    KIND,
+    LIKE,
+    MALFORMED,
+    NO_ALTERNATES,
+    NO_APPEND_TIME,
+    OFFSET,
+    PLAIN,
+    SAMPLED,
+    SLOT,
+    SMALLEST_RECORD,
+    SPAN,
+    Bytes,
+    Headers,
+    Rows,
+    is_plain,
+    table_hash,
+    walk,
+)
+
+_MIX = U64(0x9E3779B97F4A7C15)
+_COMMA: Final = ord(",")
+
+
+@numba.njit(cache=True)
+def _is_sampled(offset: int, every: int) -> bool:
+    """Whether a read is drawn: one in `every`, spread over the offsets."""
+    return every > 0 and (((U64(offset) * _MIX) >> U64(32)) * U64(every)) >> U64(32) == 0
+
+
+def is_sampled(offset: int, every: int) -> bool:
+    """As the scanner draws reads for a check of key against value; for all other readers."""
+    return bool(_is_sampled(offset, every))
+
+
+@numba.njit(inline="always")
+def _probe(hashes: Hashes, slots: Slots, placing: np.uint64, wanted: np.uint64) -> int:
+    """The slot filed under a hash, or -1."""
+    mask = U64(len(hashes) - 1)
+    position = first_place(wanted, placing, mask)
+    while hashes[position] != EMPTY:
+        if hashes[position] == wanted:
+            return np.int64(slots[position])  # type: ignore[return-value]
+        position = (position + U64(1)) & mask
+    return -1
+
+
+@numba.njit(nogil=True, cache=True)
+def _scan(
+    data: Bytes,
+    headers: Headers,
+    hashes: Hashes,
+    slots: Slots,
+    marks: Hashes,
+    placing: np.uint64,
+    has_alike: bool,
+    has_apart: bool,
+    has_patterns: bool,
+    values: Hashes,
+    alike_hashes: Hashes,
+    alike_heads: Slots,
+    alike_marks: Hashes,
+    alike_placing: np.uint64,
+    apart_hashes: Hashes,
+    apart_heads: Slots,
+    apart_marks: Hashes,
+    apart_placing: np.uint64,
+    following: Slots,
+    plates: Bytes,
+    lengths: Bytes,
+    level1: Hashes,
+    level2: Hashes,
+    ranges: Rows,
+    scratch: Slots,
+    sample_every: int,
+    rows: Rows,
+) -> tuple[int, int]:
+    """Fill `rows`; returns (rows filled or MALFORMED, records seen from `from_offset` on).
+
+    The arrays before `sample_every` are a table's and those of `Probes`.
+
+    One batch after the other: walked, then probed. Probing many records in a row keeps several
+    misses of the cache under way at once, which a probe between two records would not.
+    """
+    has_similar = has_alike or has_apart or has_patterns
+    at = 0
+    kept = 0
+    seen = 0
+    for header in headers:
+        at, filled = walk(data, at, header, rows, kept)
+        if at < 0:
+            return MALFORMED, 0
+        seen += filled - kept
+        for index in range(kept, filled):
+            kind = rows[index, KIND]
+            if kind <= PLAIN:
+                text_at, length = int(rows[index, KEY_AT]), int(rows[index, KEY_LENGTH])
+                is_like = False
+                if kind == PLAIN:
+                    wanted = U64(rows[index, SLOT])
+                else:
+                    wanted = table_hash(data, text_at, length)
+                    is_like = bool(rows[index, SLOT] == ALTERNATES_TWICE)
+                slot = -1
+                if is_marked(marks, wanted):
+                    slot = _probe(hashes, slots, placing, wanted)
+                # The part of the header that is still to be looked at, and what came before.
+                rest_at, rest_end, parts = 0, -1, 0
+                if kind == ASKING:
+                    rest_at = int(rows[index, SLOT] // SPAN)
+                    rest_end = rest_at + int(rows[index, SLOT] % SPAN)
+                while (has_similar or kind == ASKING) and not is_like:
+                    if has_alike:
+                        is_like = is_folded_alike(
+                            alike_hashes,
+                            alike_heads,
+                            alike_marks,
+                            alike_placing,
+                            values,
+                            data,
+                            text_at,
+                            length,
+                        )
+                    if has_apart and not is_like:
+                        is_like = may_be_one_apart(apart_marks, values, data, text_at, length)
+                        if is_like:
+                            is_like = is_one_apart(
+                                apart_hashes,
+                                apart_heads,
+                                apart_marks,
+                                apart_placing,
+                                following,
+                                plates,
+                                lengths,
+                                values,
+                                data,
+                                text_at,
+                                length,
+                            )
+                    if has_patterns and not is_like:
+                        count = find_fitting(level1, level2, ranges, data, text_at, length, scratch)
+                        is_like = count > 0
+                    if is_like or rest_at > rest_end:
+                        break
+                    parts += 1
+                    text_at = rest_at
+                    while rest_at < rest_end and data[rest_at] != _COMMA:
+                        rest_at += 1
+                    length = rest_at - text_at
+                    rest_at += 1
+                    if parts > limits.ALTERNATES or not is_plain(data, text_at, length):
+                        is_like = True
+                        break
+                    wanted = table_hash(data, text_at, length)
+                    is_like = (
+                        is_marked(marks, wanted) and _probe(hashes, slots, placing, wanted) >= 0
+                    )
+                if is_like:
+                    rows[index, KIND] = LIKE
+                    if kind == PLAIN:
+                        rows[index, SLOT] = NO_ALTERNATES
+                elif slot >= 0:
+                    rows[index, KIND] = HIT
+                    rows[index, SLOT] = slot
+                elif _is_sampled(rows[index, OFFSET], sample_every):
+                    rows[index, KIND] = SAMPLED
+                    rows[index, SLOT] = NO_ALTERNATES
+                else:
+                    continue
+            for column in range(COLUMNS):
+                rows[kept, column] = rows[index, column]
+            kept += 1
+    if at != len(data):
+        return MALFORMED, 0
+    return kept, seen
+
+
+class Malformed(Exception):
+    """The records are not what format v2 says."""
+
+
+class TooManyRecords(Exception):
+    """There are more records than `limits.BATCH_RECORDS`."""
+
+
+class Scanner:
+    """Scans batches; serves one thread, because its rows are used again.
+
+    `sample_every` draws one in so many of the reads that are no hit, by their offset, for a
+    check of the key against the value; 0 draws none.
+    """
+
+    def __init__(self, sample_every: int) -> None:
+        self._sample_every = sample_every
+        self._rows: Rows = np.empty((1024, COLUMNS), dtype=np.int64)
+        # Compiles what is not in numba's cache: now, and not when the first read waits.
+        nothing = np.empty(0, dtype=np.uint8)
+        self._scan(nothing, np.empty((0, 5), dtype=np.int64), HashTable(), NOTHING_SIMILAR)
+
+    def scan(
+        self,
+        batches: Sequence[RawBatch],
+        data: Bytes,
+        table: HashTable,
+        probes: Probes = NOTHING_SIMILAR,
+    ) -> tuple[Rows, int]:
+        """The rows of the batches' records, and how many records were seen.
+
+        `table` has the plates as they are, `probes` leads to entries that are like others too.
+        `data` are the records of all the batches, decompressed, in a row. Positions in the
+        rows are into `data`. The rows are valid until the next call. Raises Malformed and
+        TooManyRecords. Of several batches, only all together can be known to be well formed:
+        where the count of one is too high by as many as the next one's is too low, a record may
+        pass for one of the neighbour's (brokers refuse such batches).
+        """
+        # Counts come from the wire; what cannot fit in the data is not believed.
+        count = sum(batch.record_count for batch in batches)
+        if count > len(data) // SMALLEST_RECORD or any(b.record_count < 0 for b in batches):
+            raise Malformed
+        if count > limits.BATCH_RECORDS:
+            raise TooManyRecords
+        assert len(data) < SPAN, "a position and a length are kept in one number"
+        if len(self._rows) < count:
+            self._rows = np.empty((count, COLUMNS), dtype=np.int64)
+        headers: Headers = np.array(
+            [
+                (
+                    batch.record_count,
+                    batch.base_offset,
+                    batch.from_offset,
+                    batch.first_ms,
+                    NO_APPEND_TIME if batch.append_ms is None else batch.append_ms,
+                )
+                for batch in batches
+            ],
+            dtype=np.int64,
+        ).reshape(-1, 5)
+        return self._scan(data, headers, table, probes)
+
+    def forget(self) -> None:
+        """Wipe the rows: they held the hashes of keys, and a hash can be told a plate by trying.
+
+        The rows of the last scan are not valid any more from here on.
+        """
+        self._rows.fill(0)
+
+    def _scan(
+        self, data: Bytes, headers: Headers, table: HashTable, probes: Probes
+    ) -> tuple[Rows, int]:
+        filled, seen = _scan(
+            data,
+            headers,
+            table.hashes,
+            table.slots,
+            table.marks,
+            table.placing,
+            *probes,
+            self._sample_every,
+            self._rows,
+        )
+        if filled == MALFORMED:
+            raise Malformed
+        return self._rows[:filled], seen
+
+
+def in_steps(rows: Rows) -> Iterator[list[int]]:
+    """Rows as Python's numbers, made some at a time: they take ten times the room."""
+    for at in range(0, len(rows), limits.ROWS_A_STEP):
+        yield from rows[at : at + limits.ROWS_A_STEP].tolist()

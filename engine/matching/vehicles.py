@@ -1,0 +1,270 @@
+"""Whether a vehicle as read may be the one as listed: many words, few meanings.
+
+Cameras, agencies and NCIC each have words of their own for makes, colours and types. The tables
+in `vehicles.toml` beside this module, and the codes in `profiles/ncic.toml`, say which of them
+mean the same, and which meanings at least do not contradict each other: a general word (`car`)
+does not contradict a special one (`sedan`), nor silver gray. Of a text with several words
+(`BLK/WHI`) one that agrees is enough. Texts of which no word is known are compared as they are,
+without case, accents and punctuation.
+
+For models there is no table. One that begins with the other (`Civic`, `Civic EX`) does not
+contradict it, nor does one of up to three characters that may be its NCIC code (`SLV`,
+`Silverado`).
+
+Pure, but for the tables, which are read once. No word of a read or of an entry is kept here.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+import unicodedata
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final
+
+from engine.documents.fields import CheckResult
+from engine.documents.model import Vehicle
+from engine.errors import ConfigError
+
+#: In the order in which people say them.
+VEHICLE_FIELDS: Final = ("make", "model", "color", "type")
+
+_TABLES: Final = ("make", "color", "type")
+_SHIPPED: Final = "vehicles.toml"
+_CODES: Final = "profiles/ncic.toml"
+_WORD: Final = re.compile(r"[^\W_]+")
+_CODE_CHARACTERS: Final = 3
+
+Meanings = frozenset[str]
+_NEAR_TO_NONE: Final[Meanings] = frozenset()
+
+
+class Words:
+    """The meanings of each field's folded words, which meanings do not contradict each other,
+    and the folded texts that say nothing."""
+
+    def __init__(
+        self,
+        words: Mapping[str, dict[str, Meanings]],
+        near: Mapping[str, dict[str, Meanings]],
+        nothing: frozenset[str],
+    ) -> None:
+        self._words = {"model": {}, **words}
+        self._near = near
+        self._nothing = nothing
+
+    def meanings(self, field: str, text: str) -> Meanings:
+        """What a text of this field may mean; nothing where it says nothing."""
+        words = self._words[field]
+        folded = _folded_words(text)
+        whole = "".join(folded)
+        if not whole or whole in self._nothing:
+            return frozenset()
+        return words.get(whole) or frozenset(_found(words, folded)) or frozenset((whole,))
+
+    def compare(self, field: str, read: str | None, listed: str) -> CheckResult:
+        """What a read's text of this field says beside the listed one.
+
+        `unknown` where one of them says nothing, or says no more than what the other does not
+        contradict.
+        """
+        if read is None:
+            return "unknown"
+        words = self._words[field]
+        one = words.get(read.lower())
+        if one is not None and one is words.get(listed.lower()):
+            return "same"  # most of the time, and without any folding
+        if field == "model":
+            return self._compare_models(read, listed)
+        return self._compare_meanings(field, read, listed)
+
+    def _compare_meanings(self, field: str, read: str, listed: str) -> CheckResult:
+        meant_read, meant_listed = self.meanings(field, read), self.meanings(field, listed)
+        if not meant_read or not meant_listed:
+            return "unknown"
+        if meant_read & meant_listed:
+            return "same"
+        near = self._near[field]
+        for meaning in meant_read:
+            close = near.get(meaning, _NEAR_TO_NONE)
+            if "*" in close or close & meant_listed:
+                return "unknown"
+        if any("*" in near.get(meaning, _NEAR_TO_NONE) for meaning in meant_listed):
+            return "unknown"
+        return "differs"
+
+    def _compare_models(self, read: str, listed: str) -> CheckResult:
+        one, other = self._model(read), self._model(listed)
+        if not one or not other:
+            return "unknown"
+        if one == other:
+            return "same"
+        if len(one) > len(other):
+            one, other = other, one
+        return "unknown" if other.startswith(one) or _may_be_code(one, other) else "differs"
+
+    def _model(self, text: str) -> str:
+        """A model's text, folded, without a make before it; empty where it says nothing."""
+        folded = _folded_words(text)
+        whole = "".join(folded)
+        makes = self._words["make"]
+        for count in range(len(folded) - 1, 0, -1):
+            if "".join(folded[:count]) in makes:
+                whole = "".join(folded[count:])
+                break
+        return "" if whole in self._nothing else whole
+
+
+def compare_vehicles(read: Vehicle | None, listed: Vehicle) -> dict[str, CheckResult]:
+    """For each field that the listed vehicle has, what the read vehicle says of it.
+
+    `unknown` where the read says nothing, or nothing that would tell.
+    """
+    words = shipped()
+    return {
+        field: words.compare(field, None if read is None else getattr(read, field), said)
+        for field in VEHICLE_FIELDS
+        if (said := getattr(listed, field)) is not None
+    }
+
+
+def in_words(vehicle: Vehicle) -> str:
+    """What is said of a vehicle, in the sender's words; empty where nothing is."""
+    said = (getattr(vehicle, field) for field in VEHICLE_FIELDS)
+    return " ".join(value for value in said if value is not None)
+
+
+def vehicle_differs(read: Vehicle, listed: Vehicle) -> bool:
+    """Whether any of the fields that both have contradicts."""
+    compare = shipped().compare
+    return (
+        _differs(compare, "make", read.make, listed.make)
+        or _differs(compare, "model", read.model, listed.model)
+        or _differs(compare, "color", read.color, listed.color)
+        or _differs(compare, "type", read.type, listed.type)
+    )
+
+
+def _differs(compare: Any, field: str, read: str | None, listed: str | None) -> bool:
+    return read is not None and listed is not None and compare(field, read, listed) == "differs"
+
+
+def _folded_words(text: str) -> list[str]:
+    if not text.isascii():
+        plain = unicodedata.normalize("NFKD", text)
+        text = "".join(char for char in plain if not unicodedata.combining(char))
+    return _WORD.findall(text.casefold())
+
+
+def _fold(text: str) -> str:
+    return "".join(_folded_words(text))
+
+
+def _found(words: Mapping[str, Meanings], folded: list[str]) -> Iterator[str]:
+    """The meanings of the known runs of words, the longest first; others are passed over."""
+    at = 0
+    while at < len(folded):
+        for end in range(len(folded), at, -1):
+            known = words.get("".join(folded[at:end]))
+            if known is not None:
+                yield from known
+                at = end - 1
+                break
+        at += 1
+
+
+def _may_be_code(short: str, model: str) -> bool:
+    """Whether the short text has some letters of the model, in their order, from the first."""
+    if len(short) > _CODE_CHARACTERS or short[0] != model[0]:
+        return False
+    rest = iter(model)
+    return all(char in rest for char in short)
+
+
+@cache
+def shipped() -> Words:
+    """The words that we ship."""
+    package = files("engine") / "data"
+    return words_of(
+        (package / _SHIPPED).read_text("utf-8"),
+        tomllib.loads((package / _CODES).read_text("utf-8"))["values"],
+    )
+
+
+def words_of(text: str, codes: Mapping[str, Mapping[str, str]]) -> Words:
+    """The words of a TOML text as `vehicles.toml` is one, with the codes of a profile's values.
+
+    Raises ConfigError where a word has two meanings, or something is not what it may be.
+    """
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"is not TOML: {error}", where=_SHIPPED) from None
+    near = _tables("near.", content.pop("near", {}))
+    nothing = _texts("nothing", content.pop("nothing", []))
+    tables = _tables("", content)
+    words = {field: _words(field, tables[field]) for field in _TABLES}
+    for field in _TABLES:
+        _add_codes(field, words[field], codes.get(f"vehicle_{field}", {}))
+    close = {field: _near(field, words[field], near[field]) for field in _TABLES}
+    return Words(words, close, frozenset(map(_fold, nothing)))
+
+
+def _tables(path: str, content: Any) -> dict[str, dict[str, Any]]:
+    """A table for each field, empty where there is none."""
+    if not isinstance(content, dict):
+        raise _refused(path.rstrip("."), "must be a table")
+    for name, table in content.items():
+        if name not in _TABLES:
+            raise _refused(path + name, f"unknown table; there are {', '.join(_TABLES)}")
+        if not isinstance(table, dict):
+            raise _refused(path + name, "must be a table")
+    return {field: content.get(field, {}) for field in _TABLES}
+
+
+def _words(field: str, content: Mapping[str, Any]) -> dict[str, Meanings]:
+    words: dict[str, Meanings] = {}
+    for meaning, synonyms in content.items():
+        means = frozenset((_fold(meaning),))
+        for word in (meaning, *_texts(f"{field}.{meaning}", synonyms)):
+            folded = _fold(word)
+            if folded in words:
+                raise _refused(f"{field}.{meaning}", f"{word!r} has a meaning already")
+            words[folded] = means
+    return words
+
+
+def _add_codes(field: str, words: dict[str, Meanings], codes: Mapping[str, str]) -> None:
+    for code, word in codes.items():
+        means = words.get(_fold(word))
+        if means is None:
+            raise _refused(field, f"lacks {word!r}, the word for {code} in {_CODES}")
+        if words.setdefault(_fold(code), means) != means:
+            raise _refused(field, f"{code!r} has another meaning in {_CODES}")
+
+
+def _near(
+    field: str, words: Mapping[str, Meanings], content: Mapping[str, Any]
+) -> dict[str, Meanings]:
+    near: dict[str, set[str]] = {}
+    for meaning, others in content.items():
+        for other in _texts(f"near.{field}.{meaning}", others):
+            pair = [_fold(meaning), "*" if other == "*" else _fold(other)]
+            for side in pair:
+                if side != "*" and words.get(side) != frozenset((side,)):
+                    raise _refused(f"near.{field}.{meaning}", f"{side!r} is no meaning of a word")
+            near.setdefault(pair[0], set()).add(pair[1])
+            near.setdefault(pair[1], set()).add(pair[0])
+    return {meaning: frozenset(others) for meaning, others in near.items() if meaning != "*"}
+
+
+def _texts(key: str, value: Any) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise _refused(key, "must be a list of texts")
+    return value
+
+
+def _refused(key: str, rule: str) -> ConfigError:
+    return ConfigError(rule, where=f"{_SHIPPED}: {key}")

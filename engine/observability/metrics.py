@@ -1,0 +1,309 @@
+"""Every metric that the worker shows, with its meaning.
+
+Counted per fetch, in base units. Labels are bounded: reasons, match types, the purposes of the
+purposes file, partition numbers and a limited number of sources. None ever holds a plate, a
+read or an entry id. Beside them stands what the operating system says of the process.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Mapping
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
+
+from engine import limits
+from engine.documents.model import AUDIT_EVENTS, REJECT_REASONS
+from engine.index.eligibility import DENIAL_REASONS
+from engine.matching.lists import Applied, ControlKind, ControlRecord, Lists
+from engine.matching.matcher import Outcome
+
+#: The label of all sources beyond those that are named.
+OTHER_SOURCES = "other"
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+
+class Metrics:
+    """The worker's metrics in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self._newest_control_ms: dict[ControlKind, int] = {}
+        self._sources: set[str] = set()
+
+        self.reads = self._counter("hotlist_reads_total", "Reads processed.")
+        self.matches = self._counter(
+            "hotlist_matches_total",
+            "Matches acknowledged by the broker.",
+            "type",
+            "purpose",
+        )
+        self.denied = self._counter(
+            "hotlist_denied_total",
+            "Reads of a listed plate that were no match, by what denied it.",
+            "reason",
+        )
+        self.denied_by_source = self._counter(
+            "hotlist_denied_by_source_total",
+            "Those of them that the policy of the read's source denied, or its absence; the "
+            f"first {limits.SOURCES_NAMED} sources by name, all further ones as {OTHER_SOURCES}.",
+            "source",
+            "reason",
+        )
+        self.expired_reads = self._counter(
+            "hotlist_reads_expired_total",
+            "Reads that the topic's retention removed before this group read them.",
+        )
+        self.suppressed = self._counter(
+            "hotlist_suppressed_total",
+            "Reads folded into a match of the same entry at the same camera.",
+        )
+        self.suppression_keys = self._gauge(
+            "hotlist_suppression_keys",
+            "Entries at cameras of which recent matches or folded reads are remembered.",
+        )
+        self.suppression_restore_s = self._histogram(
+            "hotlist_suppression_restore_seconds",
+            "Time to read what is remembered of partitions when they came to this worker.",
+        )
+        self.rejects = self._counter(
+            "hotlist_rejects_total",
+            "Bad records passed and pointed to on the rejects topic.",
+            "reason",
+        )
+        self.odd_keys = self._counter(
+            "hotlist_odd_keys_total",
+            "Reads whose key was missing or not in normal form, or whose header of alternates was "
+            "not as it should be, so that the value was opened.",
+            "reason",
+        )
+        self.values_opened = self._counter(
+            "hotlist_values_opened_total",
+            "Reads whose value was opened: candidates, odd keys and the sample of key checks.",
+        )
+        self.sampled_reads = self._counter(
+            "hotlist_sampled_reads_total",
+            "Sound reads of the sample of key checks, by source, so that one that has gone silent "
+            f"is seen. Named are sources with a policy, as many as in "
+            f"hotlist_denied_by_source_total; the others are {OTHER_SOURCES}.",
+            "source",
+        )
+        self.spans = self._counter(
+            "hotlist_spans_total",
+            "Spans of matches that the collector has taken, where otlp_endpoint names one.",
+        )
+        self.spans_dropped = self._counter(
+            "hotlist_spans_dropped_total",
+            "Spans of matches dropped, because the collector did not take them in time.",
+        )
+        self.batches_parsed_slowly = self._counter(
+            "hotlist_batches_parsed_slowly_total",
+            "Record batches that the scanner handed to the general parser.",
+        )
+        self.read_to_match_s = self._histogram(
+            "hotlist_read_to_match_seconds",
+            "From a read's Kafka timestamp to the acknowledgement of its match.",
+        )
+        self.fetch_s = self._histogram(
+            "hotlist_fetch_processing_seconds",
+            "Time to process one fetch of one partition, delivery left aside.",
+        )
+        self.fetch_reads = self._histogram(
+            "hotlist_fetch_reads",
+            "Reads in one fetch of one partition.",
+            buckets=(1, 10, 100, 1_000, 10_000, 100_000, 1_000_000),
+        )
+        self.in_delivery = self._gauge(
+            "hotlist_fetches_in_delivery",
+            "Fetches whose matches, rejects or audit records are not all acknowledged yet; at "
+            f"{limits.FETCHES_IN_DELIVERY} the next one waits.",
+        )
+        self.fetched_bytes = self._gauge(
+            "hotlist_fetched_bytes",
+            "Reads that are fetched and not processed yet, in bytes as fetched; at "
+            f"{limits.FETCHED_BYTES} no more are fetched.",
+        )
+        self.delivery_s = self._histogram(
+            "hotlist_delivery_seconds",
+            "From a fetch's processing to the acknowledgement of its matches and rejects.",
+        )
+        self.entries = self._gauge(
+            "hotlist_entries",
+            "Entries in memory (active, scheduled) and keys whose last record was refused.",
+            "state",
+        )
+        self.list_revision = self._gauge(
+            "hotlist_list_revision",
+            "The state of the lists that matches are made from, as in their list_revision.",
+        )
+        self.policies = self._gauge("hotlist_policies", "Sources with a policy.")
+        self.control_records = self._counter(
+            "hotlist_control_records_total",
+            "Control records received, by topic kind and what became of them.",
+            "kind",
+            "result",
+        )
+        self.control_delay_s = self._histogram(
+            "hotlist_control_delay_seconds",
+            "From a control record's Kafka timestamp to its effect; the first load left aside.",
+        )
+        self.control_age_s = self._gauge(
+            "hotlist_control_age_seconds",
+            "Age of the newest control record applied, by topic kind: how long nobody has changed "
+            "an entry or a policy. A sync that finds no difference changes none.",
+            "kind",
+        )
+        self.control_followed = self._gauge(
+            "hotlist_control_followed",
+            "1 while the lists in memory are known to be current, so that reads may be taken; "
+            "else 0.",
+        )
+        self.audit_records = self._counter(
+            "hotlist_audit_records_total",
+            "Audit records of this worker's chain that the broker has acknowledged.",
+            "event",
+        )
+        self.audit_pending = self._gauge(
+            "hotlist_audit_pending",
+            "Changes of the lists that are not known to be audited, by this worker or another.",
+        )
+        self.audit_delay_s = self._histogram(
+            "hotlist_audit_delay_seconds",
+            "From what an audit record tells of to its acknowledgement; the oldest of those that "
+            "were handed over together.",
+        )
+        self.unauthorized_extensions = self._counter(
+            "hotlist_unauthorized_extensions_total",
+            "Entries extended beyond their purpose's term without a new authority.",
+        )
+        self.ready = self._gauge("hotlist_ready", "1 while the worker takes reads, else 0.")
+        self.lag = self._gauge(
+            "hotlist_consumer_lag",
+            "Reads of a partition that wait behind the last fetch.",
+            "partition",
+        )
+        self.stuck_s = self._gauge(
+            "hotlist_partition_stuck_seconds",
+            f"How long a partition that this worker owns has been stuck: {limits.STUCK_S:g} s or "
+            "more with work of which nothing became done, without a commit, or without being "
+            "heard of; 0 while it is not.",
+            "partition",
+        )
+        for event in AUDIT_EVENTS:
+            self.audit_records.labels(event)
+        for reason in REJECT_REASONS:
+            self.rejects.labels(reason)
+        for reason in DENIAL_REASONS:
+            self.denied.labels(reason)
+        for reason in ("missing", "not_normal", "alternates"):
+            self.odd_keys.labels(reason)
+
+    def count_fetch(self, outcome: Outcome, partition: int, lag: int, took_s: float) -> None:
+        """Count what a fetch of a partition came to."""
+        self.reads.inc(outcome.reads)
+        self.values_opened.inc(outcome.values_opened)
+        self.batches_parsed_slowly.inc(outcome.batches_parsed_slowly)
+        self.fetch_s.observe(took_s)
+        self.fetch_reads.observe(outcome.reads)
+        self.lag.labels(str(partition)).set(lag)
+        for reason, count in outcome.denied.items():
+            self.denied.labels(reason).inc(count)
+        for (source, reason), count in outcome.denied_by_source.items():
+            self.denied_by_source.labels(self._named(source), reason).inc(count)
+        for known, count in outcome.sampled_by_source.items():
+            named = OTHER_SOURCES if known is None else self._named(known)
+            self.sampled_reads.labels(named).inc(count)
+        for reason, count in outcome.odd_keys.items():
+            self.odd_keys.labels(reason).inc(count)
+
+    def forget_partitions(self) -> None:
+        """Show no lag of partitions that are given up: another worker may have them now."""
+        self.lag.clear()
+
+    def count_delivered(self, outcome: Outcome, now_ms: int, took_s: float) -> None:
+        """Count what the broker has acknowledged, now, of a fetch's outcome."""
+        kinds = collections.Counter(
+            (found.match.match_type, found.match.entry.purpose) for found in outcome.matches
+        )
+        for (match_type, purpose), count in kinds.items():
+            self.matches.labels(match_type, purpose).inc(count)
+        for found in outcome.matches:
+            if found.read_ms >= 0:  # records without a timestamp have -1
+                self.read_to_match_s.observe(max(0, now_ms - found.read_ms) / 1000)
+        self.suppressed.inc(outcome.suppressed)
+        for reject in outcome.rejects:
+            self.rejects.labels(reject.reason).inc()
+        self.delivery_s.observe(took_s)
+
+    def count_control(
+        self, records: list[ControlRecord], applied: Applied, now_ms: int, *, first_load: bool
+    ) -> None:
+        """Count records of one control topic that have come into effect."""
+        kind = records[0].kind.value
+        self.control_records.labels(kind, "changed").inc(applied.changed)
+        self.control_records.labels(kind, "removed").inc(applied.removed)
+        self.control_records.labels(kind, "refused").inc(sum(applied.refused.values()))
+        self.unauthorized_extensions.inc(applied.extended)
+        newest_ms = max(record.timestamp_ms for record in records)
+        # Partitions are loaded one after the other: what comes later may be older.
+        self._newest_control_ms[records[0].kind] = max(
+            newest_ms, self._newest_control_ms.get(records[0].kind, newest_ms)
+        )
+        if not first_load:
+            for record in records:
+                self.control_delay_s.observe(max(0, now_ms - record.timestamp_ms) / 1000)
+
+    def count_audited(self, events: Mapping[str, int], oldest_ms: int, now_ms: int) -> None:
+        """Count audit records that the broker has acknowledged, now, by their event."""
+        for event, count in events.items():
+            self.audit_records.labels(event).inc(count)
+        self.audit_delay_s.observe(max(0, now_ms - oldest_ms) / 1000)
+
+    def show_stuck(self, stuck_s: Mapping[int, float]) -> None:
+        """Set for how long each partition that this worker owns has been stuck."""
+        self.stuck_s.clear()
+        for partition, for_s in stuck_s.items():
+            self.stuck_s.labels(str(partition)).set(for_s)
+
+    def show_lists(self, lists: Lists, now_ms: int) -> None:
+        """Set the gauges of what is held in memory, and of how old the news is."""
+        active = lists.index.active_count
+        self.entries.labels("active").set(active)
+        self.entries.labels("scheduled").set(len(lists.index) - active)
+        self.entries.labels("refused").set(lists.refused_count)
+        self.list_revision.set(lists.list_revision)
+        self.policies.set(lists.eligibility.policy_count)
+        for kind, newest_ms in self._newest_control_ms.items():
+            self.control_age_s.labels(kind.value).set(max(0, now_ms - newest_ms) / 1000)
+
+    def exposition(self) -> bytes:
+        """All metrics in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+    def _named(self, source: str) -> str:
+        """The label for a source: its name while there is room for one more, else OTHER_SOURCES."""
+        if source in self._sources:
+            return source
+        if len(self._sources) >= limits.SOURCES_NAMED:
+            return OTHER_SOURCES
+        self._sources.add(source)
+        return source
+
+    def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
+        return Counter(name, meaning, labels, registry=self.registry)
+
+    def _gauge(self, name: str, meaning: str, *labels: str) -> Gauge:
+        return Gauge(name, meaning, labels, registry=self.registry)
+
+    def _histogram(
+        self, name: str, meaning: str, buckets: tuple[float, ...] = _SECONDS
+    ) -> Histogram:
+        return Histogram(name, meaning, buckets=buckets, registry=self.registry)

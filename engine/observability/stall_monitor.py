@@ -1,0 +1,115 @@
+"""Stuck partitions in a worker: looked for every second, logged once, shown and told.
+
+What is stuck, and whether a new process would help, is for `engine.observability.stall` to say.
+Belongs to the event loop, but for what the heart's thread tells.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final
+
+from engine import limits
+from engine.observability.metrics import Metrics
+from engine.observability.stall import Seen, Stuck, StuckWatch
+
+log = logging.getLogger(__name__)
+
+#: What there is to see of each partition.
+See = Callable[[], Mapping[int, Seen]]
+
+
+class Watching:
+    """See the module. `topic` is that of the reads."""
+
+    def __init__(self, topic: str, metrics: Metrics) -> None:
+        self._topic: Final = topic
+        self._metrics = metrics
+        self._watch = StuckWatch()
+        self._named: dict[int, Stuck] = {}
+        self._matching: int | None = None
+        self._heart_since_s: float | None = None
+
+    @property
+    def stuck(self) -> tuple[Stuck, ...]:
+        """The partitions that are stuck, `since_s` by the monotonic clock."""
+        return self._watch.stuck
+
+    def says(self) -> list[str]:
+        """A line for each partition that is stuck."""
+        now_s = time.monotonic()
+        return [each.says(self._topic, now_s) for each in self.stuck]
+
+    def unhealthy(self) -> str:
+        """Why this process should be started anew, and what it is stuck at; else empty."""
+        hangs = self._watch.hangs()
+        return "; ".join([hangs, *self.says()]) if hangs else ""
+
+    def unready(self) -> str:
+        """What is stuck, whether or not a new process would help; else empty."""
+        return "; ".join(self.says())
+
+    @contextmanager
+    def matching(self, partition: int) -> Iterator[None]:
+        """While the reads of a partition are with the heart."""
+        self._matching = partition
+        try:
+            yield
+        finally:
+            self._matching = None
+
+    @contextmanager
+    def in_heart(self) -> Iterator[None]:
+        """While the heart does something, by its own thread."""
+        self._heart_since_s = time.monotonic()
+        try:
+            yield
+        finally:
+            self._heart_since_s = None
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """While the heart waits for room, by its own thread: that is not its fault."""
+        self._heart_since_s = None
+        try:
+            yield
+        finally:
+            self._heart_since_s = time.monotonic()
+
+    async def run(self, see: See, is_taking: Callable[[], bool]) -> None:
+        """Look again and again, until cancelled. `is_taking` is false while reads wait for the
+        lists."""
+        while True:
+            await asyncio.sleep(limits.STUCK_LOOK_S)
+            self.look(see(), is_taking=is_taking())
+
+    def look(self, seen: Mapping[int, Seen], *, is_taking: bool) -> None:
+        """Look once."""
+        seen = {
+            partition: each._replace(work="matching")
+            if partition == self._matching and each.work == "delivery"
+            else each
+            for partition, each in seen.items()
+        }
+        now_s = time.monotonic()
+        self._watch.look(now_s, seen, is_taking=is_taking, heart_since_s=self._heart_since_s)
+        named = {each.partition: each for each in self._watch.stuck}
+        for partition, each in named.items():
+            if partition not in self._named:
+                where = {"topic": self._topic, "partition": partition, "offset": each.offset}
+                log.warning("stuck: %s", each.says(self._topic, now_s), extra=where)
+        for partition, each in self._named.items():
+            if partition in seen and partition not in named:
+                for_s = now_s - each.since_s
+                log.info("%s/%d moves again, after %.0f s", self._topic, partition, for_s)
+        self._named = named
+        self._metrics.show_stuck(
+            {
+                partition: now_s - named[partition].since_s if partition in named else 0.0
+                for partition in seen
+            }
+        )

@@ -1,0 +1,262 @@
+"""The state of a worker as its status page tells it: counts, sizes and ages, nothing else.
+
+All of it comes from the metrics, from the worker's own state and from the kinds of lines in its
+log, none of which holds anything of a read or an entry; nothing of a single source is taken. What
+the metrics do not remember, how fast it went in the last minutes, is kept here as counts of the
+whole worker: a sample every STATUS_SAMPLE_S, for STATUS_KEPT_S. Pure: no clock but the ones it is
+given, no I/O.
+"""
+
+from __future__ import annotations
+
+import collections
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from prometheus_client import Histogram
+from prometheus_client.metrics import MetricWrapperBase
+
+from engine import limits
+from engine.observability.log_sampling import Fault
+from engine.observability.metrics import Metrics
+
+_SAMPLES_A_POINT = round(limits.STATUS_POINT_S / limits.STATUS_SAMPLE_S)
+_SAMPLES_KEPT = round(limits.STATUS_KEPT_S / limits.STATUS_SAMPLE_S) + 1
+
+
+class Buckets(NamedTuple):
+    """A histogram as it stands: the buckets' upper bounds in seconds, the last one infinite, and
+    how many observations there were up to each."""
+
+    bounds_s: tuple[float, ...]
+    counts: tuple[float, ...]
+
+    def since(self, earlier: Buckets | None) -> Buckets:
+        """What was observed after an earlier state."""
+        if earlier is None:
+            return self
+        between = zip(self.counts, earlier.counts, strict=True)
+        return Buckets(self.bounds_s, tuple(now - then for now, then in between))
+
+    @property
+    def total(self) -> int:
+        """How many were observed."""
+        return int(self.counts[-1])
+
+    def quantile_s(self, share: float) -> float | None:
+        """What this share of the observations did not exceed, as Prometheus' histogram_quantile
+        reckons it: linear within a bucket. The highest finite bound where it is beyond that, None
+        without observations."""
+        if not self.total:
+            return None
+        rank = share * self.counts[-1]
+        lower_s, below = 0.0, 0.0
+        for bound_s, count in zip(self.bounds_s[:-1], self.counts[:-1], strict=True):
+            if count >= rank:
+                return lower_s + (bound_s - lower_s) * (rank - below) / max(count - below, 1)
+            lower_s, below = bound_s, count
+        return lower_s
+
+
+@dataclass(frozen=True, slots=True)
+class Throughput:
+    """`reads` since the start; `reads_a_minute` over the last seconds, None before it is known;
+    `history` the same for each of the last stretches of `stretch_s`, the latest last."""
+
+    reads: int
+    reads_a_minute: float | None
+    stretch_s: float
+    history: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """From a read's Kafka timestamp to its match's acknowledgement, of the last minute's `matches`
+    many; None without any. A quantile that equals `most_s` is that or more."""
+
+    matches: int
+    p50_s: float | None
+    p95_s: float | None
+    p99_s: float | None
+    most_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ListState:
+    """What is in memory. `newest_s`: how old the newest change is, by kind (`entry`, `policy`);
+    `change_p99_s`: how soon changes took effect since the start, 99 of 100 of them."""
+
+    active: int
+    scheduled: int
+    refused: int
+    policies: int
+    newest_s: dict[str, float]
+    change_p99_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class StuckPartition:
+    """A partition that is stuck: for how long, and at what, in words."""
+
+    partition: int
+    for_s: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a worker knows about itself beside its metrics. `not_ready_because` is empty while it
+    takes reads; `topics` by what they are for; `faults` is None where nobody keeps the log."""
+
+    at_ms: int
+    not_ready_because: str
+    group: str
+    delivery: str
+    topics: Mapping[str, str]
+    versions: Mapping[str, str]
+    stuck: Sequence[StuckPartition] = ()
+    faults: Sequence[Fault] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """All that is shown. Times in ms since 1970, ages in seconds; `lag` is reads that wait, by
+    partition; `rejects` since the start, by reason, those that there were."""
+
+    at_ms: int
+    uptime_s: float
+    ready: bool
+    not_ready_because: str
+    stuck: Sequence[StuckPartition]
+    throughput: Throughput
+    delay: Delay
+    lag: dict[int, int]
+    lists: ListState
+    audit_pending: int
+    suppression_keys: int
+    rejects: dict[str, int]
+    faults: Sequence[Fault] | None
+    group: str
+    delivery: str
+    topics: Mapping[str, str]
+    versions: Mapping[str, str]
+
+
+class _Sample(NamedTuple):
+    number: int
+    at_s: float
+    reads: float
+    delays: Buckets
+
+
+@dataclass(slots=True)
+class Watch:
+    """Looks at a worker's metrics again and again, and tells its state.
+
+    `sample` is to be called every STATUS_SAMPLE_S.
+    """
+
+    metrics: Metrics
+    started_ms: int
+    _samples: collections.deque[_Sample] = field(
+        default_factory=lambda: collections.deque(maxlen=_SAMPLES_KEPT)
+    )
+
+    def sample(self, at_s: float) -> None:
+        """Note what is counted by now, at a time of a clock that never goes back."""
+        number = self._samples[-1].number + 1 if self._samples else 0
+        reads = _values(self.metrics.reads)[()]
+        self._samples.append(_Sample(number, at_s, reads, buckets_of(self.metrics.read_to_match_s)))
+
+    def status(self, facts: Facts) -> Status:
+        """The state as of the metrics' last gauges and the last sample."""
+        metrics = self.metrics
+        lag = {int(name): int(reads) for (name,), reads in _values(metrics.lag).items()}
+        rejects = {why: int(count) for (why,), count in _values(metrics.rejects).items() if count}
+        return Status(
+            at_ms=facts.at_ms,
+            uptime_s=max(0, facts.at_ms - self.started_ms) / 1000,
+            ready=not facts.not_ready_because,
+            not_ready_because=facts.not_ready_because,
+            stuck=facts.stuck,
+            throughput=self._throughput(),
+            delay=self._delay(),
+            lag=dict(sorted(lag.items())),
+            lists=_list_state(metrics),
+            audit_pending=int(_values(metrics.audit_pending)[()]),
+            suppression_keys=int(_values(metrics.suppression_keys)[()]),
+            rejects=rejects,
+            faults=facts.faults,
+            group=facts.group,
+            delivery=facts.delivery,
+            topics=facts.topics,
+            versions=facts.versions,
+        )
+
+    def _throughput(self) -> Throughput:
+        now = self._before(limits.STATUS_NOW_S)
+        # Between fixed samples, so that a stretch stays the same while others come.
+        ends = [each for each in self._samples if each.number % _SAMPLES_A_POINT == 0]
+        history = (_rate(*each) for each in itertools.pairwise(ends))
+        return Throughput(
+            reads=int(_values(self.metrics.reads)[()]),
+            reads_a_minute=None if now is None else _rate(now, self._samples[-1]),
+            stretch_s=limits.STATUS_POINT_S,
+            history=tuple(rate for rate in history if rate is not None),
+        )
+
+    def _delay(self) -> Delay:
+        earlier = self._before(60)
+        observed = buckets_of(self.metrics.read_to_match_s).since(earlier and earlier.delays)
+        p50_s, p95_s, p99_s = (observed.quantile_s(share) for share in (0.5, 0.95, 0.99))
+        return Delay(observed.total, p50_s, p95_s, p99_s, observed.bounds_s[-2])
+
+    def _before(self, seconds: float) -> _Sample | None:
+        """The last sample that is older than the newest by so much; the oldest where none is."""
+        if not self._samples:
+            return None
+        until_s = self._samples[-1].at_s - seconds
+        old = [each for each in self._samples if each.at_s <= until_s]
+        return old[-1] if old else self._samples[0]
+
+
+def _rate(earlier: _Sample, later: _Sample) -> float | None:
+    """Reads a minute between two samples."""
+    took_s = later.at_s - earlier.at_s
+    return 60 * (later.reads - earlier.reads) / took_s if took_s > 0 else None
+
+
+def _list_state(metrics: Metrics) -> ListState:
+    entries = {state: int(count) for (state,), count in _values(metrics.entries).items()}
+    return ListState(
+        active=entries.get("active", 0),
+        scheduled=entries.get("scheduled", 0),
+        refused=entries.get("refused", 0),
+        policies=int(_values(metrics.policies)[()]),
+        newest_s={kind: age_s for (kind,), age_s in _values(metrics.control_age_s).items()},
+        change_p99_s=buckets_of(metrics.control_delay_s).quantile_s(0.99),
+    )
+
+
+def _values(metric: MetricWrapperBase) -> dict[tuple[str, ...], float]:
+    """A counter's or gauge's values by their labels."""
+    return {
+        tuple(sample.labels.values()): sample.value
+        for family in metric.collect()
+        for sample in family.samples
+        if not sample.name.endswith("_created")
+    }
+
+
+def buckets_of(histogram: Histogram) -> Buckets:
+    """A histogram as it stands."""
+    samples: Iterable[tuple[float, float]] = [
+        (float(sample.labels["le"]), sample.value)
+        for family in histogram.collect()
+        for sample in family.samples
+        if "le" in sample.labels
+    ]
+    bounds_s, counts = zip(*samples, strict=True)
+    return Buckets(tuple(bounds_s), tuple(counts))

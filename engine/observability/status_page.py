@@ -1,0 +1,256 @@
+"""The status page: a state in people's words, as one document of HTML and as JSON.
+
+`status_page.html` holds the page, and names of texts, tables and curves where they belong. `shown`
+says what these are for a state; the page has them when it comes, and its script puts new ones in
+their places, which it gets from `/status.json`. So numbers are written by one piece of code, and
+the page says the same with and without scripts.
+
+The page needs nothing from elsewhere, and its Content-Security-Policy lets it have nothing but
+its own style, its own script and `/status.json`. Every text is escaped on its way into it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from importlib.resources import files
+from typing import Final
+
+import orjson
+
+from engine import limits
+from engine.clock import EPOCH, format_time
+from engine.observability.status import Status
+
+_PLACE = re.compile(r"\{\{([a-z0-9-]+)\}\}")
+_INLINE = re.compile(r"<(style|script)>(.*?)</\1>", re.DOTALL)
+#: The curve's own units: its width and height.
+_CURVE: Final = (600, 100)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What the page says of a state.
+
+    `state` is `ready`, `stuck` or `waiting`. `texts` and `tables` (rows of cells) by the place in
+    the page, `curve` the points of the throughput's curve, as SVG has them.
+    """
+
+    state: str
+    texts: dict[str, str]
+    tables: dict[str, list[list[str]]]
+    curve: str
+
+
+def shown(status: Status) -> Shown:
+    """A state in people's words."""
+    throughput, delay, lists = status.throughput, status.delay, status.lists
+    behind = sum(status.lag.values())
+    texts = {
+        "state": _state(status),
+        "as-of": format_time(status.at_ms)[11:19],
+        "group": status.group,
+        "rate": _or_dash(_rough, throughput.reads_a_minute),
+        "curve": _curve_in_words(status),
+        "curve-from": _ago(len(throughput.history) * throughput.stretch_s),
+        "reads": _count(throughput.reads),
+        "matches": _plural(delay.matches, "match", "matches") + " in the last minute",
+        **{
+            f"delay-{name}": _delay(value, delay.most_s)
+            for name, value in (("50", delay.p50_s), ("95", delay.p95_s), ("99", delay.p99_s))
+        },
+        "behind": _count(behind),
+        "lag-none": "" if status.lag else "No partition is read here yet.",
+        "lag-more": _left_out(status),
+        "active": _count(lists.active),
+        "scheduled": _count(lists.scheduled),
+        "refused": _count(lists.refused),
+        "policies": _count(lists.policies),
+        "newest-entry": _age(lists.newest_s.get("entry")),
+        "newest-policy": _age(lists.newest_s.get("policy")),
+        "change-delay": _or_dash(_duration, lists.change_p99_s),
+        "audit-pending": _count(status.audit_pending),
+        "suppression-keys": _count(status.suppression_keys),
+        "delivery": status.delivery.replace("_", " "),
+        "rejects-none": "" if status.rejects else "None since the start.",
+        "faults-none": _no_faults(status),
+        "uptime": _duration(status.uptime_s),
+    }
+    worst = sorted(status.lag.items(), key=lambda each: (-each[1], each[0]))
+    named = sorted(worst[: limits.STATUS_PARTITIONS])
+    tables = {
+        "stuck": [[str(each.partition), each.why, _duration(each.for_s)] for each in status.stuck],
+        "lag": [[str(partition), _count(reads)] for partition, reads in named],
+        "rejects": [
+            [why.replace("_", " "), _count(count)]
+            for why, count in sorted(status.rejects.items(), key=lambda each: (-each[1], each[0]))
+        ],
+        "faults": [
+            [
+                fault.text
+                if fault.logger.startswith("engine")
+                else f"{fault.logger}: {fault.text}",
+                fault.level,
+                _moment(fault.last_ms),
+                _count(fault.count),
+            ]
+            for fault in status.faults or ()
+        ],
+        "topics": [[what, name] for what, name in status.topics.items()],
+        "versions": [[name, version] for name, version in status.versions.items()],
+    }
+    state = "waiting" if not status.ready else "stuck" if status.stuck else "ready"
+    return Shown(state, texts, tables, _curve(throughput.history))
+
+
+class Page:
+    """The page, read once. Raises OSError where the package lacks it."""
+
+    def __init__(self) -> None:
+        self._html = (files("engine") / "data" / "status_page.html").read_text("utf-8")
+
+    @cached_property
+    def policy(self) -> str:
+        """Its Content-Security-Policy."""
+        inline = {
+            kind: "'sha256-"
+            + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+            + "'"
+            for kind, text in _INLINE.findall(self._html)
+        }
+        return (
+            f"default-src 'none'; style-src {inline['style']}; script-src {inline['script']}; "
+            "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
+            "frame-ancestors 'none'"
+        )
+
+    def rendered(self, status: Status) -> bytes:
+        """The page with a state in it."""
+        now = shown(status)
+        given = {
+            "page-state": now.state,
+            "curve-points": now.curve,
+            **now.texts,
+        }
+        places = {name: html.escape(text) for name, text in given.items()}
+        places.update({f"{name}-rows": _rows(rows) for name, rows in now.tables.items()})
+        return _PLACE.sub(lambda place: places[place[1]], self._html).encode()
+
+
+def as_json(status: Status) -> bytes:
+    """The state as JSON: the fields of `Status`, and `shown` with those of `Shown`."""
+    document = orjson.Fragment(orjson.dumps(status, option=orjson.OPT_NON_STR_KEYS))
+    return orjson.dumps({"status": document, "shown": shown(status)})
+
+
+def _rows(rows: Sequence[Sequence[str]]) -> str:
+    return "".join(
+        f'<tr><th scope="row">{html.escape(first)}</th>'
+        + "".join(f"<td>{html.escape(cell)}</td>" for cell in others)
+        + "</tr>"
+        for first, *others in rows
+    )
+
+
+def _state(status: Status) -> str:
+    if not status.ready:
+        return f"Takes no reads: {status.not_ready_because}"
+    if status.stuck:
+        verb = "is" if len(status.stuck) == 1 else "are"
+        return f"Takes reads, but {_plural(len(status.stuck), 'partition')} {verb} stuck"
+    return "Takes reads"
+
+
+def _curve(rates: Sequence[float]) -> str:
+    """The points of a curve over the whole width, from zero at the bottom to the highest rate."""
+    if len(rates) < 2:
+        return ""
+    width, height = _CURVE
+    highest = max(*rates, 1.0)
+    step = width / (len(rates) - 1)
+    return " ".join(
+        f"{number * step:.1f},{height * (1 - rate / highest):.1f}"
+        for number, rate in enumerate(rates)
+    )
+
+
+def _curve_in_words(status: Status) -> str:
+    rates = status.throughput.history
+    if len(rates) < 2:
+        return "The curve begins after half a minute."
+    for_s = len(rates) * status.throughput.stretch_s
+    return f"Between {_rough(min(rates))} and {_rough(max(rates))} in {_duration(for_s)}"
+
+
+def _left_out(status: Status) -> str:
+    left = len(status.lag) - limits.STATUS_PARTITIONS
+    return f"And {_plural(left, 'partition')} with fewer reads waiting." if left > 0 else ""
+
+
+def _no_faults(status: Status) -> str:
+    if status.faults is None:
+        return "This process does not keep them."
+    return "" if status.faults else "None since the start."
+
+
+def _moment(at_ms: int) -> str:
+    """Such as `22 Nov 16:03`, in UTC."""
+    return f"{EPOCH + timedelta(milliseconds=at_ms):%-d %b %H:%M}"
+
+
+def _or_dash(write: Callable[[float], str], value: float | None) -> str:
+    return "–" if value is None else write(value)
+
+
+def _count(count: float) -> str:
+    return f"{count:,.0f}"
+
+
+def _rough(count: float) -> str:
+    """Three digits or so, such as `82.9 million`."""
+    for size, name in ((1e9, " billion"), (1e6, " million")):
+        if count >= size:
+            return f"{count / size:.1f}{name}"
+    return _count(count)
+
+
+def _plural(count: int, one: str, many: str = "") -> str:
+    return f"{_count(count)} {one if count == 1 else many or one + 's'}"
+
+
+def _delay(value_s: float | None, most_s: float) -> str:
+    if value_s is None:
+        return "–"
+    return f"over {_duration(most_s)}" if value_s >= most_s else _duration(value_s)
+
+
+def _age(age_s: float | None) -> str:
+    return "none yet" if age_s is None else f"{_duration(age_s)} ago"
+
+
+def _ago(seconds: float) -> str:
+    return f"{_duration(seconds)} ago"
+
+
+def _duration(seconds: float) -> str:
+    """Two units at the most, such as `4 ms`, `1.2 s`, `3 min 12 s`, `2 d 4 h`."""
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    for unit, size, smaller, divisor in (
+        ("d", 86_400, "h", 3600),
+        ("h", 3600, "min", 60),
+        ("min", 60, "s", 1),
+    ):
+        if whole >= size:
+            rest = whole % size // divisor
+            return f"{whole // size} {unit}" + (f" {rest} {smaller}" if rest else "")
+    return f"{whole} s"

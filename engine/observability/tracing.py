@@ -1,0 +1,154 @@
+"""Spans of matches, told to an OpenTelemetry collector where `otlp_endpoint` names one.
+
+A match whose read belongs to a trace that is sampled gets a span of its own there, from the read's
+Kafka timestamp to the acknowledgement of the match; it stands between the span that the read
+brought along and whatever a consumer of the match does. Without an endpoint nothing here is at
+work, no package of OpenTelemetry is imported, and a match carries its read's trace on as it came.
+
+A span says the purpose, the type of the match and the partition of the read: never a plate, an
+entry, a camera or a read.
+
+Nothing waits for a collector. What it does not take in time is dropped and counted: at most
+SPANS_WAITING spans wait, in a thread of their own, which ends with the process whatever it does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Protocol
+
+from engine import limits
+from engine.config import Settings
+from engine.errors import ConfigError
+from engine.matching.outcome import Outcome
+from engine.observability.metrics import Metrics
+from engine.wire.trace_context import Span, span_id_of
+
+log = logging.getLogger(__name__)
+
+
+class Exporter(Protocol):
+    """Whoever takes spans out of the process; used from one thread."""
+
+    def export(self, spans: Sequence[Span]) -> bool:
+        """Whether the collector has them; returns within SPAN_EXPORT_S. Raises nothing."""
+
+    def stop(self) -> None:
+        """Let an export that is under way come to its end. May be called from any thread."""
+
+
+def make_tracing(settings: Settings, metrics: Metrics) -> Tracing | None:
+    """What exports spans; None where that is not asked for.
+
+    Raises ConfigError where OpenTelemetry is not installed.
+    """
+    endpoint = settings.otlp_endpoint
+    if endpoint is None:
+        return None
+    try:
+        from engine.observability.otlp import OtlpExporter
+    except ImportError as error:
+        raise ConfigError(
+            "needs the packages of OpenTelemetry",
+            where="otlp_endpoint",
+            hint="run: pip install 'hotlist-engine[tracing]', or leave the setting out",
+        ) from error
+    return Tracing(OtlpExporter(endpoint), endpoint, metrics)
+
+
+class Tracing:
+    """See the module. `enter` and `delivered` wait for nothing, and may come from any thread."""
+
+    def __init__(self, exporter: Exporter, endpoint: str, metrics: Metrics) -> None:
+        self._exporter = exporter
+        self._endpoint = endpoint
+        self._metrics = metrics
+        self._waiting: deque[Span] = deque()
+        self._changed = threading.Condition()
+        self._end_s: float | None = None
+        self._is_taken = True
+        self._thread = threading.Thread(target=self._work, name="spans", daemon=True)
+
+    def start(self) -> None:
+        """Begin to export."""
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Export what waits still, in a bounded time."""
+        with self._changed:
+            self._end_s = time.monotonic() + limits.SPAN_EXPORT_S
+            self._changed.notify()
+        if self._thread.is_alive():
+            await asyncio.to_thread(self._thread.join, limits.SPAN_EXPORT_S)
+        self._exporter.stop()
+
+    def enter(self, outcome: Outcome) -> None:
+        """Give each match that is to have a span the trace's context as seen from there.
+
+        To be called before the outcome is delivered.
+        """
+        outcome.matches = [
+            found
+            if found.trace is None or not found.trace.is_sampled
+            else found._replace(trace=found.trace.child(span_id_of(found.match.match_id)))
+            for found in outcome.matches
+        ]
+
+    def delivered(self, outcome: Outcome, now_ms: int) -> None:
+        """Take the spans of matches that the broker has acknowledged, now."""
+        spans = [
+            Span(
+                found.trace,
+                # Records without a timestamp have -1; clocks differ.
+                min(now_ms, found.read_ms if found.read_ms >= 0 else outcome.at_ms),
+                now_ms,
+                found.match.match_type,
+                found.match.entry.purpose,
+                outcome.partition,
+            )
+            for found in outcome.matches
+            if found.trace is not None and found.trace.parent_id is not None
+        ]
+        if not spans:
+            return
+        with self._changed:
+            room = limits.SPANS_WAITING - len(self._waiting)
+            self._waiting.extend(spans[:room])
+            if len(self._waiting) >= limits.SPANS_A_REQUEST:
+                self._changed.notify()
+        self._metrics.spans_dropped.inc(max(0, len(spans) - room))
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(self._is_time, limits.SPAN_INTERVAL_S)
+                some = min(len(self._waiting), limits.SPANS_A_REQUEST)
+                spans = [self._waiting.popleft() for _ in range(some)]
+                end_s = self._end_s
+            if end_s is not None and (not spans or time.monotonic() > end_s):
+                self._metrics.spans_dropped.inc(len(spans) + len(self._waiting))
+                return
+            if spans:
+                self._export(spans)
+
+    def _is_time(self) -> bool:
+        return self._end_s is not None or len(self._waiting) >= limits.SPANS_A_REQUEST
+
+    def _export(self, spans: Sequence[Span]) -> None:
+        is_taken = self._exporter.export(spans)
+        (self._metrics.spans if is_taken else self._metrics.spans_dropped).inc(len(spans))
+        if is_taken != self._is_taken:
+            self._is_taken = is_taken
+            if is_taken:
+                log.info("spans go to %s again", self._endpoint)
+            else:
+                log.warning(
+                    "%s takes no spans: they are dropped, and nothing else is held up; look at the "
+                    "collector there",
+                    self._endpoint,
+                )

@@ -1,0 +1,1 @@
+"""Plates: their normal form, their hash, and what is like them; pure."""

@@ -1,0 +1,1 @@
+"""Reads in from Kafka, through Faust."""

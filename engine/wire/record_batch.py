@@ -1,0 +1,130 @@
+"""What a fetch brings, unopened: the words that the seam, the scanner and the heart share.
+
+Plain data; knows nothing of where it comes from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from engine.documents.fields import RejectReason
+
+#: Bytes of a batch's header in record format v2; the records follow.
+V2_HEADER_BYTES = 61
+
+
+@dataclass(slots=True, frozen=True)
+class RawBatch:
+    """One record batch as it came, with the fields of its header that scanning needs.
+
+    `data` is the whole batch, header included. Records with an offset below `from_offset` were
+    delivered before and must be skipped. `covered_from` is the first offset that is accounted for
+    by this batch: aborted and control batches before it, which are not delivered, count with it;
+    None where it is `from_offset`. `append_ms` is the broker's timestamp where the topic
+    uses log-append time, else None. `intact` is False where the checksum is wrong; then only
+    the offsets are meant, and they say what the batch stood in the place of. `is_transactional`
+    where it is part of a transaction; what that means is the reader's to know.
+    """
+
+    data: memoryview
+    magic: int
+    codec: int
+    record_count: int
+    base_offset: int
+    next_offset: int
+    from_offset: int
+    first_ms: int
+    append_ms: int | None
+    intact: bool
+    is_transactional: bool = False
+    covered_from: int | None = None
+
+    @property
+    def first_offset(self) -> int:
+        """Offset of the first record that may be processed."""
+        return max(self.base_offset, self.from_offset)
+
+    @classmethod
+    def unreadable(cls, offset: int) -> RawBatch:
+        """In the place of a record whose batch cannot even be cut out; it is rejected."""
+        return cls(
+            data=memoryview(b""),
+            magic=-1,
+            codec=-1,
+            record_count=-1,
+            base_offset=offset,
+            next_offset=offset + 1,
+            from_offset=offset,
+            first_ms=-1,
+            append_ms=None,
+            intact=False,
+        )
+
+    @property
+    def records(self) -> memoryview:
+        """What follows the header: the records, compressed by `codec` (magic 2 only)."""
+        return self.data[V2_HEADER_BYTES:]
+
+
+@dataclass(slots=True, frozen=True)
+class RawFetch:
+    """The batches that one fetch brought for one partition, in order; at least one."""
+
+    topic: str
+    partition: int
+    batches: tuple[RawBatch, ...]
+
+    @property
+    def first_offset(self) -> int:
+        """Offset of the first record that may be processed."""
+        return self.batches[0].first_offset
+
+    @property
+    def covered_from(self) -> int:
+        """The first offset that the fetch accounts for; see `RawBatch`."""
+        first = self.batches[0]
+        return first.from_offset if first.covered_from is None else first.covered_from
+
+    @property
+    def last_offset(self) -> int:
+        """Offset of the last record; the position after it is this plus one."""
+        return self.batches[-1].next_offset - 1
+
+    def since(self, offset: int) -> RawFetch:
+        """What lies from an offset on, which is one of the records or before the last one."""
+        batches = tuple(
+            replace(batch, from_offset=max(batch.from_offset, offset))
+            for batch in self.batches
+            if batch.next_offset > offset
+        )
+        return RawFetch(self.topic, self.partition, batches)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes as fetched."""
+        return sum(len(batch.data) for batch in self.batches)
+
+
+class Record(NamedTuple):
+    """One record of a batch."""
+
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...]
+
+
+class BatchError(Exception):
+    """A batch, or the rest of one, cannot be read. `reason` is a reject reason."""
+
+    def __init__(self, reason: RejectReason, next_offset: int) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.next_offset = next_offset
+
+
+#: Gives the records of any batch, or raises BatchError.
+Parse = Callable[[RawBatch], Iterator[Record]]

@@ -1,0 +1,209 @@
+"""Kafka's record format v2, walked in compiled code: a row of numbers for each record.
+
+Every length is read from the wire and none is believed: each step checks that it stays inside
+the record and the record inside the batch. A batch that is not, to the last byte, what the
+format says is MALFORMED.
+
+Format: KIP-98, https://kafka.apache.org/documentation/#recordbatch. Numba checks no bounds by
+itself; an edit here that leaves one out reads foreign memory. `scan` is the only caller.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from engine import limits
+from engine.documents.fields import ALTERNATES_HEADER
+from engine.index.hash_table import EMPTY
+from engine.plates.plate_hash import U64, hash_at
+
+Bytes = npt.NDArray[np.uint8]
+Rows = npt.NDArray[np.int64]
+
+#: Columns of a row.
+KIND, SLOT, OFFSET, TIMESTAMP_MS, KEY_AT, KEY_LENGTH, VALUE_AT, VALUE_LENGTH = range(8)
+COLUMNS: Final = 8
+
+#: What a row is about (column KIND).
+HIT: Final = 1  #: the key's hash is in the table; SLOT is the slot found there
+ODD_KEY: Final = 2  #: no key, or one that is not plainly in normal form
+SAMPLED: Final = 3  #: no hit, and drawn for a check of key against value
+NO_VALUE: Final = 4
+LARGE_VALUE: Final = 5
+#: Something may be like the key, or one of the alternates that the header names may be listed,
+#: or the header is not plain.
+LIKE: Final = 6
+
+#: Where alternates count, SLOT says where the header's value lies (`alternates_span`), or one of
+#: these: no such header or one without a value, and several of them.
+NO_ALTERNATES: Final = -1
+ALTERNATES_TWICE: Final = -2
+
+#: Only within a scan, and below all others: a plain key that has not been looked up yet; one with
+#: alternates beside it.
+PLAIN: Final = 0
+ASKING: Final = -1
+
+#: What a scan needs of each batch's header.
+_COUNT, _BASE, _FROM, _FIRST_MS, _APPEND_MS = range(5)
+Header = npt.NDArray[np.int64]
+Headers = npt.NDArray[np.int64]
+
+#: The smallest record: a length and six fields of a byte each.
+SMALLEST_RECORD = 7
+MALFORMED: Final = -1
+#: As `append_ms`: the topic keeps the producers' timestamps. No wire value is safe from being
+#: taken for this one but the least.
+NO_APPEND_TIME: Final = -(1 << 63)
+
+_HEADER_NAME: Final[Bytes] = np.frombuffer(ALTERNATES_HEADER.encode(), dtype=np.uint8)
+_HEADER_LENGTH: Final = len(ALTERNATES_HEADER)
+#: A position and a length in one number; a scan's data is shorter than this.
+SPAN: Final = 1 << 31
+_PLATE_CHARACTERS = limits.PLATE_CHARACTERS
+
+
+@numba.njit(inline="always")
+def _varint(data: Bytes, at: int, end: int) -> tuple[int, int]:
+    """A zigzag varint and the position after it; position -1 where it does not end in time."""
+    raw = U64(0)
+    shift = 0
+    while at < end and shift < 63:
+        byte = data[at]
+        at += 1
+        raw |= U64(byte & 0x7F) << U64(shift)
+        if byte < 0x80:
+            # An int64, which plain Python and the checker may take for an int.
+            return np.int64(raw >> U64(1)) ^ -np.int64(raw & U64(1)), at  # type: ignore[return-value]
+        shift += 7
+    return 0, -1
+
+
+@numba.njit(inline="always")
+def _headers(data: Bytes, at: int, end: int) -> tuple[int, int]:
+    """The position after a record's headers, and its alternates as SLOT gives them.
+
+    Position -1 where the headers are not well formed.
+    """
+    alternates = NO_ALTERNATES
+    named = 0
+    count, at = _varint(data, at, end)
+    if at < 0 or count < 0:
+        return -1, alternates
+    while count > 0:
+        length, at = _varint(data, at, end)
+        if at < 0 or length < 0 or length > end - at:
+            return -1, alternates
+        differing = 0 if length == _HEADER_LENGTH else 1
+        for position in range(at, at + length):
+            if data[position] >= 0x80:
+                return -1, alternates  # may not be UTF-8; the parser decides
+            if differing == 0 and data[position] != _HEADER_NAME[position - at]:
+                differing = 1
+        at += length
+        length, at = _varint(data, at, end)
+        if at < 0 or length > end - at:
+            return -1, alternates
+        if differing == 0:
+            named += 1
+            if length > 0:
+                alternates = at * SPAN + length
+        at += max(length, 0)
+        count -= 1
+    if named > 1:
+        alternates = ALTERNATES_TWICE
+    return at, alternates
+
+
+@numba.njit(inline="always")
+def is_plain(data: Bytes, at: int, length: int) -> bool:
+    """Whether a key is in normal form beyond doubt: 1 to 16 of A-Z and 0-9."""
+    if length < 1 or length > _PLATE_CHARACTERS:
+        return False
+    for position in range(at, at + length):
+        byte = data[position]
+        if not (48 <= byte <= 57 or 65 <= byte <= 90):
+            return False
+    return True
+
+
+@numba.njit(inline="always")
+def table_hash(data: Bytes, at: int, length: int) -> np.uint64:
+    """The hash of a plain key as the table has it."""
+    wanted = hash_at(data, at, length)
+    return U64(1) if wanted == EMPTY else wanted
+
+
+@numba.njit(nogil=True, cache=True)
+def walk(data: Bytes, at: int, header: Header, rows: Rows, filled: int) -> tuple[int, int]:
+    """Write a row for each record of one batch; the position after it and the rows by then.
+
+    Position MALFORMED where it is not well formed. Rows of plain keys get KIND PLAIN and
+    their hash for a SLOT: the table is probed later, for many records in a row. Where there are
+    alternates, SLOT is for them, and the KIND ASKING.
+    """
+    end = len(data)
+    base_offset, from_offset = header[_BASE], header[_FROM]
+    first_ms, append_ms = header[_FIRST_MS], header[_APPEND_MS]
+    for _ in range(header[_COUNT]):
+        length, at = _varint(data, at, end)
+        if at < 0 or length < SMALLEST_RECORD - 1 or length > end - at:
+            return MALFORMED, filled
+        stop = at + length
+        if data[at] != 0:
+            return MALFORMED, filled  # no record attributes are defined
+        delta_ms, at = _varint(data, at + 1, stop)
+        if at < 0:
+            return MALFORMED, filled
+        delta, at = _varint(data, at, stop)
+        if at < 0 or delta < -0x80000000 or delta > 0x7FFFFFFF:
+            return MALFORMED, filled
+        key_length, at = _varint(data, at, stop)
+        if at < 0 or key_length > stop - at:
+            return MALFORMED, filled
+        key_at = at
+        at += max(key_length, 0)
+        value_length, at = _varint(data, at, stop)
+        if at < 0 or value_length > stop - at:
+            return MALFORMED, filled
+        value_at = at
+        at, alternates = _headers(data, at + max(value_length, 0), stop)
+        if at != stop:
+            return MALFORMED, filled
+
+        offset = base_offset + delta
+        if offset < from_offset:
+            continue
+        rows[filled, SLOT] = alternates
+        if value_length < 0:
+            rows[filled, KIND] = NO_VALUE
+        elif value_length > limits.READ_VALUE_BYTES:
+            rows[filled, KIND] = LARGE_VALUE
+        elif is_plain(data, key_at, key_length):
+            if alternates == NO_ALTERNATES:
+                rows[filled, KIND] = PLAIN
+                rows[filled, SLOT] = np.int64(table_hash(data, key_at, key_length))
+            else:
+                rows[filled, KIND] = ASKING
+        else:
+            rows[filled, KIND] = ODD_KEY
+        rows[filled, OFFSET] = offset
+        rows[filled, TIMESTAMP_MS] = (
+            first_ms + delta_ms if append_ms == NO_APPEND_TIME else append_ms
+        )
+        rows[filled, KEY_AT] = key_at
+        rows[filled, KEY_LENGTH] = key_length
+        rows[filled, VALUE_AT] = value_at
+        rows[filled, VALUE_LENGTH] = value_length
+        filled += 1
+    return at, filled
+
+
+def alternates_span(slot: int) -> tuple[int, int]:
+    """Where the value of a read's alternates header lies in the data, and its length, from the
+    SLOT of a row that has it."""
+    return slot // SPAN, slot % SPAN

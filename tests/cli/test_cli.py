@@ -1,0 +1,851 @@
+"""The command line: what it says, to whom, and with which status.
+
+Everything here runs without a broker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import click
+import msgspec
+import orjson
+import pytest
+from click.testing import CliRunner, Result
+
+from engine.cli import main
+from engine.cli.options import operator_of, takes_settings
+from engine.cli.output import plain
+from engine.cli.tail import readable
+from engine.config import SETTINGS, Settings
+from engine.errors import BrokerError
+from engine.list_files.digests import Names
+from engine.list_files.list_state import ListState
+from tests.fakes.documents import detection, entry, exact_match
+
+READ = {
+    "read_id": "r-1",
+    "plate": "ab-12-cd",
+    "captured_at": "2026-01-01T00:00:00.000Z",
+    "source": "city",
+    "camera": "cam-1",
+}
+#: All that an entry needs, but for its plate.
+ENTRY_FLAGS = [
+    "--list=l",
+    "--agency=a",
+    "--purpose=stolen_vehicle",
+    "--authority-kind=case",
+    "--authority-ref=1",
+    "--expires-in=30d",
+]
+
+
+@pytest.fixture(autouse=True)
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test in a directory of its own, without settings from outside."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("HOTLIST_")]:
+        monkeypatch.delenv(name)
+
+
+def hotlist(*args: str, **env: str) -> Result:
+    return CliRunner().invoke(main, args, env=env)
+
+
+def assert_one_line(result: Result, status: int, line: str) -> None:
+    assert result.exit_code == status, result.output
+    assert result.stdout == ""
+    assert result.stderr == f"hotlist: {line}\n"
+
+
+@pytest.fixture
+def nobody_there() -> str:
+    """An address where nothing listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{taken.getsockname()[1]}"
+
+
+@pytest.fixture
+def worker_settings(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
+    """The settings with which `hotlist worker` is started, instead of starting it."""
+    seen: list[Settings] = []
+    monkeypatch.setitem(
+        sys.modules, "engine.worker.worker", SimpleNamespace(run_worker=seen.append)
+    )
+    return seen
+
+
+def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    yield path
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name)
+
+
+# Help and version.
+
+
+@pytest.mark.parametrize("path", list(commands(main)), ids=" ".join)
+def test_help_everywhere(path: tuple[str, ...]) -> None:
+    # A broken file and variable must not stand in the way of help.
+    Path("hotlist.toml").write_text("broken")
+    result = hotlist(*path, "--help", HOTLIST_HTTP_PORT="broken")
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    assert result.stdout.startswith(f"Usage: {' '.join(('hotlist', *path))} ")
+
+
+def test_commands_of_the_contract() -> None:
+    assert {" ".join(path) for path in commands(main)} >= {
+        "demo",
+        "worker",
+        "topics create",
+        "entries add",
+        "entries import",
+        "entries remove",
+        "entries show",
+        "entries sync",
+        "policies set",
+        "policies remove",
+        "policies show",
+        "policies explain",
+        "check",
+        "replay",
+        "tail",
+        "audit verify",
+    }
+
+
+def test_version() -> None:
+    result = hotlist("--version")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("hotlist ")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(shell: str) -> None:
+    """The script is the shell's own words, and what it calls answers."""
+    script = CliRunner().invoke(main, ["completion", shell])
+    assert script.exit_code == 0
+    assert "_HOTLIST_COMPLETE" in script.stdout
+    if found := shutil.which(shell):
+        checked = subprocess.run([found, "-n"], input=script.stdout, text=True, check=False)
+        assert checked.returncode == 0
+
+
+def test_what_completes() -> None:
+    asked = {
+        "_HOTLIST_COMPLETE": "bash_complete",
+        "COMP_WORDS": "hotlist entries ",
+        "COMP_CWORD": "2",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", "from engine.cli import main; main()"],
+        env={**os.environ, **asked},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert set(done.stdout.split()) >= {"plain,add", "plain,import", "plain,sync"}, done.stderr
+
+
+def test_without_a_command_it_shows_the_help() -> None:
+    result = hotlist()
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Usage: hotlist ")
+
+
+def test_python_m_engine_is_the_same() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "engine", "nonsense"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    assert done.returncode == 2
+    assert done.stderr == "hotlist: No such command 'nonsense'; see hotlist --help\n"
+
+
+# Settings.
+
+
+def test_every_setting_is_a_flag_of_some_command() -> None:
+    flags: set[str] = set()
+    for path in commands(main):
+        command: Any = main
+        for name in path:
+            command = command.commands[name]
+        flags |= {flag for param in command.params for flag in param.opts}
+    assert {setting.flag for setting in SETTINGS.values()} <= flags
+
+
+def test_order_is_flag_variable_file_default(worker_settings: list[Settings]) -> None:
+    def prefix(*args: str, **env: str) -> str:
+        assert hotlist("worker", *args, **env).exit_code == 0
+        return worker_settings.pop().prefix
+
+    assert prefix() == "lpr."
+    Path("hotlist.toml").write_text('prefix = "file."\n')
+    assert prefix() == "file."
+    assert prefix(HOTLIST_PREFIX="variable.") == "variable."
+    assert prefix("--prefix", "flag.", HOTLIST_PREFIX="variable.") == "flag."
+
+
+def test_file_is_named_before_or_after_the_command(worker_settings: list[Settings]) -> None:
+    Path("hotlist.toml").write_text("broken")
+    Path("other.toml").write_text("http-port = 1\nverify_keys = 0\n")
+    for args in (["--config", "other.toml", "worker"], ["worker", "--config", "other.toml"]):
+        assert hotlist(*args).exit_code == 0
+    assert hotlist("worker", HOTLIST_CONFIG="other.toml").exit_code == 0
+    assert [(found.http_port, found.verify_keys) for found in worker_settings] == [(1, 0)] * 3
+
+
+def test_worker_gets_checked_settings(worker_settings: list[Settings]) -> None:
+    result = hotlist(
+        "worker",
+        "--http-port=0",
+        "--delivery=at_least_once",
+        "--bootstrap=a:1,b:2",
+        "--purposes=p.json",
+        HOTLIST_GROUP="g",
+        HOTLIST_MISREADS="m.toml",
+    )
+    assert result.exit_code == 0
+    assert worker_settings == [
+        Settings(
+            bootstrap="a:1,b:2",
+            group="g",
+            http_port=0,
+            purposes=Path("p.json"),
+            misreads=Path("m.toml"),
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("args", "env", "line"),
+    [
+        (
+            ["--http-port", "70000"],
+            {},
+            "--http-port: '70000' is not possible: must be a whole number from 0 to 65535",
+        ),
+        (
+            [],
+            {"HOTLIST_VERIFY_KEYS": "-1"},
+            (
+                "HOTLIST_VERIFY_KEYS: '-1' is not possible: "
+                "must be a whole number from 0 to 2147483647"
+            ),
+        ),
+        (
+            ["--delivery", "twice"],
+            {},
+            "--delivery: 'twice' is not possible: must be at_least_once or exactly_once",
+        ),
+        (
+            ["--config", "none.toml"],
+            {},
+            "none.toml: cannot be read: No such file or directory",
+        ),
+        (["--no-such"], {}, "No such option: --no-such; see hotlist worker --help"),
+        (["more"], {}, "Got unexpected extra argument (more); see hotlist worker --help"),
+    ],
+)
+def test_bad_settings_are_one_line(
+    worker_settings: list[Settings], args: list[str], env: dict[str, str], line: str
+) -> None:
+    assert_one_line(hotlist("worker", *args, **env), 2, line)
+    assert worker_settings == []
+
+
+def test_bad_file_is_one_line(worker_settings: list[Settings]) -> None:
+    Path("hotlist.toml").write_text("bootstrap = 7\n")
+    assert_one_line(
+        hotlist("worker"),
+        2,
+        "hotlist.toml: bootstrap: '7' is not possible: must be a text that is not empty",
+    )
+
+
+def test_settings_before_the_command_are_explained() -> None:
+    assert_one_line(
+        hotlist("--prefix", "x", "worker"),
+        2,
+        "No such option: --prefix; settings are given after the command",
+    )
+
+
+# What ends a command.
+
+
+def test_status_of_the_demo_is_the_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def run_demo(bootstrap: str | None, reads: int | None, *_: object) -> int:
+        seen.append((bootstrap, reads))
+        return 3
+
+    monkeypatch.setitem(sys.modules, "engine.demo.run", SimpleNamespace(run_demo=run_demo))
+    # The broker for real work must not become the demo's.
+    assert hotlist("demo", "--reads", "5", HOTLIST_BOOTSTRAP="real:9092").exit_code == 3
+    assert hotlist("demo", "--bootstrap", "a:1").exit_code == 3
+    assert seen == [(None, 5), ("a:1", None)]
+
+
+def test_interrupt_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: Settings) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(
+        sys.modules, "engine.worker.worker", SimpleNamespace(run_worker=interrupted)
+    )
+    assert_one_line(hotlist("worker"), 130, "interrupted")
+
+
+def test_system_error_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: Settings) -> None:
+        raise OSError(28, "No space left on device", "somewhere")
+
+    monkeypatch.setitem(sys.modules, "engine.worker.worker", SimpleNamespace(run_worker=full))
+    assert_one_line(hotlist("worker"), 1, "somewhere: No space left on device")
+
+
+def test_closed_output_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "reads.jsonl"
+    path.write_text("bad\n" * 5000)
+    gone, output = os.pipe()
+    os.close(gone)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "engine", "check", str(path)],
+            stdout=output,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        )
+    finally:
+        os.close(output)
+    assert done.returncode == 1
+    assert done.stderr == "hotlist: the output was closed before its end\n"
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["entries", "add", "--plate", "AB12CD", *ENTRY_FLAGS, "--operator", "jo"],
+        ["entries", "import", "list.csv", *ENTRY_FLAGS, "--operator", "jo"],
+        ["entries", "sync", "list.csv", *ENTRY_FLAGS, "--operator", "jo"],
+        ["entries", "sync", "list.csv", *ENTRY_FLAGS, "--operator", "jo", "--dry-run"],
+        ["entries", "remove", "e-1", "--operator", "jo"],
+        ["entries", "show"],
+        ["policies", "remove", "city", "--operator", "jo"],
+        ["policies", "show", "--json"],
+        ["policies", "explain", "--source", "city", "--entry", "e-1"],
+        ["replay", "reads.jsonl"],
+        ["tail"],
+        ["topics", "create"],
+    ],
+    ids=lambda args: " ".join(args[:2]),
+)
+def test_no_broker_is_one_line(args: list[str], nobody_there: str) -> None:
+    Path("list.csv").write_text("plate\nAB12CD\n")
+    Path("reads.jsonl").write_bytes(orjson.dumps(READ))
+    assert_one_line(
+        hotlist(*args, "--bootstrap", nobody_there),
+        1,
+        f"{nobody_there}: no Kafka broker answers; start one, or set --bootstrap "
+        "(HOTLIST_BOOTSTRAP) to where it listens",
+    )
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["entries", "add", "--plate", "AB12CD", *ENTRY_FLAGS],
+        ["entries", "import", "file"],
+        ["entries", "sync", "file"],
+        ["entries", "sync", "file", "--dry-run"],
+        ["entries", "remove", "e-1"],
+        ["policies", "set", "file"],
+        ["policies", "remove", "city"],
+    ],
+    ids=lambda args: " ".join(args[:2]),
+)
+def test_changes_need_an_operator(args: list[str]) -> None:
+    Path("file").write_text("")
+    assert_one_line(
+        hotlist(*args),
+        2,
+        "this command changes a list or a policy and must know who does it; "
+        "set --operator (HOTLIST_OPERATOR)",
+    )
+
+
+@pytest.mark.parametrize(
+    ("named", "operator"),
+    [
+        (["--operator=flag", "HOTLIST_OPERATOR=variable", "file"], "flag"),
+        (["HOTLIST_OPERATOR=variable", "file"], "variable"),
+        (["file"], "file"),
+        ([], "login"),
+    ],
+)
+def test_who_does_it(named: list[str], operator: str) -> None:
+    """Flag, variable, file, and then the name by which the broker knows us."""
+    if "file" in named:
+        Path("hotlist.toml").write_text('operator = "file"\n')
+    seen: list[str] = []
+
+    @takes_settings("bootstrap", "operator")
+    def command(settings: Settings) -> None:
+        seen.append(operator_of(settings))
+
+    flags = [each for each in named if each.startswith("--")]
+    variables = dict(each.split("=") for each in named if each.startswith("HOTLIST_"))
+    login = ["--security-protocol=SASL_SSL", "--sasl-mechanism=PLAIN", "--sasl-username=login"]
+    result = CliRunner().invoke(click.command()(command), [*login, *flags], env=variables)
+    assert (result.exit_code, result.output) == (0, "")
+    assert seen == [operator]
+
+
+def test_the_connections_settings_reach_the_worker(worker_settings: list[Settings]) -> None:
+    Path("hotlist.toml").write_text('security-protocol = "SASL_SSL"\nssl-cafile = "ca.pem"\n')
+    result = hotlist("worker", "--sasl-mechanism=plain", HOTLIST_SASL_USERNAME="jo")
+    assert result.exit_code == 0, result.output
+    (settings,) = worker_settings
+    assert settings == Settings(
+        security_protocol="SASL_SSL",
+        sasl_mechanism="PLAIN",
+        sasl_username="jo",
+        ssl_cafile=Path("ca.pem"),
+    )
+
+
+@pytest.mark.parametrize("flag", ["--sasl-password", "--ssl-key-password"])
+def test_a_password_is_no_flag(flag: str) -> None:
+    result = hotlist("worker", f"{flag}=s3cret")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"hotlist: No such option: {flag} ")
+    assert f"{flag}-file" in result.stderr
+    assert "s3cret" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("check",), ("replay",), ("entries", "import"), ("entries", "sync"), ("policies", "set")],
+    ids=" ".join,
+)
+def test_missing_file_is_one_line(command: tuple[str, ...]) -> None:
+    assert_one_line(
+        hotlist(*command, "no-such"),
+        2,
+        "Invalid value for 'FILE': File 'no-such' does not exist; "
+        f"see hotlist {' '.join(command)} --help",
+    )
+
+
+# Policies.
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "rule"),
+    [
+        ("--region", "California", "is no region; write US-CA or a country such as NL"),
+        ("--location", "52.5", "is no place; write LAT,LON such as 37.7749,-122.4194"),
+        ("--location", "91,0", "is no place; write LAT,LON such as 37.7749,-122.4194"),
+        ("--location", "0,181", "is no place; write LAT,LON such as 37.7749,-122.4194"),
+        (
+            "--captured-at",
+            "noon",
+            "is not an RFC 3339 time in UTC, such as 2026-01-31T12:00:00.000Z",
+        ),
+    ],
+)
+def test_explain_of_a_read_that_cannot_be(flag: str, value: str, rule: str) -> None:
+    assert_one_line(
+        hotlist("policies", "explain", "--source", "s", "--entry", "e", f"{flag}={value}"),
+        2,
+        f"Invalid value for '{flag}': {value!r} {rule}; see hotlist policies explain --help",
+    )
+
+
+# Entries.
+
+
+@pytest.mark.parametrize(
+    ("flags", "status", "line"),
+    [
+        (["--plate", "ab12cd"], 1, "plate 'ab12cd': must be in normal form, which is AB12CD"),
+        (
+            ["--plate", "AB12CD", "--priority", "9"],
+            1,
+            "priority 9: must be at most 5",
+        ),
+        (
+            ["--plate", "AB12CD", "--area", "52 4"],
+            2,
+            "--area must be LAT LON RADIUS_M; see hotlist entries add --help",
+        ),
+        (["--plate", "AB12CD", "--distance", "2"], 1, "distance 2: must be at most 1"),
+        (
+            ["--plate", "AB?12CD", "--distance", "1"],
+            1,
+            "distance 1: a plate with unknown characters takes no distance",
+        ),
+        (
+            ["--plate", "AB12CD", "--hours", "weekdays"],
+            2,
+            (
+                "Invalid value for '--hours': 'weekdays' must be hours such as mon-fri "
+                "08:00-18:00|sat 10:00-14:00 America/Los_Angeles; see hotlist entries add --help"
+            ),
+        ),
+        (
+            ["--plate", "AB12CD", "--hours", "mon 08:00-18:00 Mars/Olympus"],
+            1,
+            (
+                "hours.time_zone 'Mars/Olympus': must be a time zone of the IANA database such as "
+                "America/Los_Angeles"
+            ),
+        ),
+        (
+            ["--plate", "AB12CD", "--expires-at", "2027-01-01T00:00:00Z"],
+            2,
+            "--expires-at and --expires-in exclude each other; see hotlist entries add --help",
+        ),
+        (
+            ["--plate", "AB12CD", "--expires-in", "soon"],
+            2,
+            (
+                "Invalid value for '--expires-in': 'soon' is not a length of time such as 45m, "
+                "12h, 30d or 8w; see hotlist entries add --help"
+            ),
+        ),
+    ],
+)
+def test_bad_entry_is_one_line(flags: list[str], status: int, line: str) -> None:
+    assert_one_line(
+        hotlist("entries", "add", *ENTRY_FLAGS, *flags, "--operator", "jo"), status, line
+    )
+
+
+def test_required_field_is_named() -> None:
+    result = hotlist(
+        "entries", "add", "--plate=AB12CD", "--list=l", "--purpose=stolen_vehicle", "--operator=jo"
+    )
+    assert_one_line(result, 1, "agency: is required")
+
+
+def import_of(name: str, content: bytes, *flags: str) -> Result:
+    Path(name).write_bytes(content)
+    return hotlist("entries", "import", name, *ENTRY_FLAGS, "--operator", "jo", *flags)
+
+
+def test_import_reports_every_bad_row_and_sends_nothing() -> None:
+    # No broker is there: that nobody misses it shows that nothing was to be sent.
+    result = import_of(
+        "list.csv",
+        b'plate;priority;instructions\nAB12CD;1;"two\nlines"\nab;;\nAB12CE;9;\nAB12CD;;\n',
+    )
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr.splitlines() == [
+        "list.csv: line 4: plate 'ab': must be in normal form, which is AB",
+        "list.csv: line 5: priority 9: must be at most 5",
+        "list.csv: line 6: the same entry_id as in line 2",
+        "hotlist: list.csv: 3 of 4 rows are bad, nothing was sent; --skip-invalid sends the others",
+    ]
+
+
+class EmptyTopic:
+    """In the place of the topic's reader: nothing stands there."""
+
+    def __init__(self, names: Names) -> None:
+        self.state = ListState(names)
+
+    async def catch_up(self, _: object) -> bool:
+        return False
+
+
+@contextlib.asynccontextmanager
+async def empty_topic(_: object, __: str, names: Names) -> AsyncIterator[EmptyTopic]:
+    yield EmptyTopic(names)
+
+
+def test_import_that_fails_on_the_way_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refusing:
+        async def send(self, *_: object) -> None:
+            raise BrokerError("gone", where="broker")
+
+    @contextlib.asynccontextmanager
+    async def outbox(*_: object) -> AsyncIterator[Refusing]:
+        yield Refusing()
+
+    monkeypatch.setattr("engine.cli.entries.import_.list_reader", empty_topic)
+    monkeypatch.setattr("engine.cli.entries.import_.outbox", outbox)
+    assert_one_line(import_of("list.csv", b"plate\nAB12CD\nAB12CE\n"), 1, "broker: gone")
+
+
+def test_what_was_checked_is_what_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[bytes] = []
+
+    def change() -> None:
+        Path("list.csv").write_bytes(b"plate\nab\n")
+
+    @contextlib.asynccontextmanager
+    async def outbox(*_: object) -> AsyncIterator[SimpleNamespace]:
+        change()
+
+        async def send(_: bytes, value: bytes, __: object) -> None:
+            sent.append(value)
+
+        yield SimpleNamespace(send=send)
+
+    monkeypatch.setattr("engine.cli.entries.import_.list_reader", empty_topic)
+    monkeypatch.setattr("engine.cli.entries.import_.outbox", outbox)
+    assert import_of("list.csv", b"plate\nAB12CD\n").exit_code == 0
+    assert [orjson.loads(value)["plate"] for value in sent] == ["AB12CD"]
+
+
+def test_import_with_only_bad_rows_skipped_sends_nothing() -> None:
+    result = import_of("list.jsonl", b"[]\n", "--skip-invalid")
+    assert result.exit_code == 0
+    assert result.stdout == "sent 0 entries to lpr.hotlist.v1, skipped 1 bad row\n"
+    assert result.stderr == "list.jsonl: line 1: must be a JSON object\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "line"),
+    [
+        ("list.txt", b"plate\n", "list.txt: must end in .csv or .jsonl"),
+        (
+            "list.csv",
+            "plate\n".encode("utf-16"),
+            "list.csv: is UTF-16 text; save it as UTF-8",
+        ),
+        (
+            "list.csv",
+            b"plate,plate\n",
+            "list.csv: line 1: column plate twice",
+        ),
+    ],
+)
+def test_import_of_what_is_no_list_is_one_line(name: str, content: bytes, line: str) -> None:
+    assert_one_line(import_of(name, content), 1, line)
+
+
+def test_import_names_known_columns() -> None:
+    result = import_of("list.csv", b"plate,colour\n")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(
+        "hotlist: list.csv: line 1: unknown column 'colour'; known columns: entry_id, list_id,"
+    )
+    assert result.stderr.count("\n") == 1
+
+
+def test_unreadable_purposes_file_is_one_line() -> None:
+    Path("list.csv").write_text("plate\nAB12CD\n")
+    Path("purposes.json").write_text("{")
+    flags = ["--operator=jo", "--purposes=purposes.json", *ENTRY_FLAGS]
+    result = hotlist("entries", "import", "list.csv", *flags)
+    assert result.exit_code in (1, 2)
+    assert result.stderr.startswith("hotlist: purposes.json: ")
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["import", "sync"])
+@pytest.mark.parametrize(
+    ("flags", "status", "line"),
+    [
+        (
+            ["--profile=genetek"],
+            2,
+            (
+                "there is no profile 'genetek'; there are genetec, hotlist, ncic, plates, and "
+                "files whose names end in .toml"
+            ),
+        ),
+        (["--profile=own.toml"], 2, "own.toml: colums: unknown key; known keys: base, title, "),
+        (
+            ["--profile=genetec", "--time-zone=Mars"],
+            2,
+            "--time-zone: 'Mars' is no time zone such as America/Chicago",
+        ),
+        (["--time-zone=UTC"], 2, "--time-zone: profile hotlist has no dates without a zone"),
+        (
+            ["--encoding=ebcdic"],
+            2,
+            (
+                "Invalid value for '--encoding': 'ebcdic' is not one of 'auto', 'utf-8', "
+                "'windows-1252'; see hotlist entries "
+            ),
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_ways_to_read_a_file(command: str, flags: list[str], status: int, line: str) -> None:
+    Path("list.csv").write_text("plate\nAB12CD\n")
+    Path("own.toml").write_text("colums = 1")
+    result = hotlist("entries", command, "list.csv", *ENTRY_FLAGS, "--operator=jo", *flags)
+    assert (result.exit_code, result.stdout) == (status, "")
+    assert result.stderr.startswith(f"hotlist: {line}")
+    assert result.stderr.count("\n") == 1
+
+
+def test_sync_reports_every_bad_row_and_sends_nothing() -> None:
+    # No broker is there.
+    Path("list.csv").write_text("plate\nab\nAB12CD\n")
+    result = hotlist("entries", "sync", "list.csv", *ENTRY_FLAGS, "--operator=jo")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.splitlines() == [
+        "list.csv: line 2: plate 'ab': must be in normal form, which is AB",
+        "hotlist: list.csv: 1 of 2 rows are bad, nothing was sent; --skip-invalid sends the others",
+    ]
+
+
+def test_sync_of_no_list_is_one_line() -> None:
+    Path("list.csv").write_text("plate,list\nAB12CD,a\nAB12CE,b\n")
+    result = hotlist("entries", "sync", "list.csv", *ENTRY_FLAGS[1:], "--operator=jo")
+    assert_one_line(result, 1, "list.csv: names 2 lists; say with --list which one it is")
+
+
+def test_nobody_adds_what_is_over() -> None:
+    times = ["--created-at=2026-01-02T00:00:00Z", "--expires-at=2026-01-01T00:00:00Z"]
+    flags = [*ENTRY_FLAGS[:-1], "--plate=AB12CD", "--operator=jo"]
+    assert_one_line(
+        hotlist("entries", "add", *flags, *times),
+        1,
+        "expires_at '2026-01-01T00:00:00Z': must be after created_at, 2026-01-02T00:00:00Z",
+    )
+    result = hotlist("entries", "add", *flags, times[1])
+    assert result.stderr.startswith("hotlist: expires_at '2026-01-01T00:00:00Z': must be after ")
+
+
+# Policies.
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (b"{", "p.json: not valid JSON at line 1, column 2"),
+        (b"\xff", "p.json: not valid JSON at line 1, column 1"),
+        (b"[]", "p.json: holds no policy"),
+        (b"7", "p.json: $: must be an object, not an integer"),
+        (b'{"source":"a"}', "p.json: $.rules: is required"),
+        (b'[{"source":"a","rules":[]},{}]', "p.json: policy 2: $.source: is required"),
+        (
+            b'[{"source":"a","rules":[]},{"source":"a","rules":[]}]',
+            "p.json: policy 2: a second policy of 'a'",
+        ),
+    ],
+)
+def test_bad_policy_is_one_line(content: bytes, line: str) -> None:
+    Path("p.json").write_bytes(content)
+    assert_one_line(hotlist("policies", "set", "p.json", "--operator", "jo"), 1, line)
+
+
+# Reads.
+
+
+def reads_file(*lines: bytes) -> str:
+    Path("reads.jsonl").write_bytes(b"\n".join(lines))
+    return "reads.jsonl"
+
+
+def test_check_of_good_reads() -> None:
+    good = orjson.dumps(READ)
+    result = hotlist("check", reads_file(good, b"", good))
+    assert result.exit_code == 0
+    assert result.stdout == "2 lines: 2 good, 0 bad\n"
+    assert result.stderr == ""
+
+
+BAD_LINES = (
+    b'{"read_id":"r","plate":"SECRET1"',
+    orjson.dumps({**READ, "plate": "SECRET2", "confidence": "SECRET3"}),
+    orjson.dumps({**READ, "plate": "?!"}),
+    b" " * 70_000 + b"{}",
+)
+
+
+def test_check_names_line_field_and_rule_but_no_value() -> None:
+    result = hotlist("check", reads_file(orjson.dumps(READ), *BAD_LINES))
+    assert result.exit_code == 1
+    assert result.stdout.splitlines() == [
+        "line 2: invalid_json: $: must be JSON in UTF-8",
+        "line 3: schema: $.confidence: must be a number or null, not a string",
+        "line 4: plate_length: $.plate: must have 1 to 16 letters and digits",
+        "line 5: value_too_large: $: must have at most 65536 bytes",
+        "5 lines: 1 good, 4 bad (1 invalid_json, 1 plate_length, 1 schema, 1 value_too_large)",
+    ]
+    assert result.stderr == "hotlist: reads.jsonl: 4 of 5 lines are bad\n"
+    assert "SECRET" not in result.output
+
+
+def test_check_as_json() -> None:
+    result = hotlist("check", "--json", reads_file(orjson.dumps(READ), BAD_LINES[2]))
+    assert result.exit_code == 1
+    assert [orjson.loads(line) for line in result.stdout.splitlines()] == [
+        {
+            "line": 2,
+            "reason": "plate_length",
+            "field": "$.plate",
+            "rule": "must have 1 to 16 letters and digits",
+        },
+        {"lines": 2, "good": 1, "bad": 1, "reasons": {"plate_length": 1}},
+    ]
+
+
+def test_rate_must_be_above_zero() -> None:
+    result = hotlist("replay", reads_file(b""), "--rate", "0")
+    assert_one_line(
+        result,
+        2,
+        "Invalid value for '--rate': 0.0 is not in the range x>0; see hotlist replay --help",
+    )
+
+
+# Output.
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain é 車 АВ", "plain é 車 АВ"),
+        ("\x1b[31mred", "�[31mred"),
+        ("two\nlines", "two�lines"),
+        ("turned\u202earound", "turned�around"),
+    ],
+)
+def test_what_documents_hold_cannot_move_the_terminal(text: str, shown: str) -> None:
+    assert plain(text) == shown
+
+
+def test_a_match_says_how_many_reads_were_folded_before_it() -> None:
+    match = exact_match(entry(instructions="Call first."), detection())
+    alone = readable(match)
+    assert alone.endswith("  priority 3  Call first.")
+    folded = readable(msgspec.structs.replace(match, suppressed=4))
+    assert folded == alone.replace("  Call", "  4 more before it  Call")
+
+
+def test_no_match_is_shown_as_certain() -> None:
+    match = exact_match(entry(), detection())
+    almost = readable(msgspec.structs.replace(match, confidence=0.9999))
+    assert "  exact 0.99  " in almost

@@ -1,0 +1,134 @@
+"""`engine.control.audit_group`: what it makes of a group's answers. Its elections are tested on
+Kafka."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.errors import (
+    CommitFailedError,
+    GroupAuthorizationFailedError,
+    GroupCoordinatorNotAvailableError,
+    IllegalStateError,
+    KafkaError,
+)
+from aiokafka.structs import OffsetAndMetadata
+
+from engine import limits
+from engine.audit.changes import ControlKind
+from engine.audit.pending_changes import EXPIRIES, Progress
+from engine.control.audit_group import AuditGroup
+from engine.errors import BrokerError
+from engine.kafka.topics import Topics
+
+TOPICS = Topics("lpr.")
+ENTRIES = TopicPartition(TOPICS.hotlist, 0)
+POLICIES = TopicPartition(TOPICS.policies, 0)
+
+
+class Kafka:
+    """The consumer and the admin client of a group, both at once."""
+
+    def __init__(self) -> None:
+        self.committed: dict[TopicPartition, OffsetAndMetadata] = {
+            ENTRIES: OffsetAndMetadata(-1, ""),
+            POLICIES: OffsetAndMetadata(-1, ""),
+        }
+        self.answers: list[KafkaError] = []
+        self.sent: list[Any] = []
+
+    def answer(self) -> None:
+        if self.answers:
+            raise self.answers.pop(0)
+
+    async def start(self) -> None:
+        pass
+
+    async def describe_topics(self, names: list[str]) -> list[dict[str, Any]]:
+        return [{"topic": name, "partitions": [{"partition": 0}]} for name in names]
+
+    async def list_consumer_group_offsets(self, group: str, *, partitions: Any) -> Any:
+        assert group == "workers.audit"
+        assert set(partitions) == {ENTRIES, POLICIES}
+        self.answer()
+        return self.committed
+
+    async def commit(self, offsets: Any) -> None:
+        self.answer()
+        self.sent.append(offsets)
+
+
+@pytest.fixture
+def kafka(monkeypatch: pytest.MonkeyPatch) -> Kafka:
+    kafka = Kafka()
+    monkeypatch.setattr("engine.control.audit_group.AIOKafkaConsumer", lambda **_: kafka)
+    monkeypatch.setattr("engine.control.audit_group.AIOKafkaAdminClient", lambda **_: kafka)
+    monkeypatch.setattr("engine.control.audit_group._RETRY_PAUSE_S", 0)
+    return kafka
+
+
+def group() -> AuditGroup:
+    return AuditGroup("localhost:1", "workers", TOPICS)
+
+
+async def test_nothing_is_committed_yet(kafka: Kafka) -> None:
+    assert await group().start() == Progress()
+
+
+async def test_what_was_committed_is_what_comes_back(kafka: Kafka) -> None:
+    progress = Progress({EXPIRIES: 7, (ControlKind.POLICY, 0): 2}, 1_234)
+    assert await group().commit(progress)
+    (sent,) = kafka.sent
+    kafka.committed = {tp: OffsetAndMetadata(*at) for tp, at in sent.items()}
+    assert await group().progress() == progress
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    ["", "x", "[]", "null", "7", '{"expired_until_ms":"1"}', '{"expired_until_ms":-5}', "{", None],
+)
+async def test_metadata_that_is_none_of_ours(kafka: Kafka, metadata: str | None) -> None:
+    kafka.committed[ENTRIES] = OffsetAndMetadata(5, metadata)
+    assert await group().progress() == Progress({EXPIRIES: 5})
+
+
+async def test_a_coordinator_that_keeps_silent_has_not_said_nothing(kafka: Kafka) -> None:
+    """While it loads, it leaves partitions out. To take them for new would audit all anew."""
+    kafka.committed = {}
+    with pytest.raises(BrokerError, match="does not say what it has committed"):
+        await group().progress()
+
+
+async def test_a_coordinator_that_comes_later(kafka: Kafka) -> None:
+    kafka.answers = [GroupCoordinatorNotAvailableError() for _ in range(3)]
+    kafka.committed[POLICIES] = OffsetAndMetadata(3, "")
+    assert await group().start() == Progress({(ControlKind.POLICY, 0): 3})
+
+
+async def test_a_coordinator_that_never_comes(
+    kafka: Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "CONNECT_S", 0.05)
+    kafka.answers = [GroupCoordinatorNotAvailableError() for _ in range(1_000_000)]
+    message = (
+        r"^consumer group workers\.audit: the audit cannot be shared out among the workers "
+        r"\(GroupCoordinatorNotAvailableError\)"
+    )
+    with pytest.raises(BrokerError, match=message):
+        await group().start()
+
+
+@pytest.mark.parametrize(
+    "error", [CommitFailedError(), IllegalStateError(), GroupCoordinatorNotAvailableError()]
+)
+async def test_a_commit_that_may_be_tried_again(kafka: Kafka, error: KafkaError) -> None:
+    kafka.answers = [error]
+    assert not await group().commit(Progress({EXPIRIES: 1}))
+
+
+async def test_a_commit_that_is_not_allowed(kafka: Kafka) -> None:
+    kafka.answers = [GroupAuthorizationFailedError()]
+    with pytest.raises(BrokerError, match=r"^consumer group workers.audit: .* for Read on it; "):
+        await group().commit(Progress({EXPIRIES: 1}))

@@ -1,0 +1,235 @@
+"""`engine.delivery.suppression_changelog`: the last state of each key is what the topic holds, in
+any weather."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine import limits
+from engine.delivery.sink import Record
+from engine.delivery.suppression_changelog import SuppressionLog, Written, keep_latest, key_in
+from engine.errors import BrokerError
+from engine.kafka.topics import Topics
+from engine.matching.suppression import SuppressionRecord
+
+TOPICS = Topics("lpr.")
+PARTITIONS = 2
+
+
+class Sink:
+    """Takes one round after the other for a partition; `hold` keeps it from being acknowledged.
+
+    `topic` is what a compacted topic would have kept, by partition.
+    """
+
+    def __init__(self) -> None:
+        self.topic: list[dict[bytes, bytes]] = [{} for _ in range(PARTITIONS)]
+        self.rounds: list[list[Record]] = []
+        self.acknowledges = asyncio.Event()
+        self.acknowledges.set()
+        self.fails_with: Exception | None = None
+        self.under_way = [0] * PARTITIONS
+
+    async def partitions_of(self, topic: str) -> int:
+        assert topic == TOPICS.suppression
+        return PARTITIONS
+
+    async def deliver_in_order(self, records: Sequence[Record], partition: int, what: str) -> None:
+        assert what == "the suppression's states"
+        assert not self.under_way[partition], "what is sent again would come behind"
+        self.under_way[partition] += 1
+        self.rounds.append(list(records))
+        await self.acknowledges.wait()
+        await asyncio.sleep(0)
+        self.under_way[partition] -= 1
+        if self.fails_with is not None:
+            raise self.fails_with
+        for record in records:
+            assert (record.topic, record.headers) == (TOPICS.suppression, [])
+            if record.value is None:
+                self.topic[partition].pop(record.key, None)
+            else:
+                self.topic[partition][record.key] = record.value
+
+
+@asynccontextmanager
+async def running(sink: Sink) -> AsyncIterator[SuppressionLog]:
+    """A log at work; at the end all that was handed over is sent."""
+    log = SuppressionLog(sink, TOPICS, "group")
+    task = asyncio.create_task(log.run())
+    yield log
+    log.close()
+    await task
+
+
+def changed(source: int, number: int, value: bytes | None) -> SuppressionRecord:
+    return SuppressionRecord(source, number.to_bytes(16), value)
+
+
+def name(source: int, number: int) -> bytes:
+    return b"group/%d/%032x" % (source, number)
+
+
+async def settle() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_a_key_lies_in_the_partition_of_its_reads() -> None:
+    sink = Sink()
+    async with running(sink) as log:
+        await log.append([changed(source, 10, b"%d" % source) for source in range(5)])
+    assert sink.topic == [
+        {name(0, 10): b"0", name(2, 10): b"2", name(4, 10): b"4"},
+        {name(1, 10): b"1", name(3, 10): b"3"},
+    ]
+
+
+async def test_only_the_latest_of_what_waits_is_sent() -> None:
+    sink = Sink()
+    sink.acknowledges.clear()
+    async with running(sink) as log:
+        first = log.append([changed(0, 1, b"a")])
+        await settle()
+        waiting = [log.append([changed(0, 1, value)]) for value in (b"b", None, b"c")]
+        await settle()
+        assert len(sink.rounds) == 1
+        assert not any(promise.done() for promise in [first, *waiting])
+        sink.acknowledges.set()
+        await asyncio.gather(first, *waiting)
+    assert [[record.value for record in each] for each in sink.rounds] == [[b"a"], [b"c"]]
+
+
+async def test_nothing_to_send_waits_for_nothing() -> None:
+    sink = Sink()
+    async with running(sink) as log:
+        assert log.append([]).done()
+        await log.flushed()
+    assert sink.rounds == []
+
+
+async def test_flushed_waits_for_what_is_under_way_and_what_waits() -> None:
+    sink = Sink()
+    sink.acknowledges.clear()
+    async with running(sink) as log:
+        promises = [log.append([changed(0, 1, b"a")])]
+        await settle()
+        promises.append(log.append([changed(1, 2, b"b")]))
+        flushing = asyncio.create_task(log.flushed())
+        await settle()
+        assert not flushing.done()
+        sink.acknowledges.set()
+        await flushing
+        assert all(promise.done() for promise in promises)
+
+
+async def test_who_stops_waiting_stops_nothing() -> None:
+    sink = Sink()
+    sink.acknowledges.clear()
+    async with running(sink) as log:
+        log.append([changed(0, 1, b"a")])
+        await settle()
+        flushing = asyncio.create_task(log.flushed())
+        log.append([changed(0, 2, b"b")]).cancel()
+        await settle()
+        flushing.cancel()
+        last = log.append([changed(0, 3, b"c")])
+        sink.acknowledges.set()
+        await last
+    assert set(sink.topic[0].values()) == {b"a", b"b", b"c"}
+
+
+async def test_a_failure_is_told_to_all_who_wait_and_who_come_later() -> None:
+    sink = Sink()
+    sink.acknowledges.clear()
+    sink.fails_with = error = BrokerError("the suppression's states were not acknowledged")
+    log = SuppressionLog(sink, TOPICS, "group")
+    task = asyncio.create_task(log.run())
+    promises = [log.append([changed(0, 1, b"a")])]
+    await settle()
+    promises.append(log.append([changed(1, 1, b"b")]))
+    sink.acknowledges.set()
+    with pytest.raises(BrokerError):
+        await task
+    promises.append(log.append([changed(0, 1, b"c")]))
+    for promise in promises:
+        assert promise.exception() is error
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(
+                st.tuples(st.integers(0, 3), st.integers(0, 2), st.none() | st.binary(max_size=1)),
+                max_size=4,
+            ),
+            st.booleans(),
+            st.integers(0, 4),
+        ),
+        max_size=20,
+    )
+)
+def test_the_topic_holds_what_was_said_last(
+    said: list[tuple[list[tuple[int, int, bytes | None]], bool, int]],
+) -> None:
+    async def run() -> None:
+        sink = Sink()
+        last: dict[bytes, bytes | None] = {}
+        async with running(sink) as log:
+            for changes, acknowledges, turns in said:
+                log.append([changed(*change) for change in changes])
+                last |= {name(source, number): value for source, number, value in changes}
+                if acknowledges:
+                    sink.acknowledges.set()
+                else:
+                    sink.acknowledges.clear()
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+            sink.acknowledges.set()
+        held = {key: value for part in sink.topic for key, value in part.items()}
+        assert held == {key: value for key, value in last.items() if value is not None}
+
+    asyncio.run(run())
+
+
+def test_a_key_is_read_as_it_was_written() -> None:
+    assert key_in(name(17, 5)) == (5).to_bytes(16)
+
+
+@pytest.mark.parametrize("key", [b"", b"0", b"0/", b"0/" + b"x" * 32, b"0/ff", b"0/" + b"f" * 34])
+def test_what_is_no_key_of_ours_is_none(key: bytes) -> None:
+    assert key_in(key) is None
+
+
+def test_no_more_is_read_than_a_worker_remembers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the partition that has the most, what was written longest ago goes first."""
+    monkeypatch.setattr(limits, "SUPPRESSION_KEYS", 5)
+    places: list[tuple[bytes, Written]] = [(b"group/0/", {}), (b"group/1/", {})]
+
+    def write(source: int, *numbers: int, value: bytes | None = b"{}") -> None:
+        for number in numbers:
+            keep_latest(places, b"group/%d/%032x" % (source, number), value)
+
+    def kept() -> list[list[int]]:
+        return [[int(key[-32:], 16) for key in written] for _, written in places]
+
+    write(1, 1, 2)
+    write(0, 1, 2, 3)
+    assert kept() == [[1, 2, 3], [1, 2]]
+    write(0, 1)
+    assert kept() == [[2, 3, 1], [1, 2]], "the latest state is the latest"
+    write(0, 4)
+    assert kept() == [[3, 1, 4], [1, 2]]
+    write(0, 3, value=None)
+    assert kept() == [[1, 4], [1, 2]], "one that is forgotten makes room"
+    write(1, 3, 4)
+    assert kept() == [[1, 4], [2, 3, 4]]
+    keep_latest(places, b"other/0/%032x" % 7, b"{}")
+    keep_latest(places, b"group/0/7", b"{}")
+    assert kept() == [[1, 4], [2, 3, 4]]

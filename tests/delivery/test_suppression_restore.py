@@ -1,0 +1,378 @@
+"""`engine.delivery.suppression_restore`: what is held when, and that the audit comes before the
+tombstone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from engine import limits
+from engine.delivery.audit_writer import Event
+from engine.delivery.pipeline import Abandoned
+from engine.delivery.sink import Record
+from engine.delivery.suppression_changelog import Left, Written
+from engine.delivery.suppression_restore import Suppressing
+from engine.errors import BrokerError
+from engine.kafka.security import PLAINTEXT
+from engine.kafka.topics import Topics
+from engine.matching.suppression import FOLDED, Suppression, SuppressionRecord
+from engine.observability.metrics import Metrics
+from engine.transport.consumer import Fetch
+from engine.wire.record_batch import RawFetch
+from tests.fakes.documents import NOW_MS, entry
+from tests.fakes.record_batches import Sent, batch_bytes, raw_batch
+
+TOPICS = Topics("lpr.")
+ENTRY = entry()
+
+
+class Topic:
+    """The changelog as it would be after compaction, with its reader and its writer.
+
+    While `opens` is not set, whoever reads waits.
+    """
+
+    def __init__(self) -> None:
+        self.states: Written = {}
+        self.read: list[int] = []
+        self.opens = asyncio.Event()
+        self.opens.set()
+        self.acknowledges = asyncio.Event()
+        self.acknowledges.set()
+        self.end = 1_000
+
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+
+    async def states_of(self, sources: Sequence[int], partitions: int) -> dict[int, Left]:
+        self.read += sources
+        await self.opens.wait()
+        return {
+            source: Left(
+                {k: v for k, v in self.states.items() if k.startswith(b"group/%d/" % source)},
+                self.end,
+            )
+            for source in sources
+        }
+
+    async def partitions_of(self, topic: str) -> int:
+        return 4
+
+    async def deliver_in_order(self, records: Sequence[Record], partition: int, what: str) -> None:
+        await self.acknowledges.wait()
+        for record in records:
+            if record.value is None:
+                del self.states[record.key]
+            else:
+                self.states[record.key] = record.value
+
+
+class Transactions:
+    """Transactions as the suppression sees them: what was asked, and what it is told.
+
+    `read` is what is read of the topic, to see what comes first.
+    """
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.noted: list[tuple[Any, Any]] = []
+        self.read: list[int] = []
+        self.is_ours = True
+
+    async def claim(self, partitions: Iterable[int]) -> None:
+        self.asked.append(f"claim {[*partitions]}, {self.read} read")
+        if not self.is_ours:
+            raise Abandoned
+
+    async def cut(self, fetch: Fetch) -> bool:
+        self.asked.append(f"cut {fetch.raw.first_offset}, {self.read} read")
+        fetch.raw = fetch.raw.since(2)
+        return self.is_ours
+
+    def note(
+        self, events: Mapping[int, Sequence[Event]], changes: Sequence[SuppressionRecord]
+    ) -> None:
+        if events or changes:
+            self.noted.append((events, changes))
+
+    async def given_up(self) -> None:
+        self.asked.append("given up")
+
+
+class Here:
+    """A worker's suppression, whose parts do as they are told."""
+
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, transactions: Transactions | None = None
+    ) -> None:
+        self.topic = Topic()
+        if transactions is not None:
+            transactions.read = self.topic.read
+        monkeypatch.setattr(
+            "engine.delivery.suppression_restore.SuppressionReader", lambda *_: self.topic
+        )
+        monkeypatch.setattr(limits, "EXPIRY_INTERVAL_S", 0.001)
+        self.state = Suppression()
+        self.events: list[Event] = []
+        self.audited = asyncio.get_running_loop().create_future()
+        self.is_listed = True
+        self.lists_hold = True
+        self.failures: list[BaseException] = []
+        sink: Any = self.topic
+        self.suppressing = Suppressing(
+            "localhost:1",
+            TOPICS,
+            "group",
+            PLAINTEXT,
+            self.state,
+            sink,
+            self._append,
+            self._in_heart_thread,
+            lambda: self.lists_hold,
+            lambda entry_id: self.is_listed,
+            self,
+            Metrics(),
+            self.failures.append,
+            transactions,
+        )
+
+    def now_ms(self) -> int:
+        return NOW_MS
+
+    def _append(self, events: Sequence[Event]) -> asyncio.Future[None]:
+        self.events += events
+        answer: asyncio.Future[None] = self.audited
+        return answer
+
+    async def _in_heart_thread(self, function: Callable[[], Any]) -> Any:
+        await asyncio.sleep(0)
+        return function()
+
+    def admit(self, captured_s: int, partition: int, offset: int) -> int:
+        return self.state.admit(ENTRY, "ABC123", "C1", 1000 * captured_s, partition, offset, NOW_MS)
+
+    async def noted(self) -> None:
+        await self.suppressing.note(self.state.take_changes())
+
+    async def taken(self, partition: int, first: int, count: int = 5) -> bool:
+        return await self.suppressing.prepare(
+            fetch(partition, first, count), self.suppressing.epoch
+        )
+
+
+@asynccontextmanager
+async def running(
+    monkeypatch: pytest.MonkeyPatch, transactions: Transactions | None = None
+) -> AsyncIterator[Here]:
+    here = Here(monkeypatch, transactions)
+    await here.suppressing.start()
+    try:
+        yield here
+    finally:
+        await here.suppressing.stop()
+
+
+def fetch(partition: int, first: int, count: int) -> Fetch:
+    batch = raw_batch(batch_bytes([Sent(b"K", b"{}")] * count, base_offset=first))
+    return Fetch(RawFetch(TOPICS.detections, partition, (batch,)), first + count, 1)
+
+
+async def settle() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_a_state_is_read_before_the_first_read_and_not_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with running(monkeypatch) as here:
+        assert await here.taken(0, 0)
+        assert [here.admit(0, 0, 0), here.admit(1, 0, 1)] == [0, FOLDED]
+        await here.noted()
+        assert await here.taken(0, 5)
+        assert here.topic.read == [0]
+        await here.suppressing.given_up()
+        assert len(here.state) == 0
+        assert await here.taken(0, 10)
+        assert here.topic.read == [0, 0]
+        assert here.admit(60, 0, 10) == 1, "what was folded before is carried"
+
+
+async def test_it_is_read_when_the_partition_comes_though_no_reads_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with running(monkeypatch) as here:
+        here.suppressing.taken_over([2, 1])
+        await settle()
+        assert here.topic.read == [1, 2]
+        assert await here.taken(1, 0)
+        assert here.topic.read == [1, 2]
+
+
+async def test_reads_that_come_again_find_the_state_that_is_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with running(monkeypatch) as here:
+        await here.taken(0, 0)
+        here.admit(0, 0, 0)
+        await here.noted()
+        await here.taken(0, 5)
+        here.admit(100, 0, 5)
+        here.state.take_changes()  # lost: nobody notes it
+        assert await here.taken(0, 5)
+        assert here.topic.read == [0, 0]
+        assert here.admit(101, 0, 5) == 0
+
+
+async def test_a_topic_made_anew_is_counted_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(monkeypatch) as here:
+        await here.taken(0, 500)
+        assert [here.admit(0, 0, 500), here.admit(1, 0, 501)] == [0, FOLDED]
+        await here.noted()
+        here.topic.end = 3
+        await here.taken(0, 0, 3)
+        assert [here.admit(2, 0, 0), here.admit(60, 0, 1)] == [FOLDED, 2]
+
+
+async def test_a_fetch_of_a_partition_given_up_meanwhile_is_not_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with running(monkeypatch) as here:
+        here.topic.states[b"group/0/" + b"0" * 32] = (
+            b'{"entry_id":"E1","matches":[],"suppress_s":60,"offset":1,"suppressed":0}'
+        )
+        here.topic.opens.clear()
+        taking = asyncio.create_task(here.taken(0, 0))
+        await settle()
+        await here.suppressing.given_up()
+        here.topic.opens.set()
+        assert not await taking
+        assert len(here.state) == 0
+        assert await here.taken(0, 0), "the next epoch reads it anew"
+        assert (len(here.state), here.topic.read) == (1, [0, 0])
+
+
+async def test_giving_up_waits_for_what_is_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(monkeypatch) as here:
+        await here.taken(0, 0)
+        here.admit(0, 0, 0)
+        here.topic.acknowledges.clear()
+        noted = here.suppressing.note(here.state.take_changes())
+        giving_up = asyncio.create_task(here.suppressing.given_up())
+        await settle()
+        assert not giving_up.done()
+        here.topic.acknowledges.set()
+        await giving_up
+        assert noted.done()
+
+
+async def test_a_count_is_audited_before_it_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(monkeypatch) as here:
+        await here.taken(3, 7)
+        for captured_s in range(3):
+            here.admit(captured_s, 3, 7 + captured_s)
+        await here.noted()
+        here.lists_hold = here.is_listed = False
+        await asyncio.sleep(0.05)
+        assert here.events == [], "while the lists are read anew nothing has ended"
+        here.lists_hold = True
+        while not here.events:
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.05)
+        assert len(here.topic.states) == 1
+        here.audited.set_result(None)
+        while here.topic.states:
+            await asyncio.sleep(0.001)
+        assert len(here.state) == 0
+    (event,) = here.events
+    assert (event.event, event.at_ms) == ("suppressed", NOW_MS)
+    assert event.fields == {
+        "entry_id": "E1",
+        "list_id": "L1",
+        "agency": "AG1",
+        "purpose": "stolen_vehicle",
+        "authority": "case 2026-1",
+        "suppressed": 2,
+        "partition": 3,
+        "offset": 9,
+    }
+
+
+async def test_what_is_no_state_is_passed_over(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running(monkeypatch) as here:
+        here.topic.states = {b"group/0/" + b"0" * 32: b"{", b"group/0/x": b"{}"}
+        assert await here.taken(0, 0)
+        assert len(here.state) == 0
+    assert "2 records are no states, and ignored" in caplog.text
+
+
+async def test_with_transactions_a_partition_is_claimed_before_its_state_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    transactions = Transactions()
+    async with running(monkeypatch, transactions) as here:
+        assert await here.taken(0, 0)
+        assert transactions.asked == ["claim [0], [] read", "cut 0, [0] read"]
+        assert await here.taken(0, 5)
+        assert transactions.asked[2:] == ["cut 5, [0] read"]
+        assert await here.taken(0, 3), "somebody sought back"
+        assert transactions.asked[3:] == ["claim [0], [0] read", "cut 3, [0, 0] read"]
+        await here.suppressing.given_up()
+        assert transactions.asked[5:] == ["given up"]
+        transactions.is_ours = False
+        assert not await here.taken(0, 8)
+        assert here.topic.read == [0, 0]
+
+
+async def test_with_transactions_a_count_and_its_forgetting_are_told_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    transactions = Transactions()
+    async with running(monkeypatch, transactions) as here:
+        await here.taken(3, 7)
+        for captured_s in range(3):
+            here.admit(captured_s, 3, 7 + captured_s)
+        here.state.take_changes()  # with the fetch
+        here.is_listed = False
+        while not transactions.noted:
+            await asyncio.sleep(0.001)
+        [(events, changes)] = transactions.noted
+        assert {partition: len(some) for partition, some in events.items()} == {3: 1}
+        assert events[3][0].fields["suppressed"] == 2
+        assert [(change.partition, change.value) for change in changes] == [(3, None)]
+        assert here.events == [], "by the worker's own chain"
+        assert len(here.state) == 0
+
+
+async def test_a_changelog_that_fails_ends_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(monkeypatch) as here:
+        error = BrokerError("the suppression's states were not acknowledged")
+
+        async def fail(*_: Any) -> None:
+            raise error
+
+        monkeypatch.setattr(here.topic, "deliver_in_order", fail)
+        await here.taken(0, 0)
+        here.admit(0, 0, 0)
+        with pytest.raises(BrokerError):
+            await here.noted()
+        await settle()
+        assert here.failures == [error]
+
+
+async def test_the_rest_of_a_fetch_is_no_seeking_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fetch that comes to much is matched in parts: the state stays as the parts have left it."""
+    async with running(monkeypatch) as here:
+        assert await here.taken(0, 0)
+        assert here.admit(0, 0, 0) == 0
+        here.suppressing.stopped_at(0, 1)
+        here.state.take_changes()  # under way: nobody could read it back
+        assert await here.taken(0, 1)
+        assert here.topic.read == [0], "it is not read anew"
+        assert here.admit(1, 0, 1) == FOLDED

@@ -1,0 +1,259 @@
+"""`engine.delivery.transactional_producer`: what a transaction is made of, and what its failures
+mean.
+
+The producer here is made by the tests. That the real one does the same is tested on brokers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.errors import (
+    InvalidProducerEpoch,
+    InvalidProducerIdMapping,
+    InvalidTransactionTimeout,
+    KafkaConnectionError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    ProducerFenced,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+)
+
+from engine import limits
+from engine.delivery.sink import Outgoing
+from engine.delivery.suppression_changelog import state_record
+from engine.delivery.transactional_producer import Fenced, GroupOffsets, TransactionalSink
+from engine.errors import BrokerError
+from engine.kafka.topics import Topics
+from engine.matching.suppression import SuppressionRecord
+from tests.delivery.test_sink import Batch
+
+TOPICS = Topics("lpr.")
+READS = TopicPartition(TOPICS.detections, 7)
+Made = Callable[..., TransactionalSink]
+
+
+class Producer:
+    """Notes what is done with it; `fails` has what a step ends with, None for never."""
+
+    def __init__(self, **fails: BaseException | None) -> None:
+        self.steps: list[Any] = []
+        self.fails = fails
+        self.dies_of: BaseException | None = None
+        self._sender = SimpleNamespace(sender_task=None)
+        self._txn_manager = SimpleNamespace(wait_for_transaction_end=lambda: None)
+        self._message_accumulator = SimpleNamespace(_batches={}, _pending_batches=())
+
+    async def _step(self, name: str, *about: Any) -> None:
+        self.steps.append((name, *about) if about else name)
+        if name in self.fails:
+            error = self.fails[name]
+            if error is None:
+                await asyncio.Event().wait()
+            else:
+                raise error
+
+    async def start(self) -> None:
+        await self._step("start")
+
+    async def stop(self) -> None:
+        await self._step("stop")
+
+    async def partitions_for(self, topic: str) -> set[int]:
+        return {0, 1, 2}
+
+    def create_batch(self) -> Batch:
+        return Batch()
+
+    async def begin_transaction(self) -> None:
+        await self._step("begin")
+
+    async def send_batch(self, batch: Batch, topic: str, *, partition: int) -> Any:
+        self.steps.append(("send", topic, partition, batch.keys))
+        answer = asyncio.get_running_loop().create_future()
+        if "send" not in self.fails:
+            answer.set_result(None)
+        elif (error := self.fails["send"]) is not None:
+            answer.set_exception(error)
+        return answer
+
+    async def send_offsets_to_transaction(self, offsets: Any, group: str) -> None:
+        await self._step("offsets", offsets, group)
+
+    async def commit_transaction(self) -> None:
+        await self._step("commit")
+
+    async def abort_transaction(self) -> None:
+        await self._step("abort")
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> Made:
+    """Makes a sink of producers, the next one each time that one is asked for."""
+
+    def make(*producers: Producer) -> TransactionalSink:
+        waiting = list(producers)
+        monkeypatch.setattr(
+            "engine.delivery.transactional_producer.make_producer", lambda *_, **__: waiting.pop(0)
+        )
+        monkeypatch.setattr("engine.delivery.transactional_producer._RETRY_PAUSE_S", 0)
+        return TransactionalSink("localhost:1", TOPICS, "group", 7)
+
+    return make
+
+
+def outgoing(topic: str, *keys: bytes) -> list[Outgoing]:
+    return [Outgoing(topic, key, b"{}", []) for key in keys]
+
+
+async def test_records_and_offset_are_one_transaction(started: Made) -> None:
+    producer = Producer()
+    sink = started(producer)
+    await sink.start()
+    state = state_record(TOPICS, "group", SuppressionRecord(7, b"k" * 16, b"{}"))
+    records = outgoing(TOPICS.matches, b"a", b"b", b"a") + outgoing(TOPICS.audit, b"chain")
+    await sink.transact(records, [state], 12)
+    assert sink.id == "group/lpr.detections.v1/7"
+    assert producer.steps[:2] == ["start", "begin"]
+    assert producer.steps[-1] == "commit"
+    sent = [step for step in producer.steps if step[0] == "send"]
+    assert ("offsets", {READS: 12}, "group") in producer.steps
+    matches = [(partition, keys) for _, topic, partition, keys in sent if topic == TOPICS.matches]
+    assert sorted(key for _, keys in matches for key in keys) == [b"a", b"a", b"b"]
+    assert ("send", TOPICS.suppression, 7 % 3, [state.key]) in sent
+    await sink.stop()
+    assert producer.steps[-1] == "stop"
+
+
+async def test_nothing_is_said_of_offsets_where_there_is_none(started: Made) -> None:
+    producer = Producer()
+    sink = started(producer)
+    await sink.start()
+    await sink.transact(outgoing(TOPICS.rejects, b"a"), (), None)
+    await sink.transact((), (), 3)
+    names = [step if isinstance(step, str) else step[0] for step in producer.steps]
+    assert names == ["start", "begin", "send", "commit", "begin", "offsets", "commit"]
+
+
+@pytest.mark.parametrize("step", ["begin", "send", "offsets", "commit"])
+@pytest.mark.parametrize("error", [ProducerFenced, InvalidProducerEpoch, InvalidProducerIdMapping])
+async def test_whose_id_is_anothers_is_fenced(
+    started: Made, step: str, error: type[KafkaError]
+) -> None:
+    sink = started(Producer(**{step: error()}))
+    await sink.start()
+    with pytest.raises(Fenced, match=r"^group/lpr\.detections\.v1/7$"):
+        await sink.transact(outgoing(TOPICS.matches, b"a"), (), 3)
+
+
+async def test_what_the_sender_died_of_is_the_reason(started: Made) -> None:
+    """aiokafka says "unexpected error", and means what it came from."""
+
+    async def dies() -> None:
+        raise KafkaError("Unexpected error during batch delivery") from InvalidProducerIdMapping()
+
+    producer = Producer(commit=KafkaError("not in the middle of a transaction"))
+    sink = started(producer)
+    await sink.start()
+    producer._sender.sender_task = asyncio.create_task(dies())
+    with pytest.raises(Fenced):
+        await sink.transact((), (), 3)
+
+
+@pytest.mark.parametrize("step", ["begin", "send", "offsets", "commit"])
+async def test_any_other_failure_is_one_line(started: Made, step: str) -> None:
+    producer = Producer(**{step: MessageSizeTooLargeError()})
+    sink = started(producer)
+    await sink.start()
+    with pytest.raises(BrokerError) as caught:
+        await sink.transact(outgoing(TOPICS.matches, b"a"), (), 3)
+    assert str(caught.value) == (
+        "matches were not delivered in a transaction (MessageSizeTooLargeError); "
+        "no offset was committed, the reads will be processed again"
+    )
+    assert step == "commit" or "commit" not in producer.steps
+
+
+@pytest.mark.parametrize("step", ["begin", "send", "offsets", "commit"])
+async def test_a_broker_that_does_not_answer_in_time(
+    started: Made, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "DELIVERY_TIMEOUT_S", 0.01)
+    sink = started(Producer(**{step: None}))
+    await sink.start()
+    with pytest.raises(BrokerError, match="TimeoutError"):
+        await sink.transact(outgoing(TOPICS.matches, b"a"), (), 3)
+
+
+async def test_a_missing_right_is_told_as_such(started: Made) -> None:
+    sink = started(Producer(send=TopicAuthorizationFailedError(TOPICS.matches)))
+    await sink.start()
+    with pytest.raises(TopicAuthorizationFailedError):
+        await sink.transact(outgoing(TOPICS.matches, b"a"), (), 3)
+
+
+async def test_it_is_tried_again_until_the_broker_is_there(started: Made) -> None:
+    gone = [Producer(start=KafkaConnectionError()) for _ in range(2)]
+    sink = started(*gone, there := Producer())
+    await sink.start()
+    assert [producer.steps[-1] for producer in gone] == ["stop", "stop"]
+    assert there.steps == ["start"]
+
+
+async def test_but_not_for_ever(started: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "DELIVERY_TIMEOUT_S", -1.0)
+    sink = started(Producer(start=KafkaConnectionError()))
+    with pytest.raises(BrokerError) as caught:
+        await sink.start()
+    assert str(caught.value) == (
+        "transactional id group/lpr.detections.v1/7: the broker does not answer "
+        "(KafkaConnectionError); start the worker again when the cluster is well"
+    )
+
+
+async def test_what_the_brokers_do_not_allow(started: Made) -> None:
+    sink = started(Producer(start=InvalidTransactionTimeout()))
+    with pytest.raises(BrokerError) as caught:
+        await sink.start()
+    assert str(caught.value) == (
+        "transactional id group/lpr.detections.v1/7: the brokers allow no transaction of 75 s; "
+        "ask the cluster's operator to raise transaction.max.timeout.ms"
+    )
+    sink = started(Producer(start=TransactionalIdAuthorizationFailed()))
+    with pytest.raises(TransactionalIdAuthorizationFailed):
+        await sink.start()
+
+
+class Admin:
+    """Answers with what it is told, one after the other."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers = list(answers)
+
+    async def list_consumer_group_offsets(self, group: str, *, partitions: Any) -> Any:
+        assert (group, partitions) == ("group", [READS])
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return {READS: SimpleNamespace(offset=answer)} if answer is not None else {}
+
+
+@pytest.mark.parametrize(
+    ("answers", "committed"),
+    [([5], 5), ([0], 0), ([-1], None), ([None, KafkaConnectionError(), None, 9], 9)],
+)
+async def test_a_group_that_says_nothing_is_asked_again(
+    answers: list[Any], committed: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To take silence for "nothing" would be to match all reads once more."""
+    monkeypatch.setattr("engine.delivery.transactional_producer._RETRY_PAUSE_S", 0)
+    monkeypatch.setattr(
+        "engine.delivery.transactional_producer.AIOKafkaAdminClient", lambda **_: Admin(*answers)
+    )
+    assert await GroupOffsets("localhost:1", TOPICS, "group").committed(7) == committed

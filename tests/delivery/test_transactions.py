@@ -1,0 +1,512 @@
+"""`engine.delivery.transactions`: what counts, counts once, whatever becomes of the worker in
+between."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import hypothesis.strategies as st
+import orjson
+import pytest
+from hypothesis import given
+
+from engine import limits
+from engine.delivery.pipeline import Abandoned, MatchEvent
+from engine.delivery.transactions import Transactions
+from engine.documents.model import Reject
+from engine.errors import BrokerError
+from engine.matching.matcher import FoundMatch, Outcome
+from engine.matching.suppression import SuppressionRecord
+from engine.transport.consumer import Fetch
+from engine.wire.record_batch import RawFetch
+from tests.fakes.documents import NOW_MS, at, detection, entry, exact_match
+from tests.fakes.record_batches import Sent, batch_bytes, raw_batch
+from tests.fakes.transactional_broker import (
+    TOPICS,
+    OffsetsOn,
+    SinkOn,
+    TransactionalBroker,
+    chain_problems,
+)
+
+KEY = b"k" * 16
+_SENT = Sent(b"K", b"{}")
+
+
+def fetch_of(first: int, next_offset: int, *, partition: int = 0, follows: int | None) -> Fetch:
+    """A fetch of these offsets, two records a batch."""
+    batches = tuple(
+        raw_batch(
+            batch_bytes([_SENT] * (min(offset + 2, next_offset) - offset), base_offset=offset),
+            from_offset=offset,
+        )
+        for offset in range(first, next_offset, 2)
+    )
+    fetch = Fetch(RawFetch(TOPICS.detections, partition, batches), next_offset, 1)
+    fetch.follows = follows
+    return fetch
+
+
+def outcome_of(*reads: int, states: tuple[SuppressionRecord, ...] = ()) -> Outcome:
+    """A match for each of some reads."""
+    matches = [exact_match(entry(), detection(read_id=f"R-{number}")) for number in reads]
+    return Outcome(
+        at_ms=NOW_MS,
+        matches=[FoundMatch(match, NOW_MS) for match in matches],
+        suppression=[*states],
+    )
+
+
+def matched(broker: TransactionalBroker) -> list[int]:
+    """The reads whose matches count, in their order."""
+    found = [orjson.loads(record.value) for record in broker.on(TOPICS.matches)]
+    return [int(match["read"]["read_id"].removeprefix("R-")) for match in found]
+
+
+async def settle() -> None:
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
+class Here:
+    """A worker's transactions on a broker whose answers come at once, or as a test says."""
+
+    def __init__(
+        self, broker: TransactionalBroker | None = None, end: int = 1_000, quiet_s: float = 0
+    ) -> None:
+        self.broker = broker or TransactionalBroker()
+        self.ask: Callable[[Callable[[], None]], Any] = self._at_once
+        self.end = end
+        self.sinks: list[SinkOn] = []
+        self.counted: Counter[str] = Counter()
+        self.failures: list[BaseException] = []
+        self.rejoined = 0
+        self.transactions = Transactions(
+            TOPICS,
+            "group",
+            self._sink,
+            OffsetsOn(self.broker, lambda partition: self.end),
+            self.broker.begin_chain,
+            self._count,
+            self.failures.append,
+            quiet_s,
+        )
+        self.transactions.rejoin = self._rejoin
+
+    async def _at_once(self, effect: Callable[[], None]) -> None:
+        await asyncio.sleep(0)
+        effect()
+
+    async def _rejoin(self) -> None:
+        self.rejoined += 1
+
+    def _sink(self, partition: int) -> SinkOn:
+        self.sinks.append(SinkOn(self.broker, partition, lambda effect: self.ask(effect)))
+        return self.sinks[-1]
+
+    def _count(self, events: Mapping[str, int], oldest_ms: int) -> None:
+        self.counted.update(events)
+
+    async def take(self, fetch: Fetch, outcome: Outcome) -> asyncio.Future[None] | None:
+        """As the worker does: cut, and hand over what is left."""
+        if not await self.transactions.cut(fetch):
+            return None
+        if fetch.raw.batches and (outcome.matches or outcome.suppression):
+            return self.transactions.hand_over(fetch, outcome)
+        self.transactions.pass_over(fetch)
+        return None
+
+
+@asynccontextmanager
+async def running(**options: Any) -> AsyncIterator[Here]:
+    here = Here(**options)
+    await here.transactions.start()
+    await here.transactions.claim([0])
+    try:
+        async with asyncio.timeout(30):
+            yield here
+    finally:
+        await here.transactions.stop()
+
+
+async def test_all_of_it_counts_at_once() -> None:
+    state = SuppressionRecord(0, KEY, b"{}")
+    async with running() as here:
+        reached: list[tuple[int, int]] = []
+
+        async def ask(effect: Callable[[], None]) -> None:
+            reached.append((len(here.broker.records), here.broker.offsets.get(0, 0)))
+            effect()
+
+        here.ask = ask
+        outcome = outcome_of(1, 2, states=(state,))
+        outcome.rejects.append(
+            Reject(
+                topic=TOPICS.detections,
+                partition=0,
+                offset=3,
+                reason="schema",
+                rejected_at=at(0),
+            )
+        )
+        handed = await here.take(fetch_of(0, 4, follows=None), outcome)
+        assert handed is not None
+        await here.transactions.finish(outcome, handed)
+        assert set(reached) == {(0, 0)}
+        assert here.broker.offsets == {0: 4}
+        assert [record.topic for record in here.broker.records] == [
+            *(TOPICS.matches, TOPICS.matches, TOPICS.rejects),
+            *(TOPICS.audit, TOPICS.audit, TOPICS.suppression),
+        ]
+        assert here.broker.records[-1].key == b"group/0/" + KEY.hex().encode()
+        assert here.counted == {"match": 2}
+    assert here.sinks[0].is_stopped
+
+
+async def test_what_waits_goes_together_and_in_order() -> None:
+    async with running() as here:
+        opens = asyncio.Event()
+
+        async def ask(effect: Callable[[], None]) -> None:
+            await opens.wait()
+            effect()
+
+        here.ask = ask
+        states = [(SuppressionRecord(0, KEY, b"%d" % number),) for number in range(4)]
+        fetches = [fetch_of(n, n + 1, follows=n or None) for n in range(4)]
+        handed = [
+            await here.take(fetch, outcome_of(n, states=states[n]))
+            for n, fetch in enumerate(fetches[:1])
+        ]
+        await settle()
+        handed += [
+            await here.take(fetch, outcome_of(n, states=states[n]))
+            for n, fetch in enumerate(fetches[1:], 1)
+        ]
+        opens.set()
+        await asyncio.gather(*(one for one in handed if one is not None))
+        assert matched(here.broker) == [0, 1, 2, 3]
+        assert here.broker.committed_count == 2
+        assert [one.value for one in here.broker.on(TOPICS.suppression)] == [b"0", b"3"]
+        assert chain_problems(here.broker.audit()) == []
+        assert len({record.chain for record in here.broker.audit()}) == 1
+
+
+async def test_an_offset_never_goes_back() -> None:
+    async with running() as here:
+        handed = await here.take(fetch_of(0, 6, follows=None), outcome_of(5))
+        assert handed is not None
+        assert await here.transactions.commit({0: 4, 7: 1}) == {0: 4}
+        assert here.broker.offsets == {0: 6}
+        assert await here.transactions.commit({0: 9}) == {0: 9}
+        assert here.broker.offsets == {0: 9}
+
+
+async def test_offsets_alone_wait_for_a_quiet_moment() -> None:
+    async with running(quiet_s=1_000.0) as here:
+        assert await here.transactions.commit({0: 2}) == {0: 2}
+        handed = await here.take(fetch_of(2, 6, follows=None), outcome_of(5))
+        assert handed is not None
+        await handed
+        assert await here.transactions.commit({0: 4}) == {0: 4}
+        assert await here.transactions.commit({0: 9}) == {0: 6}, "how far it is"
+        assert here.broker.committed_count == 2
+        assert here.broker.offsets == {0: 6}
+
+
+async def test_what_another_has_committed_meanwhile_is_cut_away() -> None:
+    broker = TransactionalBroker()
+    broker.offsets[0] = 5
+    async with running(broker=broker) as here:
+        below = fetch_of(0, 4, follows=None)
+        assert await here.transactions.cut(below)
+        assert below.raw.batches == ()
+        here.transactions.pass_over(below)
+        assert await here.transactions.commit({0: 4}) == {0: 4}
+        assert broker.offsets == {0: 5}, "the offset would go back"
+        over = fetch_of(4, 8, follows=4)
+        assert await here.transactions.cut(over)
+        assert (over.raw.first_offset, over.next_offset) == (5, 8)
+
+
+async def test_a_topic_made_anew_is_not_cut() -> None:
+    broker = TransactionalBroker()
+    broker.offsets[0] = 500
+    async with running(broker=broker, end=3) as here:
+        handed = await here.take(fetch_of(0, 3, follows=None), outcome_of(1))
+        assert handed is not None
+        await handed
+        assert matched(broker) == [1]
+        assert broker.offsets == {0: 3}
+
+
+async def test_who_is_fenced_abandons_and_asks_to_share_out() -> None:
+    async with running() as here:
+        first = await here.take(fetch_of(0, 2, follows=None), outcome_of(0))
+        assert first is not None
+        await first
+        here.broker.fence(0)
+        second = await here.take(fetch_of(2, 4, follows=2), outcome_of(2))
+        assert second is not None
+        with pytest.raises(Abandoned):
+            await second
+        assert not await here.transactions.cut(fetch_of(4, 6, follows=4))
+        assert await here.transactions.commit({0: 6}) == {}
+        assert matched(here.broker) == [0]
+        assert (here.rejoined, here.failures) == (1, [])
+        await here.transactions.given_up()
+        await here.transactions.claim([0])
+        third = await here.take(fetch_of(2, 4, follows=None), outcome_of(2))
+        assert third is not None
+        await third
+        assert matched(here.broker) == [0, 2]
+        chains = [record.chain for record in here.broker.audit()]
+        assert len(set(chains)) == 2, "a chain whose end is unknown was written again"
+        assert chain_problems(here.broker.audit()) == []
+
+
+async def test_where_the_group_does_not_share_out_the_worker_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "FENCED_S", 0.01)
+    async with running() as here:
+        here.broker.fence(0)
+        await here.transactions.commit({0: 1})
+        while not here.failures:
+            await asyncio.sleep(0.005)
+        [failure] = here.failures
+        assert str(failure) == (
+            "transactional id group/0: somebody else uses it, and the consumer group knows of "
+            "nobody; give each deployment a --group (HOTLIST_GROUP) of its own"
+        )
+
+
+async def test_any_other_failure_ends_the_worker() -> None:
+    async with running() as here:
+        error = BrokerError("matches were not delivered")
+
+        async def ask(effect: Callable[[], None]) -> None:
+            raise error
+
+        here.ask = ask
+        handed = await here.take(fetch_of(0, 2, follows=None), outcome_of(0))
+        assert handed is not None
+        with pytest.raises(BrokerError):
+            await handed
+        await settle()
+        assert here.failures == [error]
+        assert not await here.transactions.cut(fetch_of(2, 4, follows=2))
+
+
+async def test_nothing_is_taken_behind_a_fetch_that_is_missing() -> None:
+    async with running() as here:
+        first = await here.take(fetch_of(0, 2, follows=None), outcome_of(0))
+        assert await here.take(fetch_of(4, 6, follows=4), outcome_of(4)) is None
+        assert await here.take(fetch_of(6, 8, follows=6), outcome_of(6)) is None
+        assert first is not None
+        await first
+        assert (matched(here.broker), here.broker.offsets) == ([0], {0: 2})
+        assert here.rejoined == 1
+
+
+async def test_a_fetch_in_parts_is_no_gap() -> None:
+    async with running() as here:
+        fetch = fetch_of(0, 8, follows=None)
+        assert await here.transactions.cut(fetch)
+        rest = fetch.cut(4)
+        here.transactions.pass_over(fetch)
+        handed = await here.take(rest, outcome_of(5))
+        assert handed is not None
+        await handed
+        assert here.broker.offsets == {0: 8}
+
+
+async def test_what_goes_with_a_count_that_is_audited() -> None:
+    event = MatchEvent("suppressed", NOW_MS, {"entry_id": "E1"})
+    async with running() as here:
+        await here.transactions.claim([1])
+        here.transactions.note({1: [event]}, [SuppressionRecord(1, KEY, None)])
+        await settle()
+        assert here.broker.committed_count == 1
+        assert [record.value for record in here.broker.on(TOPICS.suppression)] == [None]
+        assert [record.event for record in here.broker.audit()] == ["suppressed"]
+        assert here.broker.offsets == {}
+        here.transactions.note({2: [event]}, [SuppressionRecord(2, KEY, None)])
+        await settle()
+        assert here.broker.committed_count == 1, "of a partition that is not ours"
+
+
+async def test_room_that_was_made_in_another_partition_is_told_there() -> None:
+    async with running() as here:
+        await here.transactions.claim([1])
+        forgotten = SuppressionRecord(1, KEY, None)
+        handed = await here.take(fetch_of(0, 2, follows=None), outcome_of(0, states=(forgotten,)))
+        assert handed is not None
+        await handed
+        await settle()
+        assert here.broker.committed_count == 2
+        assert [record.source for record in here.broker.on(TOPICS.suppression)] == [1]
+
+
+async def test_giving_up_waits_for_what_is_handed_over_and_the_chain_goes_on() -> None:
+    async with running() as here:
+        handed = await here.take(fetch_of(0, 2, follows=None), outcome_of(0))
+        await here.transactions.given_up()
+        assert handed is not None
+        assert handed.done()
+        assert matched(here.broker) == [0]
+        gone = here.transactions.hand_over(fetch_of(2, 4, follows=2), outcome_of(2))
+        with pytest.raises(Abandoned):
+            await gone
+        await here.transactions.claim([0])
+        again = await here.take(fetch_of(2, 4, follows=None), outcome_of(2))
+        assert again is not None
+        await again
+        assert chain_problems(here.broker.audit()) == []
+        assert len({record.chain for record in here.broker.audit()}) == 1
+
+
+async def test_what_is_given_up_while_it_is_claimed_is_not_ours() -> None:
+    here = Here()
+    await here.transactions.start()
+    opens = asyncio.Event()
+    committed = here.transactions._offsets.committed
+
+    async def late(partition: int) -> int | None:
+        await opens.wait()
+        return await committed(partition)
+
+    here.transactions._offsets.committed = late  # type: ignore[method-assign]
+    claiming = asyncio.create_task(here.transactions.claim([0]))
+    await settle()
+    giving_up = asyncio.create_task(here.transactions.given_up())
+    await settle()
+    assert not giving_up.done(), "what fences later would fence the next owner"
+    opens.set()
+    await giving_up
+    with pytest.raises(Abandoned):
+        await claiming
+    assert here.sinks[0].is_stopped
+    assert not await here.transactions.cut(fetch_of(0, 2, follows=None))
+    await here.transactions.stop()
+
+
+async def test_what_was_committed_once_cuts_nothing_later() -> None:
+    async with running() as here:
+        await here.transactions.commit({0: 6})
+        await here.transactions.given_up()
+        await here.transactions.claim([0])
+        fetch = fetch_of(4, 8, follows=None)
+        assert await here.transactions.cut(fetch)
+        assert fetch.raw.first_offset == 6
+        await here.transactions.given_up()
+        here.broker.offsets.clear()  # the group was made to begin anew
+        await here.transactions.claim([0])
+        fetch = fetch_of(0, 8, follows=None)
+        assert await here.transactions.cut(fetch)
+        assert fetch.raw.first_offset == 0
+
+
+async def test_an_id_is_used_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "TRANSACTIONAL_ID_S", 0.01)
+    async with running() as here:
+        await asyncio.sleep(0.03)
+        assert here.broker.committed_count == 0, "there is no offset yet"
+        await here.transactions.commit({0: 3})
+        while here.broker.committed_count < 3:
+            await asyncio.sleep(0.005)
+        assert here.broker.offsets == {0: 3}
+
+
+class _Crash(Exception):
+    """The worker is gone."""
+
+
+@given(
+    data=st.data(),
+    hits=st.sets(st.integers(0, 30), max_size=20),
+    fates=st.lists(st.sampled_from(["before", "after", "stalls"]), max_size=5),
+)
+def test_whatever_step_a_worker_is_gone_at(
+    data: st.DataObject, hits: set[int], fates: list[str]
+) -> None:
+    """One worker after the other is lost before or after a step of a transaction, or stalls there
+    and goes on when others have taken over; the last has better luck."""
+    reads = 31
+
+    async def lives() -> TransactionalBroker:
+        broker = TransactionalBroker()
+        stalled: list[asyncio.Event] = []
+        workers: list[Here] = []
+        for fate in [*fates, None]:
+            # What its consumer has asked for may be older than what counts now.
+            start = data.draw(st.integers(0, broker.offsets.get(0, 0)), label="start")
+            here = Here(broker, end=reads)
+            workers.append(here)
+            steps = itertools.count()
+            last = data.draw(st.integers(0, 12), label="step") if fate else None
+            opens = asyncio.Event()
+
+            async def ask(
+                effect: Callable[[], None],
+                steps: Any = steps,
+                last: int | None = last,
+                fate: str | None = fate,
+                opens: asyncio.Event = opens,
+            ) -> None:
+                await asyncio.sleep(0)
+                step = next(steps)
+                if last is None or step < last:
+                    effect()
+                elif fate == "stalls":
+                    await opens.wait()
+                    effect()
+                elif fate == "after" and step == last:
+                    effect()
+                    raise _Crash
+                else:
+                    raise _Crash
+
+            here.ask = ask
+            if fate == "stalls":
+                stalled.append(opens)
+            await here.transactions.claim([0])
+            at, follows = start, None
+            while at < reads:
+                next_offset = min(reads, at + data.draw(st.integers(1, 6), label="fetch"))
+                fetch = fetch_of(at, next_offset, follows=follows)
+                if not await here.transactions.cut(fetch):
+                    break
+                first = fetch.raw.first_offset if fetch.raw.batches else next_offset
+                found = [read for read in range(first, next_offset) if read in hits]
+                if found:
+                    here.transactions.hand_over(fetch, outcome_of(*found))
+                else:
+                    here.transactions.pass_over(fetch)
+                at = follows = next_offset
+                if data.draw(st.booleans(), label="settle"):
+                    await settle()
+            wakes = data.draw(st.booleans(), label="wake")
+            if stalled and wakes:
+                stalled.pop().set()
+            if fate is None:
+                await here.transactions.commit({0: reads})
+            await settle()
+        for opens in stalled:
+            opens.set()
+        await settle()
+        for here in workers:
+            await here.transactions.stop()
+        return broker
+
+    broker = asyncio.run(lives())
+    assert matched(broker) == sorted(hits)
+    assert broker.offsets == {0: reads}
+    audit = broker.audit()
+    assert chain_problems(audit) == []
+    assert len(audit) == len(hits)

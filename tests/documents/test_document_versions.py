@@ -1,0 +1,199 @@
+"""Documents of the version before this one, and of one that is still to come.
+
+`tests/data/documents-0.1` holds documents of each kind as version 0.1 wrote them. It is never made
+anew: whatever this version cannot read of it, it cannot read in the topics of a deployment. For
+what comes after us, fields that nobody knows are put in everywhere; a fleet of workers is of two
+versions while it is upgraded, and the older one must go on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.audit.chain import GENESIS_HASH, Opener
+from engine.delivery.audit_writer import _opened
+from engine.documents import model
+from engine.documents.model import (
+    decode_audit,
+    decode_detection,
+    decode_entry,
+    decode_match,
+    decode_policy,
+    decode_reject,
+    decode_suppression,
+    encode,
+    read_audit,
+    read_match,
+)
+from engine.errors import DocumentError
+from engine.library.hot_list_index import HotListIndex
+from engine.matching.suppression import FOLDED, Suppression
+from tests.fakes.documents import NOW_MS, detection, entry
+
+Json = Any
+
+DIRECTORY = Path(__file__).parents[1] / "data" / "documents-0.1"
+#: What reads documents of each kind: of a topic that somebody else may have written.
+READERS: dict[str, Callable[[bytes], model.Document]] = {
+    "detection": decode_detection,
+    "entry": decode_entry,
+    "policy": decode_policy,
+    "match": read_match,
+    "audit": read_audit,
+    "suppression": decode_suppression,
+}
+#: And as its schema has it, which says what this version writes.
+STRICT: dict[str, Callable[[bytes], model.Document]] = {
+    **READERS,
+    "match": decode_match,
+    "reject": decode_reject,
+    "audit": decode_audit,
+}
+
+
+def kept(kind: str) -> list[bytes]:
+    """The documents of a kind as version 0.1 wrote them."""
+    lines = (DIRECTORY / f"{kind}.jsonl").read_bytes().splitlines()
+    if kind == "suppression":
+        return [orjson.dumps(orjson.loads(line)["state"]) for line in lines]
+    return lines
+
+
+@pytest.mark.parametrize("kind", sorted(STRICT))
+def test_what_version_0_1_wrote_is_read_and_written_alike(kind: str) -> None:
+    lines = kept(kind)
+    assert lines
+    for line in lines:
+        assert json.loads(encode(STRICT[kind](line))) == json.loads(line)
+
+
+def test_a_chain_of_version_0_1_is_whole() -> None:
+    opener, head = Opener(), GENESIS_HASH
+    for number, line in enumerate(kept("audit")):
+        record, true_hash = opener.open(line)
+        assert (record.sequence, record.previous_hash, record.hash) == (number, head, true_hash)
+        head = record.hash
+
+
+def test_states_of_version_0_1_fold_what_they_folded() -> None:
+    states = [
+        (bytes.fromhex(line["key"]), decode_suppression(orjson.dumps(line["state"])))
+        for line in map(orjson.loads, (DIRECTORY / "suppression.jsonl").read_bytes().splitlines())
+    ]
+    restored = Suppression()
+    restored.turn_to(NOW_MS)
+    restored.restore(0, states, 4)
+
+    def admit(camera: str, captured_ms: int, offset: int) -> int:
+        return restored.admit(entry(), "ABC123", camera, captured_ms, 0, offset, NOW_MS)
+
+    assert admit("C1", NOW_MS - 1_000, 4) == FOLDED, "its match was four seconds before"
+    assert admit("C2", NOW_MS - 900, 5) == FOLDED
+    assert admit("C3", NOW_MS - 800, 6) == 0, "a camera of which nothing is known"
+    assert admit("C1", NOW_MS + 60_000, 7) == 2, "one of the kept state and one of now"
+
+
+def test_an_index_that_version_0_1_saved_answers_as_it_did() -> None:
+    index = HotListIndex.load(DIRECTORY / "index.hotlist")
+    matches = index.snapshot().match(detection(), NOW_MS)
+    assert [[match.entry.entry_id, match.match_type, match.match_id] for match in matches] == [
+        json.loads(line) for line in kept("index_matches")
+    ]
+    assert len(matches) == 4, "one of each type"
+
+
+def places(value: Json, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Where objects stand in a document."""
+    if isinstance(value, dict):
+        yield path
+        for name, each in value.items():
+            yield from places(each, (*path, name))
+    elif isinstance(value, list):
+        for number, each in enumerate(value):
+            yield from places(each, (*path, number))
+
+
+def at(value: Json, path: tuple[str | int, ...]) -> Json:
+    for step in path:
+        value = value[step]
+    return value
+
+
+#: What a newer version may write: what everybody writes alike.
+further = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.from_regex(r"\A[a-z_]{1,8}\Z"), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+names = st.from_regex(r"\Anewer_[a-z_]{1,8}\Z")
+
+
+@pytest.mark.parametrize("kind", sorted(READERS))
+@given(st.data())
+def test_fields_of_a_newer_version_are_passed_over_wherever_they_stand(
+    kind: str, data: st.DataObject
+) -> None:
+    """What comes of the document is what comes of it without them."""
+    line = data.draw(st.sampled_from(kept(kind)))
+    document = json.loads(line)
+    # An audit record's `fields` are for any names; they are what it is about.
+    where = [path for path in places(document) if not (kind == "audit" and path)]
+    for path in data.draw(st.lists(st.sampled_from(where), min_size=1, max_size=4)):
+        at(document, path)[data.draw(names)] = data.draw(further)
+    reader = READERS[kind]
+    newer = json.dumps(document, ensure_ascii=data.draw(st.booleans())).encode()
+    assert reader(newer) == reader(line)
+    assert json.loads(encode(reader(newer))) == json.loads(line)
+
+
+def newer_record(record: dict[str, Json], **fields: Json) -> dict[str, Json]:
+    """A record as a newer version seals it: with further fields, which its hash is over too."""
+    rest = {name: value for name, value in record.items() if name != "hash"} | fields
+    canonical = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    text = rest["previous_hash"] + canonical
+    return {**rest, "hash": hashlib.sha256(text.encode()).hexdigest()}
+
+
+@given(st.dictionaries(names, further, min_size=1, max_size=3), st.data())
+def test_a_newer_versions_audit_record_is_opened_and_its_further_fields_count(
+    fields: dict[str, Json], data: st.DataObject
+) -> None:
+    line = data.draw(st.sampled_from(kept("audit")))
+    record = newer_record(json.loads(line), **fields)
+    opened, true_hash = Opener().open(json.dumps(record).encode())
+    assert opened.hash == true_hash == record["hash"]
+    # Whoever takes one away, or changes it, is found out.
+    name = data.draw(st.sampled_from(sorted(fields)))
+    changed = {**record, name: [record[name]]}
+    _, other_hash = Opener().open(json.dumps(changed).encode())
+    assert other_hash != record["hash"]
+    del changed[name]
+    _, other_hash = Opener().open(json.dumps(changed).encode())
+    assert other_hash != record["hash"]
+
+
+def test_a_worker_follows_a_newer_versions_chain() -> None:
+    """Its own chain's first record names the last one that it found."""
+    record = newer_record(json.loads(kept("audit")[-1]), newer=1)
+    found = _opened(json.dumps(record).encode())
+    assert found is not None
+    assert (found.sequence, found.hash) == (record["sequence"], record["hash"])
+
+
+def test_what_this_version_writes_has_no_further_fields() -> None:
+    for kind in ("match", "reject", "audit"):
+        document = {**json.loads(kept(kind)[0]), "newer": 1}
+        with pytest.raises(DocumentError, match="must not have unknown fields"):
+            STRICT[kind](json.dumps(document).encode())

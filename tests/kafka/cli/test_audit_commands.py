@@ -1,0 +1,395 @@
+"""The audit commands on a broker: whole chains pass, what was tampered with is found."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from click.testing import CliRunner, Result
+
+from engine.audit.chain import Chain
+from engine.audit.verifier import Verifier
+from engine.cli import main
+from engine.cli.audit.audit_reader import verify
+from engine.cli.output import reading
+from engine.config import Settings
+from engine.kafka.session import run
+from engine.kafka.topics import Topics, create_topics, delete_topics
+from engine.wire.record_batch import Record
+from tests.fakes.chains import MATCH, NOON_MS, KeyValue, changed, follows, resealed, sealed
+from tests.kafka.conftest import Broker
+from tests.kafka.records import ToSend, produce, producing
+
+CODECS = [None, "gzip", "snappy", "lz4", "zstd"]
+
+
+class Audit:
+    """Writes chains to the audit topic of a prefix, and runs the audit commands on it."""
+
+    def __init__(self, bootstrap: str, prefix: str) -> None:
+        self.bootstrap = bootstrap
+        self.topics = Topics(prefix)
+        self.topic = self.topics.audit
+        self.env = {"HOTLIST_BOOTSTRAP": bootstrap, "HOTLIST_PREFIX": prefix}
+
+    def write(self, *partitions: Sequence[KeyValue], codec: str | None = "lz4") -> None:
+        records = {
+            number: [ToSend(key, value) for key, value in partition]
+            for number, partition in enumerate(partitions)
+            if partition
+        }
+        asyncio.run(produce(self.bootstrap, self.topic, records, codec=codec))
+
+    def write_anew(self, *partitions: Sequence[KeyValue]) -> None:
+        """The topics deleted and declared anew, and these records in the audit."""
+
+        async def recreate() -> None:
+            await delete_topics(self.bootstrap, self.topics)
+            await create_topics(self.bootstrap, self.topics, partitions=4, replication=1)
+
+        asyncio.run(recreate())
+        self.write(*partitions)
+
+    def run(self, *args: str) -> Result:
+        return CliRunner().invoke(main, ["audit", *args], env=self.env)
+
+    def good(self, *args: str) -> str:
+        """Standard output of a command that must end well and without a remark."""
+        result = self.run(*args)
+        assert (result.exit_code, result.stderr) == (0, ""), result.output
+        return result.stdout
+
+    def problems(self, *args: str) -> list[str]:
+        """The problems that a command shows, which must end badly."""
+        result = self.run(*args)
+        found = result.stdout.splitlines()
+        told = f"{len(found)} {'problem' if len(found) == 1 else 'problems'}"
+        assert result.exit_code == 1
+        assert result.stderr.startswith(f"hotlist: {self.topic}: the audit is not whole: {told}")
+        return found
+
+
+@pytest.fixture
+def audit(broker: Broker, prefix: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Audit:
+    return _alone(broker.bootstrap, prefix, monkeypatch, tmp_path)
+
+
+@pytest.fixture
+def real_audit(
+    real_kafka: str, prefix: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Audit:
+    return _alone(real_kafka, prefix, monkeypatch, tmp_path)
+
+
+def _alone(bootstrap: str, prefix: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Audit:
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("HOTLIST_")]:
+        monkeypatch.delenv(name)
+    return Audit(bootstrap, prefix)
+
+
+def three_chains() -> tuple[list[KeyValue], list[KeyValue]]:
+    """Two partitions: two chains one after the other, and one that was there all the time."""
+    first, second, third = Chain("g/1"), Chain("g/2"), Chain("g/3")
+    one = sealed(third, 300)
+    other = sealed(first, 200)
+    other += sealed(second, 100, **follows(first))
+    one += sealed(third, 50)
+    return one, other
+
+
+def test_whole_chains_verify(audit: Audit) -> None:
+    one, other = three_chains()
+    for part in range(0, 350, 70):  # some batches each
+        audit.write(one[part : part + 70], other[part : part + 70])
+    assert audit.good("verify") == "3 chains, 650 records, whole\n"
+    audit.write(one[-20:])
+    assert audit.good("verify") == "3 chains, 650 records, whole, 20 records sent twice\n"
+    (document,) = map(orjson.loads, audit.good("verify", "--json").splitlines())
+    assert document == {
+        "whole": True,
+        "chains": 3,
+        "records": 650,
+        "repeats": 20,
+        "problems": 0,
+        "checkpoints": 0,
+    }
+
+
+def test_any_codec_and_aborted_transactions(real_audit: Audit) -> None:
+    chain = Chain("g/1")
+    for codec in CODECS:
+        real_audit.write(sealed(chain, 10), codec=codec)
+
+    async def transactions() -> None:
+        async with producing(real_audit.bootstrap, acks="all", transactional_id="t-audit") as out:
+            for records, commits in ([(b"x", b"never")], False), (sealed(chain, 5), True):
+                await out.begin_transaction()
+                for key, value in records:
+                    await out.send_and_wait(real_audit.topic, value, key, partition=0)
+                await (out.commit_transaction() if commits else out.abort_transaction())
+
+    asyncio.run(transactions())
+    assert real_audit.good("verify") == "1 chain, 55 records, whole\n"
+
+
+def test_what_was_tampered_with_is_found_and_placed(real_audit: Audit) -> None:
+    topic = real_audit.topic
+    one, other = three_chains()
+    assert other[7][1] is not None
+    other[7] = (other[7][0], changed(other[7][1], event="entry_added"))
+    assert other[199][1] is not None
+    other[199] = (other[199][0], resealed(other[199][1], fields={}))
+    one[100], one[101] = one[101], one[100]
+    del one[200]
+    one.insert(250, (b"g/3", None))
+    real_audit.write(one, other, [(b"g/4", b"{}")])
+    wanted = {
+        (
+            f"{topic}/0/101: chain g/3, sequence 100: it lies after a later record of its chain, "
+            "at offset 100"
+        ),
+        f"{topic}/0/200: chain g/3, sequence 200: 200 is missing before this record",
+        f"{topic}/0/250: no audit record: it has no value",
+        f"{topic}/1/7: chain g/1, sequence 7: its hash is not that of its content: it was changed",
+        (
+            f"{topic}/1/200: chain g/1, sequence 199: chain g/2 begins after this record, "
+            "and another record stands there"
+        ),
+        f"{topic}/2/0: no audit record: $.chain: is required",
+    }
+    assert set(real_audit.problems("verify")) == wanted
+    result = real_audit.run("verify", "--json")
+    *found, last = map(orjson.loads, result.stdout.splitlines())
+    assert result.exit_code == 1
+    assert (last["whole"], last["problems"]) == (False, 6)
+    assert {(p["problem"], p["topic"], p["partition"], p["offset"]) for p in found} == {
+        ("reordered", topic, 0, 101),
+        ("missing", topic, 0, 200),
+        ("no_record", topic, 0, 250),
+        ("changed", topic, 1, 7),
+        ("unfollowed", topic, 1, 200),
+        ("no_record", topic, 2, 0),
+    }
+
+
+def test_a_rewritten_chain_is_found_with_an_old_checkpoint(real_audit: Audit) -> None:
+    chain = Chain("g/1")
+    true = sealed(chain, 100)
+    real_audit.write(true)
+    real_audit.good("keygen", "--key=key")
+    assert real_audit.good("checkpoint", "--key=key", "--out=one.json") == (
+        "1 chain, 100 records, whole; signed in one.json\n"
+    )
+    true += sealed(chain, 20)
+    real_audit.write(true[100:])
+    assert real_audit.good("checkpoint", "--key=key", "--out=two.json", "--previous=one.json") == (
+        "1 chain, 120 records, whole, as in 1 checkpoint; signed in two.json\n"
+    )
+    with_both = (
+        *("verify", "--public-key=key.pub"),
+        *("--checkpoint=one.json", "--checkpoint=two.json"),
+    )
+    assert real_audit.good(*with_both) == ("1 chain, 120 records, whole, as in 2 checkpoints\n")
+    # Somebody writes the chain anew, with other content and every hash as it must be.
+    false = Chain("g/1")
+    real_audit.write_anew(sealed(false, 150, agency="somebody"))
+    assert real_audit.good("verify") == "1 chain, 150 records, whole\n"
+    assert real_audit.problems(*with_both) == [
+        (
+            "chain g/1, sequence 99: checkpoint one.json holds this record, "
+            "and another record stands there"
+        ),
+        (
+            "chain g/1, sequence 119: checkpoint two.json holds this record, "
+            "and another record stands there"
+        ),
+    ]
+    real_audit.problems("checkpoint", "--key=key", "--out=three.json", "--previous=two.json")
+    result = real_audit.run("checkpoint", "--key=key", "--out=three.json", "--previous=two.json")
+    assert result.stderr == (
+        f"hotlist: {real_audit.topic}: the audit is not whole: 1 problem; nothing was signed\n"
+    )
+    assert not Path("three.json").exists()
+    # Or only takes the end away.
+    real_audit.write_anew(true[:110])
+    assert real_audit.good("verify") == "1 chain, 110 records, whole\n"
+    assert real_audit.problems(*with_both) == [
+        (
+            "chain g/1, sequence 119: checkpoint two.json holds this record, "
+            "and the chain ends at sequence 109"
+        )
+    ]
+    # A key that nobody knows signs nothing that counts.
+    real_audit.good("keygen", "--key=other")
+    real_audit.good("checkpoint", "--key=other", "--out=forged.json")
+    result = real_audit.run("verify", "--checkpoint=forged.json", "--public-key=key.pub")
+    assert result.stderr == "hotlist: forged.json: signed with another key\n"
+
+
+def test_what_is_written_meanwhile_is_no_problem(real_audit: Audit) -> None:
+    """A chain begins after a record that came when its partition's end was noted already."""
+    first = Chain("g/1")
+    before, late = sealed(first, 5), sealed(first, 1)
+    later = sealed(Chain("g/2"), 3, **follows(first))
+    real_audit.write(before, later)
+
+    class Meanwhile(Verifier):
+        is_written = False
+
+        def take(self, partition: int, records: Iterable[Record]) -> None:
+            if not self.is_written:
+                self.is_written = True
+                real_audit.write(late)
+            super().take(partition, records)
+
+    verifier = Meanwhile(real_audit.topic)
+    settings = Settings(bootstrap=real_audit.bootstrap, prefix=real_audit.topics.prefix)
+    run(verify(settings, verifier, reading))
+    assert [str(problem) for problem in verifier.problems.shown] == []
+    assert verifier.records == 8
+
+
+def test_a_topic_without_its_beginning_is_not_whole(real_audit: Audit) -> None:
+    real_audit.write(sealed(Chain("g/1"), 10))
+
+    async def delete() -> None:
+        from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+        from aiokafka.structs import TopicPartition
+
+        admin = AIOKafkaAdminClient(bootstrap_servers=real_audit.bootstrap)
+        await admin.start()
+        try:
+            await admin.delete_records(
+                {TopicPartition(real_audit.topic, 0): RecordsToDelete(before_offset=4)}
+            )
+        finally:
+            await admin.close()
+
+    asyncio.run(delete())
+    assert real_audit.problems("verify") == [
+        (
+            f"{real_audit.topic}/0/4: what lay before offset 4 is gone, "
+            "and the topic is to be kept for ever"
+        ),
+        f"{real_audit.topic}/0/4: chain g/1, sequence 0: 0 to 3 are missing before this record",
+    ]
+
+
+def test_an_empty_topic_is_whole_and_a_missing_one_an_error(real_audit: Audit) -> None:
+    assert real_audit.good("verify") == "0 chains, 0 records, whole\n"
+    real_audit.good("keygen", "--key=key")
+    real_audit.good("checkpoint", "--key=key", "--out=one.json")
+    assert real_audit.good("report").split() == [
+        *("agency", "purpose", "list", "source", "match", "entry", "added", "entry", "changed"),
+        *("entry", "removed", "entry", "expired", "entry", "refused", "policy", "changed"),
+        *("suppressed", "total", "0", "0", "0", "0", "0", "0", "0", "0"),
+    ]
+    result = CliRunner().invoke(
+        main, ["audit", "verify", f"--bootstrap={real_audit.bootstrap}", "--prefix=none."]
+    )
+    assert result.exit_code == 1
+    assert "topic none.audit.v1 missing" in result.stderr
+
+
+def _events() -> list[KeyValue]:
+    chain = Chain("g/1")
+    records: list[KeyValue] = []
+
+    def add(event: str, at_ms: int, **fields: str | int) -> None:
+        records.append((b"g/1", chain.seal(event, fields, NOON_MS + at_ms)))
+
+    for number in range(5):
+        match = {**MATCH, "match_id": f"{number:032x}"}
+        if number == 4:
+            match["agency"] = "=county"
+        add("match", number, **match)
+    entry = {"entry_id": "e", "list_id": "stolen", "agency": "city-police"}
+    add("entry_added", 5, **entry, purpose="stolen_vehicle", revision=1, operator="jo")
+    add("entry_removed", 6, **entry, purpose="stolen_vehicle", revision=2, operator="mo")
+    add("policy_changed", 7, source="tolls", revision=3, operator="jo")
+    return records
+
+
+def test_a_report_sums_up(audit: Audit) -> None:
+    records = _events()
+    # A match and a change that stand in a second chain, too, after a crash.
+    again = Chain("g/2")
+    repeats: list[KeyValue] = []
+    for at in (1, 5):
+        document: dict[str, Any] = orjson.loads(records[at][1] or b"")
+        value = again.seal(document["event"], document["fields"], NOON_MS + 1000)
+        repeats.append((b"g/2", value))
+    audit.write(records, repeats)
+    result = audit.run("report")
+    assert result.exit_code == 0
+    assert result.stderr == "told more than once and counted once: 2\n"
+    assert result.stdout.splitlines() == [
+        (
+            "agency       purpose         list    source  match  entry added  entry removed  "
+            "policy changed"
+        ),
+        "-            -               -       tolls   0      0            0              1",
+        "=county      stolen_vehicle  stolen  tolls   1      0            0              0",
+        "city-police  stolen_vehicle  stolen  -       0      1            1              0",
+        "city-police  stolen_vehicle  stolen  tolls   4      0            0              0",
+        "total                                        5      1            1              1",
+    ]
+    by = "--by=operator,event"
+    rows = list(csv.reader(audit.run("report", by, "--csv").stdout.splitlines()))
+    assert rows == [
+        ["operator", "event", "count"],
+        ["", "match", "5"],
+        ["jo", "entry_added", "1"],
+        ["jo", "policy_changed", "1"],
+        ["mo", "entry_removed", "1"],
+    ]
+    documents = [
+        orjson.loads(line) for line in audit.run("report", by, "--json").stdout.splitlines()
+    ]
+    assert documents[0] == {"operator": None, "event": "match", "count": 5}
+    lines = audit.run("report", "--by=agency", "--csv").stdout.splitlines()
+    assert lines[0] == (
+        "agency,match,entry_added,entry_changed,entry_removed,entry_expired,"
+        "entry_refused,policy_changed,suppressed"
+    )
+    assert lines[2].startswith("'=county,1,")
+
+
+def test_a_report_of_a_period(audit: Audit) -> None:
+    audit.write(_events())
+    period = ("--from=2026-01-31T12:00:00.001Z", "--to=2026-01-31T12:00:00.003Z", "--by=event")
+    assert audit.good("report", *period, "--csv") == "event,count\nmatch,2\n"
+    assert audit.good("report", "--to=2026-01-31", "--by=event", "--csv") == "event,count\n"
+    # The records of a time that has not come: none, and none of them is read.
+    assert audit.good("report", "--from=2999-01-01", "--by=event", "--csv") == "event,count\n"
+
+
+def test_a_report_tells_what_it_does_not_count(audit: Audit) -> None:
+    audit.write([*_events(), (b"g/1", b"{}")])
+    result = audit.run("report", "--by=event", "--csv")
+    assert result.exit_code == 0
+    assert result.stderr == (
+        "not counted, because unreadable, no audit record or changed: 1; see hotlist audit verify\n"
+    )
+
+
+def test_the_process_ends_with_the_status(real_audit: Audit) -> None:
+    def status(*args: str) -> int:
+        command = [sys.executable, "-m", "engine", "audit", *args]
+        env = {**os.environ, **real_audit.env, "PYTHONPATH": str(Path(__file__).parents[3])}
+        return subprocess.run(command, env=env, check=False, capture_output=True).returncode
+
+    records = sealed(Chain("g/1"), 10)
+    real_audit.write(records)
+    assert status("verify") == 0
+    real_audit.write([(b"g/1", b"no record")])
+    assert status("verify") == 1

@@ -1,0 +1,152 @@
+"""`hotlist doctor` on real deployments, well and ailing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from typing import Any
+
+import pytest
+
+from engine import limits
+from engine.cli.doctor.checks import Looking, examine
+from engine.cli.doctor.findings import Finding
+from engine.clock import parse_time
+from engine.config import Settings
+from engine.kafka.acls import roles
+from engine.kafka.topics import Topics, create_topics
+from tests.fakes.examples import a_policy, a_read, an_entry
+from tests.kafka.broker import RealBroker
+from tests.kafka.cli.test_cli import Commands
+from tests.kafka.guarded import Rights, rights_of, user
+from tests.kafka.records import ToSend, produce, producing
+from tests.kafka.worker_here import worker_here
+
+
+@pytest.fixture(autouse=True)
+def _watch_shortly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "DOCTOR_WATCH_S", 0.2)
+
+
+async def look(bootstrap: str, prefix: str, looking: Looking | None = None) -> list[Finding]:
+    settings = Settings(bootstrap=bootstrap, prefix=prefix, group=f"{prefix}group")
+    return [finding async for finding in examine(settings, looking or Looking())]
+
+
+def of(findings: list[Finding], check: str, *states: str) -> list[str]:
+    """What was found by a check, in these states."""
+    return [each.what for each in findings if each.check == check and each.state in states]
+
+
+def record(document: Any) -> ToSend:
+    return ToSend(b"ABC1234", json.dumps(document).encode())
+
+
+async def test_a_deployment_that_is_well(real_kafka: str, prefix: str) -> None:
+    topics = Topics(prefix)
+    await produce(real_kafka, topics.hotlist, {0: [ToSend(b"E-1", record(an_entry()).value)]})
+    await produce(real_kafka, topics.policies, {0: [ToSend(b"city", record(a_policy()).value)]})
+    async with worker_here(real_kafka, prefix) as worker:
+        await worker.ready()
+        await produce(real_kafka, topics.detections, {1: [record(a_read())] * 3})
+        await worker.has_processed(3)
+        url = f"http://127.0.0.1:{worker.worker.http.port}"
+        found = await look(real_kafka, prefix, Looking(workers=(url, "http://127.0.0.1:1")))
+    assert [each for each in found if each.state == "problem"] == [
+        Finding(
+            "workers",
+            "problem",
+            "worker http://127.0.0.1:1 does not answer (ClientConnectorError)",
+            "is it running, and is that its port?",
+        )
+    ]
+    assert of(found, "workers", "ok") == [
+        f"1 in the group {prefix}group",
+        f"worker {url} takes reads",
+    ]
+    assert len(of(found, "lists", "ok")) == 2
+    [good] = of(found, "reads", "ok")
+    assert good.startswith("3 of the latest 3 are good")
+    # The broker of the tests refuses nobody anything, and that is said.
+    assert len(of(found, "rights", "warning")) == 1
+
+
+async def test_what_ails(real_kafka: str, prefix: str) -> None:
+    """No worker, a bad read, a read of the future, an open transaction."""
+    topics = Topics(prefix)
+    read = a_read()
+    late = parse_time(read["captured_at"]) + 3_600_000
+    await produce(
+        real_kafka,
+        topics.detections,
+        {0: [record(read), record({**read, "confidence": 90}), ToSend(None, record(read).value)]},
+    )
+    async with producing(real_kafka) as producer:
+        await producer.send_and_wait(
+            topics.detections, record(read).value, b"ABC1234", timestamp_ms=late
+        )
+    async with producing(real_kafka, transactional_id=f"{prefix}open", acks="all") as producer:
+        await producer.begin_transaction()
+        await producer.send_and_wait(topics.hotlist, record(an_entry()).value, b"E-1")
+        found = await look(real_kafka, prefix)
+        await producer.abort_transaction()
+    assert of(found, "workers", "problem") == [f"no worker is in the group {prefix}group"]
+    assert of(found, "lag", "problem") == ["4 reads wait"]
+    assert of(found, "reads", "problem") == [
+        "1 of 4 are rejected: schema, $.confidence must be at most 1"
+    ]
+    assert of(found, "reads", "warning") == ["keys of 1 of 4 are odd (1 missing)"]
+    [skew] = of(found, "clocks", "warning")
+    assert skew.startswith("the clock of who produces reads is 3,")
+    assert of(found, "lists", "warning") == [
+        f"topic {topics.hotlist}: a transaction is open, nothing from offset 0 on counts",
+        f"topic {topics.policies} is empty: nothing can match",
+    ]
+
+
+def test_without_topics(real_kafka: str) -> None:
+    """One problem and what to do; the other checks say that they could not be made."""
+    prefix = f"test-{uuid.uuid4().hex[:12]}."
+    commands = Commands(real_kafka, prefix)
+    result = commands.run("doctor")
+    assert result.exit_code == 1
+    assert f"{prefix}detections.v1" in result.stdout
+    assert "hotlist topics create" in result.stdout
+    assert result.stderr.startswith(f"hotlist: {real_kafka}: found ")
+    lines = [json.loads(line) for line in commands.run("doctor", "--json").stdout.splitlines()]
+    assert all(line.keys() == {"check", "state", "what", "todo"} for line in lines)
+
+
+def test_no_broker() -> None:
+    result = Commands("127.0.0.1:1", "x.").run("doctor")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("hotlist: 127.0.0.1:1: ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_role_that_is_none() -> None:
+    result = Commands("127.0.0.1:1", "x.").run("doctor", "--role", "boss")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+
+
+def test_rights(guarded: RealBroker) -> None:
+    """A login with a role's rights can do its work; one right less, and it is named."""
+    prefix = f"test-{uuid.uuid4().hex[:12]}."
+    asyncio.run(create_topics(guarded.bootstrap, Topics(prefix), partitions=1, replication=1))
+    engine = roles(Topics(prefix), f"{prefix}group")["engine"]
+    rights = Rights(guarded)
+    name = "trainee-19"
+    way = user(guarded, name)
+    arguments = ("doctor", "--role", "engine", "--group", f"{prefix}group")
+    rights.give(name, rights_of(engine))
+    try:
+        said = way.run(prefix, *arguments).stdout
+        assert "this login can do the work of the role engine" in said, said
+        rights.take(name)
+        write = next(right for right in rights_of(engine) if right.operation == "Write")
+        rights.give(name, [right for right in rights_of(engine) if right != write])
+        said = way.run(prefix, *arguments).stdout
+        assert f"for the role engine this login lacks Write on topic {write.name}" in said, said
+    finally:
+        rights.take(name)

@@ -1,0 +1,62 @@
+"""The short form of the fault campaign (`make torture`): every kind of fault that costs little."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.kafka.broker import RealBroker
+
+_ROOT = Path(__file__).resolve().parents[3]
+SEED = 20261122
+SECONDS = 25
+FAULTS = (
+    *("kill", "stop", "remove", "add", "clock", "cut", "reset", "half_close", "slow", "silent"),
+    *("broker_kill", "broker_pause"),
+)
+_AT_MOST_S = 400
+
+
+@pytest.fixture
+def a_broker_can_start() -> None:
+    reason = RealBroker.unavailable_reason()
+    if reason is not None:
+        why = f"no broker that may be killed: {reason}"
+        if os.environ.get("HOTLIST_REQUIRE_KAFKA") == "1":
+            pytest.fail(why, pytrace=False)
+        pytest.skip(why)
+
+
+@pytest.mark.usefixtures("a_broker_can_start")
+def test_nothing_is_lost_and_nothing_invented(tmp_path: Path) -> None:
+    """On a failure, what it printed says the seed, what is wrong and where the logs lie."""
+    kept = tmp_path / "result.json"
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "tests.torture", "--seed", str(SEED), "--workers", "2"),
+            *("--seconds", str(SECONDS), "--faults", ",".join(FAULTS), "--json", str(kept)),
+        ],
+        cwd=_ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=_AT_MOST_S,
+        check=False,
+    )
+    assert done.returncode == 0, f"python -m tests.torture, seed {SEED}:\n{done.stdout}"
+    result = json.loads(kept.read_text())
+    assert {row["kind"] for row in result["faults"]} == set(FAULTS), done.stdout
+    findings = result["findings"]
+    assert findings["problems"] == []
+    # It must have had something to find.
+    assert findings["matches"] > 200, done.stdout
+    assert findings["churn_certain"] > 50, done.stdout
+    assert findings["folded"] > 20, done.stdout
+    assert result["changes"]["commit"] > 0, done.stdout
+    assert result["audit"].endswith("whole"), done.stdout

@@ -1,0 +1,302 @@
+"""What a file changes: any two states of several lists, beside a plain model of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.clock import format_time
+from engine.documents.model import Authority, Entry, decode_entry, encode
+from engine.documents.purposes import Purpose, Purposes
+from engine.list_files.difference import Difference, compare
+from engine.list_files.digests import Names
+from engine.list_files.list_state import ListState
+from engine.list_files.parsed_file import FileEntries
+from engine.list_files.profile import load
+from engine.list_files.rows import BadRow, Filling, Row, Supplied
+
+DAY_MS = 86_400_000
+START_MS = 1_767_225_600_000  # 2026-01-01
+PURPOSES = Purposes([Purpose("theft", "Theft", longest_term_days=100)])
+HOTLIST = load()
+
+
+def day(number: int) -> str:
+    return format_time(START_MS + number * DAY_MS)
+
+
+def document(entry_id: str, **fields: Any) -> dict[str, Any]:
+    made = {
+        "entry_id": entry_id,
+        "list_id": "l",
+        "plate": "ABC123",
+        "agency": "agency",
+        "purpose": "theft",
+        "authority": {"kind": "case", "reference": "1"},
+        **fields,
+    }
+    return {name: value for name, value in made.items() if value is not None}
+
+
+def entry(entry_id: str, **fields: Any) -> Entry:
+    times = {"created_at": day(0), "expires_at": day(30), "requested_by": "jo"}
+    return msgspec.convert(document(entry_id, **{**times, **fields}), Entry)
+
+
+class Topic:
+    """A hot list topic as a dict, and commands that change it as theirs would."""
+
+    def __init__(self, *entries: Entry) -> None:
+        self.values = {one.entry_id: encode(one) for one in entries}
+
+    def state(self, names: Names) -> ListState:
+        state = ListState(names)
+        state.apply((key.encode(), value) for key, value in self.values.items())
+        state.settle()
+        return state
+
+    def send(
+        self,
+        rows: list[dict[str, Any]],
+        *,
+        today: int = 0,
+        term: int = 30,
+        bad: tuple[BadRow, ...] = (),
+        by: str = "jo",
+        **how: Any,
+    ) -> tuple[Difference, FileEntries]:
+        fresh = {
+            "created_at": day(today),
+            "expires_at": day(today + term),
+            "requested_by": by,
+        }
+        filling = Filling(HOTLIST, Supplied({}, fresh), PURPOSES)
+        file = FileEntries(Names())
+        for line, row in enumerate(rows, start=2):
+            file.add(Row(line, *filling.entry(dict(row))))
+        for bad_row in bad:
+            file.add_bad(bad_row)
+        state = self.state(file.names)
+        found = compare(file, state, PURPOSES, START_MS + today * DAY_MS, **how)
+        for what, key, value in found.records(file):
+            assert (what == "changed") == (key.decode() in self.values)
+            self.values[key.decode()] = value
+        for place in found.removed.tolist():
+            del self.values[state.entry_id(place).decode()]
+        return found, file
+
+    @property
+    def entries(self) -> dict[str, Entry]:
+        return {key: decode_entry(value) for key, value in self.values.items()}
+
+
+IDS = [f"{list_id}-{number}" for list_id in "lm" for number in range(5)]
+PLATES = st.sampled_from(["ABC123", "XYZ789"])
+STATES = st.dictionaries(st.sampled_from(IDS), PLATES)
+
+
+def listed(state: dict[str, str]) -> list[dict[str, Any]]:
+    return [document(key, list_id=key[0], plate=plate) for key, plate in state.items()]
+
+
+@given(before=STATES, after=STATES)
+def test_after_a_sync_the_list_is_the_file_and_others_are_as_they_were(
+    before: dict[str, str], after: dict[str, str]
+) -> None:
+    topic = Topic(*(entry(key, list_id=key[0], plate=plate) for key, plate in before.items()))
+    untouched = {key: value for key, value in topic.values.items() if key[0] == "m"}
+    wanted = {key: plate for key, plate in after.items() if key[0] == "l"}
+    found, _ = topic.send(listed(wanted), list_id="l")
+    was = {key: plate for key, plate in before.items() if key[0] == "l"}
+    assert {key: one.plate for key, one in topic.entries.items() if key[0] == "l"} == wanted
+    assert {key: value for key, value in topic.values.items() if key[0] == "m"} == untouched
+    assert found.added_count == len(wanted.keys() - was.keys())
+    assert len(found.removed) == len(was.keys() - wanted.keys())
+    assert found.unchanged == len(wanted.items() & was.items())
+    assert found.changed_count == len(wanted.keys() & was.keys()) - found.unchanged
+    assert found.standing == len(was)
+    # Again, on another day and by somebody else: there is nothing left to do.
+    again, _ = topic.send(listed(wanted), list_id="l", today=3, by="somebody else")
+    assert again.is_empty
+    assert again.unchanged == len(wanted)
+
+
+@given(before=STATES, after=STATES)
+def test_an_import_leaves_alone_what_it_does_not_name(
+    before: dict[str, str], after: dict[str, str]
+) -> None:
+    topic = Topic(*(entry(key, list_id=key[0], plate=plate) for key, plate in before.items()))
+    found, _ = topic.send(listed(after))
+    assert {key: one.plate for key, one in topic.entries.items()} == {**before, **after}
+    assert len(found.removed) == 0
+
+
+BEYOND = (
+    "authority.reference '1': must be a new one to extend the entry beyond 100 days "
+    "after 2026-01-01T00:00:00.000Z"
+)
+
+
+def test_what_stands_keeps_its_dates() -> None:
+    topic = Topic(entry("a"), entry("b", requested_by="kim"))
+    found, _ = topic.send([document("a", priority=1), document("b")], today=20, list_id="l")
+    assert (found.changed_count, found.unchanged) == (1, 1)
+    assert topic.entries["a"] == entry("a", priority=1)
+    assert topic.entries["b"] == entry("b", requested_by="kim")
+
+
+def test_an_import_gives_new_dates_and_keeps_the_day_of_its_making() -> None:
+    topic = Topic(entry("a"))
+    topic.send([document("a")], today=20, by="kim")
+    assert topic.entries["a"] == entry("a", expires_at=day(50), requested_by="kim")
+    found, _ = topic.send([document("a")], today=71)
+    assert found.problems == {0: BEYOND}
+
+
+def test_the_rows_own_dates_count() -> None:
+    topic = Topic(entry("a"))
+    found, _ = topic.send([document("a", expires_at=day(40))], today=20)
+    assert found.changed_count == 1
+    assert topic.entries["a"] == entry("a", expires_at=day(40))
+    # The same time written in another way is the same.
+    found, _ = topic.send([document("a", expires_at=day(40).replace(".000Z", "Z"))], today=21)
+    assert found.is_empty
+
+
+def test_a_new_reference_begins_anew() -> None:
+    topic = Topic(entry("a"))
+    renewed = {"authority": {"kind": "case", "reference": "2"}}
+    topic.send([document("a", **renewed)], today=99, by="kim")
+    assert topic.entries["a"] == entry(
+        "a",
+        authority=Authority(kind="case", reference="2"),
+        created_at=day(99),
+        expires_at=day(129),
+        requested_by="kim",
+    )
+
+
+def test_renew_goes_as_far_as_the_term_and_no_further() -> None:
+    topic = Topic(entry("a"))
+    topic.send([document("a")], today=70, list_id="l", renew=True, by="kim")
+    assert topic.entries["a"] == entry("a", expires_at=day(100), requested_by="kim")
+    before = dict(topic.values)
+    found, _ = topic.send([document("a")], today=71, list_id="l", renew=True)
+    assert found.problems == {0: BEYOND}
+    assert topic.values == before
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        (
+            document("a", created_at=day(50), expires_at=day(101)),
+            BEYOND,
+        ),
+        (
+            document("a", created_at=day(1), expires_at=day(2)),
+            (
+                "created_at '2026-01-02T00:00:00.000Z': must stay 2026-01-01T00:00:00.000Z while "
+                "authority.reference stays the same"
+            ),
+        ),
+    ],
+)
+def test_a_change_without_the_authority_for_it(row: dict[str, Any], problem: str) -> None:
+    topic = Topic(entry("a"))
+    found, _ = topic.send([row], today=50)
+    assert found.problems == {0: problem}
+    assert found.is_empty
+
+
+def test_an_entry_that_is_over_and_still_in_the_file() -> None:
+    """Its expiry lies before today: for the entry that stands that is no contradiction."""
+    topic = Topic(entry("a"))
+    row = document("a", expires_at=day(30))
+    found, _ = topic.send([row], today=60, list_id="l")
+    assert (found.unchanged, found.expired, found.problems) == (1, 1, {})
+    found, _ = topic.send([document("a", expires_at=day(20), priority=1)], today=60)
+    assert (found.changed_count, found.expired) == (1, 1)
+    # One that was never listed cannot be made today to end yesterday.
+    found, _ = topic.send([document("new", expires_at=day(30))], today=60)
+    assert found.problems == {
+        0: "expires_at '2026-01-31T00:00:00.000Z': must be after created_at, "
+        "2026-03-02T00:00:00.000Z"
+    }
+    assert "new" not in topic.values
+
+
+def test_no_row_may_take_another_lists_entry() -> None:
+    topic = Topic(entry("a", list_id="other"), entry("b"))
+    rows = [document("a"), document("c", list_id="third"), document("b", priority=2)]
+    found, _ = topic.send(rows, list_id="l")
+    assert found.problems == {
+        0: "entry_id stands on list 'other', which is not the one that is synced",
+        1: "list_id 'third': must be l, the list that is synced",
+    }
+    assert topic.entries["a"] == entry("a", list_id="other")
+    assert topic.entries["b"].priority == 2
+    assert "c" not in topic.values
+
+
+def test_bad_rows_take_nobody_away() -> None:
+    topic = Topic(entry("a"), entry("b"), entry("c"))
+    bad = (BadRow(3, "what", "b"), BadRow(4, "what"))
+    topic.send([document("a")], bad=bad, list_id="l")
+    assert set(topic.values) == {"a", "b"}
+
+
+def test_repeats_name_the_first_row() -> None:
+    topic = Topic()
+    rows = [document("a"), document("a", priority=1), document("b"), document("a", priority=2)]
+    found, file = topic.send(rows)
+    assert file.repeats() == {1: 2, 3: 2}
+    assert found.problems == {
+        1: "the same entry_id as in line 2",
+        3: "the same entry_id as in line 2",
+    }
+    assert (topic.entries["a"].priority, set(topic.values)) == (None, {"a", "b"})
+
+
+@given(ids=st.lists(st.sampled_from(["a", "b", "c", "d", "é"]), max_size=12))
+def test_repeats_of_any_rows(ids: list[str]) -> None:
+    filling = Filling(
+        HOTLIST,
+        Supplied({}, {"created_at": day(0), "expires_at": day(1), "requested_by": "x"}),
+        PURPOSES,
+    )
+    file = FileEntries(Names())
+    first: dict[str, int] = {}
+    expected = {}
+    for place, entry_id in enumerate(ids):
+        file.add(Row(place + 2, *filling.entry(document(entry_id))))
+        if entry_id in first:
+            expected[place] = first[entry_id]
+        first.setdefault(entry_id, place + 2)
+    assert file.repeats() == expected
+    assert list(file.repeats()) == sorted(expected)
+
+
+def test_what_cannot_be_read_on_the_topic_is_replaced_and_never_removed() -> None:
+    topic = Topic()
+    topic.values = {"a": b"{", "b": b"{"}
+    found, _ = topic.send([document("a")], list_id="l")
+    assert (found.changed_count, len(found.removed)) == (1, 0)
+    assert topic.values == {"a": encode(entry("a")), "b": b"{"}
+
+
+def test_lists_of_a_file() -> None:
+    file = FileEntries(Names())
+    filling = Filling(
+        HOTLIST,
+        Supplied({}, {"created_at": day(0), "expires_at": day(1), "requested_by": "x"}),
+        PURPOSES,
+    )
+    assert file.list_ids() == []
+    for number, list_id in enumerate(["b", "a", "b"]):
+        file.add(Row(number, *filling.entry(document(str(number), list_id=list_id))))
+    assert sorted(file.list_ids()) == ["a", "b"]

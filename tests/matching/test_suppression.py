@@ -1,0 +1,463 @@
+"""`engine.matching.suppression`: beside a naive model, and through crashes, wild clocks and
+limits."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine import limits
+from engine.documents.model import decode_suppression
+from engine.matching.suppression import FOLDED, Suppression, SuppressionRecord, Unmatched, key_of
+from engine.matching.suppression_key import LATE_MS
+from tests.fakes.documents import NOW_MS, entry
+
+S = 1000
+#: By suppress_s; of the same id, as if the entry was changed from read to read.
+ENTRIES = {suppress_s: entry(suppress_s=suppress_s) for suppress_s in (0, 10, 60)}
+PARTIAL = entry(entry_id="E2", plate="ABC?23", suppress_s=60)
+
+
+class Read(NamedTuple):
+    """A read of a listed plate; its offset is its place in its partition's log."""
+
+    captured_ms: int
+    arrived_ms: int = 0
+    camera: str = "C1"
+    suppress_s: int = 60
+
+
+class Made(NamedTuple):
+    """A match as the naive model remembers it."""
+
+    captured_ms: int
+    arrived_ms: int
+    offset: int
+
+
+class Naive:
+    """The rule as the README has it, over lists that forget nothing."""
+
+    def __init__(self) -> None:
+        self.made: dict[str, dict[int, list[Made]]] = defaultdict(lambda: defaultdict(list))
+        self.folded: dict[tuple[str, int], int] = defaultdict(int)
+
+    def admit(self, read: Read, partition: int, offset: int) -> int:
+        window_ms = read.suppress_s * S
+        for of, made in self.made[read.camera].items():
+            for match in made:
+                between = sum(match.offset < other.offset < offset for other in made)
+                if (
+                    abs(read.captured_ms - match.captured_ms) < window_ms
+                    and abs(read.arrived_ms - match.arrived_ms) <= LATE_MS + window_ms
+                    and (of != partition or between < limits.SUPPRESSION_MATCHES)
+                ):
+                    self.folded[read.camera, partition] += 1
+                    return FOLDED
+        if window_ms or self.folded[read.camera, partition]:
+            self.made[read.camera][partition].append(
+                Made(read.captured_ms, read.arrived_ms, offset)
+            )
+        return self.folded.pop((read.camera, partition), 0)
+
+
+def admit(state: Suppression, read: Read, partition: int, offset: int) -> int:
+    return state.admit(
+        ENTRIES[read.suppress_s],
+        "ABC123",
+        read.camera,
+        read.captured_ms,
+        partition,
+        offset,
+        read.arrived_ms,
+    )
+
+
+def at(*captured_s: float, **fields: Any) -> list[Read]:
+    return [Read(int(captured * S), **fields) for captured in captured_s]
+
+
+def one(captured_s: float, camera: str = "C1") -> Read:
+    return Read(int(captured_s * S), camera=camera)
+
+
+def answers(state: Suppression, reads: list[Read], partition: int = 0, first: int = 0) -> list[int]:
+    return [admit(state, read, partition, first + number) for number, read in enumerate(reads)]
+
+
+def held(state: Suppression) -> int:
+    return sum(each.folded for each in state._round if not each.is_gone)
+
+
+def restored(records: dict[tuple[int, bytes], bytes], ends: dict[int, int]) -> Suppression:
+    state = Suppression()
+    state.turn_to(NOW_MS)
+    for partition, end in ends.items():
+        states = [
+            (key, decode_suppression(value))
+            for (of, key), value in records.items()
+            if of == partition
+        ]
+        state.restore(partition, states, end)
+    return state
+
+
+def noted(records: dict[tuple[int, bytes], bytes], changes: list[SuppressionRecord]) -> None:
+    for partition, key, value in changes:
+        if value is None:
+            records.pop((partition, key), None)
+        else:
+            records[partition, key] = value
+
+
+READS = st.builds(
+    Read,
+    captured_ms=st.one_of(
+        st.integers(0, 40).map(lambda tens: tens * 5 * S),
+        st.integers(0, 200 * S),
+        st.sampled_from([-2_208_988_800_000, 32_503_679_999_999]),
+    ),
+    arrived_ms=st.sampled_from([0, 0, 0, 5, LATE_MS, LATE_MS + 60 * S, LATE_MS + 60 * S + 1]),
+    camera=st.sampled_from(["C1", "C1", "C2"]),
+    suppress_s=st.sampled_from([60, 60, 10, 0]),
+)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_matches_are_compared() -> Any:
+    patch = pytest.MonkeyPatch()
+    patch.setattr(limits, "SUPPRESSION_MATCHES", 4)
+    patch.setattr(limits, "SUPPRESSION_MATCHES_MOST", 64)
+    yield
+    patch.undo()
+
+
+# ---- the rule
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), READS), max_size=60))
+def test_it_is_the_naive_rule(reads: list[tuple[int, Read]]) -> None:
+    state, naive = Suppression(), Naive()
+    for offset, (partition, read) in enumerate(reads):
+        assert admit(state, read, partition, offset) == naive.admit(read, partition, offset)
+    assert held(state) == sum(naive.folded.values())
+
+
+class Step(NamedTuple):
+    """So many reads are processed; then so many changes reach the topic, perhaps all of it is
+    committed as far as it may be, and perhaps the worker dies."""
+
+    reads: int
+    changes: int
+    commits: bool
+    dies: bool
+
+
+STEPS = st.lists(
+    st.builds(Step, st.integers(1, 9), st.integers(0, 9), st.booleans(), st.booleans()),
+    max_size=20,
+)
+
+
+@given(st.lists(READS, min_size=1, max_size=48), STEPS)
+def test_what_becomes_of_a_read_is_said_by_its_partition_alone(
+    log: list[Read], steps: list[Step]
+) -> None:
+    """Whatever the batches and crashes: each answer that is ever given is the log's."""
+    naive = Naive()
+    expected = [naive.admit(read, 0, offset) for offset, read in enumerate(log)]
+    topic: dict[tuple[int, bytes], bytes] = {}
+    state = restored(topic, {0: len(log)})
+    on_their_way: list[tuple[SuppressionRecord, int]] = []
+    position = committed = 0
+    for step in [*steps, Step(len(log), 10**6, True, True), Step(len(log), 10**6, True, False)]:
+        for _ in range(min(step.reads, len(log) - position)):
+            assert admit(state, log[position], 0, position) == expected[position]
+            position += 1
+        on_their_way += [(change, position) for change in state.take_changes()]
+        noted(topic, [change for change, _ in on_their_way[: step.changes]])
+        del on_their_way[: step.changes]
+        if step.commits:
+            first_missing = min((upto for _, upto in on_their_way), default=position + 1)
+            done = position if first_missing > position else committed
+            committed = max(committed, done)
+            state.settle(0, committed)
+        if step.dies:
+            state = restored(topic, {0: len(log)})
+            state.settle(0, committed)
+            on_their_way, position = [], committed
+    assert position == len(log)
+    assert held(state) == sum(naive.folded.values())
+    folded = sum(answer == FOLDED for answer in expected)
+    assert sum(answer for answer in expected if answer != FOLDED) + held(state) == folded
+
+
+@given(st.lists(READS, max_size=40), st.integers(0, 40))
+def test_the_same_reads_again_change_nothing(log: list[Read], first: int) -> None:
+    state = Suppression()
+    expected = answers(state, log)
+    before = [(each.key, each.document()) for each in state._round]
+    state.take_changes()
+    assert answers(state, log[first:], first=first) == expected[first:]
+    assert [(each.key, each.document()) for each in state._round] == before
+    assert state.take_changes() == []
+
+
+def test_reads_before_and_after_a_match_are_folded() -> None:
+    reads = at(100, 159.999, 40.001, 160, 40)
+    assert answers(Suppression(), reads) == [0, FOLDED, FOLDED, 2, 0]
+
+
+def test_a_late_read_counts_where_it_belongs() -> None:
+    """The camera was cut off: its reads of minutes ago come after newer ones."""
+    reads = at(0, 600, 630) + at(30, 300, 310, 590)
+    assert answers(Suppression(), reads) == [0, 0, FOLDED, FOLDED, 2, FOLDED, FOLDED]
+
+
+def test_a_vehicle_read_in_two_ways_is_folded_across_partitions() -> None:
+    state = Suppression()
+    assert admit(state, one(0), 0, 5) == 0
+    assert admit(state, one(30), 1, 9) == FOLDED
+    assert admit(state, one(70), 0, 6) == 0, "each partition carries what it has counted"
+    assert admit(state, one(140), 1, 10) == 1
+
+
+def test_each_camera_and_each_plate_of_a_partial_entry_is_its_own() -> None:
+    state = Suppression()
+    assert [admit(state, read, 0, 1) for read in at(0) + at(0, camera="C2")] == [0, 0]
+    for offset, (plate, answer) in enumerate([("ABC123", 0), ("ABC923", 0), ("ABC123", FOLDED)]):
+        assert state.admit(PARTIAL, plate, "C1", 0, 0, offset, 0) == answer
+
+
+def test_no_two_keys_are_one() -> None:
+    """Cameras are called as their owners like."""
+    keys = {
+        key_of(of, plate, camera)
+        for of in (entry(entry_id="E"), entry(entry_id="E 1"), PARTIAL)
+        for plate in ("A", "AB")
+        for camera in ("", "1", " 1", "1 1", "1A", "1AB", "1 1A")
+    }
+    assert len(keys) == 2 * 7 + 2 * 7
+
+
+def test_nothing_is_held_of_an_entry_that_folds_nothing() -> None:
+    state = Suppression()
+    assert answers(state, at(0, 0, 1, suppress_s=0)) == [0, 0, 0]
+    assert (len(state), state.take_changes()) == (0, [])
+
+
+def test_what_was_folded_before_the_entry_changed_is_carried() -> None:
+    state = Suppression()
+    assert answers(state, at(0, 1, 2) + at(2, 3, suppress_s=0)) == [0, FOLDED, FOLDED, 2, 0]
+
+
+# ---- state that moves
+
+
+def test_a_topic_that_begins_anew_loses_no_match() -> None:
+    state = Suppression()
+    answers(state, at(0, 1, 2), first=1000)
+    topic: dict[tuple[int, bytes], bytes] = {}
+    noted(topic, state.take_changes())
+    state = restored(topic, {0: 5})
+    # Within the window of a match that was made; then counted and carried as ever.
+    assert answers(state, at(10, 20, 70, 71, 140)) == [FOLDED, FOLDED, 4, FOLDED, 1]
+
+
+def test_what_is_not_known_any_more_is_emitted() -> None:
+    """Another match is better than none; and nobody's count is carried twice."""
+    state = Suppression()
+    answers(state, at(*range(0, 1000, 100)) + at(901, 902))
+    state.settle(0, 100)
+    answers(state, at(*range(1000, 2000, 100)), first=12)
+    assert answers(state, at(0, 1)) == [0, 0]
+    assert answers(state, at(1901, 2000), first=22) == [FOLDED, 1]
+
+
+def test_too_many_matches_that_are_not_settled_lose_none() -> None:
+    state = Suppression()
+    log = at(*range(0, 60 * 200, 60))
+    assert answers(state, log) == [0] * 200
+    (only,) = state._round
+    assert 4 * 32 <= len(only.matches) <= 4 * 64
+    assert answers(state, log) == [0] * 200, "each is emitted again"
+
+
+def test_what_was_written_is_what_is_held() -> None:
+    state = Suppression()
+    state.turn_to(NOW_MS)
+    reads = at(0, 1, 100, camera="C1") + at(7, 8, 9, camera="C2")
+    answers(state, [read._replace(arrived_ms=NOW_MS) for read in reads])
+    topic: dict[tuple[int, bytes], bytes] = {}
+    noted(topic, state.take_changes())
+    again = restored(topic, {0: 6})
+    assert {each.key: each.document() for each in again._round} == {
+        each.key: each.document() for each in state._round
+    }
+    assert again.take_changes() == []
+
+
+def test_a_partition_given_up_is_told_of_nothing() -> None:
+    state = Suppression()
+    for partition in (0, 1):
+        answers(state, at(0, 1), partition)
+    answers(state, at(500), 1, first=2)
+    state.drop(0)
+    assert len(state) == 1
+    assert {change.partition for change in state.take_changes()} == {1}
+    assert admit(state, one(501), 0, 1) == FOLDED, "partition 1 still folds"
+    state.clear()
+    assert (len(state), state.take_changes(), state.take_unmatched()) == (0, [], [])
+    assert admit(state, one(1), 0, 1) == 0
+
+
+# ---- forgetting
+
+
+def none_listed(entry_id: str) -> bool:
+    return False
+
+
+def all_listed(entry_id: str) -> bool:
+    return True
+
+
+def test_a_key_is_forgotten_by_the_workers_clock() -> None:
+    state = Suppression()
+    state.turn_to(NOW_MS)
+    answers(state, at(0))
+    state.take_changes()
+    state.turn_to(NOW_MS + 2 * LATE_MS + 60 * S)
+    state.tidy(all_listed)
+    assert (len(state), state.take_changes()) == (1, [])
+    state.turn_to(NOW_MS + 2 * LATE_MS + 60 * S + 1)
+    state.tidy(all_listed)
+    assert len(state) == 0
+    assert state.take_changes() == [(0, key_of(ENTRIES[60], "ABC123", "C1"), None)]
+
+
+def test_a_count_outlives_the_matches_before_it() -> None:
+    state = Suppression()
+    answers(state, at(0, 1, 2))
+    state.take_changes()
+    state.turn_to(3 * LATE_MS)
+    state.tidy(all_listed)
+    ((_, _, value),) = state.take_changes()
+    assert value is not None
+    assert (decode_suppression(value).matches, decode_suppression(value).suppressed) == ((), 2)
+    assert admit(state, one(3), 0, 3) == 2
+
+
+@pytest.mark.parametrize("captured_s", [32_503_679_999, -2_208_988_800])
+def test_one_wild_clock_ends_nothing_else(captured_s: float) -> None:
+    state = Suppression()
+    answers(state, at(0, *[captured_s] * 3, 1))
+    state.tidy(all_listed)
+    assert answers(state, at(30, 61, captured_s), first=5) == [FOLDED, 4, FOLDED]
+
+
+def test_what_ended_entries_had_is_audited_and_only_then_forgotten() -> None:
+    state = Suppression()
+    answers(state, at(0, 1, 2), 3, first=40)
+    state.take_changes()
+    state.tidy(none_listed)
+    (taken,) = state.take_unmatched()
+    key = key_of(ENTRIES[60], "ABC123", "C1")
+    authority = ENTRIES[60].authority
+    assert taken == Unmatched(3, key, "E1", "L1", "AG1", "stolen_vehicle", authority, 2, 42)
+    state.tidy(none_listed)
+    assert state.take_unmatched() == [], "under way"
+    assert state.take_changes() == []
+    state.audited([taken])
+    assert state.take_changes() == [(3, key, None)]
+    assert len(state) == 0
+
+
+def test_what_is_being_audited_is_carried_by_no_match() -> None:
+    """The entry came back while its count was on the way to the audit."""
+    state = Suppression()
+    answers(state, at(0, 1, 2))
+    state.tidy(none_listed)
+    taken = state.take_unmatched()
+    assert answers(state, at(3, 60), first=3) == [FOLDED, 1]
+    state.audited(taken)
+    assert answers(state, at(61, 120), first=5) == [FOLDED, 1]
+    assert held(state) == 0
+
+
+def test_what_was_read_anew_meanwhile_is_not_taken_for_audited() -> None:
+    state = Suppression()
+    answers(state, at(0, 1, 2))
+    topic: dict[tuple[int, bytes], bytes] = {}
+    noted(topic, state.take_changes())
+    state.tidy(none_listed)
+    taken = state.take_unmatched()
+    state.drop(0)
+    state.restore(0, [(key, decode_suppression(v)) for (_, key), v in topic.items()], 3)
+    state.audited(taken)
+    assert held(state) == 2, "told once more rather than lost"
+
+
+def test_the_oldest_without_a_count_goes_when_there_is_no_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "SUPPRESSION_KEYS", 4)
+    monkeypatch.setattr(limits, "SUPPRESSION_KEYS_COMPARED", 4)
+    state = Suppression()
+    for number in range(4):
+        state.turn_to(number)
+        answers(state, at(0, camera=f"C{number}"), first=number)
+    admit(state, one(1, camera="C0"), 0, 10)  # now it has something to carry
+    state.take_changes()
+    admit(state, one(1, camera="new"), 0, 11)
+    assert len(state) == 4
+    forgotten, _ = state.take_changes()
+    assert forgotten == (0, key_of(ENTRIES[60], "", "C1"), None)
+    assert admit(state, one(60, camera="C0"), 0, 12) == 1
+
+
+def test_where_all_have_counts_these_are_audited_to_make_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "SUPPRESSION_KEYS", 2)
+    state = Suppression()
+    for number in range(2):
+        answers(state, at(0, 1, camera=f"C{number}"), first=10 * number)
+    new = at(0, 1, camera="new")
+    assert answers(state, new, first=30) == [0, 0], "without room nothing is folded"
+    taken = state.take_unmatched()
+    assert [unmatched.folded for unmatched in taken] == [1, 1]
+    state.audited(taken)
+    assert len(state) == 0
+    assert answers(state, new, first=40) == [0, FOLDED]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 1), st.integers(0, 9), READS), max_size=60),
+    st.lists(st.booleans(), max_size=60),
+)
+def test_counts_add_up_and_memory_is_bounded(
+    reads: list[tuple[int, int, Read]], listed: list[bool]
+) -> None:
+    """Entries that come and go, too many keys, all in two partitions: no count is lost."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(limits, "SUPPRESSION_KEYS", 5)
+    patch.setattr(limits, "SUPPRESSION_KEYS_COMPARED", 2)
+    state = Suppression()
+    folded = carried = audited = 0
+    for offset, (partition, camera, read) in enumerate(reads):
+        answer = admit(state, read._replace(camera=f"C{camera}"), partition, offset)
+        folded += answer == FOLDED
+        carried += max(0, answer)
+        assert len(state) <= 5
+        if offset < len(listed):
+            state.tidy(lambda _, is_on=listed[offset]: is_on)  # type: ignore[misc]
+            taken = state.take_unmatched()
+            state.audited(taken)
+            audited += sum(unmatched.folded for unmatched in taken)
+        assert folded == carried + audited + held(state)
+    patch.undo()

@@ -1,0 +1,502 @@
+"""A deployment in one thread: brokers, a group and its workers, with every fault from a seed.
+
+The real parts are the heart with its lists and its suppression, the pipeline, the positions with
+the offset book and the suppression's changelog writer. Made up are the broker, which takes a
+request or does not and answers or does not, and the group, which shares out partitions in order or
+after a worker fell silent. Partitions may begin behind offset 0, have no commit, be added while
+workers run, and have their commits expire while none does; and what was fetched may be thrown away,
+as Faust does while a rebalance goes on. Which of all that could happen next does happen is drawn
+from the seed, so a run that fails fails again.
+
+A worker that fell silent is not told: it goes on with what it has fetched, and what it asks of the
+broker may still be done. What it writes to the changelog after that is left out here: nothing
+fences it off, and a match more may come of it, never one less
+(`engine.delivery.suppression_changelog`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from unittest import mock
+
+import orjson
+import xxhash
+
+from engine import limits
+from engine.delivery.pipeline import AtLeastOnce, Pipeline
+from engine.delivery.pipeline import Delivery as PipelineDelivery
+from engine.delivery.suppression_changelog import SuppressionLog, key_in
+from engine.delivery.transactional_producer import Fenced
+from engine.documents.model import SuppressionState, decode_suppression
+from engine.documents.purposes import Purposes
+from engine.kafka.raw_fetcher import parse
+from engine.kafka.topics import Topics
+from engine.matching.lists import ControlKind, ControlRecord, Lists, Phase
+from engine.matching.matcher import Heart, Outcome
+from engine.matching.suppression import Suppression
+from engine.plates.misreads import Misreads
+from engine.transport.consumer import Fetch
+from engine.transport.offsets import Delivery, OffsetBook
+from engine.wire.record_batch import RawBatch
+from tests.fakes.documents import NOW_MS, as_bytes, at, detection_json, entry_json, policy_json
+from tests.fakes.group_consumer import GroupConsumer
+from tests.fakes.record_batches import Sent, batch_bytes, raw_batch
+from tests.models.naive import Naive
+
+_TOPICS = Topics("lpr.")
+_PURPOSES, _MISREADS = Purposes.load(), Misreads.load()
+
+_PLATES = ("ABC123", "ABC128", "XYZ900", "XYZ9OO")
+_ENTRIES = tuple(
+    entry_json(
+        entry_id=f"E-{number}",
+        plate=_PLATES[number % len(_PLATES)],
+        suppress_s=suppress_s,
+        # Look-alikes lie in another partition, so that what folds would hang on the order.
+        confusables=suppress_s == 0,
+        vehicle=None,
+        region=None,
+        area=None,
+    )
+    for number, suppress_s in enumerate((5, 20, 60, 0, 0, 60, 5, 20))
+)
+_POLICIES = (policy_json(source="north", rules=[{"agencies": "*", "purposes": "*"}], regions=None),)
+_CAMERAS = ("c1", "c2")
+#: A fetch has up to six reads.
+_MOST_IN_DELIVERY = limits.FETCHES_IN_DELIVERY - 7
+
+
+@dataclass
+class Request:
+    """Something asked of the broker: what it does, and who waits for the answer."""
+
+    effect: Callable[[], None]
+    answer: asyncio.Future[None]
+
+    def do(self) -> None:
+        """It is done, or refused, and the answer comes."""
+        try:
+            self.effect()
+        except Fenced as error:
+            self.answer.set_exception(error)
+        else:
+            self.answer.set_result(None)
+
+
+@dataclass
+class Worker:
+    """One worker, as far as it counts here."""
+
+    heart: Heart
+    suppression: Suppression
+    changelog: SuppressionLog
+    pipeline: Pipeline
+    writing: asyncio.Task[None]
+    consumer: GroupConsumer
+    requests: list[Request] = field(default_factory=list)
+    restored: set[int] = field(default_factory=set)
+    #: What is being handed on of the last fetch.
+    taking: AsyncIterator[tuple[int, Fetch]] | None = None
+
+    @property
+    def book(self) -> OffsetBook[int]:
+        return self.consumer.book
+
+
+class Deployment:
+    """One run. `problems` says what is wrong at the end; empty where all is as promised."""
+
+    def __init__(self, seed: int, reads: int = 80) -> None:
+        self._chance = random.Random(seed)
+        self._partitions = self._chance.randint(1, 4)
+        self._log: dict[int, list[RawBatch]] = {}
+        self._ends: Counter[int] = Counter()
+        self._generation = 0
+        #: Partitions that are there; the others are added later.
+        self._existing: set[int] = set()
+        #: In some runs commits expire. Whoever reads from the start again may count otherwise what
+        #: is suppressed, and so nothing is suppressed there.
+        self.expires = seed % 5 == 0
+        self.committed: dict[int, int] = {}
+        self.changelog: dict[bytes, bytes] = {}
+        self.matches: list[dict[str, Any]] = []
+        self.audited: Counter[str] = Counter()
+        self.faults: Counter[str] = Counter()
+        #: Outcomes that were not a whole fetch's.
+        self.parts = 0
+        self.failures: list[BaseException] = []
+        #: In every other run, each match is a part of its fetch.
+        self._outcome_bytes = limits.OUTCOME_BYTES if seed % 2 else 1
+        self._workers: list[Worker] = []
+        self._silent: list[Worker] = []
+        self._all_workers: list[Worker] = []
+        self._naive = Naive()
+        self._entries = [entry | {"suppress_s": 0} if self.expires else entry for entry in _ENTRIES]
+        for offset, entry in enumerate(self._entries):
+            self._naive.put(offset, entry["entry_id"], entry)
+        for policy in _POLICIES:
+            self._naive.put_policy(policy["source"], policy)
+        self.expected: dict[str, int] = {}
+        self.expected_folded = 0
+        self._produce(reads)
+        partitions = sorted(self._log)
+        self._existing.update(partitions[: self._chance.randint(1, len(partitions))])
+
+    async def run(self) -> None:
+        """Until all reads are processed and everything is acknowledged and committed."""
+        for _ in range(self._chance.randint(1, 3)):
+            self._join()
+        self._share_out()
+        steps: list[Callable[[], Any]] = [self._fetch, self._answer, self._commit]
+        while not self._is_over():
+            if self._is_drained() and (hidden := self._log.keys() - self._existing):
+                await self._finish_all()
+                self._existing.update(hidden)
+                self._share_out()
+            has_done = await self._chance.choices(steps, (4, 6, 1))[0]()
+            if self._chance.random() < 0.04:
+                await self._fault()
+                has_done = True
+            if has_done:
+                await settle()
+        for worker in [*self._workers, *self._silent]:
+            await self._end(worker, lands=1.0)
+
+    def problems(self) -> list[str]:
+        """What differs from the promise: matches lost or invented, counts that do not add up."""
+        found = []
+        seen = {match["match_id"]: match["suppressed"] for match in self.matches}
+        if lost := self.expected.keys() - seen.keys():
+            found.append(f"{len(lost)} matches lost")
+        if invented := seen.keys() - self.expected.keys():
+            found.append(f"{len(invented)} matches invented")
+        unlike = [name for name in seen.keys() & self.expected if seen[name] != self.expected[name]]
+        if unlike:
+            found.append(f"{len(unlike)} matches carry another count")
+        if len({(match["match_id"], match["suppressed"]) for match in self.matches}) != len(seen):
+            found.append("a match was repeated with another count")
+        held = sum(decode_suppression(value).suppressed for value in self.changelog.values())
+        folded = sum(seen.values()) + held
+        if folded != self.expected_folded:
+            found.append(f"{folded} reads folded instead of {self.expected_folded}")
+        if unaudited := seen.keys() - self.audited.keys():
+            found.append(f"{len(unaudited)} matches not audited")
+        consumers = [worker.consumer for worker in self._all_workers]
+        if skipped := [error for consumer in consumers for error in consumer.skipped]:
+            found.append(f"{skipped[0]}")
+        if expired := sum(consumer.expired for consumer in consumers):
+            found.append(f"{expired} reads called expired, and none did")
+        if self.failures:
+            found.append(f"failed: {self.failures[0]!r}")
+        if dict(self.committed) != {part: end for part, end in self._ends.items() if end}:
+            found.append("not all offsets are committed")
+        return found
+
+    def _produce(self, reads: int) -> None:
+        """Fill the partitions with batches, and ask the naive model what must come of them."""
+        chance = self._chance
+        waiting: dict[int, list[tuple[Sent, dict[str, Any]]]] = {}
+        for number in range(reads):
+            plate = chance.choice((*_PLATES, "QQ1111"))
+            captured_ms = 1000 * (number + chance.choice((0, 0, 0, -8, -90)))
+            read = detection_json(
+                read_id=f"R-{number}",
+                plate=plate,
+                source=chance.choice(("north", "north", "north", "south")),
+                camera=chance.choice(_CAMERAS),
+                captured_at=at(captured_ms),
+                region=None,
+                vehicle=None,
+                location=None,
+                alternates=None,
+            )
+            partition = xxhash.xxh32_intdigest(plate.encode()) % self._partitions
+            sent = Sent(plate.encode(), as_bytes(read), timestamp_ms=NOW_MS + 1000 * number)
+            waiting.setdefault(partition, []).append((sent, read))
+        for partition, records in waiting.items():
+            for _, read in records:
+                answer = self._naive.read(read, NOW_MS, partition=partition)
+                self.expected |= {one.match_id: one.suppressed for one in answer.matches}
+                self.expected_folded += answer.folded
+            offset = chance.choice((0, 0, 7))  # retention may have removed what was before
+            while records:
+                size = chance.randint(1, 3)
+                batch = [sent for sent, _ in records[:size]]
+                data = batch_bytes(batch, base_offset=offset, codec=chance.choice((0, 3)))
+                self._log.setdefault(partition, []).append(raw_batch(data, from_offset=offset))
+                offset += len(batch) + chance.choice((0, 0, 1))  # a marker, or compacted away
+                records = records[size:]
+            self._ends[partition] = self._log[partition][-1].next_offset
+
+    def _join(self) -> None:
+        lists = Lists(_PURPOSES, _MISREADS)
+        for kind, documents in (
+            (ControlKind.ENTRY, self._entries),
+            (ControlKind.POLICY, _POLICIES),
+        ):
+            records = [
+                ControlRecord(kind, 0, offset, NOW_MS, key.encode(), as_bytes(document))
+                for offset, document in enumerate(documents)
+                if (key := document.get("entry_id", document.get("source")))
+            ]
+            lists.apply(records, NOW_MS, Phase.LOADING)
+        lists.commit()
+        suppression = Suppression()
+        heart = Heart(lists, 0, parse, suppression)
+        broker = BrokerOf(self)
+        changelog = SuppressionLog(broker, _TOPICS, "group")
+
+        async def process(fetch: Fetch) -> Outcome:
+            with mock.patch.object(limits, "OUTCOME_BYTES", self._outcome_bytes):
+                outcome = heart.process(fetch.raw, NOW_MS)
+            self.parts += outcome.next_offset is not None
+            return outcome
+
+        pipeline = Pipeline(
+            process,
+            self._delivery(broker, changelog),
+            lambda outcome, took_s: None,
+            self.failures.append,
+        )
+        writing = asyncio.create_task(changelog.run())
+        consumer = GroupConsumer(self._log, self.committed.get, self._choose)
+        broker.worker = Worker(heart, suppression, changelog, pipeline, writing, consumer)
+        self._workers.append(broker.worker)
+        self._all_workers.append(broker.worker)
+
+    def _choose(self, partitions: Sequence[int]) -> tuple[int, int]:
+        return self._chance.choice(partitions), self._chance.randint(1, 2)
+
+    def _delivery(self, broker: BrokerOf, changelog: SuppressionLog) -> PipelineDelivery:
+        return AtLeastOnce(_TOPICS, broker, broker.append, changelog.append)
+
+    def _share_out(self) -> None:
+        """Every partition gets an owner, who goes on where the last commit says."""
+        self._generation += 1
+        owner_of = {part: self._chance.choice(self._workers) for part in sorted(self._existing)}
+        for worker in self._workers:
+            worker.restored.clear()
+            worker.suppression.clear()
+            mine = [partition for partition, owner in owner_of.items() if owner is worker]
+            worker.consumer.assign(mine, self._generation)
+
+    async def _fetch(self) -> bool:
+        """A worker takes what one fetch brings; False where it cannot."""
+        worker = self._chance.choice(self._workers + self._silent)
+        # Room for all parts of the largest fetch, because nobody else makes some while it waits.
+        if len(worker.pipeline._deliveries) > _MOST_IN_DELIVERY:
+            return False
+        if worker.taking is None:
+            # Faust has suspended its flow, and what comes is thrown away.
+            worker.consumer.is_suspended = self._chance.random() < 0.1
+            worker.taking = worker.consumer.intake.take(0)
+        taken = await anext(worker.taking, None)
+        self.faults["throw away"] += worker.consumer.is_suspended
+        worker.consumer.is_suspended = False
+        if taken is None:
+            worker.taking = None
+            return False
+        partition, fetch = taken
+        book = worker.book
+        fetch.follows = book.expected(partition)
+        delivery = book.deliver(
+            partition, fetch.raw.first_offset, fetch.next_offset, fetch.raw.covered_from
+        )
+        fetch.committed = book.committed_to(partition)
+        _follow(fetch, book, delivery)
+        if await self._prepare(worker, fetch):
+            await worker.pipeline.take(fetch)
+        return True
+
+    async def _prepare(self, worker: Worker, fetch: Fetch) -> bool:
+        """Before a fetch is matched; False where it is not."""
+        partition = fetch.raw.partition
+        if partition not in worker.restored:
+            await self._restore(worker, partition, fetch.raw.first_offset)
+        if fetch.committed is not None:
+            worker.suppression.settle(partition, fetch.committed)
+        return True
+
+    async def _restore(self, worker: Worker, partition: int, offset: int) -> None:
+        states: list[tuple[bytes, SuppressionState]] = []
+        for named, value in self.changelog.items():
+            key = key_in(named)
+            if key is not None and _source_of(named) == partition:
+                states.append((key, decode_suppression(value)))
+        worker.suppression.turn_to(NOW_MS)
+        worker.suppression.drop(partition)
+        worker.suppression.settle(partition, offset)
+        worker.suppression.restore(partition, states, self._ends[partition])
+        worker.restored.add(partition)
+
+    async def _answer(self) -> bool:
+        """The broker does one of the things that it was asked for; False where there is none."""
+        worker = self._chance.choice(self._workers + self._silent)
+        if not worker.requests:
+            return False
+        worker.requests.pop(self._chance.randrange(len(worker.requests))).do()
+        return True
+
+    async def _commit(self) -> bool:
+        """A worker commits what is done."""
+        worker = self._chance.choice(self._workers)
+        for partition in worker.book.partitions():
+            offset = worker.book.to_commit(partition)
+            if offset is not None:
+                self.committed[partition] = offset
+                worker.book.committed(partition, offset)
+        return False
+
+    async def _fault(self) -> None:
+        kind = self._chance.choice(("join", "leave", "crash", "silence", "wake", "grow", "expire"))
+        if kind == "wake":
+            for worker in self._silent:
+                await self._end(worker, lands=1.0)
+            self._silent.clear()
+        elif kind == "join" and len(self._workers) < 4:
+            await self._finish_all()
+            self._join()
+            self._share_out()
+        elif kind == "leave" and len(self._workers) > 1:
+            await self._finish_all()
+            await self._end(self._workers.pop(), lands=1.0)
+            self._share_out()
+        elif kind == "grow" and (hidden := self._log.keys() - self._existing):
+            await self._finish_all()
+            self._existing.add(min(hidden))
+            self._share_out()
+        elif kind == "expire" and self.expires:
+            # While no worker runs.
+            await self._finish_all()
+            await self._expire()
+            self._share_out()
+        elif kind in ("crash", "silence"):
+            # The others are told in order; of the one that is gone, some requests were done.
+            gone = self._workers.pop(self._chance.randrange(len(self._workers)))
+            if kind == "crash":
+                await self._end(gone, lands=self._chance.random())
+            else:
+                gone.writing.cancel()
+                gone.requests = [one for one in gone.requests if not _is_changelog(one)]
+                self._silent.append(gone)
+            if not self._workers:
+                self._join()
+            await self._finish_all()
+            self._share_out()
+        else:
+            return
+        self.faults[kind] += 1
+
+    async def _expire(self) -> None:
+        """All committed offsets are forgotten; once in a run, that it comes to an end."""
+        self.committed.clear()
+        self.expires = False
+
+    async def _finish_all(self) -> None:
+        """All workers finish what is in flight and commit, as before a share-out."""
+        await settle()
+        while any(worker.requests or worker.pipeline.in_delivery for worker in self._workers):
+            for worker in self._workers:
+                while worker.requests:
+                    worker.requests.pop(0).do()
+            await settle()
+        for worker in self._workers:
+            for partition in worker.book.partitions():
+                offset = worker.book.to_commit(partition)
+                if offset is not None:
+                    self.committed[partition] = offset
+
+    async def _end(self, worker: Worker, *, lands: float) -> None:
+        """A worker is no more; each of its requests was done with some probability."""
+        for request in worker.requests:
+            if self._chance.random() < lands:
+                with contextlib.suppress(Fenced):
+                    request.effect()
+        worker.requests.clear()
+        tasks = [worker.writing, *worker.pipeline._deliveries]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _is_drained(self) -> bool:
+        """Whether all reads of the partitions that are there are committed."""
+        return all(self.committed.get(each) == self._ends[each] for each in self._existing)
+
+    def _is_over(self) -> bool:
+        return not any(worker.requests for worker in self._workers) and all(
+            self.committed.get(partition) == end for partition, end in self._ends.items()
+        )
+
+
+class BrokerOf:
+    """The broker as one worker sees it: requests wait until the deployment answers them."""
+
+    worker: Worker
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._deployment = deployment
+
+    async def partitions_of(self, topic: str) -> int:
+        return 2
+
+    async def deliver(self, records: Sequence[Any]) -> None:
+        found = [orjson.loads(one.value) for one in records if one.topic == _TOPICS.matches]
+        await self._ask(lambda: self._deployment.matches.extend(found))
+
+    async def deliver_in_order(self, records: Sequence[Any], partition: int, what: str) -> None:
+        await self._ask(_ToChangelog(self._deployment, tuple(records)))
+
+    def append(self, events: Sequence[Any]) -> asyncio.Future[None]:
+        ids = [event.fields["match_id"] for event in events]
+        return self._asked(lambda: self._deployment.audited.update(ids))
+
+    async def _ask(self, effect: Callable[[], None]) -> None:
+        await self._asked(effect)
+
+    def _asked(self, effect: Callable[[], None]) -> asyncio.Future[None]:
+        answer = asyncio.get_running_loop().create_future()
+        self.worker.requests.append(Request(effect, answer))
+        return answer
+
+
+@dataclass(frozen=True)
+class _ToChangelog:
+    """Puts records on the changelog."""
+
+    deployment: Deployment
+    records: tuple[Any, ...]
+
+    def __call__(self) -> None:
+        for record in self.records:
+            self.deployment.changelog.pop(record.key, None)
+            if record.value is not None:
+                self.deployment.changelog[record.key] = record.value
+
+
+def _follow(fetch: Fetch, book: OffsetBook[int], delivery: Delivery[int]) -> None:
+    """Let the book know of a fetch, or a part of one, when it is done or cut."""
+
+    def cut(offset: int, rest: Fetch) -> None:
+        _follow(rest, book, book.cut(delivery, offset))
+
+    fetch._done = lambda: book.finish(delivery)
+    fetch._cut = cut
+
+
+def _is_changelog(request: Request) -> bool:
+    return isinstance(request.effect, _ToChangelog)
+
+
+def _source_of(named: bytes) -> int:
+    return int(named.split(b"/")[-2])
+
+
+async def settle() -> None:
+    for _ in range(8):
+        await asyncio.sleep(0)

@@ -1,0 +1,270 @@
+"""Confidence beside Bayes' rule with every other plate tried, and what must hold of it."""
+
+import itertools
+import math
+from string import ascii_uppercase, digits
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from engine.plates.confidence import LEAST, MOST, confidence
+from engine.plates.likeness import Likeness, Misread, compare
+from engine.plates.misread_model import OTHER
+from engine.plates.misreads import Misreads
+from engine.plates.normal_form import WILDCARD
+
+SHIPPED = Misreads.load()
+KNOWN = ascii_uppercase + digits
+ALPHABET = (*KNOWN, OTHER)
+
+
+def table(**changes: Any) -> Misreads:
+    """The shipped table with something else in it."""
+    shares = ("missing_rate", "added_rate", "plate_density", "other_pattern_share")
+    names = ("groups", "counts", *shares, "other_length_share")
+    fields = {name: getattr(SHIPPED, name) for name in names}
+    return Misreads(**{**fields, **changes})
+
+
+def stated(plate: str, listed: str, read: float | None = None, table: Misreads = SHIPPED) -> float:
+    """The confidence of a read that is like the listed plate in any way."""
+    distance = 0 if WILDCARD in listed else 1
+    found = compare(plate, listed, confusables=True, distance=distance, misreads=table)
+    assert found is not None
+    return confidence(found, listed, plate, read, table)
+
+
+class Trying:
+    """Bayes' rule as the modules' docstrings have it, from the counts, over all plates."""
+
+    def __init__(self, misreads: Misreads, scale: float) -> None:
+        self.misreads = misreads
+        counts, readings = misreads.counts, [*misreads.counts.values()]
+        all_right = sum(counts[char][char] for char in counts)
+        share = (all_right + 19) / (sum(sum(of_char.values()) for of_char in readings) + 20)
+        self.right: dict[str, float] = {}
+        for char in ALPHABET:
+            of_char = counts.get(char, {})
+            right = (of_char.get(char, 0) + 40 * share) / (sum(of_char.values()) + 40)
+            self.right[char] = math.pow(right, scale)
+        self.missing = 1 - math.pow(1 - misreads.missing_rate, scale)
+        self.added = (1 - math.pow(1 - misreads.added_rate, scale)) / len(ALPHABET)
+
+    def reading(self, true: str, read: str) -> float:
+        if true == read:
+            return self.right[true]
+        counts = self.misreads.counts.get(true, {})
+        group = next((group for group in self.misreads.groups if true and true in group), true)
+        prior = 1 / (36 if true else 37)  # an unknown one may be read as another such one
+        if len(group) > 1:
+            prior = prior / 2 + (0.5 / (len(group) - 1) if read and read in group else 0)
+        wrong = sum(counts.values()) - counts.get(true, 0)
+        return (1 - self.right[true]) * (counts.get(read, 0) + 24 * prior) / (wrong + 24)
+
+    def channel(self, true: tuple[str, ...], plate: str) -> float:
+        """P(r|t), at most one character missing or added; what is added is read rightly."""
+
+        def each(chars: tuple[str, ...], read: str) -> float:
+            return math.prod(self.reading(*pair) for pair in zip(chars, read, strict=True))
+
+        if len(true) == len(plate):
+            return each(true, plate)
+        if len(true) > len(plate):
+            places = range(len(true))
+            return self.missing * sum(each(true[:n] + true[n + 1 :], plate) for n in places)
+        return self.added * sum(
+            each(true, plate[:n] + plate[n + 1 :]) * self.right[read]
+            for n, read in enumerate(plate)
+        )
+
+    def all_of(self, pattern: str, plate: str) -> float:
+        """The sum over all plates as long as `pattern`, each as rare as its pattern is."""
+        rarer, kinds = self.misreads.other_pattern_share, [char.isdigit() for char in pattern]
+        return sum(
+            self.channel(true, plate)
+            * math.pow(rarer, sum(map(bool.__ne__, kinds, (char.isdigit() for char in true))))
+            for true in itertools.product(ALPHABET, repeat=len(pattern))
+        )
+
+    def confidence(self, plate: str, listed: str) -> float:
+        same_length = len(plate) == len(listed)
+        choices = [
+            [char]
+            if char != WILDCARD
+            else [one for one in ALPHABET if one.isdigit() == plate[at].isdigit()]
+            for at, char in enumerate(listed)
+        ]
+        fitting = [self.channel(true, plate) for true in itertools.product(*choices)]
+        this = sum(fitting) / len(fitting)
+        filled = "".join(plate[at] if char == WILDCARD else char for at, char in enumerate(listed))
+        pattern = self.all_of(filled, plate)
+        if same_length:
+            beyond = (len(plate) + 1) * self.missing * 37 / 2 + len(plate) * self.added
+            beyond *= pattern
+        else:
+            beyond = self.all_of(plate, plate)
+        others = pattern - this + self.misreads.other_length_share * beyond
+        return this / (this + self.misreads.plate_density * others)
+
+
+@pytest.mark.parametrize(
+    ("plate", "listed"),
+    [
+        ("K7", "K7"),
+        ("A2", "AZ"),
+        ("ID0", "1OO"),
+        ("MX", "MY"),
+        ("O2", "OZZ"),
+        ("KK", "KKK"),
+        ("AB1", "AB"),
+        ("771", "71"),
+    ],
+)
+@pytest.mark.parametrize("misreads", [SHIPPED, table(plate_density=0.5, other_pattern_share=0.01)])
+def test_as_the_rule_says_when_every_plate_is_tried(
+    plate: str, listed: str, misreads: Misreads
+) -> None:
+    expected = Trying(misreads, 1.0).confidence(plate, listed)
+    assert stated(plate, listed, None, misreads) == pytest.approx(expected, abs=5.1e-5)
+
+
+def test_as_the_rule_says_of_unknown_characters() -> None:
+    # That the sought plate may be of the rarer kind too is left out here.
+    misreads = table(other_pattern_share=1e-9)
+    for plate, listed in [("A7", "A?"), ("2BC", "Z?C"), ("AX", "??")]:
+        expected = Trying(misreads, 1.0).confidence(plate, listed)
+        assert stated(plate, listed, None, misreads) == pytest.approx(expected, abs=5.1e-5)
+
+
+def test_a_stated_confidence_scales_all_errors() -> None:
+    trying = Trying(SHIPPED, 1.0)
+    at_scale_1 = trying.right["A"] * trying.right["2"] * 0.995 ** (2 + 3)
+    for scale in (0.1, 0.5, 2.0):
+        expected = Trying(SHIPPED, scale).confidence("A2", "AZ")
+        # Scales lie on a ladder: half a step of 3% to the side at the most.
+        assert stated("A2", "AZ", at_scale_1**scale) == pytest.approx(expected, rel=0.02)
+
+
+# --- what must hold
+
+CHARACTERS = st.sampled_from(KNOWN + "ÖЖ千٣")
+PLATES = st.text(CHARACTERS, min_size=1, max_size=16)
+STATED = st.none() | st.floats(0, 1)
+#: Where a read is more likely wrong than right, a text with errors may be the better witness.
+GOOD = st.none() | st.floats(0.5, 1)
+
+
+@st.composite
+def like_pairs(draw: st.DrawFn) -> tuple[str, str, Likeness]:
+    """A read, a listed plate that it is like in some way, and how."""
+    listed = draw(PLATES)
+    kind = draw(st.sampled_from(["exact", "confusable", "partial", *KINDS]))
+    at = draw(st.integers(0, len(listed) - 1))
+    plate, misread = listed, None
+    if kind == "substituted":
+        plate = listed[:at] + draw(CHARACTERS.filter(lambda char: char != listed[at]))
+        plate += listed[at + 1 :]
+    elif kind == "missing":
+        assume(len(listed) > 1)
+        plate = listed[:at] + listed[at + 1 :]
+    elif kind == "added":
+        assume(len(listed) < 16)
+        plate = listed[:at] + draw(CHARACTERS) + listed[at:]
+    elif kind == "confusable":
+        plate = "".join(draw(st.sampled_from(group_of(char))) for char in listed)
+    elif kind == "partial":
+        unknown = draw(st.sets(st.integers(0, len(listed) - 1), min_size=1))
+        listed = "".join(WILDCARD if n in unknown else char for n, char in enumerate(listed))
+    if kind in KINDS:
+        misread = Misread(KINDS[kind], at)
+        return plate, listed, Likeness("distance", (), misread)
+    found = compare(plate, listed, confusables=True, distance=0, misreads=SHIPPED)
+    assert found is not None
+    return plate, listed, found
+
+
+KINDS: dict[str, Any] = {kind: kind for kind in ("substituted", "missing", "added")}
+
+
+def group_of(char: str) -> str:
+    return next((group for group in SHIPPED.groups if char in group), char)
+
+
+@given(like_pairs(), STATED)
+def test_never_certain_and_never_excluded(
+    pair: tuple[str, str, Likeness], read: float | None
+) -> None:
+    plate, listed, likeness = pair
+    found = confidence(likeness, listed, plate, read, SHIPPED)
+    assert LEAST <= found <= MOST
+    assert found == round(found, 4)
+
+
+@given(PLATES, st.floats(0, 1), st.floats(0, 1))
+def test_an_exact_match_gains_by_the_reads_confidence(plate: str, one: float, two: float) -> None:
+    less, more = sorted((one, two))
+    assert stated(plate, plate, less) <= stated(plate, plate, more)
+
+
+@given(like_pairs(), GOOD)
+def test_whatever_differs_costs(pair: tuple[str, str, Likeness], read: float | None) -> None:
+    plate, listed, likeness = pair
+    assume(WILDCARD not in listed and plate != listed)
+    assert confidence(likeness, listed, plate, read, SHIPPED) <= stated(listed, listed, read)
+
+
+@given(like_pairs(), st.integers(0, 15), CHARACTERS)
+def test_each_further_difference_costs(pair: tuple[str, str, Likeness], at: int, char: str) -> None:
+    plate, listed, _ = pair
+    assume(len(plate) == len(listed) and at < len(plate) and listed[at] == plate[at] != char)
+    further = plate[:at] + char + plate[at + 1 :]
+    anyhow = Likeness("confusable")  # which positions it names is nothing to the confidence
+    assert confidence(anyhow, listed, further, None, SHIPPED) <= confidence(
+        anyhow, listed, plate, None, SHIPPED
+    )
+
+
+@given(PLATES, st.integers(0, 15), GOOD)
+def test_each_unknown_character_costs(plate: str, at: int, read: float | None) -> None:
+    assume(at < len(plate))
+    one = plate[:at] + WILDCARD + plate[at + 1 :]
+    found = stated(plate, one, read)
+    assert found <= stated(plate, plate, read)
+    for other in range(len(plate)):
+        two = one[:other] + WILDCARD + one[other + 1 :]
+        assert stated(plate, two, read) <= found
+
+
+@given(like_pairs(), STATED, st.floats(1e-9, 1), st.floats(1e-9, 1))
+def test_the_more_plates_exist_the_less_sure(
+    pair: tuple[str, str, Likeness], read: float | None, one: float, two: float
+) -> None:
+    plate, listed, likeness = pair
+    rarer, denser = (
+        confidence(likeness, listed, plate, read, table(plate_density=density))
+        for density in sorted((one, two))
+    )
+    assert denser <= rarer
+
+
+def test_without_a_stated_confidence_the_counts_speak() -> None:
+    trying = Trying(SHIPPED, 1.0)
+    of_counts = math.prod(trying.right[char] for char in "ABZ1234") * 0.995 ** (7 + 8)
+    for listed in ("ABZ1234", "AB21234", "ABX1234"):
+        assert stated("ABZ1234", listed) == stated("ABZ1234", listed, of_counts)
+
+
+def test_the_look_alikes_of_a_table_without_counts() -> None:
+    bare = table(groups=["ÖO0", "千干"], counts={})
+    assert stated("ABO123", "ABÖ123", table=bare) > 5 * stated("ABX123", "ABÖ123", table=bare)
+    assert stated("千123", "干123", table=bare) > 5 * stated("千123", "田123", table=bare)
+
+
+def test_what_is_kept_is_bounded() -> None:
+    misreads = Misreads.load()
+    for thousandth in range(1001):
+        for plate in ("A", "ABC1234", "千" * 16):
+            stated(plate, plate, thousandth / 1000, misreads)
+    assert len(misreads.rates._scaled) < 600

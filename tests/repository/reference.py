@@ -1,0 +1,241 @@
+"""Writes deploy/guides/reference.md from what is so: `python -m tests.repository.reference`.
+
+Commands and their flags from the command line itself, settings from `engine.config`, topics from
+`engine.kafka.topic_settings`, documents from `schemas/`, metrics from
+`engine.observability.metrics`. With `--check` it writes nothing, and ends with status 1 where the
+file is not what it would write.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from engine.cli import main as commands
+from engine.config import DEFAULTS, SETTINGS
+from engine.kafka.topic_settings import DECLARED
+from engine.kafka.topics import Topics
+from engine.observability.metrics import Metrics
+
+_ROOT = Path(__file__).parents[2]
+FILE = _ROOT / "deploy" / "guides" / "reference.md"
+_SCHEMAS = ("detection", "entry", "policy", "match", "reject", "audit")
+
+
+def reference() -> str:
+    """The whole file."""
+    return "\n".join([*_head(), *_commands(), *_settings(), *_topics(), *_documents(), *_metrics()])
+
+
+def _head() -> Iterator[str]:
+    yield "# Reference"
+    yield ""
+    yield (
+        "Made from the code by `python -m tests.repository.reference`, and held to it by a test. "
+        "What things are for stands in the [README](../../README.md)."
+    )
+    yield ""
+
+
+def _commands() -> Iterator[str]:
+    yield "## Commands"
+    yield ""
+    yield (
+        "Exit status: 0; 1 with one line on standard error where something could not be done or is "
+        "wrong; 2 where the command line or a setting is wrong; 130 after an interrupt. The "
+        "settings that a command takes are listed under [Settings](#settings)."
+    )
+    yield ""
+    yield from _command(commands, "hotlist")
+
+
+def _command(command: click.Command, path: str) -> Iterator[str]:
+    if isinstance(command, click.Group):
+        for name in command.list_commands(click.Context(command)):
+            child = command.get_command(click.Context(command), name)
+            assert child is not None
+            yield from _command(child, f"{path} {name}")
+        return
+    context = click.Context(command, info_name=path)
+    arguments = " ".join(
+        piece
+        for parameter in command.params
+        if isinstance(parameter, click.Argument)
+        for piece in parameter.get_usage_pieces(context)
+    )
+    yield f"### `{path}{' ' + arguments if arguments else ''}`"
+    yield ""
+    for paragraph in (command.help or "").strip().split("\n\n"):
+        yield " ".join(paragraph.split())
+        yield ""
+    options = [each for each in command.params if isinstance(each, click.Option)]
+    flags = {setting.flag for setting in SETTINGS.values()}
+    own = [each for each in options if each.opts[0] not in flags and each.name != "config"]
+    taken = [f"`{each.opts[0]}`" for each in options if each.opts[0] in flags]
+    if own:
+        yield "| flag | |"
+        yield "|---|---|"
+        for each in own:
+            record = each.get_help_record(context)
+            assert record is not None
+            yield f"| `{_cell(record[0])}` | {_cell(record[1])} |"
+        yield ""
+    if taken:
+        yield f"Settings: {', '.join(taken)}."
+        yield ""
+
+
+def _settings() -> Iterator[str]:
+    yield "## Settings"
+    yield ""
+    yield (
+        "Each is a flag of the commands that use it, a variable, and a line `name = value` in "
+        "`hotlist.toml` (in the working directory, or where `--config` says), in that order of "
+        "precedence. Passwords come from `HOTLIST_SASL_PASSWORD` and `HOTLIST_SSL_KEY_PASSWORD` or "
+        "from files, and from nowhere else."
+    )
+    yield ""
+    yield "| flag | variable | default | |"
+    yield "|---|---|---|---|"
+    for setting in SETTINGS.values():
+        default = DEFAULTS[setting.name]
+        shown = "" if default is None else f"`{default}`"
+        yield f"| `{setting.flag}` | `{setting.variable}` | {shown} | {_cell(setting.help)} |"
+    yield ""
+
+
+def _topics() -> Iterator[str]:
+    yield "## Topics"
+    yield ""
+    yield "As `hotlist topics create` declares them. What a promise rests on is in bold."
+    yield ""
+    yield "| topic | partitions | settings |"
+    yield "|---|---|---|"
+    for declared in DECLARED:
+        partitions = declared.partitions or "`--partitions`"
+        settings = ", ".join(
+            f"**{name}={value}**" if name in declared.required else f"{name}={value}"
+            for name, value in declared.settings.items()
+        )
+        yield f"| `{Topics('lpr.').name(declared.name)}` | {partitions} | {settings} |"
+    yield ""
+
+
+def _documents() -> Iterator[str]:
+    yield "## Documents"
+    yield ""
+    yield "From [schemas/](../../schemas), which say it in full. Required fields are in bold."
+    yield ""
+    for name in _SCHEMAS:
+        schema = json.loads((_ROOT / "schemas" / f"{name}.v1.json").read_text("utf-8"))
+        yield f"### {schema['title']}"
+        yield ""
+        yield schema["description"]
+        yield ""
+        yield from _fields(schema, schema)
+        for part, definition in schema.get("$defs", {}).items():
+            if "properties" in definition:
+                yield f"`{part}`: {definition.get('description', '')}".rstrip(": ")
+                yield ""
+                yield from _fields(definition, schema)
+
+
+def _fields(part: dict[str, Any], schema: dict[str, Any]) -> Iterator[str]:
+    required = set(part.get("required", ()))
+    yield "| field | form | |"
+    yield "|---|---|---|"
+    for name, field in part["properties"].items():
+        shown = f"**{name}**" if name in required else name
+        yield f"| {shown} | {_cell(_form(field, schema))} | {_cell(field.get('description', ''))} |"
+    yield ""
+
+
+def _form(field: dict[str, Any], schema: dict[str, Any]) -> str:
+    """A field's form in a few words."""
+    if "$ref" in field:
+        name: str = field["$ref"].rpartition("/")[2]
+        definition = schema["$defs"].get(name)
+        if definition is None or "properties" in definition:
+            return name
+        return _form(definition, schema)
+    if "const" in field:
+        return json.dumps(field["const"])
+    if "enum" in field:
+        return ", ".join(json.dumps(value) for value in field["enum"] if value is not None)
+    for several in ("anyOf", "oneOf"):
+        if several in field:
+            return " or ".join(
+                _form(each, schema) for each in field[several] if each.get("type") != "null"
+            )
+    kinds = field.get("type", "")
+    kind = " or ".join(
+        each for each in ([kinds] if isinstance(kinds, str) else kinds) if each != "null"
+    )
+    if kind == "array":
+        return f"list of {_form(field['items'], schema)}" + _range(field, "Items", "")
+    return kind + _range(field, "Length", " characters") + _bounds(field)
+
+
+def _range(field: dict[str, Any], what: str, unit: str) -> str:
+    least, most = field.get(f"min{what}"), field.get(f"max{what}")
+    if most is None:
+        return "" if least in (None, 0) else f", at least {least}{unit}"
+    return f", {least}-{most}{unit}" if least else f", at most {most}{unit}"
+
+
+def _bounds(field: dict[str, Any]) -> str:
+    least, most = field.get("minimum"), field.get("maximum")
+    above = field.get("exclusiveMinimum")
+    if above is not None:
+        return (
+            f", more than {above}, at most {most}" if most is not None else f", more than {above}"
+        )
+    if most is not None and most >= 2**31 - 1:
+        return f", at least {least}" if least is not None and least >= 0 else ""
+    return f", {least} to {most}" if least is not None and most is not None else ""
+
+
+def _metrics() -> Iterator[str]:
+    yield "## Metrics"
+    yield ""
+    yield "At `/metrics` of a worker, each value per process."
+    yield ""
+    yield "| metric | type | labels | |"
+    yield "|---|---|---|---|"
+    registry = Metrics().registry
+    for collector in list(registry._collector_to_names):
+        name = getattr(collector, "_name", None)
+        if name is None:
+            continue
+        kind = getattr(collector, "_type", "")
+        shown = f"{name}_total" if kind == "counter" else name
+        labels = ", ".join(getattr(collector, "_labelnames", ()))
+        meaning = _cell(getattr(collector, "_documentation", ""))
+        yield f"| `{shown}` | {kind} | {labels} | {meaning} |"
+    yield ""
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def main(arguments: list[str]) -> int:
+    """Write the file, or with `--check` say whether it is current."""
+    wanted = reference()
+    if arguments == ["--check"]:
+        if not FILE.is_file() or FILE.read_text("utf-8") != wanted:
+            command = "python -m tests.repository.reference"
+            print(f"{FILE.relative_to(_ROOT)} is not current; run: {command}")
+            return 1
+        return 0
+    FILE.write_text(wanted, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,121 @@
+"""What is built from the tree: installed by itself, away from the tree, it works.
+
+On the Python that runs the tests, and on every other from 3.11 on that is to be had.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+_ROOT = Path(__file__).parents[2]
+_UV = shutil.which("uv", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}") or "uv"
+_OWN = f"{sys.version_info.major}.{sys.version_info.minor}"
+_VERSIONS = ("3.11", "3.12", "3.13")
+#: What is no Python and must be in the wheel all the same.
+_DATA = {
+    *(
+        f"engine/{path.relative_to(_ROOT / 'engine')}"
+        for path in (_ROOT / "engine").rglob("*.toml")
+    ),
+    *(f"engine/schemas/{path.name}" for path in (_ROOT / "schemas").iterdir()),
+    "engine/data/purposes.json",
+    "engine/py.typed",
+}
+
+
+def run(*command: str | Path, cwd: Path) -> str:
+    """Standard output of a command that must end well, outside of the tree and its environment."""
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in {"PYTHONPATH", "VIRTUAL_ENV"} and not name.startswith("HOTLIST_")
+    }
+    done = subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the wheel and the sdist."""
+    out = tmp_path_factory.mktemp("built")
+    run(_UV, "build", "--quiet", "--out-dir", out, cwd=_ROOT)
+    return out
+
+
+def only(directory: Path, pattern: str) -> Path:
+    [found] = directory.glob(pattern)
+    return found
+
+
+def test_the_wheel_holds_the_engine_and_nothing_else(built: Path) -> None:
+    names = set(zipfile.ZipFile(only(built, "*.whl")).namelist())
+    held = {name for name in names if ".dist-info/" not in name}
+    assert {name.partition("/")[0] for name in held} == {"engine"}
+    assert held >= _DATA
+    sources = {f"engine/{path.relative_to(_ROOT / 'engine')}" for path in _modules()}
+    assert held >= sources
+
+
+def _modules() -> list[Path]:
+    return sorted((_ROOT / "engine").rglob("*.py"))
+
+
+def test_the_sdist_holds_what_the_tests_need(built: Path) -> None:
+    with tarfile.open(only(built, "*.tar.gz")) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert names >= {"pyproject.toml", "README.md", "LICENSE", "Makefile", "tests/conftest.py"}
+    assert names >= {f"schemas/{path.name}" for path in (_ROOT / "schemas").iterdir()}
+    assert not any(name.startswith((".git/", ".venv/")) for name in names)
+
+
+def _interpreter(version: str, directory: Path) -> str | None:
+    """A Python of a version that runs; None where there is none."""
+    if version == _OWN:
+        return sys.executable
+    candidates: list[str | Path] = [
+        f"python{version}",
+        *Path.home().glob(f".pyenv/versions/{version}.*/bin/python"),
+    ]
+    for candidate in candidates:
+        try:
+            run(candidate, "-c", "import venv", cwd=directory)
+        except (AssertionError, OSError):
+            continue
+        return str(candidate)
+    return None
+
+
+# A wheel made from the sdist is the same for all versions.
+@pytest.mark.parametrize(
+    ("kind", "version"), [*(("*.whl", version) for version in _VERSIONS), ("*.tar.gz", _OWN)]
+)
+def test_it_runs_where_it_is_installed(
+    built: Path, tmp_path: Path, kind: str, version: str
+) -> None:
+    python = _interpreter(version, tmp_path)
+    if python is None:
+        pytest.skip(f"no Python {version} here")
+    environment = tmp_path / "venv"
+    run(_UV, "venv", "--quiet", "--python", python, environment, cwd=tmp_path)
+    package = f"hotlist-engine[embedded] @ {only(built, kind).as_uri()}"
+    run(_UV, "pip", "install", "--quiet", "--python", environment, package, cwd=tmp_path)
+
+    hotlist = environment / "bin" / "hotlist"
+    assert run(hotlist, "--version", cwd=tmp_path).startswith("hotlist 0.")
+    public = (
+        "from engine import Detection, HotListIndex, encode, normalize; print(normalize('a-1'))"
+    )
+    assert run(environment / "bin" / "python", "-c", public, cwd=tmp_path) == "A1\n"
+    if kind == "*.whl":
+        assert "0 lost, 0 invented" in run(hotlist, "demo", "--reads", "2000", cwd=tmp_path)

@@ -1,0 +1,187 @@
+"""`deploy/prometheus`: the rules hold together, and each alert fires for its fault alone.
+
+That the faults themselves make them fire is shown in
+`tests/kafka/observability/test_prometheus.py`.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from engine import limits
+from engine.observability.metrics import Metrics
+from tests.repository.monitoring import (
+    PROMETHEUS,
+    RULE_TESTS,
+    Rule,
+    faster,
+    metrics_in,
+    queries,
+    recorded_in,
+    rules,
+    tool,
+)
+
+_ALL = rules()
+_ALERTS = [rule for rule in _ALL if rule.is_alert]
+_RUNBOOK = PROMETHEUS.parent / "RUNBOOK.md"
+_SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}
+_LABEL_IN_TEMPLATE = re.compile(r"\$labels\.(\w+)")
+
+of_each_alert = pytest.mark.parametrize("alert", _ALERTS, ids=lambda alert: alert.name)
+
+
+def shown() -> set[str]:
+    """The names of all series that a worker shows, and the one that Prometheus makes of it."""
+    families = Metrics().registry.collect()
+    return {"up"} | {
+        f"{family.name}{suffix}"
+        for family in families
+        for suffix in _SUFFIXES.get(family.type, ("",))
+    }
+
+
+def expectations() -> dict[str, list[dict[str, str]]]:
+    """By alert, the labels of what the rule tests expect to fire."""
+    found: dict[str, list[dict[str, str]]] = {}
+    for path in RULE_TESTS:
+        for test in yaml.safe_load(path.read_text())["tests"]:
+            for expected in test["promql_expr_test"]:
+                for sample in expected["exp_samples"]:
+                    labels = dict(re.findall(r'(\w+)="([^"]*)"', sample["labels"]))
+                    if labels.get("alertstate") == "firing":
+                        found.setdefault(labels["alertname"], []).append(labels)
+    return found
+
+
+def promtool(*arguments: str | Path) -> str:
+    """What promtool says; fails where it finds fault."""
+    done = subprocess.run(
+        [tool("promtool"), *map(str, arguments)],
+        cwd=PROMETHEUS,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def test_the_configuration_is_valid() -> None:
+    said = promtool("check", "config", "--lint=all", "--lint-fatal", "prometheus.yml")
+    assert "2 rule files found" in said
+    configuration = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
+    (workers,) = [
+        each for each in configuration["scrape_configs"] if each["job_name"].startswith("hotlist")
+    ]
+    (files,) = workers["file_sd_configs"]
+    assert [(PROMETHEUS / name).is_file() for name in files["files"]] == [True]
+
+
+@pytest.mark.parametrize("path", RULE_TESTS, ids=lambda path: path.stem)
+def test_each_alert_fires_for_its_fault_alone(path: Path) -> None:
+    promtool("test", "rules", path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [('{state="refused"}) > 0', '{state="refused"}) > 3'), ("alert: HotlistEntriesR", "alert: R")],
+    ids=["a threshold", "a name"],
+)
+def test_the_rule_tests_would_fail(old: str, new: str, tmp_path: Path) -> None:
+    """With something changed in an alert that they test."""
+    for name in ("rules/recording.yml", "rules/alerts.yml", "tests/lists.yml"):
+        text = (PROMETHEUS / name).read_text()
+        if name == "rules/alerts.yml":
+            assert text.count(old) == 1
+            text = text.replace(old, new)
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    with pytest.raises(AssertionError, match="HotlistEntriesRefused"):
+        promtool("test", "rules", tmp_path / "tests/lists.yml")
+
+
+@of_each_alert
+def test_each_alert_has_a_test_in_which_it_fires(alert: Rule) -> None:
+    assert alert.name in expectations()
+
+
+def test_no_rule_test_is_of_an_alert_that_is_gone() -> None:
+    assert expectations().keys() <= {alert.name for alert in _ALERTS}
+
+
+@pytest.mark.parametrize(
+    ("where", "expr"),
+    [(rule.name, rule.expr) for rule in _ALL] + [(query.panel, query.expr) for query in queries()],
+)
+def test_what_is_asked_for_is_there(where: str, expr: str) -> None:
+    """A metric or rule that is renamed is asked for in vain by every panel that knew it."""
+    assert metrics_in(expr) <= shown(), where
+    assert recorded_in(expr) <= {rule.name for rule in _ALL if not rule.is_alert}, where
+
+
+def test_no_rule_is_of_no_use() -> None:
+    asked = set().union(*(recorded_in(rule.expr) for rule in _ALL))
+    assert {rule.name for rule in _ALL if not rule.is_alert} == asked
+
+
+@of_each_alert
+def test_each_alert_says_what_it_means_and_what_to_do(alert: Rule) -> None:
+    assert alert.name.startswith("Hotlist")
+    labels, notes = alert.document["labels"], alert.document["annotations"]
+    assert labels.keys() == {"severity"}
+    assert labels["severity"] in {"critical", "warning", "info"}
+    assert notes.keys() == {"summary", "description", "runbook_url"}
+    assert notes["runbook_url"] == f"deploy/RUNBOOK.md#{alert.name.lower()}"
+    assert notes["description"].endswith(".")
+    assert not notes["summary"].endswith(".")
+
+
+@of_each_alert
+def test_each_alert_names_only_what_it_knows(alert: Rule) -> None:
+    """A label that it asks for is one that it has when it fires."""
+    notes = alert.document["annotations"]
+    asked = set(_LABEL_IN_TEMPLATE.findall(" ".join(notes.values())))
+    for labels in expectations()[alert.name]:
+        assert asked <= labels.keys()
+
+
+def test_the_runbook_has_a_section_of_each_alert() -> None:
+    headings = re.findall(r"^#+ (Hotlist\w+)$", _RUNBOOK.read_text(), re.MULTILINE)
+    assert sorted(headings) == sorted(alert.name for alert in _ALERTS)
+
+
+def test_limits_in_rules_are_the_engines() -> None:
+    by_name = {rule.name: rule.expr for rule in _ALERTS}
+    assert by_name["HotlistSuppressionFull"].endswith(f"> 0.9 * {limits.SUPPRESSION_KEYS}")
+
+
+@pytest.mark.parametrize(
+    ("expr", "shortened"),
+    [
+        ("rate(a[5m]) > 300", "rate(a[5000ms]) > 300"),
+        ("a offset 1d > 2 and a[1h]", "a offset 1440000ms > 2 and a[60000ms]"),
+        ('a{b="5m"} == 26 * 3600', 'a{b="5m"} == 26 * 3600'),
+    ],
+)
+def test_an_expression_that_looks_back_for_less_time(expr: str, shortened: str) -> None:
+    assert faster(expr, 60) == shortened
+
+
+@pytest.mark.parametrize(
+    ("expr", "metrics", "recorded"),
+    [
+        ('sum by (job) (rate(hotlist_a_total{job="x"}[5m]))', {"hotlist_a_total"}, set()),
+        ("max by (hotlist_no) (job:hotlist_a:rate5m)", set(), {"job:hotlist_a:rate5m"}),
+        ('up{job=~"hotlist_x"} == 0', {"up"}, set()),
+    ],
+)
+def test_the_metrics_of_an_expression(expr: str, metrics: set[str], recorded: set[Any]) -> None:
+    assert metrics_in(expr) == metrics
+    assert recorded_in(expr) == recorded

@@ -1,0 +1,463 @@
+"""The fault campaign without Kafka: its schedule, and that its judge finds what is planted."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from engine.audit.chain import Chain
+from engine.wire.record_batch import Record as AuditRecord
+from tests.fakes.chains import MATCH, NOON_MS, changed
+from tests.fakes.examples import a_policy, a_read, an_entry
+from tests.models.naive import match_id
+from tests.models.oracle import Oracle
+from tests.torture import report
+from tests.torture.campaign import Done, Plan, Result
+from tests.torture.churn import CHANGE_HEADER, CHURN, PAIR, STEADY, Churn, records
+from tests.torture.evidence import Evidence
+from tests.torture.judge import SLACK_S, Judge
+from tests.torture.schedule import KINDS, Fault, rounds
+from tests.torture.wrapped_worker import STEP
+
+# ---- the schedule
+
+
+@pytest.mark.parametrize("seconds", [20, 90, 700])
+def test_a_schedule_is_a_function_of_its_seed(seconds: float) -> None:
+    assert rounds(7, seconds) == rounds(7, seconds)
+    assert rounds(7, seconds) != rounds(8, seconds)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_every_kind_comes_and_the_brokers_faults_never_together(seed: int) -> None:
+    for seconds in (20, 700):
+        made = rounds(seed, seconds)
+        faults = [fault for each in made for fault in each.faults]
+        assert {fault.kind for fault in faults} == KINDS.keys()
+        assert all(fault.at_s >= 0 and fault.lasts_s >= 0 for fault in faults)
+        for each in made:
+            of_broker = [f for f in each.faults if KINDS[f.kind].exclusive]
+            for before, after in pairwise(of_broker):
+                assert before.ends_s < after.at_s
+            if each.name == report.ALONE:
+                for before, after in pairwise(each.faults):
+                    assert before.ends_s + KINDS[before.kind].costs_s <= after.at_s
+            else:
+                begins = [fault.at_s for fault in each.faults]
+                assert begins == sorted(begins)
+                assert begins[-1] < each.lasts_s, "reads come beside every fault"
+
+
+def test_a_long_campaign_has_hundreds_of_faults() -> None:
+    made = rounds(1, 1500)
+    assert made[0].name == report.ALONE
+    assert sum(len(each.faults) for each in made) > 400
+    assert sum(each.lasts_s for each in made) == pytest.approx(1500, rel=0.05)
+
+
+def test_only_the_kinds_that_are_asked_for() -> None:
+    faults = rounds(1, 60, ["kill", "silent"])[0].faults
+    assert {fault.kind for fault in faults} == {"kill", "silent"}
+
+
+# ---- a worker's clock
+
+
+def test_a_clock_is_stepped_and_monotonic_time_is_not(tmp_path: Path) -> None:
+    """In a process of its own, whose time of day is patched."""
+    file = tmp_path / "step"
+    file.write_bytes(STEP.pack(0))
+    program = """
+import sys, time
+from pathlib import Path
+real_s, monotonic_s = time.time(), time.monotonic()
+from tests.torture.wrapped_worker import STEP, step_clock
+path = Path(sys.argv[1])
+step_clock(path)
+from engine.clock import SystemClock
+def ahead_s():
+    now_s = time.time(), time.time_ns() / 1e9, SystemClock().now_ms() / 1000
+    return [round((each - real_s) / 1000) for each in now_s]  # to within minutes
+seen = [ahead_s()]
+for step_ms in (7_200_000, -3_600_000, 0):
+    with path.open("r+b") as file:
+        file.write(STEP.pack(step_ms))
+    seen.append(ahead_s())
+assert time.monotonic() - monotonic_s < 1000
+print(seen)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(file)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"{[[0] * 3, [7] * 3, [-4] * 3, [0] * 3]}\n"
+
+
+# ---- the judge
+
+
+@dataclass
+class Sent:
+    """A record as a consumer gives it."""
+
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+class World:
+    """A campaign that never took place: an entry that stays, those that change, and whatever a
+    test lets be seen of it. Everything happens at the seconds that the test says."""
+
+    def __init__(self, *, is_exactly_once: bool = False, suppress_s: int = 0) -> None:
+        self.evidence = Evidence()
+        self.churn = Churn(1)
+        stays = an_entry(suppress_s=suppress_s)
+        policies = [("city", a_policy()), (STEADY, a_policy(source=STEADY))]
+        self.judge = Judge(
+            self.evidence,
+            Oracle([(0, "E-1", stays)], policies),
+            self.churn,
+            is_exactly_once=is_exactly_once,
+        )
+        self._offsets: dict[str, int] = {"hotlist": 0}
+        self._changes = 0
+        self._chain = Chain("g/1")
+        self.control("hotlist", "E-1", stays, at_s=0)
+        self.control("policies", "city", policies[0][1], at_s=0)
+        self.control("policies", STEADY, policies[1][1], at_s=0)
+
+    def _next(self, topic: str) -> int:
+        offset = self._offsets.setdefault(topic, 0)
+        self._offsets[topic] += 1
+        return offset
+
+    def control(self, topic: str, key: str, document: dict[str, Any] | None, *, at_s: float) -> int:
+        """A change of the lists, sent at a time and seen a tenth of a second later."""
+        self._changes += 1
+        self.evidence.change_sent_s[self._changes] = at_s
+        offset = self._next(topic)
+        sent = next(records(((key, document),), self._changes))
+        self.evidence.note(topic, [Sent(0, offset, sent.key, sent.value, sent.headers)], at_s + 0.1)
+        event = "entry_changed" if topic == "hotlist" else "policy_changed"
+        self.audited(event, {"revision": offset})
+        return offset
+
+    def read(self, read_id: str, plate: str, source: str = "city", *, at_s: float) -> None:
+        """A read, committed a second later."""
+        document = a_read(read_id=read_id, plate=plate, source=source)
+        self.evidence.read_sent_s[read_id] = at_s
+        offset = self._next("detections")
+        self.evidence.note("detections", [Sent(0, offset, b"", orjson.dumps(document))], at_s)
+        self.evidence.note_committed(0, offset + 1, at_s + 1)
+
+    def match(
+        self, read_id: str, entry_id: str, revision: int, *, at_s: float, is_audited: bool = True
+    ) -> str:
+        """A record of a match."""
+        found = match_id(entry_id, revision, read_id)
+        document = {
+            "match_id": found,
+            "entry": {"entry_id": entry_id},
+            "read": {"read_id": read_id},
+        }
+        offset = self._next("matches")
+        self.evidence.note("matches", [Sent(0, offset, b"", orjson.dumps(document))], at_s)
+        if is_audited:
+            self.audited("match", dict(MATCH) | {"match_id": found})
+        return found
+
+    def audited(self, event: str, fields: dict[str, str | int]) -> None:
+        value = self._chain.seal(event, fields, NOON_MS)
+        self.evidence.note("audit", [Sent(0, self._next("audit"), b"g/1", value)], 0)
+
+    def of_churn(self, kind: str) -> Iterator[tuple[str, str]]:
+        """Entries that change one by one or together, and their plates."""
+        for plate in self.churn.plates:
+            entry_id = self.churn.entry_of(plate)
+            if entry_id.startswith(kind):
+                yield entry_id, plate
+
+
+def test_a_good_campaign_has_no_problems() -> None:
+    world = World()
+    world.read("R-1", "abc-1234", at_s=1)
+    world.match("R-1", "E-1", 0, at_s=2)
+    world.match("R-1", "E-1", 0, at_s=3)
+    world.read("R-2", "QQQ1111", at_s=4)
+    assert world.judge.judge() == []
+    findings = world.judge.findings
+    assert (findings.reads, findings.matches, findings.repeats) == (2, 1, 1)
+    world.read("R-3", "ABC1234", at_s=5)
+    world.match("R-3", "E-1", 0, at_s=6)
+    assert world.judge.judge() == []
+    assert (findings.reads, findings.matches) == (3, 2)
+
+
+def test_it_finds_a_match_that_is_lost() -> None:
+    world = World()
+    world.read("R-1", "ABC1234", at_s=1)
+    assert world.judge.judge() == ["1 matches lost: R-1"]
+    assert world.judge.findings.lost_reads == {"R-1"}
+
+
+def test_it_finds_a_match_that_is_invented() -> None:
+    world = World()
+    world.read("R-1", "ABC1235", at_s=1)
+    made = world.match("R-1", "E-1", 0, at_s=2)
+    assert world.judge.judge() == [f"1 matches invented: {made} of R-1 and E-1"]
+
+
+def test_it_finds_a_match_that_is_doubled_where_none_may_be() -> None:
+    world = World(is_exactly_once=True)
+    world.read("R-1", "ABC1234", at_s=1)
+    made = [world.match("R-1", "E-1", 0, at_s=at_s) for at_s in (2, 3)]
+    assert world.judge.judge() == [
+        f"1 matches doubled: {made[0]} of R-1 and E-1",
+        f"1 matches audited several times: {made[0]}",
+    ]
+
+
+def test_a_read_that_was_sent_twice_may_match_twice() -> None:
+    world = World(is_exactly_once=True)
+    for at_s in (1, 2):
+        world.read("R-1", "ABC1234", at_s=at_s)
+        world.match("R-1", "E-1", 0, at_s=at_s)
+    assert world.judge.judge() == []
+
+
+def test_it_finds_a_match_and_a_change_that_are_not_audited() -> None:
+    world = World()
+    world.read("R-1", "ABC1234", at_s=1)
+    made = world.match("R-1", "E-1", 0, at_s=2, is_audited=False)
+    del world.evidence.audited_changes["policies", 1]
+    assert world.judge.judge() == [
+        f"1 matches without an audit record: {made} of R-1 and E-1",
+        "1 changes without an audit record: policies/1",
+    ]
+
+
+def test_exactly_once_it_finds_an_audit_record_of_no_match() -> None:
+    for is_exactly_once in (False, True):
+        world = World(is_exactly_once=is_exactly_once)
+        world.audited("match", dict(MATCH) | {"match_id": "f00d"})
+        expected = ["1 audit records of matches that are not there: f00d"]
+        assert world.judge.judge() == (expected if is_exactly_once else [])
+
+
+def test_it_finds_a_chain_that_is_broken() -> None:
+    world = World()
+    last = world.evidence.audit[0][-1]
+    world.evidence.audit[0][-1] = last._replace(
+        value=changed(last.value or b"", recorded_at="2026-01-31T12:00:00.001Z")
+    )
+    (problem,) = world.judge.judge()
+    assert problem.startswith("1 breaks of audit chains: audit/0/2: chain g/1, sequence 2: ")
+    world = World()
+    del world.evidence.audit[0][1]
+    (problem,) = world.judge.judge()
+    assert "sequence 1: 1 is missing before this record" in problem
+
+
+def test_it_finds_a_reject() -> None:
+    world = World()
+    world.evidence.note("rejects", [Sent(0, 0, b"", b'{"reason":"json"}')], 1)
+    assert world.judge.judge() == ["1 rejects: {'reason': 'json'}"]
+
+
+# ---- what changes
+
+
+def listed(entry_id: str, plate: str, **fields: Any) -> dict[str, Any]:
+    return an_entry(entry_id=entry_id, plate=plate, **fields)
+
+
+def test_a_read_must_match_what_was_in_force_all_the_time() -> None:
+    world = World()
+    entry_id, plate = next(world.of_churn("EDIT"))
+    revision = world.control("hotlist", entry_id, listed(entry_id, plate), at_s=1)
+    world.read(f"{CHURN}1", plate, STEADY, at_s=100)
+    assert world.judge.judge() == [f"1 matches lost: {CHURN}1"]
+    world.read(f"{CHURN}2", plate, STEADY, at_s=101)
+    world.match(f"{CHURN}2", entry_id, revision, at_s=102)
+    assert world.judge.judge() == []
+    assert world.judge.findings.churn_certain == 2
+
+
+def test_a_read_beside_a_change_may_match_either_revision() -> None:
+    for matched in ((0,), (1,), (0, 1)):
+        world = World()
+        entry_id, plate = next(world.of_churn("EDIT"))
+        revisions = [
+            world.control("hotlist", entry_id, listed(entry_id, plate, priority=number), at_s=at_s)
+            for number, at_s in ((1, 1), (2, 100.5))
+        ]
+        world.read(f"{CHURN}1", plate, STEADY, at_s=100)
+        for which in matched:
+            world.match(f"{CHURN}1", entry_id, revisions[which], at_s=101)
+        assert world.judge.judge() == []
+        assert world.judge.findings.churn_certain == 0
+        assert world.judge.findings.second_ids == len(matched) - 1
+
+
+def test_exactly_once_no_read_matches_two_revisions() -> None:
+    world = World(is_exactly_once=True)
+    entry_id, plate = next(world.of_churn("EDIT"))
+    revisions = [
+        world.control("hotlist", entry_id, listed(entry_id, plate), at_s=at_s)
+        for at_s in (1, 100.5)
+    ]
+    world.read(f"{CHURN}1", plate, STEADY, at_s=100)
+    for revision in revisions:
+        world.match(f"{CHURN}1", entry_id, revision, at_s=101)
+    assert world.judge.judge() == [f"1 reads with several match ids: {CHURN}1"]
+
+
+@pytest.mark.parametrize("which", ["too old", "not yet", "aborted"])
+def test_it_finds_a_match_of_a_revision_that_was_not_in_force(which: str) -> None:
+    world = World()
+    entry_id, plate = next(world.of_churn("EDIT"))
+    first = world.control("hotlist", entry_id, listed(entry_id, plate), at_s=1)
+    late_s = 100 + SLACK_S
+    second = world.control("hotlist", entry_id, listed(entry_id, plate), at_s=100)
+    third = world.control("hotlist", entry_id, listed(entry_id, plate), at_s=late_s + 10)
+    world.read(f"{CHURN}1", plate, STEADY, at_s=late_s + 1)
+    revision = {"too old": first, "not yet": third, "aborted": third + 1}[which]
+    made = world.match(f"{CHURN}1", entry_id, revision, at_s=late_s + 2)
+    named = f"{made} of {CHURN}1 and {entry_id}"
+    assert world.judge.judge() == [
+        f"1 matches of a revision that was not in force: {named}",
+        f"1 matches invented: {named}",
+    ]
+    assert second not in (first, third)
+
+
+def test_a_policy_that_denies_is_in_force_too() -> None:
+    world = World()
+    entry_id, plate = next(world.of_churn("EDIT"))
+    revision = world.control("hotlist", entry_id, listed(entry_id, plate), at_s=1)
+    world.control("policies", STEADY, a_policy(source=STEADY, rules=[]), at_s=50)
+    world.read(f"{CHURN}1", plate, STEADY, at_s=51)
+    world.read(f"{CHURN}2", plate, STEADY, at_s=52)
+    world.match(f"{CHURN}2", entry_id, revision, at_s=53)
+    assert world.judge.judge() == []
+    world.read(f"{CHURN}3", plate, STEADY, at_s=52 + SLACK_S)
+    world.match(f"{CHURN}3", entry_id, revision, at_s=53 + SLACK_S)
+    assert world.judge.judge()[0].startswith("1 matches of a revision that was not in force: ")
+
+
+def test_reads_of_one_batch_see_one_version_of_a_list() -> None:
+    for first_version, second_version in ((0, 0), (1, 1), (0, 1)):
+        world = World()
+        (one, one_plate), (two, two_plate), *_ = world.of_churn("SYNC")
+        revisions: list[tuple[int, int]] = []
+        for at_s in (1, 100):
+            both = tuple(
+                world.control("hotlist", entry_id, listed(entry_id, plate), at_s=at_s)
+                for entry_id, plate in ((one, one_plate), (two, two_plate))
+            )
+            together(world, both)
+            revisions.append((both[0], both[1]))
+        for name, plate in (("a", one_plate), ("b", two_plate)):
+            world.read(f"{PAIR}1-{name}", plate, STEADY, at_s=99)
+        world.match(f"{PAIR}1-a", one, revisions[first_version][0], at_s=101)
+        world.match(f"{PAIR}1-b", two, revisions[second_version][1], at_s=101)
+        torn = ["1 reads of one batch saw different versions of a list: pair-1"]
+        assert world.judge.judge() == ([] if first_version == second_version else torn)
+
+
+def together(world: World, offsets: tuple[int, ...]) -> None:
+    """Let these records be of one change."""
+    for states in world.evidence.entries.values():
+        for number, state in enumerate(states):
+            if state.offset in offsets:
+                states[number] = state._replace(change=1000 + offsets[0])
+    world.evidence.change_sent_s[1000 + offsets[0]] = 0.0
+
+
+# ---- folding
+
+
+def test_what_must_be_folded_may_match_at_least_once_and_never_exactly_once() -> None:
+    for is_exactly_once in (False, True):
+        world = World(is_exactly_once=is_exactly_once, suppress_s=60)
+        for number in range(2):
+            world.read(f"R-{number}", "ABC1234", at_s=1)
+        world.match("R-0", "E-1", 0, at_s=2)
+        made = world.match("R-1", "E-1", 0, at_s=3)
+        invented = [f"1 matches invented: {made} of R-1 and E-1"]
+        assert world.judge.judge() == (invented if is_exactly_once else [])
+        assert world.judge.findings.folded == 1
+        assert world.judge.findings.unfolded == (0 if is_exactly_once else 1)
+
+
+def test_what_must_match_is_lost_where_it_is_folded() -> None:
+    world = World(suppress_s=60)
+    world.read("R-0", "ABC1234", at_s=1)
+    world.read("R-1", "ABC1234", at_s=1)
+    world.match("R-1", "E-1", 0, at_s=3)
+    assert world.judge.judge() == ["1 matches lost: R-0"]
+
+
+# ---- what changes is a matter of the seed, and the table
+
+
+def test_changes_and_reads_are_functions_of_the_seed() -> None:
+    def some(seed: int) -> list[Any]:
+        churn = Churn(seed)
+        made = [*churn.begin(), *(churn.single() for _ in range(20)), churn.transaction()]
+        reads = [
+            {**orjson.loads(read.value or b""), "captured_at": None}
+            for own in churn.reads(50).values()
+            for read in own
+        ]
+        return [[(c.how, c.entries) for c in made], reads]
+
+    assert some(3) == some(3)
+    assert some(3) != some(4)
+
+
+def test_what_changes_is_told_apart_by_its_plate() -> None:
+    churn = Churn(5)
+    assert len({churn.entry_of(plate) for plate in churn.plates}) == len(churn.plates)
+    for own in churn.reads(500).values():
+        for sent in own:
+            read = orjson.loads(sent.value or b"")
+            assert read["plate"][:6] in churn.entry_of(read["plate"])
+    (sent,) = records((("E-1", None),), 17)
+    assert (sent.key, sent.value, sent.headers) == (b"E-1", None, ((CHANGE_HEADER, b"17"),))
+
+
+def test_the_table_says_what_each_fault_cost() -> None:
+    world = World()
+    for number, at_s in enumerate((10.5, 12.0, 50.0)):
+        world.read(f"R-{number}", "ABC1234", at_s=at_s)
+        world.match(f"R-{number}", "E-1", 0, at_s=15.0 if at_s < 20 else 50.5)
+    world.match("R-0", "E-1", 0, at_s=20)
+    world.read("R-3", "ABC1234", at_s=51.0)
+    assert world.judge.judge() == ["1 matches lost: R-3"]
+    result = Result(Plan(1, 60, ("kill", "silent")), "", world.judge.findings)
+    result.evidence = world.evidence
+    kill, silent = Fault("kill", 1, 2, 0, 0), Fault("silent", 40, 5, 0, 0)
+    result.done = [
+        Done(report.ALONE, kill, 11.0, 13.0, True),
+        Done("storm 1", silent, 50.5, 55.0, True),
+        Done("storm 1", kill, 56.0, 57.0, False),
+    ]
+    assert report.table(result).splitlines()[2:] == [
+        "| a worker gets SIGKILL and is started again | 1 | 0 | 1 | 4.5 s |  |",
+        "| a worker's connections pass nothing on | 1 | 1 | 0 |  | 0.5 s |",
+        "| **all** | **2** | **1** | **1** | | |",
+    ]
+    assert "seed 1: 4 reads, 3 different matches" in next(report.summary(result))
+    assert orjson.dumps(report.as_json(result))
+    assert isinstance(world.evidence.audit[0][0], AuditRecord)

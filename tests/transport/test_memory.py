@@ -1,0 +1,133 @@
+"""When what reads leave in memory is wiped, and that wiping wipes."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import itertools
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
+
+import pytest
+
+from engine import limits
+from engine.transport import memory
+from engine.transport.memory import (
+    forget_reads,
+    overwrite_receive_buffer,
+    return_free_memory,
+    settle_memory,
+)
+
+
+class _Over(Exception):
+    """The counts that a test gives are used up."""
+
+
+async def steps(counts: Sequence[int], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is done at each of these counts of fetches, a second apart: a string a second."""
+    done: list[str] = []
+    given: Iterator[int] = iter(counts)
+    seconds = itertools.count(1)
+
+    def processed() -> int:
+        done.append("")
+        try:
+            return next(given)
+        except StopIteration:
+            raise _Over from None
+
+    async def wipe() -> None:
+        done[-1] += "wipe "
+
+    async def overwrite() -> None:
+        done[-1] += "overwrite "
+
+    def give_back() -> None:
+        done[-1] += "return "
+
+    monkeypatch.setattr(limits, "FORGET_INTERVAL_S", 0)
+    monkeypatch.setattr(memory, "return_free_memory", give_back)
+    clock = SimpleNamespace(monotonic=lambda: float(next(seconds)))
+    monkeypatch.setattr(memory, "time", clock)  # the event loop keeps the real one
+    with pytest.raises(_Over):
+        await forget_reads(processed, wipe, overwrite)
+    return [each.strip() for each in done[:-1]]
+
+
+async def test_without_reads_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await steps([0] * 30, monkeypatch) == [""] * 30
+
+
+async def test_after_reads_buffers_first_and_the_rest_when_they_pause(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert await steps([3, 3, 3, 4, 9, 9, 9], monkeypatch) == [
+        "wipe",
+        "overwrite return",
+        "",
+        "wipe",
+        "wipe",
+        "overwrite return",
+        "",
+    ]
+
+
+async def test_while_reads_do_not_pause_the_rest_comes_now_and_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "FORGET_FREED_S", 5)
+    done = await steps(range(1, 16), monkeypatch)
+    often = ["wipe"] * 4 + ["wipe overwrite return"]
+    assert done == often * 3
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no uvloop")
+def test_what_was_received_last_is_overwritten() -> None:
+    import uvloop
+
+    secret = b"QZX1234567" * 20_000  # nearly as much as the buffer holds
+
+    async def receive_and_overwrite() -> None:
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair()
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * len(secret))
+        ours.setblocking(False)
+        assert ours.send(secret) == len(secret)
+        reader = asyncio.StreamReader()
+        transport, _ = await loop.create_connection(
+            lambda: asyncio.StreamReaderProtocol(reader), sock=theirs
+        )
+        await reader.readexactly(len(secret))
+        transport.close()
+        ours.close()
+        # The buffer is part of the loop object.
+        size = type(loop).__basicsize__
+        assert ctypes.string_at(id(loop), size).count(b"QZX1234567") > 10_000
+        await overwrite_receive_buffer()
+        assert ctypes.string_at(id(loop), size).count(b"QZX1234567") == 0
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(receive_and_overwrite())
+
+
+async def test_on_pythons_own_loop_it_does_no_harm() -> None:
+    await overwrite_receive_buffer()
+
+
+async def test_without_sockets_it_is_left_for_the_next_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def none_left() -> None:
+        raise OSError("Too many open files")
+
+    monkeypatch.setattr(socket, "socketpair", none_left)
+    await overwrite_receive_buffer()
+
+
+def test_a_c_library_that_has_no_such_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
+    settle_memory()
+    return_free_memory()
