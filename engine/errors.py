@@ -9,10 +9,20 @@ file of their own.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Literal
 
-if TYPE_CHECKING:
-    from engine.documents.fields import RejectReason
+#: Why a read, or a batch of them, is rejected.
+RejectReason = Literal[
+    "invalid_json",
+    "schema",
+    "plate_length",
+    "key_mismatch",
+    "value_missing",
+    "value_too_large",
+    "corrupt_batch",
+    "batch_too_large",
+    "unknown_codec",
+]
 
 
 class HotlistError(Exception):
@@ -55,9 +65,8 @@ class TopicError(BrokerError):
 class DocumentError(HotlistError):
     """A document is not what its schema says.
 
-    `reason` is one of `engine.documents.model.REJECT_REASONS`, `field` a JSON path such as
-    `$.location.lat` and `rule` what the schema asks for there. None of them holds a value
-    from the document.
+    `reason` is why it is rejected, `field` a JSON path such as `$.location.lat` and `rule` what the
+    schema asks for there. None of them holds a value from the document.
     """
 
     def __init__(

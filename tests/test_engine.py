@@ -1,23 +1,30 @@
-"""The package's reading map, and what it promises to those who import it."""
+"""The reading maps of the packages, and what `engine` promises to those who import it."""
 
 from __future__ import annotations
 
+import importlib
 import pkgutil
 import re
+from types import ModuleType
+
+import pytest
 
 import engine
 
 
-def _mapped() -> list[str]:
-    assert engine.__doc__ is not None
-    return re.findall(r"^    ([a-z_]+) +\S", engine.__doc__, re.MULTILINE)
+def _packages() -> list[ModuleType]:
+    names = [
+        module.name for module in pkgutil.walk_packages(engine.__path__, "engine.") if module.ispkg
+    ]
+    return [engine, *map(importlib.import_module, names)]
 
 
-def test_the_map_names_every_module_once() -> None:
-    modules = sorted(
-        module.name for module in pkgutil.iter_modules(engine.__path__) if module.name != "__main__"
-    )
-    assert sorted(_mapped()) == modules
+@pytest.mark.parametrize("package", _packages(), ids=lambda package: package.__name__)
+def test_a_package_names_each_of_its_modules_once(package: ModuleType) -> None:
+    assert package.__doc__ is not None
+    named = re.findall(r"^    ([a-z_]+) +\S", package.__doc__, re.MULTILINE)
+    held = {module.name for module in pkgutil.iter_modules(package.__path__)} - {"__main__"}
+    assert sorted(named) == sorted(held)
 
 
 def test_every_module_says_what_it_is_for() -> None:

@@ -23,7 +23,7 @@ from confluent_kafka import Consumer, TopicPartition
 from benchmarks.measures.children import argument, input_ended, say
 from benchmarks.measures.scenery import PROBE
 from engine import limits
-from engine.kafka.raw_fetcher import deliver_batches
+from engine.kafka.raw_fetcher import deliver_batches, parse
 from engine.wire.batch_reader import Unpacker
 from engine.wire.record_batch import RawBatch
 
@@ -114,7 +114,7 @@ async def _watch_batches(watch: Watch) -> Seen:
         fetch_max_wait_ms=limits.FETCH_WAIT_MS,
     )
     ended = input_ended()
-    unpacker = Unpacker()
+    unpacker = Unpacker(parse)
     probes: list[tuple[int, int]] = []
     records = 0
     await consumer.start()

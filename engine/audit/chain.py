@@ -7,7 +7,7 @@ sorted by name, no blanks, UTF-8; for text and whole numbers, which is all that 
 says everything. Whatever is sealed here is written as canonical JSON, too.
 
 Pure: no Kafka, no clock. Whether the records of a chain belong to each other is the question
-of `audit_verifier`.
+of `verifier`.
 """
 
 from __future__ import annotations

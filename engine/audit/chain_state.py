@@ -1,7 +1,7 @@
 """A chain as far as a verifier has come with it: what must come next, and what has not come.
 
 Plain data, of a few hundred bytes a chain; what it means that something is wrong is for
-`audit_verifier` to say.
+`verifier` to say.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ Ed25519 key that the operator keeps away from the brokers. Whoever holds an old 
 that a chain was rewritten since, even if all of its hashes were computed anew. Each may name the
 one before it by its hash, so that the row of them cannot lose one in its middle.
 
-Signed is the canonical JSON (as `audit` has it) of the document without `signature`; the hash of
+Signed is the canonical JSON (as `chain` has it) of the document without `signature`; the hash of
 a checkpoint is the SHA-256 of its canonical JSON with it. Reads and writes no files.
 """
 

@@ -6,7 +6,7 @@ last records, because a batch may have been sent twice: exact repeats are counte
 
 After something wrong the rest of a chain is judged by what its records say themselves, so that
 one fault is one problem wherever that can be told. What no chain can tell of itself, that its
-end is gone or that it was sealed anew, is found by what others expect of it (`audit_expected`).
+end is gone or that it was sealed anew, is found by what others expect of it (`expected`).
 For that some records may have to be looked at apart: `second_look` and `is_waiting` say which,
 after the first reading, `look_again` takes them, and `finish` closes the account.
 

@@ -4,6 +4,24 @@
 ends here, and only here: one line on standard error and a status that is not zero (2 where
 the command line or a setting is wrong, 130 after an interrupt, 1 otherwise). Commands import
 what is heavy when they run, so that `--help` stays quick.
+
+The modules: the commands, from a look at the demo to what is checked afterwards, and what they
+share.
+
+    worker        `worker`, and `demo`
+    topics        `topics`: create, check, show what each role may do
+    entries       `entries`: a package, with what only it uses
+    policies      `policies`: set, remove, show, explain
+    ingest        `ingest`: vendors' messages
+    reads         `replay` and `check`: files of reads
+    traffic       `traffic`: reads of a made-up city
+    tail          `tail`: matches as they come
+    audit         `audit`: a package, with what only it uses
+    doctor        `doctor`: a package, with what only it uses
+    completion    `completion`, for the shell
+    options       options that several commands have
+    read_options  options that describe a read
+    output        how commands write, to people and to programs
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from aiokafka.errors import KafkaError
 from engine import limits
 from engine.errors import BrokerError
 from engine.kafka.diagnosis import refusal
-from engine.kafka.raw_fetcher import OpenTransactions, deliver_batches
+from engine.kafka.raw_fetcher import OpenTransactions, deliver_batches, parse
 from engine.kafka.security import PLAINTEXT, Security, arguments
 from engine.kafka.topics import Topics
 from engine.matching.lists import ControlKind, ControlRecord, Phase
@@ -95,7 +95,7 @@ class ControlReplica:
         self._heard_s: dict[TopicPartition, float] = {}
         self._polled_ms: dict[TopicPartition, int] = {}
         self._assigned: set[TopicPartition] = set()
-        self._unpacker = Unpacker()
+        self._unpacker = Unpacker(parse)
         self._consumer = AIOKafkaConsumer(
             **arguments(bootstrap, security),
             group_id=None,

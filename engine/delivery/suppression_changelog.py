@@ -36,7 +36,7 @@ from aiokafka.errors import KafkaError
 from engine import limits
 from engine.delivery.sink import Headers, Record, acknowledgement, all_kept, fail_all, keep_all
 from engine.errors import BrokerError
-from engine.kafka.raw_fetcher import deliver_batches, log_ends
+from engine.kafka.raw_fetcher import deliver_batches, log_ends, parse
 from engine.kafka.security import PLAINTEXT, Security, arguments
 from engine.kafka.topics import Topics
 from engine.matching.suppression import SuppressionRecord
@@ -170,7 +170,7 @@ class SuppressionReader:
         self._group = group
         self._topic = topics.suppression
         self._reads = topics.detections
-        self._unpacker = Unpacker()
+        self._unpacker = Unpacker(parse)
         self._consumer: Any = AIOKafkaConsumer(
             **arguments(bootstrap, security),
             group_id=None,

@@ -1,1 +1,13 @@
-"""The documents of the contract: their fields, and which are admitted; pure."""
+"""The documents of the contract: what their fields hold, and which are admitted.
+
+Pure. An error names the field and the rule, never a value of the document.
+
+The modules, in the order in which data passes them:
+
+    fields       what a field may hold, and how to say that it does not
+    model        the documents, held to `schemas/`: decoded and encoded
+    read_record  a read as the record that goes to Kafka
+    hours        weekly windows, and how people write them
+    purposes     the purposes file: codes, longest terms, floors of known characters
+    admission    whether an entry is admissible
+"""

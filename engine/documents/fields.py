@@ -14,7 +14,8 @@ from typing import Annotated, Final, Literal, get_args
 from msgspec import Meta
 
 from engine import limits
-from engine.errors import DocumentError
+from engine.errors import DocumentError, RejectReason
+from engine.plates.likeness import MatchType, MisreadKind
 
 #: The header of a control record that names who made the change.
 OPERATOR_HEADER: Final = "operator"
@@ -24,22 +25,9 @@ ALTERNATES_HEADER: Final = "alternates"
 
 ImageKind = Literal["plate", "overview"]
 AuthorityKind = Literal["case", "warrant", "ncic", "statute", "contract"]
-MatchType = Literal["exact", "confusable", "distance", "partial"]
-MisreadKind = Literal["substituted", "missing", "added"]
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 CheckName = Literal["plate", "region", "vehicle", "area", "hours", "entry_age", "read_age"]
 CheckResult = Literal["same", "differs", "unknown"]
-RejectReason = Literal[
-    "invalid_json",
-    "schema",
-    "plate_length",
-    "key_mismatch",
-    "value_missing",
-    "value_too_large",
-    "corrupt_batch",
-    "batch_too_large",
-    "unknown_codec",
-]
 AuditEvent = Literal[
     "match",
     "entry_added",

@@ -41,14 +41,11 @@ from engine.documents.fields import (
     ListedPlate,
     Longitude,
     MatchId,
-    MatchType,
-    MisreadKind,
     Name,
     Partition,
     PlateText,
     ReadId,
     Region,
-    RejectReason,
     StartOfWindow,
     Time,
     TimeZone,
@@ -56,7 +53,8 @@ from engine.documents.fields import (
     schema_error,
 )
 from engine.documents.fields import REJECT_REASONS as REJECT_REASONS
-from engine.errors import DocumentError
+from engine.errors import DocumentError, RejectReason
+from engine.plates.likeness import MatchType, MisreadKind
 
 
 class _Document(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

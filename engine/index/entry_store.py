@@ -6,7 +6,7 @@ which such values are numbers into tables of shared values, and its own values (
 reference) stand as they are: some fifty bytes. `get` gives back an equal
 Entry, which a test holds for all entries that can be generated.
 
-Nothing of an entry outlives it: see `shared_values`.
+Nothing of an entry outlives it: see `intern_table`.
 """
 
 from __future__ import annotations

@@ -29,8 +29,8 @@ _Filed = tuple[int, str, bool]
 
 class Probes(NamedTuple):
     """What the scanner reads: whether there are look-alikes, plates one apart and patterns, and
-    the arrays of `near` and `patterns` in which they are found. `scratch` is to write in. Flat,
-    because a compiled function takes tuples in tuples ten times as slowly."""
+    the arrays of `edit_distance` and `wildcards` in which they are found. `scratch` is to write in.
+    Flat, because a compiled function takes tuples in tuples ten times as slowly."""
 
     has_look_alikes: bool
     has_one_apart: bool

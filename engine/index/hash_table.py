@@ -24,10 +24,8 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from engine.plates.plate_hash import hash_of
+from engine.plates.plate_hash import EMPTY, hash_of
 
-#: In `hashes`: a place that was never used. A hash that is 0 is kept as 1.
-EMPTY: Final = np.uint64(0)
 #: In `slots`: nothing is filed under this hash any more.
 NO_SLOT: Final = -1
 

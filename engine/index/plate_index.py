@@ -2,13 +2,13 @@
 
 An entry lives in a slot, a small number. By slot lie flat arrays (revision, start, end, the
 next slot of the same chain) and, in a store of their own, the entries; two hash tables lead to
-the slots, by plate for the scanner and by entry id for changes, and `similar` leads to those
+the slots, by plate for the scanner and by entry id for changes, and `fuzzy_index` leads to those
 that ask for more than their exact plate. What is asked of an entry beyond its plate is in
 `policy.Eligibility`.
 
 Changes count at once, or together: what is put and removed `staged` counts from the next
 `commit` on, all in one step, and until then everything is as it was. Which slots are visible is
-kept in `stages`; a hidden slot is never found. Slots that have ended stay hidden until `drop`
+kept in `visibility`; a hidden slot is never found. Slots that have ended stay hidden until `drop`
 forgets them, a bounded number at a time, so that no step is long.
 
 The state follows from the last record of each entry id and from the clock, and from nothing

@@ -1,1 +1,17 @@
-"""Kafka, as the engine uses it: connections, topics, rights, readers and writers."""
+"""Kafka, as the engine uses it: connections, topics, rights, readers and writers.
+
+All clients are made with the arguments of `security`. No secret is in a setting.
+
+The modules, in the order in which data passes them:
+
+    security        how the brokers are reached, and as whom
+    diagnosis       what the broker does not let us do, and what somebody must allow
+    topic_settings  how each topic is set up
+    topics          topic names, and how topics are declared and checked
+    acls            what each role may do on the brokers
+    acl_probe       what the broker says this login may do
+    session         what the commands do with Kafka: read, follow, write
+    raw_fetcher     the seam in aiokafka that leaves fetched record batches unopened
+    fetch_limit     no more is fetched than there is room for
+    leave_group     a member leaves its group at once, whatever it is about
+"""

@@ -2,7 +2,7 @@
 
 The delimiter (`,` `;` or tab) is the profile's, or found by the header row. A row is numbered by
 the line that it begins in, whatever line ends its quoted cells hold. What the columns mean is
-the profile's matter, and what becomes of the cells `entry_rows`'.
+the profile's matter, and what becomes of the cells that of `columns`.
 """
 
 from __future__ import annotations

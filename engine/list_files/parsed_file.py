@@ -60,7 +60,7 @@ class FileEntries:
 
     @property
     def fresh(self) -> NDArray[np.uint8]:
-        """What of each good row is fresh: see `entry_files`."""
+        """What of each good row is fresh: see `rows`."""
         return np.frombuffer(self._fresh, dtype=np.uint8)
 
     @property

@@ -16,7 +16,7 @@ be read or a value of the wrong type is a ConfigError that names the file, the k
     values      by field: what each value in the file becomes, whatever its case
     unlisted    by field: what happens to other values: "refuse" (as without it), "keep", "drop"
     constants   by field: what stands there in every row whose columns leave it empty
-    dates       forms (see `date_forms`), time_zone, and the fields which a date without a time
+    dates       forms (see `date_formats`), time_zone, and the fields which a date without a time
                 holds through to the day's end
     normalize   true: plates are brought to normal form; else they must have it already
     id          the fields that make the id of an entry without one

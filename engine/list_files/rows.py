@@ -1,9 +1,10 @@
 """Files of entries: each row becomes an admissible Entry, or a problem with its line number.
 
 A file is JSON Lines (`.jsonl`, one entry a line) or a CSV file, as its column profile says. The
-way of a row: bytes (`text_encoding`, `line_files`), cells (`entry_csv`), document
-(`entry_rows`). Here the document is filled up from `Supplied`, gets an id if it has none, and
-goes through the same checks as anywhere else: the schema (`documents`) and the rules (`rules`).
+way of a row: bytes (`text`, `line_files`), cells (`csv_files`), document
+(`columns`). Here the document is filled up from `Supplied`, gets an id if it has none, and
+goes through the same checks as anywhere else: the schema (`documents.model`) and the rules
+(`admission`).
 
 Rows are read one at a time and nothing is kept of them. No Kafka and no terminal here; a file
 that cannot be read as a whole is an EntryFileError.

@@ -1,9 +1,9 @@
 """Whether a read of a source may match an entry, and by which rule: step by step, for people.
 
 Goes through what the worker asks, in the worker's order, and says of each condition whether it
-holds and what was found. What decides is the worker's own: `rules` says whether an entry is
-admissible, `policy` what a policy allows, `narrowing` and what it stands on which reads an entry
-rules out. A test holds the verdict to what the worker does.
+holds and what was found. What decides is the worker's own: `admission` says whether an entry is
+admissible, `eligibility` what a policy allows, `conditions` and what it stands on which reads an
+entry rules out. A test holds the verdict to what the worker does.
 
 Pure: looks at the last records of the entry and of the policy, and at one point in time. It
 knows no plate but the entry's, and does not show that one.

@@ -2,7 +2,7 @@
 
 A match is a lead: its verification block lists what a person compares before anybody acts, what
 the engine saw of it, and what it could not check. Whether the two match has been decided before
-(`likeness`, `policy`, `narrowing`).
+(`likeness`, `eligibility`, `conditions`).
 
 Pure: a function of the read, the entry, the policy, their revisions and the clock. The common
 match, an exact one, is the greatest part of what a hit costs: what is the same for many is made

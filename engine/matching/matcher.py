@@ -29,7 +29,7 @@ from engine.matching.outcome import Candidate, Read, Step
 from engine.matching.outcome import FoundMatch as FoundMatch
 from engine.matching.outcome import HandOver as HandOver
 from engine.matching.outcome import Outcome as Outcome
-from engine.matching.scanner import Malformed, Scanner, TooManyRecords, in_steps, is_sampled
+from engine.matching.scanner import Scanner, is_sampled
 from engine.matching.suppression import Suppression
 from engine.plates.likeness import Likeness
 from engine.plates.normal_form import is_normal
@@ -37,6 +37,7 @@ from engine.wire import record_decoder
 from engine.wire.alternates import NONE_ASKED, Asked, asked_by, asked_for
 from engine.wire.decompress import JOINABLE_CODECS, Bytes, CodecError, Decompressor
 from engine.wire.record_batch import BatchError, Parse, RawBatch, RawFetch
+from engine.wire.record_decoder import Malformed, TooManyRecords, in_steps
 
 _EXACT: Final = Likeness("exact")
 _NOTHING_LISTED: Final = HashTable()

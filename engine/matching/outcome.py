@@ -16,9 +16,8 @@ from typing import Final, NamedTuple
 
 from engine import limits
 from engine.clock import format_time
-from engine.documents.fields import RejectReason
 from engine.documents.model import Detection, Entry, Match, Reject, decode_detection
-from engine.errors import DocumentError
+from engine.errors import DocumentError, RejectReason
 from engine.index.eligibility import POLICY_DENIALS
 from engine.matching.candidates import candidates_of, match_of
 from engine.matching.conditions import narrowed_out

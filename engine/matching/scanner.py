@@ -15,7 +15,7 @@ Numba checks no bounds by itself; an edit here that leaves one out reads foreign
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import numba
@@ -24,9 +24,9 @@ import numpy as np
 from engine import limits
 from engine.index.edit_distance import is_folded_alike, is_one_apart, may_be_one_apart
 from engine.index.fuzzy_index import NOTHING_SIMILAR, Probes
-from engine.index.hash_table import EMPTY, Hashes, HashTable, Slots, first_place, is_marked
+from engine.index.hash_table import Hashes, HashTable, Slots, first_place, is_marked
 from engine.index.wildcards import find_fitting
-from engine.plates.plate_hash import U64
+from engine.plates.plate_hash import EMPTY, U64, is_plain, table_hash
 from engine.wire.record_batch import RawBatch
 from engine.wire.record_decoder import (
     ALTERNATES_TWICE,
@@ -39,18 +39,16 @@ from engine.wire.record_decoder import (
     LIKE,
     MALFORMED,
     NO_ALTERNATES,
-    NO_APPEND_TIME,
     OFFSET,
     PLAIN,
     SAMPLED,
     SLOT,
-    SMALLEST_RECORD,
     SPAN,
     Bytes,
     Headers,
+    Malformed,
     Rows,
-    is_plain,
-    table_hash,
+    headers_of,
     walk,
 )
 
@@ -211,14 +209,6 @@ def _scan(
     return kept, seen
 
 
-class Malformed(Exception):
-    """The records are not what format v2 says."""
-
-
-class TooManyRecords(Exception):
-    """There are more records than `limits.BATCH_RECORDS`."""
-
-
 class Scanner:
     """Scans batches; serves one thread, because its rows are used again.
 
@@ -249,28 +239,10 @@ class Scanner:
         where the count of one is too high by as many as the next one's is too low, a record may
         pass for one of the neighbour's (brokers refuse such batches).
         """
-        # Counts come from the wire; what cannot fit in the data is not believed.
+        headers = headers_of(batches, len(data))
         count = sum(batch.record_count for batch in batches)
-        if count > len(data) // SMALLEST_RECORD or any(b.record_count < 0 for b in batches):
-            raise Malformed
-        if count > limits.BATCH_RECORDS:
-            raise TooManyRecords
-        assert len(data) < SPAN, "a position and a length are kept in one number"
         if len(self._rows) < count:
             self._rows = np.empty((count, COLUMNS), dtype=np.int64)
-        headers: Headers = np.array(
-            [
-                (
-                    batch.record_count,
-                    batch.base_offset,
-                    batch.from_offset,
-                    batch.first_ms,
-                    NO_APPEND_TIME if batch.append_ms is None else batch.append_ms,
-                )
-                for batch in batches
-            ],
-            dtype=np.int64,
-        ).reshape(-1, 5)
         return self._scan(data, headers, table, probes)
 
     def forget(self) -> None:
@@ -297,9 +269,3 @@ class Scanner:
         if filled == MALFORMED:
             raise Malformed
         return self._rows[:filled], seen
-
-
-def in_steps(rows: Rows) -> Iterator[list[int]]:
-    """Rows as Python's numbers, made some at a time: they take ten times the room."""
-    for at in range(0, len(rows), limits.ROWS_A_STEP):
-        yield from rows[at : at + limits.ROWS_A_STEP].tolist()

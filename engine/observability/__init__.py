@@ -1,1 +1,18 @@
-"""What a worker shows: metrics, logs, traces, its status page."""
+"""What a worker shows: metrics, logs, traces, its HTTP port and its status page.
+
+Counts, sizes and ages only: nothing here holds a plate, a read or a secret.
+
+The modules, in the order in which data passes them:
+
+    metrics        every metric
+    stall          which partitions are stuck, since when and at what
+    stall_monitor  stuck partitions, logged, shown and reported
+    status         what the status page tells: counts, sizes and ages
+    status_page    that page, in people's words
+    http_server    /metrics, /healthz, /readyz, the status page
+    log_format     what a log line says, and what it may hold
+    log_sampling   lines by kind: how many, and which faults there were
+    logs           the worker's log: where, from which level on, how many lines
+    tracing        spans of matches
+    otlp           spans as OpenTelemetry's packages send them
+"""

@@ -1,1 +1,13 @@
-"""Plates: their normal form, their hash, and what is like them; pure."""
+"""Plates: their normal form, their hash, and what is like them.
+
+Pure. `likeness` is the one definition of what is like what.
+
+The modules, in the order in which data passes them:
+
+    normal_form    one spelling for one plate
+    plate_hash     the 64-bit xxh3 of a plate, compiled
+    misread_model  how probable each misread is
+    misreads       the table of misreads: look-alikes, and how often cameras misread
+    likeness       whether a plate as read may be a plate as listed, and where they differ
+    confidence     how probable it is that the plate is the listed one
+"""

@@ -1,6 +1,6 @@
 """Confidence: how probable it is that the plate that was there is the listed one.
 
-By Bayes' rule, from the model of a reader in `misread_rates`. Every vehicle is as likely to pass
+By Bayes' rule, from the model of a reader in `misread_model`. Every vehicle is as likely to pass
 as every other, and the listed plate exists; so do others that could have been read the same way.
 With P(r|t) the probability that the plate t is read as r,
 

@@ -10,11 +10,13 @@ Pure, and no judge: how probable it is that the plate is the listed one says `co
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from engine.documents.fields import MatchType, MisreadKind
 from engine.plates.misreads import Misreads
 from engine.plates.normal_form import WILDCARD
+
+MatchType = Literal["exact", "confusable", "distance", "partial"]
+MisreadKind = Literal["substituted", "missing", "added"]
 
 
 class Misread(NamedTuple):

@@ -1,6 +1,6 @@
 """The table of misreads: which characters cameras take for which, and how often.
 
-A TOML file; `misreads.toml` beside this module is the one that we ship, with its reasons. A file
+A TOML file; `engine/data/misreads.toml` is the one that we ship, with its reasons. A file
 of the operator's own replaces it whole, and nothing in it is guessed: a name that is unknown or
 missing, a character in two groups or not in normal form, or a number out of bounds is a
 ConfigError that names the file, the place and what is wrong. It holds

@@ -10,12 +10,14 @@ xxHash repository's `doc/xxhash_spec.md`.
 
 from __future__ import annotations
 
+from typing import Final
+
 import numba
 import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from engine.limits import PLATE_BYTES
+from engine.limits import PLATE_BYTES, PLATE_CHARACTERS
 
 #: The first 80 bytes of XXH3's default secret, as little-endian 64-bit words at every byte
 #: that the algorithm reads one from.
@@ -27,6 +29,8 @@ _SECRET = bytes.fromhex(
 _WORD = [int.from_bytes(_SECRET[at : at + 8], "little") for at in range(len(_SECRET) - 7)]
 
 U64 = np.uint64
+#: In a table of hashes: a place that was never used. A hash that is 0 is kept as 1.
+EMPTY: Final = U64(0)
 _EMPTY = U64(xxhash.xxh3_64_intdigest(b""))
 _FLIP_1_TO_3 = U64((_WORD[0] & 0xFFFFFFFF) ^ (_WORD[4] & 0xFFFFFFFF))
 _FLIP_4_TO_8 = U64(_WORD[8] ^ _WORD[16])
@@ -147,3 +151,22 @@ def hash_at(data: npt.NDArray[np.uint8], at: int, length: int) -> np.uint64:
 
 
 assert PLATE_BYTES <= 64, "hash_at covers 64 bytes"
+
+
+@numba.njit(inline="always")
+def is_plain(data: npt.NDArray[np.uint8], at: int, length: int) -> bool:
+    """Whether a key is in normal form beyond doubt: 1 to 16 of A-Z and 0-9."""
+    if length < 1 or length > PLATE_CHARACTERS:
+        return False
+    for position in range(at, at + length):
+        byte = data[position]
+        if not (48 <= byte <= 57 or 65 <= byte <= 90):
+            return False
+    return True
+
+
+@numba.njit(inline="always")
+def table_hash(data: npt.NDArray[np.uint8], at: int, length: int) -> np.uint64:
+    """The hash of a plain key as the table has it."""
+    wanted = hash_at(data, at, length)
+    return U64(1) if wanted == EMPTY else wanted

@@ -1,4 +1,4 @@
-"""All records of a fetched batch, by the scanner where it can and the general parser elsewhere.
+"""All records of a fetched batch, by the compiled walk where it can, else by a parser.
 
 For the control topics, of which every record counts: several times faster than one record
 object after the other out of aiokafka. One `Unpacker` serves one thread.
@@ -9,16 +9,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+import numpy as np
+
 from engine import limits
 from engine.documents.fields import OPERATOR_HEADER
-from engine.index.hash_table import HashTable
-from engine.kafka.raw_fetcher import parse
-from engine.matching.scanner import Malformed, Scanner, TooManyRecords, in_steps
 from engine.wire.decompress import CodecError, Decompressor
-from engine.wire.record_batch import BatchError, RawBatch, Record
-
-#: With nothing listed and every read drawn, the scanner gives a row for each record.
-_NOTHING_LISTED = HashTable()
+from engine.wire.record_batch import BatchError, Parse, RawBatch, Record
+from engine.wire.record_decoder import (
+    COLUMNS,
+    MALFORMED,
+    Bytes,
+    Malformed,
+    Rows,
+    TooManyRecords,
+    headers_of,
+    in_steps,
+    walk,
+)
 
 #: As `headers_from`: no record's.
 NO_HEADERS: Final = 1 << 63
@@ -27,11 +34,14 @@ Headers = tuple[tuple[str, bytes | None], ...]
 
 
 class Unpacker:
-    """See the module."""
+    """See the module. `parse` gives the records of a batch that the walk does not read."""
 
-    def __init__(self) -> None:
+    def __init__(self, parse: Parse) -> None:
+        self._parse = parse
         self._decompressor = Decompressor()
-        self._scanner = Scanner(sample_every=1)
+        self._rows: Rows = np.empty((1024, COLUMNS), dtype=np.int64)
+        # Compiles what is not in numba's cache: now, and not when the first record waits.
+        walk(np.empty(0, dtype=np.uint8), 0, np.zeros(5, dtype=np.int64), self._rows, 0)
 
     def records(self, batch: RawBatch, headers_from: int = NO_HEADERS) -> list[Record]:
         """As `each`, all of them."""
@@ -49,16 +59,16 @@ class Unpacker:
         try:
             if batch.magic < 2:
                 self._decompressor.check_wrapped(batch)
-                yield from parse(batch)
+                yield from self._parse(batch)
                 return
             data = self._decompressor.decompress(batch.codec, batch.records)
-            rows, _ = self._scanner.scan([batch], data, _NOTHING_LISTED)
+            rows = self._walked(batch, data)
         except CodecError as error:
             raise BatchError(error.reason, batch.first_offset) from error
         except TooManyRecords as error:
             raise BatchError("batch_too_large", batch.first_offset) from error
         except Malformed:
-            yield from parse(batch)
+            yield from self._parse(batch)
             return
         view = data.data
         for _, _, offset, timestamp_ms, key_at, key_length, at, length in in_steps(rows):
@@ -70,6 +80,16 @@ class Unpacker:
                 () if offset < headers_from else _headers(view, at + max(length, 0)),
             )
 
+    def _walked(self, batch: RawBatch, data: Bytes) -> Rows:
+        """A row for each record; valid until the next batch."""
+        [header] = headers_of([batch], len(data))
+        if len(self._rows) < batch.record_count:
+            self._rows = np.empty((batch.record_count, COLUMNS), dtype=np.int64)
+        at, filled = walk(data, 0, header, self._rows, 0)
+        if at == MALFORMED or at != len(data):
+            raise Malformed
+        return self._rows[:filled]
+
 
 def operator_of(headers: Headers) -> str | None:
     """Who made a change, by its record's own account: the last such header with a name in it."""
@@ -80,7 +100,7 @@ def operator_of(headers: Headers) -> str | None:
 
 
 def _headers(data: memoryview, at: int) -> Headers:
-    """A record's headers, which the scanner has found to be well formed, names in ASCII."""
+    """A record's headers, which the walk has found to be well formed, names in ASCII."""
     count, at = _varint(data, at)
     headers = []
     for _ in range(min(count, limits.CONTROL_HEADERS)):

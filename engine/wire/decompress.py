@@ -19,7 +19,7 @@ import numpy.typing as npt
 from typing_extensions import Buffer
 
 from engine import limits
-from engine.documents.fields import RejectReason
+from engine.errors import RejectReason
 from engine.wire.record_batch import RawBatch
 
 Bytes = npt.NDArray[np.uint8]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from engine.documents.fields import RejectReason
+from engine.errors import RejectReason
 
 #: Bytes of a batch's header in record format v2; the records follow.
 V2_HEADER_BYTES = 61

@@ -5,11 +5,13 @@ the record and the record inside the batch. A batch that is not, to the last byt
 format says is MALFORMED.
 
 Format: KIP-98, https://kafka.apache.org/documentation/#recordbatch. Numba checks no bounds by
-itself; an edit here that leaves one out reads foreign memory. `scan` is the only caller.
+itself; an edit here that leaves one out reads foreign memory. `matching.scanner` and `batch_reader`
+call it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numba
@@ -18,8 +20,8 @@ import numpy.typing as npt
 
 from engine import limits
 from engine.documents.fields import ALTERNATES_HEADER
-from engine.index.hash_table import EMPTY
-from engine.plates.plate_hash import U64, hash_at
+from engine.plates.plate_hash import U64, is_plain, table_hash
+from engine.wire.record_batch import RawBatch
 
 Bytes = npt.NDArray[np.uint8]
 Rows = npt.NDArray[np.int64]
@@ -64,7 +66,6 @@ _HEADER_NAME: Final[Bytes] = np.frombuffer(ALTERNATES_HEADER.encode(), dtype=np.
 _HEADER_LENGTH: Final = len(ALTERNATES_HEADER)
 #: A position and a length in one number; a scan's data is shorter than this.
 SPAN: Final = 1 << 31
-_PLATE_CHARACTERS = limits.PLATE_CHARACTERS
 
 
 @numba.njit(inline="always")
@@ -117,25 +118,6 @@ def _headers(data: Bytes, at: int, end: int) -> tuple[int, int]:
     if named > 1:
         alternates = ALTERNATES_TWICE
     return at, alternates
-
-
-@numba.njit(inline="always")
-def is_plain(data: Bytes, at: int, length: int) -> bool:
-    """Whether a key is in normal form beyond doubt: 1 to 16 of A-Z and 0-9."""
-    if length < 1 or length > _PLATE_CHARACTERS:
-        return False
-    for position in range(at, at + length):
-        byte = data[position]
-        if not (48 <= byte <= 57 or 65 <= byte <= 90):
-            return False
-    return True
-
-
-@numba.njit(inline="always")
-def table_hash(data: Bytes, at: int, length: int) -> np.uint64:
-    """The hash of a plain key as the table has it."""
-    wanted = hash_at(data, at, length)
-    return U64(1) if wanted == EMPTY else wanted
 
 
 @numba.njit(nogil=True, cache=True)
@@ -207,3 +189,45 @@ def alternates_span(slot: int) -> tuple[int, int]:
     """Where the value of a read's alternates header lies in the data, and its length, from the
     SLOT of a row that has it."""
     return slot // SPAN, slot % SPAN
+
+
+class Malformed(Exception):
+    """The records are not what format v2 says."""
+
+
+class TooManyRecords(Exception):
+    """There are more records than `limits.BATCH_RECORDS`."""
+
+
+def headers_of(batches: Sequence[RawBatch], data_bytes: int) -> Headers:
+    """What a walk needs of each batch's header; `data_bytes` is the length of all their records.
+
+    Raises Malformed and TooManyRecords.
+    """
+    # Counts come from the wire; what cannot fit in the data is not believed.
+    count = sum(batch.record_count for batch in batches)
+    if count > data_bytes // SMALLEST_RECORD or any(b.record_count < 0 for b in batches):
+        raise Malformed
+    if count > limits.BATCH_RECORDS:
+        raise TooManyRecords
+    assert data_bytes < SPAN, "a position and a length are kept in one number"
+    headers: Headers = np.array(
+        [
+            (
+                batch.record_count,
+                batch.base_offset,
+                batch.from_offset,
+                batch.first_ms,
+                NO_APPEND_TIME if batch.append_ms is None else batch.append_ms,
+            )
+            for batch in batches
+        ],
+        dtype=np.int64,
+    ).reshape(-1, 5)
+    return headers
+
+
+def in_steps(rows: Rows) -> Iterator[list[int]]:
+    """Rows as Python's numbers, made some at a time: they take ten times the room."""
+    for at in range(0, len(rows), limits.ROWS_A_STEP):
+        yield from rows[at : at + limits.ROWS_A_STEP].tolist()

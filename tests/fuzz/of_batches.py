@@ -325,7 +325,7 @@ def _parsed(batch: RawBatch) -> tuple[list[Record], str]:
 def _check_unpacker(batch: RawBatch, records: list[Record], refused: str) -> None:
     """The same records for the control topics, or none."""
     try:
-        unpacked = Unpacker().records(batch, headers_from=0)
+        unpacked = Unpacker(parse).records(batch, headers_from=0)
     except BatchError:
         assert refused
         return

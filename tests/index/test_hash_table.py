@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.index import hash_table as table
-from engine.index.hash_table import EMPTY, NO_SLOT, HashTable, is_held, is_marked
-from engine.plates.plate_hash import hash_of
+from engine.index.hash_table import NO_SLOT, HashTable, is_held, is_marked
+from engine.plates.plate_hash import EMPTY, hash_of
 
 #: Few, some of which begin their probe at the same place, at the ends too.
 _HASHES = st.one_of(

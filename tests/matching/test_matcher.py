@@ -63,7 +63,7 @@ Headers = tuple[tuple[str, bytes | None], ...]
 
 
 def listed(**fields: Any) -> Json:
-    """An entry whose every read is a match: folding is the business of `suppress`."""
+    """An entry whose every read is a match: folding is the business of `suppression`."""
     return entry_json(**({"suppress_s": 0} | fields))
 
 

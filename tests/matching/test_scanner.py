@@ -20,7 +20,7 @@ from engine.index.fuzzy_index import NOTHING_SIMILAR, Probes, Similar
 from engine.index.hash_table import NO_SLOT, HashTable, hashes_of
 from engine.kafka.raw_fetcher import parse
 from engine.matching import scanner as scan
-from engine.matching.scanner import Malformed, Scanner, is_sampled
+from engine.matching.scanner import Scanner, is_sampled
 from engine.plates.likeness import compare
 from engine.plates.misreads import Misreads
 from engine.plates.plate_hash import hash_of
@@ -36,6 +36,7 @@ from engine.wire.record_decoder import (
     NO_VALUE,
     ODD_KEY,
     SAMPLED,
+    Malformed,
     alternates_span,
 )
 from tests.fakes.record_batches import (

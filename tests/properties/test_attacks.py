@@ -21,12 +21,12 @@ from engine.audit.chain import Chain
 from engine.documents.model import encode
 from engine.errors import ConfigError, DocumentError, RuleError
 from engine.index.fuzzy_index import Similar
-from engine.index.hash_table import EMPTY, NO_SLOT, HashTable, hashes_of
+from engine.index.hash_table import NO_SLOT, HashTable, hashes_of
 from engine.kafka.raw_fetcher import parse
 from engine.matching.lists import ControlKind, ControlRecord, Lists, Phase
 from engine.matching.matcher import Heart, Outcome
 from engine.matching.suppression import Suppression
-from engine.plates.plate_hash import hash_of
+from engine.plates.plate_hash import EMPTY, hash_of
 from engine.wire.batch_reader import Unpacker, operator_of
 from engine.wire.record_batch import RawFetch
 from tests.fakes.documents import (
@@ -325,7 +325,7 @@ def test_a_control_record_with_thousands_of_headers() -> None:
     first = (("operator", b"\x1b[2Jmallory\n"),)
     many = tuple(("operator", b"x") for _ in range(10_000))
     batch = raw_batch(batch_bytes([Sent(b"E", b"{}", first + many), Sent(b"E", b"{}", first)]))
-    records = Unpacker().records(batch, headers_from=0)
+    records = Unpacker(parse).records(batch, headers_from=0)
     assert [len(record.headers) for record in records] == [limits.CONTROL_HEADERS, 1]
     assert operator_of(records[1].headers) == "\x1b[2Jmallory\n"  # for whoever shows it to see to
 

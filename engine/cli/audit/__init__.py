@@ -2,6 +2,11 @@
 
 What is found goes to standard output, so that it can be kept; the status says whether it was
 good. No file is ever overwritten here: an old checkpoint or key is what everything rests on.
+
+The modules, in the order in which data passes them:
+
+    audit_reader  reads the audit topic, whole or for a period
+    report        `audit report`
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from aiokafka import TopicPartition
 from engine.audit.report import Report
 from engine.audit.verifier import Verifier
 from engine.config import Settings
+from engine.kafka.raw_fetcher import parse
 from engine.kafka.session import Progress, between, consuming
 from engine.kafka.topics import Topics
 from engine.wire.batch_reader import Unpacker
@@ -100,7 +101,7 @@ class _LooksAgain:
 async def _read(
     consumer: Any, starts: Offsets, ends: Offsets, takes: _Takes, progress: Progress
 ) -> None:
-    unpacker = Unpacker()
+    unpacker = Unpacker(parse)
 
     def unpack(fetched: dict[TopicPartition, list[RawBatch]]) -> None:
         for part, batches in fetched.items():

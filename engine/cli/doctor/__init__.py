@@ -1,4 +1,10 @@
-"""`hotlist doctor`: looks at a deployment from outside."""
+"""`hotlist doctor`: looks at a deployment from outside.
+
+The modules, in the order in which data passes them:
+
+    checks    what is asked of the brokers
+    findings  what the answers mean; pure
+"""
 
 from __future__ import annotations
 

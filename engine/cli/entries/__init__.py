@@ -2,6 +2,14 @@
 
 Each change names its operator, in a record header beside the entry, and is checked here by
 the same rules as in the worker. Nothing is sent before everything is checked.
+
+The modules, in the order in which data passes them:
+
+    options      options that several of these commands have
+    add          `entries add`
+    import_      `entries import` and `entries sync`
+    list_reader  reads a list's state from Kafka
+    report       what an import found and did
 """
 
 from __future__ import annotations

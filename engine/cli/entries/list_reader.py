@@ -16,6 +16,7 @@ from aiokafka import TopicPartition
 from engine import limits
 from engine.config import Settings
 from engine.errors import BrokerError
+from engine.kafka.raw_fetcher import parse
 from engine.kafka.session import Progress, between, consuming
 from engine.list_files.digests import Names
 from engine.list_files.list_state import ListState
@@ -33,7 +34,7 @@ class ListReader:
         self._consumer = consumer
         self._partitions = partitions
         self._at: dict[TopicPartition, int] = {}
-        self._unpacker = Unpacker()
+        self._unpacker = Unpacker(parse)
 
     async def catch_up(self, progress: Progress) -> bool:
         """Read what the topic has more than before; whether there was something.

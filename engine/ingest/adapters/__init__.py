@@ -8,6 +8,17 @@ sent. Anything else is a bug.
 
 A read's id follows from the message alone, so that a message which is sent again is the same
 read. Pictures are never carried, only references to them.
+
+The modules, in the order in which data passes them:
+
+    axis             Axis cameras
+    frigate          Frigate
+    genetec          Genetec
+    openalpr         OpenALPR and Rekor Scout
+    platerecognizer  Plate Recognizer
+    message          what the vendors' modules share: a message taken apart, a read made
+    countries        codes of countries
+    cars             lets the last state of a car through
 """
 
 from __future__ import annotations
