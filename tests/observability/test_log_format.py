@@ -241,10 +241,10 @@ def test_an_exception_has_its_hint_its_causes_and_a_trace_without_values() -> No
     assert inner == {"kind": "KeyError", "text": "KeyError", "trace": inner["trace"]}
     for each in (outer, inner):
         assert [place.rsplit(" ", 1)[1] for place in each["trace"]] == ["raised", "fails"]
-        assert each["trace"][0].startswith("tests/observability/test_log_format.py:")
+        assert each["trace"][0].startswith("observability/test_log_format.py:")
     lines = console(made, {}).split("\n")
     assert lines[1] == "    b:9092: gone; start it"
-    assert lines[2].startswith("      at tests/observability/test_log_format.py:")
+    assert lines[2].startswith("      at observability/test_log_format.py:")
     assert lines[4] == "    KeyError"
     assert len(lines) == 7
     for form in (console, as_json):
