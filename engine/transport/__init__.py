@@ -6,6 +6,7 @@ The modules, in the order in which data passes them:
 
     app       the Faust app that hands the fetches over
     consumer  Faust's driver: whole fetches instead of one message a record
-    offsets   which offset of a partition may be committed
+    positions where each partition is read from, and that no read is skipped
+    offsets   which offset of a partition may be committed, and what must come next
     memory    little of the reads stays in memory once they are processed
 """
