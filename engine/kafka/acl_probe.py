@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
+from aiokafka.coordinator.protocol import ConsumerProtocol
 from aiokafka.errors import TopicAuthorizationFailedError
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Array, Boolean, Bytes, Int16, Int32, Schema, String
@@ -48,13 +49,15 @@ class Topic(NamedTuple):
 
 
 class Group(NamedTuple):
-    """A consumer group: its state, its members, and what this login may do with it."""
+    """A consumer group: its state, its members, what this login may do with it, and the topics'
+    partitions that are assigned to its members, none while it rebalances."""
 
     name: str
     error: int
     state: str
     members: int
     may: frozenset[str] | None
+    assigned: frozenset[tuple[str, int]] = frozenset()
 
 
 class _MetadataResponse(Response):  # type: ignore[misc]  # aiokafka has no types
@@ -178,8 +181,14 @@ async def topics_as_shown(client: Any, names: Sequence[str]) -> list[Topic]:
 async def group_as_shown(client: Any, coordinator: int, name: str) -> Group:
     """A consumer group, asked of the broker that coordinates it."""
     answer = await client.send(coordinator, _Groups([name]))
-    error, _, state, _, _, members, may = answer.groups[0]
-    return Group(name, error, state, len(members), _operations(may))
+    error, _, state, protocol_type, _, members, may = answer.groups[0]
+    assigned = frozenset(
+        (topic, number)
+        for *_, assignment in members
+        if assignment and protocol_type == ConsumerProtocol.PROTOCOL_TYPE
+        for topic, number in ConsumerProtocol.ASSIGNMENT.decode(assignment).partitions()
+    )
+    return Group(name, error, state, len(members), _operations(may), assigned)
 
 
 def _operations(bits: int) -> frozenset[str] | None:

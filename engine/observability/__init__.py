@@ -5,6 +5,7 @@ Counts, sizes and ages only: nothing here holds a plate, a read or a secret.
 The modules, in the order in which data passes them:
 
     metrics        every metric
+    unowned_lag    the lag of partitions that no worker owns
     stall          which partitions are stuck, since when and at what
     stall_monitor  stuck partitions, logged, shown and reported
     status         what the status page tells: counts, sizes and ages

@@ -8,7 +8,7 @@ read or an entry id. Beside them stands what the operating system says of the pr
 from __future__ import annotations
 
 import collections
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 from prometheus_client import (
     CollectorRegistry,
@@ -38,6 +38,7 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         self._newest_control_ms: dict[ControlKind, int] = {}
         self._sources: set[str] = set()
+        self._unowned: set[int] = set()
 
         self.reads = self._counter("hotlist_reads_total", "Reads processed.")
         self.matches = self._counter(
@@ -187,7 +188,8 @@ class Metrics:
         self.ready = self._gauge("hotlist_ready", "1 while the worker takes reads, else 0.")
         self.lag = self._gauge(
             "hotlist_consumer_lag",
-            "Reads of a partition that wait behind the last fetch.",
+            "Reads of a partition that wait behind the last fetch. Those of partitions that no "
+            "worker owns are shown by the owner of the lowest partition.",
             "partition",
         )
         self.stuck_s = self._gauge(
@@ -227,6 +229,19 @@ class Metrics:
     def forget_partitions(self) -> None:
         """Show no lag of partitions that are given up: another worker may have them now."""
         self.lag.clear()
+        self._unowned.clear()
+
+    def show_unowned_lag(self, lag: Mapping[int, int], own: Container[int]) -> None:
+        """Set the lag of exactly these partitions beside the worker's `own`.
+
+        A label that was set for a partition stays if the worker owns it by now.
+        """
+        for partition in self._unowned - lag.keys():
+            if partition not in own:
+                self.lag.remove(str(partition))
+        self._unowned = set(lag)
+        for partition, waiting in lag.items():
+            self.lag.labels(str(partition)).set(waiting)
 
     def count_delivered(self, outcome: Outcome, now_ms: int, took_s: float) -> None:
         """Count what the broker has acknowledged, now, of a fetch's outcome."""

@@ -1,0 +1,130 @@
+"""`engine.observability.unowned_lag` on a real broker: partitions are added, and no member of the
+group knows them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
+
+from engine.kafka.security import PLAINTEXT
+from engine.kafka.topics import Topics
+from engine.observability.metrics import Metrics
+from engine.observability.unowned_lag import Brokers, UnownedLag
+from tests.kafka.records import ToSend, produce, producing, send_to_partition, until
+
+
+async def add_partitions(bootstrap: str, topic: str, total: int) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        await admin.create_partitions({topic: NewPartitions(total)})
+    finally:
+        await admin.close()
+
+
+@asynccontextmanager
+async def member(bootstrap: str, topic: str, group: str) -> AsyncIterator[AIOKafkaConsumer]:
+    """A member of the group that has been assigned partitions, and looks for no others."""
+    consumer = AIOKafkaConsumer(
+        topic,
+        bootstrap_servers=bootstrap,
+        group_id=group,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+    )
+    await consumer.start()
+    try:
+
+        async def assigned() -> bool:
+            await consumer.getmany(timeout_ms=0)
+            return bool(consumer.assignment())
+
+        await until(assigned, "the member has partitions")
+        yield consumer
+    finally:
+        await consumer.stop()
+
+
+def shown(metrics: Metrics) -> dict[str, float]:
+    return {
+        sample.labels["partition"]: sample.value
+        for family in metrics.lag.collect()
+        for sample in family.samples
+    }
+
+
+async def test_partitions_that_nobody_knows_yet(real_kafka: str, prefix: str) -> None:
+    topic, group = Topics(prefix).detections, f"{prefix}group"
+    metrics = Metrics()
+    own: set[int] = set()
+    brokers = Brokers(real_kafka, topic, group, PLAINTEXT)
+    lag = UnownedLag(topic, brokers, metrics, lambda: own)
+
+    async def shows(wanted: dict[str, int]) -> None:
+        async def so() -> bool:
+            await lag.look()
+            return shown(metrics) == wanted
+
+        await until(so, f"the lag is {wanted}", lambda: str(shown(metrics)))
+
+    try:
+        async with member(real_kafka, topic, group) as consumer:
+            own |= {tp.partition for tp in consumer.assignment()}
+            assert own == {0, 1, 2, 3}
+            await shows({})
+            await add_partitions(real_kafka, topic, 6)
+            record = ToSend(b"K", b"{}")
+            await produce(real_kafka, topic, {0: [record] * 9, 4: [record] * 3})
+            await shows({"4": 3, "5": 0})
+            # What an open transaction holds back waits too.
+            async with producing(
+                real_kafka, transactional_id=f"{prefix}open", acks="all"
+            ) as producer:
+                await producer.begin_transaction()
+                await send_to_partition(producer, topic, 5, [record] * 2)
+                await shows({"4": 3, "5": 2})
+                await producer.abort_transaction()
+        own.clear()
+        await shows({})
+        async with member(real_kafka, topic, group) as consumer:
+            own |= {tp.partition for tp in consumer.assignment()}
+            assert own == set(range(6))
+            await shows({})
+    finally:
+        await brokers.close()
+
+
+async def test_one_of_two_workers_shows_it(real_kafka: str, prefix: str) -> None:
+    topic, group = Topics(prefix).detections, f"{prefix}group"
+    async with (
+        member(real_kafka, topic, group) as one,
+        member(real_kafka, topic, group) as other,
+    ):
+        members: list[Any] = [one, other]
+
+        async def shared() -> bool:
+            for each in members:
+                await each.getmany(timeout_ms=0)
+            return [len(each.assignment()) for each in members] == [2, 2]
+
+        await until(shared, "both have partitions")
+        await add_partitions(real_kafka, topic, 5)
+        await produce(real_kafka, topic, {4: [ToSend(b"K", b"{}")]})
+        seen = []
+        for each in members:
+            own = {tp.partition for tp in each.assignment()}
+            brokers, metrics = Brokers(real_kafka, topic, group, PLAINTEXT), Metrics()
+            lag = UnownedLag(topic, brokers, metrics, lambda own=own: own)  # type: ignore[misc]
+
+            async def answered(lag: UnownedLag = lag) -> bool:
+                await lag.look()
+                return lag._unowned == {4} or 0 not in own  # noqa: B023
+
+            await until(answered, "the partition is seen")
+            await brokers.close()
+            seen.append((0 in own, shown(metrics)))
+        assert sorted(seen, key=str) == [(False, {}), (True, {"4": 1})]
