@@ -6,6 +6,11 @@ start, then opens the gate and follows on. Reads are taken only while the gate i
 closes when a partition has been silent for too long, because then nobody knows whether the
 lists still hold, and opens again when the replica has caught up.
 
+No change is passed over. Every partition is read from its oldest record, and an offset that is
+not there any more ends the worker. So does a control topic that is gone, that was made anew or
+that was given more partitions; the replica asks the brokers every `limits.METADATA_MAX_AGE_S`.
+With partitions added, the changes of one entry would lie in two of them and have no order.
+
 Records are handed on in bounded steps. What was sent to the hot list in one transaction counts
 as a whole: from its first batch on, records are handed on to be staged, and when the end of
 every transaction that has begun is reached, they are committed. The end of the load is such a
@@ -20,10 +25,16 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from types import MappingProxyType
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import (
+    KafkaError,
+    OffsetOutOfRangeError,
+    RecordTooLargeError,
+    UnknownTopicOrPartitionError,
+)
 
 from engine import limits
 from engine.errors import BrokerError
+from engine.kafka.acl_probe import Topic, topics_as_shown
 from engine.kafka.diagnosis import refusal
 from engine.kafka.raw_fetcher import OpenTransactions, deliver_batches, parse
 from engine.kafka.security import PLAINTEXT, Security, arguments
@@ -34,7 +45,9 @@ from engine.wire.record_batch import BatchError, RawBatch
 
 _POLL_MS = 200
 _RETRY_PAUSE_S = 0.5
-_ASSIGNMENT_PAUSE_S = 0.01
+_METADATA_PAUSE_S = 0.01
+#: A broker that has just started may not know a topic yet: so often all others are asked again.
+_GONE_LOOKS = 3
 
 #: By topic and partition, the offset below which nobody asks who made a change.
 AuditedTo = Mapping[tuple[ControlKind, int], int]
@@ -96,12 +109,14 @@ class ControlReplica:
         self._polled_ms: dict[TopicPartition, int] = {}
         self._assigned: set[TopicPartition] = set()
         self._unpacker = Unpacker(parse)
+        self._ids: dict[str, bytes | None] = {}
         self._consumer = AIOKafkaConsumer(
             **arguments(bootstrap, security),
             group_id=None,
-            auto_offset_reset="earliest",
+            auto_offset_reset="none",  # else aiokafka would pass records over where it has to
             isolation_level="read_committed",
             enable_auto_commit=False,
+            metadata_max_age_ms=int(1000 * limits.METADATA_MAX_AGE_S),
             fetch_max_wait_ms=limits.FETCH_WAIT_MS,
             max_partition_fetch_bytes=limits.FETCH_PARTITION_BYTES,
             fetch_max_bytes=limits.FETCH_BYTES,
@@ -113,15 +128,33 @@ class ControlReplica:
             async with asyncio.timeout(limits.CONNECT_S):
                 await self._consumer.start()
                 self._open_transactions = deliver_batches(self._consumer, self._kinds.__contains__)
-                # Not before: what is fetched without the seam comes as records. With no
-                # group, this assigns all partitions of the topics.
-                self._consumer.subscribe(list(self._kinds))
-                while self._without_partitions():
-                    await asyncio.sleep(_ASSIGNMENT_PAUSE_S)
+                await self._assign()
         except (KafkaError, TimeoutError, OSError) as error:
             await self._consumer.stop()
             raise self._unreadable(type(error).__name__) from error
-        self._note_assignment()
+        self._heard_s = dict.fromkeys(self._assigned, time.monotonic())
+
+    async def _assign(self) -> None:
+        """Begin all partitions of the topics at their oldest record."""
+        client = self._consumer._client
+        await client.set_topics(self._kinds)
+        while not all(map(self._consumer.partitions_for_topic, self._kinds)):
+            await asyncio.sleep(_METADATA_PAUSE_S)
+            await client.force_metadata_update()
+        # Before anything is read: a topic that is made anew from here on has another one.
+        self._ids = {each.name: each.id for each in await self._shown()}
+        self._assigned = {
+            TopicPartition(topic, number)
+            for topic in self._kinds
+            for number in self._consumer.partitions_for_topic(topic) or ()
+        }
+        begins = await self._consumer.beginning_offsets(self._assigned)
+        self._consumer.assign(list(self._assigned))
+        for tp in self._assigned:
+            self._consumer.seek(tp, begins[tp])
+
+    async def _shown(self) -> list[Topic]:
+        return await topics_as_shown(self._consumer._client, list(self._kinds))
 
     def _unreadable(self, why: str) -> BrokerError:
         return BrokerError(
@@ -133,7 +166,19 @@ class ControlReplica:
         await self._consumer.stop()
 
     async def run(self) -> None:
-        """Load, open the gate, follow; until cancelled."""
+        """Load, open the gate, follow; until cancelled. Raises BrokerError if that is not possible
+        any more."""
+        tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._watch())]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _follow(self) -> None:
         try:
             ends = await self._ends()
         except KafkaError as error:
@@ -148,22 +193,50 @@ class ControlReplica:
                 await self._end_phase()
             await self._judge()
 
+    async def _watch(self) -> None:
+        """Ask again and again whether the topics are the ones that are read."""
+        gone_looks = 0
+        while True:
+            await asyncio.sleep(_RETRY_PAUSE_S if gone_looks else limits.METADATA_MAX_AGE_S)
+            try:
+                async with asyncio.timeout(self._stale_s):
+                    shown = await self._shown()
+            except (KafkaError, TimeoutError, OSError):
+                continue  # the silence is what counts; see _judge
+            gone = [each.name for each in shown if each.error == UnknownTopicOrPartitionError.errno]
+            gone_looks = gone_looks + 1 if gone else 0
+            if gone_looks == _GONE_LOOKS:
+                raise _other("the broker does not know the topic any more", *gone)
+            for topic in shown:
+                if not topic.error:
+                    self._must_be_the_same(topic)
+
+    def _must_be_the_same(self, shown: Topic) -> None:
+        count, had = len(shown.partitions), sum(tp.topic == shown.name for tp in self._assigned)
+        if shown.id != self._ids.get(shown.name):
+            raise _other("the topic was made anew", shown.name)
+        if count != had:
+            raise _other(f"the topic has {count} partitions now, and had {had}", shown.name)
+
     async def _step(self) -> None:
         try:
             found = await self._consumer.getmany(
                 timeout_ms=_POLL_MS, max_records=limits.CONTROL_BATCHES_A_STEP
             )
+        except OffsetOutOfRangeError as error:
+            [(tp, offset)] = error.args[0].items()
+            raise _other(
+                "the topic does not hold the offset any more at which it is read on",
+                f"{tp.topic}/{tp.partition}/{offset}",
+            ) from error
+        except RecordTooLargeError as error:
+            # Of a batch whose length is damaged; aiokafka goes on one offset further.
+            raise _damaged("corrupt_batch", " and ".join(self._kinds)) from error
         except KafkaError as error:
             if refusal(error) is not None:
                 raise self._unreadable(type(error).__name__) from error
             await asyncio.sleep(_RETRY_PAUSE_S)  # the silence is what counts; see _judge
             return
-        if self._consumer.assignment() != self._assigned:
-            # Partitions were added, and all are read anew from their beginning: for a while
-            # the lists are as they once were.
-            self.gate.close("the control topics have new partitions and are read anew")
-            self._note_assignment()
-            self._phase = Phase.LOADING
         for tp, batches in found.items():
             first_staged = self._first_staged(tp, batches)
             await self._hand_on(tp, batches[:first_staged])
@@ -216,26 +289,8 @@ class ControlReplica:
                     )
         except BatchError as error:
             # A read may be passed over; a change of the lists may not.
-            raise BrokerError(
-                f"a control record cannot be read ({error.reason})",
-                where=f"{tp.topic}/{tp.partition}/{error.next_offset}",
-                hint="repair the topic or write the lists to it anew",
-            ) from error
-
-    def _without_partitions(self) -> set[str]:
-        return self._kinds.keys() - {tp.topic for tp in self._consumer.assignment()}
-
-    def _note_assignment(self) -> None:
-        self._assigned = set(self._consumer.assignment())
-        gone = self._without_partitions()
-        if gone:
-            # It may come back with other records, and nobody would take away what it held.
-            raise BrokerError(
-                "the broker does not know the topic any more",
-                where=" and ".join(sorted(gone)),
-                hint="start the worker again when it is back, so that the lists are read anew",
-            )
-        self._heard_s = dict.fromkeys(self._assigned, time.monotonic())
+            where = f"{tp.topic}/{tp.partition}/{error.next_offset}"
+            raise _damaged(error.reason, where) from error
 
     async def _judge(self) -> None:
         """Open or close the gate by how long ago each partition was heard of."""
@@ -275,6 +330,24 @@ class ControlReplica:
             if await self._consumer.position(tp) < end:
                 return False
         return True
+
+
+def _other(what: str, *where: str) -> BrokerError:
+    """The topic is not what was read. Only a worker that reads it anew knows the lists again:
+    nobody would take away what it held before."""
+    return BrokerError(
+        what,
+        where=" and ".join(sorted(where)),
+        hint="start the worker again when it is as it must be, so that the lists are read anew",
+    )
+
+
+def _damaged(reason: str, where: str) -> BrokerError:
+    return BrokerError(
+        f"a control record cannot be read ({reason})",
+        where=where,
+        hint="repair the topic or write the lists to it anew",
+    )
 
 
 def _some(records: Iterator[ControlRecord]) -> list[ControlRecord]:

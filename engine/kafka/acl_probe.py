@@ -1,22 +1,38 @@
 """What the broker lets this login do with topics and groups, as the broker itself says.
 
 Asked with the request for metadata, so that nothing is tried and nothing changes. aiokafka knows
-these requests in older versions only, which do not ask; the two that do stand here, by Kafka's
-protocol guide (Metadata 8, DescribeGroups 3). What a broker answers about transactional ids
-cannot be asked for.
+these requests in older versions only, which do not ask; those that do stand here, by Kafka's
+protocol guide (Metadata 8, and 11 that knows the ids of topics; DescribeGroups 3). What a broker
+answers about transactional ids cannot be asked for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import BytesIO
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from aiokafka.coordinator.protocol import ConsumerProtocol
 from aiokafka.errors import TopicAuthorizationFailedError
 from aiokafka.protocol.api import Request, RequestStruct, Response
-from aiokafka.protocol.types import Array, Boolean, Bytes, Int16, Int32, Schema, String
+from aiokafka.protocol.types import (
+    AbstractType,
+    Array,
+    Boolean,
+    Bytes,
+    CompactArray,
+    CompactString,
+    Int16,
+    Int32,
+    Schema,
+    String,
+    TaggedFields,
+)
 
 _TEXT: Final = String("utf-8")
+_COMPACT_TEXT: Final = CompactString("utf-8")
+_ID_BYTES: Final = 16
 
 #: Kafka's numbers of operations, which are the places of their bits.
 _OPERATIONS: Final = {
@@ -39,13 +55,15 @@ class Topic(NamedTuple):
     """A topic as the broker shows it; `error` is Kafka's code, 0 where there is none.
 
     `partitions` has, for each, its leader (-1 where it has none), replicas, and replicas in sync.
-    `may` are the operations that this login may do, None where the broker does not say.
+    `may` are the operations that this login may do, None where the broker does not say. `id` tells
+    a topic from an earlier one of its name; None from brokers before Kafka 2.8.
     """
 
     name: str
     error: int
     partitions: tuple[tuple[int, int, int], ...]
     may: frozenset[str] | None
+    id: bytes | None
 
 
 class Group(NamedTuple):
@@ -108,14 +126,90 @@ class _MetadataStruct(RequestStruct):  # type: ignore[misc]
     )
 
 
-class _Metadata(Request[_MetadataStruct]):  # type: ignore[misc]
+class _Id(AbstractType[bytes]):  # type: ignore[misc]
+    """A UUID, as its bytes."""
+
+    @classmethod
+    def encode(cls, value: bytes) -> bytes:
+        return value
+
+    @classmethod
+    def decode(cls, data: BytesIO) -> bytes:
+        return data.read(_ID_BYTES)
+
+
+class _MetadataWithIdsResponse(Response):  # type: ignore[misc]
+    API_KEY = 3
+    API_VERSION = 11
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "brokers",
+            CompactArray(
+                ("node_id", Int32),
+                ("host", _COMPACT_TEXT),
+                ("port", Int32),
+                ("rack", _COMPACT_TEXT),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("cluster_id", _COMPACT_TEXT),
+        ("controller_id", Int32),
+        (
+            "topics",
+            CompactArray(
+                ("error_code", Int16),
+                ("topic", _COMPACT_TEXT),
+                ("topic_id", _Id),
+                ("is_internal", Boolean),
+                (
+                    "partitions",
+                    CompactArray(
+                        ("error_code", Int16),
+                        ("partition", Int32),
+                        ("leader", Int32),
+                        ("leader_epoch", Int32),
+                        ("replicas", CompactArray(Int32)),
+                        ("isr", CompactArray(Int32)),
+                        ("offline_replicas", CompactArray(Int32)),
+                        ("tags", TaggedFields),
+                    ),
+                ),
+                ("authorized_operations", Int32),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("tags", TaggedFields),
+    )
+
+
+class _MetadataWithIdsStruct(RequestStruct):  # type: ignore[misc]
+    FLEXIBLE_VERSION = True
+    API_KEY = 3
+    API_VERSION = 11
+    RESPONSE_TYPE = _MetadataWithIdsResponse
+    SCHEMA = Schema(
+        (
+            "topics",
+            CompactArray(("topic_id", _Id), ("name", _COMPACT_TEXT), ("tags", TaggedFields)),
+        ),
+        ("allow_auto_topic_creation", Boolean),
+        ("include_topic_authorized_operations", Boolean),
+        ("tags", TaggedFields),
+    )
+
+
+class _Metadata(Request[_MetadataStruct | _MetadataWithIdsStruct]):  # type: ignore[misc]
     API_KEY = 3
 
     def __init__(self, topics: Sequence[str]) -> None:
         self._topics = list(topics)
 
     def build(self, request_struct_class: Any) -> Any:
-        return request_struct_class(self._topics, False, False, True)
+        if request_struct_class is _MetadataStruct:
+            return request_struct_class(self._topics, False, False, True)
+        named: list[Any] = [(bytes(_ID_BYTES), name, {}) for name in self._topics]
+        return request_struct_class(named, False, True, {})
 
 
 class _GroupsResponse(Response):  # type: ignore[misc]
@@ -167,15 +261,19 @@ class _Groups(Request[_GroupsStruct]):  # type: ignore[misc]
 async def topics_as_shown(client: Any, names: Sequence[str]) -> list[Topic]:
     """These topics, asked of any broker that `client` (an AIOKafkaClient) is connected with."""
     answer = await client.send(client.get_random_node(), _Metadata(names))
-    return [
-        Topic(
-            name,
-            error,
-            tuple((leader, len(replicas), len(isr)) for _, _, leader, _, replicas, isr, _ in parts),
-            frozenset() if error == _KEPT_FROM_US else _operations(may),
+    with_ids = answer.API_VERSION >= _MetadataWithIdsResponse.API_VERSION
+    shown = []
+    for error, name, *more in answer.topics:
+        topic_id, _, parts, may = more[:4] if with_ids else (None, *more)
+        partitions = tuple(
+            (leader, len(replicas), len(isr))
+            for _, _, leader, _, replicas, isr, *_ in sorted(parts, key=itemgetter(1))
         )
-        for error, name, _, parts, may in answer.topics
-    ]
+        allowed = frozenset() if error == _KEPT_FROM_US else _operations(may)
+        shown.append(
+            Topic(name, error, partitions, allowed, topic_id if any(topic_id or ()) else None)
+        )
+    return shown
 
 
 async def group_as_shown(client: Any, coordinator: int, name: str) -> Group:

@@ -34,7 +34,7 @@ from aiokafka.errors import (
 from engine.errors import BrokerError, TopicError
 from engine.kafka.diagnosis import Refusal, not_allowed
 from engine.kafka.security import PLAINTEXT, Security, arguments, hidden, unreachable
-from engine.kafka.topic_settings import COMPACTED, DECLARED, OWN, Declaration
+from engine.kafka.topic_settings import COMPACTED, CONTROL, DECLARED, OWN, Declaration
 
 #: One whole call of this module, and one request within it.
 ADMIN_TIMEOUT_S: Final = 20.0
@@ -205,11 +205,12 @@ async def make_own_topic(
 
 
 async def check_topics(bootstrap: str, topics: Topics, security: Security = PLAINTEXT) -> list[str]:
-    """Check that the topics are there and that those which hold a state are compacted.
+    """Check that the topics are there, that those which hold a state are compacted, and that
+    control topics have one partition.
 
     Returns one line of warning for each other required setting that is wrong (an audit topic
     that forgets). Raises BrokerError when the broker is not reached, TopicError when a topic
-    is missing or would lose entries or counts.
+    is missing or would lose entries, changes or counts.
     """
     command = create_command(bootstrap, topics)
     async with _admin(bootstrap, security) as admin:
@@ -224,6 +225,9 @@ async def check_topics(bootstrap: str, topics: Topics, security: Security = PLAI
                 where=bootstrap,
                 hint=f"run: {command}",
             )
+        control = [topics.name(name) for name in sorted(CONTROL)]
+        for topic in await admin.describe_topics(control):
+            _must_have_order(topic["topic"], len(topic["partitions"]), topics, command)
         wrong = await _wrong_settings(admin, bootstrap, topics, DECLARED)
     compacted = {topics.name(name) for name in COMPACTED}
     warnings = []
@@ -237,6 +241,21 @@ async def check_topics(bootstrap: str, topics: Topics, security: Security = PLAI
             raise error
         warnings.append(str(error))
     return warnings
+
+
+def _must_have_order(topic: str, partitions: int, topics: Topics, command: str) -> None:
+    """Raise TopicError if a control topic has several partitions.
+
+    A key moves to another partition when some are added. What the last record of an entry is, and
+    so whether it is listed, would then follow from the order in which partitions are read.
+    """
+    if partitions > 1:
+        what = "lists" if topic == topics.hotlist else "policies"
+        raise TopicError(
+            f"it has {partitions} partitions and must have one, or changes have no order",
+            where=f"topic {topic}",
+            hint=f"delete it, run: {command}; then write the {what} anew",
+        )
 
 
 def _settings(declared: Declaration, replication: int) -> dict[str, str]:

@@ -1,15 +1,25 @@
-"""`engine.control.replica`: how much of the control topics is taken in one step. What it follows,
-and how, is tested on brokers."""
+"""`engine.control.replica`: how much of the control topics is taken in one step, and what a fetch
+that fails comes to: no change is passed over. What it follows, and how, is tested on brokers."""
 
 from __future__ import annotations
 
+from collections import deque
+from typing import Any
+
 import pytest
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError, RecordTooLargeError
 from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import limits
-from engine.control.replica import _some
+from engine.control.replica import ControlReplica, _some
+from engine.errors import BrokerError
+from engine.kafka.topics import Topics
 from engine.matching.lists import ControlKind, ControlRecord
+
+TOPICS = Topics("lpr.")
+ENTRIES = TopicPartition(TOPICS.hotlist, 0)
 
 
 def record(offset: int, size: int | None) -> ControlRecord:
@@ -35,3 +45,85 @@ def test_every_record_comes_in_some_step_and_no_step_is_long(sizes: list[int | N
 
 def _size_bytes(step: list[ControlRecord]) -> int:
     return sum(len(one.key or b"") + len(one.value or b"") for one in step)
+
+
+class Consumer:
+    """A consumer of empty topics, of which some fetches fail."""
+
+    def __init__(self, **options: Any) -> None:
+        self.options = options
+        self.fails: deque[KafkaError] = deque()
+        self.assigned: set[TopicPartition] = set()
+        self.polls = 0
+
+    def assignment(self) -> set[TopicPartition]:
+        return self.assigned
+
+    def last_poll_timestamp(self, _: TopicPartition) -> int:
+        return self.polls
+
+    async def position(self, _: TopicPartition) -> int:
+        return 0
+
+    async def end_offsets(self, parts: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(parts, 0)
+
+    async def getmany(self, **_: Any) -> dict[TopicPartition, list[Any]]:
+        self.polls += 1
+        if self.fails:
+            raise self.fails.popleft()
+        return {}
+
+
+@pytest.fixture
+def consumer(monkeypatch: pytest.MonkeyPatch) -> Consumer:
+    consumer = Consumer()
+    monkeypatch.setattr("engine.control.replica.AIOKafkaConsumer", lambda **_: consumer)
+    monkeypatch.setattr("engine.control.replica._RETRY_PAUSE_S", 0.0)
+    return consumer
+
+
+def a_replica() -> ControlReplica:
+    async def apply(*_: Any) -> None: ...
+
+    async def commit() -> None: ...
+
+    replica = ControlReplica("localhost:1", TOPICS, apply, commit)
+    replica._assigned = {ENTRIES, TopicPartition(TOPICS.policies, 0)}
+    return replica
+
+
+async def test_a_batch_that_aiokafka_passes_over_ends_the_worker(consumer: Consumer) -> None:
+    """Where a batch's length is damaged, aiokafka goes on one offset further."""
+    replica = a_replica()
+    consumer.fails.append(RecordTooLargeError("at lpr.hotlist.v1/0=7"))
+    with pytest.raises(BrokerError, match="a control record cannot be read"):
+        await replica._step()
+
+
+async def test_an_offset_that_is_gone_ends_the_worker(consumer: Consumer) -> None:
+    """What lay there cannot be had any more, or the topic is another one."""
+    replica = a_replica()
+    consumer.fails.append(OffsetOutOfRangeError({ENTRIES: 7}))
+    gone = r"^lpr\.hotlist\.v1/0/7: .* start the worker again"
+    with pytest.raises(BrokerError, match=gone):
+        await replica._step()
+
+
+async def test_another_failure_is_waited_out(consumer: Consumer) -> None:
+    replica = a_replica()
+    consumer.fails.append(KafkaError("for a while"))
+    await replica._step()
+    await replica._step()
+    assert consumer.polls == 2
+
+
+def test_out_of_range_is_told_to_us(monkeypatch: pytest.MonkeyPatch) -> None:
+    """aiokafka would go on somewhere else by itself."""
+    made: list[dict[str, Any]] = []
+    monkeypatch.setattr(
+        "engine.control.replica.AIOKafkaConsumer", lambda **options: made.append(options)
+    )
+    a_replica()
+    assert made[0]["auto_offset_reset"] == "none"
+    assert made[0]["metadata_max_age_ms"] == 1000 * limits.METADATA_MAX_AGE_S

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from aiokafka.errors import KafkaError
 
 #: Longer than anything here takes on a slow machine: a test that meets it has failed.
@@ -141,6 +142,29 @@ async def read_topic(
 
         await until(at_end, f"the end of {topic}")
     return records
+
+
+@asynccontextmanager
+async def administering(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A started admin client."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        yield admin
+    finally:
+        await admin.close()
+
+
+async def add_partitions(bootstrap: str, topic: str, total: int) -> None:
+    """Give a topic more partitions, so many in all; returns when all have leaders."""
+    async with administering(bootstrap) as admin:
+        await admin.create_partitions({topic: NewPartitions(total)})
+
+        async def led() -> bool:
+            [shown] = await admin.describe_topics([topic])
+            return [part["leader"] >= 0 for part in shown["partitions"]] == [True] * total
+
+        await until(led, f"{topic} has {total} partitions")
 
 
 @asynccontextmanager

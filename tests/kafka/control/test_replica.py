@@ -6,14 +6,18 @@ What closes the gate is tested in `test_outages`.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.admin import NewTopic, RecordsToDelete
+from aiokafka.errors import TopicAlreadyExistsError
 
+from engine import limits
 from engine.errors import BrokerError
 from engine.kafka.topics import Topics
 from engine.matching.lists import ControlKind
@@ -30,6 +34,8 @@ from tests.kafka.following import (
 )
 from tests.kafka.records import (
     ToSend,
+    add_partitions,
+    administering,
     produce,
     producing,
     send_to_partition,
@@ -77,12 +83,8 @@ async def test_a_topic_whose_beginning_is_gone(real_kafka: str, prefix: str) -> 
 
 
 async def delete_before(bootstrap: str, tp: TopicPartition, offset: int) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
-    try:
+    async with administering(bootstrap) as admin:
         await admin.delete_records({tp: RecordsToDelete(offset)})
-    finally:
-        await admin.close()
 
 
 async def test_transactions(real_kafka: str, prefix: str) -> None:
@@ -282,26 +284,79 @@ async def test_changes_count_while_reads_come(broker: Broker, prefix: str) -> No
     assert sorted(await matched_reads(broker.bootstrap, prefix)) == wanted
 
 
+@pytest.fixture
+def _looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "METADATA_MAX_AGE_S", 0.2)
+
+
+async def ended_with(here: Following) -> BrokerError:
+    """Wait until the replica gives up, and return why."""
+    task = here.task
+    assert task is not None
+
+    async def ended() -> bool:
+        return task.done()
+
+    await until(ended, "the replica gives up")
+    error = task.exception()
+    assert isinstance(error, BrokerError)
+    return error
+
+
+@pytest.mark.usefixtures("_looks_often")
 async def test_a_control_topic_that_goes_ends_the_worker(real_kafka: str, prefix: str) -> None:
     """It may come back with other records, and nobody would take the old ones away."""
     topics = Topics(prefix)
     await produce(real_kafka, topics.policies, sent(a_policy()))
     async with following(real_kafka, prefix) as here:
-        admin = AIOKafkaAdminClient(bootstrap_servers=real_kafka)
-        await admin.start()
-        try:
+        async with administering(real_kafka) as admin:
             await admin.delete_topics([topics.hotlist])
-        finally:
-            await admin.close()
+        error = await ended_with(here)
+    assert str(error).startswith(f"{topics.hotlist}: the broker does not know the topic any more")
 
-        async def ended() -> bool:
-            # It would look by itself within five minutes.
-            await here.replica._consumer._client.force_metadata_update()
-            assert here.task is not None
-            return here.task.done()
 
-        await until(ended, "the replica gives up")
-        assert here.task is not None
-        gone = f"^{topics.hotlist}: the broker does not know the topic any more"
-        with pytest.raises(BrokerError, match=gone):
-            await here.task
+@pytest.mark.usefixtures("_looks_often")
+async def test_a_control_topic_made_anew_ends_the_worker(real_kafka: str, prefix: str) -> None:
+    """The offset at which the worker reads on lies within the new topic: what stands before it
+    would be passed over, and nothing of the old topic would be taken away."""
+    topics = Topics(prefix)
+    await produce(real_kafka, topics.hotlist, sent(an_entry(entry_id="old")))
+    async with following(real_kafka, prefix) as here:
+        async with administering(real_kafka) as admin:
+            await admin.delete_topics([topics.hotlist])
+
+            async def made() -> bool:
+                found = await admin.create_topics([NewTopic(topics.hotlist, 1, 1)])
+                return not any(code for _, code, *_ in found.topic_errors)
+
+            with contextlib.suppress(TopicAlreadyExistsError):
+                await until(made, "the topic is made anew")
+        new = [an_entry(entry_id=f"new-{number}") for number in range(5)]
+        await produce(real_kafka, topics.hotlist, sent(*new))
+        error = await ended_with(here)
+    assert str(error).startswith(f"{topics.hotlist}: ")
+    assert "start the worker again" in str(error)
+
+
+@pytest.mark.usefixtures("_looks_often")
+async def test_partitions_added_to_a_control_topic_end_the_worker(
+    real_kafka: str, prefix: str
+) -> None:
+    """Changes of one entry would lie in two partitions, and have no order."""
+    topics = Topics(prefix)
+    async with following(real_kafka, prefix) as here:
+        await add_partitions(real_kafka, topics.hotlist, 2)
+        await produce(real_kafka, topics.hotlist, {1: sent(an_entry())[0]})
+        error = await ended_with(here)
+    assert str(error).startswith(f"{topics.hotlist}: the topic has 2 partitions now, and had 1")
+
+
+async def test_added_partitions_are_found_within_half_a_minute(
+    real_kafka: str, prefix: str
+) -> None:
+    topics = Topics(prefix)
+    async with following(real_kafka, prefix) as here:
+        await add_partitions(real_kafka, topics.policies, 3)
+        async with asyncio.timeout(30):
+            error = await ended_with(here)
+    assert str(error).startswith(f"{topics.policies}: the topic has 3 partitions now, and had 1")

@@ -7,33 +7,22 @@ import asyncio
 import logging
 import socket
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from engine.errors import BrokerError, TopicError
 from engine.kafka.topic_settings import DECLARED
 from engine.kafka.topics import Topics, check_topics, create_command, create_topics, make_own_topic
+from tests.kafka.records import add_partitions, administering
 
 
 @pytest.fixture
 def topics() -> Topics:
     """Names that no topic has yet."""
     return Topics(f"test-{uuid.uuid4().hex[:12]}.")
-
-
-@asynccontextmanager
-async def administering(bootstrap: str) -> AsyncIterator[Any]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
-    try:
-        yield admin
-    finally:
-        await admin.close()
 
 
 async def settings_of(bootstrap: str, topic: str) -> dict[str, str]:
@@ -151,6 +140,20 @@ async def test_a_topic_with_a_state_that_forgets_is_refused_then_corrected(
     settings = await settings_of(real_kafka, topics.name(name))
     assert settings["cleanup.policy"] == "compact"
     assert settings["max.message.bytes"] == "2000000", "an operator's own setting was lost"
+
+
+async def test_a_control_topic_of_several_partitions_is_refused(
+    real_kafka: str, topics: Topics
+) -> None:
+    """Changes of one entry may lie in two of them, once partitions were added."""
+    await create_topics(real_kafka, topics, partitions=2, replication=1)
+    await add_partitions(real_kafka, topics.policies, 3)
+    with pytest.raises(TopicError) as caught:
+        await check_topics(real_kafka, topics)
+    assert str(caught.value) == (
+        f"topic {topics.policies}: it has 3 partitions and must have one, or changes have no "
+        f"order; delete it, run: {create_command(real_kafka, topics)}; then write the policies anew"
+    )
 
 
 async def test_an_audit_that_forgets_is_a_warning(real_kafka: str, topics: Topics) -> None:

@@ -8,22 +8,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
 from engine.kafka.security import PLAINTEXT
 from engine.kafka.topics import Topics
 from engine.observability.metrics import Metrics
 from engine.observability.unowned_lag import Brokers, UnownedLag
-from tests.kafka.records import ToSend, produce, producing, send_to_partition, until
-
-
-async def add_partitions(bootstrap: str, topic: str, total: int) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
-    try:
-        await admin.create_partitions({topic: NewPartitions(total)})
-    finally:
-        await admin.close()
+from tests.kafka.records import ToSend, add_partitions, produce, producing, send_to_partition, until
 
 
 @asynccontextmanager
