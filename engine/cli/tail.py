@@ -14,6 +14,8 @@ from engine.config import Settings
 from engine.errors import DocumentError
 
 if TYPE_CHECKING:
+    from aiokafka import TopicPartition
+
     from engine.documents.model import Match
 
 
@@ -36,9 +38,13 @@ def tail(settings: Settings, from_start: bool, count: int | None, as_json: bool)
 
     topic = Topics(settings.prefix).matches
 
+    def deleted(part: TopicPartition, first: int, next_offset: int) -> None:
+        where = f"{topic}/{part.partition}/{first}"
+        remark(f"{where}: matches were deleted before they were shown, up to offset {next_offset}")
+
     async def show() -> None:
         left = count
-        values = follow(settings, topic, from_start=from_start)
+        values = follow(settings, topic, from_start=from_start, deleted=deleted)
         async with contextlib.aclosing(values):
             async for value in values:
                 try:

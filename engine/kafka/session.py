@@ -34,6 +34,7 @@ from aiokafka.errors import (
     KafkaError,
     KafkaTimeoutError,
     MessageSizeTooLargeError,
+    OffsetOutOfRangeError,
     ProducerFenced,
 )
 from aiokafka.partitioner import DefaultPartitioner
@@ -41,6 +42,7 @@ from aiokafka.partitioner import DefaultPartitioner
 from engine import limits
 from engine.config import Settings
 from engine.errors import BrokerError, TopicError
+from engine.kafka.acl_probe import topics_as_shown
 from engine.kafka.diagnosis import Refusal, not_allowed, refusal
 from engine.kafka.raw_fetcher import deliver_batches
 from engine.kafka.security import arguments, hidden, security, unreachable
@@ -54,6 +56,8 @@ _POLL_MS: Final = 500
 
 _T = TypeVar("_T")
 Headers = list[tuple[str, bytes]]
+#: Told of a partition's records that are gone: the first of them, and the oldest that is kept.
+Deleted = Callable[[TopicPartition, int, int], None]
 Progress = Callable[[int], contextlib.AbstractContextManager[Callable[[int], None]]]
 
 
@@ -281,32 +285,88 @@ def _apply(records: list[Any], found: dict[bytes, bytes], only: Container[bytes]
             found[record.key] = record.value
 
 
+def _no_matter(part: TopicPartition, first: int, next_offset: int) -> None:
+    pass
+
+
 async def follow(
-    settings: Settings, topic: str, *, from_start: bool
+    settings: Settings, topic: str, *, from_start: bool, deleted: Deleted = _no_matter
 ) -> AsyncGenerator[bytes, None]:
     """The values of a topic's records as they come, for ever.
 
-    From the first one that is kept, or only what comes from now on. Raises BrokerError, or
-    TopicError when the topic is missing.
+    From the first one that is kept, or only what comes from now on. Partitions that are added to
+    the topic, and a topic that is made anew, are read from their beginning. `deleted` is told of
+    records that the topic did not keep until they were read. Raises BrokerError, or TopicError when
+    the topic is missing.
     """
-    async with consuming(settings, topic) as (consumer, partitions):
+    async with consuming(settings, topic, reset="none") as (consumer, partitions):
         # Offsets are asked for now, so that what is sent after this moment is never skipped.
         look_up = consumer.beginning_offsets if from_start else consumer.end_offsets
         for part, offset in (await look_up(partitions)).items():
             consumer.seek(part, offset)
-        async for record in consumer:
+        topic_id: bytes | None = None
+        loop = asyncio.get_running_loop()
+        look_at_s = loop.time()
+        while True:
+            if loop.time() >= look_at_s:
+                topic_id = await _follow_changes(consumer, topic, topic_id)
+                look_at_s = loop.time() + limits.METADATA_MAX_AGE_S
+            try:
+                async with asyncio.timeout_at(look_at_s):
+                    record = await consumer.getone()
+            except TimeoutError:
+                continue
+            except OffsetOutOfRangeError as error:
+                await _begin_anew(consumer, error.args[0], deleted)
+                continue
             if record.value is not None:
                 yield record.value
 
 
+async def _follow_changes(consumer: Any, topic: str, known_id: bytes | None) -> bytes | None:
+    """Take partitions into the assignment that the topic has by now; the topic's id.
+
+    Those that are read go on where they are, unless the topic's id is another one than is known.
+    """
+    try:
+        async with asyncio.timeout(limits.CONNECT_S):
+            [shown] = await topics_as_shown(consumer._client, [topic])
+    except (KafkaError, TimeoutError, OSError):
+        return known_id  # what comes is read on; the next look may find a broker
+    if shown.error:
+        return known_id
+    is_anew = known_id is not None and shown.id != known_id
+    partitions = [TopicPartition(topic, number) for number in range(len(shown.partitions))]
+    assigned = consumer.assignment()
+    if is_anew or not assigned.issuperset(partitions):
+        offsets = dict.fromkeys(partitions, 0)
+        if not is_anew:
+            offsets |= {part: await consumer.position(part) for part in assigned}
+        # Nothing may come in between: an assignment begins without positions.
+        consumer.assign(list(offsets))
+        for part, offset in offsets.items():
+            consumer.seek(part, offset)
+    return shown.id
+
+
+async def _begin_anew(consumer: Any, lost: dict[TopicPartition, int], deleted: Deleted) -> None:
+    """Go on at the oldest record of partitions that do not hold these offsets any more."""
+    begins = await consumer.beginning_offsets(list(lost))
+    for part, offset in lost.items():
+        if offset < begins[part]:
+            deleted(part, offset, begins[part])
+        consumer.seek(part, begins[part])
+
+
 @contextlib.asynccontextmanager
 async def consuming(
-    settings: Settings, topic: str, *, unopened: bool = False
+    settings: Settings, topic: str, *, unopened: bool = False, reset: str = "earliest"
 ) -> AsyncIterator[tuple[Any, list[TopicPartition]]]:
     """A consumer outside any group, assigned to all partitions of the topic.
 
-    `unopened`: it gives a `RawBatch` for each record batch instead of its records. Raises
-    BrokerError, or TopicError when the topic is missing.
+    `unopened`: it gives a `RawBatch` for each record batch instead of its records. `reset`: what it
+    does about an offset that is gone, as aiokafka has it. Raises BrokerError, or TopicError when
+    the topic is missing.
     """
     with _broker_errors(settings.bootstrap, topic, "Read"):
         numbers = await _partitions(settings, topic, "Read")
@@ -316,7 +376,7 @@ async def consuming(
             client_id="hotlist-command",
             group_id=None,
             enable_auto_commit=False,
-            auto_offset_reset="earliest",
+            auto_offset_reset=reset,
             isolation_level="read_committed",
             fetch_max_wait_ms=limits.FETCH_WAIT_MS,
             max_partition_fetch_bytes=limits.FETCH_PARTITION_BYTES,
