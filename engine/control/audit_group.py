@@ -53,6 +53,7 @@ class AuditGroup:
             group_id=self.name,
             enable_auto_commit=False,
             auto_offset_reset="latest",
+            metadata_max_age_ms=int(1000 * limits.METADATA_MAX_AGE_S),
             max_partition_fetch_bytes=1,  # what is fetched until it is paused is fetched in vain
             session_timeout_ms=int(limits.SESSION_S * 1000),
             heartbeat_interval_ms=int(limits.HEARTBEAT_S * 1000),

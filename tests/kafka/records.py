@@ -168,6 +168,29 @@ async def add_partitions(bootstrap: str, topic: str, total: int) -> None:
 
 
 @asynccontextmanager
+async def member(bootstrap: str, topic: str, group: str) -> AsyncIterator[AIOKafkaConsumer]:
+    """A member of the group that has been assigned partitions, and looks for no others."""
+    consumer = AIOKafkaConsumer(
+        topic,
+        bootstrap_servers=bootstrap,
+        group_id=group,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+    )
+    await consumer.start()
+    try:
+
+        async def assigned() -> bool:
+            await consumer.getmany(timeout_ms=0)
+            return bool(consumer.assignment())
+
+        await until(assigned, "the member has partitions")
+        yield consumer
+    finally:
+        await consumer.stop()
+
+
+@asynccontextmanager
 async def _asking(bootstrap: str, **options: Any) -> AsyncIterator[AIOKafkaConsumer]:
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, **options)
     await consumer.start()

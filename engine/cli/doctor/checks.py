@@ -201,7 +201,8 @@ async def _workers(settings: Settings, topics: Topics, admin: Any) -> AsyncGener
     partitions = [
         Partition(part.partition, begins[part], *first[part], *later[part]) for part in parts
     ]
-    for finding in judge_group(settings.group, group.members, group.state, partitions):
+    assigned = {number for topic, number in group.assigned if topic == topics.detections}
+    for finding in judge_group(settings.group, group.members, group.state, partitions, assigned):
         yield finding
 
 
@@ -210,6 +211,13 @@ async def _positions(
 ) -> dict[TopicPartition, tuple[int, int | None]]:
     """By partition, its end and what the group has committed."""
     committed = await admin.list_consumer_group_offsets(group, partitions=list(parts))
+    if any(part not in committed for part in parts):
+        # So it is while the coordinator loads. It does not mean that there is no commit.
+        raise BrokerError(
+            "the group does not say what it has committed",
+            where=f"consumer group {group}",
+            hint="look again in a minute",
+        )
     ends = await consumer.end_offsets(parts)
     return {
         part: (ends[part], offset if (offset := committed[part].offset) >= 0 else None)

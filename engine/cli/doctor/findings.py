@@ -7,7 +7,7 @@ findings out. Of reads there are only counts: how many break which rule, never w
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
@@ -52,9 +52,14 @@ class Partition:
 
 
 def judge_group(
-    group: str, members: int, state: str, partitions: Sequence[Partition]
+    group: str,
+    members: int,
+    state: str,
+    partitions: Sequence[Partition],
+    assigned: Container[int] | None = None,
 ) -> Iterator[Finding]:
-    """Whether somebody processes the reads, and keeps up."""
+    """Whether somebody processes the reads, and keeps up. `assigned` are the partitions that the
+    group has given to its members, None if that is not known."""
     check = "workers"
     if members == 0:
         yield Finding(
@@ -69,6 +74,18 @@ def judge_group(
             "warning",
             f"the group {group} is sharing out its partitions ({state})",
             "look again in a minute; where it stays so, workers come and go: see their logs",
+        )
+    elif unowned := [
+        str(each.number)
+        for each in partitions
+        if assigned is not None and each.number not in assigned
+    ]:
+        yield Finding(
+            check,
+            "warning",
+            f"no worker in the group {group} has partition {', '.join(unowned)}",
+            "workers find added partitions by themselves: look again in a minute; where it stays "
+            "so, restart one of them",
         )
     else:
         idle = members - len(partitions)

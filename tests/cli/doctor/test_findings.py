@@ -67,6 +67,17 @@ def test_workers() -> None:
     assert states(judge_group("g", 3, "Stable", [partition()]))["workers"] == ["note"]
 
 
+def test_partitions_that_no_worker_has() -> None:
+    """They were added, and the group has not heard of them."""
+    parts = [partition(number=number) for number in range(4)]
+    found = list(judge_group("g", 1, "Stable", parts, frozenset({0, 2})))
+    [warned] = [each for each in found if each.state == "warning"]
+    assert warned.what == "no worker in the group g has partition 1, 3"
+    assert states(judge_group("g", 1, "Stable", parts, frozenset(range(4))))["workers"] == ["ok"]
+    assert states(judge_group("g", 0, "Empty", parts, frozenset()))["workers"] == ["problem"]
+    assert states(judge_group("g", 1, "Stable", parts))["workers"] == ["ok"], "nobody has asked"
+
+
 def test_topics() -> None:
     three = (1, 3, 3)
     assert states(judge_topics({"t": [three, three]})) == {"topics": ["ok"]}

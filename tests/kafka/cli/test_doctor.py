@@ -8,19 +8,21 @@ import uuid
 from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
 
 from engine import limits
-from engine.cli.doctor.checks import Looking, examine
+from engine.cli.doctor.checks import Looking, _positions, examine
 from engine.cli.doctor.findings import Finding
 from engine.clock import parse_time
 from engine.config import Settings
+from engine.errors import BrokerError
 from engine.kafka.acls import roles
 from engine.kafka.topics import Topics, create_topics
 from tests.fakes.examples import a_policy, a_read, an_entry
 from tests.kafka.broker import RealBroker
 from tests.kafka.cli.test_cli import Commands
 from tests.kafka.guarded import Rights, rights_of, user
-from tests.kafka.records import ToSend, produce, producing
+from tests.kafka.records import ToSend, add_partitions, member, produce, producing
 from tests.kafka.worker_here import worker_here
 
 
@@ -70,6 +72,34 @@ async def test_a_deployment_that_is_well(real_kafka: str, prefix: str) -> None:
     assert good.startswith("3 of the latest 3 are good")
     # The broker of the tests refuses nobody anything, and that is said.
     assert len(of(found, "rights", "warning")) == 1
+
+
+async def test_partitions_that_were_added(real_kafka: str, prefix: str) -> None:
+    """No worker has them, and they have no commit; their reads are counted all the same."""
+    topics = Topics(prefix)
+    async with member(real_kafka, topics.detections, f"{prefix}group"):
+        await add_partitions(real_kafka, topics.detections, 6)
+        await produce(real_kafka, topics.detections, {5: [record(a_read())] * 3})
+        found = await look(real_kafka, prefix)
+    assert of(found, "workers", "warning") == [
+        f"no worker in the group {prefix}group has partition 4, 5"
+    ]
+    assert of(found, "lag", "ok") == ["3 reads wait"]
+
+
+async def test_what_a_group_does_not_say() -> None:
+    """While its coordinator loads it leaves partitions out; that is no commit at the beginning."""
+
+    class Admin:
+        async def list_consumer_group_offsets(self, *_: Any, **__: Any) -> dict[Any, Any]:
+            return {}
+
+    class Consumer:
+        async def end_offsets(self, parts: Any) -> dict[Any, int]:
+            return dict.fromkeys(parts, 7)
+
+    with pytest.raises(BrokerError, match="does not say what it has committed"):
+        await _positions(Admin(), "g", Consumer(), [TopicPartition("t", 0)])
 
 
 async def test_what_ails(real_kafka: str, prefix: str) -> None:

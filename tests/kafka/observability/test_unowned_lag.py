@@ -3,40 +3,21 @@ group knows them."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
-
-from aiokafka import AIOKafkaConsumer
 
 from engine.kafka.security import PLAINTEXT
 from engine.kafka.topics import Topics
 from engine.observability.metrics import Metrics
 from engine.observability.unowned_lag import Brokers, UnownedLag
-from tests.kafka.records import ToSend, add_partitions, produce, producing, send_to_partition, until
-
-
-@asynccontextmanager
-async def member(bootstrap: str, topic: str, group: str) -> AsyncIterator[AIOKafkaConsumer]:
-    """A member of the group that has been assigned partitions, and looks for no others."""
-    consumer = AIOKafkaConsumer(
-        topic,
-        bootstrap_servers=bootstrap,
-        group_id=group,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-    )
-    await consumer.start()
-    try:
-
-        async def assigned() -> bool:
-            await consumer.getmany(timeout_ms=0)
-            return bool(consumer.assignment())
-
-        await until(assigned, "the member has partitions")
-        yield consumer
-    finally:
-        await consumer.stop()
+from tests.kafka.records import (
+    ToSend,
+    add_partitions,
+    member,
+    produce,
+    producing,
+    send_to_partition,
+    until,
+)
 
 
 def shown(metrics: Metrics) -> dict[str, float]:
