@@ -8,8 +8,7 @@ The modules, in the order in which data passes them:
     pending_changes  the changes that are not known to be audited
     chain            how a record is sealed and opened
     problems         what can be wrong with a chain, one line each
-    expected         records that must be there, because somebody has noted them
-    chain_state      a chain as far as the verifier has come with it
+    chain_state      a chain as far as the verifier has come, and what it must hold
     verifier         whether the chains are whole, and where not
     checkpoints      signed checkpoints of the chains
     report           what the audit says of a period

@@ -34,7 +34,7 @@ from cryptography.hazmat.primitives.serialization import (
 from msgspec import Meta
 
 from engine import limits
-from engine.audit.expected import Head
+from engine.audit.chain_state import Head
 from engine.clock import format_time
 from engine.documents.fields import Count, Hash, Time
 from engine.errors import HotlistError

@@ -6,7 +6,7 @@ last records, because a batch may have been sent twice: exact repeats are counte
 
 After something wrong the rest of a chain is judged by what its records say themselves, so that
 one fault is one problem wherever that can be told. What no chain can tell of itself, that its
-end is gone or that it was sealed anew, is found by what others expect of it (`expected`).
+end is gone or that it was sealed anew, is found by what others expect of it (`chain_state`).
 For that some records may have to be looked at apart: `second_look` and `is_waiting` say which,
 after the first reading, `look_again` takes them, and `finish` closes the account.
 
@@ -20,8 +20,7 @@ from collections.abc import Iterable
 
 from engine import limits
 from engine.audit.chain import GENESIS_HASH, Opener, SealedRecord
-from engine.audit.chain_state import ChainState, Gap, Recent
-from engine.audit.expected import Expectations, Expected, Head, tick_off
+from engine.audit.chain_state import ChainState, Expectations, Expected, Gap, Head, Recent, tick_off
 from engine.audit.problems import Place, ProblemKind, Problems
 from engine.errors import DocumentError
 from engine.wire.record_batch import Record

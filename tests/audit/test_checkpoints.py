@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.audit.chain_state import Head
 from engine.audit.checkpoints import (
     CheckpointError,
     hash_of,
@@ -28,7 +29,6 @@ from engine.audit.checkpoints import (
     public_key,
     sign,
 )
-from engine.audit.expected import Head
 from tests.fakes.chains import NOON_MS
 
 PAIR = new_key_pair()

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from engine.audit.chain_state import Head
 from engine.audit.checkpoints import new_key_pair, private_key, sign
-from engine.audit.expected import Head
 from engine.cli import main
 from engine.cli.audit.report import _harmless
 
