@@ -24,7 +24,7 @@ from engine.cli.output import json_line, remark
 from engine.config import Settings
 from engine.errors import ConfigError, HotlistError
 from engine.ingest.adapters import ADAPTERS, Adapter, AdapterError, Cars, Site
-from engine.list_files.line_files import numbered_lines
+from engine.list_files.text import numbered_lines
 
 if TYPE_CHECKING:
     from engine.ingest.webhook import Endpoint

@@ -20,7 +20,7 @@ from engine.cli.output import json_line, plain, progress, remark
 from engine.config import Settings
 from engine.documents.model import decode_detection
 from engine.errors import DocumentError, HotlistError
-from engine.list_files.line_files import numbered_lines
+from engine.list_files.text import numbered_lines
 from engine.plates.normal_form import normalize
 
 _LINES_A_STEP = 1000

@@ -4,18 +4,15 @@ Pure. A file is checked whole before anything is sent.
 
 The modules, in the order in which data passes them:
 
-    text           UTF-8 or Windows-1252
-    line_files     files of lines, with their numbers
+    text           files of lines, with their numbers; UTF-8 or Windows-1252
     csv_files      rows of cells
     profile        what the columns of a file are; `data/profiles/` has those that we ship
-    profile_files  the files of profiles, and how one is laid over another
     date_formats   dates as other systems write them
     entry_fields   the fields of an entry by flat names
     columns        from a row to a document
     rows           from a document to an entry, filled up and checked
     digests        entries as hashes, to be compared
-    spool          records that wait, small
-    parsed_file    a file's rows while they wait
+    parsed_file    a file's rows while they wait, small
     list_state     the topic's state as digests
     difference     what a file would change: the difference that is sent
 """

@@ -28,9 +28,8 @@ from engine.documents.model import decode_entry, encode
 from engine.errors import RuleError
 from engine.list_files.digests import Columns
 from engine.list_files.list_state import ListState
-from engine.list_files.parsed_file import FileEntries
+from engine.list_files.parsed_file import FileEntries, Spool
 from engine.list_files.rows import CREATED, EXPIRES, REQUESTED, UNCHECKED
-from engine.list_files.spool import Spool
 
 
 class _Id(msgspec.Struct, frozen=True, gc=False):

@@ -1,5 +1,9 @@
 """The rows of a file of entries while they wait: a digest of each, and its JSON in a spool.
 
+A spool keeps byte strings in order and small, compressed some thousands at a time. Entries of one
+file have most of their text in common, so that one takes a few dozen bytes. In memory and nowhere
+else: plates leave no file.
+
 About a hundred bytes a row, whatever is in it. What is wrong between the rows of one file, an
 id that stands there twice, is found here. Pure.
 """
@@ -7,13 +11,21 @@ id that stands there twice, is found here. Pure.
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterator
+from typing import Final
 
+import cramjam
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.list_files.digests import Columns, Digests, Names, id_hash
 from engine.list_files.rows import BadRow, Row
-from engine.list_files.spool import Spool
+
+#: Bytes that are compressed together.
+_BLOCK_BYTES: Final = 1024 * 1024
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[bytes]).decode
 
 
 class FileEntries:
@@ -88,3 +100,31 @@ class FileEntries:
     def list_ids(self) -> list[str]:
         """The lists of the rows."""
         return [self.names.text(number) for number in np.unique(self.columns().lists).tolist()]
+
+
+class Spool:
+    """Byte strings kept in order and small; see the module."""
+
+    def __init__(self) -> None:
+        self._blocks: list[bytes] = []
+        self._open: list[bytes] = []
+        self._open_bytes = 0
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def append(self, data: bytes) -> None:
+        """Keep one more."""
+        self._open.append(data)
+        self._open_bytes += len(data)
+        self._count += 1
+        if self._open_bytes >= _BLOCK_BYTES:
+            self._blocks.append(bytes(cramjam.lz4.compress_block(_encode(self._open))))
+            self._open, self._open_bytes = [], 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        """All of them in order."""
+        for block in self._blocks:
+            yield from _decode(bytes(cramjam.lz4.decompress_block(block)))
+        yield from self._open

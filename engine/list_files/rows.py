@@ -1,7 +1,7 @@
 """Files of entries: each row becomes an admissible Entry, or a problem with its line number.
 
 A file is JSON Lines (`.jsonl`, one entry a line) or a CSV file, as its column profile says. The
-way of a row: bytes (`text`, `line_files`), cells (`csv_files`), document
+way of a row: bytes (`text`), cells (`csv_files`), document
 (`columns`). Here the document is filled up from `Supplied`, gets an id if it has none, and
 goes through the same checks as anywhere else: the schema (`documents.model`) and the rules
 (`admission`).
@@ -27,9 +27,8 @@ from engine.errors import DocumentError, RuleError
 from engine.list_files.columns import Columns, object_document
 from engine.list_files.csv_files import ROW_BYTES, csv_table
 from engine.list_files.entry_fields import FIELDS, shown
-from engine.list_files.line_files import numbered_lines
 from engine.list_files.profile import Profile
-from engine.list_files.text import UTF_8, Encoding, EntryFileError
+from engine.list_files.text import UTF_8, Encoding, EntryFileError, numbered_lines
 
 #: What a row did not say itself, as bits: it is the clock's or the operator's, and an entry that
 #: stands already keeps its own. UNCHECKED: admissible only with a date that it may keep.

@@ -1,14 +1,19 @@
-"""How the text of a file is encoded: UTF-8, or Windows-1252 as older programs write it.
+"""The text of a file: its encoding, UTF-8 or Windows-1252, and its lines.
 
 A file is taken for Windows-1252 only where its bytes are no UTF-8: almost no text in it happens
 to be both but ASCII, of which both make the same. The file is read through once for that, in
 bounded pieces. Bytes that the encoding does not have come through as surrogates, so that they
 are one row's problem and not the file's.
+
+`numbered_lines` is for `.jsonl` files of reads and entries. Memory is bounded by the longest line
+allowed; a longer one is passed over without being held. Lines are bytes: what they mean, and
+whether they are UTF-8, is for the caller.
 """
 
 from __future__ import annotations
 
 import codecs
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
@@ -73,3 +78,24 @@ def _is_utf_8(file: BinaryIO) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def numbered_lines(file: BinaryIO, limit_bytes: int) -> Iterator[tuple[int, bytes | None]]:
+    """Number (from 1) and content of each line that is not blank, without its line end.
+
+    None stands for a line of more than `limit_bytes`. A byte order mark at the start is left
+    out. Lines end in LF or CR LF.
+    """
+    number = 0
+    # Room for the line end, and in the first line for the mark.
+    while line := file.readline(limit_bytes + (2 if number else 2 + len(codecs.BOM_UTF8))):
+        number += 1
+        content = line.removesuffix(b"\n").removesuffix(b"\r")
+        if number == 1:
+            content = content.removeprefix(codecs.BOM_UTF8)
+        if len(content) > limit_bytes:
+            while line and not line.endswith(b"\n"):
+                line = file.readline(limit_bytes)
+            yield number, None
+        elif content and not content.isspace():
+            yield number, content

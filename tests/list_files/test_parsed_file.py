@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.list_files.spool import Spool
+from engine.list_files.parsed_file import Spool
 
 
 @given(items=st.lists(st.binary(max_size=50), max_size=50), large=st.integers(0, 3))
