@@ -40,9 +40,8 @@ from engine.documents.purposes import Purposes
 from engine.errors import DocumentError, IndexFileError, RuleError
 from engine.index.eligibility import Eligibility
 from engine.library.archive import read_parts
-from engine.library.given import document, time_ms
 from engine.library.library_index import TimelessIndex
-from engine.library.snapshot import MANIFEST, Manifest, Snapshot, digest_of
+from engine.library.snapshot import MANIFEST, Manifest, Snapshot, digest_of, document, time_ms
 from engine.plates.misreads import Misreads
 
 #: Entries that are put together, which is several times faster than one by one.

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Meta
 from pyroaring import BitMap
 
+from engine.clock import EPOCH, parse_time
 from engine.documents.fields import Count
-from engine.documents.model import Detection, Entry, Match, decode_detection
+from engine.documents.model import Detection, Entry, Match, Policy, decode_detection, encode
 from engine.documents.purposes import Purposes
+from engine.errors import DocumentError
 from engine.library.archive import write_parts
-from engine.library.given import document, time_ms
 from engine.library.library_index import TimelessIndex
 from engine.matching.candidates import candidates_of, match_of
 from engine.matching.conditions import narrowed_out
@@ -30,6 +31,12 @@ from engine.plates.normal_form import normalize
 from engine.wire.alternates import NONE_ASKED
 
 MANIFEST: Final = "manifest.json"
+
+
+#: The times that documents can name.
+_FIRST_MS: Final = parse_time("1900-01-01T00:00:00.000Z")
+_LAST_MS: Final = parse_time("2999-12-31T23:59:59.999Z")
+D = TypeVar("D", Detection, Entry, Policy)
 
 
 class Found(NamedTuple):
@@ -165,3 +172,24 @@ def digest_of(purposes: Purposes) -> str:
         if (purpose := purposes.get(code)) is not None
     ]
     return hashlib.sha256(msgspec.json.encode(bounds)).hexdigest()
+
+
+def document(given: D | Mapping[str, Any], kind: type[D], decode: Callable[[bytes], D]) -> D:
+    """A document that is what its schema says, whoever made it; else DocumentError."""
+    try:
+        if isinstance(given, kind):
+            return decode(encode(given))
+        if isinstance(given, Mapping):
+            return decode(msgspec.json.encode(dict(given)))
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        pass  # outside of the clause, so that no error chain carries the document along
+    raise DocumentError("schema", rule=f"must be what JSON can say of {kind.__name__}")
+
+
+def time_ms(at: datetime.datetime | int) -> int:
+    """A time in ms since 1970. ValueError where it is none that documents can name."""
+    if isinstance(at, datetime.datetime) and at.tzinfo is not None:
+        at = (at - EPOCH) // datetime.timedelta(milliseconds=1)
+    if type(at) is not int or not _FIRST_MS <= at <= _LAST_MS:
+        raise ValueError("a time must be aware or whole ms since 1970, in the years 1900 to 2999")
+    return at

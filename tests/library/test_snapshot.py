@@ -10,7 +10,7 @@ import pytest
 
 from engine.documents.model import Detection, Entry, decode_detection, decode_entry
 from engine.errors import DocumentError
-from engine.library.given import document, time_ms
+from engine.library.snapshot import document, time_ms
 from tests.fakes.documents import (
     NOW_MS,
     at,
