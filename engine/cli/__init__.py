@@ -18,7 +18,6 @@ share.
     tail          `tail`: matches as they come
     audit         `audit`: a package, with what only it uses
     doctor        `doctor`: a package, with what only it uses
-    completion    `completion`, for the shell
     options       options that several commands have
     read_options  options that describe a read
     output        how commands write, to people and to programs
@@ -35,10 +34,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
+from click.shell_completion import get_completion_class
 
 from engine.cli import (
     audit,
-    completion,
     doctor,
     entries,
     ingest,
@@ -53,6 +52,9 @@ from engine.cli.output import plain
 from engine.config import SETTINGS
 from engine.errors import ConfigError, HotlistError
 from engine.versions import DISTRIBUTION
+
+#: Set by the script, and then click answers in place of the command.
+_COMPLETION_VARIABLE = "_HOTLIST_COMPLETE"
 
 
 class _InterruptedError(HotlistError):
@@ -165,8 +167,25 @@ def main(context: click.Context, config: Path | None) -> None:
     context.obj = config
 
 
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(context: click.Context, shell: str) -> None:
+    """Print the script that makes SHELL complete this command.
+
+    bash: eval "$(hotlist completion bash)" in ~/.bashrc (bash 4.4 or newer), and likewise for
+    zsh in ~/.zshrc. fish: hotlist completion fish > ~/.config/fish/completions/hotlist.fish
+    """
+    chosen = get_completion_class(shell)
+    assert chosen is not None, "click knows these three"
+    # Only the template: to ask the shell for its version is for those who have it.
+    script = chosen(context.find_root().command, {}, "hotlist", _COMPLETION_VARIABLE)
+    click.echo(script.source_template % script.source_vars())
+
+
 for _command in (*worker.COMMANDS, topics.group, entries.group, policies.group, audit.group):
     main.add_command(_command)
-for _module in (reads, ingest, tail, traffic, doctor, completion):
+for _module in (reads, ingest, tail, traffic, doctor):
     for _command in _module.COMMANDS:
         main.add_command(_command)
+main.add_command(completion)
