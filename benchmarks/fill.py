@@ -30,7 +30,8 @@ from benchmarks.job import Job
 from benchmarks.reads import Read, Record, Scene, days_ago, expected_of
 from engine.config import Settings
 from engine.kafka.session import between, consuming
-from engine.kafka.topics import Topics, create_topics
+from engine.kafka.topic_admin import create_topics
+from engine.kafka.topics import Topics
 
 #: Control records go out in batches like those of `hotlist entries import`.
 _CONTROL_BATCH_BYTES = 256 * 1024

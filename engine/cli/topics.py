@@ -24,7 +24,8 @@ def create(settings: Settings, as_json: bool) -> None:
     """
     from engine.kafka.security import security
     from engine.kafka.session import run
-    from engine.kafka.topics import Topics, create_topics
+    from engine.kafka.topic_admin import create_topics
+    from engine.kafka.topics import Topics
 
     outcome = run(
         create_topics(

@@ -30,7 +30,8 @@ from engine.demo.lessons import lessons
 from engine.demo.lines import Result, report
 from engine.documents.model import Match, encode, read_match
 from engine.kafka.session import Outbox, follow, outbox
-from engine.kafka.topics import Topics, create_topics, delete_topics
+from engine.kafka.topic_admin import create_topics, delete_topics
+from engine.kafka.topics import Topics
 from engine.worker.worker import Worker, WorkerOptions
 
 _SEED: Final = 2026

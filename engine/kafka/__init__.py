@@ -5,9 +5,9 @@ All clients are made with the arguments of `security`. No secret is in a setting
 The modules, in the order in which data passes them:
 
     security        how the brokers are reached, and as whom
-    diagnosis       what the broker does not let us do, and what somebody must allow
-    topic_settings  how each topic is set up
-    topics          topic names, and how topics are declared and checked
+    diagnosis       why no broker answers; what it does not let us do, and what must be allowed
+    topics          topic names, and how each topic is set up
+    topic_admin     topics declared and checked on a broker
     acls            what each role may do on the brokers
     acl_probe       what the broker says this login may do
     session         what the commands do with Kafka: read, follow, write

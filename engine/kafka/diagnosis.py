@@ -1,23 +1,35 @@
-"""What the broker does not let us do, in words that say what somebody has to allow.
+"""Why no broker answers, and what the broker does not let us do, in words that say what to do.
+
+`unreachable()` finds out why no broker answers, `hidden()` which topics the broker keeps from us.
 
 Kafka answers a client that lacks a right with an error that names the resource and not the
 operation; which one it was is known to whoever asked. Topics that a client may not even see are
-left out of what the broker lists, as if they were not there: `engine.kafka.security.hidden` tells.
+left out of what the broker lists, as if they were not there: `hidden` tells.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final, NamedTuple
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Collection, Iterable
+from typing import Any, Final, NamedTuple
 
+from aiokafka.conn import create_conn
 from aiokafka.errors import (
+    AuthenticationFailedError,
     ClusterAuthorizationFailedError,
     GroupAuthorizationFailedError,
+    KafkaError,
+    SaslAuthenticationFailed,
     TopicAuthorizationFailedError,
     TransactionalIdAuthorizationFailed,
+    UnsupportedSaslMechanismError,
 )
+from aiokafka.protocol.metadata import MetadataRequest
 
 from engine.errors import BrokerError
+from engine.kafka.security import PLAINTEXT, SASL_VARIABLE, Security
 
 _KINDS: Final[dict[type[BaseException], str]] = {
     TopicAuthorizationFailedError: "topic",
@@ -31,6 +43,11 @@ _WORDS: Final = {
     "transactional-id": "transactional id",
     "cluster": "cluster",
 }
+
+
+_PROBE_S: Final = 3.0
+#: OpenSSL's numbers for a certificate that is good, but somebody else's.
+_OTHER_NAME: Final = (62, 64)
 
 
 class Refusal(NamedTuple):
@@ -93,3 +110,118 @@ def _names(arguments: tuple[object, ...]) -> tuple[str, ...]:
     if isinstance(first, Iterable) and not isinstance(first, str):
         return tuple(sorted(map(str, first)))
     return (str(first),)
+
+
+async def unreachable(bootstrap: str, security: Security = PLAINTEXT) -> BrokerError:
+    """Why no broker answers there, found out by one more attempt at each address.
+
+    The clients tell their log only that none did.
+    """
+    failures = [await _failure(address, security) for address in bootstrap.split(",")]
+    for error in failures:
+        explained = _explained(error, bootstrap, security)
+        if explained is not None:
+            return explained
+    return BrokerError(
+        "no Kafka broker answers",
+        where=bootstrap,
+        hint="start one, or set --bootstrap (HOTLIST_BOOTSTRAP) to where it listens",
+    )
+
+
+async def hidden(
+    bootstrap: str, topics: Collection[str], security: Security = PLAINTEXT
+) -> frozenset[str]:
+    """Those of the topics that the broker does not let us see, whether or not they are there.
+
+    In its list of topics they are missing like those that nobody has made. Asks by name, makes
+    none by asking. Raises OSError, TimeoutError or KafkaError where no broker answers.
+    """
+    *others, last = bootstrap.split(",")
+    for address in others:
+        with contextlib.suppress(KafkaError, OSError, TimeoutError):
+            return await _hidden(address, topics, security)
+    return await _hidden(last, topics, security)
+
+
+async def _hidden(address: str, topics: Collection[str], security: Security) -> frozenset[str]:
+    connection = None
+    try:
+        async with asyncio.timeout(_PROBE_S):
+            connection = await _connected(address, security)
+            found = await connection.send(
+                MetadataRequest(sorted(topics), allow_auto_topic_creation=False)
+            )
+    finally:
+        if connection is not None:
+            connection.close()
+    refused = TopicAuthorizationFailedError.errno
+    return frozenset(topic for code, topic, *_ in found.topics if code == refused)
+
+
+async def _connected(address: str, security: Security) -> Any:
+    host, _, port = address.rpartition(":")
+    return await create_conn(host.strip("[]"), int(port), **security)
+
+
+async def _failure(address: str, security: Security) -> BaseException | None:
+    """What an attempt at one address ends with; None where it answers after all."""
+    connection = None
+    try:
+        async with asyncio.timeout(_PROBE_S):
+            connection = await _connected(address, security)
+            await connection.send(MetadataRequest([]))
+    except (KafkaError, OSError, TimeoutError, ValueError) as error:
+        return error
+    finally:
+        if connection is not None:
+            connection.close()
+    return None
+
+
+def _explained(
+    error: BaseException | None, bootstrap: str, security: Security
+) -> BrokerError | None:
+    protocol = security["security_protocol"]
+    match error:
+        case AuthenticationFailedError() | SaslAuthenticationFailed():
+            return BrokerError(
+                f"the broker does not take the user {security.get('sasl_plain_username')!r} "
+                "with this password",
+                where=bootstrap,
+                hint=f"set --sasl-username (HOTLIST_SASL_USERNAME) and {SASL_VARIABLE}",
+            )
+        case UnsupportedSaslMechanismError():
+            return BrokerError(
+                f"the broker does not offer {security.get('sasl_mechanism')}",
+                where=bootstrap,
+                hint="set --sasl-mechanism (HOTLIST_SASL_MECHANISM) to one that it offers",
+            )
+        case ssl.SSLCertVerificationError() if error.verify_code in _OTHER_NAME:
+            return BrokerError(
+                "the broker's certificate is for another name",
+                where=bootstrap,
+                hint="set --bootstrap (HOTLIST_BOOTSTRAP) to a name that stands in it",
+            )
+        case ssl.SSLCertVerificationError():
+            return BrokerError(
+                f"the broker's certificate is not trusted ({error.verify_message})",
+                where=bootstrap,
+                hint="set --ssl-cafile (HOTLIST_SSL_CAFILE) to the authority that signed it",
+            )
+        case ssl.SSLError() | ConnectionResetError():
+            return _hung_up(protocol, bootstrap)
+        case KafkaError():
+            return _hung_up(protocol, bootstrap)
+    return None
+
+
+def _hung_up(protocol: str, bootstrap: str) -> BrokerError:
+    own = ", or it asks for a certificate (--ssl-certfile)" if protocol.endswith("SSL") else ""
+    return BrokerError(
+        f"the broker ends the connection, which is {protocol}",
+        where=bootstrap,
+        hint="set --security-protocol (HOTLIST_SECURITY_PROTOCOL) to what it speaks there"
+        + own
+        + "; behind a proxy it may be away",
+    )

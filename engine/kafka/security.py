@@ -2,9 +2,8 @@
 
 Every Kafka client of the engine is made with `arguments()`, so that none of them speaks in
 another way than the settings say; a test looks for clients that are not. `security()` turns the
-settings into those arguments once their relations are checked, `principal()` says under which
-name the broker knows us, `unreachable()` finds out why no broker answers, and `hidden()` which
-topics it keeps from us.
+settings into those arguments once their relations are checked, and `principal()` says under which
+name the broker knows us.
 
 Two secrets there are, the user's password and that of the key. Each is in a variable or in a
 file, never in a flag, in `hotlist.toml` or in `Settings`; here they are `Secret`, which no
@@ -14,36 +13,22 @@ level, passwords and reads among them: that is held back here whatever the level
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import os
 import ssl
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from aiokafka.conn import create_conn
-from aiokafka.errors import (
-    AuthenticationFailedError,
-    KafkaError,
-    SaslAuthenticationFailed,
-    TopicAuthorizationFailedError,
-    UnsupportedSaslMechanismError,
-)
-from aiokafka.protocol.metadata import MetadataRequest
-
 from engine.config import SETTINGS, Settings
-from engine.errors import BrokerError, ConfigError
+from engine.errors import ConfigError
 
 SASL_VARIABLE: Final = "HOTLIST_SASL_PASSWORD"
 SSL_KEY_VARIABLE: Final = "HOTLIST_SSL_KEY_PASSWORD"
 
 #: What a password has at the most, so that a wrong file is noticed.
 _SECRET_BYTES: Final = 4096
-_PROBE_S: Final = 3.0
-#: OpenSSL's numbers for a certificate that is good, but somebody else's.
-_OTHER_NAME: Final = (62, 64)
 
 #: Arguments of aiokafka's clients beside the address.
 Security = Mapping[str, Any]
@@ -109,58 +94,6 @@ def principal(settings: Settings) -> str | None:
     if with_ssl and settings.ssl_certfile is not None:
         return _common_name(settings.ssl_certfile)
     return None
-
-
-async def unreachable(bootstrap: str, security: Security = PLAINTEXT) -> BrokerError:
-    """Why no broker answers there, found out by one more attempt at each address.
-
-    The clients tell their log only that none did.
-    """
-    failures = [await _failure(address, security) for address in bootstrap.split(",")]
-    for error in failures:
-        explained = _explained(error, bootstrap, security)
-        if explained is not None:
-            return explained
-    return BrokerError(
-        "no Kafka broker answers",
-        where=bootstrap,
-        hint="start one, or set --bootstrap (HOTLIST_BOOTSTRAP) to where it listens",
-    )
-
-
-async def hidden(
-    bootstrap: str, topics: Collection[str], security: Security = PLAINTEXT
-) -> frozenset[str]:
-    """Those of the topics that the broker does not let us see, whether or not they are there.
-
-    In its list of topics they are missing like those that nobody has made. Asks by name, makes
-    none by asking. Raises OSError, TimeoutError or KafkaError where no broker answers.
-    """
-    *others, last = bootstrap.split(",")
-    for address in others:
-        with contextlib.suppress(KafkaError, OSError, TimeoutError):
-            return await _hidden(address, topics, security)
-    return await _hidden(last, topics, security)
-
-
-async def _hidden(address: str, topics: Collection[str], security: Security) -> frozenset[str]:
-    connection = None
-    try:
-        async with asyncio.timeout(_PROBE_S):
-            connection = await _connected(address, security)
-            found = await connection.send(
-                MetadataRequest(sorted(topics), allow_auto_topic_creation=False)
-            )
-    finally:
-        if connection is not None:
-            connection.close()
-    refused = TopicAuthorizationFailedError.errno
-    return frozenset(topic for code, topic, *_ in found.topics if code == refused)
-
-
-async def _connected(address: str, security: Security) -> Any:
-    host, _, port = address.rpartition(":")
-    return await create_conn(host.strip("[]"), int(port), **security)
 
 
 def _parts(settings: Settings) -> tuple[bool, bool]:
@@ -300,69 +233,6 @@ def _common_name(certfile: Path) -> str | None:
         raise ConfigError("holds no certificate (PEM)", where=f"ssl_certfile: {certfile}") from None
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     return str(names[0].value) if names else None
-
-
-async def _failure(address: str, security: Security) -> BaseException | None:
-    """What an attempt at one address ends with; None where it answers after all."""
-    connection = None
-    try:
-        async with asyncio.timeout(_PROBE_S):
-            connection = await _connected(address, security)
-            await connection.send(MetadataRequest([]))
-    except (KafkaError, OSError, TimeoutError, ValueError) as error:
-        return error
-    finally:
-        if connection is not None:
-            connection.close()
-    return None
-
-
-def _explained(
-    error: BaseException | None, bootstrap: str, security: Security
-) -> BrokerError | None:
-    protocol = security["security_protocol"]
-    match error:
-        case AuthenticationFailedError() | SaslAuthenticationFailed():
-            return BrokerError(
-                f"the broker does not take the user {security.get('sasl_plain_username')!r} "
-                "with this password",
-                where=bootstrap,
-                hint=f"set --sasl-username (HOTLIST_SASL_USERNAME) and {SASL_VARIABLE}",
-            )
-        case UnsupportedSaslMechanismError():
-            return BrokerError(
-                f"the broker does not offer {security.get('sasl_mechanism')}",
-                where=bootstrap,
-                hint="set --sasl-mechanism (HOTLIST_SASL_MECHANISM) to one that it offers",
-            )
-        case ssl.SSLCertVerificationError() if error.verify_code in _OTHER_NAME:
-            return BrokerError(
-                "the broker's certificate is for another name",
-                where=bootstrap,
-                hint="set --bootstrap (HOTLIST_BOOTSTRAP) to a name that stands in it",
-            )
-        case ssl.SSLCertVerificationError():
-            return BrokerError(
-                f"the broker's certificate is not trusted ({error.verify_message})",
-                where=bootstrap,
-                hint="set --ssl-cafile (HOTLIST_SSL_CAFILE) to the authority that signed it",
-            )
-        case ssl.SSLError() | ConnectionResetError():
-            return _hung_up(protocol, bootstrap)
-        case KafkaError():
-            return _hung_up(protocol, bootstrap)
-    return None
-
-
-def _hung_up(protocol: str, bootstrap: str) -> BrokerError:
-    own = ", or it asks for a certificate (--ssl-certfile)" if protocol.endswith("SSL") else ""
-    return BrokerError(
-        f"the broker ends the connection, which is {protocol}",
-        where=bootstrap,
-        hint="set --security-protocol (HOTLIST_SECURITY_PROTOCOL) to what it speaks there"
-        + own
-        + "; behind a proxy it may be away",
-    )
 
 
 def _is_no_payload(record: logging.LogRecord) -> bool:

@@ -43,9 +43,9 @@ from engine import limits
 from engine.config import Settings
 from engine.errors import BrokerError, TopicError
 from engine.kafka.acl_probe import topics_as_shown
-from engine.kafka.diagnosis import Refusal, not_allowed, refusal
+from engine.kafka.diagnosis import Refusal, hidden, not_allowed, refusal, unreachable
 from engine.kafka.raw_fetcher import deliver_batches
-from engine.kafka.security import arguments, hidden, security, unreachable
+from engine.kafka.security import arguments, security
 from engine.kafka.topics import Topics, create_command
 
 #: Records go out in batches of this size, a few of them on their way at a time.

@@ -40,7 +40,8 @@ from engine.kafka.acls import worker_needs
 from engine.kafka.diagnosis import not_allowed, refusal
 from engine.kafka.raw_fetcher import parse
 from engine.kafka.security import security
-from engine.kafka.topics import Topics, check_topics, make_own_topic
+from engine.kafka.topic_admin import check_topics, make_own_topic
+from engine.kafka.topics import Topics
 from engine.matching.lists import Lists
 from engine.matching.matcher import HandOver, Heart, Outcome
 from engine.matching.suppression import Suppression

@@ -19,7 +19,8 @@ from pathlib import Path
 import pytest
 
 from engine.demo.embedded_broker import EmbeddedBroker
-from engine.kafka.topics import Topics, create_topics
+from engine.kafka.topic_admin import create_topics
+from engine.kafka.topics import Topics
 from tests.fakes.certificates import Authority
 from tests.kafka.broker import BrokerFailedError, RealBroker
 from tests.kafka.guarded import guarded_broker

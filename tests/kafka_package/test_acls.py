@@ -16,8 +16,7 @@ from engine.config import Settings
 from engine.delivery.transactional_producer import TransactionalSink
 from engine.kafka.acls import kafka_acls, roles, worker_needs
 from engine.kafka.diagnosis import Refusal
-from engine.kafka.topic_settings import DECLARED
-from engine.kafka.topics import Topics
+from engine.kafka.topics import DECLARED, Topics
 
 _TOPICS = Topics("t.")
 #: What Kafka knows; of these nobody is given Delete, Alter, ClusterAction or All.

@@ -14,8 +14,7 @@ import yaml
 
 from engine.config import Settings
 from engine.kafka.acls import Role, roles
-from engine.kafka.topic_settings import DECLARED
-from engine.kafka.topics import Topics
+from engine.kafka.topics import DECLARED, Topics
 
 DEPLOY: Final = Path(__file__).parents[2] / "deploy"
 COMPONENTS: Final = DEPLOY / "kubernetes" / "components"

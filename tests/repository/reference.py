@@ -1,7 +1,7 @@
 """Writes deploy/guides/reference.md from what is so: `python -m tests.repository.reference`.
 
 Commands and their flags from the command line itself, settings from `engine.config`, topics from
-`engine.kafka.topic_settings`, documents from `schemas/`, metrics from
+`engine.kafka.topics`, documents from `schemas/`, metrics from
 `engine.observability.metrics`. With `--check` it writes nothing, and ends with status 1 where the
 file is not what it would write.
 """
@@ -18,8 +18,7 @@ import click
 
 from engine.cli import main as commands
 from engine.config import DEFAULTS, SETTINGS
-from engine.kafka.topic_settings import DECLARED
-from engine.kafka.topics import Topics
+from engine.kafka.topics import DECLARED, Topics
 from engine.observability.metrics import Metrics
 
 _ROOT = Path(__file__).parents[2]

@@ -27,8 +27,7 @@ from msgspec import inspect
 from engine.delivery.sink import match_record
 from engine.documents import model
 from engine.documents.fields import ALTERNATES_HEADER
-from engine.kafka.topic_settings import DECLARED
-from engine.kafka.topics import Topics
+from engine.kafka.topics import DECLARED, Topics
 from engine.wire.trace_context import PARENT_HEADER, STATE_HEADER, TraceContext
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"

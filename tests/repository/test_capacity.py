@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from engine import limits
-from engine.kafka.topic_settings import DECLARED
+from engine.kafka.topics import DECLARED
 
 ROOT: Final = Path(__file__).parents[2]
 PAGE: Final = (ROOT / "deploy" / "CAPACITY.md").read_text("utf-8")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from engine.kafka.topic_settings import DECLARED
+from engine.kafka.topics import DECLARED
 from tests.repository import schema_drift
 from tests.repository.schema_drift import differences, read_asyncapi, read_schemas
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from engine.kafka.topics import Topics, create_topics
+from engine.kafka.topic_admin import create_topics
+from engine.kafka.topics import Topics
 from tests.fakes.faulty_proxy import FaultyProxy
 from tests.kafka.broker import BrokerFailedError, RealBroker
 from tests.torture.churn import Churn

@@ -36,10 +36,12 @@ from engine.config import Settings
 from engine.errors import BrokerError, HotlistError
 from engine.kafka.acl_probe import Group, Topic, group_as_shown, topics_as_shown
 from engine.kafka.acls import Role, roles
+from engine.kafka.diagnosis import unreachable
 from engine.kafka.raw_fetcher import log_ends
-from engine.kafka.security import arguments, security, unreachable
+from engine.kafka.security import arguments, security
 from engine.kafka.session import consuming, read_to_end
-from engine.kafka.topics import Topics, check_topics
+from engine.kafka.topic_admin import check_topics
+from engine.kafka.topics import Topics
 
 _POLL_MS: Final = 500
 _TIMEOUT_S: Final = 20.0

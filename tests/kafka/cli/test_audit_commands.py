@@ -22,7 +22,8 @@ from engine.cli.audit.audit_reader import verify
 from engine.cli.output import reading
 from engine.config import Settings
 from engine.kafka.session import run
-from engine.kafka.topics import Topics, create_topics, delete_topics
+from engine.kafka.topic_admin import create_topics, delete_topics
+from engine.kafka.topics import Topics
 from engine.wire.record_batch import Record
 from tests.fakes.chains import MATCH, NOON_MS, KeyValue, changed, follows, resealed, sealed
 from tests.kafka.conftest import Broker

@@ -17,7 +17,8 @@ from engine.clock import parse_time
 from engine.config import Settings
 from engine.errors import BrokerError
 from engine.kafka.acls import roles
-from engine.kafka.topics import Topics, create_topics
+from engine.kafka.topic_admin import create_topics
+from engine.kafka.topics import Topics
 from tests.fakes.examples import a_policy, a_read, an_entry
 from tests.kafka.broker import RealBroker
 from tests.kafka.cli.test_cli import Commands

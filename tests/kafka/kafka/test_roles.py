@@ -43,9 +43,9 @@ from confluent_kafka.admin import (
 )
 
 from engine.kafka.acls import roles
-from engine.kafka.security import hidden
-from engine.kafka.topic_settings import DECLARED
-from engine.kafka.topics import Topics, create_topics
+from engine.kafka.diagnosis import hidden
+from engine.kafka.topic_admin import create_topics
+from engine.kafka.topics import DECLARED, Topics
 from tests.fakes.examples import a_policy, a_read, an_entry
 from tests.kafka.broker import RealBroker, fetch
 from tests.kafka.guarded import (

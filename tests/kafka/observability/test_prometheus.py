@@ -19,7 +19,8 @@ from pathlib import Path
 
 from aiokafka.admin import AIOKafkaAdminClient
 
-from engine.kafka.topics import Topics, create_topics
+from engine.kafka.topic_admin import create_topics
+from engine.kafka.topics import Topics
 from tests.fakes.examples import an_entry
 from tests.fakes.faulty_proxy import FaultyProxy
 from tests.kafka.following import sent

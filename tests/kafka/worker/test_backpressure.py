@@ -21,7 +21,8 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from engine import limits
 from engine.delivery.pipeline import Pipeline
-from engine.kafka.topics import Topics, create_topics
+from engine.kafka.topic_admin import create_topics
+from engine.kafka.topics import Topics
 from tests.fakes.examples import a_policy, a_read, an_entry
 from tests.fakes.faulty_proxy import FaultyProxy
 from tests.fakes.record_batches import (

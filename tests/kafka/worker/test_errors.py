@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from engine.kafka.topic_settings import DECLARED
-from engine.kafka.topics import Topics
+from engine.kafka.topics import DECLARED, Topics
 from tests.kafka.records import end_offsets
 
 _ROOT = Path(__file__).resolve().parents[3]

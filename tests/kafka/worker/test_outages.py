@@ -14,7 +14,8 @@ import orjson
 import pytest
 
 from engine.control.replica import ControlReplica
-from engine.kafka.topics import Topics, create_topics
+from engine.kafka.topic_admin import create_topics
+from engine.kafka.topics import Topics
 from engine.matching.lists import ControlKind
 from tests.fakes.examples import a_policy, a_read, an_entry
 from tests.fakes.faulty_proxy import FaultyProxy

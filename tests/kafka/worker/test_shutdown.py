@@ -28,7 +28,8 @@ from engine.control import auditing
 from engine.control.replica import ControlReplica
 from engine.delivery import sink, suppression_changelog
 from engine.delivery import suppression_restore as suppressing
-from engine.kafka.topics import Topics, create_topics
+from engine.kafka.topic_admin import create_topics
+from engine.kafka.topics import Topics
 from engine.worker import worker
 from tests.fakes.examples import a_policy, a_read, an_entry
 from tests.fakes.faulty_proxy import FaultyProxy

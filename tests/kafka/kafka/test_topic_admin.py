@@ -14,8 +14,8 @@ from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from engine.errors import BrokerError, TopicError
-from engine.kafka.topic_settings import DECLARED
-from engine.kafka.topics import Topics, check_topics, create_command, create_topics, make_own_topic
+from engine.kafka.topic_admin import check_topics, create_topics, make_own_topic
+from engine.kafka.topics import DECLARED, Topics, create_command
 from tests.kafka.records import add_partitions, administering
 
 
@@ -227,7 +227,7 @@ async def test_no_broker_is_one_clear_line_and_no_log(
 async def test_a_silent_listener_is_given_up(
     topics: Topics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.kafka.topics._REQUEST_TIMEOUT_MS", 200)
+    monkeypatch.setattr("engine.kafka.topic_admin._REQUEST_TIMEOUT_MS", 200)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         bootstrap = f"127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(BrokerError, match="no Kafka broker answers"):

@@ -1,0 +1,370 @@
+"""Topics declared and checked on a broker.
+
+`create_topics` declares what is missing and puts right the settings that a promise rests on;
+`check_topics` only looks. Both talk to the broker through aiokafka's admin client, end within
+`ADMIN_TIMEOUT_S` and raise errors of one line that say what to do.
+
+Neither creates a topic by asking about it (a broker with `auto.create.topics.enable` would,
+with the wrong settings), and neither touches a setting that an operator may have chosen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Final, Literal
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    IncompatibleBrokerVersion,
+    InvalidReplicationFactorError,
+    KafkaError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+    for_code,
+)
+
+from engine.errors import BrokerError, TopicError
+from engine.kafka.diagnosis import Refusal, hidden, not_allowed, unreachable
+from engine.kafka.security import PLAINTEXT, Security, arguments
+from engine.kafka.topics import (
+    COMPACTED,
+    CONTROL,
+    DECLARED,
+    OWN,
+    Declaration,
+    Topics,
+    create_command,
+)
+
+#: One whole call of this module, and one request within it.
+ADMIN_TIMEOUT_S: Final = 20.0
+_REQUEST_TIMEOUT_MS: Final = 5_000
+_POLL_S: Final = 0.05
+
+#: What Kafka calls a setting that was given to this topic (not inherited).
+_SOURCE_TOPIC: Final = 1
+
+Outcome = Literal["created", "exists", "corrected"]
+
+
+async def create_topics(
+    bootstrap: str,
+    topics: Topics,
+    *,
+    partitions: int,
+    replication: int,
+    security: Security = PLAINTEXT,
+) -> list[tuple[str, Outcome]]:
+    """Declare all topics and return what became of each, in the order of `DECLARED`.
+
+    A topic that exists keeps its partitions and settings, except for the required ones
+    (`corrected`). Returns when every partition has a leader and the settings count. Raises
+    BrokerError when the broker is not reached or does not do topics, TopicError when it
+    refuses one.
+    """
+    new = {
+        topics.name(declared.name): NewTopic(
+            topics.name(declared.name),
+            declared.partitions or partitions,
+            replication,
+            topic_configs=_settings(declared, replication),
+        )
+        for declared in DECLARED
+    }
+    async with _admin(bootstrap, security) as admin:
+        cluster = await admin.describe_cluster()
+        # The embedded broker names a controller that is none of its nodes.
+        if cluster.get("controller_id") not in {node["node_id"] for node in cluster["brokers"]}:
+            raise BrokerError(
+                "the broker does not create topics on request",
+                where=bootstrap,
+                hint="use a Kafka cluster; the embedded broker makes topics when first used",
+            )
+        there = set(await admin.list_topics())
+        outcome: dict[str, Outcome] = {name: "exists" for name in new if name in there}
+        missing = [topic for name, topic in new.items() if name not in there]
+        if missing:
+            response = await admin.create_topics(missing, timeout_ms=_REQUEST_TIMEOUT_MS)
+            for name, code, message in _created(response):
+                error = for_code(code)
+                if error is TopicAlreadyExistsError:
+                    outcome[name] = "exists"
+                elif code:
+                    raise _refused(name, error, message)
+                else:
+                    outcome[name] = "created"
+            await _until_led(admin, set(new))
+        present = [d for d in DECLARED if outcome[topics.name(d.name)] != "created"]
+        wrong = await _wrong_settings(admin, bootstrap, topics, present)
+        for name, settings in wrong.items():
+            await _correct(admin, name, settings)
+            outcome[name] = "corrected"
+        while wrong:  # until the brokers have heard of it
+            await asyncio.sleep(_POLL_S)
+            wrong = await _wrong_settings(admin, bootstrap, topics, present)
+    return [(name, outcome[name]) for name in new]
+
+
+async def delete_topics(bootstrap: str, topics: Topics) -> None:
+    """Delete all topics of a prefix with everything in them: for the demo and for tests.
+
+    Raises BrokerError when the broker is not reached.
+    """
+    async with _admin(bootstrap) as admin:
+        await admin.delete_topics(list(topics.all), timeout_ms=_REQUEST_TIMEOUT_MS)
+
+
+async def make_own_topic(
+    bootstrap: str, topics: Topics, security: Security = PLAINTEXT
+) -> str | None:
+    """Make the engine's own topic where it is missing, and only it, with as many partitions and
+    replicas as the reads have; its name if so.
+
+    Nothing is made where there are no reads yet: `check_topics` says what is missing. Raises
+    BrokerError when the broker is not reached, TopicError when it refuses.
+    """
+    name = topics.name(OWN)
+    async with _admin(bootstrap, security) as admin:
+        there = set(await admin.list_topics())
+        if name in there or topics.detections not in there:
+            return None
+        (reads,) = await admin.describe_topics([topics.detections])
+        replication = min(len(part["replicas"]) for part in reads["partitions"])
+        declared = next(declared for declared in DECLARED if declared.name == OWN)
+        new = NewTopic(
+            name,
+            len(reads["partitions"]),
+            replication,
+            topic_configs=_settings(declared, replication),
+        )
+        response = await admin.create_topics([new], timeout_ms=_REQUEST_TIMEOUT_MS)
+        for _, code, message in _created(response):
+            error = for_code(code)
+            if error in (TopicAuthorizationFailedError, ClusterAuthorizationFailedError):
+                raise TopicError(
+                    "missing, and this user may not create it",
+                    where=f"topic {name}",
+                    hint=f"run, as one who may: {create_command(bootstrap, topics)}",
+                )
+            if code and error is not TopicAlreadyExistsError:
+                raise _refused(name, error, message)
+        await _until_led(admin, {name})
+    return name
+
+
+async def check_topics(bootstrap: str, topics: Topics, security: Security = PLAINTEXT) -> list[str]:
+    """Check that the topics are there, that those which hold a state are compacted, and that
+    control topics have one partition.
+
+    Returns one line of warning for each other required setting that is wrong (an audit topic
+    that forgets). Raises BrokerError when the broker is not reached, TopicError when a topic
+    is missing or would lose entries, changes or counts.
+    """
+    command = create_command(bootstrap, topics)
+    async with _admin(bootstrap, security) as admin:
+        there = set(await admin.list_topics())
+        missing = [name for name in topics.all if name not in there]
+        if missing:
+            kept_from_us = await hidden(bootstrap, missing, security)
+            if kept_from_us:
+                raise not_allowed(Refusal.of_topics(kept_from_us), "Describe")
+            raise TopicError(
+                f"{'topic' if len(missing) == 1 else 'topics'} {', '.join(missing)} missing",
+                where=bootstrap,
+                hint=f"run: {command}",
+            )
+        control = [topics.name(name) for name in sorted(CONTROL)]
+        for topic in await admin.describe_topics(control):
+            _must_have_order(topic["topic"], len(topic["partitions"]), topics, command)
+        wrong = await _wrong_settings(admin, bootstrap, topics, DECLARED)
+    compacted = {topics.name(name) for name in COMPACTED}
+    warnings = []
+    for name, settings in wrong.items():
+        what = ", ".join(
+            f"{key} is {have or 'not set'} and must be {want}"
+            for key, (have, want) in settings.items()
+        )
+        error = TopicError(what, where=f"topic {name}", hint=f"to correct it run: {command}")
+        if name in compacted:
+            raise error
+        warnings.append(str(error))
+    return warnings
+
+
+def _must_have_order(topic: str, partitions: int, topics: Topics, command: str) -> None:
+    """Raise TopicError if a control topic has several partitions.
+
+    A key moves to another partition when some are added. What the last record of an entry is, and
+    so whether it is listed, would then follow from the order in which partitions are read.
+    """
+    if partitions > 1:
+        what = "lists" if topic == topics.hotlist else "policies"
+        raise TopicError(
+            f"it has {partitions} partitions and must have one, or changes have no order",
+            where=f"topic {topic}",
+            hint=f"delete it, run: {command}; then write the {what} anew",
+        )
+
+
+def _settings(declared: Declaration, replication: int) -> dict[str, str]:
+    settings = dict(declared.settings)
+    if replication >= 3:
+        # An acknowledged record is then on two machines, and one may be down.
+        settings["min.insync.replicas"] = "2"
+    return settings
+
+
+@asynccontextmanager
+async def _admin(bootstrap: str, security: Security = PLAINTEXT) -> AsyncIterator[Any]:
+    """A connected admin client; everything that goes wrong inside becomes a BrokerError."""
+    admin = None
+    with _quiet("aiokafka"):
+        try:
+            async with asyncio.timeout(ADMIN_TIMEOUT_S):
+                admin = AIOKafkaAdminClient(
+                    **arguments(bootstrap, security),
+                    client_id="hotlist-engine-topics",
+                    request_timeout_ms=_REQUEST_TIMEOUT_MS,
+                )
+                try:
+                    await admin.start()
+                except (KafkaError, OSError, TimeoutError) as error:
+                    raise await unreachable(bootstrap, security) from error
+                except ValueError as error:
+                    raise BrokerError(
+                        "not a broker address", where=bootstrap, hint="write HOST:PORT"
+                    ) from error
+                yield admin
+        except TimeoutError as error:
+            raise BrokerError(
+                f"the broker did not finish within {ADMIN_TIMEOUT_S:.0f} s",
+                where=bootstrap,
+                hint="try again when the cluster is well",
+            ) from error
+        except KafkaError as error:
+            raise BrokerError(
+                f"the broker did not answer as expected: {error!r}", where=bootstrap
+            ) from error
+        finally:
+            if admin is not None:
+                await admin.close()
+
+
+@contextmanager
+def _quiet(logger_name: str) -> Iterator[None]:
+    """Hold back a library's log lines; what they report comes back as an error instead."""
+    logger = logging.getLogger(logger_name)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _created(response: Any) -> Iterator[tuple[str, int, str]]:
+    """Topic, error code and message (from version 1 of the answer on) of each topic."""
+    for name, code, *message in response.topic_errors:
+        yield name, code, (message[0] or "") if message else ""
+
+
+def _refused(topic: str, error: type[Exception], message: str) -> TopicError:
+    hint = ""
+    what = message or getattr(error, "description", "") or error.__name__
+    if error in (TopicAuthorizationFailedError, ClusterAuthorizationFailedError):
+        what = "not allowed to create it"
+        hint = "ask the cluster's operator for Create on it, or to create it"
+    elif error is InvalidReplicationFactorError:
+        hint = "set --replication (HOTLIST_REPLICATION) to at most the number of brokers"
+    return TopicError(
+        f"the broker refused it: {what.strip().rstrip('.')}", where=f"topic {topic}", hint=hint
+    )
+
+
+async def _until_led(admin: Any, names: set[str]) -> None:
+    """Wait until every partition of the topics has a leader; the caller bounds the time."""
+    while True:
+        led = {
+            topic["topic"]
+            for topic in await admin.describe_topics()
+            if topic["partitions"] and all(part["leader"] >= 0 for part in topic["partitions"])
+        }
+        if names <= led:
+            return
+        await asyncio.sleep(_POLL_S)
+
+
+async def _wrong_settings(
+    admin: Any, bootstrap: str, topics: Topics, declared: Sequence[Declaration]
+) -> dict[str, dict[str, tuple[str, str]]]:
+    """By topic, the required settings that differ: name to (as it is, as it must be)."""
+    wanted = {topics.name(d.name): d for d in declared if d.required}
+    if not wanted:
+        return {}
+    resources = [
+        ConfigResource(ConfigResourceType.TOPIC, name, dict.fromkeys(d.required))
+        for name, d in wanted.items()
+    ]
+    try:
+        responses = await admin.describe_configs(resources)
+    except IncompatibleBrokerVersion as error:
+        raise BrokerError(
+            "the broker does not show how topics are set up",
+            where=bootstrap,
+            hint="use a Kafka cluster, 2.1 or newer",
+        ) from error
+    wrong: dict[str, dict[str, tuple[str, str]]] = {}
+    for code, message, _, name, entries in _resources(responses):
+        if code:
+            raise _unreadable(name, for_code(code), message)
+        have = {key: value or "" for key, value, *_ in entries}
+        settings = wanted[name].settings
+        differing = {
+            key: (have.get(key, ""), settings[key])
+            for key in sorted(wanted[name].required)
+            if have.get(key) != settings[key]
+        }
+        if differing:
+            wrong[name] = differing
+    return wrong
+
+
+async def _correct(admin: Any, topic: str, wrong: Mapping[str, tuple[str, str]]) -> None:
+    """Set the required settings of a topic and leave its others as they are.
+
+    AlterConfigs replaces all settings that a topic has of its own, so they are sent along.
+    """
+    resource = ConfigResource(ConfigResourceType.TOPIC, topic)
+    own: dict[str, str] = {}
+    for code, message, _, _, entries in _resources(await admin.describe_configs([resource])):
+        if code:
+            raise _unreadable(topic, for_code(code), message)
+        own = {key: value for key, value, _, source, *_ in entries if source == _SOURCE_TOPIC}
+    own.update({key: want for key, (_, want) in wrong.items()})
+    resource = ConfigResource(ConfigResourceType.TOPIC, topic, own)
+    for code, message, *_ in _resources(await admin.alter_configs([resource])):
+        if code:
+            raise TopicError(
+                f"the broker refused to set {', '.join(sorted(wrong))}: "
+                f"{message or for_code(code).__name__}",
+                where=f"topic {topic}",
+                hint="ask the cluster's operator for AlterConfigs on it",
+            )
+
+
+def _resources(responses: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+    for response in responses:
+        yield from response.resources
+
+
+def _unreadable(topic: str, error: type[Exception], message: str) -> TopicError:
+    return TopicError(
+        f"the broker does not show how it is set up: {message or error.__name__}",
+        where=f"topic {topic}",
+        hint="ask the cluster's operator for DescribeConfigs on it",
+    )
