@@ -18,7 +18,8 @@ from benchmarks.definitions import Expected, Input
 from benchmarks.misread_entries import Like, misread_entries
 from engine.clock import CANONICAL_TIME_CHARACTERS, format_time, parse_time
 from engine.demo.synthetic import City, CitySize
-from engine.documents.model import Entry, Policy, encode
+from engine.documents.codec import encode
+from engine.documents.model import Entry, Policy
 
 SEED = 20_240_501
 #: For counting alone: no count depends on it.

@@ -16,7 +16,8 @@ import click
 from benchmarks.fill import batches_of, open_producer, send
 from benchmarks.reads import Record
 from engine.clock import format_time
-from engine.documents.model import Authority, Entry, Vehicle, encode
+from engine.documents.codec import encode
+from engine.documents.model import Authority, Entry, Vehicle
 
 _BATCH_BYTES = 256 * 1024
 _DAY_S = 86_400

@@ -22,7 +22,7 @@ from benchmarks.measures.definition import Count
 from benchmarks.measures.observer import assign_ends
 from benchmarks.measures.scenery import PROBE_PLATES, probe_entry
 from engine.clock import parse_time
-from engine.documents.model import encode
+from engine.documents.codec import encode
 
 _POLL_S = 0.002
 _ENTRY = "effect-"

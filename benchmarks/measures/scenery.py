@@ -13,7 +13,8 @@ import orjson
 from benchmarks.fill import batches_of, open_producer, send
 from benchmarks.reads import Record, Scene
 from engine.clock import format_time
-from engine.documents.model import Authority, Entry, Policy, Rule, encode
+from engine.documents.codec import encode
+from engine.documents.model import Authority, Entry, Policy, Rule
 from engine.kafka.topics import Topics
 
 #: How a probe's read id begins; sixteen hexadecimal digits follow.

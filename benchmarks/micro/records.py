@@ -14,7 +14,8 @@ from benchmarks.micro.material import CODECS, batch_of, reads
 from benchmarks.micro.timing import warm_s
 from engine.delivery.sink import match_record
 from engine.documents.admission import Purposes, check_entry
-from engine.documents.model import Match, decode_detection, decode_entry, encode
+from engine.documents.codec import decode_detection, decode_entry, encode
+from engine.documents.model import Match
 from engine.kafka.topics import Topics
 from engine.matching.lists import ControlKind, ControlRecord, Lists
 from engine.matching.match import Found, build_match

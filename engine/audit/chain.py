@@ -24,6 +24,7 @@ from msgspec import Meta
 
 from engine import limits
 from engine.clock import format_time
+from engine.documents.codec import read_audit
 from engine.documents.fields import (
     AUDIT_EVENTS,
     CODE_PATTERN,
@@ -33,7 +34,7 @@ from engine.documents.fields import (
     Count,
     Integer,
 )
-from engine.documents.model import AuditRecord, read_audit
+from engine.documents.model import AuditRecord
 from engine.errors import DocumentError
 
 #: What stands as the previous hash in the first record of a chain.

@@ -193,7 +193,7 @@ def _is_whole(line: bytes) -> bool:
 def _show(
     messages: Iterable[tuple[str, bytes]], adapter: Adapter, site: Site, tally: _Tally
 ) -> None:
-    from engine.documents.model import encode
+    from engine.documents.codec import encode
 
     cars = Cars()
     for where, message in messages:

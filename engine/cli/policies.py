@@ -49,7 +49,7 @@ def set_(settings: Settings, file: Path) -> None:
     A policy takes the place of the one that its source had. updated_by and updated_at are
     filled in with the operator and the time where they are absent.
     """
-    from engine.documents.model import encode
+    from engine.documents.codec import encode
     from engine.kafka.session import outbox, run
     from engine.kafka.topics import Topics
 
@@ -93,7 +93,7 @@ def remove(settings: Settings, source: str) -> None:
 @takes_settings("bootstrap", "prefix")
 def show(settings: Settings, as_json: bool) -> None:
     """Show the policies in force, one row for each rule. A source without one denies all."""
-    from engine.documents.model import decode_policy, encode
+    from engine.documents.codec import decode_policy, encode
     from engine.kafka.session import read_to_end, run
     from engine.kafka.topics import Topics
 
@@ -184,7 +184,7 @@ def _yes_or_no(holds: bool | None) -> str:
 
 def read_policies(path: Path, operator: str, now_ms: int) -> list[Policy]:
     """The checked policies of a file; PolicyError names the one and the field that are wrong."""
-    from engine.documents.model import decode_policy
+    from engine.documents.codec import decode_policy
 
     try:
         content = orjson.loads(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))

@@ -18,7 +18,7 @@ from engine import limits
 from engine.cli.options import file_argument, json_option, takes_settings
 from engine.cli.output import json_line, plain, progress, remark
 from engine.config import Settings
-from engine.documents.model import decode_detection
+from engine.documents.codec import decode_detection
 from engine.errors import DocumentError, HotlistError
 from engine.list_files.text import numbered_lines
 from engine.plates.normal_form import normalize

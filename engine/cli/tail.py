@@ -32,7 +32,7 @@ def tail(settings: Settings, from_start: bool, count: int | None, as_json: bool)
     many reads of the entry at that camera were folded since its last match, and the
     instructions.
     """
-    from engine.documents.model import encode, read_match
+    from engine.documents.codec import encode, read_match
     from engine.kafka.session import follow, run
     from engine.kafka.topics import Topics
 

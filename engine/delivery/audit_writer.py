@@ -25,7 +25,8 @@ from engine import limits
 from engine.audit.chain import Chain
 from engine.clock import format_time
 from engine.delivery.sink import Headers, Outgoing, acknowledgement, fail_all, keep_all
-from engine.documents.model import AuditRecord, read_audit
+from engine.documents.codec import read_audit
+from engine.documents.model import AuditRecord
 from engine.errors import BrokerError, DocumentError
 from engine.kafka.security import PLAINTEXT, Security, arguments
 from engine.kafka.topics import Topics

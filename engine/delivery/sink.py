@@ -20,7 +20,8 @@ from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from engine import limits
-from engine.documents.model import Match, Reject, encode
+from engine.documents.codec import encode
+from engine.documents.model import Match, Reject
 from engine.errors import BrokerError
 from engine.kafka.security import PLAINTEXT, Security, arguments
 from engine.kafka.topics import Topics

@@ -28,8 +28,9 @@ from engine.delivery.audit_writer import Event
 from engine.delivery.pipeline import Abandoned
 from engine.delivery.sink import Sink
 from engine.delivery.suppression_changelog import SuppressionLog, SuppressionReader, Written, key_in
+from engine.documents.codec import decode_suppression
 from engine.documents.fields import AuditEvent
-from engine.documents.model import SuppressionState, decode_suppression
+from engine.documents.model import SuppressionState
 from engine.errors import DocumentError
 from engine.kafka.security import Security
 from engine.kafka.topics import Topics

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from engine.demo.board import Lesson
-from engine.documents.model import Entry, Policy, encode
+from engine.documents.codec import encode
+from engine.documents.model import Entry, Policy
 from engine.documents.purposes import Purposes
 from engine.matching.explain import Said, explain
 

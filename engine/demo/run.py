@@ -28,7 +28,8 @@ from engine.demo.expected import Expected
 from engine.demo.fast_clock import CityClock
 from engine.demo.lessons import lessons
 from engine.demo.lines import Result, report
-from engine.documents.model import Match, encode, read_match
+from engine.documents.codec import encode, read_match
+from engine.documents.model import Match
 from engine.kafka.session import Outbox, follow, outbox
 from engine.kafka.topic_admin import create_topics, delete_topics
 from engine.kafka.topics import Topics

@@ -4,10 +4,12 @@ Pure. An error names the field and the rule, never a value of the document.
 
 The modules, in the order in which data passes them:
 
-    fields       what a field may hold, and how to say that it does not
-    model        the documents, held to `schemas/`: decoded and encoded
-    read_record  a read as the record that goes to Kafka
-    hours        weekly windows, and how people write them
-    purposes     the purposes file: codes, longest terms, floors of known characters
-    admission    whether an entry is admissible
+    codec          the documents from JSON and to JSON, checked
+    model          the documents, held to `schemas/`
+    fields         what a field may hold
+    schema_errors  how to say that it does not
+    read_record    a read as the record that goes to Kafka
+    hours          weekly windows, and how people write them
+    purposes       the purposes file: codes, longest terms, floors of known characters
+    admission      whether an entry is admissible
 """

@@ -13,9 +13,10 @@ from typing import NamedTuple
 import msgspec
 
 from engine import limits
+from engine.documents.codec import decode_detection
+from engine.documents.codec import encode as encode_document
 from engine.documents.fields import ALTERNATES_HEADER
-from engine.documents.model import Detection, decode_detection
-from engine.documents.model import encode as encode_document
+from engine.documents.model import Detection
 from engine.errors import DocumentError
 from engine.plates.normal_form import PlateError, normalize
 

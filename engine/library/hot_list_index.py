@@ -35,7 +35,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from engine.documents.admission import check_entry
-from engine.documents.model import Entry, Policy, decode_entry, decode_policy
+from engine.documents.codec import decode_entry, decode_policy
+from engine.documents.model import Entry, Policy
 from engine.documents.purposes import Purposes
 from engine.errors import DocumentError, IndexFileError, RuleError
 from engine.index.eligibility import Eligibility

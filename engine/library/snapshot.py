@@ -17,8 +17,9 @@ from msgspec import Meta
 from pyroaring import BitMap
 
 from engine.clock import EPOCH, parse_time
+from engine.documents.codec import decode_detection, encode
 from engine.documents.fields import Count
-from engine.documents.model import Detection, Entry, Match, Policy, decode_detection, encode
+from engine.documents.model import Detection, Entry, Match, Policy
 from engine.documents.purposes import Purposes
 from engine.errors import DocumentError
 from engine.library.archive import write_parts

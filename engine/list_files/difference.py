@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from engine.clock import format_time
 from engine.documents.admission import Purposes, check_entry, check_extension
-from engine.documents.model import decode_entry, encode
+from engine.documents.codec import decode_entry, encode
 from engine.errors import RuleError
 from engine.list_files.digests import Columns
 from engine.list_files.list_state import ListState

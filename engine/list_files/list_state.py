@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.clock import parse_time
-from engine.documents.model import Area, Authority, Hours, Vehicle, decode_entry
+from engine.documents.codec import decode_entry
+from engine.documents.model import Area, Authority, Hours, Vehicle
 from engine.errors import DocumentError
 from engine.list_files.digests import Columns, Digests, Names
 

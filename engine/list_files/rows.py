@@ -22,7 +22,8 @@ import orjson
 import xxhash
 
 from engine.documents.admission import Purposes, check_entry
-from engine.documents.model import Entry, encode, entry_of
+from engine.documents.codec import encode, entry_of
+from engine.documents.model import Entry
 from engine.errors import DocumentError, RuleError
 from engine.list_files.columns import Columns, object_document
 from engine.list_files.csv_files import ROW_BYTES, csv_table

@@ -14,8 +14,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from engine.documents.admission import Purposes, check_entry
+from engine.documents.codec import decode_entry, decode_policy
 from engine.documents.hours import day_and_time, one_line, within
-from engine.documents.model import Entry, Location, Policy, Vehicle, decode_entry, decode_policy
+from engine.documents.model import Entry, Location, Policy, Vehicle
 from engine.errors import DocumentError, RuleError
 from engine.index import eligibility as decides
 from engine.matching.conditions import area_in_words, circle_of

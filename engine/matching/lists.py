@@ -32,7 +32,8 @@ from engine.audit.changes import Change
 from engine.audit.changes import ControlKind as ControlKind
 from engine.audit.changes import ControlRecord as ControlRecord
 from engine.documents.admission import Purposes, check_change, check_entry
-from engine.documents.model import Entry, decode_entry, decode_policy
+from engine.documents.codec import decode_entry, decode_policy
+from engine.documents.model import Entry
 from engine.errors import DocumentError, RuleError
 from engine.index.eligibility import Eligibility
 from engine.index.plate_index import Index

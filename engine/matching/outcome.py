@@ -16,7 +16,8 @@ from typing import Final, NamedTuple
 
 from engine import limits
 from engine.clock import format_time
-from engine.documents.model import Detection, Entry, Match, Reject, decode_detection
+from engine.documents.codec import decode_detection
+from engine.documents.model import Detection, Entry, Match, Reject
 from engine.errors import DocumentError, RejectReason
 from engine.index.eligibility import POLICY_DENIALS
 from engine.matching.candidates import candidates_of, match_of

@@ -20,7 +20,8 @@ from bisect import bisect_left
 from typing import Final
 
 from engine import limits
-from engine.documents.model import Authority, Entry, RecentMatch, SuppressionState, encode
+from engine.documents.codec import encode
+from engine.documents.model import Authority, Entry, RecentMatch, SuppressionState
 
 LATE_MS: Final = 1000 * limits.SUPPRESSION_LATE_S
 NO_OFFSET: Final = -1

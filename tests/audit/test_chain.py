@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.audit.chain import GENESIS_HASH, Chain, Opener
+from engine.documents.codec import decode_audit
 from engine.documents.fields import AUDIT_EVENTS, INTEGER_MAX
-from engine.documents.model import decode_audit
 from engine.errors import DocumentError
 from tests.fakes.chains import MATCH, NOON_MS, resealed, to_json
 from tests.repository.schemas import validator

@@ -10,7 +10,8 @@ import pytest
 from engine.audit import changes
 from engine.audit.changes import Change, ControlKind, ControlRecord
 from engine.documents.admission import Purposes, check_entry
-from engine.documents.model import Entry, decode_entry
+from engine.documents.codec import decode_entry
+from engine.documents.model import Entry
 from engine.errors import DocumentError, RuleError
 from tests.fakes.documents import NOW_MS, as_bytes, at, entry, entry_json, policy
 from tests.repository.schemas import validator

@@ -22,7 +22,7 @@ from benchmarks.reads import Scene, count_expected
 from benchmarks.runner import WrongCountError
 from benchmarks.targets import Source, Target, judge, load_targets
 from engine.documents.admission import Purposes, check_entry
-from engine.documents.model import decode_detection, decode_entry, encode
+from engine.documents.codec import decode_detection, decode_entry, encode
 from engine.plates.normal_form import is_normal
 
 MACHINE = Machine(cpu="abacus", cores=2, memory_bytes=2**30, system="Linux 6 x86_64", load_1m=0.0)

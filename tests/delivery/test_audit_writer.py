@@ -18,7 +18,8 @@ from engine import limits
 from engine.audit.chain import GENESIS_HASH, Chain
 from engine.delivery.audit_writer import AuditLog, Sealing, new_chain_id
 from engine.delivery.sink import Outgoing
-from engine.documents.model import AuditRecord, decode_audit
+from engine.documents.codec import decode_audit
+from engine.documents.model import AuditRecord
 from engine.errors import BrokerError
 from engine.kafka.topics import Topics
 from tests.fakes.documents import NOW_MS, at

@@ -24,7 +24,8 @@ from aiokafka.partitioner import murmur2
 
 from engine import limits
 from engine.delivery.sink import Outgoing, Sink, match_record, reject_record
-from engine.documents.model import Reject, decode_match, decode_reject
+from engine.documents.codec import decode_match, decode_reject
+from engine.documents.model import Reject
 from engine.errors import BrokerError
 from engine.kafka.topics import Topics
 from engine.wire.trace_context import TraceContext

@@ -34,16 +34,8 @@ from engine.demo.lines import Result, report
 from engine.demo.run import run_demo
 from engine.demo.screen import Picture, Screen
 from engine.documents.admission import check_entry
-from engine.documents.model import (
-    Detection,
-    Entry,
-    Match,
-    Policy,
-    Rule,
-    Vehicle,
-    decode_detection,
-    encode,
-)
+from engine.documents.codec import decode_detection, encode
+from engine.documents.model import Detection, Entry, Match, Policy, Rule, Vehicle
 from engine.documents.purposes import Purposes
 from engine.kafka.session import follow
 from engine.matching.match import Found, build_match

@@ -12,7 +12,7 @@ import pytest
 from engine.clock import parse_time
 from engine.demo.synthetic import City, CitySize
 from engine.documents.admission import check_entry
-from engine.documents.model import decode_detection, encode
+from engine.documents.codec import decode_detection, encode
 from engine.documents.purposes import Purposes
 from engine.plates.normal_form import is_normal
 from tests.repository.schemas import validator

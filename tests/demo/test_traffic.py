@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from engine.cli import main
 from engine.config import Settings
 from engine.demo import traffic
-from engine.documents.model import decode_detection
+from engine.documents.codec import decode_detection
 from engine.plates.normal_form import normalize
 from engine.wire.alternates import asked_by, to_try
 

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from engine.audit.chain import GENESIS_HASH, Opener
 from engine.delivery.audit_writer import _opened
 from engine.documents import model
-from engine.documents.model import (
+from engine.documents.codec import (
     decode_audit,
     decode_detection,
     decode_entry,

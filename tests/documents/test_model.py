@@ -18,10 +18,8 @@ from jsonschema.validators import extend
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
-from engine.documents import fields, model
-from engine.documents.model import (
-    AUDIT_EVENTS,
-    REJECT_REASONS,
+from engine.documents import model, schema_errors
+from engine.documents.codec import (
     decode_audit,
     decode_detection,
     decode_entry,
@@ -31,6 +29,7 @@ from engine.documents.model import (
     decode_suppression,
     encode,
 )
+from engine.documents.model import AUDIT_EVENTS, REJECT_REASONS
 from engine.errors import DocumentError
 from tests.repository.schema_drift import read_schemas
 
@@ -729,7 +728,7 @@ def test_no_error_holds_a_part_of_the_document(kind: str, path: Path) -> None:
 
 
 def test_a_complaint_that_is_not_recognized_is_not_passed_on() -> None:
-    error = fields.schema_error("Something with `Zebra` that a later msgspec says")
+    error = schema_errors.schema_error("Something with `Zebra` that a later msgspec says")
     assert (error.field, error.rule) == ("$", "does not fit the schema")
-    error = fields.schema_error("Invalid enum value 'Zebra' - at `$.zebra[Zebra]`")
+    error = schema_errors.schema_error("Invalid enum value 'Zebra' - at `$.zebra[Zebra]`")
     assert (error.field, error.rule) == ("$", "does not fit the schema")

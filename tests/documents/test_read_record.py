@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import Detection, encode, normalize
-from engine.documents.model import Alternate, Image, decode_detection
+from engine.documents.codec import decode_detection
+from engine.documents.model import Alternate, Image
 from engine.errors import DocumentError
 from engine.plates.normal_form import is_normal
 from engine.wire.alternates import asked_by

@@ -6,15 +6,8 @@ import json
 from typing import Any
 
 from engine.clock import format_time
-from engine.documents.model import (
-    Detection,
-    Entry,
-    Match,
-    Policy,
-    decode_detection,
-    decode_entry,
-    decode_policy,
-)
+from engine.documents.codec import decode_detection, decode_entry, decode_policy
+from engine.documents.model import Detection, Entry, Match, Policy
 from engine.matching.match import Found, build_match
 from engine.plates.likeness import Likeness
 from engine.plates.normal_form import normalize

@@ -14,7 +14,8 @@ from typing import Any
 from engine.audit.chain import GENESIS_HASH, Chain
 from engine.delivery.audit_writer import Sealing
 from engine.delivery.transactional_producer import Fenced
-from engine.documents.model import AuditRecord, decode_audit
+from engine.documents.codec import decode_audit
+from engine.documents.model import AuditRecord
 from engine.kafka.topics import Topics
 
 TOPICS = Topics("lpr.")

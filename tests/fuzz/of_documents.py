@@ -18,11 +18,7 @@ from engine import limits
 from engine.audit.chain import Chain, Opener
 from engine.audit.checkpoints import CheckpointError, open_checkpoint, public_key
 from engine.documents import model
-from engine.documents.model import (
-    AuditRecord,
-    Detection,
-    Document,
-    Entry,
+from engine.documents.codec import (
     decode_audit,
     decode_detection,
     decode_entry,
@@ -32,6 +28,7 @@ from engine.documents.model import (
     decode_suppression,
     encode,
 )
+from engine.documents.model import AuditRecord, Detection, Document, Entry
 from engine.errors import DocumentError
 from engine.list_files.digests import Names
 from engine.list_files.list_state import ListState

@@ -24,7 +24,7 @@ from click.testing import CliRunner
 from engine import HotListIndex, limits
 from engine.cli import main
 from engine.cli.entries import add, import_
-from engine.documents.model import encode
+from engine.documents.codec import encode
 from engine.errors import BrokerError, IndexFileError
 from engine.kafka import session
 from engine.observability.http_server import HttpServer

@@ -19,7 +19,7 @@ from typing import Final
 from engine import limits
 from engine.config import SETTINGS, Settings, read_file
 from engine.documents.admission import check_entry
-from engine.documents.model import encode
+from engine.documents.codec import encode
 from engine.documents.purposes import Purposes
 from engine.errors import ConfigError, HotlistError
 from engine.list_files import profile

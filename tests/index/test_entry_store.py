@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from engine.documents.codec import encode
 from engine.documents.fields import DAYS
-from engine.documents.model import Area, Authority, Entry, Hours, Vehicle, Window, encode
+from engine.documents.model import Area, Authority, Entry, Hours, Vehicle, Window
 from engine.index import intern_table
 from engine.index.entry_store import EntryStore
 from engine.index.intern_table import SharedValues

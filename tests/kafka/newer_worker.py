@@ -14,7 +14,8 @@ import orjson
 from engine.audit.chain import Chain
 from engine.cli import main
 from engine.control import auditing
-from engine.documents.model import SuppressionState, encode
+from engine.documents.codec import encode
+from engine.documents.model import SuppressionState
 from engine.matching import suppression_key
 
 _NEWER = {"newer_reason": "of a version to come", "newer_counts": {"lanes": [1, 2]}}

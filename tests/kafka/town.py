@@ -19,8 +19,8 @@ import orjson
 
 from engine.clock import SystemClock, format_time
 from engine.demo.synthetic import City, CitySize
+from engine.documents.codec import encode
 from engine.documents.fields import ALTERNATES_HEADER
-from engine.documents.model import encode
 from tests.kafka.records import ToSend, partition_of, produce
 from tests.models.naive import Matched, plain_plate
 from tests.models.oracle import Expected, Oracle

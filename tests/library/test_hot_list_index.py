@@ -19,7 +19,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from engine import HotListIndex
 from engine.clock import EPOCH
-from engine.documents.model import Alternate, Detection, Entry, Match, Policy, decode_match, encode
+from engine.documents.codec import decode_match, encode
+from engine.documents.model import Alternate, Detection, Entry, Match, Policy
 from engine.errors import DocumentError
 from engine.index.eligibility import allowing_rule, policy_covers
 from engine.library.hot_list_index import Added, Refused

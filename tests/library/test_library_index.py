@@ -16,7 +16,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from pyroaring import BitMap
 
 from engine import HotListIndex
-from engine.documents.model import Match, decode_match, encode
+from engine.documents.codec import decode_match, encode
+from engine.documents.model import Match
 from engine.documents.purposes import Purpose, Purposes
 from engine.errors import IndexFileError
 from engine.library.archive import write_parts

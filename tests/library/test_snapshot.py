@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine.documents.model import Detection, Entry, decode_detection, decode_entry
+from engine.documents.codec import decode_detection, decode_entry
+from engine.documents.model import Detection, Entry
 from engine.errors import DocumentError
 from engine.library.snapshot import document, time_ms
 from tests.fakes.documents import (

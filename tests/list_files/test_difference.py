@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.clock import format_time
-from engine.documents.model import Authority, Entry, decode_entry, encode
+from engine.documents.codec import decode_entry, encode
+from engine.documents.model import Authority, Entry
 from engine.documents.purposes import Purpose, Purposes
 from engine.list_files.difference import Difference, compare
 from engine.list_files.digests import Names

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.documents.model import Entry, decode_entry, encode
+from engine.documents.codec import decode_entry, encode
+from engine.documents.model import Entry
 from engine.list_files import list_state
 from engine.list_files.digests import Names, id_hash
 from engine.list_files.list_state import UNREADABLE, ListState

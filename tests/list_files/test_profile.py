@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 import pytest
 
+from engine.documents.codec import encode
 from engine.documents.fields import REGION_PATTERN
-from engine.documents.model import encode
 from engine.documents.purposes import Purposes
 from engine.errors import ConfigError
 from engine.list_files import profile

@@ -15,7 +15,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from engine.documents.admission import Purposes
-from engine.documents.model import Entry, encode
+from engine.documents.codec import encode
+from engine.documents.model import Entry
 from engine.list_files import profile
 from engine.list_files.csv_files import ROW_BYTES
 from engine.list_files.entry_fields import FIELDS

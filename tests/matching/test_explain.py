@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.documents.admission import Purposes
-from engine.documents.model import Detection, Location, Vehicle, decode_detection
+from engine.documents.codec import decode_detection
+from engine.documents.model import Detection, Location, Vehicle
 from engine.index.eligibility import (
     ENTRY_AREA,
     ENTRY_HOURS,

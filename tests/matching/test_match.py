@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.clock import parse_time
-from engine.documents.model import Alternate, Check, Match, Misreading, decode_match, encode
+from engine.documents.codec import decode_match, encode
+from engine.documents.model import Alternate, Check, Match, Misreading
 from engine.matching.match import Found, audit_fields, build_match, match_id
 from engine.plates.likeness import Likeness, Misread, compare
 from engine.plates.misreads import Misreads

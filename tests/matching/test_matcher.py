@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from engine import limits
 from engine.documents.admission import Purposes
-from engine.documents.model import Alternate, Match, decode_match, decode_reject, encode
+from engine.documents.codec import decode_match, decode_reject, encode
+from engine.documents.model import Alternate, Match
 from engine.index.hash_table import HashTable
 from engine.kafka.raw_fetcher import parse
 from engine.matching.lists import ControlKind, ControlRecord, Lists, Phase

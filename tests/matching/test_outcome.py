@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import limits
-from engine.documents.model import encode
+from engine.documents.codec import encode
 from engine.documents.purposes import Purposes
 from engine.kafka.raw_fetcher import parse
 from engine.matching.lists import ControlKind, ControlRecord, Lists

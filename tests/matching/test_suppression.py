@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import limits
-from engine.documents.model import decode_suppression
+from engine.documents.codec import decode_suppression
 from engine.matching.suppression import FOLDED, Suppression, SuppressionRecord, Unmatched, key_of
 from engine.matching.suppression_key import LATE_MS
 from tests.fakes.documents import NOW_MS, entry

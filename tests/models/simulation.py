@@ -33,7 +33,8 @@ from engine.delivery.pipeline import AtLeastOnce, Pipeline
 from engine.delivery.pipeline import Delivery as PipelineDelivery
 from engine.delivery.suppression_changelog import SuppressionLog, key_in
 from engine.delivery.transactional_producer import Fenced
-from engine.documents.model import SuppressionState, decode_suppression
+from engine.documents.codec import decode_suppression
+from engine.documents.model import SuppressionState
 from engine.documents.purposes import Purposes
 from engine.kafka.raw_fetcher import parse
 from engine.kafka.topics import Topics

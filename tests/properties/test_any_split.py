@@ -11,7 +11,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.documents.model import decode_suppression
+from engine.documents.codec import decode_suppression
 from engine.matching.suppression import Suppression
 from tests.fakes.documents import NOW_MS, at, detection_json, entry_json, policy_json
 from tests.fakes.record_batches import CODECS

@@ -18,7 +18,7 @@ import pytest
 
 from engine import limits
 from engine.audit.chain import Chain
-from engine.documents.model import encode
+from engine.documents.codec import encode
 from engine.errors import ConfigError, DocumentError, RuleError
 from engine.index.fuzzy_index import Similar
 from engine.index.hash_table import NO_SLOT, HashTable, hashes_of

@@ -25,7 +25,7 @@ import yaml
 from msgspec import inspect
 
 from engine.delivery.sink import match_record
-from engine.documents import model
+from engine.documents import codec, model
 from engine.documents.fields import ALTERNATES_HEADER
 from engine.kafka.topics import DECLARED, Topics
 from engine.wire.trace_context import PARENT_HEADER, STATE_HEADER, TraceContext
@@ -339,7 +339,7 @@ def _header_differences(match_schema: Json, messages: Json) -> Iterator[str]:
     path = "components.messages.match.headers"
     headers = messages["match"]["headers"]
     example = json.dumps(match_schema["examples"][0])
-    match = model.decode_match(example)
+    match = codec.decode_match(example)
     always = [name for name, _ in match_record(Topics("lpr."), match).headers]
     trace = TraceContext("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", 1, "congo=t61")
     record = match_record(Topics("lpr."), match, trace)

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
 from engine import limits
-from engine.documents.model import Detection, decode_detection
+from engine.documents.codec import decode_detection
+from engine.documents.model import Detection
 from engine.errors import DocumentError
 from engine.plates.normal_form import is_normal, normalize
 

@@ -240,7 +240,8 @@ def remove(settings: Settings, entry_ids: tuple[str, ...]) -> None:
 def show(settings: Settings, as_json: bool, **wanted: str | None) -> None:
     """Show the entries as they stand, those that do not match at the moment among them."""
     from engine.documents.admission import Purposes
-    from engine.documents.model import Entry, decode_entry, encode
+    from engine.documents.codec import decode_entry, encode
+    from engine.documents.model import Entry
     from engine.kafka.session import read_to_end, run
     from engine.kafka.topics import Topics
 

@@ -13,7 +13,7 @@ from engine.cli.output import reading
 from engine.clock import SystemClock, format_time
 from engine.config import Settings
 from engine.documents.admission import Purposes, check_entry
-from engine.documents.model import encode
+from engine.documents.codec import encode
 from engine.errors import DocumentError, HotlistError, RuleError
 from engine.kafka.session import Headers, outbox, run
 from engine.kafka.topics import Topics

@@ -22,8 +22,9 @@ import xxhash
 
 from engine import limits
 from engine.clock import EPOCH, format_time
-from engine.documents.fields import REGION_PATTERN, schema_error
+from engine.documents.fields import REGION_PATTERN
 from engine.documents.model import Detection
+from engine.documents.schema_errors import schema_error
 from engine.errors import DocumentError, HotlistError
 from engine.plates.normal_form import normalize
 

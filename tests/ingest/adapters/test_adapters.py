@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import limits, normalize
-from engine.documents.model import Detection, decode_detection, encode
+from engine.documents.codec import decode_detection, encode
+from engine.documents.model import Detection
 from engine.ingest.adapters import ADAPTERS, Adapted, AdapterError, Cars, Site
 from engine.ingest.adapters.countries import ALPHA_2
 

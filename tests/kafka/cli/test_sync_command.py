@@ -19,7 +19,7 @@ from engine.cli.entries import import_
 from engine.cli.entries.list_reader import list_reader
 from engine.clock import SystemClock, format_time
 from engine.config import Settings
-from engine.documents.model import encode
+from engine.documents.codec import encode
 from engine.errors import BrokerError
 from engine.list_files import difference
 from engine.list_files.digests import Names

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from engine.documents.model import decode_detection, encode
+from engine.documents.codec import decode_detection, encode
 from engine.kafka.topics import Topics
 from tests.fakes.documents import detection, entry, exact_match
 from tests.kafka.records import ToSend, produce, read_topic, until

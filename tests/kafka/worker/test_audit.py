@@ -22,7 +22,8 @@ from engine.cli.audit.audit_reader import verify
 from engine.clock import SystemClock, format_time
 from engine.config import Settings
 from engine.control.change_auditor import ChangeAuditor
-from engine.documents.model import AuditRecord, decode_audit
+from engine.documents.codec import decode_audit
+from engine.documents.model import AuditRecord
 from engine.kafka.topics import Topics
 from tests.fakes.examples import a_policy, a_read, an_entry
 from tests.kafka.conftest import Broker
