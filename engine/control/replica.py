@@ -213,7 +213,7 @@ class ControlReplica:
 
     def _must_be_the_same(self, shown: Topic) -> None:
         count, had = len(shown.partitions), sum(tp.topic == shown.name for tp in self._assigned)
-        if shown.id != self._ids.get(shown.name):
+        if shown.is_other_than(self._ids.get(shown.name)):
             raise _other("the topic was made anew", shown.name)
         if count != had:
             raise _other(f"the topic has {count} partitions now, and had {had}", shown.name)

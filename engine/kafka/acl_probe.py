@@ -65,6 +65,11 @@ class Topic(NamedTuple):
     may: frozenset[str] | None
     id: bytes | None
 
+    def is_other_than(self, known_id: bytes | None) -> bool:
+        """Whether it is surely not the topic of this id: while a cluster is upgraded, some of its
+        brokers know no ids."""
+        return self.id is not None and known_id is not None and self.id != known_id
+
 
 class Group(NamedTuple):
     """A consumer group: its state, its members, what this login may do with it, and the topics'

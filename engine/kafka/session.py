@@ -335,7 +335,7 @@ async def _follow_changes(consumer: Any, topic: str, known_id: bytes | None) -> 
         return known_id  # what comes is read on; the next look may find a broker
     if shown.error:
         return known_id
-    is_anew = known_id is not None and shown.id != known_id
+    is_anew = shown.is_other_than(known_id)
     partitions = [TopicPartition(topic, number) for number in range(len(shown.partitions))]
     assigned = consumer.assignment()
     if is_anew or not assigned.issuperset(partitions):
@@ -346,7 +346,7 @@ async def _follow_changes(consumer: Any, topic: str, known_id: bytes | None) -> 
         consumer.assign(list(offsets))
         for part, offset in offsets.items():
             consumer.seek(part, offset)
-    return shown.id
+    return shown.id or known_id
 
 
 async def _begin_anew(consumer: Any, lost: dict[TopicPartition, int], deleted: Deleted) -> None:

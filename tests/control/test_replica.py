@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from engine import limits
 from engine.control.replica import ControlReplica, _some
 from engine.errors import BrokerError
+from engine.kafka.acl_probe import Topic
 from engine.kafka.topics import Topics
 from engine.matching.lists import ControlKind, ControlRecord
 
@@ -127,3 +128,15 @@ def test_out_of_range_is_told_to_us(monkeypatch: pytest.MonkeyPatch) -> None:
     a_replica()
     assert made[0]["auto_offset_reset"] == "none"
     assert made[0]["metadata_max_age_ms"] == 1000 * limits.METADATA_MAX_AGE_S
+
+
+@pytest.mark.parametrize(
+    ("known", "shown", "is_other"),
+    [(b"1", b"1", False), (b"1", b"2", True), (None, b"2", False), (b"1", None, False)],
+)
+def test_a_topic_made_anew_has_another_id(
+    known: bytes | None, shown: bytes | None, is_other: bool
+) -> None:
+    """Brokers of which some know no ids end no worker."""
+    topic = Topic(TOPICS.hotlist, 0, ((1, 1, 1),), None, shown)
+    assert topic.is_other_than(known) is is_other
