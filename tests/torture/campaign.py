@@ -19,7 +19,7 @@ from engine.kafka.topics import Topics
 from tests.fakes.faulty_proxy import FaultyProxy
 from tests.kafka.broker import BrokerFailedError, RealBroker
 from tests.torture.churn import Churn
-from tests.torture.cluster import PARTITIONS, Ports, free_ports, own_broker
+from tests.torture.cluster import PARTITIONS, Ports, ReadPartitions, free_ports, own_broker
 from tests.torture.disk import Disk, best_disk
 from tests.torture.evidence import Evidence
 from tests.torture.faults import Faults
@@ -120,10 +120,20 @@ class Campaign:
         load_s = sum(each.lasts_s for each in self._schedule)
         town = TortureTown(plan.seed, round(plan.reads_a_second * load_s))
         churn = Churn(plan.seed)
-        load = Load(broker.bootstrap, self._topics, town, churn, plan.seed, load_s, self._evidence)
+        partitions = ReadPartitions(broker.bootstrap, self._topics)
+        load = Load(
+            broker.bootstrap,
+            self._topics,
+            town,
+            churn,
+            plan.seed,
+            load_s,
+            self._evidence,
+            partitions,
+        )
         stack.push_async_callback(load.close)
         await load.begin()
-        follower = Follower(broker.bootstrap, self._topics, self._group, self._evidence)
+        follower = Follower(broker.bootstrap, self._topics, self._group, partitions, self._evidence)
         for task in (follower.follow(), follower.watch_commits()):
             stack.push_async_callback(_cancelled, asyncio.create_task(task))
         await self._start_workers(stack, ports)
@@ -136,7 +146,7 @@ class Campaign:
             is_exactly_once=plan.delivery == "exactly_once",
         )
         result.findings, result.changes = judge.findings, load.changes
-        faults = Faults(broker, disk, self._slots, plan.workers)
+        faults = Faults(broker, disk, self._slots, plan.workers, partitions)
         for each in self._schedule:
             await self._round(each, load, faults, result)
             await self._calm(follower, judge)

@@ -97,12 +97,13 @@ class Churn:
         edits = tuple(self._edit() for _ in range(5))
         return Change(how, (*edits, *self._all_together(how).entries))
 
-    def reads(self, count: int) -> dict[int, list[ToSend]]:
-        """So many reads of what changes, and a pair of such as change together, in front."""
+    def reads(self, count: int, partitions: int = 4) -> dict[int, list[ToSend]]:
+        """So many reads of what changes, and a pair of such as change together, in front; for so
+        many partitions."""
         made: dict[int, list[ToSend]] = {}
         chance = self._reads_chance
         first, second = chance.sample(sorted(self._together.values()), 2)
-        partition = partition_of(first.encode(), 4)
+        partition = partition_of(first.encode(), partitions)
         name = f"{PAIR}{self._next()}"
         made[partition] = [
             _read(f"{name}-a", first, STEADY),
@@ -115,7 +116,7 @@ class Churn:
                 plate = _look_alike(chance, plate)
             source = SHIFTING if chance.random() < 0.3 else STEADY
             read = _read(f"{CHURN}{self._next()}", plate, source)
-            made.setdefault(partition_of(plate.encode(), 4), []).append(read)
+            made.setdefault(partition_of(plate.encode(), partitions), []).append(read)
         return made
 
     def _next(self) -> int:

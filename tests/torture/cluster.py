@@ -10,12 +10,16 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
 from engine.kafka.topics import Topics
 from tests.kafka.broker import RealBroker
 from tests.torture.disk import Disk
 
+#: Partitions of every topic but those of control when a campaign begins; the reads may get more,
+#: up to so many.
 PARTITIONS: Final = 4
+MOST_PARTITIONS: Final = 16
 #: The topics that are followed.
 KINDS: Final = ("detections", "hotlist", "policies", "matches", "rejects", "audit")
 _CONTROL: Final = ("hotlist", "policies")
@@ -75,8 +79,44 @@ def own_broker(ports: Ports, disk: Disk) -> RealBroker:
     return RealBroker(port=ports.straight, properties=properties)
 
 
+class ReadPartitions:
+    """How many partitions the reads have.
+
+    No other topic gets more along with them: what the workers remember of a partition lies in the
+    suppression topic where the partition's number says, and would not be found any more.
+    """
+
+    def __init__(self, bootstrap: str, topics: Topics) -> None:
+        self._bootstrap = bootstrap
+        self._topics = topics
+        self.count = PARTITIONS
+
+    async def add(self, more: int) -> bool:
+        """Add some; False where there would be too many."""
+        wanted = self.count + more
+        if wanted > MOST_PARTITIONS:
+            return False
+        admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap)
+        await admin.start()
+        try:
+            await admin.create_partitions({self._topics.detections: NewPartitions(wanted)})
+        finally:
+            await admin.close()
+        self.count = wanted
+        return True
+
+    def followed(self) -> list[TopicPartition]:
+        """The partitions of all topics that are followed."""
+        counts = {"detections": self.count, **dict.fromkeys(_CONTROL, 1)}
+        return [
+            TopicPartition(self._topics.name(kind), partition)
+            for kind in KINDS
+            for partition in range(counts.get(kind, PARTITIONS))
+        ]
+
+
 @asynccontextmanager
-async def all_records(bootstrap: str, topics: Topics) -> AsyncIterator[Any]:
+async def all_records(bootstrap: str, partitions: ReadPartitions) -> AsyncIterator[Any]:
     """A consumer of all committed records of all topics, from their beginning."""
     consumer = AIOKafkaConsumer(
         bootstrap_servers=bootstrap,
@@ -89,13 +129,7 @@ async def all_records(bootstrap: str, topics: Topics) -> AsyncIterator[Any]:
     )
     await consumer.start()
     try:
-        consumer.assign(
-            [
-                TopicPartition(topics.name(kind), partition)
-                for kind in KINDS
-                for partition in range(1 if kind in _CONTROL else PARTITIONS)
-            ]
-        )
+        consumer.assign(partitions.followed())
         yield consumer
     finally:
         await consumer.stop()

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from tests.kafka.broker import RealBroker
+from tests.torture.cluster import ReadPartitions
 from tests.torture.disk import Disk
 from tests.torture.schedule import Fault
 from tests.torture.workers import Slot
@@ -27,11 +28,19 @@ class Faults:
     """Does faults to a broker and to workers. `usual` is how many workers run when none is more
     or less for a while."""
 
-    def __init__(self, broker: RealBroker, disk: Disk, slots: list[Slot], usual: int) -> None:
+    def __init__(
+        self,
+        broker: RealBroker,
+        disk: Disk,
+        slots: list[Slot],
+        usual: int,
+        partitions: ReadPartitions,
+    ) -> None:
         self._broker = broker
         self._disk = disk
         self._slots = slots
         self._usual = usual
+        self._partitions = partitions
         #: Held while something is done to the broker: there is no second fault to a broker that
         #: is away, and how long it takes to start depends on the machine.
         self._broker_busy = asyncio.Lock()
@@ -50,6 +59,7 @@ class Faults:
             "broker_restart": self._broker_restart,
             "broker_pause": self._broker_pause,
             "broker_full": self._broker_full,
+            "grow": lambda fault: self._partitions.add(round(fault.amount)),
         }
         self._to_group: dict[str, Callable[[Fault], Awaitable[bool]]] = {
             "remove": self._remove,

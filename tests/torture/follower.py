@@ -11,7 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from engine.kafka.topics import Topics
-from tests.torture.cluster import KINDS, all_records
+from tests.torture.cluster import KINDS, ReadPartitions, all_records
 from tests.torture.evidence import Evidence
 from tests.torture.workers import now_s
 
@@ -25,18 +25,27 @@ class Follower:
     """See the module. It reaches the broker by no network that fails, and waits while the broker
     is away."""
 
-    def __init__(self, bootstrap: str, topics: Topics, group: str, evidence: Evidence) -> None:
+    def __init__(
+        self,
+        bootstrap: str,
+        topics: Topics,
+        group: str,
+        partitions: ReadPartitions,
+        evidence: Evidence,
+    ) -> None:
         self._bootstrap = bootstrap
         self._topics = topics
         self._group = group
+        self._partitions = partitions
         self._evidence = evidence
         self._seen_to: dict[TopicPartition, int] = {}
 
     async def follow(self) -> None:
         """Note every record as it comes; until cancelled."""
         kind_of = {self._topics.name(kind): kind for kind in KINDS}
-        async with all_records(self._bootstrap, self._topics) as consumer:
+        async with all_records(self._bootstrap, self._partitions) as consumer:
             while True:
+                self._follow_new(consumer)
                 try:
                     found = await consumer.getmany(timeout_ms=_POLL_MS)
                 except KafkaError:
@@ -47,6 +56,14 @@ class Follower:
                     self._evidence.note(kind_of[tp.topic], records, seen_s)
                 for tp in consumer.assignment():
                     self._seen_to[tp] = await consumer.position(tp)
+
+    def _follow_new(self, consumer: Any) -> None:
+        """Follow the partitions that were added too, the others from where it is."""
+        followed = self._partitions.followed()
+        if len(followed) > len(consumer.assignment()):
+            consumer.assign(followed)
+            for tp, offset in self._seen_to.items():
+                consumer.seek(tp, offset)
 
     async def watch_commits(self) -> None:
         """Note which reads are known to be processed; until cancelled."""
@@ -73,7 +90,7 @@ class Follower:
         """Wait until every read is committed and everything is seen and audited; what has not
         come about in that time, or an empty string."""
         until_s = now_s() + within_s
-        async with all_records(self._bootstrap, self._topics) as asking:
+        async with all_records(self._bootstrap, self._partitions) as asking:
             while missing := await self._missing(asking):
                 if now_s() > until_s:
                     return missing

@@ -19,6 +19,7 @@ from aiokafka.errors import KafkaError
 from engine.kafka.topics import Topics
 from tests.kafka.records import ToSend, send_to_partition
 from tests.torture.churn import Change, Churn, records
+from tests.torture.cluster import ReadPartitions
 from tests.torture.evidence import Evidence
 from tests.torture.town import TortureTown
 from tests.torture.workers import now_s
@@ -103,6 +104,7 @@ class Load:
         seed: int,
         seconds: float,
         evidence: Evidence,
+        partitions: ReadPartitions,
     ) -> None:
         self._bootstrap = bootstrap
         self._topics = topics
@@ -111,6 +113,9 @@ class Load:
         self._chance = random.Random(f"{seed} load")
         self._seconds = seconds
         self._evidence = evidence
+        self._partitions = partitions
+        #: Partitions that there are reads for, of what changes: what is folded must not move.
+        self._known_partitions = partitions.count
         self._sent_share = 0.0
         self._churn_left = 0.0
         self._change_count = 0
@@ -158,11 +163,23 @@ class Load:
         for sender in (self._reads, self._singles, self._transactions):
             await sender.renew()
 
+    async def _see_partitions(self) -> None:
+        """Have the producer know of the partitions that were added."""
+
+        async def look(producer: AIOKafkaProducer) -> None:
+            await producer.client.force_metadata_update()
+            known = await producer.partitions_for(self._topics.detections)
+            self._known_partitions = max(self._known_partitions, len(known))
+
+        await self._reads.send(look)
+
     async def _send_tick(self, share: float) -> None:
+        if self._known_partitions < self._partitions.count:
+            await self._see_partitions()
         self._churn_left += (share - self._sent_share) * self._seconds * _CHURN_READS
         count, self._churn_left = int(self._churn_left), self._churn_left % 1
         # Pairs come first, so that no batch can end between two of them.
-        by_partition = self._churn.reads(count)
+        by_partition = self._churn.reads(count, self._known_partitions)
         for partition, reads in self._town.reads_between(self._sent_share, share).items():
             by_partition.setdefault(partition, []).extend(reads)
         self._sent_share = share

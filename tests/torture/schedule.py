@@ -85,6 +85,15 @@ KINDS: Final[dict[str, Kind]] = {
     "broker_kill": Kind("the broker gets SIGKILL", 1, (0, 3), exclusive="broker", costs_s=10),
     "broker_restart": Kind("the broker gets SIGTERM", 1, (0, 3), exclusive="broker", costs_s=10),
     "broker_pause": Kind("the broker gets SIGSTOP, then SIGCONT", 2, (1, 9), exclusive="broker"),
+    # Of the broker's own, because there is none to add them while it is away.
+    "grow": Kind(
+        "partitions are added to the reads",
+        1,
+        (0, 0),
+        lambda chance: float(chance.randint(1, 3)),
+        exclusive="broker",
+        costs_s=30,
+    ),
     "broker_full": Kind("the broker's disk is full", 1, (0, 3), exclusive="broker", costs_s=12),
 }
 

@@ -17,7 +17,7 @@ SEED = 20261122
 SECONDS = 25
 FAULTS = (
     *("kill", "stop", "remove", "add", "clock", "cut", "reset", "half_close", "slow", "silent"),
-    *("broker_kill", "broker_pause"),
+    *("broker_kill", "broker_pause", "grow"),
 )
 _AT_MOST_S = 400
 
