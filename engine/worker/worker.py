@@ -52,6 +52,7 @@ from engine.observability.metrics import Metrics
 from engine.observability.stall_monitor import See, Watching
 from engine.observability.status import Facts, Status, StuckPartition, Watch
 from engine.observability.tracing import make_tracing
+from engine.observability.unowned_lag import show_unowned_lag
 from engine.plates.misreads import Misreads
 from engine.transport.app import make_app
 from engine.transport.consumer import Fetch
@@ -303,7 +304,7 @@ class Worker:
             lambda partition, count: self.metrics.expired_reads.inc(count),
             None if transactions is None else transactions.commit,
         )
-        forgetting: asyncio.Task[None] | None = None
+        beside: list[asyncio.Task[None]] = []
         try:
             if self._tracing is not None:
                 self._tracing.start()
@@ -322,15 +323,28 @@ class Worker:
                     app.overwrite_received,
                 )
             )
-            forgetting.add_done_callback(self._on_task_done)
+            unowned = asyncio.create_task(
+                show_unowned_lag(
+                    self.settings.bootstrap,
+                    self.topics.detections,
+                    self.settings.group,
+                    self._security,
+                    self.metrics,
+                    lambda: self._see().keys(),
+                )
+            )
+            beside += (forgetting, unowned)
+            for task in beside:
+                task.add_done_callback(self._on_task_done)
             self._stage = ""
             log.info("ready: taking reads from %s", self.topics.detections)
             assert self._ending is not None
             await self._ending
         finally:
             self._stage = "stopping"
-            if forgetting is not None:
-                forgetting.cancel()
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
             await self._end.step("what is in flight", app.stop())
             await self._end.step("what is in delivery", pipeline.close())
             if self._tracing is not None:
