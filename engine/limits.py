@@ -198,6 +198,18 @@ METADATA_MAX_AGE_S: Final = 10.0
 OFFSETS_MS: Final = 5000
 #: How long a connection to the broker may take at the start.
 CONNECT_S: Final = 10.0
+#: How long one request of an administrator's client may take.
+REQUEST_MS: Final = 5000
+#: How long a consumer waits for records before its owner looks whether there is something else.
+POLL_MS: Final = 200
+#: How long to wait before a broker is asked again: after a failure, while a group's coordinator
+#: loads, and while a broker has not heard yet of a topic.
+RETRY_PAUSE_S: Final = 0.5
+COORDINATOR_PAUSE_S: Final = 0.1
+METADATA_PAUSE_S: Final = 0.01
+#: How often a broker must say, one time after the other, that it does not know a control topic. One
+#: that has just started may not know any.
+GONE_LOOKS: Final = 3
 #: How long a worker may be silent before the group gives its partitions to others: after a
 #: crash its reads wait that long. It tells the broker that it lives every HEARTBEAT_S.
 #: By the answer it hears that the group shares out anew, and whoever has heard it takes no reads
@@ -296,6 +308,7 @@ def check() -> None:
     assert 8 * STUCK_LOOK_S <= STUCK_S, "what is stuck is found in time"
     assert 2 * CONTROL_STALE_S < STUCK_S, "the gate closes before partitions are called stuck"
     assert 3 * METADATA_MAX_AGE_S <= STUCK_S, "added partitions are found before reads are late"
+    assert GONE_LOOKS * RETRY_PAUSE_S < CONTROL_STALE_S, "a topic that is gone is noticed in time"
     assert FETCH_WAIT_MS < 1000 * METADATA_MAX_AGE_S, "records come while the cluster is asked"
     assert 10 * COMMIT_INTERVAL_S <= STUCK_S, "an offset has time to be committed"
     assert STUCK_S < DELIVERY_TIMEOUT_S, "a stuck delivery is named before it ends the worker"

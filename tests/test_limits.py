@@ -32,6 +32,7 @@ def test_the_limits_agree() -> None:
         ("STUCK_LOOK_S", limits.STUCK_S / 4),
         ("METADATA_MAX_AGE_S", limits.STUCK_S / 2),
         ("METADATA_MAX_AGE_S", limits.FETCH_WAIT_MS / 1000),
+        ("GONE_LOOKS", limits.CONTROL_STALE_S / limits.RETRY_PAUSE_S),
         ("STUCK_S", 2 * limits.CONTROL_STALE_S),
         ("STUCK_S", limits.SHUTDOWN_S),
         ("STUCK_S", limits.DELIVERY_TIMEOUT_S),

@@ -30,8 +30,6 @@ from engine.kafka.leave_group import leave_group
 from engine.kafka.security import PLAINTEXT, Security, arguments
 from engine.kafka.topics import Topics
 
-_RETRY_PAUSE_S: Final = 0.1
-_REQUEST_TIMEOUT_MS: Final = 5_000
 _EXPIRED_UNTIL: Final = "expired_until_ms"
 
 #: Called before partitions are given up; what is committed until it returns still counts.
@@ -60,7 +58,7 @@ class AuditGroup:
             rebalance_timeout_ms=int(limits.REBALANCE_S * 1000),
         )
         self._admin = AIOKafkaAdminClient(
-            **arguments(bootstrap, security), request_timeout_ms=_REQUEST_TIMEOUT_MS
+            **arguments(bootstrap, security), request_timeout_ms=limits.REQUEST_MS
         )
 
     async def start(self) -> Progress:
@@ -78,7 +76,7 @@ class AuditGroup:
                 except BrokerError as error:
                     if time.monotonic() > deadline_s or refusal(error) is not None:
                         raise
-                await asyncio.sleep(_RETRY_PAUSE_S)
+                await asyncio.sleep(limits.COORDINATOR_PAUSE_S)
         except (KafkaError, TimeoutError, OSError) as error:
             raise self._unusable(error) from error
 

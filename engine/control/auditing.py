@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, Final
 
 from engine import limits
 from engine.audit.chain import Chain
-from engine.audit.changes import Change, ControlRecord
 from engine.audit.pending_changes import Progress
 from engine.clock import Clock
 from engine.config import Settings
@@ -30,12 +29,12 @@ log = logging.getLogger(__name__)
 
 
 class Auditing:
-    """See the module. `failed` is told of what ends the worker."""
+    """See the module. `changes` is the worker's share in auditing the lists. `failed` is told what
+    ends the worker."""
 
     def __init__(
         self,
         settings: Settings,
-        topics: Topics,
         security: Security,
         sink: Sink,
         clock: Clock,
@@ -43,14 +42,14 @@ class Auditing:
         failed: Callable[[BaseException], None],
     ) -> None:
         self._settings = settings
-        self._topics = topics
+        self._topics = Topics(settings.prefix)
         self._security = security
         self._sink = sink
         self._clock = clock
         self._metrics = metrics
         self._failed = failed
-        self._group = AuditGroup(settings.bootstrap, settings.group, topics, security)
-        self._changes = ChangeAuditor(self._group, self.append)
+        self._group = AuditGroup(settings.bootstrap, settings.group, self._topics, security)
+        self.changes: Final = ChangeAuditor(self._group, self.append)
         self._log: AuditLog | None = None
         self._tasks: list[tuple[asyncio.Task[None], Callable[[], None]]] = []
 
@@ -59,12 +58,12 @@ class Auditing:
 
         Raises BrokerError where the audit can be neither read nor shared.
         """
-        progress = await self._changes.start()
+        progress = await self.changes.start()
         sealing = await self.begin_chain()
         log.info("the audit of this worker is chain %s", sealing.key.decode())
         self._log = AuditLog(self._sink, sealing, self.count)
         self._tasks = [
-            (self._watched(self._changes.run()), self._changes.close),
+            (self._watched(self.changes.run()), self.changes.close),
             (self._watched(self._log.run()), self._log.close),
         ]
         return progress
@@ -82,28 +81,10 @@ class Auditing:
         """Count audit records that the broker has acknowledged together."""
         self._metrics.count_audited(events, oldest_ms, self._clock.now_ms())
 
-    @property
-    def waiting(self) -> int:
-        """Changes of the lists that are not known to be audited."""
-        return self._changes.waiting
-
-    async def room(self) -> None:
-        """Wait until further changes of the lists may take effect."""
-        await self._changes.room()
-
     def append(self, events: Sequence[Event]) -> asyncio.Future[None]:
         """As `AuditLog.append`, for this worker's chain."""
         assert self._log is not None
         return self._log.append(events)
-
-    def applied(self, records: Sequence[ControlRecord], changes: Iterable[Change]) -> None:
-        """Take note of records of one partition that took effect, and of what changed by them."""
-        last = records[-1]
-        self._changes.offer((last.kind, last.partition), last.offset + 1, changes)
-
-    def expired(self, changes: Iterable[Change], until_ms: int) -> None:
-        """Take note of what has expired, and that this is all that has up to a time."""
-        self._changes.offer_expired(changes, until_ms)
 
     async def stop(self) -> None:
         """Send what is handed over, commit what is audited, leave the group."""

@@ -1,65 +1,74 @@
-"""Keeps the lists: control records take effect, entries begin and end, and the audit is told.
+"""Keeps the lists up to date: control records take effect, entries begin and end, and the audit is
+told.
 
 Nothing takes effect that could not be audited. While too many changes wait for that, no further
 ones are applied; when it lasts, no reads are taken either, because they would be matched against
-lists that do not hold any more. The lists themselves are touched on the heart's thread alone.
+lists that do not hold any more. The lists themselves are touched on the matcher thread alone.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from engine import limits
 from engine.audit.changes import Change
+from engine.audit.pending_changes import Part
 from engine.clock import Clock
-from engine.control.auditing import Auditing
-from engine.control.replica import Gate
+from engine.control.change_auditor import ChangeAuditor
+from engine.control.gate import Gate
 from engine.matching.lists import ControlRecord, Lists, Phase
 from engine.observability.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-#: Calls a function on the heart's thread.
-InHeartThread = Callable[[Callable[[], Any]], Awaitable[Any]]
+#: Calls a function on the matcher thread.
+InMatcherThread = Callable[[Callable[[], Any]], Awaitable[Any]]
 
 
-class ListKeeper:
-    """See the module. `gate` is to be set to the one before the reads, once there is one."""
+class ListUpdater:
+    """See the module. `gate` is the one before the reads."""
 
     def __init__(
         self,
         lists: Lists,
-        audit: Auditing,
-        in_heart_thread: InHeartThread,
+        changes: ChangeAuditor,
+        gate: Gate,
+        in_matcher_thread: InMatcherThread,
         clock: Clock,
         metrics: Metrics,
     ) -> None:
-        self.gate: Gate | None = None
         self._lists = lists
-        self._audit = audit
-        self._in_heart_thread = in_heart_thread
+        self._changes = changes
+        self._gate = gate
+        self._in_matcher_thread = in_matcher_thread
         self._clock = clock
         self._metrics = metrics
+
+    @property
+    def audited_to(self) -> Mapping[Part, int]:
+        """By partition, the offset below which all changes are audited."""
+        return self._lists.audited_to
 
     async def apply(self, records: list[ControlRecord], phase: Phase) -> None:
         """Apply some records of one partition."""
         await self._until_auditable()
-        applied = await self._in_heart_thread(
+        applied = await self._in_matcher_thread(
             lambda: self._lists.apply(records, self._clock.now_ms(), phase)
         )
-        self._audit.applied(records, applied.changes)
+        last = records[-1]
+        self._changes.offer((last.kind, last.partition), last.offset + 1, applied.changes)
         for reason, count in applied.refused.items():
-            log.warning("records refused: %d %s, %s", count, records[0].kind.value, reason)
+            log.warning("records refused: %d %s, %s", count, last.kind.value, reason)
         self._metrics.count_control(
             records, applied, self._clock.now_ms(), first_load=phase is Phase.LOADING
         )
 
     async def commit(self) -> None:
         """The end of the load, or of what is staged."""
-        await self._in_heart_thread(self._lists.commit)
+        await self._in_matcher_thread(self._lists.commit)
 
     async def expire(self) -> None:
         """Start and end entries by the clock while no reads come to do it, and forget what has
@@ -68,27 +77,26 @@ class ListKeeper:
             await asyncio.sleep(limits.EXPIRY_INTERVAL_S)
             is_more = True
             while is_more:
-                await self._audit.room()
-                expired, until_ms, is_more = await self._in_heart_thread(self._forget_some)
-                self._audit.expired(expired, until_ms)
+                await self._changes.room()
+                expired, until_ms, is_more = await self._in_matcher_thread(self._forget_some)
+                self._changes.offer_expired(expired, until_ms)
 
     async def _until_auditable(self) -> None:
         try:
             async with asyncio.timeout(limits.CONTROL_STALE_S):
-                await self._audit.room()
+                await self._changes.room()
                 return
         except TimeoutError:
             pass
-        count = self._audit.waiting
+        count = self._changes.waiting
         log.warning("changes of the lists take effect no more until more are audited: %d", count)
-        assert self.gate is not None
-        before = self.gate.reason or "catching up with the control topics"
-        self.gate.close(
+        before = self._gate.reason or "catching up with the control topics"
+        self._gate.close(
             f"{count} changes of the lists wait to be audited, "
             "and no more take effect until they are"
         )
-        await self._audit.room()
-        self.gate.close(before)
+        await self._changes.room()
+        self._gate.close(before)
 
     def _forget_some(self) -> tuple[list[Change], int, bool]:
         expired = self._lists.advance(self._clock.now_ms())

@@ -49,7 +49,7 @@ Place = tuple[ControlKind, int]
 class Phase(Enum):
     """How records are applied."""
 
-    #: Before the first commit, or before one after which all is read anew: no reads are taken.
+    #: Before the first commit: no reads are taken.
     LOADING = "loading"
     #: At once.
     FOLLOWING = "following"

@@ -34,7 +34,6 @@ from engine.observability.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-_REQUEST_TIMEOUT_MS: Final = 5_000
 _STABLE: Final = "Stable"
 
 
@@ -158,7 +157,7 @@ class Brokers:
     def __init__(self, bootstrap: str, topic: str, group: str, security: Security) -> None:
         self._arguments: dict[str, Any] = {
             **arguments(bootstrap, security),
-            "request_timeout_ms": _REQUEST_TIMEOUT_MS,
+            "request_timeout_ms": limits.REQUEST_MS,
             "metadata_max_age_ms": int(1000 * limits.METADATA_MAX_AGE_S),
         }
         self._topic = topic

@@ -27,7 +27,8 @@ from engine import limits
 from engine.clock import Clock, SystemClock
 from engine.config import Settings
 from engine.control.auditing import Auditing
-from engine.control.list_updater import ListKeeper
+from engine.control.gate import Gate
+from engine.control.list_updater import ListUpdater
 from engine.control.replica import ControlReplica
 from engine.delivery.pipeline import Abandoned, AtLeastOnce, Pipeline, whereabouts
 from engine.delivery.sink import Sink
@@ -104,13 +105,13 @@ class Worker:
         self.suppression = Suppression()
         self._heart = Heart(self.lists, settings.verify_keys, parse, self.suppression)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="heart")
-        self._replica: ControlReplica | None = None
+        self._gate = Gate("starting")
         self._audit: Auditing | None = None
         self._suppressing: Suppressing | None = None
         self._pipeline: Pipeline | None = None
         self._watching = Watching(self.topics.detections, self.metrics)
         self._see: See = dict
-        self._stage = "starting"
+        self._stage = "joining the consumer group"  # as soon as the gate is open
         self._reads_processed = 0
         self._fetches_processed = 0
         self._ending: asyncio.Future[None] | None = None
@@ -127,9 +128,7 @@ class Worker:
     @property
     def not_ready_because(self) -> str:
         """Why no reads are taken; an empty string while they are."""
-        if self._replica is not None and not self._replica.gate.is_open:
-            return self._replica.gate.reason
-        return self._stage
+        return self._stage if self._gate.is_open else self._gate.reason
 
     @property
     def stuck(self) -> list[str]:
@@ -204,13 +203,7 @@ class Worker:
     async def _run_with_producer(self) -> None:
         sink = Sink(self.settings.bootstrap, self._security)
         self._audit = Auditing(
-            self.settings,
-            self.topics,
-            self._security,
-            sink,
-            self.options.clock,
-            self.metrics,
-            self._fail,
+            self.settings, self._security, sink, self.options.clock, self.metrics, self._fail
         )
         try:
             await self._unless_stopped(sink.start())
@@ -224,29 +217,23 @@ class Worker:
             await self._end.step("the producer's end", sink.stop())
 
     async def _run_with_lists(self, sink: Sink, audit: Auditing) -> None:
-        self._stage = "joining the consumer group"  # as soon as the gate is open
-        keeper = ListKeeper(
-            self.lists, audit, self._in_heart_thread, self.options.clock, self.metrics
+        updater = ListUpdater(
+            *(self.lists, audit.changes, self._gate, self._in_heart_thread),
+            *(self.options.clock, self.metrics),
         )
-        self._replica = ControlReplica(
-            self.settings.bootstrap,
-            self.topics,
-            keeper.apply,
-            keeper.commit,
-            audited_to=self.lists.audited_to,
-            security=self._security,
+        replica = ControlReplica(
+            self.settings.bootstrap, self.topics, updater, self._gate, security=self._security
         )
-        keeper.gate = self._replica.gate
         tasks: list[asyncio.Task[None]] = []
         gc.disable()  # what is loaded is no garbage, and looking takes a fifth of the time
         try:
-            await self._unless_stopped(self._replica.start())
+            await self._unless_stopped(replica.start())
             watching = self._watching.run(lambda: self._see(), lambda: not self.not_ready_because)
-            tasks += map(asyncio.create_task, (self._replica.run(), keeper.expire(), watching))
+            tasks += map(asyncio.create_task, (replica.run(), updater.expire(), watching))
             for task in tasks:
                 task.add_done_callback(self._on_task_done)
             started_s = time.monotonic()
-            await self._unless_stopped(self._replica.gate.passed())
+            await self._unless_stopped(self._gate.passed())
             # The lists stay: no need to look for garbage in them again and again.
             gc.collect()
             gc.freeze()
@@ -264,11 +251,9 @@ class Worker:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await self._end.step("the control replica's end", self._replica.stop())
+            await self._end.step("the control replica's end", replica.stop())
 
     async def _run_with_reads(self, sink: Sink, audit: Auditing) -> None:
-        replica = self._replica
-        assert replica is not None
         transactions = self._transactions(audit)
         suppressing = self._suppressing = Suppressing(
             self.settings.bootstrap,
@@ -279,7 +264,7 @@ class Worker:
             sink,
             audit.append,
             self._in_heart_thread,
-            lambda: replica.gate.is_open,
+            lambda: self._gate.is_open,
             self.lists.index.is_listed,
             self.options.clock,
             self.metrics,
@@ -471,8 +456,7 @@ class Worker:
         return await self._comes_in_time(preparing) and preparing.result()
 
     async def _passed_gate(self) -> bool:
-        assert self._replica is not None
-        gate = self._replica.gate
+        gate = self._gate
         while not gate.is_open and not self._is_ending:
             await self._comes_in_time(asyncio.ensure_future(gate.passed()))
         return gate.is_open
@@ -522,10 +506,9 @@ class Worker:
     def _show(self) -> None:
         """Set the gauges of what is not counted as it happens."""
         self.metrics.show_lists(self.lists, self.options.clock.now_ms())
-        self.metrics.audit_pending.set(0 if self._audit is None else self._audit.waiting)
+        self.metrics.audit_pending.set(0 if self._audit is None else self._audit.changes.waiting)
         self.metrics.suppression_keys.set(len(self.suppression))
-        followed = self._replica is not None and self._replica.gate.is_open
-        self.metrics.control_followed.set(1 if followed else 0)
+        self.metrics.control_followed.set(1 if self._gate.is_open else 0)
         self.metrics.ready.set(0 if self.not_ready_because else 1)
 
 

@@ -65,7 +65,7 @@ def kafka(monkeypatch: pytest.MonkeyPatch) -> Kafka:
     kafka = Kafka()
     monkeypatch.setattr("engine.control.audit_group.AIOKafkaConsumer", lambda **_: kafka)
     monkeypatch.setattr("engine.control.audit_group.AIOKafkaAdminClient", lambda **_: kafka)
-    monkeypatch.setattr("engine.control.audit_group._RETRY_PAUSE_S", 0)
+    monkeypatch.setattr(limits, "COORDINATOR_PAUSE_S", 0)
     return kafka
 
 

@@ -4,6 +4,8 @@ that fails comes to: no change is passed over. What it follows, and how, is test
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -13,11 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import limits
+from engine.control.gate import Gate
 from engine.control.replica import ControlReplica, _some
+from engine.control.state import ControlState
 from engine.errors import BrokerError
 from engine.kafka.acl_probe import Topic
 from engine.kafka.topics import Topics
-from engine.matching.lists import ControlKind, ControlRecord
+from engine.matching.lists import ControlKind, ControlRecord, Phase
 
 TOPICS = Topics("lpr.")
 ENTRIES = TopicPartition(TOPICS.hotlist, 0)
@@ -80,18 +84,26 @@ class Consumer:
 def consumer(monkeypatch: pytest.MonkeyPatch) -> Consumer:
     consumer = Consumer()
     monkeypatch.setattr("engine.control.replica.AIOKafkaConsumer", lambda **_: consumer)
-    monkeypatch.setattr("engine.control.replica._RETRY_PAUSE_S", 0.0)
+    monkeypatch.setattr(limits, "RETRY_PAUSE_S", 0.0)
     return consumer
 
 
+class Updates:
+    """Takes no note of what it is given."""
+
+    audited_to: Mapping[tuple[ControlKind, int], int] = MappingProxyType({})
+
+    async def apply(self, records: list[ControlRecord], phase: Phase) -> None: ...
+
+    async def commit(self) -> None: ...
+
+
 def a_replica() -> ControlReplica:
-    async def apply(*_: Any) -> None: ...
+    return ControlReplica("localhost:1", TOPICS, Updates(), Gate("a test has just begun"))
 
-    async def commit() -> None: ...
 
-    replica = ControlReplica("localhost:1", TOPICS, apply, commit)
-    replica._assigned = {ENTRIES, TopicPartition(TOPICS.policies, 0)}
-    return replica
+def a_state() -> ControlState:
+    return ControlState(TOPICS.hotlist, {ENTRIES: 0, (TOPICS.policies, 0): 0}, 10.0)
 
 
 async def test_a_batch_that_aiokafka_passes_over_ends_the_worker(consumer: Consumer) -> None:
@@ -99,7 +111,7 @@ async def test_a_batch_that_aiokafka_passes_over_ends_the_worker(consumer: Consu
     replica = a_replica()
     consumer.fails.append(RecordTooLargeError("at lpr.hotlist.v1/0=7"))
     with pytest.raises(BrokerError, match="a control record cannot be read"):
-        await replica._step()
+        await replica._step(a_state())
 
 
 async def test_an_offset_that_is_gone_ends_the_worker(consumer: Consumer) -> None:
@@ -108,14 +120,15 @@ async def test_an_offset_that_is_gone_ends_the_worker(consumer: Consumer) -> Non
     consumer.fails.append(OffsetOutOfRangeError({ENTRIES: 7}))
     gone = r"^lpr\.hotlist\.v1/0/7: .* start the worker again"
     with pytest.raises(BrokerError, match=gone):
-        await replica._step()
+        await replica._step(a_state())
 
 
 async def test_another_failure_is_waited_out(consumer: Consumer) -> None:
     replica = a_replica()
     consumer.fails.append(KafkaError("for a while"))
-    await replica._step()
-    await replica._step()
+    state = a_state()
+    await replica._step(state)
+    await replica._step(state)
     assert consumer.polls == 2
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 from typing import Any
 
 import orjson
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from engine.control.gate import Gate
 from engine.control.replica import ControlReplica
 from engine.kafka.topics import Topics
-from engine.matching.lists import ControlRecord, Phase
+from engine.matching.lists import ControlKind, ControlRecord, Phase
 from tests.kafka.records import (
     ToSend,
     end_offsets,
@@ -27,8 +29,11 @@ STALE_S = 3.0
 class Following:
     """A replica that runs, and all that it has handed on."""
 
-    def __init__(self, replica: ControlReplica) -> None:
-        self.replica = replica
+    audited_to: Mapping[tuple[ControlKind, int], int] = MappingProxyType({})
+
+    def __init__(self, bootstrap: str, topics: Topics) -> None:
+        gate = Gate("a test has just begun")
+        self.replica = ControlReplica(bootstrap, topics, self, gate, stale_s=STALE_S)
         self.loaded: list[ControlRecord] = []
         self.followed: list[ControlRecord] = []
         self.staged: list[ControlRecord] = []
@@ -65,16 +70,7 @@ async def following(
     bootstrap: str, prefix: str, *, until_open: bool = True
 ) -> AsyncIterator[Following]:
     """A replica, and its gate has opened."""
-    topics = Topics(prefix)
-    here: Following
-
-    async def apply(records: list[ControlRecord], phase: Phase) -> None:
-        await here.apply(records, phase)
-
-    async def commit() -> None:
-        await here.commit()
-
-    here = Following(ControlReplica(bootstrap, topics, apply, commit, stale_s=STALE_S))
+    here = Following(bootstrap, Topics(prefix))
     assert not here.replica.gate.is_open
     await here.replica.start()
     here.task = asyncio.create_task(here.replica.run())

@@ -139,8 +139,7 @@ async def at_the_gate(here: WorkerHere) -> None:
 
     async def waits() -> bool:
         await here.alive()
-        assert here.worker._replica is not None
-        return bool(here.worker._replica.gate._open._waiters)
+        return bool(here.worker._gate._open._waiters)
 
     await until(waits, "a fetch waits at the gate", here.log)
 

@@ -325,13 +325,11 @@ async def test_at_a_closed_gate(
     """Fetches wait before the heart and in Faust's buffers; nobody waits for them."""
     async with running(street, prefix) as here:
         await here.ready()
-        replica = here.worker._replica
-        assert replica is not None
 
-        async def stays_closed() -> None: ...
+        async def stays_closed(*_: object) -> None: ...
 
-        monkeypatch.setattr(replica, "_catch_up", stays_closed)
-        replica.gate.close("closed by a test")
+        monkeypatch.setattr(ControlReplica, "_catch_up", stays_closed)
+        here.worker._gate.close("closed by a test")
         for _ in range(limits.FETCHES_WAITING):  # each a fetch of its own in each partition
             await street.pass_by(100)
             await asyncio.sleep(2 * limits.FETCH_WAIT_MS / 1000)
