@@ -66,6 +66,7 @@ check: venv lock-check  ## everything but the tests: style, types, architecture,
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.repository.drawing --check
+	$(BIN)/python -m tests.repository.structure
 	$(BIN)/python -m tests.repository.schema_drift
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --group types
 	$(BIN)/python -m tests.repository.type_completeness

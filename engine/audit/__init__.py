@@ -13,3 +13,5 @@ The modules, in the order in which data passes them:
     checkpoints      signed checkpoints of the chains
     report           what the audit says of a period
 """
+
+__all__ = ["chain", "changes", "checkpoints", "pending_changes", "problems", "report", "verifier"]

@@ -53,6 +53,8 @@ from engine.config import SETTINGS
 from engine.errors import ConfigError, HotlistError
 from engine.versions import DISTRIBUTION
 
+__all__ = ["main"]
+
 #: Set by the script, and then click answers in place of the command.
 _COMPLETION_VARIABLE = "_HOTLIST_COMPLETE"
 

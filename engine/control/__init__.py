@@ -12,3 +12,5 @@ The modules, in the order in which data passes them:
     change_auditor  audits each change of the lists, in one worker
     audit_group     which worker that is, and how far it has come
 """
+
+__all__ = ["auditing", "list_updater", "replica"]

@@ -13,3 +13,12 @@ The modules, in the order in which data passes them:
     partition_transactions  those of one partition, one after the other
     transactional_producer  one partition's transactions as Kafka has them
 """
+
+__all__ = [
+    "audit_writer",
+    "pipeline",
+    "sink",
+    "suppression_restore",
+    "transactional_producer",
+    "transactions",
+]

@@ -16,3 +16,5 @@ The modules, in the order in which data passes them:
     screen           the board on a terminal
     lines            the board in plain lines
 """
+
+__all__ = ["run", "screen", "traffic"]

@@ -13,3 +13,5 @@ The modules, in the order in which data passes them:
     purposes       the purposes file: codes, longest terms, floors of known characters
     admission      whether an entry is admissible
 """
+
+__all__ = ["admission", "fields", "hours", "model", "purposes", "read_record"]

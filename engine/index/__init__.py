@@ -16,3 +16,5 @@ The modules, in the order in which data passes them:
     timer_wheel      which entries start and end by the clock
     eligibility      who may match on whose reads, as bitmap algebra
 """
+
+__all__ = ["eligibility", "plate_index", "timer_wheel"]

@@ -8,3 +8,5 @@ The modules, in the order in which data passes them:
     producer  reads into Kafka
     webhook   the endpoint for vendors' messages over HTTP
 """
+
+__all__ = ["adapters", "producer", "webhook"]

@@ -15,3 +15,15 @@ The modules, in the order in which data passes them:
     fetch_limit     no more is fetched than there is room for
     leave_group     a member leaves its group at once, whatever it is about
 """
+
+__all__ = [
+    "acl_probe",
+    "acls",
+    "diagnosis",
+    "fetch_limit",
+    "leave_group",
+    "raw_fetcher",
+    "security",
+    "session",
+    "topics",
+]

@@ -10,3 +10,5 @@ The modules, in the order in which data passes them:
     saved_entries   entries in a file
     archive         named parts in one file, whole or refused
 """
+
+__all__ = ["hot_list_index"]

@@ -16,3 +16,15 @@ The modules, in the order in which data passes them:
     list_state     the topic's state as digests
     difference     what a file would change: the difference that is sent
 """
+
+__all__ = [
+    "difference",
+    "digests",
+    "entry_fields",
+    "line_files",
+    "list_state",
+    "parsed_file",
+    "profile",
+    "rows",
+    "text",
+]

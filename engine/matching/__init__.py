@@ -16,3 +16,14 @@ The modules, in the order in which data passes them:
     match            from a candidate to a match event, and what a person must compare
     explain          whether a read of a source may match an entry, step by step
 """
+
+__all__ = [
+    "candidates",
+    "conditions",
+    "explain",
+    "lists",
+    "match",
+    "matcher",
+    "outcome",
+    "suppression",
+]

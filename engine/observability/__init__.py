@@ -17,3 +17,14 @@ The modules, in the order in which data passes them:
     tracing        spans of matches
     otlp           spans as OpenTelemetry's packages send them
 """
+
+__all__ = [
+    "http_server",
+    "log_sampling",
+    "logs",
+    "metrics",
+    "stall",
+    "stall_monitor",
+    "status",
+    "tracing",
+]

@@ -11,3 +11,5 @@ The modules, in the order in which data passes them:
     likeness       whether a plate as read may be a plate as listed, and where they differ
     confidence     how probable it is that the plate is the listed one
 """
+
+__all__ = ["confidence", "likeness", "misreads", "normal_form", "plate_hash"]

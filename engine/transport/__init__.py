@@ -10,3 +10,5 @@ The modules, in the order in which data passes them:
     offsets   which offset of a partition may be committed, and what must come next
     memory    little of the reads stays in memory once they are processed
 """
+
+__all__ = ["app", "consumer", "memory"]

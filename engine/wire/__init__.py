@@ -12,3 +12,13 @@ The modules, in the order in which data passes them:
     alternates      which of a read's alternates are tried
     trace_context   the trace that a read belongs to, by its headers
 """
+
+__all__ = [
+    "alternates",
+    "batch_reader",
+    "decompress",
+    "headers",
+    "record_batch",
+    "record_decoder",
+    "trace_context",
+]

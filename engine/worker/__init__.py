@@ -7,3 +7,5 @@ The modules, in the order in which data passes them:
     worker    wires everything together; runs until it is stopped
     shutdown  the end of the worker, step by step, in a bounded time
 """
+
+__all__ = ["worker"]

@@ -25,6 +25,8 @@ from engine.clock import SystemClock
 from engine.config import Settings
 from engine.errors import HotlistError
 
+__all__ = ["group"]
+
 if TYPE_CHECKING:
     from engine.audit.checkpoints import Checkpoint
     from engine.audit.problems import Problem

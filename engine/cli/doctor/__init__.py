@@ -16,6 +16,8 @@ from engine.config import Settings
 from engine.errors import ConfigError, HotlistError
 from engine.versions import versions
 
+__all__ = ["COMMANDS"]
+
 _MARKS = {"ok": "  ok     ", "note": "  note   ", "warning": "! warning", "problem": "X PROBLEM"}
 
 

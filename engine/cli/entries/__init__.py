@@ -33,6 +33,8 @@ from engine.clock import SystemClock
 from engine.config import Settings
 from engine.errors import DocumentError, HotlistError, RuleError
 
+__all__ = ["group"]
+
 _IDS_SHOWN = 5
 
 
