@@ -30,7 +30,7 @@ _PROMISES = _rows("ARCHITECTURE.md", "The promises, and what holds them")
 _THREATS = _rows("SECURITY.md", "Threats, what stands against them, and the test that holds it")
 
 
-def _names_in(path: Path) -> set[str]:
+def names_in(path: Path) -> set[str]:
     """The functions, classes and methods that a file defines, a method as `Class::name`."""
     names = set()
     for node in ast.parse(path.read_text("utf-8")).body:
@@ -58,4 +58,4 @@ def test_what_holds_it_exists(row: str) -> None:
     for file, test in named:
         path = _ROOT / file
         assert path.is_file(), f"there is no {file}"
-        assert not test or test in _names_in(path), f"there is no {test} in {file}"
+        assert not test or test in names_in(path), f"there is no {test} in {file}"
