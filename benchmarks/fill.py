@@ -29,7 +29,7 @@ from benchmarks.definitions import Expected, Input, Topic
 from benchmarks.job import Job
 from benchmarks.reads import Read, Record, Scene, days_ago, expected_of
 from engine.config import Settings
-from engine.kafka.session import between, consuming
+from engine.kafka.reader import between, consuming
 from engine.kafka.topic_admin import create_topics
 from engine.kafka.topics import Topics
 

@@ -200,6 +200,8 @@ OFFSETS_MS: Final = 5000
 CONNECT_S: Final = 10.0
 #: How long one request of an administrator's client may take.
 REQUEST_MS: Final = 5000
+#: How long a command waits for its client to disconnect.
+CLIENT_STOP_S: Final = 3.0
 #: How long a consumer waits for records before its owner looks whether there is something else.
 POLL_MS: Final = 200
 #: How long to wait before a broker is asked again: after a failure, while a group's coordinator

@@ -24,7 +24,7 @@ from benchmarks.measures.live import LiveWorker
 from benchmarks.measures.long_list import filler, send_filler
 from benchmarks.runner import Say, WrongCountError
 from engine.config import Settings as EngineSettings
-from engine.kafka.session import between, consuming
+from engine.kafka.reader import between, consuming
 from engine.kafka.topics import Topics
 
 _LOOK_EVERY_S = 0.2

@@ -50,8 +50,9 @@ def set_(settings: Settings, file: Path) -> None:
     filled in with the operator and the time where they are absent.
     """
     from engine.documents.codec import encode
-    from engine.kafka.session import outbox, run
+    from engine.kafka.session import run
     from engine.kafka.topics import Topics
+    from engine.kafka.writer import outbox
 
     operator = operator_of(settings)
     found = read_policies(file, operator, SystemClock().now_ms())
@@ -71,8 +72,10 @@ def set_(settings: Settings, file: Path) -> None:
 @takes_settings("bootstrap", "prefix", "operator")
 def remove(settings: Settings, source: str) -> None:
     """Remove the policy of SOURCE, so that nothing matches on its reads."""
-    from engine.kafka.session import outbox, read_to_end, run
+    from engine.kafka.reader import read_to_end
+    from engine.kafka.session import run
     from engine.kafka.topics import Topics
+    from engine.kafka.writer import outbox
 
     operator = operator_of(settings)
     topic = Topics(settings.prefix).policies
@@ -94,7 +97,8 @@ def remove(settings: Settings, source: str) -> None:
 def show(settings: Settings, as_json: bool) -> None:
     """Show the policies in force, one row for each rule. A source without one denies all."""
     from engine.documents.codec import decode_policy, encode
-    from engine.kafka.session import read_to_end, run
+    from engine.kafka.reader import read_to_end
+    from engine.kafka.session import run
     from engine.kafka.topics import Topics
 
     topic = Topics(settings.prefix).policies
@@ -131,7 +135,8 @@ def explain(settings: Settings, source: str, entry_id: str, as_json: bool, **val
     plates apart. Status 0 where such a read may match, 1 where it may not (and after an error).
     """
     from engine.documents.admission import Purposes
-    from engine.kafka.session import read_to_end, run
+    from engine.kafka.reader import read_to_end
+    from engine.kafka.session import run
     from engine.kafka.topics import Topics
     from engine.matching.explain import explain as explained
 

@@ -83,8 +83,9 @@ def replay(settings: Settings, file: Path, rate: float | None) -> None:
 
     Lines go as they are. Bad ones are reported and left out; status 1 if there is one.
     """
-    from engine.kafka.session import outbox, run
+    from engine.kafka.session import run
     from engine.kafka.topics import Topics
+    from engine.kafka.writer import outbox
 
     topic = Topics(settings.prefix).detections
     bad = 0

@@ -33,7 +33,8 @@ def tail(settings: Settings, from_start: bool, count: int | None, as_json: bool)
     instructions.
     """
     from engine.documents.codec import encode, read_match
-    from engine.kafka.session import follow, run
+    from engine.kafka.reader import follow
+    from engine.kafka.session import run
     from engine.kafka.topics import Topics
 
     topic = Topics(settings.prefix).matches

@@ -47,8 +47,8 @@ from engine.kafka.raw_fetcher import OpenTransactions, deliver_batches, parse
 from engine.kafka.security import PLAINTEXT, Security, arguments
 from engine.kafka.topics import Topics
 from engine.matching.lists import ControlKind, ControlRecord, Phase
-from engine.wire.batch_reader import Unpacker, operator_of
-from engine.wire.record_batch import BatchError, RawBatch
+from engine.wire.batch_reader import Unpacker, every_record, operator_of, unreadable_record
+from engine.wire.record_batch import RawBatch
 
 
 class Updates(Protocol):
@@ -222,7 +222,7 @@ class ControlReplica:
             ) from error
         except RecordTooLargeError as error:
             # Of a batch whose length is damaged; aiokafka goes on one offset further.
-            raise _damaged("corrupt_batch", " and ".join(self._kinds)) from error
+            raise unreadable_record("corrupt_batch", " and ".join(self._kinds)) from error
         except KafkaError as error:
             if refusal(error) is not None:
                 raise self._unreadable(type(error).__name__) from error
@@ -255,30 +255,15 @@ class ControlReplica:
         kind = self._kinds[tp.topic]
         # Who made a change is for the audit, which knows the ones below.
         named_from = self._updater.audited_to.get((kind, tp.partition), 0)
-        try:
-            for batch in batches:
-                for record in self._unpacker.each(batch, named_from):
-                    offset, timestamp_ms, key, value, headers = record
-                    operator = operator_of(headers) if headers else None
-                    yield ControlRecord(
-                        kind, tp.partition, offset, timestamp_ms, key, value, operator
-                    )
-        except BatchError as error:
-            # A read may be passed over; a change of the lists may not.
-            where = f"{tp.topic}/{tp.partition}/{error.next_offset}"
-            raise _damaged(error.reason, where) from error
+        where = f"{tp.topic}/{tp.partition}"
+        for record in every_record(self._unpacker, where, batches, named_from):
+            offset, timestamp_ms, key, value, headers = record
+            operator = operator_of(headers) if headers else None
+            yield ControlRecord(kind, tp.partition, offset, timestamp_ms, key, value, operator)
 
     async def _ends(self) -> dict[TopicPartition, int]:
         ends: dict[TopicPartition, int] = await self._consumer.end_offsets(self._assigned)
         return ends
-
-
-def _damaged(reason: str, where: str) -> BrokerError:
-    return BrokerError(
-        f"a control record cannot be read ({reason})",
-        where=where,
-        hint="repair the topic or write the lists to it anew",
-    )
 
 
 def _some(records: Iterator[ControlRecord]) -> list[ControlRecord]:

@@ -28,13 +28,12 @@ from engine.delivery.sink import Headers, Outgoing, acknowledgement, fail_all, k
 from engine.documents.codec import read_audit
 from engine.documents.model import AuditRecord
 from engine.errors import BrokerError, DocumentError
+from engine.kafka.reader import between
 from engine.kafka.security import PLAINTEXT, Security, arguments
 from engine.kafka.topics import Topics
 
-_POLL_MS: Final = 200
 #: A record on the wire beside its value: its key, lengths and offsets, generously.
 _BESIDE_VALUE_BYTES: Final = limits.AUDIT_CHAIN_CHARACTERS + 64
-_ASSIGNMENT_PAUSE_S: Final = 0.01
 #: Where the last record of a partition is looked for first: it, and the end of its transaction.
 _LOOKED_BACK: Final = 2
 _FURTHER_BACK: Final = 16
@@ -213,7 +212,7 @@ async def last_record(
 async def _last_of(consumer: Any, topic: str) -> AuditRecord | None:
     consumer.subscribe([topic])  # with no group, this assigns all partitions
     while not consumer.assignment():
-        await asyncio.sleep(_ASSIGNMENT_PAUSE_S)
+        await asyncio.sleep(limits.METADATA_PAUSE_S)
     ends = await consumer.end_offsets(consumer.assignment())
     begins = await consumer.beginning_offsets(consumer.assignment())
     newest: tuple[int, AuditRecord] | None = None
@@ -235,15 +234,11 @@ async def _last_of(consumer: Any, topic: str) -> AuditRecord | None:
 async def _last_between(consumer: Any, starts: dict[Any, int], ends: dict[Any, int]) -> Any:
     """The last record between these offsets, by partition; none where there is none."""
     last: dict[Any, Any] = {}
-    for tp, start in starts.items():
-        consumer.seek(tp, start)
-    unread = set(starts)
-    while unread:
-        for tp, records in (await consumer.getmany(*unread, timeout_ms=_POLL_MS)).items():
+    async for found, _ in between(consumer, starts, ends):
+        for tp, records in found.items():
             for record in records:
                 if record.offset < ends[tp]:
                     last[tp] = record
-        unread -= {tp for tp in unread if await consumer.position(tp) >= ends[tp]}
     return last
 
 

@@ -26,6 +26,7 @@ the reads, and what we look for may lie behind it. Its owner ends it soon, or th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, Protocol
@@ -37,6 +38,7 @@ from engine import limits
 from engine.delivery.sink import Headers, Record, acknowledgement, all_kept, fail_all, keep_all
 from engine.errors import BrokerError
 from engine.kafka.raw_fetcher import deliver_batches, log_ends, parse
+from engine.kafka.reader import between
 from engine.kafka.security import PLAINTEXT, Security, arguments
 from engine.kafka.topics import Topics
 from engine.matching.suppression import SuppressionRecord
@@ -45,8 +47,6 @@ from engine.wire.record_batch import BatchError, RawBatch
 
 log = logging.getLogger(__name__)
 
-_POLL_MS: Final = 200
-_RETRY_PAUSE_MS: Final = 10
 _NO_HEADERS: Final[Headers] = []
 _KEY_DIGITS: Final = 32
 
@@ -182,7 +182,7 @@ class SuppressionReader:
             fetch_max_bytes=limits.FETCH_BYTES,
             # It knows nothing of a topic until it is told to read it, and waits so long before it
             # looks again. Meanwhile no reads of the partitions are taken.
-            retry_backoff_ms=_RETRY_PAUSE_MS,
+            retry_backoff_ms=int(limits.METADATA_PAUSE_S * 1000),
         )
 
     async def start(self) -> None:
@@ -215,9 +215,11 @@ class SuppressionReader:
             ends = await log_ends(consumer, [*held, *of_reads.values()])
             for part in (*held, *of_reads.values()):
                 consumer.seek(part, begins.get(part, 0))
-            async with asyncio.timeout(limits.RESTORE_S):
-                while left := [tp for tp in held if await consumer.position(tp) < ends[tp]]:
-                    found = await consumer.getmany(*left, timeout_ms=_POLL_MS)
+            of_held = {tp: ends[tp] for tp in held}
+            # An open transaction may hold it up longer than the commands are patient.
+            read = between(consumer, begins, of_held, patience_s=limits.RESTORE_S)
+            async with asyncio.timeout(limits.RESTORE_S), contextlib.aclosing(read):
+                async for found, _ in read:
                     for part, batches in found.items():
                         await asyncio.to_thread(self._take, batches, part.partition, states)
             consumer.unsubscribe()

@@ -30,9 +30,10 @@ from engine.demo.lessons import lessons
 from engine.demo.lines import Result, report
 from engine.documents.codec import encode, read_match
 from engine.documents.model import Match
-from engine.kafka.session import Outbox, follow, outbox
+from engine.kafka.reader import follow
 from engine.kafka.topic_admin import create_topics, delete_topics
 from engine.kafka.topics import Topics
+from engine.kafka.writer import Outbox, outbox
 from engine.worker.worker import Worker, WorkerOptions
 
 _SEED: Final = 2026

@@ -23,8 +23,8 @@ from engine.config import Settings
 from engine.demo.synthetic import City, CitySize
 from engine.documents.model import Entry, Policy
 from engine.documents.read_record import alternates_header
-from engine.kafka.session import outbox
 from engine.kafka.topics import Topics
+from engine.kafka.writer import outbox
 from engine.plates.normal_form import normalize
 
 #: What `write_lists` writes.

@@ -21,8 +21,8 @@ from engine.documents.model import Detection
 from engine.documents.read_record import ReadRecord, encode
 from engine.errors import BrokerError, DocumentError
 from engine.ingest.adapters import Adapted, Adapter, AdapterError, Cars, Site
-from engine.kafka.session import producing
 from engine.kafka.topics import Topics
+from engine.kafka.writer import producing
 
 #: How often it is looked for cars of which nothing more is heard.
 _LOOK_S: Final = 1.0

@@ -10,7 +10,9 @@ The modules, in the order in which data passes them:
     topic_admin     topics declared and checked on a broker
     acls            what each role may do on the brokers
     acl_probe       what the broker says this login may do
-    session         what the commands do with Kafka: read, follow, write
+    session         one command's session: its topic found, its errors told in one line
+    reader          a topic read to its end, between offsets, or as it comes
+    writer          records written for a command, and which of them are acknowledged
     raw_fetcher     the seam in aiokafka that leaves fetched record batches unopened
     fetch_limit     no more is fetched than there is room for
     leave_group     a member leaves its group at once, whatever it is about

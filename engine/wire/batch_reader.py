@@ -6,14 +6,16 @@ object after the other out of aiokafka. One `Unpacker` serves one thread.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import numpy as np
 
 from engine import limits
 from engine.documents.fields import OPERATOR_HEADER
+from engine.errors import BrokerError
 from engine.wire.decompress import CodecError, Decompressor
+from engine.wire.headers import headers_at
 from engine.wire.record_batch import BatchError, Parse, RawBatch, Record
 from engine.wire.record_decoder import (
     COLUMNS,
@@ -77,7 +79,7 @@ class Unpacker:
                 timestamp_ms,
                 None if key_length < 0 else bytes(view[key_at : key_at + key_length]),
                 None if length < 0 else bytes(view[at : at + length]),
-                () if offset < headers_from else _headers(view, at + max(length, 0)),
+                () if offset < headers_from else _headers(view[at + max(length, 0) :]),
             )
 
     def _walked(self, batch: RawBatch, data: Bytes) -> Rows:
@@ -99,28 +101,31 @@ def operator_of(headers: Headers) -> str | None:
     return None
 
 
-def _headers(data: memoryview, at: int) -> Headers:
-    """A record's headers, which the walk has found to be well formed, names in ASCII."""
-    count, at = _varint(data, at)
-    headers = []
-    for _ in range(min(count, limits.CONTROL_HEADERS)):
-        length, at = _varint(data, at)
-        name = str(data[at : at + length], "ascii")
-        at += length
-        length, at = _varint(data, at)
-        value = None if length < 0 else bytes(data[at : at + length])
-        at += max(length, 0)
-        headers.append((name, value))
-    return tuple(headers)
+def every_record(
+    unpacker: Unpacker, where: str, batches: Iterable[RawBatch], headers_from: int = NO_HEADERS
+) -> Iterator[Record]:
+    """The records of control batches of the partition `where`, as `Unpacker.each` gives them.
+
+    Raises BrokerError: a read may be passed over; a change of the lists may not.
+    """
+    try:
+        for batch in batches:
+            yield from unpacker.each(batch, headers_from)
+    except BatchError as error:
+        raise unreadable_record(error.reason, f"{where}/{error.next_offset}") from error
 
 
-def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    """A zigzag varint that ends, and the position after it."""
-    raw = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        raw |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return (raw >> 1) ^ -(raw & 1), at
-        shift += 7
+def unreadable_record(reason: str, where: str) -> BrokerError:
+    """The error for a control record that cannot be read."""
+    return BrokerError(
+        f"a control record cannot be read ({reason})",
+        where=where,
+        hint="repair the topic or write the lists to it anew",
+    )
+
+
+def _headers(data: memoryview) -> Headers:
+    """A record's headers, which the walk has found to be well formed."""
+    headers = headers_at(data, first=limits.CONTROL_HEADERS)
+    assert headers is not None
+    return tuple((name, None if value is None else bytes(value)) for name, value in headers)

@@ -1,8 +1,8 @@
 """The headers of one record, read in Python from where they stand: record format v2.
 
-The scanner passes over them; they are read here for the few records of which somebody wants to
-know, which are those that have made a match. `walk` has found them well formed by then, and still
-no length is believed.
+The compiled walk passes over them. They are read here for few records: reads that have made a
+match, and control records whose author is not known yet. The walk has found them well formed by
+then, and still no length is believed.
 
 Format: KIP-82, https://kafka.apache.org/documentation/#recordheader: how many there are, and of
 each the length of its name, its name, the length of its value (negative: none) and its value.
@@ -20,17 +20,20 @@ from engine import limits
 Headers = Sequence[tuple[str, bytes | memoryview | None]]
 
 
-def headers_at(data: memoryview) -> list[tuple[str, memoryview | None]] | None:
+def headers_at(
+    data: memoryview, *, first: int | None = None
+) -> list[tuple[str, memoryview | None]] | None:
     """The headers that begin where `data` does; what follows them is not looked at.
 
-    Values are parts of `data`, and valid as long as that is. None where they are not well formed
-    within `data`, or more than `limits.READ_HEADERS`.
+    Values are parts of `data`, and valid as long as that is. None if they are not well formed
+    within `data`, or more than `limits.READ_HEADERS`. With `first`, only so many are looked at, and
+    there may be more.
     """
     count, at = _varint(data, 0)
-    if at < 0 or not 0 <= count <= limits.READ_HEADERS:
+    if at < 0 or count < 0 or (first is None and count > limits.READ_HEADERS):
         return None
     found: list[tuple[str, memoryview | None]] = []
-    for _ in range(count):
+    for _ in range(count if first is None else min(count, first)):
         length, at = _varint(data, at)
         if at < 0 or not 0 <= length <= len(data) - at:
             return None

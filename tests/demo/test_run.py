@@ -37,7 +37,7 @@ from engine.documents.admission import check_entry
 from engine.documents.codec import decode_detection, encode
 from engine.documents.model import Detection, Entry, Match, Policy, Rule, Vehicle
 from engine.documents.purposes import Purposes
-from engine.kafka.session import follow
+from engine.kafka.reader import follow
 from engine.matching.match import Found, build_match
 from engine.matching.vehicles import vehicle_differs
 from engine.plates.likeness import compare

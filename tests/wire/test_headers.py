@@ -99,6 +99,17 @@ def test_what_is_not_well_formed_is_none(data: bytes) -> None:
     assert headers_at(memoryview(data)) is None
 
 
+def test_the_first_of_many() -> None:
+    """More than a read may have, of which a control record's reader looks at some."""
+    count = limits.READ_HEADERS + 1
+    data = memoryview(bytes([2 * count & 0x7F | 0x80, 2 * count >> 7]) + b"\x02a\x00" * count)
+    assert headers_at(data) is None
+    for first, found in ((3, 3), (count, count), (2 * count, count)):
+        headers = headers_at(data, first=first)
+        assert headers is not None
+        assert [name for name, _ in headers] == ["a"] * found
+
+
 @settings(max_examples=10 * settings().max_examples)
 @given(st.binary(max_size=60))
 @example(b"\x02\x02a\x01")

@@ -19,7 +19,7 @@ from engine.audit.report import Report
 from engine.audit.verifier import Verifier
 from engine.config import Settings
 from engine.kafka.raw_fetcher import parse
-from engine.kafka.session import Progress, between, consuming
+from engine.kafka.reader import Progress, between, consuming
 from engine.kafka.topics import Topics
 from engine.wire.batch_reader import Unpacker
 from engine.wire.record_batch import BatchError, RawBatch, Record

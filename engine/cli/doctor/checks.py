@@ -38,14 +38,12 @@ from engine.kafka.acl_probe import Group, Topic, group_as_shown, topics_as_shown
 from engine.kafka.acls import Role, roles
 from engine.kafka.diagnosis import unreachable
 from engine.kafka.raw_fetcher import log_ends
+from engine.kafka.reader import between, consuming, read_to_end
 from engine.kafka.security import arguments, security
-from engine.kafka.session import consuming, read_to_end
 from engine.kafka.topic_admin import check_topics
 from engine.kafka.topics import Topics
 
-_POLL_MS: Final = 500
 _TIMEOUT_S: Final = 20.0
-_PAUSE_S: Final = 0.1
 
 
 class Looking(NamedTuple):
@@ -186,7 +184,7 @@ async def _group(admin: Any, name: str) -> Group | None:
         else:
             if not group.error or not for_code(group.error).retriable:
                 return None if group.error else group
-        await asyncio.sleep(_PAUSE_S)
+        await asyncio.sleep(limits.COORDINATOR_PAUSE_S)
 
 
 async def _workers(settings: Settings, topics: Topics, admin: Any) -> AsyncGenerator[Finding, None]:
@@ -245,18 +243,12 @@ async def _lists(settings: Settings, topics: Topics) -> AsyncGenerator[Finding, 
 async def _latest(consumer: Any, parts: Sequence[TopicPartition], count: int) -> list[Any]:
     """The latest records of partitions, at most about `count` of each."""
     begins, ends = await consumer.beginning_offsets(parts), await consumer.end_offsets(parts)
-    waiting = {part for part in parts if begins[part] < ends[part]}
-    for part in waiting:
-        # A transaction's end takes an offset, so that the last one may be no record.
-        consumer.seek(part, max(begins[part], ends[part] - count - 1))
+    # A transaction's end takes an offset, so that the last one may be no record.
+    starts = {part: max(begins[part], ends[part] - count - 1) for part in parts}
     found: list[Any] = []
-    while waiting:
-        records = await consumer.getmany(*waiting, timeout_ms=_POLL_MS)
+    async for records, _ in between(consumer, starts, ends):
         for part, of_part in records.items():
             found += [record for record in of_part if record.offset < ends[part]]
-        for part in list(waiting):
-            if await consumer.position(part) >= ends[part]:
-                waiting.discard(part)
     return found
 
 

@@ -207,8 +207,10 @@ def _wish(file: Path, operator: str, values: dict[str, Any], **more: Any) -> Any
 @takes_settings("bootstrap", "prefix", "operator")
 def remove(settings: Settings, entry_ids: tuple[str, ...]) -> None:
     """Remove entries by their ids. If one of them is not there, none is removed."""
-    from engine.kafka.session import outbox, read_to_end, run
+    from engine.kafka.reader import read_to_end
+    from engine.kafka.session import run
     from engine.kafka.topics import Topics
+    from engine.kafka.writer import outbox
 
     operator = operator_of(settings)
     topic = Topics(settings.prefix).hotlist
@@ -244,7 +246,8 @@ def show(settings: Settings, as_json: bool, **wanted: str | None) -> None:
     from engine.documents.admission import Purposes
     from engine.documents.codec import decode_entry, encode
     from engine.documents.model import Entry
-    from engine.kafka.session import read_to_end, run
+    from engine.kafka.reader import read_to_end
+    from engine.kafka.session import run
     from engine.kafka.topics import Topics
 
     topic = Topics(settings.prefix).hotlist

@@ -15,8 +15,9 @@ from engine.config import Settings
 from engine.documents.admission import Purposes, check_entry
 from engine.documents.codec import encode
 from engine.errors import DocumentError, HotlistError, RuleError
-from engine.kafka.session import Headers, outbox, run
+from engine.kafka.session import run
 from engine.kafka.topics import Topics
+from engine.kafka.writer import Headers, outbox
 from engine.list_files.difference import compare
 from engine.list_files.digests import Names
 from engine.list_files.parsed_file import FileEntries

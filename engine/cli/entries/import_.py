@@ -23,8 +23,9 @@ from engine.clock import SystemClock
 from engine.config import Settings
 from engine.documents.admission import Purposes
 from engine.errors import HotlistError
-from engine.kafka.session import FencedError, Headers, Outbox, outbox, run
+from engine.kafka.session import FencedError, run
 from engine.kafka.topics import Topics
+from engine.kafka.writer import Headers, Outbox, outbox
 from engine.list_files.difference import Difference, compare
 from engine.list_files.digests import Names
 from engine.list_files.parsed_file import FileEntries

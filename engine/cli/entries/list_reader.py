@@ -17,13 +17,11 @@ from engine import limits
 from engine.config import Settings
 from engine.errors import BrokerError
 from engine.kafka.raw_fetcher import parse
-from engine.kafka.session import Progress, between, consuming
+from engine.kafka.reader import Progress, between, consuming
 from engine.list_files.digests import Names
 from engine.list_files.list_state import ListState
-from engine.wire.batch_reader import Unpacker
-from engine.wire.record_batch import BatchError, RawBatch
-
-_PAUSE_S = 0.02
+from engine.wire.batch_reader import Unpacker, every_record
+from engine.wire.record_batch import RawBatch
 
 
 class ListReader:
@@ -59,16 +57,10 @@ class ListReader:
 
     def _apply(self, fetched: dict[TopicPartition, list[RawBatch]]) -> None:
         for part, batches in fetched.items():
-            try:
-                for batch in batches:
-                    records = self._unpacker.records(batch)
-                    self.state.apply((record.key, record.value) for record in records)
-            except BatchError as error:
-                raise BrokerError(
-                    f"a control record cannot be read ({error.reason})",
-                    where=f"{part.topic}/{part.partition}/{error.next_offset}",
-                    hint="repair the topic or write the lists to it anew",
-                ) from error
+            where = f"{part.topic}/{part.partition}"
+            for batch in batches:
+                records = every_record(self._unpacker, where, [batch])
+                self.state.apply((record.key, record.value) for record in records)
 
     async def readable(self, next_offsets: Mapping[TopicPartition, int]) -> int:
         """Wait until everyone can read a transaction whose records end before these offsets.
@@ -82,7 +74,7 @@ class ListReader:
                 while not all(
                     end > next_offsets.get(part, -1) for part, end in (await self._ends()).items()
                 ):
-                    await asyncio.sleep(_PAUSE_S)
+                    await asyncio.sleep(limits.METADATA_PAUSE_S)
         except TimeoutError:
             raise BrokerError(
                 "the sync is committed, but cannot be read yet",

@@ -248,7 +248,7 @@ def test_killed_in_the_middle_leaves_the_list_as_it_was(commands: Commands) -> N
     before = _entries(commands)
     # All records are with the broker, and the transaction is open: then the process is gone.
     die = (
-        "import os, signal\nfrom engine.kafka.session import Outbox\nflush = Outbox.flush\n"
+        "import os, signal\nfrom engine.kafka.writer import Outbox\nflush = Outbox.flush\n"
         "async def flush_and_die(box):\n"
         "    await flush(box)\n"
         "    if box.sent: os.kill(os.getpid(), signal.SIGKILL)\n"

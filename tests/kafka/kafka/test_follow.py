@@ -1,4 +1,4 @@
-"""`engine.kafka.session.follow` on a real broker: no record of the topic is passed over."""
+"""`engine.kafka.reader.follow` on a real broker: no record of the topic is passed over."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aiokafka.errors import TopicAlreadyExistsError
 
 from engine import limits
 from engine.config import Settings
-from engine.kafka.session import follow
+from engine.kafka.reader import follow
 from engine.kafka.topics import Topics
 from tests.kafka.records import ToSend, add_partitions, administering, produce, until
 

@@ -1,0 +1,207 @@
+"""Reads a topic: to its end, from one offset to another, or as its records come.
+
+Only committed records are read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Container, Mapping
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+
+from engine import limits
+from engine.config import Settings
+from engine.errors import BrokerError
+from engine.kafka.acl_probe import topics_as_shown
+from engine.kafka.raw_fetcher import deliver_batches
+from engine.kafka.security import arguments, security
+from engine.kafka.session import broker_errors, partitions_of, started, stopped
+
+#: Told of a partition's records that are gone: the first of them, and the oldest that is kept.
+Deleted = Callable[[TopicPartition, int, int], None]
+Progress = Callable[[int], contextlib.AbstractContextManager[Callable[[int], None]]]
+
+
+async def read_to_end(
+    settings: Settings,
+    topic: str,
+    progress: Progress,
+    *,
+    only: Container[bytes] | None = None,
+) -> dict[bytes, bytes]:
+    """The last value of each key of a compacted topic, without those removed.
+
+    `only` names the keys that are kept; without it all are.
+    `progress` makes a progress bar for a number of steps; the context that it returns gives
+    what is called with the steps just done. Reads up to where the topic ended when it was
+    asked. Raises BrokerError, or TopicError when the topic is missing.
+    """
+    found: dict[bytes, bytes] = {}
+    async with consuming(settings, topic) as (consumer, partitions):
+        starts = await consumer.beginning_offsets(partitions)
+        ends = await consumer.end_offsets(partitions)
+        with progress(sum(ends.values()) - sum(starts.values())) as step:
+            async for fetched, moved in between(consumer, starts, ends):
+                for records in fetched.values():
+                    _apply(records, found, only)
+                step(moved)
+    return found
+
+
+async def between(
+    consumer: Any,
+    starts: Mapping[TopicPartition, int],
+    ends: Mapping[TopicPartition, int],
+    *,
+    patience_s: float = limits.DELIVERY_TIMEOUT_S,
+) -> AsyncGenerator[tuple[dict[TopicPartition, list[Any]], int], None]:
+    """What lies between these offsets of the consumer's partitions, as it is fetched.
+
+    Gives what `getmany` gives, and by how many offsets that went on; some records from behind
+    the ends may be among it. Raises BrokerError if nothing has come for so long.
+    """
+    waiting = {part for part in ends if starts[part] < ends[part]}
+    for part in waiting:
+        consumer.seek(part, starts[part])
+    at = dict(starts)
+    loop = asyncio.get_running_loop()
+    moved_s = loop.time()
+    while waiting:
+        fetched = await consumer.getmany(*waiting, timeout_ms=limits.POLL_MS)
+        moved = 0
+        # Compaction and transaction markers leave gaps, so the position says where we are, not
+        # the last record.
+        for part in list(waiting):
+            position = min(await consumer.position(part), ends[part])
+            moved += position - at[part]
+            at[part] = position
+            if position == ends[part]:
+                waiting.remove(part)
+        if moved:
+            moved_s = loop.time()
+        elif loop.time() - moved_s > patience_s:
+            topic = next(iter(waiting)).topic
+            raise BrokerError("is not readable to its end", where=f"topic {topic}")
+        yield fetched, moved
+
+
+def _apply(records: list[Any], found: dict[bytes, bytes], only: Container[bytes] | None) -> None:
+    for record in records:
+        if record.key is None:
+            continue  # a compacted topic takes none
+        if only is not None and record.key not in only:
+            continue
+        if record.value is None:
+            found.pop(record.key, None)
+        else:
+            found[record.key] = record.value
+
+
+def _no_matter(part: TopicPartition, first: int, next_offset: int) -> None:
+    pass
+
+
+async def follow(
+    settings: Settings, topic: str, *, from_start: bool, deleted: Deleted = _no_matter
+) -> AsyncGenerator[bytes, None]:
+    """The values of a topic's records as they come, for ever.
+
+    From the first one that is kept, or only what comes from now on. Partitions that are added to
+    the topic, and a topic that is made anew, are read from their beginning. `deleted` is told of
+    records that the topic did not keep until they were read. Raises BrokerError, or TopicError when
+    the topic is missing.
+    """
+    async with consuming(settings, topic, reset="none") as (consumer, partitions):
+        # Offsets are asked for now, so that what is sent after this moment is never skipped.
+        look_up = consumer.beginning_offsets if from_start else consumer.end_offsets
+        for part, offset in (await look_up(partitions)).items():
+            consumer.seek(part, offset)
+        topic_id: bytes | None = None
+        loop = asyncio.get_running_loop()
+        look_at_s = loop.time()
+        while True:
+            if loop.time() >= look_at_s:
+                topic_id = await _follow_changes(consumer, topic, topic_id)
+                look_at_s = loop.time() + limits.METADATA_MAX_AGE_S
+            try:
+                async with asyncio.timeout_at(look_at_s):
+                    record = await consumer.getone()
+            except TimeoutError:
+                continue
+            except OffsetOutOfRangeError as error:
+                await _begin_anew(consumer, error.args[0], deleted)
+                continue
+            if record.value is not None:
+                yield record.value
+
+
+async def _follow_changes(consumer: Any, topic: str, known_id: bytes | None) -> bytes | None:
+    """Take partitions into the assignment that the topic has by now; the topic's id.
+
+    Those that are read go on where they are, unless the topic's id is another one than is known.
+    """
+    try:
+        async with asyncio.timeout(limits.CONNECT_S):
+            [shown] = await topics_as_shown(consumer._client, [topic])
+    except (KafkaError, TimeoutError, OSError):
+        return known_id  # what comes is read on; the next look may find a broker
+    if shown.error:
+        return known_id
+    is_anew = shown.is_other_than(known_id)
+    partitions = [TopicPartition(topic, number) for number in range(len(shown.partitions))]
+    assigned = consumer.assignment()
+    if is_anew or not assigned.issuperset(partitions):
+        offsets = dict.fromkeys(partitions, 0)
+        if not is_anew:
+            offsets |= {part: await consumer.position(part) for part in assigned}
+        # Nothing may come in between: an assignment begins without positions.
+        consumer.assign(list(offsets))
+        for part, offset in offsets.items():
+            consumer.seek(part, offset)
+    return shown.id or known_id
+
+
+async def _begin_anew(consumer: Any, lost: dict[TopicPartition, int], deleted: Deleted) -> None:
+    """Go on at the oldest record of partitions that do not hold these offsets any more."""
+    begins = await consumer.beginning_offsets(list(lost))
+    for part, offset in lost.items():
+        if offset < begins[part]:
+            deleted(part, offset, begins[part])
+        consumer.seek(part, begins[part])
+
+
+@contextlib.asynccontextmanager
+async def consuming(
+    settings: Settings, topic: str, *, unopened: bool = False, reset: str = "earliest"
+) -> AsyncIterator[tuple[Any, list[TopicPartition]]]:
+    """A consumer outside any group, assigned to all partitions of the topic.
+
+    `unopened`: it gives a `RawBatch` for each record batch instead of its records. `reset`: what it
+    does about an offset that is gone, as aiokafka has it. Raises BrokerError, or TopicError when
+    the topic is missing.
+    """
+    with broker_errors(settings.bootstrap, topic, "Read"):
+        numbers = await partitions_of(settings, topic, "Read")
+        partitions = [TopicPartition(topic, part) for part in numbers]
+        consumer = AIOKafkaConsumer(
+            **arguments(settings.bootstrap, security(settings)),
+            client_id="hotlist-command",
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset=reset,
+            isolation_level="read_committed",
+            fetch_max_wait_ms=limits.FETCH_WAIT_MS,
+            max_partition_fetch_bytes=limits.FETCH_PARTITION_BYTES,
+        )
+        try:
+            await started(consumer.start(), settings)
+            if unopened:
+                deliver_batches(consumer, lambda _: True)
+            consumer.assign(partitions)
+            yield consumer, partitions
+        finally:
+            await stopped(consumer)

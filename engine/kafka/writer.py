@@ -1,0 +1,163 @@
+"""Writes records to one topic for a command, in batches, and knows which are acknowledged."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
+from aiokafka.partitioner import DefaultPartitioner
+
+from engine import limits
+from engine.config import Settings
+from engine.errors import BrokerError
+from engine.kafka.security import arguments, security
+from engine.kafka.session import broker_errors, partitions_of, started, stopped
+
+#: Records go out in batches of this size, a few of them on their way at a time.
+_BATCH_BYTES: Final = 256 * limits.KIB
+_BATCHES_ON_THEIR_WAY: Final = 8
+
+Headers = list[tuple[str, bytes]]
+
+
+class Outbox:
+    """Writes records to one topic, in batches. Made by `outbox()`.
+
+    `sent` counts the records that the broker has acknowledged, `next_offsets` has by partition
+    the offset after the last of them.
+    """
+
+    def __init__(self, producer: Any, bootstrap: str, topic: str, partitions: list[int]) -> None:
+        self._producer = producer
+        self._bootstrap = bootstrap
+        self._topic = topic
+        self._partitions = partitions
+        # The partition of a key is the one that every Kafka client chooses, so that all
+        # changes of one entry lie in one partition whoever makes them.
+        self._partitioner = DefaultPartitioner()
+        self._open: dict[int, Any] = {}
+        self._on_their_way: deque[tuple[Any, int]] = deque()
+        self.sent = 0
+        self.next_offsets: dict[TopicPartition, int] = {}
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        """All records sent within count at once when it is left, or none of them does.
+
+        Only for an outbox with a transactional id.
+        """
+        await self._producer.begin_transaction()
+        try:
+            yield
+            await self.flush()
+            await self._in_time(self._producer.commit_transaction())
+        except BaseException:
+            self._open.clear()
+            # Whoever is gone or was put out of the way cannot abort; the broker does it.
+            with contextlib.suppress(KafkaError, TimeoutError):
+                await asyncio.wait_for(self._producer.abort_transaction(), limits.CLIENT_STOP_S)
+            raise
+
+    async def send(self, key: bytes, value: bytes | None, headers: Headers | None = None) -> None:
+        """Take one record; it leaves with its batch. Raises BrokerError for an earlier one."""
+        if len(self._partitions) == 1:
+            partition = self._partitions[0]
+        else:
+            partition = self._partitioner(key, self._partitions, self._partitions)
+        batch = self._open.get(partition)
+        if batch is None:
+            batch = self._open[partition] = self._producer.create_batch()
+        if batch.append(key=key, value=value, timestamp=None, headers=headers or []) is None:
+            await self._submit(partition)
+            batch = self._open[partition] = self._producer.create_batch()
+            # The first record of a batch is taken whatever its size.
+            batch.append(key=key, value=value, timestamp=None, headers=headers or [])
+
+    async def flush(self) -> None:
+        """Return when everything taken so far is acknowledged; BrokerError otherwise."""
+        for partition in list(self._open):
+            await self._submit(partition)
+        while self._on_their_way:
+            await self._acknowledged()
+
+    async def _submit(self, partition: int) -> None:
+        batch = self._open.pop(partition)
+        count = batch.record_count()
+        future = await self._in_time(
+            self._producer.send_batch(batch, self._topic, partition=partition)
+        )
+        self._on_their_way.append((future, count))
+        while len(self._on_their_way) > _BATCHES_ON_THEIR_WAY:
+            await self._acknowledged()
+
+    async def _acknowledged(self) -> None:
+        future, count = self._on_their_way.popleft()
+        acknowledged = await self._in_time(future)
+        self.sent += count
+        part = TopicPartition(self._topic, acknowledged.partition)
+        self.next_offsets[part] = acknowledged.offset + count
+
+    async def _in_time(self, waiting: Any) -> Any:
+        try:
+            return await asyncio.wait_for(waiting, limits.DELIVERY_TIMEOUT_S)
+        except (TimeoutError, KafkaTimeoutError):
+            raise BrokerError(
+                f"the broker stopped acknowledging records, after {self.sent} of them",
+                where=self._bootstrap,
+            ) from None
+        except MessageSizeTooLargeError:
+            raise BrokerError(
+                "a record is larger than the topic takes", where=f"topic {self._topic}"
+            ) from None
+
+
+@contextlib.asynccontextmanager
+async def outbox(
+    settings: Settings, topic: str, *, transactional_id: str | None = None
+) -> AsyncIterator[Outbox]:
+    """An Outbox for the topic; on leaving, all its records are acknowledged.
+
+    With a transactional id it is the only one of that id from here on: whoever had it before is
+    put out of the way, and a transaction of theirs that is still open counts for nothing.
+    Raises BrokerError, or TopicError when the topic is missing.
+    """
+    async with producing(
+        settings,
+        topic,
+        max_batch_size=_BATCH_BYTES,
+        transactional_id=transactional_id,
+        transaction_timeout_ms=int(limits.TRANSACTION_S * 1000),
+    ) as (producer, partitions):
+        box = Outbox(producer, settings.bootstrap, topic, partitions)
+        yield box
+        await box.flush()
+
+
+@contextlib.asynccontextmanager
+async def producing(
+    settings: Settings, topic: str, **options: Any
+) -> AsyncIterator[tuple[Any, list[int]]]:
+    """A producer with further options of aiokafka's, and the topic's partitions.
+
+    Raises BrokerError, or TopicError when the topic is missing.
+    """
+    with broker_errors(settings.bootstrap, topic, "Write"):
+        partitions = await partitions_of(settings, topic, "Write")
+        producer = AIOKafkaProducer(
+            **arguments(settings.bootstrap, security(settings)),
+            client_id="hotlist-command",
+            acks="all",
+            enable_idempotence=True,
+            compression_type="lz4",
+            **options,
+        )
+        try:
+            await started(producer.start(), settings)
+            yield producer, partitions
+        finally:
+            await stopped(producer)
