@@ -24,7 +24,7 @@ from benchmarks.measures.children import argument, input_ended, say
 from benchmarks.measures.scenery import PROBE
 from engine import limits
 from engine.kafka.raw_fetcher import deliver_batches, parse
-from engine.wire.batch_reader import Unpacker
+from engine.wire.batch_reader import BatchReader
 from engine.wire.record_batch import RawBatch
 
 _MARK = f'"read_id":"{PROBE}'.encode()
@@ -114,7 +114,7 @@ async def _watch_batches(watch: Watch) -> Seen:
         fetch_max_wait_ms=limits.FETCH_WAIT_MS,
     )
     ended = input_ended()
-    unpacker = Unpacker(parse)
+    batch_reader = BatchReader(parse)
     probes: list[tuple[int, int]] = []
     records = 0
     await consumer.start()
@@ -129,7 +129,7 @@ async def _watch_batches(watch: Watch) -> Seen:
             for batch in (batch for batches in found.values() for batch in batches):
                 records += batch.record_count
                 if batch.record_count == 1:
-                    (record,) = unpacker.records(batch)
+                    (record,) = batch_reader.records(batch)
                     assert record.value is not None
                     _note(record.value, time.time_ns(), probes)
     finally:

@@ -13,4 +13,4 @@ The modules, in the order in which data passes them:
     audit_group     which worker that is, and how far it has come
 """
 
-__all__ = ["auditing", "list_updater", "replica"]
+__all__ = ["auditing", "gate", "list_updater", "replica"]

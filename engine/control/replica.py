@@ -47,7 +47,7 @@ from engine.kafka.raw_fetcher import OpenTransactions, deliver_batches, parse
 from engine.kafka.security import PLAINTEXT, Security, arguments
 from engine.kafka.topics import Topics
 from engine.matching.lists import ControlKind, ControlRecord, Phase
-from engine.wire.batch_reader import Unpacker, every_record, operator_of, unreadable_record
+from engine.wire.batch_reader import BatchReader, every_record, operator_of, unreadable_record
 from engine.wire.record_batch import RawBatch
 
 
@@ -86,7 +86,7 @@ class ControlReplica:
         self._open_transactions: OpenTransactions = {}
         self._assigned: list[TopicPartition] = []
         self._ids: dict[str, bytes | None] = {}
-        self._unpacker = Unpacker(parse)
+        self._batch_reader = BatchReader(parse)
         self._consumer = AIOKafkaConsumer(
             **arguments(bootstrap, security),
             group_id=None,
@@ -256,7 +256,7 @@ class ControlReplica:
         # Who made a change is for the audit, which knows the ones below.
         named_from = self._updater.audited_to.get((kind, tp.partition), 0)
         where = f"{tp.topic}/{tp.partition}"
-        for record in every_record(self._unpacker, where, batches, named_from):
+        for record in every_record(self._batch_reader, where, batches, named_from):
             offset, timestamp_ms, key, value, headers = record
             operator = operator_of(headers) if headers else None
             yield ControlRecord(kind, tp.partition, offset, timestamp_ms, key, value, operator)

@@ -42,7 +42,7 @@ from engine.kafka.reader import between
 from engine.kafka.security import PLAINTEXT, Security, arguments
 from engine.kafka.topics import Topics
 from engine.matching.suppression import SuppressionRecord
-from engine.wire.batch_reader import Unpacker
+from engine.wire.batch_reader import BatchReader
 from engine.wire.record_batch import BatchError, RawBatch
 
 log = logging.getLogger(__name__)
@@ -170,7 +170,7 @@ class SuppressionReader:
         self._group = group
         self._topic = topics.suppression
         self._reads = topics.detections
-        self._unpacker = Unpacker(parse)
+        self._batch_reader = BatchReader(parse)
         self._consumer: Any = AIOKafkaConsumer(
             **arguments(bootstrap, security),
             group_id=None,
@@ -231,7 +231,7 @@ class SuppressionReader:
         places = [(_place(self._group, source), left.written) for source, left in states.items()]
         for batch in batches:
             try:
-                for record in self._unpacker.each(batch):
+                for record in self._batch_reader.each(batch):
                     if record.key is not None:
                         keep_latest(places, record.key, record.value)
             except BatchError as error:

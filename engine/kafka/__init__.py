@@ -25,7 +25,10 @@ __all__ = [
     "fetch_limit",
     "leave_group",
     "raw_fetcher",
+    "reader",
     "security",
     "session",
+    "topic_admin",
     "topics",
+    "writer",
 ]

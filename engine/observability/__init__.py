@@ -27,4 +27,5 @@ __all__ = [
     "stall_monitor",
     "status",
     "tracing",
+    "unowned_lag",
 ]

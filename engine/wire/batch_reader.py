@@ -1,7 +1,7 @@
 """All records of a fetched batch, by the compiled walk where it can, else by a parser.
 
 For the control topics, of which every record counts: several times faster than one record
-object after the other out of aiokafka. One `Unpacker` serves one thread.
+object after the other out of aiokafka. One `BatchReader` serves one thread.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ NO_HEADERS: Final = 1 << 63
 Headers = tuple[tuple[str, bytes | None], ...]
 
 
-class Unpacker:
+class BatchReader:
     """See the module. `parse` gives the records of a batch that the walk does not read."""
 
     def __init__(self, parse: Parse) -> None:
@@ -102,15 +102,18 @@ def operator_of(headers: Headers) -> str | None:
 
 
 def every_record(
-    unpacker: Unpacker, where: str, batches: Iterable[RawBatch], headers_from: int = NO_HEADERS
+    reader: BatchReader,
+    where: str,
+    batches: Iterable[RawBatch],
+    headers_from: int = NO_HEADERS,
 ) -> Iterator[Record]:
-    """The records of control batches of the partition `where`, as `Unpacker.each` gives them.
+    """The records of control batches of the partition `where`, as `BatchReader.each` gives them.
 
     Raises BrokerError: a read may be passed over; a change of the lists may not.
     """
     try:
         for batch in batches:
-            yield from unpacker.each(batch, headers_from)
+            yield from reader.each(batch, headers_from)
     except BatchError as error:
         raise unreadable_record(error.reason, f"{where}/{error.next_offset}") from error
 

@@ -105,7 +105,7 @@ class Worker:
         self.suppression = Suppression()
         self._heart = Heart(self.lists, settings.verify_keys, parse, self.suppression)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="heart")
-        self._gate = Gate("starting")
+        self.gate = Gate("starting")
         self._audit: Auditing | None = None
         self._suppressing: Suppressing | None = None
         self._pipeline: Pipeline | None = None
@@ -128,7 +128,7 @@ class Worker:
     @property
     def not_ready_because(self) -> str:
         """Why no reads are taken; an empty string while they are."""
-        return self._stage if self._gate.is_open else self._gate.reason
+        return self._stage if self.gate.is_open else self.gate.reason
 
     @property
     def stuck(self) -> list[str]:
@@ -218,11 +218,11 @@ class Worker:
 
     async def _run_with_lists(self, sink: Sink, audit: Auditing) -> None:
         updater = ListUpdater(
-            *(self.lists, audit.changes, self._gate, self._in_heart_thread),
+            *(self.lists, audit.changes, self.gate, self._in_heart_thread),
             *(self.options.clock, self.metrics),
         )
         replica = ControlReplica(
-            self.settings.bootstrap, self.topics, updater, self._gate, security=self._security
+            self.settings.bootstrap, self.topics, updater, self.gate, security=self._security
         )
         tasks: list[asyncio.Task[None]] = []
         gc.disable()  # what is loaded is no garbage, and looking takes a fifth of the time
@@ -233,7 +233,7 @@ class Worker:
             for task in tasks:
                 task.add_done_callback(self._on_task_done)
             started_s = time.monotonic()
-            await self._unless_stopped(self._gate.passed())
+            await self._unless_stopped(self.gate.passed())
             # The lists stay: no need to look for garbage in them again and again.
             gc.collect()
             gc.freeze()
@@ -264,7 +264,7 @@ class Worker:
             sink,
             audit.append,
             self._in_heart_thread,
-            lambda: self._gate.is_open,
+            lambda: self.gate.is_open,
             self.lists.index.is_listed,
             self.options.clock,
             self.metrics,
@@ -456,7 +456,7 @@ class Worker:
         return await self._comes_in_time(preparing) and preparing.result()
 
     async def _passed_gate(self) -> bool:
-        gate = self._gate
+        gate = self.gate
         while not gate.is_open and not self._is_ending:
             await self._comes_in_time(asyncio.ensure_future(gate.passed()))
         return gate.is_open
@@ -508,7 +508,7 @@ class Worker:
         self.metrics.show_lists(self.lists, self.options.clock.now_ms())
         self.metrics.audit_pending.set(0 if self._audit is None else self._audit.changes.waiting)
         self.metrics.suppression_keys.set(len(self.suppression))
-        self.metrics.control_followed.set(1 if self._gate.is_open else 0)
+        self.metrics.control_followed.set(1 if self.gate.is_open else 0)
         self.metrics.ready.set(0 if self.not_ready_because else 1)
 
 

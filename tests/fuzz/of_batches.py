@@ -23,7 +23,7 @@ from engine.kafka.raw_fetcher import parse
 from engine.matching.lists import ControlKind, ControlRecord, Lists, Phase
 from engine.matching.matcher import Heart, Outcome
 from engine.matching.suppression import Suppression
-from engine.wire.batch_reader import Unpacker
+from engine.wire.batch_reader import BatchReader
 from engine.wire.decompress import CodecError, Decompressor
 from engine.wire.record_batch import V2_HEADER_BYTES, BatchError, RawBatch, RawFetch, Record
 from tests.documents.test_model import _VALIDATORS as VALIDATORS
@@ -325,7 +325,7 @@ def _parsed(batch: RawBatch) -> tuple[list[Record], str]:
 def _check_unpacker(batch: RawBatch, records: list[Record], refused: str) -> None:
     """The same records for the control topics, or none."""
     try:
-        unpacked = Unpacker(parse).records(batch, headers_from=0)
+        unpacked = BatchReader(parse).records(batch, headers_from=0)
     except BatchError:
         assert refused
         return

@@ -27,7 +27,7 @@ from engine.matching.lists import ControlKind, ControlRecord, Lists, Phase
 from engine.matching.matcher import Heart, Outcome
 from engine.matching.suppression import Suppression
 from engine.plates.plate_hash import EMPTY, hash_of
-from engine.wire.batch_reader import Unpacker, operator_of
+from engine.wire.batch_reader import BatchReader, operator_of
 from engine.wire.record_batch import RawFetch
 from tests.fakes.documents import (
     NOW_MS,
@@ -325,7 +325,7 @@ def test_a_control_record_with_thousands_of_headers() -> None:
     first = (("operator", b"\x1b[2Jmallory\n"),)
     many = tuple(("operator", b"x") for _ in range(10_000))
     batch = raw_batch(batch_bytes([Sent(b"E", b"{}", first + many), Sent(b"E", b"{}", first)]))
-    records = Unpacker(parse).records(batch, headers_from=0)
+    records = BatchReader(parse).records(batch, headers_from=0)
     assert [len(record.headers) for record in records] == [limits.CONTROL_HEADERS, 1]
     assert operator_of(records[1].headers) == "\x1b[2Jmallory\n"  # for whoever shows it to see to
 

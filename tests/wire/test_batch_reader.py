@@ -10,7 +10,7 @@ from hypothesis import given
 
 from engine import limits
 from engine.kafka.raw_fetcher import parse
-from engine.wire.batch_reader import Headers, Unpacker, operator_of
+from engine.wire.batch_reader import BatchReader, Headers, operator_of
 from engine.wire.record_batch import BatchError, Record
 from tests.fakes import record_batches
 from tests.fakes.record_batches import CODECS, Sent
@@ -42,37 +42,37 @@ def _fields(records: list[Record]) -> list[tuple[int, bytes | None, bytes | None
 def test_all_records_in_order(codec: int, from_offset: int) -> None:
     data = record_batches.batch_bytes(_RECORDS, base_offset=1_000, codec=codec)
     batch = record_batches.raw_batch(data, from_offset=from_offset)
-    unpacker = Unpacker(parse)
-    assert _fields(unpacker.records(batch)) == _expected(1_000, from_offset)
-    assert _fields(unpacker.records(batch)) == _expected(1_000, from_offset)
+    reader = BatchReader(parse)
+    assert _fields(reader.records(batch)) == _expected(1_000, from_offset)
+    assert _fields(reader.records(batch)) == _expected(1_000, from_offset)
 
 
 def test_what_the_scanner_leaves_to_the_parser() -> None:
     """Header names beyond ASCII."""
     records = [Sent(b"k", b"v", headers=(("höhe", b"1"),))]
     batch = record_batches.raw_batch(record_batches.batch_bytes(records, base_offset=5))
-    assert _fields(Unpacker(parse).records(batch)) == [(5, b"k", b"v")]
+    assert _fields(BatchReader(parse).records(batch)) == [(5, b"k", b"v")]
 
 
 def test_legacy_records() -> None:
     data = record_batches.legacy_bytes([Sent(b"k", b"v")], magic=1, base_offset=3)
     some = record_batches.raw_batch(record_batches.batch_bytes(_RECORDS))
     batch = dataclasses.replace(some, data=memoryview(data), magic=1, codec=-1)
-    assert _fields(Unpacker(parse).records(batch)) == [(3, b"k", b"v")]
+    assert _fields(BatchReader(parse).records(batch)) == [(3, b"k", b"v")]
 
 
 @pytest.mark.parametrize("codec", [5, 6, 7])
 def test_an_unknown_codec(codec: int) -> None:
     data = record_batches.batch_bytes(_RECORDS, base_offset=9, codec=codec)
     with pytest.raises(BatchError) as caught:
-        Unpacker(parse).records(record_batches.raw_batch(data))
+        BatchReader(parse).records(record_batches.raw_batch(data))
     assert (caught.value.reason, caught.value.next_offset) == ("unknown_codec", 9)
 
 
 def test_a_damaged_batch() -> None:
     data = record_batches.batch_bytes(_RECORDS, base_offset=9)
     with pytest.raises(BatchError) as caught:
-        Unpacker(parse).records(record_batches.raw_batch(data, from_offset=10, intact=False))
+        BatchReader(parse).records(record_batches.raw_batch(data, from_offset=10, intact=False))
     assert (caught.value.reason, caught.value.next_offset) == ("corrupt_batch", 10)
 
 
@@ -87,7 +87,7 @@ def test_headers_are_those_that_the_parser_reads(
 ) -> None:
     records = [Sent(b"k", b"v" * number, tuple(some)) for number, some in enumerate(of_records)]
     batch = record_batches.raw_batch(record_batches.batch_bytes(records, codec=codec))
-    assert Unpacker(parse).records(batch, headers_from=0) == list(parse(batch))
+    assert BatchReader(parse).records(batch, headers_from=0) == list(parse(batch))
 
 
 @pytest.mark.parametrize("value", [None, b"", b"value", b"x" * 100_000])
@@ -95,16 +95,20 @@ def test_headers_stand_behind_any_value(value: bytes | None) -> None:
     batch = record_batches.raw_batch(
         record_batches.batch_bytes([Sent(None, value, (("operator", b"ann"),))])
     )
-    (record,) = Unpacker(parse).records(batch, headers_from=0)
+    (record,) = BatchReader(parse).records(batch, headers_from=0)
     assert record.headers == (("operator", b"ann"),)
 
 
 def test_headers_only_where_they_are_asked_for() -> None:
     records = [Sent(b"k", b"v", (("operator", b"ann"),)) for _ in range(3)]
     batch = record_batches.raw_batch(record_batches.batch_bytes(records, base_offset=10))
-    unpacker = Unpacker(parse)
-    assert [bool(record.headers) for record in unpacker.records(batch, 11)] == [False, True, True]
-    assert not any(record.headers for record in unpacker.records(batch))
+    reader = BatchReader(parse)
+    assert [bool(record.headers) for record in reader.records(batch, 11)] == [
+        False,
+        True,
+        True,
+    ]
+    assert not any(record.headers for record in reader.records(batch))
 
 
 def test_headers_are_bounded() -> None:
@@ -113,7 +117,7 @@ def test_headers_are_bounded() -> None:
     batch = record_batches.raw_batch(
         record_batches.batch_bytes([Sent(b"k", b"v", many), Sent(b"k", b"next")])
     )
-    first, second = Unpacker(parse).records(batch, headers_from=0)
+    first, second = BatchReader(parse).records(batch, headers_from=0)
     assert first.headers == many[: limits.CONTROL_HEADERS]
     assert second.value == b"next"
 
@@ -131,9 +135,9 @@ def test_damaged_headers_are_the_parsers_business(damage: list[tuple[int, int]])
         expected = list(parse(batch))
     except BatchError:
         with pytest.raises(BatchError):
-            Unpacker(parse).records(batch, headers_from=-(1 << 62))
+            BatchReader(parse).records(batch, headers_from=-(1 << 62))
     else:
-        assert Unpacker(parse).records(batch, headers_from=-(1 << 62)) == expected
+        assert BatchReader(parse).records(batch, headers_from=-(1 << 62)) == expected
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from engine.config import Settings
 from engine.kafka.raw_fetcher import parse
 from engine.kafka.reader import Progress, between, consuming
 from engine.kafka.topics import Topics
-from engine.wire.batch_reader import Unpacker
+from engine.wire.batch_reader import BatchReader
 from engine.wire.record_batch import BatchError, RawBatch, Record
 
 #: How far a broker's time of a record may lie before the record's own. It is sent after it was
@@ -101,13 +101,13 @@ class _LooksAgain:
 async def _read(
     consumer: Any, starts: Offsets, ends: Offsets, takes: _Takes, progress: Progress
 ) -> None:
-    unpacker = Unpacker(parse)
+    reader = BatchReader(parse)
 
     def unpack(fetched: dict[TopicPartition, list[RawBatch]]) -> None:
         for part, batches in fetched.items():
             for batch in batches:
                 if batch.first_offset < ends[part]:
-                    _unpack(unpacker, part.partition, batch, ends[part], takes)
+                    _unpack(reader, part.partition, batch, ends[part], takes)
 
     with progress(sum(max(0, ends[part] - starts[part]) for part in ends)) as step:
         steps = between(consumer, starts, ends)
@@ -117,9 +117,9 @@ async def _read(
                 step(moved)
 
 
-def _unpack(unpacker: Unpacker, partition: int, batch: RawBatch, end: int, takes: _Takes) -> None:
+def _unpack(reader: BatchReader, partition: int, batch: RawBatch, end: int, takes: _Takes) -> None:
     try:
-        records = unpacker.records(batch)
+        records = reader.records(batch)
     except BatchError as error:
         takes.unreadable(partition, batch.first_offset, error.reason)
         return

@@ -195,9 +195,9 @@ async def _workers(settings: Settings, topics: Topics, admin: Any) -> AsyncGener
         return
     async with consuming(settings, topics.detections) as (consumer, parts):
         begins = await consumer.beginning_offsets(parts)
-        first = await _positions(admin, settings.group, consumer, parts)
+        first = await positions(admin, settings.group, consumer, parts)
         await asyncio.sleep(limits.DOCTOR_WATCH_S)
-        later = await _positions(admin, settings.group, consumer, parts)
+        later = await positions(admin, settings.group, consumer, parts)
     partitions = [
         Partition(part.partition, begins[part], *first[part], *later[part]) for part in parts
     ]
@@ -206,7 +206,7 @@ async def _workers(settings: Settings, topics: Topics, admin: Any) -> AsyncGener
         yield finding
 
 
-async def _positions(
+async def positions(
     admin: Any, group: str, consumer: Any, parts: Sequence[TopicPartition]
 ) -> dict[TopicPartition, tuple[int, int | None]]:
     """By partition, its end and what the group has committed."""

@@ -20,7 +20,7 @@ from engine.kafka.raw_fetcher import parse
 from engine.kafka.reader import Progress, between, consuming
 from engine.list_files.digests import Names
 from engine.list_files.list_state import ListState
-from engine.wire.batch_reader import Unpacker, every_record
+from engine.wire.batch_reader import BatchReader, every_record
 from engine.wire.record_batch import RawBatch
 
 
@@ -32,7 +32,7 @@ class ListReader:
         self._consumer = consumer
         self._partitions = partitions
         self._at: dict[TopicPartition, int] = {}
-        self._unpacker = Unpacker(parse)
+        self._batch_reader = BatchReader(parse)
 
     async def catch_up(self, progress: Progress) -> bool:
         """Read what the topic has more than before; whether there was something.
@@ -59,7 +59,7 @@ class ListReader:
         for part, batches in fetched.items():
             where = f"{part.topic}/{part.partition}"
             for batch in batches:
-                records = every_record(self._unpacker, where, [batch])
+                records = every_record(self._batch_reader, where, [batch])
                 self.state.apply((record.key, record.value) for record in records)
 
     async def readable(self, next_offsets: Mapping[TopicPartition, int]) -> int:

@@ -11,7 +11,7 @@ import pytest
 from aiokafka import TopicPartition
 
 from engine import limits
-from engine.cli.doctor.checks import Looking, _positions, examine
+from engine.cli.doctor.checks import Looking, examine, positions
 from engine.cli.doctor.findings import Finding
 from engine.clock import parse_time
 from engine.config import Settings
@@ -100,7 +100,7 @@ async def test_what_a_group_does_not_say() -> None:
             return dict.fromkeys(parts, 7)
 
     with pytest.raises(BrokerError, match="does not say what it has committed"):
-        await _positions(Admin(), "g", Consumer(), [TopicPartition("t", 0)])
+        await positions(Admin(), "g", Consumer(), [TopicPartition("t", 0)])
 
 
 async def test_what_ails(real_kafka: str, prefix: str) -> None:

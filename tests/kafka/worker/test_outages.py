@@ -139,7 +139,7 @@ async def at_the_gate(here: WorkerHere) -> None:
 
     async def waits() -> bool:
         await here.alive()
-        return bool(here.worker._gate._open._waiters)
+        return bool(here.worker.gate._open._waiters)
 
     await until(waits, "a fetch waits at the gate", here.log)
 

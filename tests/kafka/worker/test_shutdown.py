@@ -329,7 +329,7 @@ async def test_at_a_closed_gate(
         async def stays_closed(*_: object) -> None: ...
 
         monkeypatch.setattr(ControlReplica, "_catch_up", stays_closed)
-        here.worker._gate.close("closed by a test")
+        here.worker.gate.close("closed by a test")
         for _ in range(limits.FETCHES_WAITING):  # each a fetch of its own in each partition
             await street.pass_by(100)
             await asyncio.sleep(2 * limits.FETCH_WAIT_MS / 1000)
