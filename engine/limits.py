@@ -196,6 +196,12 @@ END_S: Final = 25.0
 METADATA_MAX_AGE_S: Final = 10.0
 #: How long a broker may take to say where a partition of the reads begins.
 OFFSETS_MS: Final = 5000
+#: How long declaring or checking topics may take in all, and the pause before topics are looked at
+#: again.
+ADMIN_S: Final = 20.0
+ADMIN_PAUSE_S: Final = 0.05
+#: How long each probe may take that finds out why no broker answers.
+PROBE_S: Final = 3.0
 #: How long a connection to the broker may take at the start.
 CONNECT_S: Final = 10.0
 #: How long one request of an administrator's client may take.

@@ -1,5 +1,4 @@
-"""Keeps the lists up to date: control records take effect, entries begin and end, and the audit is
-told.
+"""Keeps the lists up to date: control records take effect, entries begin and end.
 
 Nothing takes effect that could not be audited. While too many changes wait for that, no further
 ones are applied; when it lasts, no reads are taken either, because they would be matched against

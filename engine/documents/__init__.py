@@ -14,4 +14,13 @@ The modules, in the order in which data passes them:
     admission      whether an entry is admissible
 """
 
-__all__ = ["admission", "fields", "hours", "model", "purposes", "read_record"]
+__all__ = [
+    "admission",
+    "codec",
+    "fields",
+    "hours",
+    "model",
+    "purposes",
+    "read_record",
+    "schema_errors",
+]

@@ -10,7 +10,7 @@ The modules, in the order in which data passes them:
     topic_admin     topics declared and checked on a broker
     acls            what each role may do on the brokers
     acl_probe       what the broker says this login may do
-    session         one command's session: its topic found, its errors told in one line
+    session         one command's session: its topic found, its errors reported in one line
     reader          a topic read to its end, between offsets, or as it comes
     writer          records written for a command, and which of them are acknowledged
     raw_fetcher     the seam in aiokafka that leaves fetched record batches unopened

@@ -28,6 +28,7 @@ from aiokafka.errors import (
 )
 from aiokafka.protocol.metadata import MetadataRequest
 
+from engine import limits
 from engine.errors import BrokerError
 from engine.kafka.security import PLAINTEXT, SASL_VARIABLE, Security
 
@@ -45,7 +46,6 @@ _WORDS: Final = {
 }
 
 
-_PROBE_S: Final = 3.0
 #: OpenSSL's numbers for a certificate that is good, but somebody else's.
 _OTHER_NAME: Final = (62, 64)
 
@@ -147,7 +147,7 @@ async def hidden(
 async def _hidden(address: str, topics: Collection[str], security: Security) -> frozenset[str]:
     connection = None
     try:
-        async with asyncio.timeout(_PROBE_S):
+        async with asyncio.timeout(limits.PROBE_S):
             connection = await _connected(address, security)
             found = await connection.send(
                 MetadataRequest(sorted(topics), allow_auto_topic_creation=False)
@@ -168,7 +168,7 @@ async def _failure(address: str, security: Security) -> BaseException | None:
     """What an attempt at one address ends with; None where it answers after all."""
     connection = None
     try:
-        async with asyncio.timeout(_PROBE_S):
+        async with asyncio.timeout(limits.PROBE_S):
             connection = await _connected(address, security)
             await connection.send(MetadataRequest([]))
     except (KafkaError, OSError, TimeoutError, ValueError) as error:

@@ -111,7 +111,7 @@ async def follow(
     """The values of a topic's records as they come, for ever.
 
     From the first one that is kept, or only what comes from now on. Partitions that are added to
-    the topic, and a topic that is made anew, are read from their beginning. `deleted` is told of
+    the topic, and a recreated topic, are read from their beginning. `deleted` is given
     records that the topic did not keep until they were read. Raises BrokerError, or TopicError when
     the topic is missing.
     """

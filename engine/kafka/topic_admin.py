@@ -2,7 +2,7 @@
 
 `create_topics` declares what is missing and puts right the settings that a promise rests on;
 `check_topics` only looks. Both talk to the broker through aiokafka's admin client, end within
-`ADMIN_TIMEOUT_S` and raise errors of one line that say what to do.
+`limits.ADMIN_S` and raise errors of one line that say what to do.
 
 Neither creates a topic by asking about it (a broker with `auto.create.topics.enable` would,
 with the wrong settings), and neither touches a setting that an operator may have chosen.
@@ -28,6 +28,7 @@ from aiokafka.errors import (
     for_code,
 )
 
+from engine import limits
 from engine.errors import BrokerError, TopicError
 from engine.kafka.diagnosis import Refusal, hidden, not_allowed, unreachable
 from engine.kafka.security import PLAINTEXT, Security, arguments
@@ -40,11 +41,6 @@ from engine.kafka.topics import (
     Topics,
     create_command,
 )
-
-#: One whole call of this module, and one request within it.
-ADMIN_TIMEOUT_S: Final = 20.0
-_REQUEST_TIMEOUT_MS: Final = 5_000
-_POLL_S: Final = 0.05
 
 #: What Kafka calls a setting that was given to this topic (not inherited).
 _SOURCE_TOPIC: Final = 1
@@ -89,7 +85,7 @@ async def create_topics(
         outcome: dict[str, Outcome] = {name: "exists" for name in new if name in there}
         missing = [topic for name, topic in new.items() if name not in there]
         if missing:
-            response = await admin.create_topics(missing, timeout_ms=_REQUEST_TIMEOUT_MS)
+            response = await admin.create_topics(missing, timeout_ms=limits.REQUEST_MS)
             for name, code, message in _created(response):
                 error = for_code(code)
                 if error is TopicAlreadyExistsError:
@@ -105,7 +101,7 @@ async def create_topics(
             await _correct(admin, name, settings)
             outcome[name] = "corrected"
         while wrong:  # until the brokers have heard of it
-            await asyncio.sleep(_POLL_S)
+            await asyncio.sleep(limits.ADMIN_PAUSE_S)
             wrong = await _wrong_settings(admin, bootstrap, topics, present)
     return [(name, outcome[name]) for name in new]
 
@@ -116,7 +112,7 @@ async def delete_topics(bootstrap: str, topics: Topics) -> None:
     Raises BrokerError when the broker is not reached.
     """
     async with _admin(bootstrap) as admin:
-        await admin.delete_topics(list(topics.all), timeout_ms=_REQUEST_TIMEOUT_MS)
+        await admin.delete_topics(list(topics.all), timeout_ms=limits.REQUEST_MS)
 
 
 async def make_own_topic(
@@ -142,7 +138,7 @@ async def make_own_topic(
             replication,
             topic_configs=_settings(declared, replication),
         )
-        response = await admin.create_topics([new], timeout_ms=_REQUEST_TIMEOUT_MS)
+        response = await admin.create_topics([new], timeout_ms=limits.REQUEST_MS)
         for _, code, message in _created(response):
             error = for_code(code)
             if error in (TopicAuthorizationFailedError, ClusterAuthorizationFailedError):
@@ -225,11 +221,11 @@ async def _admin(bootstrap: str, security: Security = PLAINTEXT) -> AsyncIterato
     admin = None
     with _quiet("aiokafka"):
         try:
-            async with asyncio.timeout(ADMIN_TIMEOUT_S):
+            async with asyncio.timeout(limits.ADMIN_S):
                 admin = AIOKafkaAdminClient(
                     **arguments(bootstrap, security),
                     client_id="hotlist-engine-topics",
-                    request_timeout_ms=_REQUEST_TIMEOUT_MS,
+                    request_timeout_ms=limits.REQUEST_MS,
                 )
                 try:
                     await admin.start()
@@ -242,7 +238,7 @@ async def _admin(bootstrap: str, security: Security = PLAINTEXT) -> AsyncIterato
                 yield admin
         except TimeoutError as error:
             raise BrokerError(
-                f"the broker did not finish within {ADMIN_TIMEOUT_S:.0f} s",
+                f"the broker did not finish within {limits.ADMIN_S:.0f} s",
                 where=bootstrap,
                 hint="try again when the cluster is well",
             ) from error
@@ -296,7 +292,7 @@ async def _until_led(admin: Any, names: set[str]) -> None:
         }
         if names <= led:
             return
-        await asyncio.sleep(_POLL_S)
+        await asyncio.sleep(limits.ADMIN_PAUSE_S)
 
 
 async def _wrong_settings(

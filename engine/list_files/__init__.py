@@ -21,7 +21,6 @@ __all__ = [
     "difference",
     "digests",
     "entry_fields",
-    "line_files",
     "list_state",
     "parsed_file",
     "profile",

@@ -78,7 +78,7 @@ def is_lost(offsets: Offsets) -> bool:
     return offsets.committed is None or not offsets.begin <= offsets.committed <= offsets.end
 
 
-class AsksBrokers(Protocol):
+class GroupBrokers(Protocol):
     """What is asked of the brokers. Any of it may raise KafkaError, TimeoutError or OSError."""
 
     async def owners(self) -> Collection[int] | None: ...
@@ -91,7 +91,11 @@ class UnownedLag:
     """See the module. `own` gives the partitions that this worker owns now."""
 
     def __init__(
-        self, topic: str, brokers: AsksBrokers, metrics: Metrics, own: Callable[[], Collection[int]]
+        self,
+        topic: str,
+        brokers: GroupBrokers,
+        metrics: Metrics,
+        own: Callable[[], Collection[int]],
     ) -> None:
         self._topic = topic
         self._brokers = brokers
@@ -152,7 +156,7 @@ class UnownedLag:
 
 
 class Brokers:
-    """AsksBrokers real brokers. Connects when it is first asked, and anew after a failure."""
+    """Asks real brokers. Connects when it is first asked, and anew after a failure."""
 
     def __init__(self, bootstrap: str, topic: str, group: str, security: Security) -> None:
         self._arguments: dict[str, Any] = {

@@ -32,10 +32,13 @@ def private_imports(
 ) -> Iterator[Violation]:
     """One violation for each private module or name that another package imports."""
     allowed = ALLOWED if allowed is None else allowed
-    used = set()
+    used, complained = set(), set()
     for module in source.modules.values():
-        for each in source.imports(module):
+        for each in dict.fromkeys(source.imports(module)):
             if hidden := _hidden_from(source, module, each.module):
+                if (module.name, each.module) in complained:
+                    continue
+                complained.add((module.name, each.module))
                 if (module.name, each.module) in allowed:
                     used.add((module.name, each.module))
                 else:

@@ -15,7 +15,8 @@ import msgspec
 import pytest
 
 from engine.cli import main as hotlist
-from engine.documents.model import Entry, decode_entry
+from engine.documents.codec import decode_entry
+from engine.documents.model import Entry
 from engine.index.entry_store import EntryStore
 from engine.ingest.adapters import ADAPTERS
 from engine.list_files.entry_fields import FIELDS

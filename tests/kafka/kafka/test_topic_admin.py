@@ -227,7 +227,7 @@ async def test_no_broker_is_one_clear_line_and_no_log(
 async def test_a_silent_listener_is_given_up(
     topics: Topics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.kafka.topic_admin._REQUEST_TIMEOUT_MS", 200)
+    monkeypatch.setattr("engine.limits.REQUEST_MS", 200)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         bootstrap = f"127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(BrokerError, match="no Kafka broker answers"):
