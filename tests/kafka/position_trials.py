@@ -349,13 +349,14 @@ class Trial:
 
     async def _new_group(self, stream: Stream) -> None:
         await self._begin_some(stream)
-        changing = asyncio.create_task(self._change_lists())
+        over = asyncio.Event()
+        changing = asyncio.create_task(self._change_lists(over))
         try:
             async with stream:
                 await self._join_and_restart(stream, self._kill)
         finally:
-            changing.cancel()
-            await asyncio.gather(changing, return_exceptions=True)
+            over.set()
+            await changing
 
     async def _offsets_deleted(self, stream: Stream) -> None:
         await stream.send(range(PARTITIONS // 3), 20)
@@ -478,9 +479,9 @@ class Trial:
         entries = (an_entry(entry_id=_entry_of(plate), plate=plate) for plate in _LISTED)
         await produce(self._bootstrap, topic, sent(*entries))
 
-    async def _change_lists(self) -> None:
-        """Plates are listed and unlisted; until cancelled."""
-        while True:
+    async def _change_lists(self, over: asyncio.Event) -> None:
+        """Plates are listed and unlisted, until it is over."""
+        while not over.is_set():
             plate = self._chance.choice(_SOMETIMES)
             entry = an_entry(entry_id=_entry_of(plate), plate=plate)
             gone = _entry_of(self._chance.choice(_SOMETIMES)), None
