@@ -29,6 +29,7 @@ from benchmarks.definitions import Expected, Input, Topic
 from benchmarks.job import Job
 from benchmarks.reads import Read, Record, Scene, days_ago, expected_of
 from engine.config import Settings
+from engine.kafka.cluster import Cluster
 from engine.kafka.reader import between, consuming
 from engine.kafka.topic_admin import create_topics
 from engine.kafka.topics import Topics
@@ -169,7 +170,9 @@ def declare_topics(bootstrap: str, prefix: str, wanted: Input) -> None:
     for future in admin.create_topics(new, operation_timeout=_ADMIN_S).values():
         future.result()
     asyncio.run(
-        create_topics(bootstrap, Topics(prefix), partitions=wanted.partitions, replication=1)
+        create_topics(
+            Cluster(bootstrap, Topics(prefix)), partitions=wanted.partitions, replication=1
+        )
     )
 
 

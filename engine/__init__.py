@@ -29,6 +29,7 @@ modules.
 
 The modules beside them:
 
+    tasks          background tasks, of which the first failure ends them all
     config         settings: flag, variable, hotlist.toml, default
     resources      files that we ship and that an operator may replace; they lie in `data/`
     clock          the time of day, and how it is written

@@ -91,7 +91,7 @@ ROWS_A_STEP: Final = 4096
 #: Batches decompressed and scanned in one go, compressed. More of them save little and push each
 #: other out of the processor's cache.
 SCAN_BYTES: Final = 256 * KIB
-#: Fetches that wait between the consumer thread and the heart.
+#: Fetches that wait between the consumer thread and the matcher.
 FETCHES_WAITING: Final = 4
 #: What is fetched and not processed yet, compressed, wherever it waits: beyond it no more is
 #: fetched. One response of each broker, which has been asked for already, may come on top.
@@ -175,7 +175,7 @@ DELIVERY_TRANSACTION_S: Final = 75.0
 #: After how long without anything to deliver a transactional id is used, for the broker forgets it
 #: after some days (transactional.id.expiration.ms, 7 days).
 TRANSACTIONAL_ID_S: Final = 12 * 3600.0
-#: How long the group may take to share out anew after this worker has lost a partition to another.
+#: How long the group may take to rebalance after this worker has lost a partition to another.
 FENCED_S: Final = 90.0
 #: How long a transaction of a command may stay open. While it is, workers see no change of the
 #: lists that comes after its beginning, even when the command is gone.
@@ -191,6 +191,8 @@ SHUTDOWN_S: Final = 15.0
 #: 30 s unless told otherwise.
 LEAVE_S: Final = 2.0
 END_S: Final = 25.0
+#: The least time that a step of the end has, however long those before it took.
+END_STEP_S: Final = 0.5
 #: How often each consumer asks the brokers which partitions its topics have: the age that its
 #: picture of the cluster may reach. Partitions that are added are found within three times that.
 METADATA_MAX_AGE_S: Final = 10.0
@@ -220,7 +222,7 @@ METADATA_PAUSE_S: Final = 0.01
 GONE_LOOKS: Final = 3
 #: How long a worker may be silent before the group gives its partitions to others: after a
 #: crash its reads wait that long. It tells the broker that it lives every HEARTBEAT_S.
-#: By the answer it hears that the group shares out anew, and whoever has heard it takes no reads
+#: By the answer it hears that the group rebalances, and whoever has heard it takes no reads
 #: until the last one has: HEARTBEAT_S is what a rolling restart costs, and a request is small.
 SESSION_S: Final = 15.0
 HEARTBEAT_S: Final = 0.3
@@ -297,7 +299,7 @@ def check() -> None:
     assert DELIVERY_TIMEOUT_S < TRANSACTION_S, "a late delivery is not yet a late transaction"
     assert DELIVERY_TIMEOUT_S < DELIVERY_TRANSACTION_S, "we give up before the broker does"
     assert DELIVERY_TRANSACTION_S < RESTORE_S, "a transaction nobody ends does not end a restore"
-    assert SESSION_S + REBALANCE_S < FENCED_S, "the group has time to share out"
+    assert SESSION_S + REBALANCE_S < FENCED_S, "the group has time to rebalance"
     assert 2 * SHUTDOWN_S <= REBALANCE_S, "handing over waits for what is in flight"
     assert 3 * HEARTBEAT_S <= SESSION_S, "one lost heartbeat must not cost the partitions"
     assert SHUTDOWN_S + 3 * LEAVE_S < END_S, "after what is in flight the groups are left"

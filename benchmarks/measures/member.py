@@ -15,10 +15,13 @@ import time
 import msgspec
 
 from benchmarks.measures.children import argument, say
+from engine.clock import SystemClock
 from engine.config import Settings
+from engine.delivery.pipeline import DeliverSome
 from engine.matching.matcher import Outcome
 from engine.transport.consumer import Fetch
-from engine.worker.worker import Worker
+from engine.worker.processor import Processor
+from engine.worker.worker import Worker, WorkerOptions
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,19 +42,15 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     delivered: int
 
 
-class _Member(Worker):
-    def __init__(self, member: Member) -> None:
-        super().__init__(
-            Settings(
-                bootstrap=member.bootstrap, prefix=member.prefix, group=member.group, http_port=0
-            )
-        )
-        self.go = asyncio.Event()
-        self._reads = self._found = self._delivered = 0
+class _Held(Processor):
+    """Holds the first fetch until it may `go`."""
 
-    async def process(self, fetch: Fetch) -> Outcome | None:
+    go = asyncio.Event()
+    _reads = _found = _delivered = 0
+
+    async def process(self, fetch: Fetch, deliver_some: DeliverSome | None) -> Outcome | None:
         await self.go.wait()
-        outcome = await super().process(fetch)
+        outcome = await super().process(fetch, deliver_some)
         if outcome is not None:
             self._reads += outcome.reads
             self._found += len(outcome.matches)
@@ -75,11 +74,14 @@ class _Member(Worker):
 
 
 async def _run(member: Member) -> None:
-    worker = _Member(member)
+    settings = Settings(
+        bootstrap=member.bootstrap, prefix=member.prefix, group=member.group, http_port=0
+    )
+    worker = Worker(settings, WorkerOptions(SystemClock(), processor=_Held))
 
     async def follow_input() -> None:
         if await asyncio.to_thread(sys.stdin.readline):
-            worker.go.set()
+            _Held.go.set()
             await asyncio.to_thread(sys.stdin.readline)
         worker.stop()
 

@@ -12,7 +12,7 @@ from benchmarks.measures.figures import Figure, MeasuredCase
 from benchmarks.measures.scenery import probe_entry
 from benchmarks.micro.material import CODECS, batch_of, reads
 from benchmarks.micro.timing import warm_s
-from engine.delivery.sink import match_record
+from engine.delivery.records import match_record
 from engine.documents.admission import Purposes, check_entry
 from engine.documents.codec import decode_detection, decode_entry, encode
 from engine.documents.model import Match

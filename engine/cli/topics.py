@@ -22,18 +22,15 @@ def create(settings: Settings, as_json: bool) -> None:
 
     What exists already stays as it is, except for a setting that a promise rests on.
     """
-    from engine.kafka.security import security
+    from engine.kafka.cluster import Cluster
     from engine.kafka.session import run
     from engine.kafka.topic_admin import create_topics
-    from engine.kafka.topics import Topics
 
     outcome = run(
         create_topics(
-            settings.bootstrap,
-            Topics(settings.prefix),
+            Cluster.of(settings),
             partitions=settings.partitions,
             replication=settings.replication,
-            security=security(settings),
         )
     )
     if as_json:

@@ -37,7 +37,7 @@ def worker(settings: Settings) -> None:
     start at the earliest offset kept. SIGUSR1 makes the log one step more talkative, SIGUSR2
     one step quieter.
     """
-    from engine.worker.worker import run_worker
+    from engine.worker.main import run_worker
 
     run_worker(settings)
 

@@ -16,19 +16,17 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import orjson
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from engine import limits
 from engine.audit.changes import ControlKind
 from engine.audit.pending_changes import EXPIRIES, Part, Progress
 from engine.errors import BrokerError
+from engine.kafka.cluster import Cluster
 from engine.kafka.diagnosis import Refusal, not_allowed, refusal
 from engine.kafka.leave_group import leave_group
-from engine.kafka.security import PLAINTEXT, Security, arguments
-from engine.kafka.topics import Topics
 
 _EXPIRED_UNTIL: Final = "expired_until_ms"
 
@@ -39,17 +37,14 @@ GiveUp = Callable[[], Awaitable[None]]
 class AuditGroup:
     """See the module. `owned` are the partitions that this worker audits now."""
 
-    def __init__(
-        self, bootstrap: str, group: str, topics: Topics, security: Security = PLAINTEXT
-    ) -> None:
-        self.name: Final = f"{group}.audit"
+    def __init__(self, cluster: Cluster) -> None:
+        topics = cluster.topics
+        self.name: Final = f"{cluster.group}.audit"
         self.owned: frozenset[Part] = frozenset()
         self._kinds = {topics.hotlist: ControlKind.ENTRY, topics.policies: ControlKind.POLICY}
         self._topics = {kind: topic for topic, kind in self._kinds.items()}
-        self._consumer = AIOKafkaConsumer(
-            **arguments(bootstrap, security),
+        self._consumer = cluster.consumer(
             group_id=self.name,
-            enable_auto_commit=False,
             auto_offset_reset="latest",
             metadata_max_age_ms=int(1000 * limits.METADATA_MAX_AGE_S),
             max_partition_fetch_bytes=1,  # what is fetched until it is paused is fetched in vain
@@ -57,9 +52,7 @@ class AuditGroup:
             heartbeat_interval_ms=int(limits.HEARTBEAT_S * 1000),
             rebalance_timeout_ms=int(limits.REBALANCE_S * 1000),
         )
-        self._admin = AIOKafkaAdminClient(
-            **arguments(bootstrap, security), request_timeout_ms=limits.REQUEST_MS
-        )
+        self._admin = cluster.admin(request_timeout_ms=limits.REQUEST_MS)
 
     async def start(self) -> Progress:
         """Connect; what the group has committed. Raises BrokerError where that is not to be had.

@@ -9,46 +9,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 from engine import limits
 from engine.audit.chain import Chain
 from engine.audit.pending_changes import Progress
-from engine.clock import Clock
-from engine.config import Settings
 from engine.control.audit_group import AuditGroup
 from engine.control.change_auditor import ChangeAuditor
 from engine.delivery.audit_writer import AuditLog, Event, Sealing, last_record, new_chain_id
 from engine.delivery.sink import Sink
-from engine.kafka.security import Security
-from engine.kafka.topics import Topics
-from engine.observability.metrics import Metrics
+from engine.transport.runtime import Runtime
 
 log = logging.getLogger(__name__)
 
 
 class Auditing:
-    """See the module. `changes` is the worker's share in auditing the lists. `failed` is told what
-    ends the worker."""
+    """See the module. `changes` is the worker's share in auditing the lists."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        security: Security,
-        sink: Sink,
-        clock: Clock,
-        metrics: Metrics,
-        failed: Callable[[BaseException], None],
-    ) -> None:
-        self._settings = settings
-        self._topics = Topics(settings.prefix)
-        self._security = security
+    def __init__(self, runtime: Runtime, sink: Sink) -> None:
+        self._runtime = runtime
         self._sink = sink
-        self._clock = clock
-        self._metrics = metrics
-        self._failed = failed
-        self._group = AuditGroup(settings.bootstrap, settings.group, self._topics, security)
+        self._group = AuditGroup(runtime.cluster)
         self.changes: Final = ChangeAuditor(self._group, self.append)
         self._log: AuditLog | None = None
         self._tasks: list[tuple[asyncio.Task[None], Callable[[], None]]] = []
@@ -63,8 +45,8 @@ class Auditing:
         log.info("the audit of this worker is chain %s", sealing.key.decode())
         self._log = AuditLog(self._sink, sealing, self.count)
         self._tasks = [
-            (self._watched(self.changes.run()), self.changes.close),
-            (self._watched(self._log.run()), self._log.close),
+            (self._runtime.tasks.start(self.changes.run()), self.changes.close),
+            (self._runtime.tasks.start(self._log.run()), self._log.close),
         ]
         return progress
 
@@ -73,13 +55,14 @@ class Auditing:
 
         Raises BrokerError where the audit cannot be read.
         """
-        last = await last_record(self._settings.bootstrap, self._topics, self._security)
-        chain = Chain(new_chain_id(self._settings.group, self._clock.now_ms()))
-        return Sealing(self._topics, chain, last)
+        cluster = self._runtime.cluster
+        last = await last_record(cluster)
+        chain = Chain(new_chain_id(cluster.group, self._runtime.clock.now_ms()))
+        return Sealing(cluster.topics, chain, last)
 
     def count(self, events: Mapping[str, int], oldest_ms: int) -> None:
         """Count audit records that the broker has acknowledged together."""
-        self._metrics.count_audited(events, oldest_ms, self._clock.now_ms())
+        self._runtime.metrics.count_audited(events, oldest_ms, self._runtime.clock.now_ms())
 
     def append(self, events: Sequence[Event]) -> asyncio.Future[None]:
         """As `AuditLog.append`, for this worker's chain."""
@@ -94,12 +77,3 @@ class Auditing:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         await self._group.stop()
-
-    def _watched(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
-        task.add_done_callback(self._on_done)
-        return task
-
-    def _on_done(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._failed(error)

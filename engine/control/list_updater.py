@@ -9,42 +9,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 from engine import limits
 from engine.audit.changes import Change
 from engine.audit.pending_changes import Part
-from engine.clock import Clock
 from engine.control.change_auditor import ChangeAuditor
 from engine.control.gate import Gate
 from engine.matching.lists import ControlRecord, Lists, Phase
-from engine.observability.metrics import Metrics
+from engine.transport.runtime import Runtime
 
 log = logging.getLogger(__name__)
-
-#: Calls a function on the matcher thread.
-InMatcherThread = Callable[[Callable[[], Any]], Awaitable[Any]]
 
 
 class ListUpdater:
     """See the module. `gate` is the one before the reads."""
 
-    def __init__(
-        self,
-        lists: Lists,
-        changes: ChangeAuditor,
-        gate: Gate,
-        in_matcher_thread: InMatcherThread,
-        clock: Clock,
-        metrics: Metrics,
-    ) -> None:
+    def __init__(self, runtime: Runtime, lists: Lists, changes: ChangeAuditor, gate: Gate) -> None:
         self._lists = lists
         self._changes = changes
         self._gate = gate
-        self._in_matcher_thread = in_matcher_thread
-        self._clock = clock
-        self._metrics = metrics
+        self._in_matcher_thread = runtime.matcher_thread.call
+        self._clock = runtime.clock
+        self._metrics = runtime.metrics
 
     @property
     def audited_to(self) -> Mapping[Part, int]:

@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import (
     KafkaError,
     OffsetOutOfRangeError,
@@ -42,10 +42,9 @@ from engine.control.state import (
 )
 from engine.errors import BrokerError
 from engine.kafka.acl_probe import Topic, topics_as_shown
+from engine.kafka.cluster import Cluster
 from engine.kafka.diagnosis import refusal
 from engine.kafka.raw_fetcher import OpenTransactions, deliver_batches, parse
-from engine.kafka.security import PLAINTEXT, Security, arguments
-from engine.kafka.topics import Topics
 from engine.matching.lists import ControlKind, ControlRecord, Phase
 from engine.wire.batch_reader import BatchReader, every_record, operator_of, unreadable_record
 from engine.wire.record_batch import RawBatch
@@ -70,16 +69,15 @@ class ControlReplica:
 
     def __init__(
         self,
-        bootstrap: str,
-        topics: Topics,
+        cluster: Cluster,
         updater: Updates,
         gate: Gate,
         *,
-        security: Security = PLAINTEXT,
         stale_s: float = limits.CONTROL_STALE_S,
     ) -> None:
         self.gate = gate
         self._updater = updater
+        topics = cluster.topics
         self._hotlist = topics.hotlist
         self._kinds = {topics.hotlist: ControlKind.ENTRY, topics.policies: ControlKind.POLICY}
         self._stale_s = stale_s
@@ -87,14 +85,9 @@ class ControlReplica:
         self._assigned: list[TopicPartition] = []
         self._ids: dict[str, bytes | None] = {}
         self._batch_reader = BatchReader(parse)
-        self._consumer = AIOKafkaConsumer(
-            **arguments(bootstrap, security),
-            group_id=None,
-            auto_offset_reset="none",  # else aiokafka would pass records over where it has to
-            isolation_level="read_committed",
-            enable_auto_commit=False,
+        self._consumer = cluster.reader(
+            reset="none",  # else aiokafka would pass records over where it has to
             metadata_max_age_ms=int(1000 * limits.METADATA_MAX_AGE_S),
-            fetch_max_wait_ms=limits.FETCH_WAIT_MS,
             max_partition_fetch_bytes=limits.FETCH_PARTITION_BYTES,
             fetch_max_bytes=limits.FETCH_BYTES,
         )

@@ -5,18 +5,27 @@ A fetch is done, and its offset may be committed, when all its records are ackno
 The modules, in the order in which data passes them:
 
     pipeline                from fetches to deliveries, a bounded number at a time
+    port                    the one way out, with both modes behind it
+    held                    what is held of a partition while it is assigned
+    at_least_once           delivery at least once: each thing by its own way
+    records                 the records that a worker produces
+    producer                records put together into whole batches
+    send_queue              handed over in order, sent in rounds, acknowledged
     sink                    matches, rejects and audit records out to Kafka, acknowledged
     audit_writer            the worker's own chain of audit records, and its way out
     suppression_changelog   the suppression's state on Kafka
-    suppression_restore     the suppression's part of a worker: restored, kept, given up
+    suppression_restore     the suppression's part of a worker: restored, kept, let go of
     transactions            delivery exactly once: a partition's output and offset count together
     partition_transactions  those of one partition, one after the other
     transactional_producer  one partition's transactions as Kafka has them
 """
 
 __all__ = [
+    "at_least_once",
     "audit_writer",
     "pipeline",
+    "port",
+    "send_queue",
     "sink",
     "suppression_restore",
     "transactional_producer",

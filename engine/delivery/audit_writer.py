@@ -14,22 +14,22 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol
 
-from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 
 from engine import limits
 from engine.audit.chain import Chain
 from engine.clock import format_time
-from engine.delivery.sink import Headers, Outgoing, acknowledgement, fail_all, keep_all
+from engine.delivery.records import Headers, Outgoing
+from engine.delivery.send_queue import SendQueue
 from engine.documents.codec import read_audit
 from engine.documents.model import AuditRecord
 from engine.errors import BrokerError, DocumentError
+from engine.kafka.cluster import Cluster
 from engine.kafka.reader import between
-from engine.kafka.security import PLAINTEXT, Security, arguments
 from engine.kafka.topics import Topics
 
 #: A record on the wire beside its value: its key, lengths and offsets, generously.
@@ -62,13 +62,6 @@ class Delivers(Protocol):
     async def deliver_in_order(self, records: list[Outgoing], partition: int) -> None: ...
 
 
-class _Handed(NamedTuple):
-    """Events handed over together, and what tells that they are acknowledged."""
-
-    events: Sequence[Event]
-    acknowledged: asyncio.Future[None]
-
-
 class Sealing:
     """A chain's records, in the order in which they must come to stand on the topic.
 
@@ -97,11 +90,9 @@ class AuditLog:
         self._sink = sink
         self._sealing = sealing
         self._count = count
-        self._waiting: deque[_Handed] = deque()
-        self._under_way: list[_Handed] = []
-        self._wake = asyncio.Event()
-        self._failure: Exception | None = None
-        self._is_closing = False
+        self._queue: SendQueue[Sequence[Event]] = SendQueue()
+        #: The partition that the chain goes to, once it is known.
+        self._partition: int | None = None
 
     def append(self, events: Sequence[Event]) -> asyncio.Future[None]:
         """Hand events over in order; the future is done when the broker has all their records.
@@ -109,63 +100,44 @@ class AuditLog:
         It fails with what ends `run`, and then so does all that is handed over later. Who stops
         waiting for it stops nothing.
         """
-        acknowledged = acknowledgement()
-        if self._failure is not None:
-            acknowledged.set_exception(self._failure)
-        elif not events:
-            acknowledged.set_result(None)
-        else:
-            self._waiting.append(_Handed(events, acknowledged))
-            self._wake.set()
-        return acknowledged
+        return self._queue.add(events) if events else self._queue.nothing()
 
     async def run(self) -> None:
         """Send what is handed over, until `close`. Raises BrokerError where that fails."""
-        try:
-            sealing = self._sealing
-            partition = await self._sink.partition_of(sealing.topic, sealing.key)
-            while True:
-                for records in self._batches():
-                    await self._sink.deliver_in_order(records, partition)
-                if self._is_closing and not self._waiting:
-                    return
-                await self._wake.wait()
-                self._wake.clear()
-        except Exception as error:
-            self._failure = error
-            fail_all((each.acknowledged for each in (*self._under_way, *self._waiting)), error)
-            raise
+        await self._queue.run(self._send)
 
     def close(self) -> None:
         """End `run` once everything handed over is sent."""
-        self._is_closing = True
-        self._wake.set()
+        self._queue.close()
+
+    async def _send(self) -> None:
+        if self._partition is None:
+            topic, key = self._sealing.topic, self._sealing.key
+            self._partition = await self._sink.partition_of(topic, key)
+        for records in self._batches():
+            await self._sink.deliver_in_order(records, self._partition)
 
     def _batches(self) -> Iterator[list[Outgoing]]:
         """What waits, sealed, a batch at a time; it goes on when that is acknowledged."""
         records: list[Outgoing] = []
         size_bytes = 0
-        while self._waiting:
-            handed = self._waiting.popleft()
-            self._under_way.append(handed)
-            for position, event in enumerate(handed.events, 1):
+        while not self._queue.is_empty:
+            events = self._queue.take()
+            for position, event in enumerate(events, 1):
                 records.append(self._sealing.record(event))
                 size_bytes += len(records[-1].value) + _BESIDE_VALUE_BYTES
                 if size_bytes >= limits.AUDIT_BATCH_BYTES:
                     yield records
                     records, size_bytes = [], 0
-                    self._acknowledge(1 if position < len(handed.events) else 0)
+                    self._acknowledge(1 if position < len(events) else 0)
         if records:
             yield records
         self._acknowledge(0)
 
     def _acknowledge(self, unfinished: int) -> None:
         """Tell what is under way that it is acknowledged, but for the last that are not."""
-        finished = len(self._under_way) - unfinished
-        for handed in self._under_way[:finished]:
-            tell(self._count, handed.events)
-            keep_all((handed.acknowledged,))
-        del self._under_way[:finished]
+        for events in self._queue.acknowledge(unfinished):
+            tell(self._count, events)
 
 
 def tell(count: Count, events: Sequence[Event]) -> None:
@@ -180,30 +152,23 @@ def new_chain_id(group: str, now_ms: int) -> str:
     return group[: limits.AUDIT_CHAIN_CHARACTERS - len(own)] + own
 
 
-async def last_record(
-    bootstrap: str, topics: Topics, security: Security = PLAINTEXT
-) -> AuditRecord | None:
+async def last_record(cluster: Cluster) -> AuditRecord | None:
     """The newest of the last committed records of the audit topic's partitions; None where it has
     none.
 
     What is no audit record is passed over: to find it is for those who verify. Raises
     BrokerError where the topic is not to be read.
     """
-    consumer = AIOKafkaConsumer(
-        **arguments(bootstrap, security),
-        group_id=None,
-        auto_offset_reset="earliest",
-        isolation_level="read_committed",
-        fetch_max_wait_ms=limits.FETCH_WAIT_MS,
-    )
+    topic = cluster.topics.audit
+    consumer = cluster.reader()
     try:
         async with asyncio.timeout(limits.CONNECT_S):
             await consumer.start()
-            return await _last_of(consumer, topics.audit)
+            return await _last_of(consumer, topic)
     except (KafkaError, TimeoutError, OSError) as error:
         raise BrokerError(
             f"the audit topic cannot be read ({type(error).__name__})",
-            where=f"topic {topics.audit}",
+            where=f"topic {topic}",
         ) from error
     finally:
         await consumer.stop()

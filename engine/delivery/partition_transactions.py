@@ -12,16 +12,14 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from engine import limits
 from engine.delivery.audit_writer import Count, Event, Sealing, tell
-from engine.delivery.pipeline import Abandoned
-from engine.delivery.sink import Outgoing, acknowledgement, all_kept, fail_all, keep_all
+from engine.delivery.records import Outgoing
+from engine.delivery.send_queue import Abandoned, SendQueue
 from engine.delivery.suppression_changelog import StateRecord
-from engine.delivery.transactional_producer import Fenced
 
 #: Begins a chain of audit records that nobody else writes.
 BeginChain = Callable[[], Awaitable[Sealing]]
@@ -38,13 +36,12 @@ class Transacts(Protocol):
 
 
 class _Handed(NamedTuple):
-    """What counts together, and what tells that it does."""
+    """What counts together."""
 
     records: Sequence[Outgoing]
     events: Sequence[Event]
     states: Sequence[StateRecord]
     next_offset: int | None
-    committed: asyncio.Future[None]
 
 
 class PartitionTransactions:
@@ -66,14 +63,19 @@ class PartitionTransactions:
         self.committed = committed
         self.sealing = sealing
         self.ended_s = -math.inf
-        self.failure: Exception | None = None
         self._sink = sink
         self._begin_chain = begin_chain
         self._count = count
-        self._waiting: deque[_Handed] = deque()
-        self._under_way: list[_Handed] = []
-        self._wake = asyncio.Event()
-        self._is_closing = False
+        self._queue: SendQueue[_Handed] = SendQueue()
+
+    @property
+    def failure(self) -> Exception | None:
+        """Why nothing is taken any more; None while there is no reason."""
+        return self._queue.failure
+
+    def refuse(self) -> None:
+        """Take nothing more; what is handed over is committed."""
+        self._queue.failure = Abandoned()
 
     def add(
         self,
@@ -84,57 +86,34 @@ class PartitionTransactions:
     ) -> asyncio.Future[None]:
         """Hand over what belongs together; the future is done when it is committed.
 
-        It fails with Abandoned where the partition is lost or given up before, and else with what
+        It fails with Abandoned if the partition is lost or revoked before, and else with what
         ended `run`.
         """
-        committed = acknowledgement()
-        if self.failure is not None:
-            committed.set_exception(self.failure)
-        else:
-            self._waiting.append(_Handed(records, events, states, next_offset, committed))
-            self._wake.set()
-        return committed
+        return self._queue.add(_Handed(records, events, states, next_offset))
 
     async def flushed(self) -> None:
         """Wait until all that was handed over is committed. Raises what `add` tells of."""
-        await all_kept(self._promises())
+        await self._queue.flushed()
 
     async def run(self) -> None:
         """Commit what is handed over, until `close`. Raises Fenced, or BrokerError."""
         try:
-            while True:
-                if self._waiting:
-                    await self._transact()
-                elif self._is_closing:
-                    self._fail(Abandoned())  # nothing can be handed over any more
-                    return
-                else:
-                    await self._wait()
-        except (Fenced, asyncio.CancelledError):
-            self._fail(Abandoned())
-            raise
-        except Exception as error:
-            self._fail(error)
-            raise
+            await self._queue.run(self._transact, limits.TRANSACTIONAL_ID_S, self._keep_id)
+        finally:
+            # Nothing can be handed over any more.
+            self._queue.reject(self._queue.failure or Abandoned())
 
     def close(self) -> None:
         """End `run` once everything handed over is committed."""
-        self._is_closing = True
-        self._wake.set()
+        self._queue.close()
 
-    async def _wait(self) -> None:
-        self._wake.clear()
-        try:
-            async with asyncio.timeout(limits.TRANSACTIONAL_ID_S):
-                await self._wake.wait()
-        except TimeoutError:
-            # The broker forgets an id of which it has not heard for some days.
-            if self.committed is not None:
-                await self._sink.transact((), (), self.committed)
+    async def _keep_id(self) -> None:
+        # The broker forgets an id of which it has not heard for some days.
+        if self.committed is not None:
+            await self._sink.transact((), (), self.committed)
 
     async def _transact(self) -> None:
-        taken = self._under_way = [*self._waiting]
-        self._waiting.clear()
+        taken = self._queue.take_all()
         records = [record for one in taken for record in one.records]
         events = [event for one in taken for event in one.events]
         # The latest state of each key is all that counts.
@@ -156,14 +135,4 @@ class PartitionTransactions:
             self.committed = next_offset
         if events:
             tell(self._count, events)
-        keep_all(one.committed for one in taken)
-        self._under_way = []
-
-    def _promises(self) -> list[asyncio.Future[None]]:
-        return [one.committed for one in (*self._under_way, *self._waiting)]
-
-    def _fail(self, error: Exception) -> None:
-        self.failure = error
-        fail_all(self._promises(), error)
-        self._under_way = []
-        self._waiting.clear()
+        self._queue.acknowledge()

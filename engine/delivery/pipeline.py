@@ -1,4 +1,4 @@
-"""From fetches to deliveries: through the heart one by one, delivered beside it.
+"""From fetches to deliveries: through the matcher one by one, delivered beside it.
 
 A fetch is done when its matches, the audit's record of each of them, its rejects and what it
 changed in the suppression's state are all acknowledged by the broker, and only then may its
@@ -12,91 +12,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 from engine import limits
-from engine.delivery.sink import Outgoing, match_record, reject_record
-from engine.documents.fields import AuditEvent
-from engine.kafka.topics import Topics
-from engine.matching.match import audit_fields
+from engine.delivery.port import Delivery
+from engine.delivery.send_queue import Abandoned
 from engine.matching.matcher import Outcome
-from engine.matching.suppression import SuppressionRecord
 from engine.transport.consumer import Fetch
 
 log = logging.getLogger(__name__)
 
-#: Matches a fetch; None where the worker ends before it may.
-Process = Callable[[Fetch], Awaitable[Outcome | None]]
+#: Begins to deliver some of what comes of a fetch that is still being processed; returns when there
+#: is room for more. Raises Abandoned where there never will be.
+DeliverSome = Callable[[Fetch, Outcome], Awaitable[None]]
+#: Matches a fetch; None where the worker ends before it may. Where parts of what comes of it may
+#: count before the rest, they can be delivered early.
+Process = Callable[[Fetch, DeliverSome | None], Awaitable[Outcome | None]]
 #: Told of what is delivered, and how long that took, in seconds.
 Delivered = Callable[[Outcome, float], None]
-
-
-class MatchEvent(NamedTuple):
-    """What the audit records of a match."""
-
-    event: AuditEvent
-    at_ms: int
-    fields: dict[str, str | int]
-
-
-class Delivers(Protocol):
-    """The part of `engine.delivery.sink.Sink` that is used here."""
-
-    async def deliver(self, records: list[Outgoing]) -> None: ...
-
-
-#: Hands events to the audit; the future is done when they are acknowledged.
-Append = Callable[[Sequence[MatchEvent]], "asyncio.Future[None]"]
-
-
-#: Hands changes of the suppression's state to its changelog, as `Append` does events.
-Note = Callable[[Sequence[SuppressionRecord]], "asyncio.Future[None]"]
-
-
-class Abandoned(Exception):
-    """The partition is given up, or is somebody else's: whoever has it next does the work again."""
-
-
-class Delivery(Protocol):
-    """How what came of fetches gets to the broker. Told of fetches in their order."""
-
-    def pass_over(self, fetch: Fetch) -> None:
-        """A fetch came to nothing that is delivered."""
-
-    def hand_over(self, fetch: Fetch, outcome: Outcome) -> asyncio.Future[None]:
-        """Note what has to stand in the order of the fetches; waits for nothing."""
-
-    async def finish(self, outcome: Outcome, handed: asyncio.Future[None]) -> None:
-        """Deliver it; returns when all of it is acknowledged. Raises Abandoned, or what failed."""
-
-
-class AtLeastOnce:
-    """Each thing by its own way to the broker, the matches when their audit is there.
-
-    Otherwise a crash could leave a match that is on no chain: where its entry has changed before
-    the read is processed again, that comes to another match.
-    """
-
-    def __init__(self, topics: Topics, sink: Delivers, append: Append, note: Note) -> None:
-        self._topics = topics
-        self._sink = sink
-        self._append = append
-        self._note = note
-
-    def pass_over(self, fetch: Fetch) -> None:
-        """Nothing to do: the fetch is done."""
-
-    def hand_over(self, fetch: Fetch, outcome: Outcome) -> asyncio.Future[None]:
-        """What is noted later of the same keys must come to stand behind it."""
-        return self._note(outcome.suppression)
-
-    async def finish(self, outcome: Outcome, handed: asyncio.Future[None]) -> None:
-        """Whatever fails, the audit's records are sent: they are sealed into the chain, and say no
-        more than that the engine found a match."""
-        await self._append(match_events(outcome))
-        await self._sink.deliver(records_of(self._topics, outcome))
-        await handed
 
 
 class Pipeline:
@@ -129,9 +63,10 @@ class Pipeline:
     async def _take(self, fetch: Fetch) -> Fetch | None:
         """Process a fetch, or as much of it as goes into one outcome; what is left of it."""
         try:
-            outcome = await self._process(fetch)
+            deliver_some = self.deliver_some if self._delivery.takes_parts else None
+            outcome = await self._process(fetch, deliver_some)
         except Exception as error:
-            log.error("a fetch cannot be processed: %s", error, extra=whereabouts(fetch))
+            log.error("a fetch cannot be processed: %s", error, extra=log_context(fetch))
             self._failed(error)
             fetch.abandon()
             raise
@@ -162,8 +97,7 @@ class Pipeline:
         return len(self._deliveries)
 
     async def deliver_some(self, fetch: Fetch, outcome: Outcome) -> None:
-        """Begin to deliver some of what comes of a fetch that is still being processed; returns
-        when there is room for more. Raises Abandoned where it never will be."""
+        """As `DeliverSome`."""
         if self._is_closing:
             raise Abandoned
         handed = self._delivery.hand_over(fetch, outcome)
@@ -196,7 +130,7 @@ class Pipeline:
             fetch.abandon()
             return
         except Exception as error:
-            log.error("what a fetch came to is not delivered: %s", error, extra=whereabouts(fetch))
+            log.error("what a fetch came to is not delivered: %s", error, extra=log_context(fetch))
             fetch.abandon()
             raise
         fetch.done()
@@ -210,7 +144,7 @@ class Pipeline:
             self._failed(error)
 
 
-def whereabouts(fetch: Fetch, reads: int | None = None) -> dict[str, object]:
+def log_context(fetch: Fetch, reads: int | None = None) -> dict[str, object]:
     """Where a fetch comes from, for a line in the log: as far as it is still known."""
     raw = fetch.raw
     return {
@@ -218,19 +152,6 @@ def whereabouts(fetch: Fetch, reads: int | None = None) -> dict[str, object]:
         "partition": raw.partition,
         "offset": raw.first_offset if raw.batches else None,
         "end_offset": fetch.next_offset,
-        "generation": fetch.generation,
+        "generation": fetch.assignment.generation,
         "reads": reads,
     }
-
-
-def records_of(topics: Topics, outcome: Outcome) -> list[Outgoing]:
-    """The records of an outcome's matches and rejects."""
-    return [match_record(topics, found.match, found.trace) for found in outcome.matches] + [
-        reject_record(topics, reject) for reject in outcome.rejects
-    ]
-
-
-def match_events(outcome: Outcome) -> list[MatchEvent]:
-    """What the audit records of an outcome's matches."""
-    at_ms = outcome.at_ms
-    return [MatchEvent("match", at_ms, audit_fields(found.match)) for found in outcome.matches]

@@ -29,18 +29,18 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from engine import limits
-from engine.delivery.sink import Headers, Record, acknowledgement, all_kept, fail_all, keep_all
+from engine.delivery.records import Headers, Record
+from engine.delivery.send_queue import SendQueue
 from engine.errors import BrokerError
+from engine.kafka.cluster import Cluster
 from engine.kafka.raw_fetcher import deliver_batches, log_ends, parse
 from engine.kafka.reader import between
-from engine.kafka.security import PLAINTEXT, Security, arguments
-from engine.kafka.topics import Topics
 from engine.matching.suppression import SuppressionRecord
 from engine.wire.batch_reader import BatchReader
 from engine.wire.record_batch import BatchError, RawBatch
@@ -80,26 +80,20 @@ class StateRecord(NamedTuple):
     source: int
 
 
-def state_record(topics: Topics, group: str, change: SuppressionRecord) -> StateRecord:
-    """The record that tells of a change."""
-    named = _place(group, change.partition) + change.key.hex().encode()
-    return StateRecord(topics.suppression, named, change.value, _NO_HEADERS, change.partition)
+def state_record(cluster: Cluster, change: SuppressionRecord) -> StateRecord:
+    """The record of a change."""
+    named = _place(cluster.group, change.partition) + change.key.hex().encode()
+    topic = cluster.topics.suppression
+    return StateRecord(topic, named, change.value, _NO_HEADERS, change.partition)
 
 
 class SuppressionLog:
     """Sends changes. Only while `run` runs is anything sent."""
 
-    def __init__(self, sink: Delivers, topics: Topics, group: str) -> None:
+    def __init__(self, cluster: Cluster, sink: Delivers) -> None:
+        self._cluster = cluster
         self._sink = sink
-        self._topics = topics
-        self._group = group
-        self._waiting: dict[tuple[int, bytes], SuppressionRecord] = {}
-        #: Who waits for that, and for what is under way.
-        self._promises: list[asyncio.Future[None]] = []
-        self._under_way: list[asyncio.Future[None]] = []
-        self._wake = asyncio.Event()
-        self._failure: Exception | None = None
-        self._is_closing = False
+        self._queue: SendQueue[Sequence[SuppressionRecord]] = SendQueue()
 
     def append(self, records: Sequence[SuppressionRecord]) -> asyncio.Future[None]:
         """Hand changes over, in the order in which they came about; the future is done when the
@@ -107,49 +101,27 @@ class SuppressionLog:
 
         It fails with what ends `run`, and then so does all that is handed over later.
         """
-        acknowledged = acknowledgement()
-        if self._failure is not None:
-            acknowledged.set_exception(self._failure)
-        elif not records:
-            acknowledged.set_result(None)
-        else:
-            self._waiting.update(((record.partition, record.key), record) for record in records)
-            self._promises.append(acknowledged)
-            self._wake.set()
-        return acknowledged
+        return self._queue.add(records) if records else self._queue.nothing()
 
     async def flushed(self) -> None:
         """Wait until all that was handed over is acknowledged. Raises what ended `run`."""
-        await all_kept([*self._under_way, *self._promises])
+        await self._queue.flushed()
 
     async def run(self) -> None:
         """Send what is handed over, until `close`. Raises BrokerError where that fails."""
-        try:
-            while True:
-                if self._waiting:
-                    await self._send()
-                elif self._is_closing:
-                    return
-                else:
-                    self._wake.clear()
-                    await self._wake.wait()
-        except Exception as error:
-            self._failure = error
-            fail_all((*self._under_way, *self._promises), error)
-            raise
+        await self._queue.run(self._send)
 
     def close(self) -> None:
         """End `run` once everything handed over is sent."""
-        self._is_closing = True
-        self._wake.set()
+        self._queue.close()
 
     async def _send(self) -> None:
-        waiting, self._waiting = self._waiting, {}
-        self._under_way, self._promises = self._promises, []
-        partitions = await self._sink.partitions_of(self._topics.suppression)
+        changes = [change for some in self._queue.take_all() for change in some]
+        latest = {(change.partition, change.key): change for change in changes}
+        partitions = await self._sink.partitions_of(self._cluster.topics.suppression)
         by_partition: dict[int, list[StateRecord]] = {}
-        for change in waiting.values():
-            record = state_record(self._topics, self._group, change)
+        for change in latest.values():
+            record = state_record(self._cluster, change)
             by_partition.setdefault(record.source % partitions, []).append(record)
         await asyncio.gather(
             *(
@@ -157,27 +129,18 @@ class SuppressionLog:
                 for partition, records in by_partition.items()
             )
         )
-        keep_all(self._under_way)
-        self._under_way = []
+        self._queue.acknowledge()
 
 
 class SuppressionReader:
     """Reads what a group has left of partitions of the reads, whole batches at a time."""
 
-    def __init__(
-        self, bootstrap: str, topics: Topics, group: str, security: Security = PLAINTEXT
-    ) -> None:
-        self._group = group
-        self._topic = topics.suppression
-        self._reads = topics.detections
+    def __init__(self, cluster: Cluster) -> None:
+        self._group = cluster.group
+        self._topic = cluster.topics.suppression
+        self._reads = cluster.topics.detections
         self._batch_reader = BatchReader(parse)
-        self._consumer: Any = AIOKafkaConsumer(
-            **arguments(bootstrap, security),
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            isolation_level="read_committed",
-            fetch_max_wait_ms=limits.FETCH_WAIT_MS,
+        self._consumer = cluster.reader(
             max_partition_fetch_bytes=limits.FETCH_PARTITION_BYTES,
             fetch_max_bytes=limits.FETCH_BYTES,
             # It knows nothing of a topic until it is told to read it, and waits so long before it

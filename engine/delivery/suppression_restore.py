@@ -1,15 +1,14 @@
 """The suppression's part of a worker: its state comes with the partitions and goes with them.
 
-When a partition comes, and before the first read of it is matched, what its reads did before is
-read from the changelog (`engine.delivery.suppression_changelog`) to its end. When the group shares
-out anew, everything is given up: nothing is held any more, and what is handed over is acknowledged
-first. Where reads come that lie before the last ones, somebody sought back, or the topic is another
-one, and the state is read anew.
+When a partition is assigned, and before its first read is matched, its state is restored from the
+changelog (`engine.delivery.suppression_changelog`), which is read to its end. In a rebalance all
+partitions are revoked: no state is held any more, and what is handed over is acknowledged first.
+Offsets below the last ones seen mean that the group was rewound or the topic recreated; the state
+is then restored again.
 
 Beside that keys are looked at in turn, some every second: those whose entry has ended or that
 are old are forgotten. What was folded of an entry that has ended is audited first (`suppressed`),
-and only then forgotten on the topic; after a crash in between it is audited twice, and entry,
-partition and offset tell. The state itself is touched on the heart's thread alone.
+and only then forgotten on the topic. The state itself is touched on the matcher thread alone.
 """
 
 from __future__ import annotations
@@ -17,33 +16,27 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from engine import limits
-from engine.clock import Clock
 from engine.delivery.audit_writer import Event
-from engine.delivery.pipeline import Abandoned
-from engine.delivery.sink import Sink
-from engine.delivery.suppression_changelog import SuppressionLog, SuppressionReader, Written, key_in
+from engine.delivery.held import Held
+from engine.delivery.port import Delivery, Tidied
+from engine.delivery.send_queue import Abandoned
+from engine.delivery.suppression_changelog import SuppressionReader, Written, key_in
 from engine.documents.codec import decode_suppression
 from engine.documents.fields import AuditEvent
 from engine.documents.model import SuppressionState
 from engine.errors import DocumentError
-from engine.kafka.security import Security
-from engine.kafka.topics import Topics
-from engine.matching.suppression import IsListed, Suppression, SuppressionRecord, Unmatched
-from engine.observability.metrics import Metrics
+from engine.matching.suppression import Suppression, SuppressionRecord, Unmatched
+from engine.transport.assignment import Assignment, no_assignment
 from engine.transport.consumer import Fetch
+from engine.transport.runtime import Runtime
 
 log = logging.getLogger(__name__)
-
-#: Calls a function on the heart's thread.
-InHeartThread = Callable[[Callable[[], Any]], Awaitable[Any]]
-#: Hands events to the audit; the future is done when they are acknowledged.
-Append = Callable[[Sequence[Event]], "asyncio.Future[None]"]
 
 
 class SuppressedEvent(NamedTuple):
@@ -54,168 +47,128 @@ class SuppressedEvent(NamedTuple):
     fields: dict[str, str | int]
 
 
-class Transacts(Protocol):
-    """The part of `engine.delivery.transactions.Transactions` that is used here."""
+class ListsInUse(Protocol):
+    """What is asked of the lists."""
 
-    async def claim(self, partitions: Iterable[int]) -> None: ...
-    async def cut(self, fetch: Fetch) -> bool: ...
-    def note(
-        self, events: Mapping[int, Sequence[Event]], changes: Sequence[SuppressionRecord]
-    ) -> None: ...
-    async def given_up(self) -> None: ...
+    @property
+    def are_whole(self) -> bool:
+        """Whether they can be relied on now."""
+
+    def is_listed(self, entry_id: str) -> bool:
+        """Whether they have an entry; on the matcher thread."""
 
 
 class Suppressing:
-    """See the module. `lists_hold` says whether the lists are whole now, `is_listed`, on the
-    heart's thread, whether they have an entry; `failed` is told of what ends the worker.
-    `transactions` is there where delivery is exactly once."""
+    """See the module."""
 
     def __init__(
         self,
-        bootstrap: str,
-        topics: Topics,
-        group: str,
-        security: Security,
+        runtime: Runtime,
         state: Suppression,
-        sink: Sink,
-        append: Append,
-        in_heart_thread: InHeartThread,
-        lists_hold: Callable[[], bool],
-        is_listed: IsListed,
-        clock: Clock,
-        metrics: Metrics,
-        failed: Callable[[BaseException], None],
-        transactions: Transacts | None = None,
+        partitions_of: Callable[[str], Awaitable[int]],
+        lists: ListsInUse,
+        delivery: Delivery,
     ) -> None:
+        self._runtime = runtime
         self._state = state
-        self._transactions = transactions
-        #: Goes up whenever all partitions are given up.
-        self.epoch = 0
-        self._topic = topics.suppression
-        self._sink = sink
-        self._append = append
-        self._in_heart_thread = in_heart_thread
-        self._lists_hold = lists_hold
-        self._is_listed = is_listed
-        self._clock = clock
-        self._metrics = metrics
-        self._failed = failed
-        self._log = SuppressionLog(sink, topics, group)
-        self._reader = SuppressionReader(bootstrap, topics, group, security)
-        #: Partitions whose state is held, and the offset after the last read that was taken.
-        self._restored: set[int] = set()
-        self._next_offset: dict[int, int] = {}
-        self._settled: dict[int, int] = {}
+        self._partitions_of = partitions_of
+        self._delivery = delivery
+        self._topic = runtime.cluster.topics.suppression
+        self._on_matcher_thread = runtime.matcher_thread.call
+        self._keys = _Keys(runtime, state, lists)
+        self._reader = SuppressionReader(runtime.cluster)
+        self._assignment = no_assignment()
         self._restoring = asyncio.Lock()
-        self._tasks: list[asyncio.Task[None]] = []
-        self._fetching_state: asyncio.Task[None] | None = None
+        #: Keys are looked at; and states are fetched, of the last assignment.
+        self._looking: set[asyncio.Task[None]] = set()
+        self._fetching: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Connect. Raises BrokerError where the broker is not reached."""
+        """Connect. Raises BrokerError if the broker is not reached."""
         await self._reader.start()
-        self._tasks = [asyncio.create_task(self._log.run()), asyncio.create_task(self._look())]
-        for task in self._tasks:
-            task.add_done_callback(self._on_done)
+        self._looking.add(self._runtime.tasks.start(self._look()))
 
-    def note(self, records: Sequence[SuppressionRecord]) -> asyncio.Future[None]:
-        """As `SuppressionLog.append`."""
-        return self._log.append(records)
-
-    async def prepare(self, fetch: Fetch, epoch: int) -> bool:
-        """Hold the state of a fetch's partition before its reads are matched; False where the
-        partition was given up after `epoch`."""
-        partition, first_offset = fetch.raw.partition, fetch.raw.first_offset
-        expected = self._next_offset.get(partition)
+    async def prepare(self, fetch: Fetch) -> bool:
+        """Hold the state of a fetch's partition before its reads are matched; False if the
+        partition is not ours any more."""
+        assignment, partition = fetch.assignment, fetch.raw.partition
+        first_offset = fetch.raw.first_offset
+        held = assignment.held(partition, Held)
+        expected = held.next_offset
         if expected is not None and first_offset < expected:
-            self._restored.discard(partition)
-        if partition not in self._restored:
-            await self._restore((partition,), epoch)
-        is_ours = self._transactions is None or await self._transactions.cut(fetch)
-        if epoch != self.epoch or not is_ours:
+            held.is_restored = False
+        if not held.is_restored:
+            await self._restore(assignment, (partition,))
+        is_claimed = await self._delivery.cut(fetch)
+        if not assignment.is_ours or not is_claimed:
             return False
-        self._next_offset[partition] = fetch.next_offset
+        held.next_offset = fetch.next_offset
         settled = first_offset if expected is None else fetch.committed
-        if settled is not None and settled != self._settled.get(partition):
-            self._settled[partition] = settled
-            await self._in_heart_thread(partial(self._state.settle, partition, settled))
+        if settled is not None and settled != held.settled:
+            held.settled = settled
+            await self._on_matcher_thread(partial(self._state.settle, partition, settled))
         return True
 
-    def stopped_at(self, partition: int, offset: int) -> None:
-        """The last fetch of a partition was matched up to an offset only; its rest comes next."""
-        self._next_offset[partition] = offset
+    def stopped_at(self, fetch: Fetch, offset: int) -> None:
+        """A fetch was matched up to an offset only; its rest comes next."""
+        fetch.assignment.held(fetch.raw.partition, Held).next_offset = offset
 
-    def taken_over(self, partitions: Iterable[int]) -> None:
+    def on_assigned(self, assignment: Assignment, partitions: Iterable[int]) -> None:
         """These partitions are ours now: their states are read, whether or not reads come."""
-        if self._fetching_state is not None:
-            self._fetching_state.cancel()
-        self._fetching_state = asyncio.create_task(self._restore(sorted(partitions), self.epoch))
-        self._fetching_state.add_done_callback(self._on_done)
+        self._assignment = assignment
+        for task in self._fetching:
+            task.cancel()
+        self._fetching = {self._runtime.tasks.start(self._restore(assignment, sorted(partitions)))}
 
-    async def given_up(self) -> None:
-        """All partitions go, perhaps to come back; what is in flight of them is done."""
-        self.epoch += 1
-        self._restored.clear()
-        self._next_offset.clear()
-        self._settled.clear()
-        self._metrics.forget_partitions()
-        await self._in_heart_thread(self._state.clear)
-        await self._log.flushed()
-        if self._transactions is not None:
-            await self._transactions.given_up()
+    async def on_revoked(self, assignment: Assignment) -> None:
+        """The assignment has ended. Its state is let go of, and what is in flight is delivered."""
+        self._runtime.metrics.forget_partitions()
+        await self._on_matcher_thread(self._state.clear)
+        await self._delivery.on_revoked(assignment)
 
     async def stop(self) -> None:
-        """Send what is handed over; disconnect."""
-        if self._fetching_state is not None:
-            self._fetching_state.cancel()
-            await asyncio.gather(self._fetching_state, return_exceptions=True)
-        if self._tasks:
-            writing, looking = self._tasks
-            looking.cancel()
-            self._log.close()
-            await asyncio.wait({writing}, timeout=limits.SHUTDOWN_S)
-            writing.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+        """Look at no more keys; disconnect."""
+        tasks = [*self._fetching, *self._looking]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._reader.stop()
 
-    async def _restore(self, partitions: Iterable[int], epoch: int) -> None:
-        """Hold the states of partitions, unless they are held or were given up after `epoch`."""
+    async def _restore(self, assignment: Assignment, partitions: Iterable[int]) -> None:
+        """Hold the states of partitions, unless they are held or revoked."""
         async with self._restoring:
-            missing = [each for each in partitions if each not in self._restored]
-            if not missing or epoch != self.epoch:
+            missing = [each for each in partitions if not assignment.held(each, Held).is_restored]
+            if not missing or not assignment.is_ours:
                 return
             started_s = time.monotonic()
-            await self._log.flushed()
-            if self._transactions is not None:
-                try:
-                    await self._transactions.claim(missing)
-                except Abandoned:
-                    return
-            left = await self._reader.states_of(
-                missing, await self._sink.partitions_of(self._topic)
-            )
+            try:
+                await self._delivery.claim(assignment, missing)
+            except Abandoned:
+                return
+            left = await self._reader.states_of(missing, await self._partitions_of(self._topic))
             for partition, (written, end_offset) in left.items():
-                await self._take_over(partition, written, end_offset, epoch)
+                await self._take_over(assignment, partition, written, end_offset)
             took_s = time.monotonic() - started_s
-            self._metrics.suppression_restore_s.observe(took_s)
+            self._runtime.metrics.suppression_restore_s.observe(took_s)
             if keys := sum(len(written) for written, _ in left.values()):
                 log.info("%d partitions: %d keys restored in %.1f s", len(left), keys, took_s)
 
     async def _take_over(
-        self, partition: int, written: Written, end_offset: int, epoch: int
+        self, assignment: Assignment, partition: int, written: Written, end_offset: int
     ) -> None:
         states = self._decoded(written)
         step: Callable[[], None] = partial(self._begin, partition)
-        # Nothing of it may be begun once it is given up: that is cleared away only once.
-        while epoch == self.epoch:
-            await self._in_heart_thread(step)
+        # Nothing of it may be begun once it is revoked: that is cleared away only once.
+        while assignment.is_ours:
+            await self._on_matcher_thread(step)
             some = list(islice(states, limits.RESTORED_A_STEP))
-            if not some and epoch == self.epoch:
-                self._restored.add(partition)
+            if not some and assignment.is_ours:
+                assignment.held(partition, Held).is_restored = True
                 break
             step = partial(self._state.restore, partition, some, end_offset)
 
     def _begin(self, partition: int) -> None:
-        self._state.turn_to(self._clock.now_ms())
+        self._state.turn_to(self._runtime.clock.now_ms())
         self._state.drop(partition)
 
     def _decoded(self, written: Written) -> Iterator[tuple[bytes, SuppressionState]]:
@@ -239,40 +192,42 @@ class Suppressing:
         """Look at some keys again and again, until cancelled."""
         while True:
             await asyncio.sleep(limits.EXPIRY_INTERVAL_S)
-            if not self._lists_hold():
-                continue
-            if self._transactions is None:
-                await self._tell_and_forget()
-            else:
-                taken, changes = await self._in_heart_thread(self._tidy_and_forget)
-                self._transactions.note(_by_partition(taken, self._clock.now_ms()), changes)
+            if self._keys.lists.are_whole:
+                await self._delivery.note(self._assignment, self._keys)
 
-    async def _tell_and_forget(self) -> None:
-        """Audit what no match will carry; only then is it forgotten on the topic."""
-        taken, changes = await self._in_heart_thread(self._tidy)
-        self._log.append(changes)
-        if taken:
-            now_ms = self._clock.now_ms()
-            await self._append([_event(unmatched, now_ms) for unmatched in taken])
-            self._log.append(await self._in_heart_thread(partial(self._audited, taken)))
 
-    def _tidy(self) -> tuple[list[Unmatched], list[SuppressionRecord]]:
-        self._state.turn_to(self._clock.now_ms())
-        self._state.tidy(self._is_listed)
-        return self._state.take_unmatched(), self._state.take_changes()
+class _Keys:
+    """The keys of the state, looked at and forgotten on the matcher thread."""
 
-    def _tidy_and_forget(self) -> tuple[list[Unmatched], list[SuppressionRecord]]:
-        """Both go into one transaction, so that neither can come without the other."""
-        taken, changes = self._tidy()
-        return taken, changes + self._audited(taken)
+    def __init__(self, runtime: Runtime, state: Suppression, lists: ListsInUse) -> None:
+        self.lists = lists
+        self._clock = runtime.clock
+        self._on_matcher_thread = runtime.matcher_thread.call
+        self._state = state
 
-    def _audited(self, taken: list[Unmatched]) -> list[SuppressionRecord]:
+    async def tidy(self) -> Tidied:
+        return await self._on_matcher_thread(self._tidy)
+
+    async def forget(self, taken: Sequence[Unmatched]) -> Sequence[SuppressionRecord]:
+        return await self._on_matcher_thread(partial(self._forget, taken))
+
+    async def tidy_and_forget(self) -> Tidied:
+        return await self._on_matcher_thread(self._tidy_and_forget)
+
+    def _tidy(self) -> Tidied:
+        now_ms = self._clock.now_ms()
+        self._state.turn_to(now_ms)
+        self._state.tidy(self.lists.is_listed)
+        taken = self._state.take_unmatched()
+        return Tidied(taken, _by_partition(taken, now_ms), self._state.take_changes())
+
+    def _forget(self, taken: Sequence[Unmatched]) -> list[SuppressionRecord]:
         self._state.audited(taken)
         return self._state.take_changes()
 
-    def _on_done(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._failed(error)
+    def _tidy_and_forget(self) -> Tidied:
+        tidied = self._tidy()
+        return tidied._replace(changes=[*tidied.changes, *self._forget(tidied.taken)])
 
 
 def _by_partition(taken: Iterable[Unmatched], now_ms: int) -> dict[int, list[Event]]:

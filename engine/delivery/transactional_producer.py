@@ -19,8 +19,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeVar
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka import TopicPartition
 from aiokafka.errors import (
     InvalidProducerEpoch,
     InvalidProducerIdMapping,
@@ -30,46 +29,36 @@ from aiokafka.errors import (
 )
 
 from engine import limits
-from engine.delivery.sink import Outgoing, Record, by_partition, make_producer, send
+from engine.delivery.producer import by_partition, make_producer, send
+from engine.delivery.records import Outgoing, Record
+from engine.delivery.send_queue import Abandoned
 from engine.delivery.suppression_changelog import StateRecord
 from engine.errors import BrokerError
+from engine.kafka.cluster import Cluster
 from engine.kafka.diagnosis import refusal
-from engine.kafka.security import PLAINTEXT, Security, arguments
-from engine.kafka.topics import Topics
 
 T = TypeVar("T")
 
-_RETRY_PAUSE_S: Final = 0.1
 #: How soon aiokafka asks again. A broker that is not through with the last transaction yet says
 #: "not enough replicas" to one batch in fifty of the next: it is through a moment later, and with
 #: the usual tenth of a second that would be what one match in a hundred takes.
 _BACKOFF_MS: Final = 20
-_STOP_S: Final = 3.0
-_REQUEST_TIMEOUT_MS: Final = 5_000
 #: What a broker says to somebody whose id is another's now, or no one's any more.
 _FENCING: Final = (ProducerFenced, InvalidProducerEpoch, InvalidProducerIdMapping)
 
 
-class Fenced(Exception):
+class Fenced(Abandoned):
     """Somebody else has the transactional id now, or the broker has ended the transaction."""
 
 
 class TransactionalSink:
     """See the module. Used from one coroutine at a time."""
 
-    def __init__(
-        self,
-        bootstrap: str,
-        topics: Topics,
-        group: str,
-        partition: int,
-        security: Security = PLAINTEXT,
-    ) -> None:
-        self.id: Final = f"{group}/{topics.detections}/{partition}"
-        self._bootstrap = bootstrap
-        self._security = security
-        self._group = group
-        self._reads = TopicPartition(topics.detections, partition)
+    def __init__(self, cluster: Cluster, partition: int) -> None:
+        topic = cluster.topics.detections
+        self.id: Final = f"{cluster.group}/{topic}/{partition}"
+        self._cluster = cluster
+        self._reads = TopicPartition(topic, partition)
         self._producer: Any = None
 
     async def start(self) -> None:
@@ -91,7 +80,7 @@ class TransactionalSink:
                 steps: list[Awaitable[Any]] = [send(producer, placed)] if placed else []
                 if next_offset is not None:
                     offsets = {self._reads: next_offset}
-                    steps.append(producer.send_offsets_to_transaction(offsets, self._group))
+                    steps.append(producer.send_offsets_to_transaction(offsets, self._cluster.group))
                 await asyncio.gather(*steps)
                 await producer.commit_transaction()
         except (KafkaError, TimeoutError) as error:
@@ -122,8 +111,7 @@ class TransactionalSink:
 
     async def _started(self) -> Any:
         producer = make_producer(
-            self._bootstrap,
-            self._security,
+            self._cluster,
             transactional_id=self.id,
             transaction_timeout_ms=int(1000 * limits.DELIVERY_TRANSACTION_S),
             retry_backoff_ms=_BACKOFF_MS,
@@ -139,16 +127,11 @@ class TransactionalSink:
 class GroupOffsets:
     """What the group has committed of the reads, asked past all consumers."""
 
-    def __init__(
-        self, bootstrap: str, topics: Topics, group: str, security: Security = PLAINTEXT
-    ) -> None:
-        self._bootstrap = bootstrap
-        self._security = security
-        self._topic = topics.detections
-        self._group = group
-        self._admin: Any = AIOKafkaAdminClient(
-            **arguments(bootstrap, security), request_timeout_ms=_REQUEST_TIMEOUT_MS
-        )
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._topic = cluster.topics.detections
+        self._group = cluster.group
+        self._admin = cluster.admin(request_timeout_ms=limits.REQUEST_MS)
 
     async def start(self) -> None:
         """Connect. Raises BrokerError where the broker is not reached."""
@@ -175,11 +158,7 @@ class GroupOffsets:
         tp = TopicPartition(self._topic, partition)
 
         async def ask() -> int:
-            consumer = AIOKafkaConsumer(
-                **arguments(self._bootstrap, self._security),
-                group_id=None,
-                request_timeout_ms=_REQUEST_TIMEOUT_MS,
-            )
+            consumer = self._cluster.consumer(group_id=None, request_timeout_ms=limits.REQUEST_MS)
             try:
                 await consumer.start()
                 return int((await consumer.end_offsets([tp]))[tp])
@@ -211,7 +190,7 @@ async def _until_done(ask: Callable[[], Awaitable[T]], where: str) -> T:
                     where=where,
                     hint="start the worker again when the cluster is well",
                 ) from error
-        await asyncio.sleep(_RETRY_PAUSE_S)
+        await asyncio.sleep(limits.COORDINATOR_PAUSE_S)
 
 
 def _reason(producer: Any, error: BaseException) -> BaseException:
@@ -231,9 +210,9 @@ async def _stopped(producer: Any) -> None:
     _hush(producer)
     # aiokafka asserts that there is something to abort, and that it still may.
     with contextlib.suppress(TimeoutError, KafkaError, OSError, AssertionError):
-        await asyncio.wait_for(producer.abort_transaction(), _STOP_S)
+        await asyncio.wait_for(producer.abort_transaction(), limits.CLIENT_STOP_S)
     with contextlib.suppress(TimeoutError, KafkaError, OSError):
-        await asyncio.wait_for(producer.stop(), _STOP_S)
+        await asyncio.wait_for(producer.stop(), limits.CLIENT_STOP_S)
 
 
 def _hush(producer: Any) -> None:

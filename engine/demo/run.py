@@ -30,6 +30,7 @@ from engine.demo.lessons import lessons
 from engine.demo.lines import Result, report
 from engine.documents.codec import encode, read_match
 from engine.documents.model import Match
+from engine.kafka.cluster import Cluster
 from engine.kafka.reader import follow
 from engine.kafka.topic_admin import create_topics, delete_topics
 from engine.kafka.topics import Topics
@@ -185,15 +186,15 @@ class _Demo:
     @contextlib.asynccontextmanager
     async def _topics_for_a_while(self) -> AsyncIterator[None]:
         """On a broker that is not ours, the demo's topics go when it ends."""
-        bootstrap = self._settings.bootstrap
+        cluster = Cluster.of(self._settings)
         if self._embedded:
             yield
             return
-        await create_topics(bootstrap, self._topics, partitions=4, replication=1)
+        await create_topics(cluster, partitions=4, replication=1)
         try:
             yield
         finally:
-            await delete_topics(bootstrap, self._topics)
+            await delete_topics(cluster)
 
     @contextlib.asynccontextmanager
     async def _running_worker(self) -> AsyncIterator[asyncio.Task[None]]:

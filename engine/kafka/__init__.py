@@ -1,12 +1,13 @@
 """Kafka, as the engine uses it: connections, topics, rights, readers and writers.
 
-All clients are made with the arguments of `security`. No secret is in a setting.
+All clients are made by `cluster`. No secret is in a setting.
 
 The modules, in the order in which data passes them:
 
     security        how the brokers are reached, and as whom
     diagnosis       why no broker answers; what it does not let us do, and what must be allowed
     topics          topic names, and how each topic is set up
+    cluster         where the brokers are; makes every client
     topic_admin     topics declared and checked on a broker
     acls            what each role may do on the brokers
     acl_probe       what the broker says this login may do
@@ -21,6 +22,7 @@ The modules, in the order in which data passes them:
 __all__ = [
     "acl_probe",
     "acls",
+    "cluster",
     "diagnosis",
     "fetch_limit",
     "leave_group",

@@ -10,15 +10,15 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Container, Mapping
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from engine import limits
 from engine.config import Settings
 from engine.errors import BrokerError
 from engine.kafka.acl_probe import topics_as_shown
+from engine.kafka.cluster import Cluster
 from engine.kafka.raw_fetcher import deliver_batches
-from engine.kafka.security import arguments, security
 from engine.kafka.session import broker_errors, partitions_of, started, stopped
 
 #: Told of a partition's records that are gone: the first of them, and the oldest that is kept.
@@ -187,14 +187,9 @@ async def consuming(
     with broker_errors(settings.bootstrap, topic, "Read"):
         numbers = await partitions_of(settings, topic, "Read")
         partitions = [TopicPartition(topic, part) for part in numbers]
-        consumer = AIOKafkaConsumer(
-            **arguments(settings.bootstrap, security(settings)),
+        consumer = Cluster.of(settings).reader(
+            reset=reset,
             client_id="hotlist-command",
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset=reset,
-            isolation_level="read_committed",
-            fetch_max_wait_ms=limits.FETCH_WAIT_MS,
             max_partition_fetch_bytes=limits.FETCH_PARTITION_BYTES,
         )
         try:

@@ -20,14 +20,14 @@ import logging
 from collections.abc import Coroutine, Iterator
 from typing import Any, TypeVar
 
-from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError, ProducerFenced
 
 from engine import limits
 from engine.config import Settings
 from engine.errors import BrokerError, TopicError
+from engine.kafka.cluster import Cluster
 from engine.kafka.diagnosis import Refusal, hidden, not_allowed, refusal, unreachable
-from engine.kafka.security import arguments, security
+from engine.kafka.security import security
 from engine.kafka.topics import Topics, create_command
 
 _T = TypeVar("_T")
@@ -50,9 +50,7 @@ class FencedError(BrokerError):
 
 async def partitions_of(settings: Settings, topic: str, operation: str) -> list[int]:
     """The topic's partitions in order, found without creating the topic, for an operation."""
-    client = AIOKafkaClient(
-        **arguments(settings.bootstrap, security(settings)), client_id="hotlist-command"
-    )
+    client = Cluster.of(settings).client(client_id="hotlist-command")
     try:
         await started(client.bootstrap(), settings)
         cluster = await started(client.fetch_all_metadata(), settings)

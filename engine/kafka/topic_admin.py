@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, Literal
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
@@ -30,8 +30,8 @@ from aiokafka.errors import (
 
 from engine import limits
 from engine.errors import BrokerError, TopicError
+from engine.kafka.cluster import Cluster
 from engine.kafka.diagnosis import Refusal, hidden, not_allowed, unreachable
-from engine.kafka.security import PLAINTEXT, Security, arguments
 from engine.kafka.topics import (
     COMPACTED,
     CONTROL,
@@ -49,12 +49,7 @@ Outcome = Literal["created", "exists", "corrected"]
 
 
 async def create_topics(
-    bootstrap: str,
-    topics: Topics,
-    *,
-    partitions: int,
-    replication: int,
-    security: Security = PLAINTEXT,
+    cluster: Cluster, *, partitions: int, replication: int
 ) -> list[tuple[str, Outcome]]:
     """Declare all topics and return what became of each, in the order of `DECLARED`.
 
@@ -63,6 +58,7 @@ async def create_topics(
     BrokerError when the broker is not reached or does not do topics, TopicError when it
     refuses one.
     """
+    topics = cluster.topics
     new = {
         topics.name(declared.name): NewTopic(
             topics.name(declared.name),
@@ -72,13 +68,14 @@ async def create_topics(
         )
         for declared in DECLARED
     }
-    async with _admin(bootstrap, security) as admin:
-        cluster = await admin.describe_cluster()
+    async with _admin(cluster) as admin:
+        described = await admin.describe_cluster()
         # The embedded broker names a controller that is none of its nodes.
-        if cluster.get("controller_id") not in {node["node_id"] for node in cluster["brokers"]}:
+        nodes = {node["node_id"] for node in described["brokers"]}
+        if described.get("controller_id") not in nodes:
             raise BrokerError(
                 "the broker does not create topics on request",
-                where=bootstrap,
+                where=cluster.bootstrap,
                 hint="use a Kafka cluster; the embedded broker makes topics when first used",
             )
         there = set(await admin.list_topics())
@@ -96,36 +93,35 @@ async def create_topics(
                     outcome[name] = "created"
             await _until_led(admin, set(new))
         present = [d for d in DECLARED if outcome[topics.name(d.name)] != "created"]
-        wrong = await _wrong_settings(admin, bootstrap, topics, present)
+        wrong = await _wrong_settings(admin, cluster, present)
         for name, settings in wrong.items():
             await _correct(admin, name, settings)
             outcome[name] = "corrected"
         while wrong:  # until the brokers have heard of it
             await asyncio.sleep(limits.ADMIN_PAUSE_S)
-            wrong = await _wrong_settings(admin, bootstrap, topics, present)
+            wrong = await _wrong_settings(admin, cluster, present)
     return [(name, outcome[name]) for name in new]
 
 
-async def delete_topics(bootstrap: str, topics: Topics) -> None:
+async def delete_topics(cluster: Cluster) -> None:
     """Delete all topics of a prefix with everything in them: for the demo and for tests.
 
     Raises BrokerError when the broker is not reached.
     """
-    async with _admin(bootstrap) as admin:
-        await admin.delete_topics(list(topics.all), timeout_ms=limits.REQUEST_MS)
+    async with _admin(cluster) as admin:
+        await admin.delete_topics(list(cluster.topics.all), timeout_ms=limits.REQUEST_MS)
 
 
-async def make_own_topic(
-    bootstrap: str, topics: Topics, security: Security = PLAINTEXT
-) -> str | None:
+async def make_own_topic(cluster: Cluster) -> str | None:
     """Make the engine's own topic where it is missing, and only it, with as many partitions and
     replicas as the reads have; its name if so.
 
     Nothing is made where there are no reads yet: `check_topics` says what is missing. Raises
     BrokerError when the broker is not reached, TopicError when it refuses.
     """
+    topics = cluster.topics
     name = topics.name(OWN)
-    async with _admin(bootstrap, security) as admin:
+    async with _admin(cluster) as admin:
         there = set(await admin.list_topics())
         if name in there or topics.detections not in there:
             return None
@@ -145,7 +141,7 @@ async def make_own_topic(
                 raise TopicError(
                     "missing, and this user may not create it",
                     where=f"topic {name}",
-                    hint=f"run, as one who may: {create_command(bootstrap, topics)}",
+                    hint=f"run, as one who may: {create_command(cluster.bootstrap, topics)}",
                 )
             if code and error is not TopicAlreadyExistsError:
                 raise _refused(name, error, message)
@@ -153,7 +149,7 @@ async def make_own_topic(
     return name
 
 
-async def check_topics(bootstrap: str, topics: Topics, security: Security = PLAINTEXT) -> list[str]:
+async def check_topics(cluster: Cluster) -> list[str]:
     """Check that the topics are there, that those which hold a state are compacted, and that
     control topics have one partition.
 
@@ -161,23 +157,24 @@ async def check_topics(bootstrap: str, topics: Topics, security: Security = PLAI
     that forgets). Raises BrokerError when the broker is not reached, TopicError when a topic
     is missing or would lose entries, changes or counts.
     """
-    command = create_command(bootstrap, topics)
-    async with _admin(bootstrap, security) as admin:
+    topics = cluster.topics
+    command = create_command(cluster.bootstrap, topics)
+    async with _admin(cluster) as admin:
         there = set(await admin.list_topics())
         missing = [name for name in topics.all if name not in there]
         if missing:
-            kept_from_us = await hidden(bootstrap, missing, security)
+            kept_from_us = await hidden(cluster.bootstrap, missing, cluster.security)
             if kept_from_us:
                 raise not_allowed(Refusal.of_topics(kept_from_us), "Describe")
             raise TopicError(
                 f"{'topic' if len(missing) == 1 else 'topics'} {', '.join(missing)} missing",
-                where=bootstrap,
+                where=cluster.bootstrap,
                 hint=f"run: {command}",
             )
         control = [topics.name(name) for name in sorted(CONTROL)]
         for topic in await admin.describe_topics(control):
             _must_have_order(topic["topic"], len(topic["partitions"]), topics, command)
-        wrong = await _wrong_settings(admin, bootstrap, topics, DECLARED)
+        wrong = await _wrong_settings(admin, cluster, DECLARED)
     compacted = {topics.name(name) for name in COMPACTED}
     warnings = []
     for name, settings in wrong.items():
@@ -216,35 +213,34 @@ def _settings(declared: Declaration, replication: int) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def _admin(bootstrap: str, security: Security = PLAINTEXT) -> AsyncIterator[Any]:
+async def _admin(cluster: Cluster) -> AsyncIterator[Any]:
     """A connected admin client; everything that goes wrong inside becomes a BrokerError."""
     admin = None
     with _quiet("aiokafka"):
         try:
             async with asyncio.timeout(limits.ADMIN_S):
-                admin = AIOKafkaAdminClient(
-                    **arguments(bootstrap, security),
+                admin = cluster.admin(
                     client_id="hotlist-engine-topics",
                     request_timeout_ms=limits.REQUEST_MS,
                 )
                 try:
                     await admin.start()
                 except (KafkaError, OSError, TimeoutError) as error:
-                    raise await unreachable(bootstrap, security) from error
+                    raise await unreachable(cluster.bootstrap, cluster.security) from error
                 except ValueError as error:
                     raise BrokerError(
-                        "not a broker address", where=bootstrap, hint="write HOST:PORT"
+                        "not a broker address", where=cluster.bootstrap, hint="write HOST:PORT"
                     ) from error
                 yield admin
         except TimeoutError as error:
             raise BrokerError(
                 f"the broker did not finish within {limits.ADMIN_S:.0f} s",
-                where=bootstrap,
+                where=cluster.bootstrap,
                 hint="try again when the cluster is well",
             ) from error
         except KafkaError as error:
             raise BrokerError(
-                f"the broker did not answer as expected: {error!r}", where=bootstrap
+                f"the broker did not answer as expected: {error!r}", where=cluster.bootstrap
             ) from error
         finally:
             if admin is not None:
@@ -296,10 +292,10 @@ async def _until_led(admin: Any, names: set[str]) -> None:
 
 
 async def _wrong_settings(
-    admin: Any, bootstrap: str, topics: Topics, declared: Sequence[Declaration]
+    admin: Any, cluster: Cluster, declared: Sequence[Declaration]
 ) -> dict[str, dict[str, tuple[str, str]]]:
     """By topic, the required settings that differ: name to (as it is, as it must be)."""
-    wanted = {topics.name(d.name): d for d in declared if d.required}
+    wanted = {cluster.topics.name(d.name): d for d in declared if d.required}
     if not wanted:
         return {}
     resources = [
@@ -311,7 +307,7 @@ async def _wrong_settings(
     except IncompatibleBrokerVersion as error:
         raise BrokerError(
             "the broker does not show how topics are set up",
-            where=bootstrap,
+            where=cluster.bootstrap,
             hint="use a Kafka cluster, 2.1 or newer",
         ) from error
     wrong: dict[str, dict[str, tuple[str, str]]] = {}

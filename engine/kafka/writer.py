@@ -8,14 +8,14 @@ from collections import deque
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
 from aiokafka.partitioner import DefaultPartitioner
 
 from engine import limits
 from engine.config import Settings
 from engine.errors import BrokerError
-from engine.kafka.security import arguments, security
+from engine.kafka.cluster import Cluster
 from engine.kafka.session import broker_errors, partitions_of, started, stopped
 
 #: Records go out in batches of this size, a few of them on their way at a time.
@@ -148,14 +148,7 @@ async def producing(
     """
     with broker_errors(settings.bootstrap, topic, "Write"):
         partitions = await partitions_of(settings, topic, "Write")
-        producer = AIOKafkaProducer(
-            **arguments(settings.bootstrap, security(settings)),
-            client_id="hotlist-command",
-            acks="all",
-            enable_idempotence=True,
-            compression_type="lz4",
-            **options,
-        )
+        producer = Cluster.of(settings).producer(client_id="hotlist-command", **options)
         try:
             await started(producer.start(), settings)
             yield producer, partitions

@@ -11,7 +11,7 @@ What changed is told once, for the audit: when a record is applied, and when an 
 expired. That a staged record changed something is told when it is applied, because nothing can
 stop it any more, and because a million changes must not come at once.
 
-Belongs to the heart's thread. No I/O, no clock of its own.
+Belongs to the matcher thread. No I/O, no clock of its own.
 """
 
 from __future__ import annotations

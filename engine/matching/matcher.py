@@ -1,4 +1,4 @@
-"""The heart: fetched batches and control records in, matches and rejects out.
+"""The matcher: fetched batches and control records in, matches and rejects out.
 
 Synchronous and pure but for its state (index, policies): no I/O, no event loop, no clock but
 the one it is given. Control records and fetches are handled one after the other by one thread,
@@ -43,7 +43,7 @@ _EXACT: Final = Likeness("exact")
 _NOTHING_LISTED: Final = HashTable()
 
 
-class Heart:
+class Matcher:
     """See the module.
 
     `sample_every`: one in so many unmatched reads has its key checked. `parse` reads the

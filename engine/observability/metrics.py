@@ -41,6 +41,8 @@ class Metrics:
         self._unowned: set[int] = set()
 
         self.reads = self._counter("hotlist_reads_total", "Reads processed.")
+        #: The same, to be looked at here.
+        self.reads_processed = 0
         self.matches = self._counter(
             "hotlist_matches_total",
             "Matches acknowledged by the broker.",
@@ -210,6 +212,7 @@ class Metrics:
 
     def count_fetch(self, outcome: Outcome, partition: int, lag: int, took_s: float) -> None:
         """Count what a fetch of a partition came to."""
+        self.reads_processed += outcome.reads
         self.reads.inc(outcome.reads)
         self.values_opened.inc(outcome.values_opened)
         self.batches_parsed_slowly.inc(outcome.batches_parsed_slowly)

@@ -21,14 +21,14 @@ from typing import Final, Literal, NamedTuple
 
 from engine import limits
 
-#: Where a partition's oldest fetch that is not done is: in the heart, on its way to the broker, or
-#: waiting for its turn.
+#: Where a partition's oldest fetch that is not done is: in the matcher, on its way to the broker,
+#: or waiting for its turn.
 Work = Literal["matching", "delivery", "waiting"]
 #: What a partition is stuck at: one of these, its commit, or that nothing is heard of it.
 At = Literal["matching", "delivery", "waiting", "commit", "fetch"]
 
 _WORDS: Final[Mapping[At, str]] = {
-    "matching": "its reads are with the heart, which does not get done with them",
+    "matching": "its reads are with the matcher, which does not get done with them",
     "delivery": "what came of its reads is not acknowledged by the broker",
     "waiting": "its reads are fetched, and their turn does not come",
     "commit": "its reads are done, and the broker does not take their offset",
@@ -86,7 +86,7 @@ class StuckWatch:
         #: When any partition moved last, or nothing had to.
         self._moved_s = 0.0
         self._now_s = 0.0
-        self._heart_since_s: float | None = None
+        self._matcher_since_s: float | None = None
         #: What is stuck, by partition.
         self.stuck: tuple[Stuck, ...] = ()
 
@@ -96,14 +96,14 @@ class StuckWatch:
         seen: Mapping[int, Seen],
         *,
         is_taking: bool,
-        heart_since_s: float | None = None,
+        matcher_since_s: float | None = None,
     ) -> None:
         """Look at all partitions that this worker owns.
 
-        `is_taking` is False while reads wait for the lists; `heart_since_s` is when the heart
+        `is_taking` is False while reads wait for the lists; `matcher_since_s` is when the matcher
         began with what it does now, None where it does nothing.
         """
-        self._now_s, self._heart_since_s = now_s, heart_since_s
+        self._now_s, self._matcher_since_s = now_s, matcher_since_s
         known = self._partitions if is_taking else {}
         self._partitions = {}
         if not any(each.work for each in seen.values()) or not known:
@@ -124,8 +124,8 @@ class StuckWatch:
     def hangs(self) -> str:
         """Why a new process may do better than this one; empty where none would."""
         now_s, oldest_s = self._now_s, self._now_s - limits.HUNG_S
-        if self._heart_since_s is not None and self._heart_since_s <= oldest_s:
-            return f"the heart does not get done for {now_s - self._heart_since_s:.0f} s"
+        if self._matcher_since_s is not None and self._matcher_since_s <= oldest_s:
+            return f"the matcher does not get done for {now_s - self._matcher_since_s:.0f} s"
         at = {each.at for each in self.stuck if each.since_s <= oldest_s}
         if "delivery" in at and self._moved_s <= oldest_s:
             # Of one of which nothing is acknowledged for so long, the worker should have ended.

@@ -1,7 +1,7 @@
 """Stuck partitions in a worker: looked for every second, logged once, shown and told.
 
 What is stuck, and whether a new process would help, is for `engine.observability.stall` to say.
-Belongs to the event loop, but for what the heart's thread tells.
+Belongs to the event loop, but for what the matcher thread tells.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Watching:
         self._watch = StuckWatch()
         self._named: dict[int, Stuck] = {}
         self._matching: int | None = None
-        self._heart_since_s: float | None = None
+        self._matcher_since_s: float | None = None
 
     @property
     def stuck(self) -> tuple[Stuck, ...]:
@@ -55,7 +55,7 @@ class Watching:
 
     @contextmanager
     def matching(self, partition: int) -> Iterator[None]:
-        """While the reads of a partition are with the heart."""
+        """While the reads of a partition are with the matcher."""
         self._matching = partition
         try:
             yield
@@ -63,22 +63,22 @@ class Watching:
             self._matching = None
 
     @contextmanager
-    def in_heart(self) -> Iterator[None]:
-        """While the heart does something, by its own thread."""
-        self._heart_since_s = time.monotonic()
+    def in_matcher(self) -> Iterator[None]:
+        """While the matcher does something, by its own thread."""
+        self._matcher_since_s = time.monotonic()
         try:
             yield
         finally:
-            self._heart_since_s = None
+            self._matcher_since_s = None
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """While the heart waits for room, by its own thread: that is not its fault."""
-        self._heart_since_s = None
+        """While the matcher waits for room, by its own thread: that is not its fault."""
+        self._matcher_since_s = None
         try:
             yield
         finally:
-            self._heart_since_s = time.monotonic()
+            self._matcher_since_s = time.monotonic()
 
     async def run(self, see: See, is_taking: Callable[[], bool]) -> None:
         """Look again and again, until cancelled. `is_taking` is false while reads wait for the
@@ -96,7 +96,7 @@ class Watching:
             for partition, each in seen.items()
         }
         now_s = time.monotonic()
-        self._watch.look(now_s, seen, is_taking=is_taking, heart_since_s=self._heart_since_s)
+        self._watch.look(now_s, seen, is_taking=is_taking, matcher_since_s=self._matcher_since_s)
         named = {each.partition: each for each in self._watch.stuck}
         for partition, each in named.items():
             if partition not in self._named:

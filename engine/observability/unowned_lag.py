@@ -18,8 +18,7 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka import TopicPartition
 from aiokafka.errors import (
     GroupCoordinatorNotAvailableError,
     IncompatibleBrokerVersion,
@@ -29,11 +28,15 @@ from aiokafka.errors import (
 
 from engine import limits
 from engine.kafka.acl_probe import group_as_shown, topics_as_shown
-from engine.kafka.security import Security, arguments
+from engine.kafka.cluster import Cluster
 from engine.observability.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
+_OPTIONS: Final[Mapping[str, Any]] = {
+    "request_timeout_ms": limits.REQUEST_MS,
+    "metadata_max_age_ms": int(1000 * limits.METADATA_MAX_AGE_S),
+}
 _STABLE: Final = "Stable"
 
 
@@ -158,14 +161,10 @@ class UnownedLag:
 class Brokers:
     """Asks real brokers. Connects when it is first asked, and anew after a failure."""
 
-    def __init__(self, bootstrap: str, topic: str, group: str, security: Security) -> None:
-        self._arguments: dict[str, Any] = {
-            **arguments(bootstrap, security),
-            "request_timeout_ms": limits.REQUEST_MS,
-            "metadata_max_age_ms": int(1000 * limits.METADATA_MAX_AGE_S),
-        }
-        self._topic = topic
-        self._group = group
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._topic = cluster.topics.detections
+        self._group = cluster.group
         self._admin: Any = None
 
     async def owners(self) -> Collection[int] | None:
@@ -196,7 +195,7 @@ class Brokers:
             # So it is while the coordinator loads. It does not mean that there is no commit.
             raise GroupCoordinatorNotAvailableError(self._group)
         # It reads what is not committed too, so that the ends are those of the log.
-        consumer = AIOKafkaConsumer(**self._arguments, group_id=None, enable_auto_commit=False)
+        consumer = self._cluster.consumer(**_OPTIONS, group_id=None)
         try:
             await consumer.start()
             begins = await consumer.beginning_offsets(parts)
@@ -222,7 +221,7 @@ class Brokers:
     async def _connected(self) -> Any:
         try:
             if self._admin is None:
-                self._admin = AIOKafkaAdminClient(**self._arguments)
+                self._admin = self._cluster.admin(**_OPTIONS)
                 await self._admin.start()
             yield self._admin
         except (KafkaError, OSError, TimeoutError):
@@ -231,12 +230,7 @@ class Brokers:
 
 
 async def show_unowned_lag(
-    bootstrap: str,
-    topic: str,
-    group: str,
-    security: Security,
-    metrics: Metrics,
-    own: Callable[[], Collection[int]],
+    cluster: Cluster, metrics: Metrics, own: Callable[[], Collection[int]]
 ) -> None:
-    """Show the lag of partitions of `topic` that no worker of the group owns, until cancelled."""
-    await UnownedLag(topic, Brokers(bootstrap, topic, group, security), metrics, own).run()
+    """Show the lag of partitions of the reads that no worker of the group owns, until cancelled."""
+    await UnownedLag(cluster.topics.detections, Brokers(cluster), metrics, own).run()

@@ -20,11 +20,10 @@ from faust.types import TP
 from yarl import URL
 
 from engine import limits
-from engine.config import Settings
-from engine.kafka.security import Security
-from engine.kafka.topics import Topics
 from engine.observability.stall import Seen
-from engine.transport.consumer import Commit, Consumer, Expired, Fetch, Transport
+from engine.transport.assignment import Assignment
+from engine.transport.consumer import Commit, Consumer, Fetch, Transport
+from engine.transport.runtime import Runtime
 
 
 class _NoTables(TableManager):
@@ -55,10 +54,6 @@ class App(faust.App):
     def _create_directories(self) -> None:
         pass
 
-    async def rejoin(self) -> None:
-        """Ask the group to share out anew."""
-        await cast(Consumer, self.consumer).rejoin()
-
     async def overwrite_received(self) -> None:
         """Overwrite what was received last, reads among it, in the thread that fetches."""
         await cast(Consumer, self.consumer).overwrite_received()
@@ -77,9 +72,7 @@ class App(faust.App):
 
         One that was on its way into them while they were emptied comes out later.
         """
-        return bool(
-            self.flow_control.is_active() and fetch.generation == self.consumer_generation_id
-        )
+        return bool(self.flow_control.is_active() and fetch.assignment.is_ours)
 
     async def _on_partitions_revoked(self, revoked: set[TP]) -> None:
         # Faust hands over at once while it stops, before what is in flight is committed.
@@ -99,28 +92,27 @@ class App(faust.App):
 
 
 def make_app(
-    settings: Settings,
-    topics: Topics,
-    security: Security,
+    runtime: Runtime,
     take: Callable[[Fetch], Awaitable[None]],
-    given_up: Callable[[], Awaitable[None]],
-    taken_over: Callable[[Iterable[int]], None],
-    on_crash: Callable[[BaseException], None],
-    expired: Expired,
-    commit: Commit | None = None,
+    on_assigned: Callable[[Assignment, Iterable[int]], None],
+    on_revoked: Callable[[Assignment], Awaitable[None]],
+    commit: Commit,
 ) -> App:
     """An app whose one agent hands each fetch to `take`, and asks for the next when it returns.
 
-    Whenever the group shares out anew, all partitions are given up first, and `given_up` is
-    called when what was in flight of them is done; no fetch is taken until it returns. Then
-    `taken_over` is told of the partitions that are ours. `commit`, where there is one, commits
-    offsets instead of the group's consumer. `expired` is told of reads that retention has removed
-    before they were read.
+    In a rebalance all partitions are revoked first. When what was in flight of them is done, their
+    assignment ends, and `on_revoked` is called; no fetch is taken until it returns. Then
+    `on_assigned` is given the next assignment and its partitions. `commit` commits offsets.
     """
     loop = asyncio.get_running_loop()
-    servers = [URL(f"kafka://{server}") for server in settings.bootstrap.split(",")]
+    cluster, reads = runtime.cluster, runtime.cluster.topics.detections
+    servers = [URL(f"kafka://{server}") for server in cluster.bootstrap.split(",")]
+
+    def expired(partition: int, count: int) -> None:
+        runtime.metrics.expired_reads.inc(count)
+
     app = App(
-        settings.group,
+        cluster.group,
         broker=servers,
         loop=loop,
         autodiscover=False,
@@ -134,17 +126,17 @@ def make_app(
         broker_session_timeout=limits.SESSION_S,
         broker_heartbeat_interval=limits.HEARTBEAT_S,
     )
-    app.on_crash = on_crash
+    app.on_crash = runtime.tasks.fail
     app.transport = Transport(
         servers,
         app,
         loop=loop,
-        batch_topics=[topics.detections],
-        security=security,
+        cluster=cluster,
+        batch_topics=[reads],
         commit=commit,
         expired=expired,
     )
-    detections = app.topic(topics.detections, key_serializer="raw", value_serializer="raw")
+    detections = app.topic(reads, key_serializer="raw", value_serializer="raw")
 
     async def match_fetches(stream: Any) -> None:
         async for fetch in stream:
@@ -154,14 +146,17 @@ def make_app(
             else:
                 fetch.abandon()
 
-    async def on_partitions_revoked(*_: Any, **__: Any) -> None:
-        await given_up()
+    async def revoked(*_: Any, **__: Any) -> None:
+        assignment = cast(Consumer, app.consumer).current
+        assignment.end()
+        await on_revoked(assignment)
 
-    async def on_partitions_assigned(*told: Any, **_: Any) -> None:
-        _, assigned = told
-        taken_over([tp.partition for tp in assigned if tp.topic == topics.detections])
+    async def assigned(*sent: Any, **_: Any) -> None:
+        _, partitions = sent
+        assignment = cast(Consumer, app.consumer).current
+        on_assigned(assignment, [tp.partition for tp in partitions if tp.topic == reads])
 
     app.agent(detections, name="match_fetches")(match_fetches)
-    app.on_partitions_revoked.connect(on_partitions_revoked)
-    app.on_partitions_assigned.connect(on_partitions_assigned)
+    app.on_partitions_revoked.connect(revoked)
+    app.on_partitions_assigned.connect(assigned)
     return app

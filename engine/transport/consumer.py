@@ -26,7 +26,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.consumer.fetcher import OffsetResetStrategy
@@ -39,11 +39,12 @@ from mode.threads import ServiceThread, WorkerThread
 from mode.utils.futures import notify
 
 from engine import limits
+from engine.kafka.cluster import Cluster
 from engine.kafka.fetch_limit import FetchRoom
 from engine.kafka.leave_group import leave_group
 from engine.kafka.raw_fetcher import deliver_batches
-from engine.kafka.security import PLAINTEXT, Security, arguments
 from engine.observability.stall import Seen, Work
+from engine.transport.assignment import Assignment, no_assignment
 from engine.transport.memory import overwrite_receive_buffer
 from engine.transport.offsets import Delivery, Missing, OffsetBook, SkippedReadsError
 from engine.transport.positions import Fetched, FetchIntake, PositionedFetcher
@@ -51,23 +52,33 @@ from engine.wire.record_batch import RawBatch, RawFetch
 
 log = logging.getLogger(__name__)
 
-_RETRY_PAUSE_S = 0.5
-
-#: Commits offsets by partition; those that are committed.
-Commit = Callable[[Mapping[int, int]], Awaitable[dict[int, int]]]
+#: Commits what it was made for by the group's consumer; whether that came about.
+ByGroup = Callable[[], Awaitable[bool]]
+#: Commits an assignment's offsets by partition, by the group's consumer or in another way; those
+#: that are committed.
+Commit = Callable[[Assignment, Mapping[int, int], ByGroup], Awaitable[Mapping[int, int]]]
 #: Told of reads that retention has removed before they were read: partition and how many offsets.
 Expired = Callable[[int, int], None]
+
+
+async def commit_by_group(
+    assignment: Assignment, offsets: Mapping[int, int], by_group: ByGroup
+) -> Mapping[int, int]:
+    """Commit offsets by the group's consumer."""
+    return offsets if await by_group() else {}
 
 
 class Fetch:
     """What one fetch brought for one partition, on its way through the engine.
 
     `raw` holds the batches, `high_watermark` the first offset that committed readers cannot
-    see yet, `generation` the consumer group's generation that the fetch belongs to, and
-    `committed` what it had committed of the partition when the fetch was delivered, None where
-    this worker has committed nothing. `next_offset` is the one after its last record, `follows`
-    that of the fetch before it, None where there was none since the partition came; `epoch` is for
-    whoever takes it to mark it with, and its parts are marked alike.
+    see yet, `assignment` is the one that the fetch belongs to, and `committed` what the group had
+    committed of the partition when the fetch was delivered, None if this worker has committed
+    nothing. `next_offset` is the one after its last record, `follows` that of the fetch before it,
+    None if there was none in this assignment.
+
+    Whoever has the fetch is the only one who changes it, and only by its methods: the agent's
+    coroutine while it is processed, then its delivery.
     """
 
     __slots__ = (
@@ -75,23 +86,29 @@ class Fetch:
         "_begun",
         "_cut",
         "_done",
+        "assignment",
         "committed",
-        "epoch",
         "follows",
-        "generation",
         "high_watermark",
         "next_offset",
         "raw",
     )
 
-    def __init__(self, raw: RawFetch, high_watermark: int, generation: int) -> None:
+    def __init__(
+        self,
+        raw: RawFetch,
+        high_watermark: int,
+        assignment: Assignment,
+        *,
+        follows: int | None = None,
+        committed: int | None = None,
+    ) -> None:
         self.raw = raw
         self.high_watermark = high_watermark
-        self.generation = generation
+        self.assignment = assignment
         self.next_offset = raw.last_offset + 1
-        self.committed: int | None = None
-        self.epoch: int | None = None
-        self.follows: int | None = None
+        self.follows = follows
+        self.committed = committed
         self._begun: Callable[[], None] | None = None
         self._done: Callable[[], None] | None = None
         self._abandoned: Callable[[], None] | None = None
@@ -106,11 +123,18 @@ class Fetch:
         """Let go of the batches: Faust holds on to an event until the next one comes."""
         self.raw = RawFetch(self.raw.topic, self.raw.partition, ())
 
+    def skip_to(self, offset: int) -> None:
+        """Leave out what lies below an offset, which is processed already."""
+        self.raw = self.raw.since(offset)
+
     def cut(self, offset: int) -> Fetch:
         """Keep what lies below an offset, which is processed, and give the rest as a fetch of its
         own. Each is done or abandoned by itself."""
-        rest = Fetch(self.raw.since(offset), self.high_watermark, self.generation)
-        rest.committed, rest.epoch, rest.follows = self.committed, self.epoch, offset
+        rest = Fetch(
+            *(self.raw.since(offset), self.high_watermark, self.assignment),
+            follows=offset,
+            committed=self.committed,
+        )
         self.next_offset = offset
         self.release()
         if self._cut is not None:
@@ -148,6 +172,13 @@ class Fetch:
         self._begun = self._done = self._abandoned = self._cut = None
 
 
+class FetchedBatches(NamedTuple):
+    """What one fetch brought for one partition, as the consumer thread hands it on."""
+
+    raw: RawFetch
+    high_watermark: int
+
+
 class _Thread(WorkerThread):
     """A thread that keeps no process alive: whatever it hangs in, the worker's end is the end."""
 
@@ -168,15 +199,10 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
         conf = self.app.conf
-        return AIOKafkaConsumer(
+        return cast(Transport, transport).cluster.consumer(
             client_id=conf.broker_client_id,
             group_id=conf.id,
-            **arguments(
-                ",".join(driver.server_list(transport.url, transport.default_port)),
-                cast(Transport, transport).security,
-            ),
             partition_assignment_strategy=[RoundRobinPartitionAssignor],
-            enable_auto_commit=False,
             auto_offset_reset="earliest",
             isolation_level="read_committed",
             fetch_max_wait_ms=limits.FETCH_WAIT_MS,
@@ -214,7 +240,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         aiokafka tells that to whoever asks for records, and without partitions nobody does.
         """
         while not self.should_stop:
-            await self.sleep(_RETRY_PAUSE_S)
+            await self.sleep(limits.RETRY_PAUSE_S)
             consumer = self._consumer
             if consumer is None or consumer.assignment():
                 continue
@@ -230,8 +256,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         log.error("Faust's consumer thread has crashed: %s", fmt[-1], exc_info=fmt[-1])
 
     async def fetch(self, timeout_s: float, *, restart: bool) -> Fetched[TP] | None:
-        """As `PositionedFetcher.fetch`, in the consumer's thread; one `Fetch` of each partition of
-        the opted-in topics."""
+        """As `PositionedFetcher.fetch`, in the consumer's thread; one `FetchedBatches` for each
+        partition of the opted-in topics."""
         return cast(
             "Fetched[TP] | None",
             await self.call_thread(self.positioned.fetch, timeout_s, restart=restart),
@@ -257,7 +283,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         return True
 
     async def rejoin(self) -> None:
-        """Ask the group to share out anew."""
+        """Ask the group to rebalance."""
         self._ensure_consumer()._coordinator.request_rejoin()
 
     def verify_event_path(self, now: float, tp: TP) -> None:
@@ -331,11 +357,8 @@ class _GroupSource:
             raise ConsumerStoppedError
         with consumer._fetcher._subscriptions.fetch_context():
             records = await self._taken(consumer, timeout_s)
-        generation = self.generation()
         return {
-            tp: [self._one_fetch(consumer, tp, found, generation)]
-            if isinstance(found[0], RawBatch)
-            else found
+            tp: [self._received(consumer, tp, found)] if isinstance(found[0], RawBatch) else found
             for tp, found in records.items()
         }
 
@@ -354,14 +377,14 @@ class _GroupSource:
             if not error.retriable:
                 raise
             log.warning("fetching failed, will be tried again: %s", type(error).__name__)
-            await asyncio.sleep(_RETRY_PAUSE_S)
+            await asyncio.sleep(limits.RETRY_PAUSE_S)
             return {}
 
-    def _one_fetch(
-        self, consumer: AIOKafkaConsumer, tp: Any, batches: list[RawBatch], generation: int
-    ) -> Fetch:
+    def _received(
+        self, consumer: AIOKafkaConsumer, tp: Any, batches: list[RawBatch]
+    ) -> FetchedBatches:
         raw = RawFetch(tp.topic, tp.partition, tuple(batches))
-        return Fetch(raw, consumer.last_stable_offset(tp) or 0, generation)
+        return FetchedBatches(raw, consumer.last_stable_offset(tp) or 0)
 
 
 class _Parts:
@@ -373,9 +396,11 @@ class _Parts:
 
 
 class Consumer(driver.Consumer):
-    """Faust's consumer with offsets kept by range for the opted-in topics."""
+    """Faust's consumer with offsets kept by range for the opted-in topics. `current` is the last
+    assignment, which may have ended."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.current = no_assignment()
         self.book: OffsetBook[TP] = OffsetBook()
         self._intake: FetchIntake[TP] = FetchIntake(self.book, self)
         super().__init__(*args, **kwargs)
@@ -384,9 +409,14 @@ class Consumer(driver.Consumer):
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
-        if not isinstance(record, Fetch):
+        if not isinstance(record, FetchedBatches):
             return super()._to_message(tp, record)
         raw = record.raw
+        fetch = Fetch(
+            *(raw, record.high_watermark, self.current),
+            follows=self.book.expected(tp),
+            committed=self.book.committed_to(tp),
+        )
         message = ConsumerMessage(
             raw.topic,
             raw.partition,
@@ -395,20 +425,18 @@ class Consumer(driver.Consumer):
             0,
             [],
             None,
-            cast(bytes, record),  # Faust passes the value on unread
+            cast(bytes, fetch),  # Faust passes the value on unread
             None,
             0,
             raw.size_bytes,
             tp,
-            generation_id=record.generation,
+            generation_id=self.current.generation,
         )
         # Faust's stream has the acknowledging inlined, in compiled code, and asks no method of
         # ours; of a message that is acknowledged already it keeps its hands off.
         message.acked = True
-        record.follows = self.book.expected(tp)
-        delivery = self.book.deliver(tp, raw.first_offset, record.next_offset, raw.covered_from)
-        record.committed = self.book.committed_to(tp)
-        self._follow(record, _Parts(message), delivery)
+        delivery = self.book.deliver(tp, raw.first_offset, fetch.next_offset, raw.covered_from)
+        self._follow(fetch, _Parts(message), delivery)
         return message
 
     async def perform_seek(self) -> None:
@@ -432,8 +460,7 @@ class Consumer(driver.Consumer):
 
     def may_take(self, generation: int) -> bool:
         """Whether what was fetched in this generation may be taken now."""
-        is_current = generation == self.app.consumer_generation_id
-        return bool(is_current and self.flow_active and not self.should_stop)
+        return bool(self.current.is_of(generation) and self.flow_active and not self.should_stop)
 
     def begin(self, partition: TP, start: int | None) -> None:
         """A partition is read from `start` on; None for the start of its log."""
@@ -444,7 +471,7 @@ class Consumer(driver.Consumer):
 
     def covered_from(self, record: Any) -> int | None:
         """The first offset for which a fetch accounts."""
-        return record.raw.covered_from if isinstance(record, Fetch) else None
+        return record.raw.covered_from if isinstance(record, FetchedBatches) else None
 
     async def log_start(self, partition: TP) -> int | None:
         """The first offset that is kept now; None if the broker does not say it."""
@@ -547,21 +574,25 @@ class Consumer(driver.Consumer):
     async def _commit_offsets(
         self, offsets: Mapping[TP, int], start_new_transaction: bool = True
     ) -> bool:
-        commit = cast(Transport, self.transport).commit
-        if commit is not None:
-            topics = {tp.partition: tp for tp in offsets}
-            taken = await commit({tp.partition: offset for tp, offset in offsets.items()})
+        transport = cast(Transport, self.transport)
+        reads = {tp: offset for tp, offset in offsets.items() if tp.topic in transport.batch_topics}
+        others = {tp: offset for tp, offset in offsets.items() if tp not in reads}
+        by_group = super()._commit_offsets
+        did_commit = bool(others) and await by_group(others, start_new_transaction)
+        if reads:
+            topics = {tp.partition: tp for tp in reads}
+            taken = await transport.commit(
+                self.current,
+                {tp.partition: offset for tp, offset in reads.items()},
+                lambda: by_group(reads, start_new_transaction),
+            )
             for partition, offset in taken.items():
                 self.book.committed(topics[partition], offset)
-            return True
-        did_commit = await super()._commit_offsets(offsets, start_new_transaction)
-        if did_commit:
-            for tp, offset in offsets.items():
-                self.book.committed(tp, offset)
+            did_commit = did_commit or bool(taken)
         return bool(did_commit)
 
     async def rejoin(self) -> None:
-        """Ask the group to share out anew."""
+        """Ask the group to rebalance."""
         await self._thread.call_thread(cast(ConsumerThread, self._thread).rejoin)
 
     async def wait_empty(self) -> None:
@@ -582,7 +613,9 @@ class Consumer(driver.Consumer):
             log.warning("offsets not committed, the reads above them will be processed again")
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        # What was still on its way while they were given up belongs to nobody.
+        self.current.end()
+        self.current = Assignment(generation_id, self.rejoin)
+        # What was still on its way while they were revoked belongs to no assignment.
         for tp in assigned:
             self.book.drop(tp)
         await super().on_partitions_assigned(assigned, generation_id)
@@ -596,9 +629,8 @@ class Consumer(driver.Consumer):
 class Transport(driver.Transport):
     """Faust's aiokafka transport with whole fetches for the topics in `batch_topics`.
 
-    `security` says how the brokers are reached. `commit`, where there is one, commits offsets of
-    those topics by partition instead of the group's consumer, and says which of them it has.
-    `expired` is told of reads of them that retention has removed before they were read.
+    Clients are those of `cluster`. `commit` commits offsets of those topics. `expired` is told of
+    reads of them that retention has removed before they were read.
     """
 
     Consumer = Consumer
@@ -606,14 +638,14 @@ class Transport(driver.Transport):
     def __init__(
         self,
         *args: Any,
+        cluster: Cluster,
         batch_topics: Iterable[str] = (),
-        security: Security = PLAINTEXT,
-        commit: Commit | None = None,
+        commit: Commit = commit_by_group,
         expired: Expired = lambda partition, count: None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.security = security
+        self.cluster = cluster
         self.commit = commit
         self.expired = expired
         self.batch_topics = frozenset(batch_topics)

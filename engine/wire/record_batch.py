@@ -1,4 +1,4 @@
-"""What a fetch brings, unopened: the words that the seam, the scanner and the heart share.
+"""What a fetch brings, unopened: the words that the seam, the scanner and the matcher share.
 
 Plain data; knows nothing of where it comes from.
 """

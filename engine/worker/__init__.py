@@ -4,8 +4,11 @@ Unexpected errors end the worker: without a commit the next one processes the re
 
 The modules, in the order in which data passes them:
 
-    worker    wires everything together; runs until it is stopped
-    shutdown  the end of the worker, step by step, in a bounded time
+    main       the process: its event loop, its log, its signals
+    worker     all parts wired together, started and stopped in order
+    processor  one fetch's way to its outcome
+    health     what the worker reports: alive, ready, metrics, status
+    shutdown   the end of the worker, step by step, in a bounded time
 """
 
-__all__ = ["worker"]
+__all__ = ["main", "worker"]

@@ -1,8 +1,8 @@
 """The end of a worker, step by step, in a bounded time.
 
-In the ordinary case each step takes a few milliseconds. Where the broker is away some would wait
-for it, each for its own time and one after the other: together they have `limits.END_S`, and what
-has not come about then is given up. Nothing is lost by that: what is not committed is read again.
+In the ordinary case each step takes a few milliseconds. If the broker is away, some of them would
+wait for it, each for its own time and one after the other: together they have `limits.END_S`, and
+what is not done by then is left. Nothing is lost by that: what is not committed is read again.
 """
 
 from __future__ import annotations
@@ -20,40 +20,37 @@ from engine import limits
 
 log = logging.getLogger(__name__)
 
-#: What a step has in any case, however long those before it took.
-_LEAST_S: Final = 0.5
-
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
-class Ending:
+class Shutdown:
     """See the module. The time begins with the first step."""
 
     def __init__(self) -> None:
         self._by_s: float | None = None
 
-    async def step(self, what: str, awaited: Awaitable[None]) -> None:
+    async def step(self, what: str, stop: Callable[[], Awaitable[None]]) -> None:
         """Wait for a step, as long as there is time; raises what it raises.
 
-        One that is cancelled from within has come to its end: aiokafka lets that out of a stop
-        during which its own tasks are cancelled.
+        A step that is cancelled from within is done: aiokafka lets that out of a stop during which
+        its own tasks are cancelled.
         """
         now_s = time.monotonic()
         if self._by_s is None:
             self._by_s = now_s + limits.END_S
-        step = asyncio.ensure_future(awaited)
-        await asyncio.wait({step}, timeout=max(_LEAST_S, self._by_s - now_s))
+        step = asyncio.ensure_future(stop())
+        await asyncio.wait({step}, timeout=max(limits.END_STEP_S, self._by_s - now_s))
         if step.done():
             if not step.cancelled():
                 step.result()
             return
         step.cancel()
-        log.warning("stopping: %s took too long, and is left as it is", what)
+        log.warning("stopping: gave up waiting for %s", what)
 
 
 def obey_signals(stop: Callable[[], None]) -> None:
     """Let SIGTERM and SIGINT end the running event loop's worker in order, and a second one of
-    them the process at once, as if nobody had taken care of it."""
+    them the process at once, as if there were no handler."""
     loop = asyncio.get_running_loop()
     asked = False
 

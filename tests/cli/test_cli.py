@@ -80,9 +80,7 @@ def nobody_there() -> str:
 def worker_settings(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     """The settings with which `hotlist worker` is started, instead of starting it."""
     seen: list[Settings] = []
-    monkeypatch.setitem(
-        sys.modules, "engine.worker.worker", SimpleNamespace(run_worker=seen.append)
-    )
+    monkeypatch.setitem(sys.modules, "engine.worker.main", SimpleNamespace(run_worker=seen.append))
     return seen
 
 
@@ -311,9 +309,7 @@ def test_interrupt_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(_: Settings) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(
-        sys.modules, "engine.worker.worker", SimpleNamespace(run_worker=interrupted)
-    )
+    monkeypatch.setitem(sys.modules, "engine.worker.main", SimpleNamespace(run_worker=interrupted))
     assert_one_line(hotlist("worker"), 130, "interrupted")
 
 
@@ -321,7 +317,7 @@ def test_system_error_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_: Settings) -> None:
         raise OSError(28, "No space left on device", "somewhere")
 
-    monkeypatch.setitem(sys.modules, "engine.worker.worker", SimpleNamespace(run_worker=full))
+    monkeypatch.setitem(sys.modules, "engine.worker.main", SimpleNamespace(run_worker=full))
     assert_one_line(hotlist("worker"), 1, "somewhere: No space left on device")
 
 

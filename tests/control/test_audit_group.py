@@ -21,6 +21,7 @@ from engine.audit.changes import ControlKind
 from engine.audit.pending_changes import EXPIRIES, Progress
 from engine.control.audit_group import AuditGroup
 from engine.errors import BrokerError
+from engine.kafka.cluster import Cluster
 from engine.kafka.topics import Topics
 
 TOPICS = Topics("lpr.")
@@ -63,14 +64,14 @@ class Kafka:
 @pytest.fixture
 def kafka(monkeypatch: pytest.MonkeyPatch) -> Kafka:
     kafka = Kafka()
-    monkeypatch.setattr("engine.control.audit_group.AIOKafkaConsumer", lambda **_: kafka)
-    monkeypatch.setattr("engine.control.audit_group.AIOKafkaAdminClient", lambda **_: kafka)
+    monkeypatch.setattr("engine.kafka.cluster.AIOKafkaConsumer", lambda **_: kafka)
+    monkeypatch.setattr("engine.kafka.cluster.AIOKafkaAdminClient", lambda **_: kafka)
     monkeypatch.setattr(limits, "COORDINATOR_PAUSE_S", 0)
     return kafka
 
 
 def group() -> AuditGroup:
-    return AuditGroup("localhost:1", "workers", TOPICS)
+    return AuditGroup(Cluster("localhost:1", TOPICS, "workers"))
 
 
 async def test_nothing_is_committed_yet(kafka: Kafka) -> None:

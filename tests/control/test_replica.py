@@ -20,6 +20,7 @@ from engine.control.replica import ControlReplica, _some
 from engine.control.state import ControlState
 from engine.errors import BrokerError
 from engine.kafka.acl_probe import Topic
+from engine.kafka.cluster import Cluster
 from engine.kafka.topics import Topics
 from engine.matching.lists import ControlKind, ControlRecord, Phase
 
@@ -83,7 +84,7 @@ class Consumer:
 @pytest.fixture
 def consumer(monkeypatch: pytest.MonkeyPatch) -> Consumer:
     consumer = Consumer()
-    monkeypatch.setattr("engine.control.replica.AIOKafkaConsumer", lambda **_: consumer)
+    monkeypatch.setattr("engine.kafka.cluster.AIOKafkaConsumer", lambda **_: consumer)
     monkeypatch.setattr(limits, "RETRY_PAUSE_S", 0.0)
     return consumer
 
@@ -99,7 +100,7 @@ class Updates:
 
 
 def a_replica() -> ControlReplica:
-    return ControlReplica("localhost:1", TOPICS, Updates(), Gate("a test has just begun"))
+    return ControlReplica(Cluster("localhost:1", TOPICS), Updates(), Gate("a test has just begun"))
 
 
 def a_state() -> ControlState:
@@ -136,7 +137,7 @@ def test_out_of_range_is_told_to_us(monkeypatch: pytest.MonkeyPatch) -> None:
     """aiokafka would go on somewhere else by itself."""
     made: list[dict[str, Any]] = []
     monkeypatch.setattr(
-        "engine.control.replica.AIOKafkaConsumer", lambda **options: made.append(options)
+        "engine.kafka.cluster.AIOKafkaConsumer", lambda **options: made.append(options)
     )
     a_replica()
     assert made[0]["auto_offset_reset"] == "none"

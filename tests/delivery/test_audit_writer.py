@@ -17,7 +17,7 @@ from hypothesis import given
 from engine import limits
 from engine.audit.chain import GENESIS_HASH, Chain
 from engine.delivery.audit_writer import AuditLog, Sealing, new_chain_id
-from engine.delivery.sink import Outgoing
+from engine.delivery.records import Outgoing
 from engine.documents.codec import decode_audit
 from engine.documents.model import AuditRecord
 from engine.errors import BrokerError

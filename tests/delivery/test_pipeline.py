@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from engine import limits
-from engine.delivery.pipeline import Abandoned, AtLeastOnce, MatchEvent, Pipeline
-from engine.delivery.sink import Outgoing
+from engine.delivery.at_least_once import AtLeastOnce
+from engine.delivery.pipeline import Pipeline
+from engine.delivery.records import MatchEvent, Outgoing, Record
+from engine.delivery.send_queue import Abandoned
 from engine.documents.model import Reject
 from engine.errors import BrokerError
 from engine.kafka.topics import Topics
@@ -21,8 +23,10 @@ from engine.matching.matcher import FoundMatch, Outcome
 from engine.matching.suppression import SuppressionRecord
 from engine.transport.consumer import Fetch
 from engine.wire.record_batch import RawFetch
+from tests.fakes.assignments import an_assignment
 from tests.fakes.documents import NOW_MS, at, detection, entry, exact_match
 from tests.fakes.record_batches import Sent, batch_bytes, raw_batch
+from tests.fakes.runtime import runtime_of
 
 TOPICS = Topics("lpr.")
 MATCH = exact_match(entry(), detection())
@@ -46,12 +50,24 @@ class Here:
         self.notes_answer: asyncio.Future[None] = loop.create_future()
         self.pipeline = Pipeline(
             self._process,
-            AtLeastOnce(TOPICS, self, self._append, self._note),
+            self._delivery(),
             lambda outcome, took_s: self.delivered.append(outcome),
             self.failures.append,
         )
 
-    async def _process(self, fetch: Fetch) -> Outcome | None:
+    def _delivery(self) -> AtLeastOnce:
+        delivery = AtLeastOnce(runtime_of(self.failures), self, self._append)
+        changelog: Any = delivery.changelog
+        changelog.append = self._note
+        return delivery
+
+    async def partitions_of(self, topic: str) -> int:
+        raise AssertionError("nothing is written to the changelog")
+
+    async def deliver_in_order(self, records: Sequence[Record], partition: int, what: str) -> None:
+        raise AssertionError("nothing is written to the changelog")
+
+    async def _process(self, fetch: Fetch, _: object) -> Outcome | None:
         if isinstance(self.outcome, Exception):
             raise self.outcome
         return self.outcome
@@ -60,7 +76,7 @@ class Here:
         self.sent += records
         await asyncio.shield(self.sink_answers)
 
-    def _append(self, events: Sequence[MatchEvent]) -> asyncio.Future[None]:
+    def _append(self, events: Sequence[Any]) -> asyncio.Future[None]:
         self.appended += events
         return self.audit_answers
 
@@ -70,7 +86,7 @@ class Here:
 
     def fetch(self, name: str = "fetch", reads: int = 1) -> Fetch:
         batch = raw_batch(batch_bytes(reads * [Sent(b"K", b"{}")]))
-        fetch = Fetch(RawFetch(TOPICS.detections, 0, (batch,)), 1, 1)
+        fetch = Fetch(RawFetch(TOPICS.detections, 0, (batch,)), 1, an_assignment())
         fetch._done = lambda: self.fetches.append(f"{name} done")
         fetch._abandoned = lambda: self.fetches.append(f"{name} abandoned")
         return fetch
@@ -229,7 +245,7 @@ async def test_a_fetch_that_comes_to_much_is_done_in_parts() -> None:
     outcomes = [replace(ONE, next_offset=3), replace(ONE, next_offset=7), found()]
     taken: list[tuple[int, int]] = []
 
-    async def process(fetch: Fetch) -> Outcome:
+    async def process(fetch: Fetch, _: object) -> Outcome:
         taken.append((fetch.raw.first_offset, fetch.next_offset))
         return outcomes[len(taken) - 1]
 
@@ -244,10 +260,11 @@ async def test_a_fetch_that_comes_to_much_is_done_in_parts() -> None:
         further._cut = cut
         rest.append(further)
 
-    fetch._cut, fetch.epoch = cut, 5
+    fetch._cut = cut
     await here.pipeline.take(fetch)
     assert taken == [(0, 10), (3, 10), (7, 10)]
-    assert [(part.next_offset, part.epoch) for part in (fetch, *rest)] == [(3, 5), (7, 5), (10, 5)]
+    assert [part.next_offset for part in (fetch, *rest)] == [3, 7, 10]
+    assert {part.assignment for part in rest} == {fetch.assignment}
     assert here.fetches == ["from 7 done"], "there was nothing to deliver of it"
     assert here.pipeline.in_delivery == 2
     for answer in (here.sink_answers, here.audit_answers, here.notes_answer):
@@ -260,7 +277,7 @@ async def test_the_rest_of_a_fetch_is_abandoned_with_its_partition() -> None:
     here = Here()
     outcomes: list[Outcome | None] = [replace(ONE, next_offset=3), None]
 
-    async def process(fetch: Fetch) -> Outcome | None:
+    async def process(fetch: Fetch, _: object) -> Outcome | None:
         return outcomes.pop(0)
 
     here.pipeline._process = process

@@ -23,13 +23,15 @@ from aiokafka.errors import (
 from aiokafka.partitioner import murmur2
 
 from engine import limits
-from engine.delivery.sink import Outgoing, Sink, match_record, reject_record
+from engine.delivery.records import Outgoing, match_record, reject_record
+from engine.delivery.sink import Sink
 from engine.documents.codec import decode_match, decode_reject
 from engine.documents.model import Reject
 from engine.errors import BrokerError
 from engine.kafka.topics import Topics
 from engine.wire.trace_context import TraceContext
 from tests.fakes.documents import at, detection, entry, exact_match
+from tests.fakes.runtime import CLUSTER
 from tests.repository.schemas import validator
 
 TOPICS = Topics("lpr.")
@@ -94,7 +96,7 @@ class Producer:
 
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.delivery.sink._RETRY_PAUSE_S", 0)
+    monkeypatch.setattr(limits, "RETRY_PAUSE_S", 0)
 
 
 @pytest.fixture
@@ -102,8 +104,8 @@ def sink_with(monkeypatch: pytest.MonkeyPatch) -> SinkWith:
     """Makes a sink of a producer."""
 
     def make(producer: Producer) -> Sink:
-        monkeypatch.setattr("engine.delivery.sink.AIOKafkaProducer", lambda **_: producer)
-        return Sink("localhost:1")
+        monkeypatch.setattr("engine.kafka.cluster.AIOKafkaProducer", lambda **_: producer)
+        return Sink(CLUSTER)
 
     return make
 

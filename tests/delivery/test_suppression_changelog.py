@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import limits
-from engine.delivery.sink import Record
+from engine.delivery.records import Record
 from engine.delivery.suppression_changelog import SuppressionLog, Written, keep_latest, key_in
 from engine.errors import BrokerError
 from engine.kafka.topics import Topics
 from engine.matching.suppression import SuppressionRecord
+from tests.fakes.runtime import CLUSTER
 
 TOPICS = Topics("lpr.")
 PARTITIONS = 2
@@ -61,7 +62,7 @@ class Sink:
 @asynccontextmanager
 async def running(sink: Sink) -> AsyncIterator[SuppressionLog]:
     """A log at work; at the end all that was handed over is sent."""
-    log = SuppressionLog(sink, TOPICS, "group")
+    log = SuppressionLog(CLUSTER, sink)
     task = asyncio.create_task(log.run())
     yield log
     log.close()
@@ -149,7 +150,7 @@ async def test_a_failure_is_told_to_all_who_wait_and_who_come_later() -> None:
     sink = Sink()
     sink.acknowledges.clear()
     sink.fails_with = error = BrokerError("the suppression's states were not acknowledged")
-    log = SuppressionLog(sink, TOPICS, "group")
+    log = SuppressionLog(CLUSTER, sink)
     task = asyncio.create_task(log.run())
     promises = [log.append([changed(0, 1, b"a")])]
     await settle()

@@ -4,27 +4,31 @@ tombstone."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
 from engine import limits
+from engine.delivery.at_least_once import AtLeastOnce
 from engine.delivery.audit_writer import Event
-from engine.delivery.pipeline import Abandoned
-from engine.delivery.sink import Record
+from engine.delivery.port import Delivery, Keys
+from engine.delivery.records import Record
+from engine.delivery.send_queue import Abandoned
 from engine.delivery.suppression_changelog import Left, Written
 from engine.delivery.suppression_restore import Suppressing
 from engine.errors import BrokerError
-from engine.kafka.security import PLAINTEXT
 from engine.kafka.topics import Topics
-from engine.matching.suppression import FOLDED, Suppression, SuppressionRecord
-from engine.observability.metrics import Metrics
-from engine.transport.consumer import Fetch
+from engine.matching.matcher import Outcome
+from engine.matching.suppression import FOLDED, Suppression
+from engine.transport.assignment import Assignment
+from engine.transport.consumer import ByGroup, Fetch
 from engine.wire.record_batch import RawFetch
+from tests.fakes.assignments import an_assignment
 from tests.fakes.documents import NOW_MS, entry
 from tests.fakes.record_batches import Sent, batch_bytes, raw_batch
+from tests.fakes.runtime import runtime_of
 
 TOPICS = Topics("lpr.")
 ENTRY = entry()
@@ -77,30 +81,58 @@ class Transactions:
     `read` is what is read of the topic, to see what comes first.
     """
 
+    takes_parts = False
+
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.noted: list[tuple[Any, Any]] = []
         self.read: list[int] = []
         self.is_ours = True
 
-    async def claim(self, partitions: Iterable[int]) -> None:
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+
+    async def claim(self, assignment: Assignment, partitions: Iterable[int]) -> None:
         self.asked.append(f"claim {[*partitions]}, {self.read} read")
         if not self.is_ours:
             raise Abandoned
 
     async def cut(self, fetch: Fetch) -> bool:
         self.asked.append(f"cut {fetch.raw.first_offset}, {self.read} read")
-        fetch.raw = fetch.raw.since(2)
+        fetch.skip_to(2)
         return self.is_ours
 
-    def note(
-        self, events: Mapping[int, Sequence[Event]], changes: Sequence[SuppressionRecord]
-    ) -> None:
-        if events or changes:
-            self.noted.append((events, changes))
+    def pass_over(self, fetch: Fetch) -> None:
+        raise AssertionError("nothing is delivered here")
 
-    async def given_up(self) -> None:
-        self.asked.append("given up")
+    def hand_over(self, fetch: Fetch, outcome: Outcome) -> asyncio.Future[None]:
+        raise AssertionError("nothing is delivered here")
+
+    async def finish(self, outcome: Outcome, handed: asyncio.Future[None]) -> None:
+        raise AssertionError("nothing is delivered here")
+
+    async def note(self, assignment: Assignment, keys: Keys) -> None:
+        tidied = await keys.tidy_and_forget()
+        if tidied.events or tidied.changes:
+            self.noted.append((tidied.events, tidied.changes))
+
+    async def commit(
+        self, assignment: Assignment, offsets: Mapping[int, int], by_group: ByGroup
+    ) -> Mapping[int, int]:
+        raise AssertionError("nothing is committed here")
+
+    async def on_revoked(self, assignment: Assignment) -> None:
+        self.asked.append("revoked")
+
+
+class Lists:
+    """Lists that are whole and have the entry, until a test says otherwise."""
+
+    def __init__(self) -> None:
+        self.are_whole = self.is_there = True
+
+    def is_listed(self, entry_id: str) -> bool:
+        return self.is_there
 
 
 class Here:
@@ -119,26 +151,16 @@ class Here:
         self.state = Suppression()
         self.events: list[Event] = []
         self.audited = asyncio.get_running_loop().create_future()
-        self.is_listed = True
-        self.lists_hold = True
+        self.lists = Lists()
         self.failures: list[BaseException] = []
         sink: Any = self.topic
+        runtime = runtime_of(self.failures, self)
+        self.at_least_once = AtLeastOnce(runtime, sink, self._append)
+        self.delivery: Delivery = transactions or self.at_least_once
         self.suppressing = Suppressing(
-            "localhost:1",
-            TOPICS,
-            "group",
-            PLAINTEXT,
-            self.state,
-            sink,
-            self._append,
-            self._in_heart_thread,
-            lambda: self.lists_hold,
-            lambda entry_id: self.is_listed,
-            self,
-            Metrics(),
-            self.failures.append,
-            transactions,
+            *(runtime, self.state, self.topic.partitions_of, self.lists, self.delivery)
         )
+        self.assignment = an_assignment()
 
     def now_ms(self) -> int:
         return NOW_MS
@@ -148,20 +170,24 @@ class Here:
         answer: asyncio.Future[None] = self.audited
         return answer
 
-    async def _in_heart_thread(self, function: Callable[[], Any]) -> Any:
-        await asyncio.sleep(0)
-        return function()
-
     def admit(self, captured_s: int, partition: int, offset: int) -> int:
         return self.state.admit(ENTRY, "ABC123", "C1", 1000 * captured_s, partition, offset, NOW_MS)
 
     async def noted(self) -> None:
-        await self.suppressing.note(self.state.take_changes())
+        await self.note()
+
+    def note(self) -> asyncio.Future[None]:
+        some = fetch(0, 0, 1, self.assignment)
+        return self.at_least_once.hand_over(some, Outcome(suppression=self.state.take_changes()))
 
     async def taken(self, partition: int, first: int, count: int = 5) -> bool:
-        return await self.suppressing.prepare(
-            fetch(partition, first, count), self.suppressing.epoch
-        )
+        return await self.suppressing.prepare(fetch(partition, first, count, self.assignment))
+
+    async def revoke(self) -> None:
+        """The partitions go; those that come next are another assignment."""
+        revoked, self.assignment = self.assignment, an_assignment()
+        revoked.end()
+        await self.suppressing.on_revoked(revoked)
 
 
 @asynccontextmanager
@@ -169,16 +195,18 @@ async def running(
     monkeypatch: pytest.MonkeyPatch, transactions: Transactions | None = None
 ) -> AsyncIterator[Here]:
     here = Here(monkeypatch, transactions)
+    await here.delivery.start()
     await here.suppressing.start()
     try:
         yield here
     finally:
         await here.suppressing.stop()
+        await here.delivery.stop()
 
 
-def fetch(partition: int, first: int, count: int) -> Fetch:
+def fetch(partition: int, first: int, count: int, assignment: Assignment) -> Fetch:
     batch = raw_batch(batch_bytes([Sent(b"K", b"{}")] * count, base_offset=first))
-    return Fetch(RawFetch(TOPICS.detections, partition, (batch,)), first + count, 1)
+    return Fetch(RawFetch(TOPICS.detections, partition, (batch,)), first + count, assignment)
 
 
 async def settle() -> None:
@@ -195,7 +223,7 @@ async def test_a_state_is_read_before_the_first_read_and_not_again(
         await here.noted()
         assert await here.taken(0, 5)
         assert here.topic.read == [0]
-        await here.suppressing.given_up()
+        await here.revoke()
         assert len(here.state) == 0
         assert await here.taken(0, 10)
         assert here.topic.read == [0, 0]
@@ -206,7 +234,7 @@ async def test_it_is_read_when_the_partition_comes_though_no_reads_do(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with running(monkeypatch) as here:
-        here.suppressing.taken_over([2, 1])
+        here.suppressing.on_assigned(here.assignment, [2, 1])
         await settle()
         assert here.topic.read == [1, 2]
         assert await here.taken(1, 0)
@@ -248,11 +276,11 @@ async def test_a_fetch_of_a_partition_given_up_meanwhile_is_not_taken(
         here.topic.opens.clear()
         taking = asyncio.create_task(here.taken(0, 0))
         await settle()
-        await here.suppressing.given_up()
+        await here.revoke()
         here.topic.opens.set()
         assert not await taking
         assert len(here.state) == 0
-        assert await here.taken(0, 0), "the next epoch reads it anew"
+        assert await here.taken(0, 0), "the next assignment reads it anew"
         assert (len(here.state), here.topic.read) == (1, [0, 0])
 
 
@@ -261,8 +289,8 @@ async def test_giving_up_waits_for_what_is_on_its_way(monkeypatch: pytest.Monkey
         await here.taken(0, 0)
         here.admit(0, 0, 0)
         here.topic.acknowledges.clear()
-        noted = here.suppressing.note(here.state.take_changes())
-        giving_up = asyncio.create_task(here.suppressing.given_up())
+        noted = here.note()
+        giving_up = asyncio.create_task(here.revoke())
         await settle()
         assert not giving_up.done()
         here.topic.acknowledges.set()
@@ -276,10 +304,10 @@ async def test_a_count_is_audited_before_it_is_forgotten(monkeypatch: pytest.Mon
         for captured_s in range(3):
             here.admit(captured_s, 3, 7 + captured_s)
         await here.noted()
-        here.lists_hold = here.is_listed = False
+        here.lists.are_whole = here.lists.is_there = False
         await asyncio.sleep(0.05)
         assert here.events == [], "while the lists are read anew nothing has ended"
-        here.lists_hold = True
+        here.lists.are_whole = True
         while not here.events:
             await asyncio.sleep(0.001)
         await asyncio.sleep(0.05)
@@ -323,8 +351,8 @@ async def test_with_transactions_a_partition_is_claimed_before_its_state_is_read
         assert transactions.asked[2:] == ["cut 5, [0] read"]
         assert await here.taken(0, 3), "somebody sought back"
         assert transactions.asked[3:] == ["claim [0], [0] read", "cut 3, [0, 0] read"]
-        await here.suppressing.given_up()
-        assert transactions.asked[5:] == ["given up"]
+        await here.revoke()
+        assert transactions.asked[5:] == ["revoked"]
         transactions.is_ours = False
         assert not await here.taken(0, 8)
         assert here.topic.read == [0, 0]
@@ -339,7 +367,7 @@ async def test_with_transactions_a_count_and_its_forgetting_are_told_together(
         for captured_s in range(3):
             here.admit(captured_s, 3, 7 + captured_s)
         here.state.take_changes()  # with the fetch
-        here.is_listed = False
+        here.lists.is_there = False
         while not transactions.noted:
             await asyncio.sleep(0.001)
         [(events, changes)] = transactions.noted
@@ -371,7 +399,7 @@ async def test_the_rest_of_a_fetch_is_no_seeking_back(monkeypatch: pytest.Monkey
     async with running(monkeypatch) as here:
         assert await here.taken(0, 0)
         assert here.admit(0, 0, 0) == 0
-        here.suppressing.stopped_at(0, 1)
+        here.suppressing.stopped_at(fetch(0, 0, 5, here.assignment), 1)
         here.state.take_changes()  # under way: nobody could read it back
         assert await here.taken(0, 1)
         assert here.topic.read == [0], "it is not read anew"

@@ -26,13 +26,14 @@ from aiokafka.errors import (
 )
 
 from engine import limits
-from engine.delivery.sink import Outgoing
+from engine.delivery.records import Outgoing
 from engine.delivery.suppression_changelog import state_record
 from engine.delivery.transactional_producer import Fenced, GroupOffsets, TransactionalSink
 from engine.errors import BrokerError
 from engine.kafka.topics import Topics
 from engine.matching.suppression import SuppressionRecord
 from tests.delivery.test_sink import Batch
+from tests.fakes.runtime import CLUSTER
 
 TOPICS = Topics("lpr.")
 READS = TopicPartition(TOPICS.detections, 7)
@@ -102,8 +103,8 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Made:
         monkeypatch.setattr(
             "engine.delivery.transactional_producer.make_producer", lambda *_, **__: waiting.pop(0)
         )
-        monkeypatch.setattr("engine.delivery.transactional_producer._RETRY_PAUSE_S", 0)
-        return TransactionalSink("localhost:1", TOPICS, "group", 7)
+        monkeypatch.setattr(limits, "COORDINATOR_PAUSE_S", 0)
+        return TransactionalSink(CLUSTER, 7)
 
     return make
 
@@ -116,7 +117,7 @@ async def test_records_and_offset_are_one_transaction(started: Made) -> None:
     producer = Producer()
     sink = started(producer)
     await sink.start()
-    state = state_record(TOPICS, "group", SuppressionRecord(7, b"k" * 16, b"{}"))
+    state = state_record(CLUSTER, SuppressionRecord(7, b"k" * 16, b"{}"))
     records = outgoing(TOPICS.matches, b"a", b"b", b"a") + outgoing(TOPICS.audit, b"chain")
     await sink.transact(records, [state], 12)
     assert sink.id == "group/lpr.detections.v1/7"
@@ -252,8 +253,6 @@ async def test_a_group_that_says_nothing_is_asked_again(
     answers: list[Any], committed: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """To take silence for "nothing" would be to match all reads once more."""
-    monkeypatch.setattr("engine.delivery.transactional_producer._RETRY_PAUSE_S", 0)
-    monkeypatch.setattr(
-        "engine.delivery.transactional_producer.AIOKafkaAdminClient", lambda **_: Admin(*answers)
-    )
-    assert await GroupOffsets("localhost:1", TOPICS, "group").committed(7) == committed
+    monkeypatch.setattr(limits, "COORDINATOR_PAUSE_S", 0)
+    monkeypatch.setattr("engine.kafka.cluster.AIOKafkaAdminClient", lambda **_: Admin(*answers))
+    assert await GroupOffsets(CLUSTER).committed(7) == committed

@@ -16,7 +16,9 @@ import pytest
 from hypothesis import given
 
 from engine import limits
-from engine.delivery.pipeline import Abandoned, MatchEvent
+from engine.delivery.port import Tidied
+from engine.delivery.records import MatchEvent
+from engine.delivery.send_queue import Abandoned
 from engine.delivery.transactions import Transactions
 from engine.documents.model import Reject
 from engine.errors import BrokerError
@@ -24,8 +26,10 @@ from engine.matching.matcher import FoundMatch, Outcome
 from engine.matching.suppression import SuppressionRecord
 from engine.transport.consumer import Fetch
 from engine.wire.record_batch import RawFetch
+from tests.fakes.assignments import an_assignment, by_no_group
 from tests.fakes.documents import NOW_MS, at, detection, entry, exact_match
 from tests.fakes.record_batches import Sent, batch_bytes, raw_batch
+from tests.fakes.runtime import runtime_of
 from tests.fakes.transactional_broker import (
     TOPICS,
     OffsetsOn,
@@ -47,9 +51,8 @@ def fetch_of(first: int, next_offset: int, *, partition: int = 0, follows: int |
         )
         for offset in range(first, next_offset, 2)
     )
-    fetch = Fetch(RawFetch(TOPICS.detections, partition, batches), next_offset, 1)
-    fetch.follows = follows
-    return fetch
+    raw = RawFetch(TOPICS.detections, partition, batches)
+    return Fetch(raw, next_offset, an_assignment(), follows=follows)
 
 
 def outcome_of(*reads: int, states: tuple[SuppressionRecord, ...] = ()) -> Outcome:
@@ -73,6 +76,22 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
+class Told:
+    """Keys of which this is told."""
+
+    def __init__(self, tidied: Tidied) -> None:
+        self._tidied = tidied
+
+    async def tidy(self) -> Tidied:
+        raise AssertionError("audited and forgotten apart")
+
+    async def forget(self, taken: Any) -> list[SuppressionRecord]:
+        raise AssertionError("audited and forgotten apart")
+
+    async def tidy_and_forget(self) -> Tidied:
+        return self._tidied
+
+
 class Here:
     """A worker's transactions on a broker whose answers come at once, or as a test says."""
 
@@ -87,16 +106,14 @@ class Here:
         self.failures: list[BaseException] = []
         self.rejoined = 0
         self.transactions = Transactions(
-            TOPICS,
-            "group",
+            runtime_of(self.failures),
             self._sink,
             OffsetsOn(self.broker, lambda partition: self.end),
             self.broker.begin_chain,
             self._count,
-            self.failures.append,
             quiet_s,
         )
-        self.transactions.rejoin = self._rejoin
+        self.assign()
 
     async def _at_once(self, effect: Callable[[], None]) -> None:
         await asyncio.sleep(0)
@@ -112,9 +129,31 @@ class Here:
     def _count(self, events: Mapping[str, int], oldest_ms: int) -> None:
         self.counted.update(events)
 
+    def assign(self) -> None:
+        """The partitions come, perhaps once more."""
+        self.assignment = an_assignment(rejoin=self._rejoin)
+
+    async def claim(self, *partitions: int) -> None:
+        await self.transactions.claim(self.assignment, partitions)
+
+    async def commit(self, offsets: Mapping[int, int]) -> Mapping[int, int]:
+        return await self.transactions.commit(self.assignment, offsets, by_no_group)
+
+    async def revoke(self) -> None:
+        self.assignment.end()
+        await self.transactions.on_revoked(self.assignment)
+
+    async def note(self, events: Mapping[int, Any], changes: list[SuppressionRecord]) -> None:
+        await self.transactions.note(self.assignment, Told(Tidied((), events, changes)))
+
+    async def cut(self, fetch: Fetch) -> bool:
+        """Cut a fetch of the assignment that it is of now."""
+        fetch.assignment = self.assignment
+        return await self.transactions.cut(fetch)
+
     async def take(self, fetch: Fetch, outcome: Outcome) -> asyncio.Future[None] | None:
         """As the worker does: cut, and hand over what is left."""
-        if not await self.transactions.cut(fetch):
+        if not await self.cut(fetch):
             return None
         if fetch.raw.batches and (outcome.matches or outcome.suppression):
             return self.transactions.hand_over(fetch, outcome)
@@ -126,7 +165,7 @@ class Here:
 async def running(**options: Any) -> AsyncIterator[Here]:
     here = Here(**options)
     await here.transactions.start()
-    await here.transactions.claim([0])
+    await here.claim(0)
     try:
         async with asyncio.timeout(30):
             yield here
@@ -201,20 +240,20 @@ async def test_an_offset_never_goes_back() -> None:
     async with running() as here:
         handed = await here.take(fetch_of(0, 6, follows=None), outcome_of(5))
         assert handed is not None
-        assert await here.transactions.commit({0: 4, 7: 1}) == {0: 4}
+        assert await here.commit({0: 4, 7: 1}) == {0: 4}
         assert here.broker.offsets == {0: 6}
-        assert await here.transactions.commit({0: 9}) == {0: 9}
+        assert await here.commit({0: 9}) == {0: 9}
         assert here.broker.offsets == {0: 9}
 
 
 async def test_offsets_alone_wait_for_a_quiet_moment() -> None:
     async with running(quiet_s=1_000.0) as here:
-        assert await here.transactions.commit({0: 2}) == {0: 2}
+        assert await here.commit({0: 2}) == {0: 2}
         handed = await here.take(fetch_of(2, 6, follows=None), outcome_of(5))
         assert handed is not None
         await handed
-        assert await here.transactions.commit({0: 4}) == {0: 4}
-        assert await here.transactions.commit({0: 9}) == {0: 6}, "how far it is"
+        assert await here.commit({0: 4}) == {0: 4}
+        assert await here.commit({0: 9}) == {0: 6}, "how far it is"
         assert here.broker.committed_count == 2
         assert here.broker.offsets == {0: 6}
 
@@ -224,13 +263,13 @@ async def test_what_another_has_committed_meanwhile_is_cut_away() -> None:
     broker.offsets[0] = 5
     async with running(broker=broker) as here:
         below = fetch_of(0, 4, follows=None)
-        assert await here.transactions.cut(below)
+        assert await here.cut(below)
         assert below.raw.batches == ()
         here.transactions.pass_over(below)
-        assert await here.transactions.commit({0: 4}) == {0: 4}
+        assert await here.commit({0: 4}) == {0: 4}
         assert broker.offsets == {0: 5}, "the offset would go back"
         over = fetch_of(4, 8, follows=4)
-        assert await here.transactions.cut(over)
+        assert await here.cut(over)
         assert (over.raw.first_offset, over.next_offset) == (5, 8)
 
 
@@ -255,12 +294,13 @@ async def test_who_is_fenced_abandons_and_asks_to_share_out() -> None:
         assert second is not None
         with pytest.raises(Abandoned):
             await second
-        assert not await here.transactions.cut(fetch_of(4, 6, follows=4))
-        assert await here.transactions.commit({0: 6}) == {}
+        assert not await here.cut(fetch_of(4, 6, follows=4))
+        assert await here.commit({0: 6}) == {}
         assert matched(here.broker) == [0]
         assert (here.rejoined, here.failures) == (1, [])
-        await here.transactions.given_up()
-        await here.transactions.claim([0])
+        await here.revoke()
+        here.assign()
+        await here.claim(0)
         third = await here.take(fetch_of(2, 4, follows=None), outcome_of(2))
         assert third is not None
         await third
@@ -276,7 +316,7 @@ async def test_where_the_group_does_not_share_out_the_worker_ends(
     monkeypatch.setattr(limits, "FENCED_S", 0.01)
     async with running() as here:
         here.broker.fence(0)
-        await here.transactions.commit({0: 1})
+        await here.commit({0: 1})
         while not here.failures:
             await asyncio.sleep(0.005)
         [failure] = here.failures
@@ -300,7 +340,7 @@ async def test_any_other_failure_ends_the_worker() -> None:
             await handed
         await settle()
         assert here.failures == [error]
-        assert not await here.transactions.cut(fetch_of(2, 4, follows=2))
+        assert not await here.cut(fetch_of(2, 4, follows=2))
 
 
 async def test_nothing_is_taken_behind_a_fetch_that_is_missing() -> None:
@@ -317,7 +357,7 @@ async def test_nothing_is_taken_behind_a_fetch_that_is_missing() -> None:
 async def test_a_fetch_in_parts_is_no_gap() -> None:
     async with running() as here:
         fetch = fetch_of(0, 8, follows=None)
-        assert await here.transactions.cut(fetch)
+        assert await here.cut(fetch)
         rest = fetch.cut(4)
         here.transactions.pass_over(fetch)
         handed = await here.take(rest, outcome_of(5))
@@ -329,21 +369,21 @@ async def test_a_fetch_in_parts_is_no_gap() -> None:
 async def test_what_goes_with_a_count_that_is_audited() -> None:
     event = MatchEvent("suppressed", NOW_MS, {"entry_id": "E1"})
     async with running() as here:
-        await here.transactions.claim([1])
-        here.transactions.note({1: [event]}, [SuppressionRecord(1, KEY, None)])
+        await here.claim(1)
+        await here.note({1: [event]}, [SuppressionRecord(1, KEY, None)])
         await settle()
         assert here.broker.committed_count == 1
         assert [record.value for record in here.broker.on(TOPICS.suppression)] == [None]
         assert [record.event for record in here.broker.audit()] == ["suppressed"]
         assert here.broker.offsets == {}
-        here.transactions.note({2: [event]}, [SuppressionRecord(2, KEY, None)])
+        await here.note({2: [event]}, [SuppressionRecord(2, KEY, None)])
         await settle()
         assert here.broker.committed_count == 1, "of a partition that is not ours"
 
 
 async def test_room_that_was_made_in_another_partition_is_told_there() -> None:
     async with running() as here:
-        await here.transactions.claim([1])
+        await here.claim(1)
         forgotten = SuppressionRecord(1, KEY, None)
         handed = await here.take(fetch_of(0, 2, follows=None), outcome_of(0, states=(forgotten,)))
         assert handed is not None
@@ -356,14 +396,17 @@ async def test_room_that_was_made_in_another_partition_is_told_there() -> None:
 async def test_giving_up_waits_for_what_is_handed_over_and_the_chain_goes_on() -> None:
     async with running() as here:
         handed = await here.take(fetch_of(0, 2, follows=None), outcome_of(0))
-        await here.transactions.given_up()
+        await here.revoke()
         assert handed is not None
         assert handed.done()
         assert matched(here.broker) == [0]
-        gone = here.transactions.hand_over(fetch_of(2, 4, follows=2), outcome_of(2))
+        late = fetch_of(2, 4, follows=2)
+        late.assignment = here.assignment
+        gone = here.transactions.hand_over(late, outcome_of(2))
         with pytest.raises(Abandoned):
             await gone
-        await here.transactions.claim([0])
+        here.assign()
+        await here.claim(0)
         again = await here.take(fetch_of(2, 4, follows=None), outcome_of(2))
         assert again is not None
         await again
@@ -382,9 +425,9 @@ async def test_what_is_given_up_while_it_is_claimed_is_not_ours() -> None:
         return await committed(partition)
 
     here.transactions._offsets.committed = late  # type: ignore[method-assign]
-    claiming = asyncio.create_task(here.transactions.claim([0]))
+    claiming = asyncio.create_task(here.claim(0))
     await settle()
-    giving_up = asyncio.create_task(here.transactions.given_up())
+    giving_up = asyncio.create_task(here.revoke())
     await settle()
     assert not giving_up.done(), "what fences later would fence the next owner"
     opens.set()
@@ -392,23 +435,25 @@ async def test_what_is_given_up_while_it_is_claimed_is_not_ours() -> None:
     with pytest.raises(Abandoned):
         await claiming
     assert here.sinks[0].is_stopped
-    assert not await here.transactions.cut(fetch_of(0, 2, follows=None))
+    assert not await here.cut(fetch_of(0, 2, follows=None))
     await here.transactions.stop()
 
 
 async def test_what_was_committed_once_cuts_nothing_later() -> None:
     async with running() as here:
-        await here.transactions.commit({0: 6})
-        await here.transactions.given_up()
-        await here.transactions.claim([0])
+        await here.commit({0: 6})
+        await here.revoke()
+        here.assign()
+        await here.claim(0)
         fetch = fetch_of(4, 8, follows=None)
-        assert await here.transactions.cut(fetch)
+        assert await here.cut(fetch)
         assert fetch.raw.first_offset == 6
-        await here.transactions.given_up()
+        await here.revoke()
+        here.assign()
         here.broker.offsets.clear()  # the group was made to begin anew
-        await here.transactions.claim([0])
+        await here.claim(0)
         fetch = fetch_of(0, 8, follows=None)
-        assert await here.transactions.cut(fetch)
+        assert await here.cut(fetch)
         assert fetch.raw.first_offset == 0
 
 
@@ -417,7 +462,7 @@ async def test_an_id_is_used_now_and_then(monkeypatch: pytest.MonkeyPatch) -> No
     async with running() as here:
         await asyncio.sleep(0.03)
         assert here.broker.committed_count == 0, "there is no offset yet"
-        await here.transactions.commit({0: 3})
+        await here.commit({0: 3})
         while here.broker.committed_count < 3:
             await asyncio.sleep(0.005)
         assert here.broker.offsets == {0: 3}
@@ -475,12 +520,12 @@ def test_whatever_step_a_worker_is_gone_at(
             here.ask = ask
             if fate == "stalls":
                 stalled.append(opens)
-            await here.transactions.claim([0])
+            await here.claim(0)
             at, follows = start, None
             while at < reads:
                 next_offset = min(reads, at + data.draw(st.integers(1, 6), label="fetch"))
                 fetch = fetch_of(at, next_offset, follows=follows)
-                if not await here.transactions.cut(fetch):
+                if not await here.cut(fetch):
                     break
                 first = fetch.raw.first_offset if fetch.raw.batches else next_offset
                 found = [read for read in range(first, next_offset) if read in hits]
@@ -495,7 +540,7 @@ def test_whatever_step_a_worker_is_gone_at(
             if stalled and wakes:
                 stalled.pop().set()
             if fate is None:
-                await here.transactions.commit({0: reads})
+                await here.commit({0: reads})
             await settle()
         for opens in stalled:
             opens.set()

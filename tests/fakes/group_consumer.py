@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from engine.transport.consumer import Fetch
+from engine.transport.consumer import FetchedBatches
 from engine.transport.offsets import Missing, OffsetBook, SkippedReadsError
 from engine.transport.positions import Fetched, FetchIntake, PositionedFetcher
 from engine.wire.record_batch import RawBatch, RawFetch
@@ -101,7 +101,7 @@ class GroupConsumer:
                 self._start(partition) if offset is None else offset
             )
 
-    async def fetched(self, timeout_s: float) -> dict[int, list[Fetch]]:
+    async def fetched(self, timeout_s: float) -> dict[int, list[FetchedBatches]]:
         some = self.open_partitions()
         if not some:
             return {}
@@ -118,7 +118,7 @@ class GroupConsumer:
         batches[0] = replace(batches[0], from_offset=position, covered_from=position)
         self._assignment.positions[partition] = batches[-1].next_offset
         raw = RawFetch(TOPIC, partition, tuple(batches))
-        return {partition: [Fetch(raw, self._end(partition), self._generation)]}
+        return {partition: [FetchedBatches(raw, self._end(partition))]}
 
     # What `FetchIntake` asks for.
 
@@ -131,7 +131,7 @@ class GroupConsumer:
     def begin(self, partition: int, start: int | None) -> None:
         self.book.begin(partition, start)
 
-    def covered_from(self, record: Fetch) -> int:
+    def covered_from(self, record: FetchedBatches) -> int:
         return record.raw.covered_from
 
     async def log_start(self, partition: int) -> int:

@@ -2,7 +2,7 @@
 
     scanner   one batch: the scanner, compiled and as plain Python, beside aiokafka's parser
     codecs    a codec's number and compressed bytes, beside the library that aiokafka uses
-    fetches   the batches of a fetch through the heart, beside the naive model
+    fetches   the batches of a fetch through the matcher, beside the naive model
 
 An input is batches of format v2 as they lie on the wire; what a run wants to know beside them
 stands in a field of the header that nobody reads (the partition leader's epoch). Checksums and
@@ -21,7 +21,7 @@ from engine import limits
 from engine.documents.fields import ALTERNATES_HEADER
 from engine.kafka.raw_fetcher import parse
 from engine.matching.lists import ControlKind, ControlRecord, Lists, Phase
-from engine.matching.matcher import Heart, Outcome
+from engine.matching.matcher import Matcher, Outcome
 from engine.matching.suppression import Suppression
 from engine.wire.batch_reader import BatchReader
 from engine.wire.decompress import CodecError, Decompressor
@@ -469,11 +469,11 @@ def _run_fetches(data: bytes) -> Iterable[Hashable]:
 
 def _processed(fetch: RawFetch, sample_every: int) -> Outcome:
     """What a fetch comes to, in however many parts."""
-    heart = Heart(_lists, sample_every, parse, Suppression())
-    whole = heart.process(fetch, NOW_MS)
+    matcher = Matcher(_lists, sample_every, parse, Suppression())
+    whole = matcher.process(fetch, NOW_MS)
     following = whole.next_offset
     while following is not None:
-        part = heart.process(fetch.since(following), NOW_MS)
+        part = matcher.process(fetch.since(following), NOW_MS)
         assert part.next_offset is None or part.next_offset > following
         following = part.next_offset
         whole.reads += part.reads

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from engine.demo.embedded_broker import EmbeddedBroker
+from engine.kafka.cluster import Cluster
 from engine.kafka.topic_admin import create_topics
 from engine.kafka.topics import Topics
 from tests.fakes.certificates import Authority
@@ -140,5 +141,5 @@ def prefix(request: pytest.FixtureRequest) -> str:
     elif "real_kafka" in names:
         real = request.getfixturevalue("real_kafka")
     if real is not None:
-        asyncio.run(create_topics(real, Topics(unique), partitions=4, replication=1))
+        asyncio.run(create_topics(Cluster(real, Topics(unique)), partitions=4, replication=1))
     return unique

@@ -13,6 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from engine.control.gate import Gate
 from engine.control.replica import ControlReplica
+from engine.kafka.cluster import Cluster
 from engine.kafka.topics import Topics
 from engine.matching.lists import ControlKind, ControlRecord, Phase
 from tests.kafka.records import (
@@ -33,7 +34,7 @@ class Following:
 
     def __init__(self, bootstrap: str, topics: Topics) -> None:
         gate = Gate("a test has just begun")
-        self.replica = ControlReplica(bootstrap, topics, self, gate, stale_s=STALE_S)
+        self.replica = ControlReplica(Cluster(bootstrap, topics), self, gate, stale_s=STALE_S)
         self.loaded: list[ControlRecord] = []
         self.followed: list[ControlRecord] = []
         self.staged: list[ControlRecord] = []

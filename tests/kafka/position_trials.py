@@ -43,6 +43,7 @@ from aiokafka.errors import KafkaError
 from confluent_kafka import ConsumerGroupState, KafkaException
 from confluent_kafka.admin import AdminClient
 
+from engine.kafka.cluster import Cluster
 from engine.kafka.topic_admin import create_topics, delete_topics
 from engine.kafka.topics import Topics
 from tests.fakes.examples import a_policy, a_read, an_entry
@@ -306,7 +307,7 @@ class Trial:
             "new_group": self._new_group,
             "offsets_deleted": self._offsets_deleted,
         }
-        await create_topics(self._bootstrap, self._topics, partitions=4, replication=1)
+        await create_topics(Cluster(self._bootstrap, self._topics), partitions=4, replication=1)
         await self._make_partitions(PARTITIONS)
         await produce(self._bootstrap, self._topics.policies, sent(a_policy()))
         await self._list_entries()
@@ -326,7 +327,7 @@ class Trial:
         except (AssertionError, KafkaError, KafkaException) as error:
             outcome = Outcome(failure=f"{type(error).__name__}: {error}")
         outcome.took_s = time.monotonic() - began_s
-        await delete_topics(self._bootstrap, self._topics)
+        await delete_topics(Cluster(self._bootstrap, self._topics))
         return outcome
 
     # ---- the kinds

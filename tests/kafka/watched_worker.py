@@ -23,7 +23,7 @@ import numpy as np
 
 from engine.cli import main
 from engine.transport import memory
-from engine.worker import worker
+from engine.worker import main as worker_main
 
 _POLL_S = 0.05
 #: Each piece of a dump begins at a multiple of this, so that numbers in it can be looked for.
@@ -124,7 +124,7 @@ def run() -> None:
         memory.settle_memory()  # before there are threads
         threading.Thread(target=_watch, args=(directory,), daemon=True).start()
 
-    vars(worker)["settle_memory"] = begin_and_watch
+    vars(worker_main)["settle_memory"] = begin_and_watch
     logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
     logging.Logger.setLevel = lambda self, level: None  # type: ignore[method-assign]
     # The compiler's own log: a hundred megabytes before the first read, where nothing is cached.

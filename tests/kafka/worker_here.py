@@ -48,7 +48,7 @@ class WorkerHere:
 
     def audit_pending(self) -> float:
         """Changes of the lists that wait to be audited, as it shows them."""
-        self.worker._exposition()  # which is when gauges are set
+        self.worker.health.exposition()  # which is when gauges are set
         return self.metric("hotlist_audit_pending")
 
     async def has_processed(self, reads: int) -> None:

@@ -15,6 +15,7 @@ from engine.cli import main
 from engine.config import Settings
 from engine.delivery.transactional_producer import TransactionalSink
 from engine.kafka.acls import kafka_acls, roles, worker_needs
+from engine.kafka.cluster import Cluster
 from engine.kafka.diagnosis import Refusal
 from engine.kafka.topics import DECLARED, Topics
 
@@ -67,7 +68,7 @@ def test_names_are_those_of_the_deployment() -> None:
     assert f"{Topics('city.').hotlist}/sync/stolen".startswith(transactions.names[0])
     assert transactions.is_prefix
     (transactions,) = (grant for grant in engine.grants if grant.kind == "transactional-id")
-    made = TransactionalSink("localhost:1", Topics("city."), "north", 3).id
+    made = TransactionalSink(Cluster("localhost:1", Topics("city."), "north"), 3).id
     assert made.startswith(transactions.names[0])
     assert transactions.is_prefix
 

@@ -1,4 +1,4 @@
-"""The library beside a dict of entries and a loop over it, and beside the worker's heart."""
+"""The library beside a dict of entries and a loop over it, and beside the worker's matcher."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from tests.fakes.documents import (
     policy,
     policy_json,
 )
-from tests.models.real_matcher import MISREADS, PURPOSES, RealHeart, keyed
+from tests.models.real_matcher import MISREADS, PURPOSES, RealMatcher, keyed
 
 _IDS = [f"E{number}" for number in range(6)]
 _PLATES = ["ABC123", "A8C123", "ABC12", "ABC1233", "AB?123", "?8C12?", "ÜBC123"]
@@ -387,7 +387,7 @@ def ids_of(matches: list[Match]) -> list[str]:
 
 
 def test_what_the_worker_would_make() -> None:
-    """The same documents as the heart's, for entries and reads of every kind."""
+    """The same documents as the matcher's, for entries and reads of every kind."""
     entries = [
         entry_json(entry_id="EXACT"),
         entry_json(entry_id="ALIKE", plate="A8C123", confusables=True),
@@ -418,16 +418,16 @@ def test_what_the_worker_would_make() -> None:
             alternates=[{"plate": "ABC113"}, {"plate": "ABC123", "confidence": 0.5}],
         ),
     ]
-    heart = RealHeart()
+    matcher = RealMatcher()
     for number, one in enumerate(entries, 1):
-        heart.put(number, one["entry_id"], one, NOW_MS)
-    heart.put_policy(len(entries) + 1, "S1", policy_json(), NOW_MS)
+        matcher.put(number, one["entry_id"], one, NOW_MS)
+    matcher.put_policy(len(entries) + 1, "S1", policy_json(), NOW_MS)
     snapshot = held(*entries).snapshot()
     kinds = set()
     for read in reads:
         others = [normalize(one["plate"]) for one in read.get("alternates", ())]
         headers = (",".join(others).encode(),) if others else ()
-        outcome = heart.read([keyed(read, headers)], NOW_MS)
+        outcome = matcher.read([keyed(read, headers)], NOW_MS)
         theirs = {
             found.match.match_id: msgspec.structs.replace(found.match, list_revision=0)
             for found in outcome.matches
@@ -437,7 +437,7 @@ def test_what_the_worker_would_make() -> None:
             match.match_id: msgspec.structs.replace(match, list_revision=0)
             for match in snapshot.match(read, NOW_MS)
         }
-        # Of the heart's, some are folded into earlier ones.
+        # Of the matcher's, some are folded into earlier ones.
         assert theirs.items() <= ours.items()
         assert len(ours) == len(theirs) + outcome.suppressed
         kinds |= {match.match_type for match in theirs.values()}

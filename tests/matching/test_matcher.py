@@ -1,4 +1,4 @@
-"""The heart beside brute force, and with every kind of bad input among good reads."""
+"""The matcher beside brute force, and with every kind of bad input among good reads."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from engine.documents.model import Alternate, Match
 from engine.index.hash_table import HashTable
 from engine.kafka.raw_fetcher import parse
 from engine.matching.lists import ControlKind, ControlRecord, Lists, Phase
-from engine.matching.matcher import Heart, Outcome
+from engine.matching.matcher import Matcher, Outcome
 from engine.matching.scanner import is_sampled
 from engine.matching.suppression import Suppression
 from engine.plates.plate_hash import hash_of
@@ -68,16 +68,16 @@ def listed(**fields: Any) -> Json:
     return entry_json(**({"suppress_s": 0} | fields))
 
 
-def heart_of(
+def matcher_of(
     entries: Sequence[tuple[str, Json | None]] = (),
     policies: Sequence[tuple[str, Json | None]] = (),
     *,
     sample_every: int = 0,
-) -> Heart:
-    """A heart that has taken in these control records; a record's offset is its place."""
-    heart = Heart(Lists(_PURPOSES), sample_every, parse, Suppression())
+) -> Matcher:
+    """A matcher that has taken in these control records; a record's offset is its place."""
+    matcher = Matcher(Lists(_PURPOSES), sample_every, parse, Suppression())
     for kind, records in ((ControlKind.ENTRY, entries), (ControlKind.POLICY, policies)):
-        heart.lists.apply(
+        matcher.lists.apply(
             [
                 ControlRecord(
                     kind,
@@ -91,12 +91,12 @@ def heart_of(
             ],
             NOW_MS,
         )
-    return heart
+    return matcher
 
 
-def open_heart(sample_every: int = 0) -> Heart:
-    """A heart with one entry, of ABC123, and one policy, of S1, that allows all."""
-    return heart_of([("E1", listed())], [("S1", policy_json())], sample_every=sample_every)
+def open_matcher(sample_every: int = 0) -> Matcher:
+    """A matcher with one entry, of ABC123, and one policy, of S1, that allows all."""
+    return matcher_of([("E1", listed())], [("S1", policy_json())], sample_every=sample_every)
 
 
 def read(number: int = 1, **fields: Any) -> Json:
@@ -251,7 +251,7 @@ def test_exactly_the_matches_of_the_oracle(
 ) -> None:
     entries = [(key, value and value | {"entry_id": key}) for key, value in entries]
     policies = [(key, value and value | {"source": key}) for key, value in policies]
-    heart = heart_of(entries, policies, sample_every=2)
+    matcher = matcher_of(entries, policies, sample_every=2)
     reads = drawn_reads(drawn)
     documents = [document for _, document in reads]
     expected = expected_matches(
@@ -264,7 +264,7 @@ def test_exactly_the_matches_of_the_oracle(
     denied = 0
     sampled: Counter[str | None] = Counter()
     for batches in fetches_of(reads, cuts, ways):
-        outcome = heart.process(raw_fetch(*batches), NOW_MS)
+        outcome = matcher.process(raw_fetch(*batches), NOW_MS)
         assert outcome.rejects == []
         assert outcome.reads == sum(batch.record_count for batch in batches)
         found += [match for match, *_ in outcome.matches]
@@ -319,9 +319,9 @@ def test_the_oracle_has_something_to_say() -> None:
         )
         for number in range(200)
     ]
-    heart = heart_of(entries, policies)
+    matcher = matcher_of(entries, policies)
     batch = raw_batch(batch_bytes([sent(document) for document in documents], codec=LZ4))
-    outcome = heart.process(raw_fetch(batch), NOW_MS)
+    outcome = matcher.process(raw_fetch(batch), NOW_MS)
     expected = expected_matches(
         [(offset, key, value) for offset, (key, value) in enumerate(entries)],
         policies,
@@ -374,7 +374,7 @@ def test_a_match_belongs_to_the_trace_of_its_own_read(
         sent(read(3)),
         sent(read(4), other),
     ]
-    outcome = open_heart().process(
+    outcome = open_matcher().process(
         raw_fetch(raw_batch(batch_bytes(records, codec=codec)), partition=3), NOW_MS
     )
     traces = {each.match.read.read_id: each.trace for each in outcome.matches}
@@ -386,9 +386,9 @@ def test_a_match_belongs_to_the_trace_of_its_own_read(
 @_BOTH_WAYS
 def test_all_matches_of_a_read_belong_to_its_trace(headers: Headers) -> None:
     entries = [(f"E{number}", listed(entry_id=f"E{number}")) for number in range(3)]
-    heart = heart_of(entries, [("S1", policy_json())])
+    matcher = matcher_of(entries, [("S1", policy_json())])
     records = [sent(read(), (*_TRACED, *headers))]
-    outcome = heart.process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
+    outcome = matcher.process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
     first, *others = (found.trace for found in outcome.matches)
     assert first is not None
     assert first.trace_id == _TRACE
@@ -409,7 +409,7 @@ def test_headers_are_looked_at_for_matches_alone(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr("engine.matching.outcome.headers_at", noting(headers_at))
     monkeypatch.setattr("engine.matching.outcome.carried_by", noting(carried_by))
-    heart = heart_of([("E1", entry_json())], [("S1", policy_json())], sample_every=1)
+    matcher = matcher_of([("E1", entry_json())], [("S1", policy_json())], sample_every=1)
     hostile: Headers = (("traceparent", b"\x00" * 1000), ("tracestate", b"\xff"), *_TRACED)
     none = [
         sent(read(1, plate="XYZ999"), hostile),
@@ -419,11 +419,11 @@ def test_headers_are_looked_at_for_matches_alone(monkeypatch: pytest.MonkeyPatch
         sent(read(5), hostile)._replace(key=b"XYZ999"),
         *(sent(read(number, plate="XYZ998"), _TRACED) for number in range(6, 100)),
     ]
-    outcome = heart.process(raw_fetch(raw_batch(batch_bytes(none))), NOW_MS)
+    outcome = matcher.process(raw_fetch(raw_batch(batch_bytes(none))), NOW_MS)
     assert (len(outcome.matches), len(outcome.rejects), looked) == (0, 3, [])
     assert (outcome.reads, outcome.denied.total()) == (99, 1)
     some = batch_bytes([sent(read(100), hostile), sent(read(101), _TRACED)], base_offset=99)
-    outcome = heart.process(raw_fetch(raw_batch(some)), NOW_MS)
+    outcome = matcher.process(raw_fetch(raw_batch(some)), NOW_MS)
     assert (len(outcome.matches), outcome.suppressed) == (1, 1)
     assert outcome.matches[0].trace is None  # `traceparent` stands there twice
     assert len(looked) == 2
@@ -435,7 +435,7 @@ def test_a_trace_takes_room_in_what_a_fetch_comes_to() -> None:
     taken = []
     for headers in ((), (_TRACED[1], ("tracestate", state))):
         records = [sent(read(number), headers) for number in range(4000)]
-        outcome = open_heart().process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
+        outcome = open_matcher().process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
         assert outcome.next_offset is not None
         taken.append(len(outcome.matches))
     assert taken[1] < 0.7 * taken[0]
@@ -446,21 +446,21 @@ def test_a_trace_takes_room_in_what_a_fetch_comes_to() -> None:
 def test_a_match_comes_with_its_reads_timestamp(headers: Headers, append_ms: int | None) -> None:
     record = sent(read(), headers)._replace(timestamp_ms=FIRST_MS + 5)
     data = batch_bytes([Sent(None, b""), record], append_ms=append_ms)
-    [(match, read_ms, _)] = open_heart().process(raw_fetch(raw_batch(data)), NOW_MS).matches
+    [(match, read_ms, _)] = open_matcher().process(raw_fetch(raw_batch(data)), NOW_MS).matches
     assert read_ms == (FIRST_MS + 5 if append_ms is None else append_ms)
     assert match.matched_at == at(0)
     assert (match.entry_revision, match.policy.revision, match.list_revision) == (0, 0, 1)
 
 
 def test_the_clock_alone_ends_and_starts_an_entry() -> None:
-    heart = heart_of(
+    matcher = matcher_of(
         [("E1", listed(starts_at=at(1_000), expires_at=at(2_000)))], [("S1", policy_json())]
     )
     fetch = raw_fetch(raw_batch(batch_bytes([sent(read())])))
     found = {
         step_ms: (len(outcome.matches), dict(outcome.denied))
         for step_ms in (0, 999, 1_000, 1_999, 2_000, 3_000)
-        for outcome in [heart.process(fetch, NOW_MS + step_ms)]
+        for outcome in [matcher.process(fetch, NOW_MS + step_ms)]
     }
     assert found == {
         0: (0, {"not_started": 1}),
@@ -473,27 +473,27 @@ def test_the_clock_alone_ends_and_starts_an_entry() -> None:
 
 
 def test_a_change_counts_for_every_read_after_it() -> None:
-    heart = open_heart()
+    matcher = open_matcher()
     fetch = raw_fetch(raw_batch(batch_bytes([sent(read())])))
-    assert len(heart.process(fetch, NOW_MS).matches) == 1
-    heart.lists.apply([ControlRecord(ControlKind.POLICY, 0, 1, NOW_MS, b"S1", None)], NOW_MS)
-    outcome = heart.process(fetch, NOW_MS)
+    assert len(matcher.process(fetch, NOW_MS).matches) == 1
+    matcher.lists.apply([ControlRecord(ControlKind.POLICY, 0, 1, NOW_MS, b"S1", None)], NOW_MS)
+    outcome = matcher.process(fetch, NOW_MS)
     assert (outcome.matches, outcome.denied) == ([], {"no_policy": 1})
 
 
 @given(_READS)
 def test_the_same_fetch_again_has_the_same_outcome(drawn: list[Drawn]) -> None:
-    heart = heart_of(
+    matcher = matcher_of(
         [("E1", listed(plate="ABAB1")), ("E2", listed(entry_id="E2", plate="AAAA"))],
         [("S1", policy_json())],
         sample_every=2,
     )
     reads = drawn_reads(drawn)
     [batches] = fetches_of(reads, [], [(ZSTD, False, False)])
-    once = copy.deepcopy(heart.process(raw_fetch(*batches), NOW_MS))
-    assert heart.process(raw_fetch(*batches), NOW_MS) == once
+    once = copy.deepcopy(matcher.process(raw_fetch(*batches), NOW_MS))
+    assert matcher.process(raw_fetch(*batches), NOW_MS) == once
     [slowly] = fetches_of(reads, [], [(ZSTD, True, False)])
-    parsed = heart.process(raw_fetch(*slowly), NOW_MS)
+    parsed = matcher.process(raw_fetch(*slowly), NOW_MS)
     assert parsed.batches_parsed_slowly == (1 if reads else 0)
     parsed.batches_parsed_slowly = 0
     assert parsed == once, "however it was read"
@@ -505,7 +505,7 @@ def test_a_read_that_matches_nothing_leaves_only_counts(
 ) -> None:
     records = [sent(read(number, plate=f"SECRET{number}"), headers) for number in range(50)]
     with caplog.at_level(logging.DEBUG):
-        outcome = open_heart().process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
+        outcome = open_matcher().process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
     assert outcome == Outcome(at_ms=NOW_MS, reads=50, batches_parsed_slowly=1 if headers else 0)
     assert caplog.records == []
     assert b"SECRET" not in repr(outcome).encode()
@@ -514,7 +514,7 @@ def test_a_read_that_matches_nothing_leaves_only_counts(
 @_BOTH_WAYS
 def test_a_read_that_is_denied_leaves_only_counts(headers: Headers) -> None:
     records = [sent(read(source="S9"), headers)]
-    outcome = open_heart().process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
+    outcome = open_matcher().process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
     assert outcome.denied == {"no_policy": 1}
     assert outcome.denied_by_source == {("S9", "no_policy"): 1}
     assert (outcome.matches, outcome.rejects) == ([], [])
@@ -543,7 +543,7 @@ def test_a_key_that_says_nothing_is_no_error(
     headers: Headers, key: bytes | None, counted: str
 ) -> None:
     batch = raw_batch(batch_bytes([Sent(key, as_bytes(read()), headers)]))
-    outcome = open_heart().process(raw_fetch(batch), NOW_MS)
+    outcome = open_matcher().process(raw_fetch(batch), NOW_MS)
     assert len(outcome.matches) == 1
     assert outcome.odd_keys == {counted: 1}
     assert outcome.rejects == []
@@ -551,9 +551,9 @@ def test_a_key_that_says_nothing_is_no_error(
 
 @_BOTH_WAYS
 def test_a_normal_key_beyond_ascii(headers: Headers) -> None:
-    heart = heart_of([("E1", listed(plate="MÜ1234"))], [("S1", policy_json())])
+    matcher = matcher_of([("E1", listed(plate="MÜ1234"))], [("S1", policy_json())])
     records = [Sent("MÜ1234".encode(), as_bytes(read(plate="mü-1234")), headers)]
-    outcome = heart.process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
+    outcome = matcher.process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
     assert len(outcome.matches) == 1
     assert outcome.odd_keys == {}
 
@@ -564,8 +564,8 @@ def test_a_key_that_disagrees_is_found_when_it_is_drawn(
     headers: Headers, sample_every: int
 ) -> None:
     records = [Sent(b"OTHER1", as_bytes(read(number)), headers) for number in range(60)]
-    heart = open_heart(sample_every)
-    outcome = heart.process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
+    matcher = open_matcher(sample_every)
+    outcome = matcher.process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
     drawn = [offset for offset in range(60) if is_sampled(offset, sample_every)]
     assert [(reject.reason, reject.offset) for reject in outcome.rejects] == [
         ("key_mismatch", offset) for offset in drawn
@@ -578,7 +578,7 @@ def test_a_key_that_disagrees_is_found_when_it_is_drawn(
 @_BOTH_WAYS
 def test_a_drawn_read_that_agrees_is_forgotten(headers: Headers) -> None:
     records = [sent(read(number, plate=f"SECRET{number}"), headers) for number in range(20)]
-    outcome = open_heart(1).process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
+    outcome = open_matcher(1).process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
     assert outcome == Outcome(
         at_ms=NOW_MS,
         reads=20,
@@ -591,7 +591,7 @@ def test_a_drawn_read_that_agrees_is_forgotten(headers: Headers) -> None:
 @_BOTH_WAYS
 def test_what_is_staged_counts_from_the_commit_on(headers: Headers) -> None:
     """Until then the old state does, whole: a hidden entry is neither matched nor denied."""
-    heart = open_heart()
+    matcher = open_matcher()
     sync = [
         ("E1", listed(plate="NEW1")),
         ("E2", listed(entry_id="E2", plate="ABC123", priority=1)),
@@ -605,7 +605,7 @@ def test_what_is_staged_counts_from_the_commit_on(headers: Headers) -> None:
     sightings = [sent(read(number, plate=plate), headers) for number, plate in enumerate(plates)]
 
     def seen() -> tuple[list[tuple[str, str, int, int]], dict[str, int], int]:
-        outcome = heart.process(raw_fetch(raw_batch(batch_bytes(sightings))), NOW_MS)
+        outcome = matcher.process(raw_fetch(raw_batch(batch_bytes(sightings))), NOW_MS)
         found = [
             (each.read.plate, each.entry.entry_id, each.entry_revision, each.list_revision)
             for each, *_ in outcome.matches
@@ -614,15 +614,15 @@ def test_what_is_staged_counts_from_the_commit_on(headers: Headers) -> None:
 
     before = seen()
     assert before == ([("ABC123", "E1", 0, 1)], {}, 1)
-    heart.lists.apply(records[:1], NOW_MS, Phase.STAGED)
+    matcher.lists.apply(records[:1], NOW_MS, Phase.STAGED)
     assert seen() == before
-    heart.lists.apply(records[1:], NOW_MS, Phase.STAGED)
+    matcher.lists.apply(records[1:], NOW_MS, Phase.STAGED)
     assert seen() == before
-    heart.lists.commit()
+    matcher.lists.commit()
     after = [("ABC123", "E2", 11, 13), ("NEW1", "E1", 10, 13)], {"not_started": 1}, 3
     assert seen() == after
-    while heart.lists.has_ended:
-        heart.lists.advance(NOW_MS)
+    while matcher.lists.has_ended:
+        matcher.lists.advance(NOW_MS)
     assert seen() == after
 
 
@@ -631,16 +631,16 @@ def test_hashes_that_collide_are_told_apart_and_their_reads_drawn_as_others(
     headers: Headers,
 ) -> None:
     """A hit in the table of a plate that is not listed: its read is like any other."""
-    heart = open_heart(1)
-    index = heart.lists.index
+    matcher = open_matcher(1)
+    index = matcher.lists.index
     slot = index.plates.get(hash_of(b"ABC123"))
     _file_also_under(index.plates, hash_of(b"OTHER1"), slot)
     records = [Sent(b"OTHER1", as_bytes(read(plate="OTHER1")), headers)]
-    outcome = heart.process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
+    outcome = matcher.process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
     assert (outcome.matches, outcome.rejects) == ([], [])
     assert outcome.values_opened == 1
     records = [Sent(b"OTHER1", as_bytes(read(plate="ABC123")), headers)]
-    outcome = heart.process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
+    outcome = matcher.process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
     assert [reject.reason for reject in outcome.rejects] == ["key_mismatch"]
 
 
@@ -731,7 +731,7 @@ def test_a_bad_record_is_pointed_to_and_passed(bad: Bad, codec: int, headers: He
         sent(read(2), headers),
     ]
     batch = raw_batch(batch_bytes(records, base_offset=500, codec=codec))
-    outcome = open_heart().process(raw_fetch(batch, partition=3), NOW_MS)
+    outcome = open_matcher().process(raw_fetch(batch, partition=3), NOW_MS)
     assert [match.read.read_id for match, *_ in outcome.matches] == ["R1", "R2"]
     assert outcome.reads == 3
     [reject] = outcome.rejects
@@ -748,16 +748,16 @@ def test_a_bad_record_is_pointed_to_and_passed(bad: Bad, codec: int, headers: He
 def test_bad_records_that_nobody_looks_at_are_no_rejects() -> None:
     """Values are opened for candidates, for odd keys and for those drawn; for no others."""
     records = [Sent(b"OTHER1", bad.value) for bad in _bad_json()]
-    outcome = open_heart().process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
+    outcome = open_matcher().process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
     assert outcome == Outcome(at_ms=NOW_MS, reads=len(records))
-    outcome = open_heart(1).process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
+    outcome = open_matcher(1).process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
     assert len(outcome.rejects) == len(records)
 
 
 @given(st.lists(st.tuples(st.none() | st.binary(max_size=20), st.binary(max_size=40)), max_size=8))
 def test_arbitrary_records_stop_nothing(records: list[tuple[bytes | None, bytes]]) -> None:
     batch = raw_batch(batch_bytes([*(Sent(*each) for each in records), sent(read())]))
-    outcome = open_heart(1).process(raw_fetch(batch), NOW_MS)
+    outcome = open_matcher(1).process(raw_fetch(batch), NOW_MS)
     assert len(outcome.matches) == 1
     assert outcome.reads == len(records) + 1
     assert len(outcome.rejects) == len(records)
@@ -775,12 +775,12 @@ def _batch(records: int, base_offset: int, **options: Any) -> bytes:
 
 
 def check_bad_batch(
-    bad: RawBatch, offset: int, last_offset: int, reason: str, heart: Heart | None = None
+    bad: RawBatch, offset: int, last_offset: int, reason: str, matcher: Matcher | None = None
 ) -> Outcome:
     """One good batch, the bad one from 2 to 5, another good one, in one fetch."""
     good = [raw_batch(_batch(2, 0)), raw_batch(_batch(2, 6))]
     fetch = raw_fetch(good[0], bad, good[1])
-    outcome = (heart or open_heart()).process(fetch, NOW_MS)
+    outcome = (matcher or open_matcher()).process(fetch, NOW_MS)
     around = [match.read.read_id for match, *_ in outcome.matches]
     assert around[:2] == ["R0", "R1"]
     assert around[-2:] == ["R6", "R7"]
@@ -843,10 +843,10 @@ def raw_body(body: bytes, codec: int, **options: Any) -> bytes:
 
 
 def test_a_batch_that_is_too_large() -> None:
-    heart = open_heart()
-    heart._decompressor = Decompressor(limit_bytes=5_000)
+    matcher = open_matcher()
+    matcher._decompressor = Decompressor(limit_bytes=5_000)
     bad = raw_batch(raw_body(bytes(100_000), ZSTD, record_count=4, base_offset=2, last_delta=3))
-    check_bad_batch(bad, 2, 5, "batch_too_large", heart)
+    check_bad_batch(bad, 2, 5, "batch_too_large", matcher)
 
 
 @pytest.mark.parametrize("count", [-1, 0, 2**31 - 1])
@@ -855,7 +855,7 @@ def test_a_lie_about_the_number_of_records(count: int) -> None:
     data = struct.pack(">i", count)
     batch = _batch(4, 2)
     bad = raw_batch(batch[:57] + data + batch[61:])
-    outcome = open_heart().process(raw_fetch(bad), NOW_MS)
+    outcome = open_matcher().process(raw_fetch(bad), NOW_MS)
     assert len(outcome.matches) == (4 if count > 0 else 0)
     [reject] = outcome.rejects
     assert reject.reason == "corrupt_batch"
@@ -876,7 +876,7 @@ def test_arbitrary_batches_stop_nothing(
     data = pack(body, codec, record_count=count, base_offset=2, last_delta=3)
     good = raw_batch(_batch(2, 6))
     bad = raw_batch(data, from_offset=min(from_offset, 5))
-    outcome = open_heart(1).process(raw_fetch(bad, good), NOW_MS)
+    outcome = open_matcher(1).process(raw_fetch(bad, good), NOW_MS)
     assert [match.read.read_id for match, *_ in outcome.matches][-2:] == ["R6", "R7"]
     for reject in outcome.rejects:
         assert reject.reason in (
@@ -913,12 +913,12 @@ def _uncompressed(body: bytes, codec: int, **options: Any) -> bytes:
 def test_a_plate_that_is_like_a_listed_one(
     headers: Headers, fields: Json, plate: str, match_type: str
 ) -> None:
-    heart = heart_of([("E1", listed(**fields))], [("S1", policy_json())])
+    matcher = matcher_of([("E1", listed(**fields))], [("S1", policy_json())])
     records = [
         Sent(plate.encode(), as_bytes(read(plate=plate, confidence=0.9)), headers),
         sent(read(2, plate="NOTHERE"), headers),
     ]
-    outcome = heart.process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
+    outcome = matcher.process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
     [(match, *_)] = outcome.matches
     assert (match.match_type, match.read.read_id, match.alternate) == (match_type, "R1", None)
     assert 0 < match.confidence < 1
@@ -930,17 +930,17 @@ def test_a_plate_that_is_like_a_listed_one(
 def test_only_what_is_like_a_listed_plate_is_opened(headers: Headers) -> None:
     """The scanner lets plates pass of which a closer look finds that no entry is like them, and
     those of entries that do not count yet."""
-    heart = heart_of([("E1", listed(plate="ÄBC123", distance=1))], [("S1", policy_json())])
-    heart.lists.apply(
+    matcher = matcher_of([("E1", listed(plate="ÄBC123", distance=1))], [("S1", policy_json())])
+    matcher.lists.apply(
         [ControlRecord(ControlKind.ENTRY, 0, 1, NOW_MS, b"E2", as_bytes(_of("E2", "OTHER?")))],
         NOW_MS,
         Phase.STAGED,
     )
     records = [Sent(b"OTHER1", b"no detection", headers), Sent(b"ABD123", b"nor this", headers)]
-    outcome = heart.process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
+    outcome = matcher.process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
     assert (outcome.rejects, outcome.values_opened, outcome.reads) == ([], 0, 2)
-    heart.lists.commit()
-    outcome = heart.process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
+    matcher.lists.commit()
+    outcome = matcher.process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
     assert [reject.offset for reject in outcome.rejects] == [0]
 
 
@@ -950,9 +950,9 @@ def _of(entry_id: str, plate: str, **fields: Any) -> Json:
 
 @_BOTH_WAYS
 def test_a_key_that_is_like_a_listed_plate_must_agree_with_its_value(headers: Headers) -> None:
-    heart = heart_of([("E1", listed(confusables=True))], [("S1", policy_json())])
+    matcher = matcher_of([("E1", listed(confusables=True))], [("S1", policy_json())])
     records = [Sent(b"A8C123", as_bytes(read(plate="ABC123")), headers)]
-    outcome = heart.process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
+    outcome = matcher.process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
     assert [reject.reason for reject in outcome.rejects] == ["key_mismatch"]
     assert outcome.matches == []
 
@@ -994,12 +994,12 @@ def test_alternates_are_tried_where_the_header_asks(
         ("E4", _of("E4", "A?C124")),
         ("E9", _of("E9", "ABC129")),
     ]
-    heart = heart_of(entries, [("S1", policy_json())])
+    matcher = matcher_of(entries, [("S1", policy_json())])
     if asked is not None:
         headers = (("alternates", asked), *headers)
     document = read(plate="OTHER1", alternates=_ALTERNATES, confidence=0.95)
     batch = raw_batch(batch_bytes([Sent(key, as_bytes(document), headers)]))
-    outcome = heart.process(raw_fetch(batch), NOW_MS)
+    outcome = matcher.process(raw_fetch(batch), NOW_MS)
     assert [
         (match.entry.entry_id, match.alternate and match.alternate.plate)
         for match, *_ in outcome.matches
@@ -1016,13 +1016,13 @@ def test_alternates_are_tried_where_the_header_asks(
 @_BOTH_WAYS
 def test_the_reads_own_plate_comes_first_and_an_entry_matches_once(headers: Headers) -> None:
     entries = [("E1", _of("E1", "ABC123", confusables=True)), ("E2", _of("E2", "ABC128"))]
-    heart = heart_of(entries, [("S1", policy_json())])
+    matcher = matcher_of(entries, [("S1", policy_json())])
     document = read(
         plate="A8C123", alternates=[{"plate": "ABC123", "confidence": 0.9}, {"plate": "ABC128"}]
     )
     asked = (("alternates", b"ABC123,ABC128"), *headers)
     batch = raw_batch(batch_bytes([Sent(b"A8C123", as_bytes(document), asked)]))
-    outcome = heart.process(raw_fetch(batch), NOW_MS)
+    outcome = matcher.process(raw_fetch(batch), NOW_MS)
     assert [
         (match.entry.entry_id, match.match_type, match.alternate is None)
         for match, *_ in outcome.matches
@@ -1032,11 +1032,11 @@ def test_the_reads_own_plate_comes_first_and_an_entry_matches_once(headers: Head
 
 @_BOTH_WAYS
 def test_a_header_sent_twice_counts_for_nothing_but_a_look(headers: Headers) -> None:
-    heart = open_heart()
+    matcher = open_matcher()
     twice = (("alternates", b"OTHER2"), ("alternates", b"OTHER3"), *headers)
     document = read(plate="OTHER1", alternates=[{"plate": "ABC123"}])
     batch = raw_batch(batch_bytes([Sent(b"OTHER1", as_bytes(document), twice)]))
-    outcome = heart.process(raw_fetch(batch), NOW_MS)
+    outcome = matcher.process(raw_fetch(batch), NOW_MS)
     assert [match.alternate for match, *_ in outcome.matches] == [Alternate(plate="ABC123")]
     assert outcome.odd_keys == {"alternates": 1}
 
@@ -1045,7 +1045,7 @@ def test_a_header_sent_twice_counts_for_nothing_but_a_look(headers: Headers) -> 
 def test_a_read_with_alternates_that_nobody_looks_for_leaves_only_counts(headers: Headers) -> None:
     asked = (("alternates", b"SECRET8,SECRET9"), *headers)
     records = [Sent(b"SECRET1", b"not looked at", asked)]
-    outcome = open_heart().process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
+    outcome = open_matcher().process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
     assert outcome == Outcome(at_ms=NOW_MS, reads=1, batches_parsed_slowly=1 if headers else 0)
 
 
@@ -1059,9 +1059,9 @@ def test_what_an_entry_asks_of_a_read_is_counted_by_reason(headers: Headers) -> 
         ("E5", _of("E5", "ABC123", agency="AG2")),
     ]
     rules = [{"agencies": ["AG1"], "purposes": "*"}]
-    heart = heart_of(entries, [("S1", policy_json(rules=rules))])
+    matcher = matcher_of(entries, [("S1", policy_json(rules=rules))])
     document = read(region="US", vehicle={"color": "blue"}, location={"lat": 37, "lon": -122})
-    outcome = heart.process(raw_fetch(raw_batch(batch_bytes([sent(document, headers)]))), NOW_MS)
+    outcome = matcher.process(raw_fetch(raw_batch(batch_bytes([sent(document, headers)]))), NOW_MS)
     assert outcome.matches == []
     assert outcome.denied == {
         "entry_region": 1,
@@ -1082,26 +1082,26 @@ _HOURS = {"time_zone": "UTC", "windows": [{"days": ["mon"], "start": "00:00", "e
 
 @_BOTH_WAYS
 def test_folded_reads_are_counted_and_carried_by_the_next_match(headers: Headers) -> None:
-    heart = heart_of([("E1", listed(suppress_s=60))], [("S1", policy_json())])
+    matcher = matcher_of([("E1", listed(suppress_s=60))], [("S1", policy_json())])
     ages_ms = (600_000, 590_000, 580_000, 400_000)
     reads = [read(number, captured_at=at(-age)) for number, age in enumerate(ages_ms)]
     batch = raw_batch(batch_bytes([sent(document, headers) for document in reads]))
-    outcome = heart.process(raw_fetch(batch), NOW_MS)
+    outcome = matcher.process(raw_fetch(batch), NOW_MS)
     assert [(match.read.read_id, match.suppressed) for match, *_ in outcome.matches] == [
         ("R0", 0),
         ("R3", 2),
     ]
     assert outcome.suppressed == 2
     assert len(outcome.suppression) == 1
-    again = heart.process(raw_fetch(batch), NOW_MS)
+    again = matcher.process(raw_fetch(batch), NOW_MS)
     assert again.matches == outcome.matches, "the same reads, the same answer"
     assert again.suppressed == 2
 
 
 @_BOTH_WAYS
 def test_what_is_denied_is_not_folded(headers: Headers) -> None:
-    heart = heart_of([("E1", listed(suppress_s=60))], [("S1", policy_json(regions=["NL"]))])
+    matcher = matcher_of([("E1", listed(suppress_s=60))], [("S1", policy_json(regions=["NL"]))])
     records = [sent(read(number), headers) for number in range(3)]
-    outcome = heart.process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
+    outcome = matcher.process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
     assert (outcome.suppressed, outcome.suppression) == (0, [])
     assert outcome.denied == {"policy_region": 3}

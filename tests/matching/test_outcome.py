@@ -17,7 +17,7 @@ from engine.documents.codec import encode
 from engine.documents.purposes import Purposes
 from engine.kafka.raw_fetcher import parse
 from engine.matching.lists import ControlKind, ControlRecord, Lists
-from engine.matching.matcher import Heart, Outcome
+from engine.matching.matcher import Matcher, Outcome
 from engine.matching.suppression import Suppression
 from engine.wire.record_batch import RawFetch
 from tests.fakes.documents import (
@@ -39,9 +39,9 @@ _CAMERAS = ("c1", "c2")
 _ODD_HEADERS = (("ключ", b""),)
 
 
-def heart_of(*entries: Json, sample_every: int = 0) -> Heart:
-    """A heart with these entries; all sources but "denied" may match."""
-    heart = Heart(Lists(_PURPOSES), sample_every, parse, Suppression())
+def matcher_of(*entries: Json, sample_every: int = 0) -> Matcher:
+    """A matcher with these entries; all sources but "denied" may match."""
+    matcher = Matcher(Lists(_PURPOSES), sample_every, parse, Suppression())
     policies = [policy_json(source="S1"), policy_json(source="denied", rules=[])]
     for kind, name, documents in (
         (ControlKind.ENTRY, "entry_id", list(entries)),
@@ -51,14 +51,14 @@ def heart_of(*entries: Json, sample_every: int = 0) -> Heart:
             ControlRecord(kind, 0, offset, NOW_MS, each[name].encode(), as_bytes(each))
             for offset, each in enumerate(documents)
         ]
-        heart.lists.apply(records, NOW_MS)
-    return heart
+        matcher.lists.apply(records, NOW_MS)
+    return matcher
 
 
-def a_heart() -> Heart:
+def a_matcher() -> Matcher:
     """Three plates are listed, one of them by three entries, of which one folds, and one takes
     look-alikes."""
-    return heart_of(
+    return matcher_of(
         entry_json(entry_id="E1", plate="ABC123", suppress_s=0),
         entry_json(entry_id="E2", plate="ABC123", suppress_s=60),
         entry_json(entry_id="E3", plate="ABC123", suppress_s=0, instructions="x" * 500),
@@ -103,13 +103,13 @@ def sent(read: tuple[int, str, str, str, str, int], *, is_odd: bool) -> Sent:
     )
 
 
-def in_parts(heart: Heart, fetch: RawFetch, outcome_bytes: int) -> list[Outcome]:
+def in_parts(matcher: Matcher, fetch: RawFetch, outcome_bytes: int) -> list[Outcome]:
     """What a fetch comes to, taken until nothing of it is left."""
     outcomes = []
     rest: RawFetch | None = fetch
     with mock.patch.object(limits, "OUTCOME_BYTES", outcome_bytes):
         while rest is not None:
-            outcome = heart.process(rest, NOW_MS)
+            outcome = matcher.process(rest, NOW_MS)
             outcomes.append(outcome)
             if outcome.next_offset is not None:
                 assert rest.first_offset < outcome.next_offset <= rest.last_offset
@@ -161,9 +161,9 @@ def test_parts_are_the_whole(
     if not batches:
         return
     fetch = raw_fetch(*batches)
-    whole = a_heart().process(fetch, NOW_MS)
+    whole = a_matcher().process(fetch, NOW_MS)
     assert whole.next_offset is None
-    outcomes = in_parts(a_heart(), fetch, outcome_bytes)
+    outcomes = in_parts(a_matcher(), fetch, outcome_bytes)
     whole.batches_parsed_slowly = 0
     whole.suppression.sort()
     together = put_together(outcomes)
@@ -178,13 +178,13 @@ def test_parts_are_the_whole(
 
 def test_a_part_is_no_larger_than_it_may_be() -> None:
     """By the limit itself: a thousand reads with as much in them as a read may have."""
-    heart = heart_of(entry_json(suppress_s=0))
+    matcher = matcher_of(entry_json(suppress_s=0))
     padding = "x" * (limits.READ_VALUE_BYTES - 500)
     records = [
         Sent(b"ABC123", as_bytes({**detection_json(read_id=f"R{number}"), "vendor": padding}))
         for number in range(200)
     ]
-    outcomes = in_parts(heart, raw_fetch(raw_batch(batch_bytes(records))), limits.OUTCOME_BYTES)
+    outcomes = in_parts(matcher, raw_fetch(raw_batch(batch_bytes(records))), limits.OUTCOME_BYTES)
     assert sum(len(outcome.matches) for outcome in outcomes) == 200
     assert len(outcomes) > 5
     for outcome in outcomes:
@@ -204,18 +204,18 @@ def test_one_read_of_very_many_entries_is_handed_over_piece_by_piece(folds: bool
         for number in range(2)
     ]
     fetch = raw_fetch(raw_batch(batch_bytes(records)))
-    whole = heart_of(*entries).process(fetch, NOW_MS)
+    whole = matcher_of(*entries).process(fetch, NOW_MS)
     assert len(whole.matches) == (count if folds else 2 * count)
     assert whole.suppressed == (count if folds else 0)
 
-    heart = heart_of(*entries)
+    matcher = matcher_of(*entries)
     pieces: list[Outcome] = []
     with mock.patch.object(limits, "OUTCOME_BYTES", 20_000):
-        outcome = heart.process(fetch, NOW_MS, pieces.append)
+        outcome = matcher.process(fetch, NOW_MS, pieces.append)
         pieces.append(outcome)
         while outcome.next_offset is not None:
             fetch = fetch.since(outcome.next_offset)
-            outcome = heart.process(fetch, NOW_MS, pieces.append)
+            outcome = matcher.process(fetch, NOW_MS, pieces.append)
             pieces.append(outcome)
     together = put_together(pieces)
     assert together.matches == whole.matches
@@ -231,7 +231,7 @@ def test_one_read_of_very_many_entries_is_handed_over_piece_by_piece(folds: bool
         assert matches_bytes + states_bytes < 3 * 20_000
 
 
-def test_what_stops_the_handing_over_stops_the_heart() -> None:
+def test_what_stops_the_handing_over_stops_the_matcher() -> None:
     entries = [entry_json(entry_id=f"E{number}", suppress_s=0) for number in range(50)]
 
     def refuse(outcome: Outcome) -> None:
@@ -239,7 +239,7 @@ def test_what_stops_the_handing_over_stops_the_heart() -> None:
 
     records = [Sent(b"ABC123", as_bytes(detection_json()))]
     with mock.patch.object(limits, "OUTCOME_BYTES", 5_000), pytest.raises(TimeoutError):
-        heart_of(*entries).process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS, refuse)
+        matcher_of(*entries).process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS, refuse)
 
 
 @pytest.mark.parametrize("kind", ["rejects", "sources", "states"])
@@ -254,8 +254,8 @@ def test_whatever_fills_it_up(kind: str) -> None:
     }
     records = [Sent(b"ABC123", make[kind](number)) for number in range(400)]
     fetch = raw_fetch(raw_batch(batch_bytes(records)))
-    heart = heart_of(entry_json(suppress_s=60))
-    outcomes = in_parts(heart, fetch, 10_000)
+    matcher = matcher_of(entry_json(suppress_s=60))
+    outcomes = in_parts(matcher, fetch, 10_000)
     assert len(outcomes) > 4
     for outcome in outcomes:
         assert len(outcome.rejects) <= 30
@@ -273,12 +273,12 @@ def test_a_batch_of_too_many_records_is_rejected_whole(monkeypatch: pytest.Monke
     good = raw_batch(batch_bytes([Sent(b"ABC123", as_bytes(detection_json()))]))
     many = raw_batch(batch_bytes([Sent(None, None)] * 21, base_offset=1))
     after = raw_batch(batch_bytes([Sent(b"ABC123", as_bytes(detection_json()))], base_offset=22))
-    outcome = heart_of(entry_json(suppress_s=0)).process(raw_fetch(good, many, after), NOW_MS)
+    outcome = matcher_of(entry_json(suppress_s=0)).process(raw_fetch(good, many, after), NOW_MS)
     assert [(one.reason, one.offset, one.last_offset) for one in outcome.rejects] == [
         ("batch_too_large", 1, 21)
     ]
     assert len(outcome.matches) == 2
     few = replace(many, from_offset=0)
     monkeypatch.setattr(limits, "BATCH_RECORDS", 21)
-    outcome = heart_of().process(raw_fetch(few), NOW_MS)
+    outcome = matcher_of().process(raw_fetch(few), NOW_MS)
     assert [one.reason for one in outcome.rejects] == 21 * ["value_missing"]

@@ -1,4 +1,4 @@
-"""The real heart, driven as a worker drives it, and its matches in the naive model's words."""
+"""The real matcher, driven as a worker drives it, and its matches in the naive model's words."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from engine.documents.model import Match
 from engine.documents.purposes import Purpose, Purposes
 from engine.kafka.raw_fetcher import parse
 from engine.matching.lists import ControlKind, ControlRecord, Lists, Phase
-from engine.matching.matcher import Heart, Outcome
+from engine.matching.matcher import Matcher, Outcome
 from engine.matching.suppression import Suppression
 from engine.plates.misreads import Misreads
 from engine.plates.normal_form import normalize
@@ -51,13 +51,13 @@ def keyed(document: Document, headers: tuple[bytes, ...] = ()) -> Read:
     return Read(document, normalize(document["plate"]).encode(), headers)
 
 
-class RealHeart:
-    """A heart, its lists and its suppression; control records and reads get their offsets."""
+class RealMatcher:
+    """A matcher, its lists and its suppression; control records and reads get their offsets."""
 
     def __init__(self, suppression: Suppression | None = None) -> None:
         self.lists = Lists(PURPOSES, MISREADS)
         self.suppression = Suppression() if suppression is None else suppression
-        self.heart = Heart(self.lists, 0, parse, self.suppression)
+        self.matcher = Matcher(self.lists, 0, parse, self.suppression)
         #: Of the next read. Reads are numbered throughout, whatever their partition.
         self.next_offset = 0
 
@@ -115,7 +115,7 @@ class RealHeart:
             sent = [read.sent(arrived_ms=now_ms, is_odd=is_odd) for read in reads]
             raw.append(raw_batch(batch_bytes(sent, base_offset=offset, codec=codec)))
             offset += len(sent)
-        return self.heart.process(raw_fetch(*raw, partition=partition), now_ms)
+        return self.matcher.process(raw_fetch(*raw, partition=partition), now_ms)
 
 
 def matched(outcome: Outcome) -> list[Matched]:

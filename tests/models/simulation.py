@@ -1,6 +1,6 @@
 """A deployment in one thread: brokers, a group and its workers, with every fault from a seed.
 
-The real parts are the heart with its lists and its suppression, the pipeline, the positions with
+The real parts are the matcher with its lists and its suppression, the pipeline, the positions with
 the offset book and the suppression's changelog writer. Made up are the broker, which takes a
 request or does not and answers or does not, and the group, which shares out partitions in order or
 after a worker fell silent. Partitions may begin behind offset 0, have no commit, be added while
@@ -29,8 +29,10 @@ import orjson
 import xxhash
 
 from engine import limits
-from engine.delivery.pipeline import AtLeastOnce, Pipeline
-from engine.delivery.pipeline import Delivery as PipelineDelivery
+from engine.delivery.at_least_once import AtLeastOnce
+from engine.delivery.held import Held
+from engine.delivery.pipeline import Pipeline
+from engine.delivery.port import Delivery as PipelineDelivery
 from engine.delivery.suppression_changelog import SuppressionLog, key_in
 from engine.delivery.transactional_producer import Fenced
 from engine.documents.codec import decode_suppression
@@ -39,15 +41,17 @@ from engine.documents.purposes import Purposes
 from engine.kafka.raw_fetcher import parse
 from engine.kafka.topics import Topics
 from engine.matching.lists import ControlKind, ControlRecord, Lists, Phase
-from engine.matching.matcher import Heart, Outcome
+from engine.matching.matcher import Matcher, Outcome
 from engine.matching.suppression import Suppression
 from engine.plates.misreads import Misreads
+from engine.transport.assignment import Assignment, no_assignment
 from engine.transport.consumer import Fetch
 from engine.transport.offsets import Delivery, OffsetBook
 from engine.wire.record_batch import RawBatch
 from tests.fakes.documents import NOW_MS, as_bytes, at, detection_json, entry_json, policy_json
 from tests.fakes.group_consumer import GroupConsumer
 from tests.fakes.record_batches import Sent, batch_bytes, raw_batch
+from tests.fakes.runtime import CLUSTER, runtime_of
 from tests.models.naive import Naive
 
 _TOPICS = Topics("lpr.")
@@ -94,16 +98,15 @@ class Request:
 class Worker:
     """One worker, as far as it counts here."""
 
-    heart: Heart
+    matcher: Matcher
     suppression: Suppression
-    changelog: SuppressionLog
     pipeline: Pipeline
     writing: asyncio.Task[None]
     consumer: GroupConsumer
     requests: list[Request] = field(default_factory=list)
-    restored: set[int] = field(default_factory=set)
+    assignment: Assignment = field(default_factory=no_assignment)
     #: What is being handed on of the last fetch.
-    taking: AsyncIterator[tuple[int, Fetch]] | None = None
+    taking: AsyncIterator[tuple[int, FetchedBatches]] | None = None
 
     @property
     def book(self) -> OffsetBook[int]:
@@ -249,40 +252,44 @@ class Deployment:
             lists.apply(records, NOW_MS, Phase.LOADING)
         lists.commit()
         suppression = Suppression()
-        heart = Heart(lists, 0, parse, suppression)
+        matcher = Matcher(lists, 0, parse, suppression)
         broker = BrokerOf(self)
-        changelog = SuppressionLog(broker, _TOPICS, "group")
 
-        async def process(fetch: Fetch) -> Outcome:
+        async def process(fetch: Fetch, _: object) -> Outcome:
             with mock.patch.object(limits, "OUTCOME_BYTES", self._outcome_bytes):
-                outcome = heart.process(fetch.raw, NOW_MS)
+                outcome = matcher.process(fetch.raw, NOW_MS)
             self.parts += outcome.next_offset is not None
             return outcome
 
+        delivery = self._delivery(broker)
         pipeline = Pipeline(
             process,
-            self._delivery(broker, changelog),
+            delivery,
             lambda outcome, took_s: None,
             self.failures.append,
         )
-        writing = asyncio.create_task(changelog.run())
+        writing = asyncio.create_task(changelog_of(delivery, broker).run())
         consumer = GroupConsumer(self._log, self.committed.get, self._choose)
-        broker.worker = Worker(heart, suppression, changelog, pipeline, writing, consumer)
+        broker.worker = Worker(matcher, suppression, pipeline, writing, consumer)
         self._workers.append(broker.worker)
         self._all_workers.append(broker.worker)
 
     def _choose(self, partitions: Sequence[int]) -> tuple[int, int]:
         return self._chance.choice(partitions), self._chance.randint(1, 2)
 
-    def _delivery(self, broker: BrokerOf, changelog: SuppressionLog) -> PipelineDelivery:
-        return AtLeastOnce(_TOPICS, broker, broker.append, changelog.append)
+    def _delivery(self, broker: BrokerOf) -> PipelineDelivery:
+        return AtLeastOnce(runtime_of(self.failures), broker, broker.append)
+
+    async def _rejoin(self) -> None:
+        raise AssertionError("no worker is fenced")
 
     def _share_out(self) -> None:
         """Every partition gets an owner, who goes on where the last commit says."""
         self._generation += 1
         owner_of = {part: self._chance.choice(self._workers) for part in sorted(self._existing)}
         for worker in self._workers:
-            worker.restored.clear()
+            worker.assignment.end()
+            worker.assignment = Assignment(self._generation, self._rejoin)
             worker.suppression.clear()
             mine = [partition for partition, owner in owner_of.items() if owner is worker]
             worker.consumer.assign(mine, self._generation)
@@ -303,13 +310,14 @@ class Deployment:
         if taken is None:
             worker.taking = None
             return False
-        partition, fetch = taken
-        book = worker.book
-        fetch.follows = book.expected(partition)
-        delivery = book.deliver(
-            partition, fetch.raw.first_offset, fetch.next_offset, fetch.raw.covered_from
+        partition, received = taken
+        book, raw = worker.book, received.raw
+        fetch = Fetch(
+            *(raw, received.high_watermark, worker.assignment),
+            follows=book.expected(partition),
+            committed=book.committed_to(partition),
         )
-        fetch.committed = book.committed_to(partition)
+        delivery = book.deliver(partition, raw.first_offset, fetch.next_offset, raw.covered_from)
         _follow(fetch, book, delivery)
         if await self._prepare(worker, fetch):
             await worker.pipeline.take(fetch)
@@ -318,13 +326,14 @@ class Deployment:
     async def _prepare(self, worker: Worker, fetch: Fetch) -> bool:
         """Before a fetch is matched; False where it is not."""
         partition = fetch.raw.partition
-        if partition not in worker.restored:
-            await self._restore(worker, partition, fetch.raw.first_offset)
+        if not fetch.assignment.held(partition, Held).is_restored:
+            await self._restore(worker, fetch)
         if fetch.committed is not None:
             worker.suppression.settle(partition, fetch.committed)
         return True
 
-    async def _restore(self, worker: Worker, partition: int, offset: int) -> None:
+    async def _restore(self, worker: Worker, fetch: Fetch) -> None:
+        partition = fetch.raw.partition
         states: list[tuple[bytes, SuppressionState]] = []
         for named, value in self.changelog.items():
             key = key_in(named)
@@ -332,9 +341,9 @@ class Deployment:
                 states.append((key, decode_suppression(value)))
         worker.suppression.turn_to(NOW_MS)
         worker.suppression.drop(partition)
-        worker.suppression.settle(partition, offset)
+        worker.suppression.settle(partition, fetch.raw.first_offset)
         worker.suppression.restore(partition, states, self._ends[partition])
-        worker.restored.add(partition)
+        fetch.assignment.held(partition, Held).is_restored = True
 
     async def _answer(self) -> bool:
         """The broker does one of the things that it was asked for; False where there is none."""
@@ -433,6 +442,13 @@ class Deployment:
         return not any(worker.requests for worker in self._workers) and all(
             self.committed.get(partition) == end for partition, end in self._ends.items()
         )
+
+
+def changelog_of(delivery: PipelineDelivery, broker: BrokerOf) -> SuppressionLog:
+    """The changelog that a delivery writes; one of its own where it writes none."""
+    if isinstance(delivery, AtLeastOnce):
+        return delivery.changelog
+    return SuppressionLog(CLUSTER, broker)
 
 
 class BrokerOf:

@@ -1,6 +1,6 @@
 """The deployment of `tests.models.simulation` with delivery exactly once.
 
-Beside the heart and the pipeline the transactions are the real ones; the broker knows of ids,
+Beside the matcher and the pipeline the transactions are the real ones; the broker knows of ids,
 epochs and what is committed (`tests.fakes.transactional_broker`). Nothing of a silent worker is
 left out: it goes on until it is fenced, and it may take a partition once more that is long
 another's, who then asks the group to share out anew. And nothing may come twice.
@@ -13,10 +13,12 @@ from collections.abc import Callable, Mapping
 
 import orjson
 
-from engine.delivery.pipeline import Delivery
-from engine.delivery.suppression_changelog import SuppressionLog
+from engine.delivery.held import Held
+from engine.delivery.port import Delivery
 from engine.delivery.transactions import Transactions
 from engine.transport.consumer import Fetch
+from tests.fakes.assignments import by_no_group
+from tests.fakes.runtime import runtime_of
 from tests.fakes.transactional_broker import (
     TOPICS,
     OffsetsOn,
@@ -77,19 +79,15 @@ class TransactionalDeployment(Deployment):
             else:
                 self.changelog[record.key] = record.value
 
-    def _delivery(self, broker: BrokerOf, changelog: SuppressionLog) -> Delivery:
-        transactions = Transactions(
-            TOPICS,
-            "group",
+    def _delivery(self, broker: BrokerOf) -> Delivery:
+        return Transactions(
+            runtime_of(self.failures),
             lambda partition: SinkOn(self._broker, partition, broker._ask),
             OffsetsOn(self._broker, lambda partition: self._ends[partition]),
             self._broker.begin_chain,
             _uncounted,
-            self.failures.append,
             quiet_s=0,
         )
-        transactions.rejoin = self._rejoin
-        return transactions
 
     async def _rejoin(self) -> None:
         self.fenced += 1
@@ -102,8 +100,8 @@ class TransactionalDeployment(Deployment):
     async def _prepare(self, worker: Worker, fetch: Fetch) -> bool:
         partition, first_offset = fetch.raw.partition, fetch.raw.first_offset
         transactions = _of(worker)
-        if partition not in worker.restored:
-            await transactions.claim([partition])
+        if not fetch.assignment.held(partition, Held).is_restored:
+            await transactions.claim(fetch.assignment, [partition])
         if not await transactions.cut(fetch):
             fetch.abandon()
             return False
@@ -142,10 +140,12 @@ class TransactionalDeployment(Deployment):
                         worker.requests.pop(0).do()
                 await settle()
         for worker in self._workers:
-            await _of(worker).given_up()
+            worker.assignment.end()
+            await _of(worker).on_revoked(worker.assignment)
 
     async def _end(self, worker: Worker, *, lands: float) -> None:
-        tasks = [owned.task for owned in _of(worker)._owned.values()]
+        held = worker.assignment.all_held(Held).values()
+        tasks = [each.claim.task for each in held if each.claim is not None]
         if id(worker) in self._commits:
             tasks.append(self._commits.pop(id(worker)))
         await super()._end(worker, lands=lands)
@@ -167,7 +167,8 @@ async def _commit(worker: Worker) -> None:
         for partition in book.partitions()
         if (offset := book.to_commit(partition)) is not None
     }
-    for partition, offset in (await _of(worker).commit(offsets)).items():
+    committed = await _of(worker).commit(worker.assignment, offsets, by_no_group)
+    for partition, offset in committed.items():
         book.committed(partition, offset)
 
 

@@ -39,7 +39,7 @@ class Looks:
         self,
         after_s: float,
         is_taking: bool = True,
-        heart_since_s: float | None = None,
+        matcher_since_s: float | None = None,
         **partitions: Seen,
     ) -> list[Stuck]:
         """`p3` is partition 3; one that does not say when it was heard of has been just now."""
@@ -48,7 +48,7 @@ class Looks:
             int(name[1:]): each if each.heard_s is not None else each._replace(heard_s=self.now_s)
             for name, each in partitions.items()
         }
-        self.watch.look(self.now_s, all_seen, is_taking=is_taking, heart_since_s=heart_since_s)
+        self.watch.look(self.now_s, all_seen, is_taking=is_taking, matcher_since_s=matcher_since_s)
         return list(self.watch.stuck)
 
 
@@ -132,18 +132,18 @@ def test_a_partition_that_goes_is_forgotten() -> None:
     assert here.look(1, p0=seen(work="delivery")) == [], "it comes back, and has its time"
 
 
-def test_a_heart_that_hangs_is_for_a_new_process() -> None:
+def test_a_matcher_that_hangs_is_for_a_new_process() -> None:
     here = Looks()
     matching = seen(work="matching")
-    here.look(0, heart_since_s=1_000.0, p0=matching)
-    here.look(HUNG_S - 1, heart_since_s=1_000.0, p0=matching)
+    here.look(0, matcher_since_s=1_000.0, p0=matching)
+    here.look(HUNG_S - 1, matcher_since_s=1_000.0, p0=matching)
     assert here.watch.stuck
     assert here.watch.hangs() == "", "it may be a long step"
-    here.look(1, heart_since_s=1_000.0, p0=matching)
-    assert here.watch.hangs() == f"the heart does not get done for {HUNG_S:.0f} s"
-    here.look(1, heart_since_s=here.now_s, p0=matching)
+    here.look(1, matcher_since_s=1_000.0, p0=matching)
+    assert here.watch.hangs() == f"the matcher does not get done for {HUNG_S:.0f} s"
+    here.look(1, matcher_since_s=here.now_s, p0=matching)
     assert here.watch.hangs() == ""
-    here.look(HUNG_S, is_taking=False, heart_since_s=here.now_s - HUNG_S)
+    here.look(HUNG_S, is_taking=False, matcher_since_s=here.now_s - HUNG_S)
     assert here.watch.hangs(), "with the lists, before any reads"
 
 

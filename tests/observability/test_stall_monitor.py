@@ -84,7 +84,7 @@ def test_a_partition_that_is_somebody_elses_is_shown_no_more(
     assert caplog.messages == [], "nobody knows whether it moves"
 
 
-def test_what_is_with_the_heart(here: Here) -> None:
+def test_what_is_with_the_matcher(here: Here) -> None:
     with here.watching.matching(2):
         here.look(0, p2="delivery", p3="delivery")
         here.look(limits.STUCK_S, p2="delivery", p3="delivery")
@@ -94,10 +94,10 @@ def test_what_is_with_the_heart(here: Here) -> None:
     ]
 
 
-def test_a_heart_that_hangs_and_one_that_waits(here: Here) -> None:
-    with here.watching.in_heart():
+def test_a_matcher_that_hangs_and_one_that_waits(here: Here) -> None:
+    with here.watching.in_matcher():
         here.look(limits.HUNG_S)
-        assert here.watching.unhealthy() == f"the heart does not get done for {limits.HUNG_S:g} s"
+        assert here.watching.unhealthy() == f"the matcher does not get done for {limits.HUNG_S:g} s"
         assert here.watching.unready() == "", "no partition is stuck"
         with here.watching.waiting():
             here.look(1)

@@ -16,7 +16,7 @@ from engine.matching.suppression import Suppression
 from tests.fakes.documents import NOW_MS, at, detection_json, entry_json, policy_json
 from tests.fakes.record_batches import CODECS
 from tests.models.naive import Document, Matched, Naive, plain_plate, time_ms
-from tests.models.real_matcher import FLOORS, Read, RealHeart, matched
+from tests.models.real_matcher import FLOORS, Read, RealMatcher, matched
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 
@@ -85,8 +85,8 @@ class Group:
         self.matches: list[list[Matched]] = [[] for _ in range(workers)]
         self.folded = 0
 
-    def _worker(self, entries: dict[str, Document]) -> RealHeart:
-        worker = RealHeart(Suppression())
+    def _worker(self, entries: dict[str, Document]) -> RealMatcher:
+        worker = RealMatcher(Suppression())
         worker.put_policy(0, "S1", policy_json(), NOW_MS)
         for offset, (entry_id, entry) in enumerate(entries.items()):
             worker.put(offset, entry_id, entry, NOW_MS)

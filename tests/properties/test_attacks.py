@@ -24,7 +24,7 @@ from engine.index.fuzzy_index import Similar
 from engine.index.hash_table import NO_SLOT, HashTable, hashes_of
 from engine.kafka.raw_fetcher import parse
 from engine.matching.lists import ControlKind, ControlRecord, Lists, Phase
-from engine.matching.matcher import Heart, Outcome
+from engine.matching.matcher import Matcher, Outcome
 from engine.matching.suppression import Suppression
 from engine.plates.plate_hash import EMPTY, hash_of
 from engine.wire.batch_reader import BatchReader, operator_of
@@ -44,12 +44,12 @@ from tests.models.real_matcher import FLOORS, MISREADS, PURPOSES, Read, keyed, m
 
 
 class Deployment:
-    """A heart with entries and a policy that allows all, and the naive model beside it."""
+    """A matcher with entries and a policy that allows all, and the naive model beside it."""
 
     def __init__(self, *entries: Json) -> None:
         self.lists = Lists(PURPOSES, MISREADS)
         self.naive = Naive(FLOORS)
-        self.heart = Heart(self.lists, 0, parse, Suppression())
+        self.matcher = Matcher(self.lists, 0, parse, Suppression())
         self.put(*entries)
         value = as_bytes(policy_json())
         policy = ControlRecord(ControlKind.POLICY, 0, 0, NOW_MS, b"S1", value)
@@ -69,10 +69,10 @@ class Deployment:
 
     def process(self, fetch: RawFetch) -> Outcome:
         """What a fetch comes to, all its parts together."""
-        whole = self.heart.process(fetch, NOW_MS)
+        whole = self.matcher.process(fetch, NOW_MS)
         following = whole.next_offset
         while following is not None:
-            part = self.heart.process(fetch.since(following), NOW_MS)
+            part = self.matcher.process(fetch.since(following), NOW_MS)
             following = part.next_offset
             whole.matches += part.matches
             whole.rejects += part.rejects
@@ -221,7 +221,7 @@ def test_thousands_of_entries_with_one_plate() -> None:
     fetch = raw_fetch(
         raw_batch(batch_bytes([a_read("ABC123").sent(arrived_ms=NOW_MS)] * 2)),
     )
-    part = deployment.heart.process(fetch, NOW_MS)
+    part = deployment.matcher.process(fetch, NOW_MS)
     # A fetch that comes to a lot comes in parts, and a read is not torn apart.
     assert part.next_offset == 1
     assert len(part.matches) == count
@@ -285,7 +285,7 @@ def test_a_flood_of_bad_records_is_pointed_to_in_bounded_parts() -> None:
     tracemalloc.start()
     try:
         while following is not None:
-            outcome = deployment.heart.process(fetch.since(following), NOW_MS)
+            outcome = deployment.matcher.process(fetch.since(following), NOW_MS)
             following = outcome.next_offset
             pointed += [reject.offset for reject in outcome.rejects]
             assert {reject.reason for reject in outcome.rejects} <= {"value_missing"}

@@ -31,7 +31,7 @@ from tests.models.real_matcher import (
     FLOORS,
     MISREADS,
     Read,
-    RealHeart,
+    RealMatcher,
     matched,
     ordered,
     plain,
@@ -89,11 +89,11 @@ class ByNaive:
         return Came(answer.matches, answer.denied, answer.folded, rejected)
 
 
-class ByHeart:
-    """The heart, by record batches that the compiled scanner walks, or that aiokafka parses."""
+class ByMatcher:
+    """The matcher, by record batches that the compiled scanner walks, or that aiokafka parses."""
 
     def __init__(self, *, is_odd: bool) -> None:
-        self.real = RealHeart()
+        self.real = RealMatcher()
         self._is_odd = is_odd
         self._read_count = 0
 
@@ -250,7 +250,7 @@ def _sorted(came: Came) -> Came:
 
 @pytest.mark.parametrize(
     "matcher",
-    [ByNaive, lambda: ByHeart(is_odd=False), lambda: ByHeart(is_odd=True)],
+    [ByNaive, lambda: ByMatcher(is_odd=False), lambda: ByMatcher(is_odd=True)],
     ids=["naive", "scanned", "parsed"],
 )
 @_EACH_CASE
@@ -269,7 +269,7 @@ def test_the_library(case: Document) -> None:
 @_EACH_CASE
 def test_the_candidates_of_the_index(case: Document) -> None:
     """Every entry that may be seen and is like the plate, each once; eligible or not."""
-    matcher, beside = ByHeart(is_odd=False), ByNaive()
+    matcher, beside = ByMatcher(is_odd=False), ByNaive()
     for (read, now_ms, _, _), _ in zip(play(case, matcher), play(case, beside), strict=True):
         texts = [read.document["plate"], *_key_texts(read)]
         for plate in {naive.plain_plate(text) for text in texts} - {""}:

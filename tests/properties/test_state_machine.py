@@ -1,4 +1,4 @@
-"""The heart and the library beside the naive model, through changes, time and reads of every kind.
+"""The matcher and the library beside the naive model: changes, time and reads of every kind.
 
 The plates are short and of few characters, so that they are like each other in all ways at
 once; and reads are drawn from the listed plates, misread.
@@ -18,7 +18,7 @@ from tests.fakes.record_batches import CODECS
 from tests.models.naive import Document, Naive, plain_plate
 from tests.models.near_plates import LISTED_PLATES, Draw, misread
 from tests.models.real_library import LibraryBesideNaive
-from tests.models.real_matcher import FLOORS, Read, RealHeart, matched, ordered, plain
+from tests.models.real_matcher import FLOORS, Read, RealMatcher, matched, ordered, plain
 
 _IDS = st.sampled_from([f"E{number}" for number in range(8)])
 _SOURCES = st.sampled_from(["S1"] * 5 + ["S2"])
@@ -84,7 +84,7 @@ class Matching(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.real = RealHeart()
+        self.real = RealMatcher()
         self.model = Naive(FLOORS)
         self.library = LibraryBesideNaive()
         self.now_ms = NOW_MS

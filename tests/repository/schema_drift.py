@@ -24,7 +24,7 @@ import msgspec
 import yaml
 from msgspec import inspect
 
-from engine.delivery.sink import match_record
+from engine.delivery.records import match_record
 from engine.documents import codec, model
 from engine.documents.fields import ALTERNATES_HEADER
 from engine.kafka.topics import DECLARED, Topics

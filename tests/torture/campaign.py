@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from engine.kafka.cluster import Cluster
 from engine.kafka.topic_admin import create_topics
 from engine.kafka.topics import Topics
 from tests.fakes.faulty_proxy import FaultyProxy
@@ -116,7 +117,9 @@ class Campaign:
         broker = own_broker(ports, disk)
         stack.callback(self._keep_log, broker)
         await asyncio.to_thread(broker.start)
-        await create_topics(broker.bootstrap, self._topics, partitions=PARTITIONS, replication=1)
+        await create_topics(
+            Cluster(broker.bootstrap, self._topics), partitions=PARTITIONS, replication=1
+        )
         load_s = sum(each.lasts_s for each in self._schedule)
         town = TortureTown(plan.seed, round(plan.reads_a_second * load_s))
         churn = Churn(plan.seed)

@@ -90,9 +90,9 @@ async def drain(member: Interrupted) -> dict[int, list[tuple[int, int]]]:
         async for partition, fetch in member.intake.take(0):
             raw = fetch.raw
             delivery = member.book.deliver(
-                partition, raw.first_offset, fetch.next_offset, raw.covered_from
+                partition, raw.first_offset, raw.last_offset + 1, raw.covered_from
             )
-            taken.setdefault(partition, []).append((raw.first_offset, fetch.next_offset))
+            taken.setdefault(partition, []).append((raw.first_offset, raw.last_offset + 1))
             member.book.finish(delivery)
             member.moment()
         if not member.is_suspended and not member.open_partitions() and not member._moments:

@@ -38,7 +38,7 @@ def copied(data: memoryview) -> Parsed | None:
 def test_behind_each_value_lie_the_headers_that_the_parser_finds(
     codec: int, records: list[Sent]
 ) -> None:
-    """The scanner's rows say where: as the heart looks, in batches of all codecs."""
+    """The scanner's rows say where: as the matcher looks, in batches of all codecs."""
     batch = raw_batch(batch_bytes(records, codec=codec))
     data = Decompressor().decompress(codec, batch.records)
     rows, _ = Scanner(1).scan([batch], data, HashTable())  # all: sampled, odd or without a value

@@ -8,8 +8,7 @@ import logging
 import pytest
 
 from engine import limits
-from engine.worker import shutdown
-from engine.worker.shutdown import Ending
+from engine.worker.shutdown import Shutdown
 
 
 async def test_a_step_is_waited_for() -> None:
@@ -19,7 +18,7 @@ async def test_a_step_is_waited_for() -> None:
         await asyncio.sleep(0.01)
         done.append(True)
 
-    await Ending().step("it", step())
+    await Shutdown().step("it", step)
     assert done
 
 
@@ -28,7 +27,7 @@ async def test_what_a_step_raises_is_raised() -> None:
         raise ValueError("it")
 
     with pytest.raises(ValueError, match="it"):
-        await Ending().step("it", step())
+        await Shutdown().step("it", step)
 
 
 async def test_a_step_that_is_cancelled_from_within_is_done() -> None:
@@ -37,7 +36,7 @@ async def test_a_step_that_is_cancelled_from_within_is_done() -> None:
     async def step() -> None:
         raise asyncio.CancelledError
 
-    await Ending().step("it", step())
+    await Shutdown().step("it", step)
 
 
 async def test_all_steps_together_have_their_time(
@@ -45,7 +44,7 @@ async def test_all_steps_together_have_their_time(
 ) -> None:
     """One that hangs is given up and said; those after it have a little time all the same."""
     monkeypatch.setattr(limits, "END_S", 0.02)
-    monkeypatch.setattr(shutdown, "_LEAST_S", 0.01)
+    monkeypatch.setattr(limits, "END_STEP_S", 0.01)
     cancelled, done = [], []
 
     async def hangs() -> None:
@@ -58,14 +57,14 @@ async def test_all_steps_together_have_their_time(
     async def is_quick() -> None:
         done.append(True)
 
-    end = Ending()
+    end = Shutdown()
     with caplog.at_level(logging.WARNING, "engine.worker.shutdown"):
-        await end.step("the first", hangs())
-        await end.step("the second", hangs())
-        await end.step("the third", is_quick())
+        await end.step("the first", hangs)
+        await end.step("the second", hangs)
+        await end.step("the third", is_quick)
     await asyncio.sleep(0)
     assert (len(cancelled), len(done)) == (2, 1)
     assert [record.getMessage() for record in caplog.records] == [
-        "stopping: the first took too long, and is left as it is",
-        "stopping: the second took too long, and is left as it is",
+        "stopping: gave up waiting for the first",
+        "stopping: gave up waiting for the second",
     ]

@@ -16,7 +16,6 @@ from typing import Any, Final, NamedTuple
 
 import aiohttp
 from aiokafka import TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, for_code
 
 from engine import limits
@@ -36,10 +35,11 @@ from engine.config import Settings
 from engine.errors import BrokerError, HotlistError
 from engine.kafka.acl_probe import Group, Topic, group_as_shown, topics_as_shown
 from engine.kafka.acls import Role, roles
+from engine.kafka.cluster import Cluster
 from engine.kafka.diagnosis import unreachable
 from engine.kafka.raw_fetcher import log_ends
 from engine.kafka.reader import between, consuming, read_to_end
-from engine.kafka.security import arguments, security
+from engine.kafka.security import security
 from engine.kafka.topic_admin import check_topics
 from engine.kafka.topics import Topics
 
@@ -93,9 +93,7 @@ async def _safely(findings: AsyncGenerator[Finding, None]) -> AsyncGenerator[Fin
 
 @contextlib.asynccontextmanager
 async def _connected(settings: Settings) -> AsyncIterator[Any]:
-    admin = AIOKafkaAdminClient(
-        **arguments(settings.bootstrap, security(settings)), client_id="hotlist-doctor"
-    )
+    admin = Cluster.of(settings).admin(client_id="hotlist-doctor")
     try:
         try:
             async with asyncio.timeout(limits.CONNECT_S):
@@ -113,7 +111,7 @@ def _is_here(brokers: Iterable[Mapping[str, Any]]) -> bool:
 
 async def _topics(settings: Settings, topics: Topics, admin: Any) -> AsyncGenerator[Finding, None]:
     try:
-        warnings = await check_topics(settings.bootstrap, topics, security(settings))
+        warnings = await check_topics(Cluster.of(settings))
     except BrokerError as error:
         where = f"{error.where}: " if error.where.startswith("topic ") else ""
         yield Finding("topics", "problem", f"{where}{error.what}", error.hint)

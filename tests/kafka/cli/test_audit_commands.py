@@ -21,6 +21,7 @@ from engine.cli import main
 from engine.cli.audit.audit_reader import verify
 from engine.cli.output import reading
 from engine.config import Settings
+from engine.kafka.cluster import Cluster
 from engine.kafka.session import run
 from engine.kafka.topic_admin import create_topics, delete_topics
 from engine.kafka.topics import Topics
@@ -53,8 +54,8 @@ class Audit:
         """The topics deleted and declared anew, and these records in the audit."""
 
         async def recreate() -> None:
-            await delete_topics(self.bootstrap, self.topics)
-            await create_topics(self.bootstrap, self.topics, partitions=4, replication=1)
+            await delete_topics(Cluster(self.bootstrap, self.topics))
+            await create_topics(Cluster(self.bootstrap, self.topics), partitions=4, replication=1)
 
         asyncio.run(recreate())
         self.write(*partitions)

@@ -17,6 +17,7 @@ from engine.clock import parse_time
 from engine.config import Settings
 from engine.errors import BrokerError
 from engine.kafka.acls import roles
+from engine.kafka.cluster import Cluster
 from engine.kafka.topic_admin import create_topics
 from engine.kafka.topics import Topics
 from tests.fakes.examples import a_policy, a_read, an_entry
@@ -164,7 +165,9 @@ def test_a_role_that_is_none() -> None:
 def test_rights(guarded: RealBroker) -> None:
     """A login with a role's rights can do its work; one right less, and it is named."""
     prefix = f"test-{uuid.uuid4().hex[:12]}."
-    asyncio.run(create_topics(guarded.bootstrap, Topics(prefix), partitions=1, replication=1))
+    asyncio.run(
+        create_topics(Cluster(guarded.bootstrap, Topics(prefix)), partitions=1, replication=1)
+    )
     engine = roles(Topics(prefix), f"{prefix}group")["engine"]
     rights = Rights(guarded)
     name = "trainee-19"

@@ -21,6 +21,7 @@ from engine.config import Settings
 from engine.delivery.audit_writer import last_record
 from engine.delivery.suppression_changelog import SuppressionReader, state_record
 from engine.errors import ConfigError
+from engine.kafka.cluster import Cluster
 from engine.kafka.topics import Topics
 from engine.matching.suppression import SuppressionRecord
 from engine.worker.worker import Worker, WorkerOptions
@@ -130,14 +131,14 @@ async def test_a_chain_follows_a_record_that_counts(real_kafka: str, prefix: str
         await producer.begin_transaction()
         await send_to_partition(producer, topics.audit, 2, records)
 
-    assert await last_record(real_kafka, topics) is None
+    assert await last_record(Cluster(real_kafka, topics)) is None
     async with producing(real_kafka, acks="all", transactional_id=f"{prefix}a") as producer:
         await send(producer, first, second)
         await producer.commit_transaction()
         await send(producer, *100 * [third])
         await producer.abort_transaction()
         await send(producer, third)
-        last = await last_record(real_kafka, topics)
+        last = await last_record(Cluster(real_kafka, topics))
         assert last is not None
         assert last.sequence == 1
         await producer.abort_transaction()
@@ -148,17 +149,18 @@ async def test_a_state_behind_an_open_transaction_is_waited_for(
 ) -> None:
     """Partitions 0 and 4 of the reads have their states in one partition."""
     topics = Topics(prefix)
+    cluster = Cluster(real_kafka, topics, "group")
     number = iter(range(100))
 
     async def send(producer: AIOKafkaProducer, source: int, value: bytes) -> bytes:
         change = SuppressionRecord(source, b"%016d" % next(number), value)
-        record = state_record(topics, "group", change)
+        record = state_record(cluster, change)
         await producer.begin_transaction()
         states = [ToSend(record.key, record.value)]
         await send_to_partition(producer, topics.suppression, 0, states)
         return record.key
 
-    reader = SuppressionReader(real_kafka, topics, "group")
+    reader = SuppressionReader(cluster)
     await reader.start()
     try:
         async with (

@@ -43,6 +43,7 @@ from confluent_kafka.admin import (
 )
 
 from engine.kafka.acls import roles
+from engine.kafka.cluster import Cluster
 from engine.kafka.diagnosis import hidden
 from engine.kafka.topic_admin import create_topics
 from engine.kafka.topics import DECLARED, Topics
@@ -226,7 +227,7 @@ def field(guarded: RealBroker, rights: Rights) -> str:
     topics = Topics(prefix)
 
     async def prepare() -> None:
-        await create_topics(guarded.bootstrap, topics, partitions=1, replication=1)
+        await create_topics(Cluster(guarded.bootstrap, topics), partitions=1, replication=1)
         for topic in topics.all:
             await produce(guarded.bootstrap, topic, {0: [ToSend(b"key", b"value")]})
 

@@ -14,6 +14,7 @@ from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from engine.errors import BrokerError, TopicError
+from engine.kafka.cluster import Cluster
 from engine.kafka.topic_admin import check_topics, create_topics, make_own_topic
 from engine.kafka.topics import DECLARED, Topics, create_command
 from tests.kafka.records import add_partitions, administering
@@ -85,10 +86,10 @@ def test_the_command_can_be_pasted_into_a_shell() -> None:
 
 
 async def test_create_then_check(real_kafka: str, topics: Topics) -> None:
-    made = await create_topics(real_kafka, topics, partitions=3, replication=1)
+    made = await create_topics(Cluster(real_kafka, topics), partitions=3, replication=1)
     assert made == [(name, "created") for name in topics.all]
-    assert await check_topics(real_kafka, topics) == []
-    again = await create_topics(real_kafka, topics, partitions=3, replication=1)
+    assert await check_topics(Cluster(real_kafka, topics)) == []
+    again = await create_topics(Cluster(real_kafka, topics), partitions=3, replication=1)
     assert again == [(name, "exists") for name in topics.all]
 
 
@@ -106,7 +107,7 @@ async def test_missing_topics_are_named_and_not_made(real_kafka: str, topics: To
     await make_by_hand(real_kafka, topics, settings={"detections": {}, "matches": {}})
     for _ in range(2):
         with pytest.raises(TopicError) as caught:
-            await check_topics(real_kafka, topics)
+            await check_topics(Cluster(real_kafka, topics))
         text = str(caught.value)
         assert topics.hotlist in text
         assert topics.detections not in text
@@ -127,16 +128,16 @@ async def test_a_topic_with_a_state_that_forgets_is_refused_then_corrected(
     await make_by_hand(real_kafka, topics, settings=given)
 
     with pytest.raises(TopicError) as caught:
-        await check_topics(real_kafka, topics)
+        await check_topics(Cluster(real_kafka, topics))
     assert str(caught.value) == (
         f"topic {topics.name(name)}: cleanup.policy is {policy} and must be compact; "
         f"to correct it run: {create_command(real_kafka, topics)}"
     )
 
-    made = dict(await create_topics(real_kafka, topics, partitions=1, replication=1))
+    made = dict(await create_topics(Cluster(real_kafka, topics), partitions=1, replication=1))
     assert made.pop(topics.name(name)) == "corrected"
     assert set(made.values()) == {"exists"}
-    assert await check_topics(real_kafka, topics) == []
+    assert await check_topics(Cluster(real_kafka, topics)) == []
     settings = await settings_of(real_kafka, topics.name(name))
     assert settings["cleanup.policy"] == "compact"
     assert settings["max.message.bytes"] == "2000000", "an operator's own setting was lost"
@@ -146,10 +147,10 @@ async def test_a_control_topic_of_several_partitions_is_refused(
     real_kafka: str, topics: Topics
 ) -> None:
     """Changes of one entry may lie in two of them, once partitions were added."""
-    await create_topics(real_kafka, topics, partitions=2, replication=1)
+    await create_topics(Cluster(real_kafka, topics), partitions=2, replication=1)
     await add_partitions(real_kafka, topics.policies, 3)
     with pytest.raises(TopicError) as caught:
-        await check_topics(real_kafka, topics)
+        await check_topics(Cluster(real_kafka, topics))
     assert str(caught.value) == (
         f"topic {topics.policies}: it has 3 partitions and must have one, or changes have no "
         f"order; delete it, run: {create_command(real_kafka, topics)}; then write the policies anew"
@@ -162,7 +163,7 @@ async def test_an_audit_that_forgets_is_a_warning(real_kafka: str, topics: Topic
     given["suppression"] = {"cleanup.policy": "compact"}
     given["audit"] = {"retention.ms": "604800000"}
     await make_by_hand(real_kafka, topics, settings=given)
-    (warning,) = await check_topics(real_kafka, topics)
+    (warning,) = await check_topics(Cluster(real_kafka, topics))
     assert warning.startswith(f"topic {topics.audit}: retention.ms is 604800000 and must be -1; ")
 
 
@@ -170,15 +171,17 @@ async def test_the_engines_own_topic_is_made_where_it_is_missing(
     real_kafka: str, topics: Topics
 ) -> None:
     """By a worker that is newer than the topics, with as many partitions as the reads have."""
-    assert await make_own_topic(real_kafka, topics) is None, "without reads there is nothing"
-    await create_topics(real_kafka, topics, partitions=3, replication=1)
-    assert await make_own_topic(real_kafka, topics) is None
+    assert await make_own_topic(Cluster(real_kafka, topics)) is None, (
+        "without reads there is nothing"
+    )
+    await create_topics(Cluster(real_kafka, topics), partitions=3, replication=1)
+    assert await make_own_topic(Cluster(real_kafka, topics)) is None
     async with administering(real_kafka) as admin:
         await admin.delete_topics([topics.suppression])
     with pytest.raises(TopicError, match="missing"):
-        await check_topics(real_kafka, topics)
-    assert await make_own_topic(real_kafka, topics) == topics.suppression
-    assert await check_topics(real_kafka, topics) == []
+        await check_topics(Cluster(real_kafka, topics))
+    assert await make_own_topic(Cluster(real_kafka, topics)) == topics.suppression
+    assert await check_topics(Cluster(real_kafka, topics)) == []
     assert await partitions_of(real_kafka, topics.suppression) == 3
 
 
@@ -186,7 +189,7 @@ async def test_settings_that_are_the_operators_to_choose_stay(
     real_kafka: str, topics: Topics
 ) -> None:
     await make_by_hand(real_kafka, topics, settings={"matches": {"retention.ms": "86400000"}})
-    made = dict(await create_topics(real_kafka, topics, partitions=4, replication=1))
+    made = dict(await create_topics(Cluster(real_kafka, topics), partitions=4, replication=1))
     assert made[topics.matches] == "exists"
     assert (await settings_of(real_kafka, topics.matches))["retention.ms"] == "86400000"
     assert await partitions_of(real_kafka, topics.matches) == 1
@@ -194,19 +197,19 @@ async def test_settings_that_are_the_operators_to_choose_stay(
 
 async def test_too_many_copies_are_refused(real_kafka: str, topics: Topics) -> None:
     with pytest.raises(TopicError, match=r"set --replication \(HOTLIST_REPLICATION\)"):
-        await create_topics(real_kafka, topics, partitions=1, replication=100)
+        await create_topics(Cluster(real_kafka, topics), partitions=1, replication=100)
 
 
 async def test_a_name_that_kafka_does_not_allow_is_refused(real_kafka: str) -> None:
     with pytest.raises(TopicError, match="the broker refused it: Topic name is invalid"):
-        await create_topics(real_kafka, Topics("no spaces "), partitions=1, replication=1)
+        await create_topics(Cluster(real_kafka, Topics("no spaces ")), partitions=1, replication=1)
 
 
 async def test_the_embedded_broker_refuses(embedded_kafka: str, topics: Topics) -> None:
     with pytest.raises(BrokerError, match="does not create topics on request"):
-        await create_topics(embedded_kafka, topics, partitions=1, replication=1)
+        await create_topics(Cluster(embedded_kafka, topics), partitions=1, replication=1)
     with pytest.raises(TopicError, match="hotlist topics create"):
-        await check_topics(embedded_kafka, topics)
+        await check_topics(Cluster(embedded_kafka, topics))
 
 
 async def test_no_broker_is_one_clear_line_and_no_log(
@@ -216,7 +219,7 @@ async def test_no_broker_is_one_clear_line_and_no_log(
         taken.bind(("127.0.0.1", 0))  # bound and not listening: nobody answers here
         bootstrap = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(BrokerError) as caught, caplog.at_level(logging.DEBUG):
-            await check_topics(bootstrap, topics)
+            await check_topics(Cluster(bootstrap, topics))
     assert str(caught.value) == (
         f"{bootstrap}: no Kafka broker answers; "
         "start one, or set --bootstrap (HOTLIST_BOOTSTRAP) to where it listens"
@@ -231,9 +234,9 @@ async def test_a_silent_listener_is_given_up(
     with socket.create_server(("127.0.0.1", 0)) as silent:
         bootstrap = f"127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(BrokerError, match="no Kafka broker answers"):
-            await check_topics(bootstrap, topics)
+            await check_topics(Cluster(bootstrap, topics))
 
 
 async def test_an_address_that_is_none(topics: Topics) -> None:
     with pytest.raises(BrokerError, match="not a broker address; write HOST:PORT"):
-        await check_topics("localhost:nine", topics)
+        await check_topics(Cluster("localhost:nine", topics))

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from aiokafka.admin import AIOKafkaAdminClient
 
+from engine.kafka.cluster import Cluster
 from engine.kafka.topic_admin import create_topics
 from engine.kafka.topics import Topics
 from tests.fakes.examples import an_entry
@@ -121,7 +122,7 @@ async def test_a_prometheus_beside_real_workers(own_broker: OwnBroker, tmp_path:
     bootstrap = own_broker.straight
     busy, other = (Topics(f"{name}-{os.urandom(4).hex()}.") for name in (_BUSY, _OTHER))
     for topics in (busy, other):
-        await create_topics(bootstrap, topics, partitions=4, replication=1)
+        await create_topics(Cluster(bootstrap, topics), partitions=4, replication=1)
         await village.produce_control(bootstrap, topics.hotlist, topics.policies)
     ports = {job: _free_port() for job in (_BUSY, _OTHER)}
     async with AsyncExitStack() as stack:

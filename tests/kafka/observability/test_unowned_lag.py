@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.kafka.security import PLAINTEXT
+from engine.kafka.cluster import Cluster
 from engine.kafka.topics import Topics
 from engine.observability.metrics import Metrics
 from engine.observability.unowned_lag import Brokers, UnownedLag
@@ -32,7 +32,7 @@ async def test_partitions_that_nobody_knows_yet(real_kafka: str, prefix: str) ->
     topic, group = Topics(prefix).detections, f"{prefix}group"
     metrics = Metrics()
     own: set[int] = set()
-    brokers = Brokers(real_kafka, topic, group, PLAINTEXT)
+    brokers = Brokers(Cluster(real_kafka, Topics(prefix), group))
     lag = UnownedLag(topic, brokers, metrics, lambda: own)
 
     async def shows(wanted: dict[str, int]) -> None:
@@ -88,7 +88,7 @@ async def test_one_of_two_workers_shows_it(real_kafka: str, prefix: str) -> None
         seen = []
         for each in members:
             own = {tp.partition for tp in each.assignment()}
-            brokers, metrics = Brokers(real_kafka, topic, group, PLAINTEXT), Metrics()
+            brokers, metrics = Brokers(Cluster(real_kafka, Topics(prefix), group)), Metrics()
             lag = UnownedLag(topic, brokers, metrics, lambda own=own: own)  # type: ignore[misc]
 
             async def answered(lag: UnownedLag = lag) -> bool:

@@ -20,6 +20,7 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from yarl import URL
 
 from engine import limits
+from engine.kafka.cluster import Cluster
 from engine.kafka.raw_fetcher import parse
 from engine.kafka.topics import Topics
 from engine.transport.consumer import Fetch, Transport
@@ -58,7 +59,11 @@ class Taker:
             broker_heartbeat_interval=1.0,
         )
         self.app.transport = Transport(
-            servers, self.app, loop=loop, batch_topics=[topics.detections]
+            servers,
+            self.app,
+            loop=loop,
+            cluster=Cluster(bootstrap, topics),
+            batch_topics=[topics.detections],
         )
 
         def raw(topic: str) -> Any:

@@ -21,6 +21,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from engine import limits
 from engine.delivery.pipeline import Pipeline
+from engine.kafka.cluster import Cluster
 from engine.kafka.topic_admin import create_topics
 from engine.kafka.topics import Topics
 from tests.fakes.examples import a_policy, a_read, an_entry
@@ -99,7 +100,7 @@ async def test_a_sink_that_takes_little_and_records_that_are_huge(
     """One hot partition makes thousands of matches that hardly leave, while in all partitions
     records wait that are larger than any fetch."""
     bootstrap, prefix = own_broker.straight, f"own-{os.urandom(4).hex()}."
-    await create_topics(bootstrap, Topics(prefix), partitions=4, replication=1)
+    await create_topics(Cluster(bootstrap, Topics(prefix)), partitions=4, replication=1)
     topics = await listed(bootstrap, prefix)
     await take_large_records(bootstrap, topics.detections)
     flood = [a_read(read_id=f"R-{number}") for number in range(6_000)]
@@ -216,7 +217,7 @@ async def test_a_stuck_partition_is_named_until_it_moves(
     real_kafka: str, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Matches that are not acknowledged: for /readyz, because a new process would fare no better.
-    A heart that does not get done: for /healthz, so that one is started."""
+    A matcher that does not get done: for /healthz, so that one is started."""
     monkeypatch.setattr(limits, "STUCK_LOOK_S", 0.05)
     topics = await listed(real_kafka, prefix)
     acknowledged, beats = asyncio.Event(), threading.Event()
@@ -247,21 +248,21 @@ async def test_a_stuck_partition_is_named_until_it_moves(
         acknowledged.set()
         await answer(here, "/readyz", 200)
 
-        process = here.worker._heart.process
+        process = here.worker.matcher.process
 
         def hangs(*arguments: Any) -> Any:
             beats.wait()
             return process(*arguments)
 
-        monkeypatch.setattr(here.worker._heart, "process", hangs)
+        monkeypatch.setattr(here.worker.matcher, "process", hangs)
         try:
             await produce(real_kafka, topics.detections, {2: reads(a_read(read_id="R-2"))[0]})
             monkeypatch.setattr(limits, "STUCK_S", 0.2)
             monkeypatch.setattr(limits, "HUNG_S", 0.4)
             _, reason = await answer(here, "/healthz", 503)
             assert re.match(
-                rf"the heart does not get done for \d+ s; {re.escape(topics.detections)}/2 is "
-                r"stuck at offset 1 for \d+ s: its reads are with the heart, which does not get "
+                rf"the matcher does not get done for \d+ s; {re.escape(topics.detections)}/2 is "
+                r"stuck at offset 1 for \d+ s: its reads are with the matcher, which does not get "
                 r"done with them$",
                 reason,
             ), reason

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
 
 from engine.control.replica import ControlReplica
+from engine.kafka.cluster import Cluster
 from engine.kafka.topic_admin import create_topics
 from engine.kafka.topics import Topics
 from engine.matching.lists import ControlKind
@@ -33,7 +35,7 @@ from tests.kafka.worker_here import WorkerHere, worker_here
 async def own_prefix(own_broker: OwnBroker) -> str:
     """The topics of a test on the broker of its own."""
     prefix = f"own-{os.urandom(4).hex()}."
-    await create_topics(own_broker.straight, Topics(prefix), partitions=2, replication=1)
+    await create_topics(Cluster(own_broker.straight, Topics(prefix)), partitions=2, replication=1)
     return prefix
 
 
@@ -84,8 +86,9 @@ async def test_compacted_topics_with_gaps(own_broker: OwnBroker) -> None:
 def behind_the_proxy(own_broker: OwnBroker, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker's control replica, and it alone, reaches the broker through the proxy."""
 
-    def replica(_: str, *arguments: Any, **options: Any) -> ControlReplica:
-        return ControlReplica(own_broker.behind_proxy, *arguments, **options, stale_s=STALE_S)
+    def replica(cluster: Cluster, *arguments: Any, **options: Any) -> ControlReplica:
+        behind = replace(cluster, bootstrap=own_broker.behind_proxy)
+        return ControlReplica(behind, *arguments, **options, stale_s=STALE_S)
 
     monkeypatch.setattr("engine.worker.worker.ControlReplica", replica)
 

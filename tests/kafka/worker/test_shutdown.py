@@ -27,7 +27,8 @@ from engine import limits
 from engine.control import auditing
 from engine.control.replica import ControlReplica
 from engine.delivery import sink, suppression_changelog
-from engine.delivery import suppression_restore as suppressing
+from engine.delivery.suppression_restore import Suppressing
+from engine.kafka.cluster import Cluster
 from engine.kafka.topic_admin import create_topics
 from engine.kafka.topics import Topics
 from engine.worker import worker
@@ -188,7 +189,7 @@ class Held:
         pytest.param(auditing.Auditing, "start", id="beginning its chain"),
         pytest.param(ControlReplica, "start", id="finding the lists"),
         pytest.param(ControlReplica, "_hand_on", id="loading lists"),
-        pytest.param(suppressing.Suppressing, "start", id="about to join"),
+        pytest.param(Suppressing, "start", id="about to join"),
     ],
 )
 async def test_before_it_takes_reads(
@@ -255,23 +256,31 @@ async def test_joining(street: Street, prefix: str) -> None:
     await street.rest_comes_once(prefix)
 
 
-async def test_while_the_group_shares_out_anew(street: Street, prefix: str) -> None:
-    """It has given its partitions up, and another one has not."""
+async def test_while_the_group_rebalances(
+    street: Street, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its partitions are revoked, and those of another one are not."""
+    revoked: list[Any] = []
+    on_revoked = Suppressing.on_revoked
+
+    async def noted(suppressing: Suppressing, *about: Any) -> None:
+        revoked.append(suppressing)
+        await on_revoked(suppressing, *about)
+
+    monkeypatch.setattr(Suppressing, "on_revoked", noted)
     async with running(street, prefix) as here:
         await here.ready()
         await street.pass_by(40)
         await here.has_processed(40)
-        suppressing = here.worker._suppressing
-        assert suppressing is not None
+        times = len(revoked)
         # Both hand over when the third one comes, but for the slow one.
         async with slow_member(street) as hands_over, worker_here(street.bootstrap, prefix):
-            epoch = suppressing.epoch
 
-            async def gave_up() -> bool:
+            async def is_revoked() -> bool:
                 await here.alive()
-                return suppressing.epoch > epoch
+                return revoked[0] in revoked[times:]
 
-            await until(gave_up, "its partitions are given up", here.log)
+            await until(is_revoked, "its partitions are revoked", here.log)
             await ends(here)
             hands_over.set()
     await street.nobody_is_left()
@@ -322,11 +331,11 @@ async def test_another_one_joins_while_it_waits_for_what_is_in_flight(
 async def test_at_a_closed_gate(
     street: Street, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Fetches wait before the heart and in Faust's buffers; nobody waits for them."""
+    """Fetches wait before the matcher and in Faust's buffers; nobody waits for them."""
     async with running(street, prefix) as here:
         await here.ready()
 
-        async def stays_closed(*_: object) -> None: ...
+        async def stays_closed(_: ControlReplica) -> None: ...
 
         monkeypatch.setattr(ControlReplica, "_catch_up", stays_closed)
         here.worker.gate.close("closed by a test")
@@ -372,7 +381,7 @@ async def test_a_signal_ends_it_in_order(
 async def cut_off(own_broker: OwnBroker) -> AsyncIterator[tuple[Street, FaultyProxy]]:
     """A street at a broker of its own, and the way to it that workers take."""
     prefix = f"own-{os.urandom(4).hex()}."
-    await create_topics(own_broker.straight, Topics(prefix), partitions=4, replication=1)
+    await create_topics(Cluster(own_broker.straight, Topics(prefix)), partitions=4, replication=1)
     street = Street(own_broker.straight, prefix)
     await street.list_plates()
     async with FaultyProxy(own_broker.proxy_port, own_broker.proxy_target) as proxy:

@@ -1,0 +1,100 @@
+"""Delivery at least once: each thing by its own way to the broker, the matches after their audit.
+
+Otherwise a crash could leave a match that is on no chain: if its entry has changed before the read
+is processed again, that comes to another match. The group's consumer commits the offsets of fetches
+that are done. After a crash some of it comes twice, and ids tell.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
+
+from engine import limits
+from engine.delivery.audit_writer import Event
+from engine.delivery.port import Keys
+from engine.delivery.records import Outgoing, match_events, records_of
+from engine.delivery.suppression_changelog import Delivers as DeliversStates
+from engine.delivery.suppression_changelog import SuppressionLog
+from engine.matching.matcher import Outcome
+from engine.transport.assignment import Assignment
+from engine.transport.consumer import ByGroup, Fetch, commit_by_group
+from engine.transport.runtime import Runtime
+
+#: Hands events to the audit; the future is done when they are acknowledged.
+Append = Callable[[Sequence[Event]], "asyncio.Future[None]"]
+
+
+class Delivers(DeliversStates, Protocol):
+    """The part of `engine.delivery.sink.Sink` that is used here."""
+
+    async def deliver(self, records: list[Outgoing]) -> None: ...
+
+
+class AtLeastOnce:
+    """See the module."""
+
+    takes_parts = True
+
+    def __init__(self, runtime: Runtime, sink: Delivers, append: Append) -> None:
+        self._topics = runtime.cluster.topics
+        self._tasks = runtime.tasks
+        self._sink = sink
+        self._append = append
+        self.changelog = SuppressionLog(runtime.cluster, sink)
+        self._writing: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Begin to write the changelog."""
+        self._writing.add(self._tasks.start(self.changelog.run()))
+
+    async def stop(self) -> None:
+        """Write what is handed over to the changelog."""
+        self.changelog.close()
+        if self._writing:
+            await asyncio.wait(self._writing, timeout=limits.SHUTDOWN_S)
+        for task in self._writing:
+            task.cancel()
+        await asyncio.gather(*self._writing, return_exceptions=True)
+
+    async def claim(self, assignment: Assignment, partitions: Iterable[int]) -> None:
+        """Wait until the changelog has all that was handed over; others may write to it, too."""
+        await self.changelog.flushed()
+
+    async def cut(self, fetch: Fetch) -> bool:
+        """Nothing is cut: what counts already comes once more."""
+        return True
+
+    def pass_over(self, fetch: Fetch) -> None:
+        """Nothing to do: the fetch is done."""
+
+    def hand_over(self, fetch: Fetch, outcome: Outcome) -> asyncio.Future[None]:
+        """Later states of the same keys must come to stand behind these."""
+        return self.changelog.append(outcome.suppression)
+
+    async def finish(self, outcome: Outcome, handed: asyncio.Future[None]) -> None:
+        """Whatever fails, the audit's records are sent: they are sealed into the chain, and say no
+        more than that the engine found a match."""
+        await self._append(match_events(outcome))
+        await self._sink.deliver(records_of(self._topics, outcome))
+        await handed
+
+    async def note(self, assignment: Assignment, keys: Keys) -> None:
+        """Counts are forgotten on the topic when they are audited. After a crash in between they
+        are audited twice; entry, partition and offset tell."""
+        tidied = await keys.tidy()
+        self.changelog.append(tidied.changes)
+        if tidied.taken:
+            await self._append([event for some in tidied.events.values() for event in some])
+            self.changelog.append(await keys.forget(tidied.taken))
+
+    async def commit(
+        self, assignment: Assignment, offsets: Mapping[int, int], by_group: ByGroup
+    ) -> Mapping[int, int]:
+        """Commit by the group's consumer."""
+        return await commit_by_group(assignment, offsets, by_group)
+
+    async def on_revoked(self, assignment: Assignment) -> None:
+        """Wait until the changelog has all that was handed over."""
+        await self.changelog.flushed()

@@ -1,0 +1,37 @@
+"""What a worker holds of a partition of the reads for as long as it is assigned.
+
+Found by `Assignment.held(partition, Held)`, and gone with the assignment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from engine.delivery.partition_transactions import PartitionTransactions, Transacts
+
+
+class Claim(NamedTuple):
+    """A transactional id that is ours, and the transactions that are made with it."""
+
+    sink: Transacts
+    transactions: PartitionTransactions
+    task: asyncio.Task[None]
+
+
+@dataclass(slots=True)
+class Held:
+    """See the module.
+
+    `is_restored`: the suppression's state is held. `next_offset`: the one after the last read that
+    was taken. `settled`: the offset below which reads do not come again. With delivery exactly once
+    only: `claim`, `floor`, at which fetches are cut, and `handed_to`, the end of the last fetch.
+    """
+
+    is_restored: bool = False
+    next_offset: int | None = None
+    settled: int | None = None
+    claim: Claim | None = None
+    floor: int = 0
+    handed_to: int | None = None

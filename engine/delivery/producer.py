@@ -1,0 +1,102 @@
+"""A worker's producer: records put together into whole batches, by partition.
+
+One call a record would cost more than finding the match did.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from aiokafka.errors import KafkaTimeoutError
+from aiokafka.partitioner import DefaultPartitioner
+from aiokafka.producer.message_accumulator import BatchBuilder
+
+from engine import limits
+from engine.delivery.records import Record
+from engine.kafka.cluster import Cluster
+
+_partition_of = DefaultPartitioner()
+
+#: Records by topic and partition, in their order.
+ByPartition = Mapping[tuple[str, int], Sequence[Record]]
+
+
+def make_producer(cluster: Cluster, **options: Any) -> Any:
+    """A worker's producer; `options` are further ones of aiokafka's."""
+    return cluster.producer(
+        max_batch_size=limits.SINK_BATCH_BYTES,
+        max_request_size=2 * limits.SINK_BATCH_BYTES,
+        **options,
+    )
+
+
+async def partition_of(producer: Any, topic: str, key: bytes) -> int:
+    """The partition of a topic that the records of a key go to."""
+    partitions = sorted(await producer.partitions_for(topic))
+    return int(_partition_of(key, partitions, partitions))
+
+
+async def by_partition(producer: Any, records: Iterable[Record]) -> dict[Any, list[Record]]:
+    """Records by the topic and partition that their keys say."""
+    partitions_of: dict[str, list[int]] = {}
+    found: dict[tuple[str, int], list[Record]] = {}
+    for record in records:
+        if record.topic not in partitions_of:
+            partitions_of[record.topic] = sorted(await producer.partitions_for(record.topic))
+        partitions = partitions_of[record.topic]
+        partition = _partition_of(record.key, partitions, partitions)
+        found.setdefault((record.topic, partition), []).append(record)
+    return found
+
+
+async def send(
+    producer: Any, records: ByPartition, acknowledged: Callable[[object], None] | None = None
+) -> None:
+    """Produce records in whole batches, all at once; returns when all are acknowledged, each of
+    which `acknowledged` is told."""
+    acknowledgements = []
+    for (topic, partition), of_partition in records.items():
+        for batch in batches(producer, of_partition):
+            acknowledgement = await send_batch(producer, batch, topic, partition)
+            if acknowledged is not None:
+                acknowledgement.add_done_callback(acknowledged)
+            acknowledgements.append(acknowledgement)
+    await asyncio.gather(*acknowledgements)
+
+
+async def send_batch(
+    producer: Any, batch: BatchBuilder, topic: str, partition: int
+) -> asyncio.Future[Any]:
+    """Give a batch to the producer as soon as it has room; its acknowledgement."""
+    while True:
+        try:
+            found: asyncio.Future[Any] = await producer.send_batch(
+                batch, topic, partition=partition
+            )
+            return found
+        except KafkaTimeoutError:
+            # The one before it waits still. How long to go on is not for aiokafka to say, which
+            # counts each of its waits several times.
+            continue
+
+
+def batches(producer: Any, records: Iterable[Record]) -> Iterator[BatchBuilder]:
+    """Records put together, closed and ready to be sent."""
+    batch = producer.create_batch()
+    for record in records:
+        while not _append(batch, record):
+            yield batch
+            batch = producer.create_batch()
+    batch.close()
+    yield batch
+
+
+def _append(batch: BatchBuilder, record: Record) -> bool:
+    """Add a record to a batch; False, and the batch closed, where it does not fit.
+
+    An empty batch takes a record of any size.
+    """
+    added = batch.append(timestamp=None, key=record.key, value=record.value, headers=record.headers)
+    return added is not None

@@ -1,0 +1,86 @@
+"""The records that a worker produces: matches, rejects, and what the audit records of matches."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from engine.documents.codec import encode
+from engine.documents.fields import AuditEvent
+from engine.documents.model import Match, Reject
+from engine.kafka.topics import Topics
+from engine.matching.match import audit_fields
+from engine.matching.matcher import Outcome
+from engine.wire.trace_context import TraceContext
+
+Headers = list[tuple[str, bytes]]
+
+
+class Outgoing(NamedTuple):
+    """A record to produce."""
+
+    topic: str
+    key: bytes
+    value: bytes
+    headers: Headers
+
+
+class Record(Protocol):
+    """What is sent: an Outgoing, or one whose value is None, a tombstone."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def key(self) -> bytes: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Headers: ...
+
+
+def match_record(topics: Topics, match: Match, trace: TraceContext | None = None) -> Outgoing:
+    """A match event, with its CloudEvents 1.0 attributes as headers (Kafka binary binding).
+
+    The trace that it belongs to stands there twice: as tracing libraries have it on Kafka, and as
+    an attribute of the event (CloudEvents' extension for distributed tracing), which is what is
+    left of it where somebody passes the event on by another way than Kafka.
+    """
+    headers = [
+        ("content-type", b"application/json"),
+        ("ce_specversion", b"1.0"),
+        ("ce_id", match.match_id.encode()),
+        ("ce_source", b"/hotlist-engine"),
+        ("ce_type", b"lpr.match.v1"),
+        ("ce_time", match.matched_at.encode()),
+        ("ce_subject", match.entry.entry_id.encode()),
+    ]
+    if trace is not None:
+        for name, value in trace.headers():
+            headers += [(name, value), (f"ce_{name}", value)]
+    return Outgoing(topics.matches, match.entry.entry_id.encode(), encode(match), headers)
+
+
+def reject_record(topics: Topics, reject: Reject) -> Outgoing:
+    """A pointer to a bad record."""
+    key = f"{reject.topic}/{reject.partition}/{reject.offset}"
+    return Outgoing(topics.rejects, key.encode(), encode(reject), [])
+
+
+class MatchEvent(NamedTuple):
+    """What the audit records of a match."""
+
+    event: AuditEvent
+    at_ms: int
+    fields: dict[str, str | int]
+
+
+def records_of(topics: Topics, outcome: Outcome) -> list[Outgoing]:
+    """The records of an outcome's matches and rejects."""
+    return [match_record(topics, found.match, found.trace) for found in outcome.matches] + [
+        reject_record(topics, reject) for reject in outcome.rejects
+    ]
+
+
+def match_events(outcome: Outcome) -> list[MatchEvent]:
+    """What the audit records of an outcome's matches."""
+    at_ms = outcome.at_ms
+    return [MatchEvent("match", at_ms, audit_fields(found.match)) for found in outcome.matches]

@@ -1,0 +1,69 @@
+"""The Kafka cluster: where it is, how it is reached, which topics and group of it are ours.
+
+Every aiokafka client of the engine is made here, so that none of them connects in another way than
+the settings say. A client is made in the event loop that it belongs to, and is not started yet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.client import AIOKafkaClient
+
+from engine import limits
+from engine.config import Settings
+from engine.kafka.security import PLAINTEXT, Security, arguments, security
+from engine.kafka.topics import Topics
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """See the module. `group` is the workers' consumer group; commands need none."""
+
+    bootstrap: str
+    topics: Topics
+    group: str = ""
+    security: Security = field(default_factory=lambda: PLAINTEXT, repr=False)
+
+    @classmethod
+    def of(cls, settings: Settings) -> Cluster:
+        """The cluster that the settings name. Raises ConfigError if they do not go together."""
+        return cls(settings.bootstrap, Topics(settings.prefix), settings.group, security(settings))
+
+    def producer(self, **options: Any) -> Any:
+        """A producer whose records are acknowledged by all replicas, none of them twice."""
+        return AIOKafkaProducer(
+            **arguments(self.bootstrap, self.security),
+            acks="all",
+            enable_idempotence=True,
+            compression_type="lz4",
+            **options,
+        )
+
+    def consumer(self, **options: Any) -> Any:
+        """A consumer that commits nothing by itself."""
+        return AIOKafkaConsumer(
+            **arguments(self.bootstrap, self.security), enable_auto_commit=False, **options
+        )
+
+    def reader(self, *, reset: str = "earliest", **options: Any) -> Any:
+        """A consumer of no group that reads committed records. `reset` says what it does about an
+        offset that is gone, in aiokafka's words."""
+        return self.consumer(
+            group_id=None,
+            auto_offset_reset=reset,
+            isolation_level="read_committed",
+            fetch_max_wait_ms=limits.FETCH_WAIT_MS,
+            **options,
+        )
+
+    def admin(self, **options: Any) -> Any:
+        """A client for topics, groups and rights."""
+        return AIOKafkaAdminClient(**arguments(self.bootstrap, self.security), **options)
+
+    def client(self, **options: Any) -> Any:
+        """A client that asks for metadata alone."""
+        return AIOKafkaClient(**arguments(self.bootstrap, self.security), **options)

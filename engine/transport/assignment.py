@@ -1,0 +1,76 @@
+"""An assignment of partitions of the reads: what is ours from "assigned" to "revoked".
+
+In each rebalance the group revokes all partitions and then assigns anew, the same ones perhaps. So
+whatever belongs to a partition only for as long as this worker owns it belongs to the assignment:
+it comes into being with it, and nothing of it is found in the next one. Each fetch carries the
+assignment that it was fetched under; whether it is still ours is asked of that alone.
+
+Belongs to the event loop of the Faust app.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
+
+log = logging.getLogger(__name__)
+
+H = TypeVar("H")
+
+
+class Assignment:
+    """See the module. `generation` is the group's; `rejoin` asks the group to rebalance."""
+
+    def __init__(self, generation: int, rejoin: Callable[[], Awaitable[None]]) -> None:
+        self.generation = generation
+        self._rejoin = rejoin
+        self._is_ours = True
+        self._held: dict[type, dict[int, Any]] = {}
+        self._asking: asyncio.Future[None] | None = None
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether its partitions are not revoked yet."""
+        return self._is_ours
+
+    def is_of(self, generation: int) -> bool:
+        """Whether it is ours, and what was fetched in a generation belongs to it."""
+        return self._is_ours and generation == self.generation
+
+    def end(self) -> None:
+        """Its partitions are revoked. What is held of them stays until it is put away."""
+        self._is_ours = False
+
+    def held(self, partition: int, kind: type[H]) -> H:
+        """What of this kind is held of a partition; made when it is first asked for."""
+        by_partition: dict[int, H] = self._held.setdefault(kind, {})
+        if partition not in by_partition:
+            by_partition[partition] = kind()
+        return by_partition[partition]
+
+    def all_held(self, kind: type[H]) -> Mapping[int, H]:
+        """What of this kind is held, by partition."""
+        return self._held.get(kind, {})
+
+    def ask_to_rebalance(self) -> None:
+        """Ask the group to rebalance, once."""
+        if self._asking is None:
+            self._asking = asyncio.ensure_future(self._rejoin())
+            self._asking.add_done_callback(_on_asked)
+
+
+def no_assignment() -> Assignment:
+    """What a worker has before its group has assigned anything: an assignment that has ended."""
+
+    async def rejoin() -> None: ...
+
+    nothing = Assignment(-1, rejoin)
+    nothing.end()
+    return nothing
+
+
+def _on_asked(asking: asyncio.Future[None]) -> None:
+    if not asking.cancelled() and (error := asking.exception()) is not None:
+        log.warning("the group was not asked to rebalance: %s", type(error).__name__)

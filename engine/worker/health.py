@@ -1,0 +1,107 @@
+"""What a worker reports: whether it is alive, whether it takes reads, its metrics and status.
+
+`stage` is why it takes no reads while the gate is open; empty while it takes them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from engine import limits
+from engine.config import Settings
+from engine.control.gate import Gate
+from engine.matching.lists import Lists
+from engine.observability.log_sampling import Fault
+from engine.observability.stall_monitor import Watching
+from engine.observability.status import Facts, Status, StuckPartition, Watch
+from engine.transport.runtime import Runtime
+from engine.versions import versions
+
+
+class Health:
+    """See the module. `faults` gives what the process's log had to report."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        runtime: Runtime,
+        lists: Lists,
+        gate: Gate,
+        watching: Watching,
+        faults: Callable[[], list[Fault]] | None,
+    ) -> None:
+        self.stage = "joining the consumer group"  # as soon as the gate is open
+        self._settings = settings
+        self._runtime = runtime
+        self._lists = lists
+        self._gate = gate
+        self._watching = watching
+        self._faults = faults
+        self._versions = versions()
+        self._watch = Watch(runtime.metrics, runtime.clock.now_ms())
+
+    @property
+    def not_ready_because(self) -> str:
+        """Why no reads are taken; an empty string while they are."""
+        return self.stage if self._gate.is_open else self._gate.reason
+
+    def is_ready(self) -> bool:
+        """Whether reads are taken."""
+        return not self.not_ready_because
+
+    def stopping(self) -> None:
+        """No more reads are taken."""
+        self.stage = "stopping"
+
+    def unhealthy(self) -> str:
+        """Why this process should be started anew; else empty."""
+        return "stopping" if self._runtime.tasks.has_ended else self._watching.unhealthy()
+
+    def unready(self) -> str:
+        """Why it takes no reads, or which partitions are stuck; else empty."""
+        return self.not_ready_because or self._watching.unready()
+
+    def status(self) -> Status:
+        """What the status page shows, now."""
+        self._set_gauges()
+        topics = self._runtime.cluster.topics
+        return self._watch.status(
+            Facts(
+                at_ms=self._runtime.clock.now_ms(),
+                not_ready_because=self.not_ready_because,
+                group=self._settings.group,
+                delivery=self._settings.delivery,
+                topics={
+                    "reads": topics.detections,
+                    "entries": topics.hotlist,
+                    "policies": topics.policies,
+                    "matches": topics.matches,
+                },
+                versions=self._versions,
+                stuck=[
+                    StuckPartition(each.partition, time.monotonic() - each.since_s, each.why)
+                    for each in self._watching.stuck
+                ],
+                faults=None if self._faults is None else self._faults(),
+            )
+        )
+
+    def exposition(self) -> bytes:
+        """The metrics as Prometheus reads them, now."""
+        self._set_gauges()
+        return self._runtime.metrics.exposition()
+
+    async def sample(self) -> None:
+        """Note again and again how far the counts are, for the status page; until cancelled."""
+        while True:
+            self._watch.sample(time.monotonic())
+            await asyncio.sleep(limits.STATUS_SAMPLE_S)
+
+    def _set_gauges(self) -> None:
+        """Set the gauges of what is not counted as it happens."""
+        metrics = self._runtime.metrics
+        metrics.show_lists(self._lists, self._runtime.clock.now_ms())
+        metrics.control_followed.set(1 if self._gate.is_open else 0)
+        metrics.ready.set(1 if self.is_ready() else 0)

@@ -1,0 +1,115 @@
+"""One fetch's way to its outcome: through the gate, its partition's state, and the matcher thread.
+
+What comes of it is for `engine.delivery.pipeline` to deliver.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from concurrent.futures import CancelledError
+
+from engine.control.gate import Gate
+from engine.delivery.pipeline import DeliverSome, log_context
+from engine.delivery.send_queue import Abandoned
+from engine.delivery.suppression_restore import Suppressing
+from engine.matching.matcher import HandOver, Matcher, Outcome
+from engine.observability.stall_monitor import Watching
+from engine.observability.tracing import Tracing
+from engine.transport.consumer import Fetch
+from engine.transport.runtime import Runtime
+
+log = logging.getLogger(__name__)
+
+
+class Processor:
+    """See the module. Counts reads and fetches that were processed, delivered or not."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        matcher: Matcher,
+        gate: Gate,
+        suppressing: Suppressing,
+        watching: Watching,
+        tracing: Tracing | None,
+    ) -> None:
+        self._runtime = runtime
+        self._matcher = matcher
+        self._gate = gate
+        self._suppressing = suppressing
+        self._watching = watching
+        self._tracing = tracing
+        self.fetches_processed = 0
+
+    async def process(self, fetch: Fetch, deliver_some: DeliverSome | None) -> Outcome | None:
+        """Wait for the gate, then match a fetch at the time at which its turn comes.
+
+        None if the worker ends before the gate opens, or the fetch's partition is revoked.
+        """
+        clock, metrics = self._runtime.clock, self._runtime.metrics
+        if not await self._passed_gate() or not await self._prepared(fetch):
+            return None
+        if not fetch.raw.batches:
+            return Outcome(at_ms=clock.now_ms())  # all of it is committed already
+        started_s = time.perf_counter()
+        with self._watching.matching(fetch.raw.partition):
+            hand_over = None if deliver_some is None else self._hand_over(fetch, deliver_some)
+            try:
+                outcome = await self._runtime.matcher_thread.call(
+                    lambda: self._matcher.process(fetch.raw, clock.now_ms(), hand_over)
+                )
+            except Abandoned:
+                return None
+        if not fetch.assignment.is_ours:
+            return None  # the next owner of the partition has its state too
+        self.fetches_processed += 1
+        took_s = time.perf_counter() - started_s
+        metrics.count_fetch(outcome, fetch.raw.partition, fetch.lag, took_s)
+        log.debug("a fetch is processed", extra=log_context(fetch, outcome.reads))
+        if self._tracing is not None:
+            self._tracing.enter(outcome)
+        if outcome.next_offset is None:
+            fetch.release()
+        else:
+            self._suppressing.stopped_at(fetch, outcome.next_offset)
+        return outcome
+
+    def count_delivered(self, outcome: Outcome, took_s: float) -> None:
+        """Count what the broker has acknowledged."""
+        now_ms = self._runtime.clock.now_ms()
+        self._runtime.metrics.count_delivered(outcome, now_ms, took_s)
+        if self._tracing is not None:
+            self._tracing.delivered(outcome, now_ms)
+
+    def _hand_over(self, fetch: Fetch, deliver_some: DeliverSome) -> HandOver:
+        """What takes some of what comes of a fetch, on the matcher thread."""
+        loop = asyncio.get_running_loop()
+
+        async def deliver(outcome: Outcome) -> None:
+            if not fetch.assignment.is_ours:
+                raise Abandoned
+            await deliver_some(fetch, outcome)
+
+        def hand_over(outcome: Outcome) -> None:
+            if self._tracing is not None:
+                self._tracing.enter(outcome)
+            with self._watching.waiting():
+                try:
+                    asyncio.run_coroutine_threadsafe(deliver(outcome), loop).result()
+                except CancelledError:
+                    raise Abandoned from None
+
+        return hand_over
+
+    async def _prepared(self, fetch: Fetch) -> bool:
+        """As `Suppressing.prepare`; False if the worker ends meanwhile."""
+        preparing = asyncio.ensure_future(self._suppressing.prepare(fetch))
+        return await self._runtime.tasks.comes_in_time(preparing) and preparing.result()
+
+    async def _passed_gate(self) -> bool:
+        tasks = self._runtime.tasks
+        while not self._gate.is_open and not tasks.has_ended:
+            await tasks.comes_in_time(asyncio.ensure_future(self._gate.passed()))
+        return self._gate.is_open

@@ -1,0 +1,22 @@
+"""Assignments of partitions, without a group."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from engine.transport.assignment import Assignment
+
+
+async def _nothing() -> None: ...
+
+
+def an_assignment(
+    generation: int = 1, rejoin: Callable[[], Awaitable[None]] = _nothing
+) -> Assignment:
+    """One that is ours until a test ends it."""
+    return Assignment(generation, rejoin)
+
+
+async def by_no_group() -> bool:
+    """In the place of a commit by the group's consumer that must not happen."""
+    raise AssertionError("committed by the group's consumer")
