@@ -1,13 +1,12 @@
-"""The settings: what they are called, what they may be, and the file that holds them.
+"""The settings: their names, their rules, and the file that holds them.
 
 `Settings` is what the rest of the engine sees. `SETTINGS` describes every setting once: its
-rule and its help; `DEFAULTS` holds what counts where nobody says anything. The commands make
-flags (`--http-port`) and variables (`HOTLIST_HTTP_PORT`) of them, `read_file` checks
-`hotlist.toml` against them. The order is flag, variable, file, default; the command line's own
-machinery applies it.
+rule and its help; `DEFAULTS` holds the defaults. The commands turn the settings into flags
+(`--http-port`) and variables (`HOTLIST_HTTP_PORT`); `read_file` checks `hotlist.toml` against
+them. The order is flag, variable, file, default; the command line library applies it.
 
-A value that breaks its rule is a ConfigError that says where the value came from. Nothing
-here reads the environment, prints, or knows the command line.
+A value that breaks its rule is a ConfigError that names the value's origin. This module does not
+read the environment, print, or know the command line.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from typing import Any, Final
 
 from engine.errors import ConfigError
 
-#: The file that is read when it lies in the working directory.
+#: The file that is read if it is in the working directory.
 FILE_NAME: Final = "hotlist.toml"
 
 _TOPIC_CHARACTERS: Final = re.compile(r"[A-Za-z0-9._-]*", re.ASCII)
@@ -42,8 +41,8 @@ class _SecretError(ValueError):
 class Setting:
     """One setting.
 
-    `parse` takes what was written (text, or a value of the file) and returns what `Settings`
-    holds; it raises ValueError with the rule. `metavar` stands for the value in the help.
+    `parse` takes the written value (text, or a value of the file) and returns the value for
+    `Settings`; it raises ValueError with the rule. `metavar` stands for the value in the help.
     """
 
     name: str
@@ -62,7 +61,7 @@ class Setting:
         return "HOTLIST_" + self.name.upper()
 
     def checked(self, value: object, where: str) -> Any:
-        """The parsed value; ConfigError that starts with `where` when it breaks the rule."""
+        """Return the parsed value; a ConfigError about a broken rule starts with `where`."""
         try:
             return self.parse(value)
         except _SecretError as error:
@@ -145,11 +144,11 @@ def _path(value: Any) -> Path:
 _COUNT_MAX: Final = 2**31 - 1
 
 _ALL: Final = (
-    Setting("bootstrap", _bootstrap, "HOST:PORT", "Kafka brokers to start from."),
-    Setting("prefix", _prefix, "TEXT", "What the topics' names start with."),
+    Setting("bootstrap", _bootstrap, "HOST:PORT", "Kafka bootstrap brokers."),
+    Setting("prefix", _prefix, "TEXT", "Prefix of the topics' names."),
     Setting("group", _text, "NAME", "Consumer group of the workers."),
-    Setting("http_host", _text, "HOST", "Where metrics and health are served."),
-    Setting("http_port", _whole(0, 65535), "PORT", "The port there; 0 takes a free one."),
+    Setting("http_host", _text, "HOST", "Address that serves metrics and health."),
+    Setting("http_port", _whole(0, 65535), "PORT", "Port that serves them; 0 takes a free one."),
     Setting(
         "delivery",
         _one_of("at_least_once", "exactly_once"),
@@ -160,78 +159,78 @@ _ALL: Final = (
         "verify_keys",
         _whole(0, _COUNT_MAX),
         "N",
-        "Compare key and plate of one in N reads that match nothing; 0 of none.",
+        "Compare key and plate of one in N reads that match nothing; 0 compares none.",
     ),
     Setting(
         "log_format",
         _one_of("console", "json"),
         "FORM",
-        "How the log is written, to standard error: console or json.",
+        "Format of the log on standard error: console or json.",
     ),
     Setting(
         "log_level",
         _one_of("error", "warning", "info", "debug"),
         "LEVEL",
-        "From which level on: error, warning, info or debug. SIGUSR1 and SIGUSR2 change it.",
+        "Lowest level to log: error, warning, info or debug. SIGUSR1 and SIGUSR2 change it.",
     ),
     Setting(
         "otlp_endpoint",
         _collector,
         "URL",
-        "Tell the OpenTelemetry collector there, by OTLP over HTTP, of each match in a sampled "
-        "trace; needs the extra tracing.",
+        "OpenTelemetry collector that receives a span for each match in a sampled trace, by OTLP "
+        "over HTTP; needs the extra tracing.",
     ),
-    Setting("purposes", _path, "FILE", "The purposes file; without it the one shipped."),
-    Setting("misreads", _path, "FILE", "The table of misreads; without it the one shipped."),
+    Setting("purposes", _path, "FILE", "The purposes file; default: the shipped one."),
+    Setting("misreads", _path, "FILE", "The table of misreads; default: the shipped one."),
     Setting("operator", _text, "NAME", "Who changes a list or a policy."),
-    Setting("partitions", _whole(1, 100_000), "N", "Partitions of a topic that is created."),
-    Setting("replication", _whole(1, 32767), "N", "Copies of each partition that is created."),
+    Setting("partitions", _whole(1, 100_000), "N", "Partitions of each topic that is created."),
+    Setting("replication", _whole(1, 32767), "N", "Replicas of each partition that is created."),
     Setting(
         "security_protocol",
         _one_of("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
         "NAME",
-        "How the brokers are spoken to: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.",
+        "Protocol of the brokers: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.",
     ),
     Setting(
         "sasl_mechanism",
         _one_of("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"),
         "NAME",
-        "With SASL: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.",
+        "With SASL: the mechanism, PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.",
     ),
     Setting(
         "sasl_username",
         _text,
         "NAME",
-        "With SASL: the user; the operator too, where none is named.",
+        "With SASL: the user; also the operator, if none is named.",
     ),
     Setting(
         "sasl_password_file",
         _path,
         "FILE",
-        "With SASL: holds the password, unless HOTLIST_SASL_PASSWORD does.",
+        "With SASL: file with the password, unless HOTLIST_SASL_PASSWORD is set.",
     ),
     Setting(
         "ssl_cafile",
         _path,
         "FILE",
-        "With SSL: authorities to trust (PEM); without it those of the system.",
+        "With SSL: authorities to trust (PEM); default: those of the system.",
     ),
-    Setting("ssl_certfile", _path, "FILE", "With SSL: our own certificate (PEM)."),
+    Setting("ssl_certfile", _path, "FILE", "With SSL: the client's certificate (PEM)."),
     Setting(
         "ssl_keyfile",
         _path,
         "FILE",
-        "With SSL: its key (PEM), unless the certificate's file has it.",
+        "With SSL: the certificate's key (PEM), unless the certificate's file has it.",
     ),
     Setting(
         "ssl_key_password_file",
         _path,
         "FILE",
-        "With SSL: holds the key's password, unless HOTLIST_SSL_KEY_PASSWORD does.",
+        "With SSL: file with the key's password, unless HOTLIST_SSL_KEY_PASSWORD is set.",
     ),
 )
 
-#: How the brokers are reached: every command that talks to them has all of these.
+#: The connection to the brokers: every command that connects has all of these.
 CONNECTION: Final = (
     "bootstrap",
     "security_protocol",
@@ -252,8 +251,8 @@ SETTINGS: Final[dict[str, Setting]] = {setting.name: setting for setting in _ALL
 class Settings:
     """The settings in force. Raises ConfigError when a value breaks its rule.
 
-    No secret is among them; `engine.kafka.security` reads those where they are used. How the
-    settings of a connection go together is checked there too.
+    They hold no secret; `engine.kafka.security` reads the secrets, and also checks that the
+    settings of a connection are consistent.
     """
 
     bootstrap: str = "localhost:9092"

@@ -1,16 +1,16 @@
-"""Take matches and send each to a webhook, once: where an alerting service can begin.
+"""Consume matches and send each to a webhook once: a start for an alerting service.
 
     python alert.py --webhook https://dispatch.example/matches [--bootstrap localhost:9092]
 
-A match may come more than once (a repeat after a crash has the same `match_id`), and so may its
-sending. So the ids that were sent are kept in a small SQLite file for as long as the topic keeps
-matches, nothing else of them; an offset is committed when its match was sent; and the request
-carries the id (`ce-id`), by which the receiver knows the one repeat that is left, after a crash
-between sending and noting. A receiver that refuses or is away is asked again, ever more seldom,
-and no later match overtakes: what waits is the group's lag.
+A match may arrive more than once: a repeat after a crash has the same `match_id`. So the program
+keeps the sent ids, and nothing else, in a small SQLite file for as long as the topic keeps matches.
+It commits an offset after it has sent the match. The request carries the id (`ce-id`), by which the
+receiver can recognise the one repeat that remains possible: after a crash between sending a match
+and recording its id. If the receiver refuses or is unavailable, the program retries at growing
+intervals. It keeps the order, so the matches that wait are the group's lag.
 
-A match is a lead. What it asks a person to compare (`verification.checks`) is sent along with it
-and must be shown to whoever acts.
+A match is a lead. The message includes what a person must compare (`verification.checks`); show it
+to the person who acts.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError
 
 KEPT_S = 31 * 86_400
 LONGEST_PAUSE_S = 60.0
-#: What the receiver will refuse however often it is sent; everything else may pass.
+#: Answers that a retry cannot change; after any other error the program retries.
 _FOR_GOOD = frozenset({400, 404, 405, 410, 413, 415, 422})
 
 
@@ -51,7 +51,7 @@ class Sent:
 
 
 async def send(client: aiohttp.ClientSession, webhook: str, match_id: str, match: bytes) -> None:
-    """Return when the receiver has taken the match, or will never take it."""
+    """Return when the receiver has accepted the match, or will never accept it."""
     headers = {
         "content-type": "application/json",
         "ce-specversion": "1.0",
@@ -94,7 +94,7 @@ async def run(options: argparse.Namespace) -> None:
                 await send(client, options.webhook, match_id, record.value)
                 sent.add(match_id)
             partition = TopicPartition(record.topic, record.partition)
-            # Where another takes over the partition now, it may send this one again.
+            # If the partition is being revoked, its next owner may send this match again.
             with contextlib.suppress(CommitFailedError, IllegalStateError):
                 await consumer.commit({partition: record.offset + 1})
 

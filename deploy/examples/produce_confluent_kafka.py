@@ -2,7 +2,7 @@
 
     python produce_confluent_kafka.py [localhost:9092]
 
-`encode` checks the read, and gives the key by which the engine finds it without opening the value.
+`encode` checks the read and makes its key, so that the engine need not open the value.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from engine import Detection, encode
 
 def main(bootstrap: str = "localhost:9092", topic: str = "lpr.detections.v1") -> None:
     read = Detection(
-        read_id="gate-1-000043",  # the same for the same read, so that a repeat is known
+        read_id="gate-1-000043",  # the same for the same read, to recognise a repeat
         plate="7abc 123",  # as it was read; the key is its normal form
         captured_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
         source="city-north",

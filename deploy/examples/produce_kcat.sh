@@ -1,9 +1,9 @@
 #!/bin/sh
 # Produce a read with kcat: sh produce_kcat.sh [localhost:9092]
 #
-# The key, before the tab, is the plate in normal form: upper case, letters and digits alone (the
-# whole rule is `engine.normalize`). A read without a key is matched too, more slowly. The header
-# asks for a second reading to be tried.
+# The key, before the tab, is the plate in normal form: upper case, only letters and digits
+# (`engine.normalize` is the whole rule). A read without a key is also matched, but more slowly. The
+# header lists an alternate to be matched.
 set -eu
 bootstrap=${1:-localhost:9092}
 topic=${2:-lpr.detections.v1}

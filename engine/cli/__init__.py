@@ -1,26 +1,25 @@
 """The command line: `hotlist`, and `python -m engine`.
 
-`main` is the whole of it. Its commands lie in the modules beside this one; what they raise
-ends here, and only here: one line on standard error and a status that is not zero (2 where
-the command line or a setting is wrong, 130 after an interrupt, 1 otherwise). Commands import
-what is heavy when they run, so that `--help` stays quick.
+`main` is the command. Its subcommands are in the modules beside this one. Their errors end here,
+and only here: one line on standard error and a status that is not zero (2 if the command line or
+a setting is wrong, 130 after an interrupt, 1 otherwise). Commands import heavy modules when they
+run, so that `--help` stays fast.
 
-The modules: the commands, from a look at the demo to what is checked afterwards, and what they
-share.
+The modules: the commands, from the demo to the checks afterwards, and the parts that they share.
 
     worker        `worker`, and `demo`
-    topics        `topics`: create, check, show what each role may do
-    entries       `entries`: a package, with what only it uses
+    topics        `topics`: create the topics, show each role's rights
+    entries       `entries`: a package, with modules that only it uses
     policies      `policies`: set, remove, show, explain
     ingest        `ingest`: vendors' messages
     reads         `replay` and `check`: files of reads
-    traffic       `traffic`: reads of a made-up city
-    tail          `tail`: matches as they come
-    audit         `audit`: a package, with what only it uses
-    doctor        `doctor`: a package, with what only it uses
+    traffic       `traffic`: reads of a simulated city
+    tail          `tail`: follows the matches
+    audit         `audit`: a package, with modules that only it uses
+    doctor        `doctor`: a package, with modules that only it uses
     options       options that several commands have
     read_options  options that describe a read
-    output        how commands write, to people and to programs
+    output        the output of commands, for people and for programs
 """
 
 from __future__ import annotations
@@ -64,11 +63,11 @@ class _InterruptedError(HotlistError):
 
 
 class _OutputClosedError(HotlistError):
-    """Nobody reads our standard output any more."""
+    """The reader of our standard output has closed it."""
 
 
 class Application(click.Group):
-    """The group of all commands, and the one place where errors become lines."""
+    """The group of all commands, and the one place that prints errors as lines."""
 
     def main(self, *args: Any, **options: Any) -> NoReturn:
         """Run a command line and exit with its status; takes what click's own `main` takes."""
@@ -101,7 +100,7 @@ class Application(click.Group):
         except KeyboardInterrupt:
             raise _InterruptedError("interrupted") from None
         except BrokenPipeError:
-            _forget_output()
+            _discard_output()
             raise _OutputClosedError("the output was closed before its end") from None
         return result
 
@@ -125,8 +124,8 @@ def _one_line(error: click.ClickException) -> str:
 _FLAGS = frozenset(setting.flag for setting in SETTINGS.values())
 
 
-def _forget_output() -> None:
-    """Let what is still buffered go nowhere, or Python would complain about it at exit."""
+def _discard_output() -> None:
+    """Discard buffered output, or Python would report an error for it at exit."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -149,7 +148,7 @@ def _show_version(context: click.Context, _: click.Parameter, asked: bool) -> No
     envvar="HOTLIST_CONFIG",
     show_envvar=True,
     metavar="FILE",
-    help="Settings file; without it hotlist.toml in the working directory, if there is one.",
+    help="Settings file; default: hotlist.toml in the working directory, if it exists.",
 )
 @click.option(
     "--version",
@@ -163,8 +162,8 @@ def _show_version(context: click.Context, _: click.Parameter, asked: bool) -> No
 def main(context: click.Context, config: Path | None) -> None:
     """Match licence plate reads against hot lists, on Kafka.
 
-    Every setting is a flag of the commands that use it, a variable HOTLIST_<NAME> and a line
-    in hotlist.toml, in that order of precedence.
+    Each setting is a flag of the commands that use it, a variable HOTLIST_<NAME> or a line in
+    hotlist.toml, in that order of precedence.
     """
     context.obj = config
 
@@ -173,10 +172,10 @@ def main(context: click.Context, config: Path | None) -> None:
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    """Print the script that makes SHELL complete this command.
+    """Print the script that completes this command in SHELL.
 
-    bash: eval "$(hotlist completion bash)" in ~/.bashrc (bash 4.4 or newer), and likewise for
-    zsh in ~/.zshrc. fish: hotlist completion fish > ~/.config/fish/completions/hotlist.fish
+    bash: eval "$(hotlist completion bash)" in ~/.bashrc (bash 4.4 or newer); for zsh the same
+    in ~/.zshrc. fish: hotlist completion fish > ~/.config/fish/completions/hotlist.fish
     """
     chosen = get_completion_class(shell)
     assert chosen is not None, "click knows these three"

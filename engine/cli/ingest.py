@@ -1,4 +1,4 @@
-"""`hotlist ingest`: vendors' messages into Kafka as detections, from files or as an endpoint."""
+"""`hotlist ingest`: sends vendors' messages to Kafka as detections, from files or a webhook."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from engine.ingest.webhook import Endpoint
 
 INGEST_VARIABLE: Final = "HOTLIST_INGEST_TOKEN"
-#: Vendors whose messages are XML; the others' are JSON, and then one may stand on each line.
+#: Vendors whose messages are XML; the others' are JSON, possibly one on each line.
 _XML: Final = frozenset({"genetec"})
 
 _SOURCE_CHARACTERS: Final = 128
@@ -62,31 +62,35 @@ class _Address(click.ParamType):
     required=True,
     envvar="HOTLIST_SOURCE",
     show_envvar=True,
-    help="Whose cameras these are, as the policies name them.",
+    help="The organisation that runs the cameras, as the policies name it.",
 )
 @click.option(
     "--country",
     envvar="HOTLIST_COUNTRY",
     show_envvar=True,
-    help="ISO 3166-1, such as US: where messages name a state without its country.",
+    help="ISO 3166-1, such as US, for messages that name a state without its country.",
 )
 @click.option(
     "--listen",
     type=_Address(),
     metavar="HOST:PORT",
-    help="Take the vendor's webhook there, until SIGTERM or Ctrl-C.",
+    help="Serve the vendor's webhook on this address, until SIGTERM or Ctrl-C.",
 )
 @click.option(
     "--token-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help=f"Holds the token that --listen asks for; without it the variable {INGEST_VARIABLE}.",
+    help=f"File with the token that --listen requires; default: the variable {INGEST_VARIABLE}.",
 )
 @click.option(
-    "--tls-certfile", type=click.Path(exists=True, dir_okay=False), help="Listen with TLS."
+    "--tls-certfile",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Certificate to listen with TLS.",
 )
 @click.option(
-    "--tls-keyfile", type=click.Path(exists=True, dir_okay=False), help="Its private key."
+    "--tls-keyfile",
+    type=click.Path(exists=True, dir_okay=False),
+    help="The certificate's private key.",
 )
 @click.option("--dry-run", is_flag=True, help="Print the detections, one a line; send nothing.")
 @takes_settings("bootstrap", "prefix")
@@ -102,11 +106,11 @@ def ingest(
     tls_keyfile: str | None,
     dry_run: bool,
 ) -> None:
-    """Send a VENDOR's messages into Kafka as detections.
+    """Send a VENDOR's messages to Kafka as detections.
 
-    From FILEs (`-` is standard input): one JSON message, or one on each line; of genetec one XML
-    document. Or with --listen from the vendor's webhook. A message that gives no read is named by
-    its place, field and rule; status 1 if there is one.
+    Reads FILEs (`-` is standard input) with one JSON message, or one on each line; for genetec
+    with one XML document. With --listen, serves the vendor's webhook instead. Reports the
+    position, field and rule of each message that gives no read; status 1 if there is one.
     """
     _check(source, country, files, listen)
     site = Site(source, country and country.upper())
@@ -150,7 +154,7 @@ def _check(
 
 @dataclass(slots=True)
 class _Tally:
-    """How many messages there were, and of how many something gave no read."""
+    """The count of messages, and of those that gave fewer reads than they should."""
 
     messages: int = 0
     bad: int = 0
@@ -163,7 +167,7 @@ class _Tally:
 
 
 def _messages(files: Iterable[BinaryIO], *, is_json: bool) -> Iterator[tuple[str, bytes]]:
-    """Each message, and where it stands."""
+    """Yield each message and its position."""
     for file in files:
         name = "standard input" if file.name == "<stdin>" else file.name
         first = b""
@@ -173,14 +177,14 @@ def _messages(files: Iterable[BinaryIO], *, is_json: bool) -> Iterator[tuple[str
         if is_json and _is_whole(first):
             yield f"{name}: line 1", first
             for number, line in numbered_lines(file, limits.INGEST_MESSAGE_BYTES):
-                # What is too long is for the adapter to refuse.
+                # The adapter rejects a message that is too long.
                 yield f"{name}: line {number + 1}", _TOO_LONG if line is None else line
         elif message := first + file.read(limits.INGEST_MESSAGE_BYTES + 1):
             yield name, message
 
 
 def _is_whole(line: bytes) -> bool:
-    """Whether a line is a JSON document, and not the beginning of one of several lines."""
+    """Return whether a line is a whole JSON document, not the start of one of several lines."""
     import orjson
 
     try:
@@ -216,7 +220,7 @@ async def _send(
     site: Site,
     tally: _Tally,
 ) -> None:
-    """Send all messages, some at a time; what the broker does not acknowledge ends it."""
+    """Send all messages, a few at a time; end at the first that the broker does not acknowledge."""
     from engine.ingest.producer import ingesting
     from engine.kafka.topics import Topics
 
@@ -250,7 +254,7 @@ async def _send(
 
 @contextlib.contextmanager
 def _unwrapped() -> Iterator[None]:
-    """The first error of a group of tasks, by itself."""
+    """Raise the first error of a group of tasks instead of the group."""
     try:
         yield
     except ExceptionGroup as group:
@@ -258,13 +262,13 @@ def _unwrapped() -> Iterator[None]:
 
 
 async def _in_thread(messages: Iterator[tuple[str, bytes]]) -> AsyncIterator[tuple[str, bytes]]:
-    """What an iterator gives that may wait for standard input, without waiting for it here."""
+    """Yield an iterator's items; it may block on standard input, but does not block the loop."""
     loop = asyncio.get_running_loop()
     queue: asyncio.Queue[tuple[str, bytes] | BaseException | None] = asyncio.Queue(1)
 
     def read() -> None:
         last: BaseException | None = None
-        with contextlib.suppress(RuntimeError):  # nobody listens any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed
             try:
                 for item in messages:
                     asyncio.run_coroutine_threadsafe(queue.put(item), loop).result()
@@ -306,13 +310,13 @@ async def _listen(settings: Settings, adapter: Adapter, site: Site, endpoint: En
 
 
 def _token(path: Path | None) -> str:
-    """The token that messages must come with, from its file or its variable."""
+    """Return the token that messages must carry, from its file or its variable."""
     where = INGEST_VARIABLE if path is None else str(path)
     token = os.environ.get(INGEST_VARIABLE, "") if path is None else path.read_text("utf-8").strip()
     if len(token) < limits.INGEST_TOKEN_CHARACTERS:
         raise ConfigError(
             f"must hold a token of {limits.INGEST_TOKEN_CHARACTERS} characters or more, "
-            "which --listen asks of whoever sends",
+            "which --listen requires from every sender",
             where=where,
             hint="make one with: openssl rand -hex 24",
         )

@@ -1,10 +1,10 @@
 """The settings as flags and variables of the commands.
 
 `takes_settings` gives a command the flags that it names, and `--config`; the command receives
-one `Settings`. `bootstrap` stands for all that it takes to reach the brokers. The order flag,
-variable, file, default is click's own: the file becomes the command's `default_map` before its
-other flags are looked at. A setting that a command does not name is not one of its flags,
-because it would do nothing there.
+one `Settings`. `bootstrap` stands for all settings of the connection to the brokers. click
+itself applies the order flag, variable, file, default: the file becomes the command's
+`default_map` before click parses its other flags. A command has no flag for a setting that it
+does not use.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Command = Callable[..., Any]
 
 
 class _SettingType(click.ParamType):
-    """Checks a value by its setting's rule and says where a bad one came from."""
+    """A type that checks a value by its setting's rule and reports where a bad value came from."""
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
@@ -100,12 +100,12 @@ config_option = click.option(
     is_eager=True,
     expose_value=False,
     callback=_load,
-    help=f"Settings file; without it {FILE_NAME} in the working directory, if there is one.",
+    help=f"Settings file; default: {FILE_NAME} in the working directory, if it exists.",
 )
 
 #: For every command that prints a table.
 json_option = click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON document a line."
+    "--json", "as_json", is_flag=True, help="Print JSON, one document a line."
 )
 
 
@@ -117,9 +117,9 @@ def file_argument(name: str = "file") -> Callable[[Command], Command]:
 
 
 def operator_of(settings: Settings) -> str:
-    """Who makes this change: as named, else the name that the broker knows us by.
+    """Return who makes this change: the named operator, else the login.
 
-    Raises ConfigError when there is neither.
+    Raises ConfigError if there is neither.
     """
     from engine.kafka.security import principal
 
@@ -133,7 +133,7 @@ def operator_of(settings: Settings) -> str:
 
 
 def operator_header(operator: str) -> list[tuple[str, bytes]]:
-    """The headers of a change on a control topic: a tombstone has no other place for a name."""
+    """Return the headers of a change; a tombstone can carry the operator's name only there."""
     from engine.documents.fields import OPERATOR_HEADER
 
     return [(OPERATOR_HEADER, operator.encode(errors="replace"))]

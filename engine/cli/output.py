@@ -1,8 +1,8 @@
 """How commands write: tables, JSON lines, progress bars and remarks.
 
-Results go to standard output, everything about how it went to standard error. What comes
-from a document is shown with `plain`, so that no list, plate or instruction can move the
-cursor, colour the terminal or turn the direction of the text around it.
+Results go to standard output, progress and remarks to standard error. `plain` cleans every text
+from a document, so that no list, plate or instruction can move the cursor, colour the terminal or
+reverse the direction of the text around it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import orjson
 
 
 def plain(text: str) -> str:
-    """The text on one line, with a replacement character for whatever is not printable."""
+    """Return the text on one line, with a replacement character for each unprintable one."""
     if text.isprintable():
         return text
     return "".join(
@@ -41,7 +41,7 @@ def json_line(document: bytes | object) -> None:
 
 
 def remark(text: str) -> None:
-    """One line on standard error, in the place of a progress bar that may stand there."""
+    """Print one line on standard error, in place of a progress bar if there is one."""
     erase = "\r\x1b[K" if sys.stderr.isatty() else ""
     click.echo(f"{erase}{plain(text)}", err=True)
 
@@ -49,20 +49,20 @@ def remark(text: str) -> None:
 def reading(
     length: int,
 ) -> contextlib.AbstractContextManager[Callable[[int], None]]:
-    """The progress bar of reading a topic of this many records."""
+    """Show a progress bar for reading a topic of this many records."""
     return progress("reading", length)
 
 
 def sending(
     length: int,
 ) -> contextlib.AbstractContextManager[Callable[[int], None]]:
-    """The progress bar of sending this many records."""
+    """Show a progress bar for sending this many records."""
     return progress("sending", length)
 
 
 @contextlib.contextmanager
 def progress(label: str, length: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar on standard error; yields what is called with the steps just done.
+    """Show a progress bar on standard error; yield the function that advances it.
 
     Shows nothing when standard error is not a terminal. `length` counts steps, or bytes.
     """

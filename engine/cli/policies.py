@@ -1,7 +1,7 @@
 """`hotlist policies`: which agencies may match on a source's reads, for which purposes.
 
-Each change names its operator, in a record header beside the policy. A file is checked whole
-before anything of it is sent.
+Each change names its operator in a record header beside the policy. A file is checked completely
+before any of it is sent.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class PolicyError(HotlistError):
-    """A policy that the user wrote or named cannot be used."""
+    """A policy that the user wrote or named is unusable."""
 
 
 @click.group("policies")
@@ -46,8 +46,8 @@ def group() -> None:
 def set_(settings: Settings, file: Path) -> None:
     """Set the policies in FILE (.json: one, or a list of them).
 
-    A policy takes the place of the one that its source had. updated_by and updated_at are
-    filled in with the operator and the time where they are absent.
+    A policy replaces the previous one of its source. The operator and the current time fill in
+    updated_by and updated_at if they are absent.
     """
     from engine.documents.codec import encode
     from engine.kafka.session import run
@@ -95,7 +95,7 @@ def remove(settings: Settings, source: str) -> None:
 @json_option
 @takes_settings("bootstrap", "prefix")
 def show(settings: Settings, as_json: bool) -> None:
-    """Show the policies in force, one row for each rule. A source without one denies all."""
+    """Show the policies in force, one row for each rule. Without a policy a source denies all."""
     from engine.documents.codec import decode_policy, encode
     from engine.kafka.reader import read_to_end
     from engine.kafka.session import run
@@ -123,16 +123,16 @@ def show(settings: Settings, as_json: bool) -> None:
 
 
 @group.command()
-@click.option("--source", required=True, metavar="SOURCE", help="Whose read it is.")
+@click.option("--source", required=True, metavar="SOURCE", help="The source of the read.")
 @click.option("--entry", "entry_id", required=True, metavar="ID", help="The entry's id.")
 @read_options
 @json_option
 @takes_settings("bootstrap", "prefix", "purposes")
 def explain(settings: Settings, source: str, entry_id: str, as_json: bool, **values: Any) -> int:
-    """Say whether a read of a source may match an entry now, and by which rule.
+    """Explain whether a read of a source may match an entry now, and by which rule.
 
-    Asks what the worker asks, in its order, of the records as they stand on the topics; the
-    plates apart. Status 0 where such a read may match, 1 where it may not (and after an error).
+    Checks the current records on the topics as the worker does, in the same order, except for
+    the plates. Status 0 if such a read may match, 1 if it may not (and after an error).
     """
     from engine.documents.admission import Purposes
     from engine.kafka.reader import read_to_end

@@ -1,4 +1,4 @@
-"""The flags that say what a read says of itself, its plate apart."""
+"""The flags for the fields of a read, except its plate."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ _OPTIONS = (
         "--region",
         type=_Region(),
         metavar="CODE",
-        help="The plate's region as read, such as US-CA. What no flag gives the read does not say.",
+        help="The plate's region as read, such as US-CA. Fields without a flag are absent.",
     ),
     *(
         click.option(f"--vehicle-{part}", metavar="TEXT", help=f"The vehicle's {part} as read.")
@@ -77,7 +77,7 @@ _OPTIONS = (
         "captured_ms",
         type=_Time(),
         metavar="TIME",
-        help="When the read was made, RFC 3339 in UTC; without it, now.",
+        help="When the read was made, RFC 3339 in UTC; default: now.",
     ),
 )
 

@@ -1,7 +1,7 @@
 """`hotlist check` and `hotlist replay`: files of reads, one JSON document a line.
 
-A line that is no read is named by its number, the field and the rule. What the field holds is
-never shown: these are reads of people who did nothing.
+An invalid line is reported by its number, the field and the rule. The field's content is never
+shown: these are reads of people who did nothing.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _PACE_S = 0.02
 
 
 class ReadFileError(HotlistError):
-    """Lines of the file are no reads."""
+    """The file has lines that are not valid reads."""
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A good line: the key that the read takes in Kafka, and the line as it came."""
+    """A valid line: the read's key in Kafka, and the unchanged line."""
 
     key: bytes
     value: bytes
@@ -46,7 +46,7 @@ class Read:
 def check(file: Path, as_json: bool) -> None:
     """Check the detections of a .jsonl FILE against the schema. Sends nothing.
 
-    Says of each bad line which field breaks which rule; status 1 if there is one.
+    Reports which field of each bad line breaks which rule; status 1 if there is one.
     """
     reasons: Counter[str] = Counter()
     good = 0
@@ -75,13 +75,13 @@ def check(file: Path, as_json: bool) -> None:
     "--rate",
     type=click.FloatRange(min=0, min_open=True),
     metavar="N",
-    help="Reads a second; without it, as fast as it goes.",
+    help="Reads a second; default: as fast as possible.",
 )
 @takes_settings("bootstrap", "prefix")
 def replay(settings: Settings, file: Path, rate: float | None) -> None:
-    """Send the detections of a .jsonl FILE into Kafka, with the right keys.
+    """Send the detections of a .jsonl FILE to Kafka, with the right keys.
 
-    Lines go as they are. Bad ones are reported and left out; status 1 if there is one.
+    Sends each line unchanged. Reports and skips bad lines; status 1 if there is one.
     """
     from engine.kafka.session import run
     from engine.kafka.topics import Topics
@@ -115,7 +115,7 @@ def replay(settings: Settings, file: Path, rate: float | None) -> None:
 
 
 def read_lines(path: Path, label: str) -> Iterator[tuple[int, Read | DocumentError]]:
-    """Number and content of each line that is not blank, with a progress bar."""
+    """Yield number and content of each line that is not blank; show a progress bar."""
     size_bytes = path.stat().st_size
     shown_bytes = 0
     with path.open("rb") as file, progress(label, size_bytes) as step:

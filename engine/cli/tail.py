@@ -1,4 +1,4 @@
-"""`hotlist tail`: the matches as they come."""
+"""`hotlist tail`: follows the matches."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--from-start", is_flag=True, help="Begin with the oldest match that is kept.")
+@click.option("--from-start", is_flag=True, help="Begin with the oldest match on the topic.")
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="Stop after N matches.")
-@click.option("--json", "as_json", is_flag=True, help="Print the match events, one a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print the match events as JSON, one a line.")
 @takes_settings("bootstrap", "prefix")
 def tail(settings: Settings, from_start: bool, count: int | None, as_json: bool) -> None:
     """Follow the matches, one line each: leads that a person must confirm.
 
-    A line shows when and where the plate was read, the kind of match, its confidence and its
+    A line shows when and where the plate was read, the match type, its confidence and its
     purpose, the plate as read (and the alternate that matched) and as listed, the priority, how
-    many reads of the entry at that camera were folded since its last match, and the
+    many reads of the entry at that camera were suppressed since its last match, and the
     instructions.
     """
     from engine.documents.codec import encode, read_match
@@ -66,7 +66,7 @@ def tail(settings: Settings, from_start: bool, count: int | None, as_json: bool)
 
 
 def readable(match: Match) -> str:
-    """The match in one line for people."""
+    """Return the match as one line of text."""
     read, entry = match.read, match.entry
     parts = [
         read.captured_at,

@@ -1,4 +1,4 @@
-"""`hotlist topics`: the topics on the broker, and who may do what with them."""
+"""`hotlist topics`: the topics on the broker, and each role's rights on them."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from engine.config import Settings
 
 @click.group("topics")
 def group() -> None:
-    """Declare the topics on the broker; show who may do what with them."""
+    """Create the topics on the broker; show each role's rights on them."""
 
 
 @group.command()
 @json_option
 @takes_settings("bootstrap", "prefix", "partitions", "replication")
 def create(settings: Settings, as_json: bool) -> None:
-    """Declare all topics with the settings that the engine relies on.
+    """Create all topics with the settings that the engine relies on.
 
-    What exists already stays as it is, except for a setting that a promise rests on.
+    Leaves existing topics unchanged, except for a setting that a promise depends on.
     """
     from engine.kafka.cluster import Cluster
     from engine.kafka.session import run
@@ -57,23 +57,23 @@ def _principal(_: click.Context, __: click.Parameter, value: str | None) -> str 
     "--principal",
     callback=_principal,
     metavar="User:NAME",
-    help="Print the kafka-acls commands that give ROLE to this user.",
+    help="Print the kafka-acls commands that grant ROLE to this user.",
 )
 @click.option(
     "--command",
     metavar="TEXT",
     default="kafka-acls.sh --bootstrap-server localhost:9092",
     show_default=True,
-    help="How kafka-acls is called there, with the options that it needs to connect.",
+    help="The kafka-acls command to print, with the options that it needs to connect.",
 )
 @json_option
 @takes_settings("prefix", "group")
 def acls(
     settings: Settings, role: str | None, principal: str | None, command: str, as_json: bool
 ) -> None:
-    """Show what each role, or ROLE alone, may do on the brokers. Connects to none.
+    """Show what each role, or only ROLE, may do on the brokers. Connects to no broker.
 
-    With --principal, prints the commands for the cluster's administrator to look at and to run.
+    With --principal, prints the commands for the cluster's administrator to review and run.
     """
     from engine.kafka.acls import kafka_acls, roles
     from engine.kafka.topics import Topics

@@ -44,10 +44,10 @@ _REPORT_EVERY_S = 10.0
 def traffic(
     settings: Settings, rate: float, listed: float, reads: int | None, directory: Path | None
 ) -> None:
-    """Send reads of a made-up city at a steady rate, until it is stopped.
+    """Send reads of a simulated city at a steady rate, until stopped.
 
-    They match where the lists that --lists writes have been imported. Not for a prefix that
-    real cameras send to.
+    The reads match once you import the lists that --lists writes. Do not use a prefix that real
+    cameras send to.
     """
     from engine.demo.traffic import send_traffic, write_lists
     from engine.kafka.session import run

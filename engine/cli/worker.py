@@ -1,4 +1,4 @@
-"""`hotlist worker` and `hotlist demo`: the two that run the engine itself."""
+"""`hotlist worker` and `hotlist demo`: the two commands that run the engine."""
 
 from __future__ import annotations
 
@@ -31,11 +31,10 @@ if TYPE_CHECKING:
     "misreads",
 )
 def worker(settings: Settings) -> None:
-    """Run the engine: match reads against the lists until it is told to stop.
+    """Run the engine: match reads against the lists until SIGTERM or Ctrl-C.
 
-    Serves /metrics, /healthz and /readyz at its HTTP port. Reads of a new consumer group
-    start at the earliest offset kept. SIGUSR1 makes the log one step more talkative, SIGUSR2
-    one step quieter.
+    Serves /metrics, /healthz and /readyz on its HTTP port. A new consumer group starts at the
+    earliest offset. SIGUSR1 makes the log one level more verbose, SIGUSR2 one level less.
     """
     from engine.worker.main import run_worker
 
@@ -49,24 +48,24 @@ def worker(settings: Settings) -> None:
     "--bootstrap",
     "broker",
     metavar=SETTINGS["bootstrap"].metavar,
-    help="Use this Kafka; without the flag the demo starts a broker of its own.",
+    help="Use this Kafka; default: the demo starts its own broker.",
 )
 @click.option(
     "--reads",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Stop after N reads; status 0 only if every expected match and no other came out.",
+    help="Stop after N reads; status 0 only if exactly the expected matches came out.",
 )
 @click.option(
     "--plain",
     is_flag=True,
-    help="Plain lines on a terminal too; elsewhere there are no others. NO_COLOR is honoured.",
+    help="Print plain lines also on a terminal. NO_COLOR is honoured.",
 )
 def demo(broker: str | None, reads: int | None, plain: bool) -> int:
-    """Show the engine at work in a made-up city, live: rates, delays, matches, and what the
-    sources' policies deny.
+    """Show the engine at work in a simulated city: rates, delays, matches, and what the sources'
+    policies deny.
 
-    Ends with Ctrl-C, and then says whether exactly the expected matches came out.
+    Runs until Ctrl-C, and then reports whether exactly the expected matches came out.
     """
     if broker is not None:
         broker = SETTINGS["bootstrap"].checked(broker, "--bootstrap")
@@ -77,7 +76,7 @@ def demo(broker: str | None, reads: int | None, plain: bool) -> int:
 
 
 def _live() -> Screen | None:
-    """What draws the demo on the terminal; None where there is none."""
+    """Return what draws the demo on the terminal; None if there is no terminal."""
     if not sys.stdout.isatty():
         return None
     try:

@@ -1,8 +1,8 @@
-"""Every metric that the worker shows, with its meaning.
+"""Every metric of the worker, with its meaning.
 
 Counted per fetch, in base units. Labels are bounded: reasons, match types, the purposes of the
-purposes file, partition numbers and a limited number of sources. None ever holds a plate, a
-read or an entry id. Beside them stands what the operating system says of the process.
+purposes file, partition numbers and a limited number of sources. No label ever holds a plate, a
+read or an entry id. The registry also has the operating system's figures for the process.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ class Metrics:
         )
         self.denied = self._counter(
             "hotlist_denied_total",
-            "Reads of a listed plate that were no match, by what denied it.",
+            "Reads of a listed plate that made no match, by the reason.",
             "reason",
         )
         self.denied_by_source = self._counter(
             "hotlist_denied_by_source_total",
-            "Those of them that the policy of the read's source denied, or its absence; the "
-            f"first {limits.SOURCES_NAMED} sources by name, all further ones as {OTHER_SOURCES}.",
+            "Denied reads that the policy of the read's source denied, or its absence; the "
+            f"first {limits.SOURCES_NAMED} sources by name, all others as {OTHER_SOURCES}.",
             "source",
             "reason",
         )
@@ -67,25 +67,25 @@ class Metrics:
         )
         self.suppressed = self._counter(
             "hotlist_suppressed_total",
-            "Reads folded into a match of the same entry at the same camera.",
+            "Reads suppressed after a match of the same entry at the same camera.",
         )
         self.suppression_keys = self._gauge(
             "hotlist_suppression_keys",
-            "Entries at cameras of which recent matches or folded reads are remembered.",
+            "Pairs of entry and camera with suppression state: recent matches or suppressed reads.",
         )
         self.suppression_restore_s = self._histogram(
             "hotlist_suppression_restore_seconds",
-            "Time to read what is remembered of partitions when they came to this worker.",
+            "Time to restore the suppression state of partitions assigned to this worker.",
         )
         self.rejects = self._counter(
             "hotlist_rejects_total",
-            "Bad records passed and pointed to on the rejects topic.",
+            "Bad records that were skipped, with a pointer on the rejects topic.",
             "reason",
         )
         self.odd_keys = self._counter(
             "hotlist_odd_keys_total",
-            "Reads whose key was missing or not in normal form, or whose header of alternates was "
-            "not as it should be, so that the value was opened.",
+            "Reads whose value was opened because the key was missing or not in normal form, or "
+            "the header of alternates was invalid.",
             "reason",
         )
         self.values_opened = self._counter(
@@ -94,18 +94,18 @@ class Metrics:
         )
         self.sampled_reads = self._counter(
             "hotlist_sampled_reads_total",
-            "Sound reads of the sample of key checks, by source, so that one that has gone silent "
-            f"is seen. Named are sources with a policy, as many as in "
+            "Valid reads in the sample of key checks, by source; they reveal a source that has "
+            "gone silent. Sources with a policy are named, as many as in "
             f"hotlist_denied_by_source_total; the others are {OTHER_SOURCES}.",
             "source",
         )
         self.spans = self._counter(
             "hotlist_spans_total",
-            "Spans of matches that the collector has taken, where otlp_endpoint names one.",
+            "Spans of matches that the collector has accepted, if otlp_endpoint is set.",
         )
         self.spans_dropped = self._counter(
             "hotlist_spans_dropped_total",
-            "Spans of matches dropped, because the collector did not take them in time.",
+            "Spans of matches dropped because the collector did not accept them in time.",
         )
         self.batches_parsed_slowly = self._counter(
             "hotlist_batches_parsed_slowly_total",
@@ -117,7 +117,7 @@ class Metrics:
         )
         self.fetch_s = self._histogram(
             "hotlist_fetch_processing_seconds",
-            "Time to process one fetch of one partition, delivery left aside.",
+            "Time to process one fetch of one partition, without delivery.",
         )
         self.fetch_reads = self._histogram(
             "hotlist_fetch_reads",
@@ -126,13 +126,13 @@ class Metrics:
         )
         self.in_delivery = self._gauge(
             "hotlist_fetches_in_delivery",
-            "Fetches whose matches, rejects or audit records are not all acknowledged yet; at "
-            f"{limits.FETCHES_IN_DELIVERY} the next one waits.",
+            "Fetches whose matches, rejects or audit records are not all acknowledged; at "
+            f"{limits.FETCHES_IN_DELIVERY} the next fetch waits.",
         )
         self.fetched_bytes = self._gauge(
             "hotlist_fetched_bytes",
-            "Reads that are fetched and not processed yet, in bytes as fetched; at "
-            f"{limits.FETCHED_BYTES} no more are fetched.",
+            "Bytes of reads that are fetched and not processed, as fetched; at "
+            f"{limits.FETCHED_BYTES} fetching pauses.",
         )
         self.delivery_s = self._histogram(
             "hotlist_delivery_seconds",
@@ -145,43 +145,43 @@ class Metrics:
         )
         self.list_revision = self._gauge(
             "hotlist_list_revision",
-            "The state of the lists that matches are made from, as in their list_revision.",
+            "The revision of the lists in memory, as in the list_revision of matches.",
         )
         self.policies = self._gauge("hotlist_policies", "Sources with a policy.")
         self.control_records = self._counter(
             "hotlist_control_records_total",
-            "Control records received, by topic kind and what became of them.",
+            "Control records received, by topic kind and result.",
             "kind",
             "result",
         )
         self.control_delay_s = self._histogram(
             "hotlist_control_delay_seconds",
-            "From a control record's Kafka timestamp to its effect; the first load left aside.",
+            "From a control record's Kafka timestamp to its effect, without the first load.",
         )
         self.control_age_s = self._gauge(
             "hotlist_control_age_seconds",
-            "Age of the newest control record applied, by topic kind: how long nobody has changed "
-            "an entry or a policy. A sync that finds no difference changes none.",
+            "Age of the newest control record applied, by topic kind: the time since the last "
+            "change of an entry or a policy. A sync that finds no difference changes none.",
             "kind",
         )
         self.control_followed = self._gauge(
             "hotlist_control_followed",
-            "1 while the lists in memory are known to be current, so that reads may be taken; "
-            "else 0.",
+            "1 while the lists in memory are known to be current, so that the worker may take "
+            "reads; else 0.",
         )
         self.audit_records = self._counter(
             "hotlist_audit_records_total",
-            "Audit records of this worker's chain that the broker has acknowledged.",
+            "Audit records of this worker's chain acknowledged by the broker.",
             "event",
         )
         self.audit_pending = self._gauge(
             "hotlist_audit_pending",
-            "Changes of the lists that are not known to be audited, by this worker or another.",
+            "Changes of the lists that neither this worker nor another is known to have audited.",
         )
         self.audit_delay_s = self._histogram(
             "hotlist_audit_delay_seconds",
-            "From what an audit record tells of to its acknowledgement; the oldest of those that "
-            "were handed over together.",
+            "From the event of an audit record to its acknowledgement; for a batch, the oldest "
+            "event counts.",
         )
         self.unauthorized_extensions = self._counter(
             "hotlist_unauthorized_extensions_total",
@@ -190,15 +190,15 @@ class Metrics:
         self.ready = self._gauge("hotlist_ready", "1 while the worker takes reads, else 0.")
         self.lag = self._gauge(
             "hotlist_consumer_lag",
-            "Reads of a partition that wait behind the last fetch. Those of partitions that no "
-            "worker owns are shown by the owner of the lowest partition.",
+            "Reads of a partition that wait behind the last fetch. The owner of the lowest "
+            "partition also shows the partitions that no worker owns.",
             "partition",
         )
         self.stuck_s = self._gauge(
             "hotlist_partition_stuck_seconds",
             f"How long a partition that this worker owns has been stuck: {limits.STUCK_S:g} s or "
-            "more with work of which nothing became done, without a commit, or without being "
-            "heard of; 0 while it is not.",
+            "more without progress in its work, without a commit, or without any report; 0 while "
+            "it is not.",
             "partition",
         )
         for event in AUDIT_EVENTS:
@@ -211,7 +211,7 @@ class Metrics:
             self.odd_keys.labels(reason)
 
     def count_fetch(self, outcome: Outcome, partition: int, lag: int, took_s: float) -> None:
-        """Count what a fetch of a partition came to."""
+        """Count the outcome of a fetch of a partition."""
         self.reads_processed += outcome.reads
         self.reads.inc(outcome.reads)
         self.values_opened.inc(outcome.values_opened)
@@ -230,14 +230,14 @@ class Metrics:
             self.odd_keys.labels(reason).inc(count)
 
     def forget_partitions(self) -> None:
-        """Show no lag of partitions that are given up: another worker may have them now."""
+        """Drop the lag of revoked partitions: another worker may own them now."""
         self.lag.clear()
         self._unowned.clear()
 
     def show_unowned_lag(self, lag: Mapping[int, int], own: Container[int]) -> None:
         """Set the lag of exactly these partitions beside the worker's `own`.
 
-        A label that was set for a partition stays if the worker owns it by now.
+        The label of a partition that the worker owns by now stays.
         """
         for partition in self._unowned - lag.keys():
             if partition not in own:
@@ -247,7 +247,7 @@ class Metrics:
             self.lag.labels(str(partition)).set(waiting)
 
     def count_delivered(self, outcome: Outcome, now_ms: int, took_s: float) -> None:
-        """Count what the broker has acknowledged, now, of a fetch's outcome."""
+        """Count a fetch's outcome that the broker has just acknowledged."""
         kinds = collections.Counter(
             (found.match.match_type, found.match.entry.purpose) for found in outcome.matches
         )
@@ -264,14 +264,14 @@ class Metrics:
     def count_control(
         self, records: list[ControlRecord], applied: Applied, now_ms: int, *, first_load: bool
     ) -> None:
-        """Count records of one control topic that have come into effect."""
+        """Count records of one control topic that have taken effect."""
         kind = records[0].kind.value
         self.control_records.labels(kind, "changed").inc(applied.changed)
         self.control_records.labels(kind, "removed").inc(applied.removed)
         self.control_records.labels(kind, "refused").inc(sum(applied.refused.values()))
         self.unauthorized_extensions.inc(applied.extended)
         newest_ms = max(record.timestamp_ms for record in records)
-        # Partitions are loaded one after the other: what comes later may be older.
+        # Partitions are loaded one after the other: later records may be older.
         self._newest_control_ms[records[0].kind] = max(
             newest_ms, self._newest_control_ms.get(records[0].kind, newest_ms)
         )
@@ -280,19 +280,19 @@ class Metrics:
                 self.control_delay_s.observe(max(0, now_ms - record.timestamp_ms) / 1000)
 
     def count_audited(self, events: Mapping[str, int], oldest_ms: int, now_ms: int) -> None:
-        """Count audit records that the broker has acknowledged, now, by their event."""
+        """Count audit records that the broker has just acknowledged, by their event."""
         for event, count in events.items():
             self.audit_records.labels(event).inc(count)
         self.audit_delay_s.observe(max(0, now_ms - oldest_ms) / 1000)
 
     def show_stuck(self, stuck_s: Mapping[int, float]) -> None:
-        """Set for how long each partition that this worker owns has been stuck."""
+        """Set how long each partition that this worker owns has been stuck."""
         self.stuck_s.clear()
         for partition, for_s in stuck_s.items():
             self.stuck_s.labels(str(partition)).set(for_s)
 
     def show_lists(self, lists: Lists, now_ms: int) -> None:
-        """Set the gauges of what is held in memory, and of how old the news is."""
+        """Set the gauges of the lists in memory, and of their age."""
         active = lists.index.active_count
         self.entries.labels("active").set(active)
         self.entries.labels("scheduled").set(len(lists.index) - active)
@@ -303,11 +303,11 @@ class Metrics:
             self.control_age_s.labels(kind.value).set(max(0, now_ms - newest_ms) / 1000)
 
     def exposition(self) -> bytes:
-        """All metrics in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self.registry)
 
     def _named(self, source: str) -> str:
-        """The label for a source: its name while there is room for one more, else OTHER_SOURCES."""
+        """Return the label for a source: its name while there is room, else OTHER_SOURCES."""
         if source in self._sources:
             return source
         if len(self._sources) >= limits.SOURCES_NAMED:

@@ -1,9 +1,9 @@
-"""Writes deploy/guides/reference.md from what is so: `python -m tests.repository.reference`.
+"""Writes deploy/guides/reference.md from the code: `python -m tests.repository.reference`.
 
-Commands and their flags from the command line itself, settings from `engine.config`, topics from
-`engine.kafka.topics`, documents from `schemas/`, metrics from
-`engine.observability.metrics`. With `--check` it writes nothing, and ends with status 1 where the
-file is not what it would write.
+Commands and their flags come from the command line itself, settings from `engine.config`, topics
+from `engine.kafka.topics`, documents from `schemas/`, metrics from
+`engine.observability.metrics`. With `--check` it writes nothing, and ends with status 1 if the
+file is out of date.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def _head() -> Iterator[str]:
     yield "# Reference"
     yield ""
     yield (
-        "Made from the code by `python -m tests.repository.reference`, and held to it by a test. "
-        "What things are for stands in the [README](../../README.md)."
+        "`python -m tests.repository.reference` generates this page from the code, and a test "
+        "checks that it is current. The [README](../../README.md) explains what the parts are for."
     )
     yield ""
 
@@ -45,9 +45,9 @@ def _commands() -> Iterator[str]:
     yield "## Commands"
     yield ""
     yield (
-        "Exit status: 0; 1 with one line on standard error where something could not be done or is "
-        "wrong; 2 where the command line or a setting is wrong; 130 after an interrupt. The "
-        "settings that a command takes are listed under [Settings](#settings)."
+        "Exit status: 0 on success; 1 with one line on standard error if the command failed or "
+        "found a problem; 2 if the command line or a setting is wrong; 130 after an interrupt. "
+        "[Settings](#settings) lists the settings that several commands share."
     )
     yield ""
     yield from _command(commands, "hotlist")
@@ -93,10 +93,10 @@ def _settings() -> Iterator[str]:
     yield "## Settings"
     yield ""
     yield (
-        "Each is a flag of the commands that use it, a variable, and a line `name = value` in "
-        "`hotlist.toml` (in the working directory, or where `--config` says), in that order of "
-        "precedence. Passwords come from `HOTLIST_SASL_PASSWORD` and `HOTLIST_SSL_KEY_PASSWORD` or "
-        "from files, and from nowhere else."
+        "Each setting is a flag of the commands that use it, a variable, and a line `name = value` "
+        "in `hotlist.toml` (in the working directory, or where `--config` points), in that order "
+        "of precedence. Passwords come only from `HOTLIST_SASL_PASSWORD` and "
+        "`HOTLIST_SSL_KEY_PASSWORD` or from files."
     )
     yield ""
     yield "| flag | variable | default | |"
@@ -111,7 +111,9 @@ def _settings() -> Iterator[str]:
 def _topics() -> Iterator[str]:
     yield "## Topics"
     yield ""
-    yield "As `hotlist topics create` declares them. What a promise rests on is in bold."
+    yield (
+        "As `hotlist topics create` creates them. Settings that a promise depends on are in bold."
+    )
     yield ""
     yield "| topic | partitions | settings |"
     yield "|---|---|---|"
@@ -128,7 +130,7 @@ def _topics() -> Iterator[str]:
 def _documents() -> Iterator[str]:
     yield "## Documents"
     yield ""
-    yield "From [schemas/](../../schemas), which say it in full. Required fields are in bold."
+    yield "From [schemas/](../../schemas), which are complete. Required fields are in bold."
     yield ""
     for name in _SCHEMAS:
         schema = json.loads((_ROOT / "schemas" / f"{name}.v1.json").read_text("utf-8"))
@@ -202,7 +204,7 @@ def _bounds(field: dict[str, Any]) -> str:
 def _metrics() -> Iterator[str]:
     yield "## Metrics"
     yield ""
-    yield "At `/metrics` of a worker, each value per process."
+    yield "A worker serves them at `/metrics`, each value per process."
     yield ""
     yield "| metric | type | labels | |"
     yield "|---|---|---|---|"

@@ -27,7 +27,7 @@ def _rows(document: str, heading: str) -> list[str]:
 
 
 _PROMISES = _rows("ARCHITECTURE.md", "The promises, and what holds them")
-_THREATS = _rows("SECURITY.md", "Threats, what stands against them, and the test that holds it")
+_THREATS = _rows("SECURITY.md", "Threats, the protection against each, and the test that holds it")
 
 
 def names_in(path: Path) -> set[str]:

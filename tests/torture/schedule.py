@@ -67,7 +67,7 @@ def _clock_step_s(chance: random.Random) -> float:
 _SESSIONS = (1.2, 2.0)
 
 KINDS: Final[dict[str, Kind]] = {
-    "kill": Kind("a worker gets SIGKILL and is started again", 5, (0.2, 4), costs_s=8),
+    "kill": Kind("a worker gets SIGKILL and is restarted", 5, (0.2, 4), costs_s=8),
     "stop": Kind(
         "a worker gets SIGSTOP for longer than its session, then SIGCONT",
         3,
@@ -75,13 +75,13 @@ KINDS: Final[dict[str, Kind]] = {
         costs_s=8,
     ),
     "remove": Kind("a worker gets SIGTERM and stays away for a while", 3, (3, 8), costs_s=6),
-    "add": Kind("a worker more for a while", 3, (8, 20), costs_s=6),
+    "add": Kind("one more worker for a while", 3, (8, 20), costs_s=6),
     "clock": Kind("a worker's clock is stepped, and back", 5, (3, 10), _clock_step_s),
     "cut": Kind("a worker's connections are closed, new ones refused", 5, (0.1, 5)),
     "reset": Kind("a worker's connections are reset", 5, (0, 0)),
     "half_close": Kind("one direction of a worker's connections ends", 5, (0, 0)),
     "slow": Kind("a worker's connections are slow", 5, (3, 10), _bytes_a_second),
-    "silent": Kind("a worker's connections pass nothing on", 5, (2, 14)),
+    "silent": Kind("a worker's connections transmit nothing", 5, (2, 14)),
     "broker_kill": Kind("the broker gets SIGKILL", 1, (0, 3), exclusive="broker", costs_s=10),
     "broker_restart": Kind("the broker gets SIGTERM", 1, (0, 3), exclusive="broker", costs_s=10),
     "broker_pause": Kind("the broker gets SIGSTOP, then SIGCONT", 2, (1, 9), exclusive="broker"),

@@ -454,8 +454,8 @@ def test_the_table_says_what_each_fault_cost() -> None:
         Done("storm 1", kill, 56.0, 57.0, False),
     ]
     assert report.table(result).splitlines()[2:] == [
-        "| a worker gets SIGKILL and is started again | 1 | 0 | 1 | 4.5 s |  |",
-        "| a worker's connections pass nothing on | 1 | 1 | 0 |  | 0.5 s |",
+        "| a worker gets SIGKILL and is restarted | 1 | 0 | 1 | 4.5 s |  |",
+        "| a worker's connections transmit nothing | 1 | 1 | 0 |  | 0.5 s |",
         "| **all** | **2** | **1** | **1** | | |",
     ]
     assert "seed 1: 4 reads, 3 different matches" in next(report.summary(result))

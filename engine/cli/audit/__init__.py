@@ -1,7 +1,7 @@
-"""`hotlist audit`: whether the audit is whole, checkpoints of it, and the keys that sign them.
+"""`hotlist audit`: verifies the audit, and makes its checkpoints and the keys that sign them.
 
-What is found goes to standard output, so that it can be kept; the status says whether it was
-good. No file is ever overwritten here: an old checkpoint or key is what everything rests on.
+Findings go to standard output, so that they can be kept; the status says whether the audit is
+whole. No command here overwrites a file: everything depends on old checkpoints and keys.
 
 The modules, in the order in which data passes them:
 
@@ -38,12 +38,12 @@ _KEY_BYTES = 64 * limits.KIB
 
 
 class AuditError(HotlistError):
-    """The audit is not whole, or a file of it cannot be used."""
+    """The audit is not whole, or one of its files is unusable."""
 
 
 @click.group("audit")
 def group() -> None:
-    """Verify the audit's hash chains, sign checkpoints of them, sum them up."""
+    """Verify the audit's hash chains, sign checkpoints of them, summarise them."""
 
 
 group.add_command(report.report)
@@ -56,26 +56,31 @@ group.add_command(report.report)
     type=_FILE,
     metavar="FILE",
     multiple=True,
-    help="Also prove that all that this checkpoint holds is still there. Several of them, the "
-    "oldest first, must each name the one before.",
+    help="Also prove that everything in this checkpoint still exists. Give several oldest first; "
+    "each must name the one before.",
 )
-@click.option("--public-key", type=_FILE, metavar="FILE", help="The key that signed them.")
+@click.option(
+    "--public-key",
+    type=_FILE,
+    metavar="FILE",
+    help="The key that verifies the checkpoints' signatures.",
+)
 @json_option
 @takes_settings("bootstrap", "prefix")
 def verify(
     settings: Settings, checkpoints: tuple[Path, ...], public_key: Path | None, as_json: bool
 ) -> None:
-    """Walk every hash chain and say that it is whole, or where it breaks.
+    """Verify every hash chain, and report that it is whole or where it breaks.
 
-    Finds changed, missing, reordered and forged records. That a chain was sealed anew, or that
-    the last one was cut short, is found with a checkpoint alone.
+    Finds changed, missing, reordered and forged records. Only a checkpoint reveals that a chain
+    was rewritten with new hashes, or that the last chain was truncated.
     """
     from engine.kafka.topics import Topics
 
     topic = Topics(settings.prefix).audit
     if checkpoints and public_key is None:
         raise click.UsageError(
-            "--checkpoint needs --public-key: the key that stands in a checkpoint proves nothing"
+            "--checkpoint needs --public-key: the key in a checkpoint proves nothing"
         )
     if public_key is not None and not checkpoints:
         raise click.UsageError("--public-key does nothing without --checkpoint")
@@ -107,14 +112,14 @@ def verify(
 @click.option("--key", type=_FILE, metavar="FILE", required=True, help="The private key.")
 @click.option("--out", type=_FILE, metavar="FILE", required=True, help="The file to write.")
 @click.option(
-    "--previous", type=_FILE, metavar="FILE", help="The checkpoint before, to prove and to name."
+    "--previous", type=_FILE, metavar="FILE", help="The previous checkpoint, to verify and to name."
 )
 @takes_settings("bootstrap", "prefix")
 def checkpoint(settings: Settings, key: Path, out: Path, previous: Path | None) -> None:
-    """Verify all chains, and sign where each of them has got to.
+    """Verify all chains, and sign where each of them ends.
 
-    Keep checkpoints where nobody reaches them who can write to the topic: with one at hand a
-    chain that was rewritten is found out, even if all of its hashes were computed anew.
+    Keep checkpoints where those who can write to the topic cannot reach them. A checkpoint
+    reveals a rewritten chain even if all of its hashes were recomputed.
     """
     from engine.audit.checkpoints import open_checkpoint, private_key, sign
     from engine.kafka.topics import Topics
@@ -144,13 +149,13 @@ def checkpoint(settings: Settings, key: Path, out: Path, previous: Path | None) 
     "--public-key",
     type=_FILE,
     metavar="FILE",
-    help="The file for the public key; without it FILE.pub beside the private one.",
+    help="The file for the public key; default: FILE.pub beside the private key.",
 )
 def keygen(key: Path, public_key: Path | None) -> None:
     """Make a pair of Ed25519 keys (PEM) to sign checkpoints with.
 
-    Who holds the private key can sign; the public one is for everybody who verifies. Keep the
-    private key away from the brokers and the workers.
+    The private key signs; the public key verifies and may be published. Keep the private key
+    away from the brokers and the workers.
     """
     from engine.audit.checkpoints import new_key_pair
 
@@ -178,7 +183,7 @@ def _verified(settings: Settings, checkpoints: dict[str, Checkpoint]) -> Verifie
 
 
 def _opened(paths: tuple[Path, ...], public_key: Path, topic: str) -> list[Checkpoint]:
-    """The checkpoints of these files, each signed with the key and naming the one before."""
+    """Return the checkpoints in these files, each signed with the key and naming the one before."""
     from engine.audit.checkpoints import hash_of, open_checkpoint
     from engine.audit.checkpoints import public_key as opened_key
 
@@ -213,10 +218,10 @@ def _refuse_problems(verifier: Verifier, topic: str, then: str = "") -> None:
     problems = verifier.problems
     if not problems.count:
         return
-    told = f"{problems.count:,} {'problem' if problems.count == 1 else 'problems'}"
+    found = f"{problems.count:,} {'problem' if problems.count == 1 else 'problems'}"
     if problems.count > len(problems.shown):
-        told += f", the first {len(problems.shown):,} of them shown"
-    raise AuditError(f"the audit is not whole: {told}", where=topic, hint=then)
+        found += f", the first {len(problems.shown):,} of them shown"
+    raise AuditError(f"the audit is not whole: {found}", where=topic, hint=then)
 
 
 def _summary(verifier: Verifier, checkpoints: int) -> str:

@@ -1,9 +1,9 @@
 """Reads the audit topic: all of it for a verifier, or a period of it for a report.
 
-Whole record batches come through the seam and are unpacked beside the fetching, so that
-millions of records take seconds. Only committed records are read, up to where the topic ended
-when reading began; what comes meanwhile is for the next time. Memory is bounded by what a fetch
-may bring.
+The raw fetcher returns whole record batches, and they are decoded while the next ones are
+fetched, so millions of records take seconds. Only committed records are read, up to the end that
+the topic had when reading began; later records are left for the next run. The size of a fetch
+bounds the memory.
 """
 
 from __future__ import annotations
@@ -37,8 +37,10 @@ class _Takes(Protocol):
 
 
 async def verify(settings: Settings, verifier: Verifier, progress: Progress) -> None:
-    """Give the verifier the whole topic, and what it wants to see again; then its account is
-    closed. Raises BrokerError, or TopicError when the topic is missing."""
+    """Pass the whole topic to the verifier, then the records that it needs again, then close it.
+
+    Raises BrokerError, or TopicError if the topic is missing.
+    """
     async with consuming(settings, Topics(settings.prefix).audit, unopened=True) as (
         consumer,
         partitions,
@@ -61,7 +63,7 @@ async def verify(settings: Settings, verifier: Verifier, progress: Progress) -> 
 
 
 async def report(settings: Settings, report: Report, progress: Progress) -> None:
-    """Give the report the records of its period. Raises as above."""
+    """Pass the records of its period to the report. Raises as `verify` does."""
     async with consuming(settings, Topics(settings.prefix).audit, unopened=True) as (
         consumer,
         partitions,
@@ -73,7 +75,7 @@ async def report(settings: Settings, report: Report, progress: Progress) -> None
 
 
 async def _skip(consumer: Any, starts: Offsets, ends: Offsets, until_ms: int) -> None:
-    """Move the starts to the first record of this time, where the broker can tell times."""
+    """Move the starts to the first record of this time, if the broker can search by time."""
     if until_ms <= 0:
         return
     any_time = await consumer.offsets_for_times(dict.fromkeys(starts, 0))
@@ -86,7 +88,7 @@ async def _skip(consumer: Any, starts: Offsets, ends: Offsets, until_ms: int) ->
 
 
 class _LooksAgain:
-    """Hands records to a verifier that looks for some among them."""
+    """A consumer of records for a verifier that searches them a second time."""
 
     def __init__(self, verifier: Verifier) -> None:
         self._verifier = verifier

@@ -1,4 +1,4 @@
-"""`hotlist audit report`: what the audit says of a period, as a table, JSON or CSV."""
+"""`hotlist audit report`: summarises the audit of a period as a table, JSON or CSV."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _BY = ("agency", "purpose", "list", "source", "event", "operator")
 _DEFAULT_BY = "agency,purpose,list,source"
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
-#: What a spreadsheet would take for a formula, and names in lists are others' doing.
+#: A spreadsheet would take a cell that starts so for a formula; others choose the names in lists.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _FOREVER_MS = 1 << 62
 
@@ -74,7 +74,7 @@ class _ByType(click.ParamType):
     type=_TimeType(),
     metavar="TIME",
     default=0,
-    help="Where the period begins (UTC), such as 2026-01-31 or 2026-01-31T12:00:00Z.",
+    help="Start of the period (UTC), such as 2026-01-31 or 2026-01-31T12:00:00Z.",
 )
 @click.option(
     "--to",
@@ -82,7 +82,7 @@ class _ByType(click.ParamType):
     type=_TimeType(),
     metavar="TIME",
     default=_FOREVER_MS,
-    help="Where it ends; what happened at this very time is not of it.",
+    help="End of the period, exclusive.",
 )
 @click.option(
     "--by",
@@ -90,7 +90,7 @@ class _ByType(click.ParamType):
     metavar="NAMES",
     default=_DEFAULT_BY,
     show_default=True,
-    help=f"What to sum up by, with commas between: {', '.join(_BY)}.",
+    help=f"The fields to count by, separated by commas: {', '.join(_BY)}.",
 )
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV, with a header row.")
 @json_option
@@ -98,10 +98,10 @@ class _ByType(click.ParamType):
 def report(
     settings: Settings, from_ms: int, to_ms: int, by: tuple[str, ...], as_csv: bool, as_json: bool
 ) -> None:
-    """Sum up the matches and changes of a period. Without --from and --to, of all time.
+    """Count the matches and changes of a period. Without --from and --to, of all time.
 
-    Each is counted once, also where a crash left it on the topic twice. The report does not
-    verify: hotlist audit verify says whether the audit can be relied on.
+    Counts each once, even if a crash left it on the topic twice. The report does not verify:
+    hotlist audit verify says whether the audit can be relied on.
     """
     from engine.audit.report import Report
     from engine.cli.audit.audit_reader import report as report_topic
@@ -165,7 +165,7 @@ def _harmless(value: str) -> str:
 
 def _remark(summed: Report) -> None:
     if summed.repeats:
-        remark(f"told more than once and counted once: {summed.repeats:,}")
+        remark(f"recorded more than once and counted once: {summed.repeats:,}")
     if summed.unsound:
         remark(
             f"not counted, because unreadable, no audit record or changed: {summed.unsound:,}; "

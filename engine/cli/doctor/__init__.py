@@ -1,9 +1,9 @@
-"""`hotlist doctor`: looks at a deployment from outside.
+"""`hotlist doctor`: checks a deployment from outside.
 
 The modules, in the order in which data passes them:
 
-    checks    what is asked of the brokers
-    findings  what the answers mean; pure
+    checks    the questions to the brokers
+    findings  the meaning of the answers; pure
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ class DoctorError(HotlistError):
 
 @click.command()
 @json_option
-@click.option("--role", help="The role that this login must fill, see: hotlist topics acls.")
+@click.option("--role", help="The role whose rights this login needs, see: hotlist topics acls.")
 @click.option(
     "--worker",
     "workers",
     multiple=True,
     metavar="URL",
-    help="A worker's HTTP port, such as http://127.0.0.1:9108; may be given again.",
+    help="A worker's HTTP port, such as http://127.0.0.1:9108; may be repeated.",
 )
 @takes_settings("bootstrap", "prefix", "group")
 def doctor(settings: Settings, as_json: bool, role: str | None, workers: tuple[str, ...]) -> None:
-    """Look at a deployment from outside and say what is wrong, and what to do.
+    """Check a deployment from outside; report what is wrong and how to fix it.
 
-    Brokers, topics and their settings, rights, workers and their lag, lists, clocks, and whether
-    the latest reads are what the schema asks for. Only looks. Status 1 if there is a problem.
+    Checks brokers, topics and their settings, rights, workers and their lag, lists, clocks, and
+    whether the latest reads follow the schema. Changes nothing. Status 1 if there is a problem.
     """
     from engine.cli.doctor.checks import Looking, examine
     from engine.kafka.acls import roles

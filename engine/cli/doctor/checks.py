@@ -1,8 +1,8 @@
-"""Looks at a deployment from outside, in one go: brokers, topics, rights, workers, lists, reads.
+"""Checks a deployment from outside, in one run: brokers, topics, rights, workers, lists, reads.
 
-Only looks: nothing is produced, committed, tried or changed, and of reads only counts come out.
-What it sees is judged by `engine.cli.doctor.findings`. A check that cannot be made is a finding
-too, and keeps no other back.
+The checks only read: they produce, commit and change nothing, and return only counts of reads.
+`engine.cli.doctor.findings` judges the facts. A check that fails is a finding too, and does not
+stop the others.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _TIMEOUT_S: Final = 20.0
 
 
 class Looking(NamedTuple):
-    """What to look at beside the settings: the role that this login must fill, None for any, and
+    """What to check besides the settings: the role that this login must fill, None for any, and
     the workers' HTTP ports."""
 
     role: str | None = None
@@ -55,7 +55,7 @@ class Looking(NamedTuple):
 
 
 async def examine(settings: Settings, looking: Looking) -> AsyncGenerator[Finding, None]:
-    """The findings, as they are made. Raises BrokerError where no broker is reached."""
+    """Yield the findings as they are made. Raises BrokerError if no broker answers."""
     topics = Topics(settings.prefix)
     async with _connected(settings) as admin:
         cluster = await admin.describe_cluster()
@@ -79,7 +79,7 @@ async def examine(settings: Settings, looking: Looking) -> AsyncGenerator[Findin
 
 
 async def _safely(findings: AsyncGenerator[Finding, None]) -> AsyncGenerator[Finding, None]:
-    """The findings of a check, or as the last of them why it went no further."""
+    """Yield the findings of a check; the last one says why it failed, if it did."""
     try:
         async with asyncio.timeout(_TIMEOUT_S):
             async for finding in findings:
@@ -87,8 +87,8 @@ async def _safely(findings: AsyncGenerator[Finding, None]) -> AsyncGenerator[Fin
     except HotlistError as error:
         yield Finding("checks", "problem", str(error).removesuffix(f"; {error.hint}"), error.hint)
     except (KafkaError, TimeoutError, OSError) as error:
-        what = f"one could not be made ({type(error).__name__})"
-        yield Finding("checks", "problem", what, "look again when the cluster is well")
+        what = f"a check failed ({type(error).__name__})"
+        yield Finding("checks", "problem", what, "check again when the cluster is in order")
 
 
 @contextlib.asynccontextmanager
@@ -130,7 +130,7 @@ async def _rights(
     all_roles = roles(topics, settings.group)
     shown = {each.name: each for each in await topics_as_shown(admin._client, topics.all)}
     if any(each.may is None for each in shown.values()):
-        yield Finding("rights", "note", "the brokers do not say what this login may do")
+        yield Finding("rights", "note", "the brokers do not report this login's rights")
         return
     asked = [all_roles[role]] if role is not None else list(all_roles.values())
     names = {
@@ -149,7 +149,7 @@ async def _rights(
 def _lacks(
     role: Role, topics: Mapping[str, Topic], groups: Mapping[str, Group | None]
 ) -> Sequence[str]:
-    """What the role needs and the login may not, for people. What cannot be asked is left out."""
+    """Return the rights that the role needs and the login lacks, as text; skip unknown ones."""
     lacks = []
     for grant in role.grants:
         if grant.is_prefix:
@@ -165,9 +165,9 @@ def _lacks(
 
 
 async def _group(admin: Any, name: str) -> Group | None:
-    """A group; None where it is kept from this login.
+    """Return a group; None if this login may not see it.
 
-    In a new cluster there is no coordinator at first, and asking for one makes it come.
+    A new cluster has no coordinator at first; asking for one makes the brokers elect one.
     """
     deadline_s = time.monotonic() + limits.CONNECT_S
     while True:
@@ -188,8 +188,8 @@ async def _group(admin: Any, name: str) -> Group | None:
 async def _workers(settings: Settings, topics: Topics, admin: Any) -> AsyncGenerator[Finding, None]:
     group = await _group(admin, settings.group)
     if group is None:
-        what = f"this login does not see the group {settings.group}"
-        yield Finding("workers", "note", what, "use one that may Read or Describe it")
+        what = f"this login may not see the group {settings.group}"
+        yield Finding("workers", "note", what, "use a login that may Read or Describe it")
         return
     async with consuming(settings, topics.detections) as (consumer, parts):
         begins = await consumer.beginning_offsets(parts)
@@ -207,14 +207,14 @@ async def _workers(settings: Settings, topics: Topics, admin: Any) -> AsyncGener
 async def positions(
     admin: Any, group: str, consumer: Any, parts: Sequence[TopicPartition]
 ) -> dict[TopicPartition, tuple[int, int | None]]:
-    """By partition, its end and what the group has committed."""
+    """Return each partition's end, and the offset that the group has committed."""
     committed = await admin.list_consumer_group_offsets(group, partitions=list(parts))
     if any(part not in committed for part in parts):
-        # So it is while the coordinator loads. It does not mean that there is no commit.
+        # The coordinator is loading. It does not mean that there is no commit.
         raise BrokerError(
-            "the group does not say what it has committed",
+            "the group does not report its committed offsets",
             where=f"consumer group {group}",
-            hint="look again in a minute",
+            hint="check again in a minute",
         )
     ends = await consumer.end_offsets(parts)
     return {
@@ -233,15 +233,15 @@ async def _lists(settings: Settings, topics: Topics) -> AsyncGenerator[Finding, 
         newest_ms = max((record.timestamp for record in newest), default=None)
         yield judge_control(topic, committed_end, end, newest_ms, now_ms)
         if newest_ms is not None:
-            skew = judge_clocks(f"who changed {topic} last", min(0, now_ms - newest_ms) / -1000)
+            skew = judge_clocks(f"the last writer of {topic}", min(0, now_ms - newest_ms) / -1000)
             if skew is not None:
                 yield skew
 
 
 async def _latest(consumer: Any, parts: Sequence[TopicPartition], count: int) -> list[Any]:
-    """The latest records of partitions, at most about `count` of each."""
+    """Return the latest records of the partitions, at most about `count` of each."""
     begins, ends = await consumer.beginning_offsets(parts), await consumer.end_offsets(parts)
-    # A transaction's end takes an offset, so that the last one may be no record.
+    # A transaction's end marker takes an offset, so the last offset may hold no record.
     starts = {part: max(begins[part], ends[part] - count - 1) for part in parts}
     found: list[Any] = []
     async for records, _ in between(consumer, starts, ends):
@@ -262,7 +262,7 @@ async def _reads(settings: Settings, topics: Topics) -> AsyncGenerator[Finding, 
     for finding in judge_sample(sample):
         yield finding
     ahead_s = max(0, newest_ms - now_ms) / 1000
-    skew = judge_clocks("who produces reads", ahead_s)
+    skew = judge_clocks("a producer of reads", ahead_s)
     if skew is not None:
         yield skew
 
@@ -282,7 +282,9 @@ async def _http(workers: Sequence[str]) -> AsyncGenerator[Finding, None]:
                     date = answer.headers.get("Date")
             except (aiohttp.ClientError, TimeoutError, ValueError) as error:
                 what = f"worker {url} does not answer ({type(error).__name__})"
-                yield Finding("workers", "problem", what, "is it running, and is that its port?")
+                yield Finding(
+                    "workers", "problem", what, "check that it runs and that this is its port"
+                )
                 continue
             if answer.status == 200:
                 yield Finding("workers", "ok", f"worker {url} takes reads")

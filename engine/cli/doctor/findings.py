@@ -1,7 +1,7 @@
-"""What a deployment looks like from outside, judged: what is wrong, and what to do about it.
+"""Judges the facts about a deployment: what is wrong, and how to fix it.
 
-`engine.cli.doctor.checks` gathers the facts; what they mean stands here. Pure: plain facts in,
-findings out. Of reads there are only counts: how many break which rule, never what they hold.
+`engine.cli.doctor.checks` gathers the facts; this module interprets them. Pure: plain facts in,
+findings out. For reads it has only counts: how many break which rule, never their content.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ State = Literal["ok", "note", "warning", "problem"]
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at: `what` was found, and what to do where it is not well."""
+    """The result of one check: `what` was found, and `todo` if it is not in order."""
 
     check: str
     state: State
@@ -31,7 +31,7 @@ class Finding(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """A partition of the reads: what is kept of it, where its group stands, and a moment later."""
+    """A partition of the reads: its offsets and the group's commit, now and a moment later."""
 
     number: int
     begin: int
@@ -42,13 +42,13 @@ class Partition:
 
     @property
     def waiting(self) -> int:
-        """Reads that wait to be processed."""
+        """The number of reads that wait to be processed."""
         done = self.begin if self.committed_later is None else self.committed_later
         return max(0, self.end_later - max(done, self.begin))
 
     @property
     def deleted(self) -> int:
-        """Reads that were deleted before they were processed."""
+        """The number of reads that were deleted before they were processed."""
         return 0 if self.committed_later is None else max(0, self.begin - self.committed_later)
 
 
@@ -59,8 +59,11 @@ def judge_group(
     partitions: Sequence[Partition],
     assigned: Container[int] | None = None,
 ) -> Iterator[Finding]:
-    """Whether somebody processes the reads, and keeps up. `assigned` are the partitions that the
-    group has given to its members, None if that is not known."""
+    """Judge whether workers process the reads and keep up.
+
+    `assigned` are the partitions that the group has assigned to its members, None if that is not
+    known.
+    """
     check = "workers"
     if members == 0:
         yield Finding(
@@ -73,8 +76,8 @@ def judge_group(
         yield Finding(
             check,
             "warning",
-            f"the group {group} is sharing out its partitions ({state})",
-            "look again in a minute; where it stays so, workers come and go: see their logs",
+            f"the group {group} is rebalancing ({state})",
+            "check again in a minute; if it persists, workers keep restarting: see their logs",
         )
     elif unowned := [
         str(each.number)
@@ -84,15 +87,15 @@ def judge_group(
         yield Finding(
             check,
             "warning",
-            f"no worker in the group {group} has partition {', '.join(unowned)}",
-            "workers find added partitions by themselves: look again in a minute; where it stays "
-            "so, restart one of them",
+            f"no worker in the group {group} owns partition {', '.join(unowned)}",
+            "workers find added partitions by themselves: check again in a minute; if it persists, "
+            "restart one of them",
         )
     else:
         idle = members - len(partitions)
         if idle > 0:
-            what = f"{members} workers, {len(partitions)} partitions: {idle} have nothing to do"
-            yield Finding(check, "note", what, "stop them, or have more partitions")
+            what = f"{members} workers, {len(partitions)} partitions: {idle} are idle"
+            yield Finding(check, "note", what, "stop them, or add partitions")
         else:
             yield Finding(check, "ok", f"{members} in the group {group}")
     yield from _judge_lag(partitions, has_workers=members > 0)
@@ -107,7 +110,7 @@ def _judge_lag(partitions: Sequence[Partition], *, has_workers: bool) -> Iterato
                 "problem",
                 f"{each.deleted:,} reads of partition {each.number} were deleted before they were "
                 "processed",
-                "keep reads for longer (retention.ms of the topic) or have more workers",
+                "keep reads for longer (retention.ms of the topic) or add workers",
             )
     waiting = sum(each.waiting for each in partitions)
     growing = [each for each in partitions if _is_growing(each)]
@@ -116,8 +119,8 @@ def _judge_lag(partitions: Sequence[Partition], *, has_workers: bool) -> Iterato
         yield Finding(
             check,
             "warning",
-            f"{waiting:,} reads wait, and more come than are processed (partition {numbers})",
-            "where that stays so: more partitions and workers, see deploy/CAPACITY.md",
+            f"{waiting:,} reads wait, and more arrive than are processed (partition {numbers})",
+            "if it persists: add partitions and workers, see deploy/CAPACITY.md",
         )
     elif waiting and not has_workers:
         yield Finding(check, "problem", f"{waiting:,} reads wait", "start a worker")
@@ -133,7 +136,10 @@ def _is_growing(partition: Partition) -> bool:
 
 
 def judge_topics(shown: Mapping[str, Sequence[tuple[int, int, int]]]) -> Iterator[Finding]:
-    """Whether every partition has a leader and its copies, by topic: leader, replicas, in sync."""
+    """Judge whether every partition has a leader and its replicas in sync.
+
+    `shown` has, by topic, each partition's leader, replicas, and replicas in sync.
+    """
     ailing = False
     for topic, partitions in shown.items():
         headless = [number for number, (leader, _, _) in enumerate(partitions) if leader < 0]
@@ -144,41 +150,44 @@ def judge_topics(shown: Mapping[str, Sequence[tuple[int, int, int]]]) -> Iterato
             yield Finding(
                 "topics",
                 "problem",
-                f"topic {topic}: no broker leads partition {numbers}",
-                "bring the brokers that hold it back",
+                f"topic {topic}: partition {numbers} has no leader",
+                "restart the brokers that hold its replicas",
             )
         elif behind:
             ailing = True
             yield Finding(
                 "topics",
                 "warning",
-                f"topic {topic}: copies of {len(behind)} partitions are not in sync",
-                "see the brokers' own logs and disks",
+                f"topic {topic}: replicas of {len(behind)} partitions are not in sync",
+                "see the brokers' logs and disks",
             )
     copies = {count for partitions in shown.values() for _, count, _ in partitions}
     if copies == {1}:
         yield Finding(
             "topics",
             "note",
-            "there is one copy of everything: a broker that is lost takes its records along",
+            "there is one replica of everything: if a broker is lost, its records are lost",
             "for production: three brokers and --replication 3",
         )
     if not ailing:
         count = sum(map(len, shown.values()))
-        yield Finding("topics", "ok", f"{len(shown)} topics, {count} partitions, all led")
+        yield Finding("topics", "ok", f"{len(shown)} topics, {count} partitions, all with a leader")
 
 
 def judge_control(
     topic: str, committed_end: int, end: int, newest_ms: int | None, now_ms: int
 ) -> Finding:
-    """Whether a control topic can be followed to its end: the ends that committed readers and
-    others see, and when its newest record came."""
+    """Judge whether a control topic can be read to its end.
+
+    The two ends are those that readers of committed records see and that others see; `newest_ms`
+    is the newest record's time.
+    """
     if committed_end < end:
         return Finding(
             "lists",
             "warning",
-            f"topic {topic}: a transaction is open, nothing from offset {committed_end} on counts",
-            "a sync that runs ends it; one that was killed is ended by the broker within "
+            f"topic {topic}: a transaction is open, offsets from {committed_end} on have no effect",
+            "a running sync ends it; if the sync was killed, the broker aborts it within "
             f"{limits.TRANSACTION_S:.0f} s",
         )
     if end == 0:
@@ -190,8 +199,8 @@ def judge_control(
 
 
 _FILL: Final = {
-    "hotlist": "list something: hotlist entries import",
-    "policies": "let sources allow something: hotlist policies set",
+    "hotlist": "add entries: hotlist entries import",
+    "policies": "set the sources' policies: hotlist policies set",
 }
 
 
@@ -208,8 +217,10 @@ def _ago(age_ms: int) -> str:
 
 
 def judge_rights(lacking: Mapping[str, Sequence[str]], is_named: bool) -> Iterator[Finding]:
-    """Which roles a login can fill: by role, what it lacks for it. `is_named`: that is the role
-    that it must fill; else one of them is enough."""
+    """Judge which roles a login can fill: `lacking` has, by role, the missing rights.
+
+    `is_named`: the login must fill exactly this role; else one role is enough.
+    """
     check = "rights"
     able = [role for role, lacks in lacking.items() if not lacks]
     if is_named:
@@ -222,54 +233,54 @@ def judge_rights(lacking: Mapping[str, Sequence[str]], is_named: bool) -> Iterat
                     f"as the administrator: hotlist topics acls {role} --principal User:NAME",
                 )
             else:
-                yield Finding(check, "ok", f"this login can do the work of the role {role}")
+                yield Finding(check, "ok", f"this login has the rights of the role {role}")
     elif len(able) == len(lacking):
         yield Finding(
             check,
             "warning",
-            "the brokers refuse this login nothing: they have no authorizer, or it is a super user",
-            "give each service a login and a role of its own: hotlist topics acls, SECURITY.md",
+            "the brokers deny this login nothing: they have no authorizer, or it is a super user",
+            "give each service its own login and role: hotlist topics acls, SECURITY.md",
         )
     elif able:
-        yield Finding(check, "ok", f"this login can do the work of {', '.join(able)}")
+        yield Finding(check, "ok", f"this login has the rights of {', '.join(able)}")
     else:
         yield Finding(
             check,
             "problem",
-            "this login can do the work of no role",
-            "see what it lacks: hotlist doctor --role engine",
+            "this login has the rights of no role",
+            "to see what it lacks: hotlist doctor --role engine",
         )
 
 
 def judge_clocks(what: str, ahead_s: float) -> Finding | None:
-    """Whether a clock agrees with the one here; None where it does."""
+    """Judge whether a clock agrees with the local one; return None if it does."""
     if abs(ahead_s) <= limits.CLOCK_SKEW_S:
         return None
     direction = "ahead of" if ahead_s > 0 else "behind"
     return Finding(
         "clocks",
         "warning",
-        f"the clock of {what} is {abs(ahead_s):,.0f} s {direction} the one here",
-        "synchronize both (NTP): entries end, and are folded, by the clock",
+        f"the clock of {what} is {abs(ahead_s):,.0f} s {direction} the local one",
+        "synchronize both (NTP): expiry and suppression depend on the clock",
     )
 
 
 @dataclass(slots=True)
 class Sample:
-    """What was seen of some reads: counts alone."""
+    """Counts over a sample of reads."""
 
     reads: int = 0
     bad: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     odd_keys: Counter[str] = field(default_factory=Counter)
     without_policy: int = 0
     from_future: int = 0
-    #: The most that a read's own time lies behind its record's.
+    #: By how much each read's own time is earlier than its record's.
     produced_late_s: list[float] = field(default_factory=list)
 
     def take(
         self, key: bytes | None, value: bytes | None, timestamp_ms: int, sources: frozenset[str]
     ) -> None:
-        """Look at a record of the reads; `sources` are those that have a policy."""
+        """Count a record of the reads; `sources` are those that have a policy."""
         self.reads += 1
         if value is None:
             self.bad["value_missing", "$", "must not be empty"] += 1
@@ -307,10 +318,10 @@ class Sample:
 
 
 def judge_sample(sample: Sample) -> Iterator[Finding]:
-    """What some of the latest reads say about those who produce them."""
+    """Judge the producers by a sample of the latest reads."""
     check = "reads"
     if not sample.reads:
-        yield Finding(check, "note", "there are none to look at", "produce some, and look again")
+        yield Finding(check, "note", "there are no reads to check", "produce some, and check again")
         return
     yield from _bad(check, sample.bad.most_common(), sample.reads)
     if sample.odd_keys:
@@ -318,23 +329,23 @@ def judge_sample(sample: Sample) -> Iterator[Finding]:
         yield Finding(
             check,
             "warning",
-            f"keys of {sample.odd_keys.total():,} of {sample.reads:,} are odd ({parts})",
-            "they are matched all the same, more slowly; make keys with engine.normalize",
+            f"{sample.odd_keys.total():,} of {sample.reads:,} have odd keys ({parts})",
+            "they are matched, but more slowly; make keys with engine.normalize",
         )
     if sample.from_future:
         yield Finding(
             check,
             "warning",
             f"{sample.from_future:,} of {sample.reads:,} were captured later than produced",
-            "the cameras' clocks, or the producers', are wrong",
+            "the clocks of the cameras or of the producers are wrong",
         )
     if sample.without_policy:
         share = f"{sample.without_policy:,} of {sample.reads:,}"
         yield Finding(
             check,
             "note",
-            f"{share} are of sources without a policy, so nothing matches them",
-            "where that is not meant: hotlist policies set",
+            f"{share} are of sources without a policy, so they match nothing",
+            "if that is not intended: hotlist policies set",
         )
     good = sample.reads - sample.bad.total()
     late = sorted(sample.produced_late_s)
@@ -350,5 +361,5 @@ def _bad(
             check,
             "problem",
             f"{count:,} of {reads:,} are rejected: {reason}, {place} {rule}".rstrip(),
-            "correct who produces them; hotlist check tries a file of reads",
+            "correct the producer; hotlist check checks a file of reads",
         )

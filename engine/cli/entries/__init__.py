@@ -1,7 +1,7 @@
-"""`hotlist entries`: what stands on the hot lists.
+"""`hotlist entries`: changes and shows the hot lists.
 
-Each change names its operator, in a record header beside the entry, and is checked here by
-the same rules as in the worker. Nothing is sent before everything is checked.
+Each change names its operator in a record header beside the entry, and is checked here by the
+same rules as in the worker. Everything is checked before anything is sent.
 
 The modules, in the order in which data passes them:
 
@@ -44,12 +44,19 @@ def group() -> None:
 
 
 @group.command("add")
-@click.option("--id", "entry_id", metavar="ID", help="Without it, made of list and plate.")
-@click.option("--plate", required=True, metavar="PLATE", help="Normal form; ? for one unknown.")
+@click.option(
+    "--id", "entry_id", metavar="ID", help="The entry's id; default: made from list and plate."
+)
+@click.option(
+    "--plate",
+    required=True,
+    metavar="PLATE",
+    help="The plate in normal form; ? for one unknown character.",
+)
 @row_options
-@click.option("--created-at", metavar="TIME", help="RFC 3339 in UTC; without it, now.")
-@click.option("--expires-at", metavar="TIME", help="RFC 3339 in UTC; or --expires-in.")
-@click.option("--starts-at", metavar="TIME", help="RFC 3339 in UTC.")
+@click.option("--created-at", metavar="TIME", help="RFC 3339 in UTC; default: now.")
+@click.option("--expires-at", metavar="TIME", help="RFC 3339 in UTC; or use --expires-in.")
+@click.option("--starts-at", metavar="TIME", help="RFC 3339 in UTC; default: at once.")
 @click.option("--region", metavar="CODE", help="ISO 3166-2 such as US-CA, or a country.")
 @click.option("--confusables", is_flag=True, help="Also match OCR look-alikes.")
 @click.option(
@@ -58,17 +65,17 @@ def group() -> None:
     metavar="0|1",
     help="1: also match with one character misread, missing or added.  [default: 0]",
 )
-@click.option("--vehicle-make", metavar="TEXT", help="Match only on such a vehicle.")
-@click.option("--vehicle-model", metavar="TEXT", help="Match only on such a vehicle.")
-@click.option("--vehicle-color", metavar="TEXT", help="Match only on such a vehicle.")
-@click.option("--vehicle-type", metavar="TEXT", help="Match only on such a vehicle.")
+@click.option("--vehicle-make", metavar="TEXT", help="Do not match a vehicle of another make.")
+@click.option("--vehicle-model", metavar="TEXT", help="Do not match a vehicle of another model.")
+@click.option("--vehicle-color", metavar="TEXT", help="Do not match a vehicle of another color.")
+@click.option("--vehicle-type", metavar="TEXT", help="Do not match a vehicle of another type.")
 @click.option("--priority", type=int, metavar="1-5", help="1 is highest.  [default: 3]")
 @click.option("--instructions", metavar="TEXT", help="Shown with a match.")
 @click.option(
     "--area",
     multiple=True,
     metavar="'LAT LON RADIUS_M'",
-    help="Match only within this circle; may be repeated.",
+    help="Match only in this circle; may be repeated.",
 )
 @click.option(
     "--hours",
@@ -80,12 +87,12 @@ def group() -> None:
     "--suppress-s",
     type=int,
     metavar="SECONDS",
-    help="Fold repeats at one camera within this time.  [default: 60]",
+    help="Suppress repeats at one camera within this time.  [default: 60]",
 )
 @json_option
 @takes_settings("bootstrap", "prefix", "purposes", "operator")
 def add_command(settings: Settings, as_json: bool, area: tuple[str, ...], **values: Any) -> None:
-    """Add one entry, or change the one that has its id."""
+    """Add one entry, or change the entry with its id."""
     from engine.cli.entries.add import add_entry
     from engine.list_files.entry_fields import parse_area
 
@@ -117,7 +124,7 @@ def add_command(settings: Settings, as_json: bool, area: tuple[str, ...], **valu
         click.echo(f"{what} {plain(orjson.loads(data)['entry_id'])}")
 
 
-#: The flags of `add` whose values are fields of the entry as they are.
+#: The flags of `add` whose values become fields of the entry unchanged.
 _ENTRY_FLAGS = frozenset(
     {
         "entry_id",
@@ -137,7 +144,7 @@ _ENTRY_FLAGS = frozenset(
 
 
 class RemovalError(HotlistError):
-    """What is to be removed is not there."""
+    """An entry to be removed does not exist."""
 
 
 @group.command("import")
@@ -146,10 +153,10 @@ class RemovalError(HotlistError):
 @json_option
 @takes_settings("bootstrap", "prefix", "purposes", "operator")
 def import_command(settings: Settings, file: Path, **values: Any) -> None:
-    """Add or change the entries of a file; others stay as they are.
+    """Add or change the entries of a file; leave all other entries unchanged.
 
-    FILE is .jsonl, or .csv with `,` `;` or tab between cells; a profile says what its columns
-    are. The flags below fill in what a row leaves out. All rows are checked before the first is
+    FILE is .jsonl, or .csv with `,` `;` or tab between cells; a profile describes its columns.
+    The flags below fill in the fields that a row lacks. All rows are checked before the first is
     sent.
     """
     from engine.cli.entries.import_ import import_file
@@ -162,20 +169,20 @@ def import_command(settings: Settings, file: Path, **values: Any) -> None:
 @file_argument()
 @file_options
 @click.option(
-    "--renew", is_flag=True, help="New dates for entries that stand, where rows give none."
+    "--renew", is_flag=True, help="Set new dates on existing entries whose rows have none."
 )
 @click.option(
-    "--allow-shrink", is_flag=True, help="Even if more than half of the list would be removed."
+    "--allow-shrink", is_flag=True, help="Allow the removal of more than half of the list."
 )
 @json_option
 @takes_settings("bootstrap", "prefix", "purposes", "operator")
 def sync(settings: Settings, file: Path, renew: bool, allow_shrink: bool, **values: Any) -> None:
-    """Make a list what a file says: add, change and remove the difference.
+    """Make a list equal to a file: add, change and remove the difference.
 
     FILE is the complete new state of the list that --list names, in any form that `import`
-    takes. All of it counts at once, in one transaction, or nothing does. Entries of other lists
-    are never touched. What stands under the same authority reference keeps its dates, unless
-    its row gives others.
+    takes. The whole difference takes effect at once, in one transaction, or none of it does.
+    Entries of other lists are never touched. An existing entry under the same authority
+    reference keeps its dates, unless its row has others.
     """
     from engine.cli.entries.import_ import sync_file
 
@@ -206,7 +213,7 @@ def _wish(file: Path, operator: str, values: dict[str, Any], **more: Any) -> Any
 @click.argument("entry_ids", metavar="ID...", nargs=-1, required=True)
 @takes_settings("bootstrap", "prefix", "operator")
 def remove(settings: Settings, entry_ids: tuple[str, ...]) -> None:
-    """Remove entries by their ids. If one of them is not there, none is removed."""
+    """Remove entries by their ids. If one of them does not exist, none is removed."""
     from engine.kafka.reader import read_to_end
     from engine.kafka.session import run
     from engine.kafka.topics import Topics
@@ -214,7 +221,7 @@ def remove(settings: Settings, entry_ids: tuple[str, ...]) -> None:
 
     operator = operator_of(settings)
     topic = Topics(settings.prefix).hotlist
-    # The same id twice is one wish.
+    # An id that is given twice is removed once.
     keys = {entry_id.encode(errors="surrogateescape"): entry_id for entry_id in entry_ids}
 
     async def send() -> None:
@@ -242,7 +249,7 @@ def remove(settings: Settings, entry_ids: tuple[str, ...]) -> None:
 @json_option
 @takes_settings("bootstrap", "prefix", "purposes")
 def show(settings: Settings, as_json: bool, **wanted: str | None) -> None:
-    """Show the entries as they stand, those that do not match at the moment among them."""
+    """Show the current entries, including those that do not match at the moment."""
     from engine.documents.admission import Purposes
     from engine.documents.codec import decode_entry, encode
     from engine.documents.model import Entry
@@ -295,7 +302,7 @@ def _listed(ids: list[str]) -> str:
 
 
 def _state(entry: Any, now_ms: int, purposes: Any) -> str:
-    """What the worker makes of the entry at this time."""
+    """Return the entry's state in the worker at this time."""
     from engine.documents.admission import check_entry
 
     try:

@@ -1,4 +1,4 @@
-"""`entries add`: one entry, made of flags, is held against what stands and sent."""
+"""`entries add`: compares one entry, made from flags, with the topic, and sends it."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from engine.list_files.rows import Filling, Row, Supplied, problem_of
 
 
 class EntryError(HotlistError):
-    """An entry that the user wrote is not admissible."""
+    """An entry that the user wrote breaks a rule."""
 
 
 def add_entry(
     settings: Settings, document: dict[str, Any], supplied: Supplied, headers: Headers
 ) -> tuple[str, bytes]:
-    """Add the entry, or change the one that has its id.
+    """Add the entry, or change the entry with its id.
 
-    Gives `added`, `changed` or `unchanged`, and the entry's JSON. Raises EntryError where it is
-    not admissible, and BrokerError.
+    Returns `added`, `changed` or `unchanged`, and the entry's JSON. Raises EntryError if it
+    breaks a rule, and BrokerError.
     """
     purposes = Purposes.load(settings.purposes)
     try:
         entry, data, fresh = Filling(load(), _spoken(supplied), purposes).entry(document)
-        # Nobody adds what is over already; an entry that is not to match any more is removed.
+        # An expired entry is never added; to stop an entry from matching, remove it.
         check_entry(entry, purposes)
     except (DocumentError, RuleError) as error:
         raise EntryError(problem_of(error, document)) from None
@@ -50,7 +50,7 @@ def add_entry(
 
 
 def _spoken(supplied: Supplied) -> Supplied:
-    """All but the time of its making is what somebody says of this very entry."""
+    """Treat all supplied fields except the creation time as stated for this entry."""
     said: Mapping[str, str] = {
         name: value for name, value in supplied.fresh.items() if name != "created_at"
     }

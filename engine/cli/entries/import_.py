@@ -1,9 +1,9 @@
-"""`entries import` and `entries sync`: a file is checked, compared with what stands, and sent.
+"""`entries import` and `entries sync`: check a file, compare it, send the difference.
 
-One way for both: all rows are checked first, without Kafka; then the topic is read and the
-difference made; then the difference is sent, or shown by a dry run. A sync sends it in one
-transaction, under an id that one sync of a list has at a time. Should the topic go on while
-they compare, they compare again.
+Both work the same way. First they check all rows, without Kafka. Then they read the topic and
+compute the difference. Then they send the difference, or show it if it is a dry run. A sync sends
+it in one transaction, under a transactional id that one sync of a list has at a time. If the
+topic has grown meanwhile, they compare again.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class SyncError(HotlistError):
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What somebody wants done with a file, beyond what its rows say."""
+    """The user's request for a file, in addition to its rows."""
 
     path: Path
     profile: Profile
@@ -60,7 +60,7 @@ class Wish:
 def import_file(settings: Settings, wish: Wish) -> None:
     """Add and change the file's entries.
 
-    Raises EntryFileError when rows are bad and not to be skipped (nothing is sent then), and
+    Raises EntryFileError if rows are invalid and may not be skipped (nothing is sent then), and
     BrokerError.
     """
     purposes = Purposes.load(settings.purposes)
@@ -97,10 +97,10 @@ async def _import(
 
 
 def sync_file(settings: Settings, wish: Wish, list_id: str | None) -> None:
-    """Make the list what the file says; without a list, the one that all rows name.
+    """Make the list equal to the file; without a list, the one that all rows name.
 
-    Raises EntryFileError as `import_file`, SyncError where too much would be removed or somebody
-    else syncs the list, and BrokerError.
+    Raises EntryFileError as `import_file` does, SyncError if too much would be removed or another
+    sync of the list is running, and BrokerError.
     """
     purposes = Purposes.load(settings.purposes)
     report = Report(wish.path, Topics(settings.prefix).hotlist, as_json=wish.as_json)
@@ -128,7 +128,7 @@ async def _sync(
     async with contextlib.AsyncExitStack() as stack:
         box: Outbox | None = None
         if not wish.dry_run:
-            # Before the topic is read: from here on no earlier sync of the list can change it.
+            # Before the topic is read: from now on no earlier sync of the list can change it.
             box = await stack.enter_async_context(_alone(settings, report.topic, list_id))
         reader = await stack.enter_async_context(list_reader(settings, report.topic, file.names))
 
@@ -155,7 +155,7 @@ async def _sync(
 
 @contextlib.asynccontextmanager
 async def _alone(settings: Settings, topic: str, list_id: str) -> AsyncIterator[Outbox]:
-    """An outbox that one sync of the list has at a time."""
+    """Open an outbox that only one sync of the list has at a time."""
     try:
         async with outbox(settings, topic, transactional_id=f"{topic}/sync/{list_id}") as box:
             yield box
@@ -169,7 +169,7 @@ async def _alone(settings: Settings, topic: str, list_id: str) -> AsyncIterator[
 
 
 async def _compared(reader: ListReader, difference: Callable[[], Difference]) -> Difference:
-    """The difference from the topic as it is when it is done."""
+    """Return the difference from the topic's state at the end of the comparison."""
     await reader.catch_up(reading)
     found = difference()
     while await reader.catch_up(reading):
@@ -186,7 +186,7 @@ def _list_of(file: FileEntries, path: Path) -> str:
 
 
 def _brake(found: Difference, list_id: str, path: Path) -> None:
-    """Refuse what looks like a file that was cut off."""
+    """Refuse a file that looks truncated."""
     removed = len(found.removed)
     if (
         removed > limits.SYNC_REMOVED_ENTRIES
@@ -200,15 +200,15 @@ def _brake(found: Difference, list_id: str, path: Path) -> None:
 
 
 def checked(wish: Wish, purposes: Purposes, report: Report) -> FileEntries:
-    """The file's good rows; says what is wrong with the others."""
+    """Return the file's valid rows; report what is wrong with the others."""
     file = FileEntries(Names())
     path = wish.path
     with path.open("rb") as opened:
         encoding = encoding_of(opened, wish.encoding, str(path))
         if encoding.guessed:
-            remark(f"{path}: not UTF-8 text, taken for {encoding.name}; --encoding says otherwise")
+            remark(f"{path}: not UTF-8 text, read as {encoding.name}; --encoding sets another")
         rows = read_rows(opened, path, wish.profile, wish.supplied, purposes, encoding)
-        # Closed before the file is, whatever ends them: they have a wrapper around it.
+        # The rows are closed before the file in every case: they hold a wrapper around it.
         with contextlib.closing(rows):
             for row in _with_progress(opened, rows):
                 if isinstance(row, Row):
@@ -223,7 +223,7 @@ def checked(wish: Wish, purposes: Purposes, report: Report) -> FileEntries:
 
 
 def _with_progress(opened: BinaryIO, rows: Iterator[Row | BadRow]) -> Iterator[Row | BadRow]:
-    """The rows, with a progress bar over the file's bytes."""
+    """Yield the rows; show a progress bar over the file's bytes."""
     size_bytes = os.fstat(opened.fileno()).st_size
     shown_bytes = 0
     with progress("checking", size_bytes) as step:

@@ -1,7 +1,7 @@
-"""Reads the hot list topic as digests, and goes on reading it where it stopped.
+"""Reads the hot list topic as digests, and continues where it stopped.
 
-Whole record batches are fetched and unpacked one at a time, so that memory is bounded by one
-fetch beside the state itself. Only committed records are read.
+Whole record batches are fetched and decoded one at a time, so memory is bounded by the state
+and one fetch. Only committed records are read.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from engine.wire.record_batch import RawBatch
 
 
 class ListReader:
-    """`state` is the topic's as it was when `catch_up` returned. Made by `list_reader()`."""
+    """A reader whose `state` is that of the topic when `catch_up` last returned. Made by
+    `list_reader()`."""
 
     def __init__(self, consumer: Any, partitions: list[TopicPartition], names: Names) -> None:
         self.state = ListState(names)
@@ -35,9 +36,9 @@ class ListReader:
         self._batch_reader = BatchReader(parse)
 
     async def catch_up(self, progress: Progress) -> bool:
-        """Read what the topic has more than before; whether there was something.
+        """Read the records that are new since the last call; return whether there were any.
 
-        Raises BrokerError where a record cannot be read.
+        Raises BrokerError if a record cannot be read.
         """
         if not self._at:
             self._at = await self._consumer.beginning_offsets(self._partitions)
@@ -47,7 +48,7 @@ class ListReader:
             return False
         with progress(ahead) as step:
             async for fetched, moved in between(self._consumer, self._at, ends):
-                # Beside the loop, which fetches on meanwhile.
+                # In a thread, so that the loop goes on fetching meanwhile.
                 await asyncio.to_thread(self._apply, fetched)
                 step(moved)
             for part in self._partitions:
@@ -65,12 +66,12 @@ class ListReader:
     async def readable(self, next_offsets: Mapping[TopicPartition, int]) -> int:
         """Wait until everyone can read a transaction whose records end before these offsets.
 
-        Gives the list revision that the workers have from then on. Raises BrokerError where
-        it takes too long.
+        Returns the list revision that the workers have from then on. Raises BrokerError if it
+        takes too long.
         """
         try:
             async with asyncio.timeout(limits.DELIVERY_TIMEOUT_S):
-                # The transaction's end takes an offset of its own behind the records.
+                # The transaction's end marker takes its own offset after the records.
                 while not all(
                     end > next_offsets.get(part, -1) for part, end in (await self._ends()).items()
                 ):
@@ -89,9 +90,9 @@ class ListReader:
 
 @contextlib.asynccontextmanager
 async def list_reader(settings: Settings, topic: str, names: Names) -> AsyncIterator[ListReader]:
-    """A reader of the hot list topic; nothing is read yet.
+    """Open a reader of the hot list topic; it has read nothing yet.
 
-    Raises BrokerError, or TopicError when the topic is missing.
+    Raises BrokerError, or TopicError if the topic is missing.
     """
     async with consuming(settings, topic, unopened=True) as (consumer, partitions):
         yield ListReader(consumer, partitions, names)

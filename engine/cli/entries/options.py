@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from engine.list_files.rows import Supplied
 
 _UNITS_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
-#: Longer than any term, and short of the years that a time can hold.
+#: Longer than any term, and less than the years that a time can hold.
 _LONGEST_MS = 100 * 366 * _UNITS_MS["d"]
 
 
@@ -50,14 +50,18 @@ class WeeklyHours(click.ParamType):
 
 
 _ROW_OPTIONS = (
-    click.option("--list", "list_id", metavar="LIST", help="The list that it stands on."),
-    click.option("--agency", metavar="AGENCY", help="The agency that is told of a match."),
+    click.option(
+        "--list", "list_id", metavar="LIST", help="The hot list that the entry belongs to."
+    ),
+    click.option("--agency", metavar="AGENCY", help="The agency that receives the matches."),
     click.option("--purpose", metavar="CODE", help="A code of the purposes file."),
     click.option(
         "--authority-kind", metavar="KIND", help="case, warrant, ncic, statute or contract."
     ),
-    click.option("--authority-ref", metavar="TEXT", help="Where the authority is on file."),
-    click.option("--requested-by", metavar="NAME", help="Without it, the operator."),
+    click.option("--authority-ref", metavar="TEXT", help="The authority's number or name on file."),
+    click.option(
+        "--requested-by", metavar="NAME", help="Who asked for the entry; default: the operator."
+    ),
     click.option(
         "--expires-in",
         "expires_in_ms",
@@ -79,33 +83,35 @@ _FILE_OPTIONS = (
         default="hotlist",
         show_default=True,
         metavar="NAME|FILE",
-        help="What the columns are: hotlist, genetec, ncic, plates, or a .toml file of yours.",
+        help="Description of the columns: hotlist, genetec, ncic, plates, or your own .toml file.",
     ),
     click.option(
         "--encoding",
         type=click.Choice(ENCODINGS),
         default="auto",
         show_default=True,
-        help="How the file's text is encoded.",
+        help="The file's text encoding.",
     ),
     click.option(
-        "--time-zone", metavar="ZONE", help="Of dates without one, such as America/Chicago."
+        "--time-zone",
+        metavar="ZONE",
+        help="Time zone of dates that have none, such as America/Chicago.",
     ),
-    click.option("--dry-run", is_flag=True, help="Show the difference and send nothing."),
+    click.option("--dry-run", is_flag=True, help="Show the difference; send nothing."),
     click.option(
-        "--skip-invalid", is_flag=True, help="Send the good rows when there are bad ones."
+        "--skip-invalid", is_flag=True, help="Send the valid rows even if others are invalid."
     ),
 )
 
 
 def file_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the flags that say how a file is read, and those of `row_options`."""
+    """Give a command the flags that control how a file is parsed, and those of `row_options`."""
     options = (*_ROW_OPTIONS, *_FILE_OPTIONS)
     return functools.reduce(lambda made, option: option(made), reversed(options), command)
 
 
 def supplied_by(values: Mapping[str, Any], operator: str, now_ms: int) -> Supplied:
-    """What flags, operator and clock supply to entries.
+    """Return the fields that flags, operator and clock supply to entries.
 
     `values` holds the flags of `row_options` by their names.
     """

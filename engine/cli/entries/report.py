@@ -1,8 +1,8 @@
-"""What `entries import` and `entries sync` say: bad rows, the difference, and what was done.
+"""The output of `entries import` and `entries sync`: bad rows, the difference, the result.
 
-Bad rows go to standard error, one line each, with the file's name and line. With `--json` what
-goes to standard output is JSON: one document for what was done, or one a line for each entry
-that a dry run finds to be added, changed, removed or invalid.
+Bad rows go to standard error, one line each, with the file's name and line. With `--json`
+standard output is JSON: one document for the result, or, in a dry run, one a line for each entry
+to be added, changed or removed, or invalid.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ class Report:
         self._bad: list[tuple[int, str]] = []
 
     def bad_row(self, line: int, problem: str) -> None:
-        """Say what is wrong with a row."""
+        """Report what is wrong with a row."""
         remark(f"{self._path}: line {line}: {problem}")
         if self._as_json:
             self._bad.append((line, problem))
 
     def problems(self, file: FileEntries, found: Difference) -> None:
-        """Say what is wrong with rows beside what stands already."""
+        """Report the rows that conflict with the entries on the topic."""
         lines, known = file.lines, file.repeats()
         for place, problem in sorted(found.problems.items()):
             if place not in known:
                 self.bad_row(int(lines[place]), problem)
 
     def judge(self, file: FileEntries, found: Difference | None, *, skip_invalid: bool) -> None:
-        """Raise EntryFileError where there are bad rows that are not to be skipped."""
+        """Raise EntryFileError if there are bad rows that may not be skipped."""
         bad = _bad_count(file, found)
         if bad and not skip_invalid:
             rows = file.bad + len(file)
@@ -69,7 +69,7 @@ class Report:
         remark(", ".join(f"{count} {what}" for what, count in counts.items()))
 
     def imported(self, file: FileEntries, found: Difference | None) -> None:
-        """Say what an import did."""
+        """Report the result of an import."""
         counts = _counts(file, found)
         counts.pop("removed")
         if self._as_json:
@@ -89,7 +89,7 @@ class Report:
     def synced(
         self, file: FileEntries, found: Difference, list_id: str, revision: int | None
     ) -> None:
-        """Say what a sync did; `revision` None where there was nothing to do."""
+        """Report the result of a sync; `revision` is None if nothing was sent."""
         counts = _counts(file, found)
         if self._as_json:
             json_line({"list_id": list_id, **counts, "list_revision": revision})

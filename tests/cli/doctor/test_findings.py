@@ -72,7 +72,7 @@ def test_partitions_that_no_worker_has() -> None:
     parts = [partition(number=number) for number in range(4)]
     found = list(judge_group("g", 1, "Stable", parts, frozenset({0, 2})))
     [warned] = [each for each in found if each.state == "warning"]
-    assert warned.what == "no worker in the group g has partition 1, 3"
+    assert warned.what == "no worker in the group g owns partition 1, 3"
     assert states(judge_group("g", 1, "Stable", parts, frozenset(range(4))))["workers"] == ["ok"]
     assert states(judge_group("g", 0, "Empty", parts, frozenset()))["workers"] == ["problem"]
     assert states(judge_group("g", 1, "Stable", parts))["workers"] == ["ok"], "nobody has asked"
@@ -97,7 +97,7 @@ def test_lists() -> None:
     empty = judge_control("lpr.policies.v1", 0, 0, None, now_ms)
     assert (empty.state, empty.todo) == (
         "warning",
-        "let sources allow something: hotlist policies set",
+        "set the sources' policies: hotlist policies set",
     )
 
 
@@ -118,8 +118,8 @@ def test_clocks() -> None:
     behind = judge_clocks("the worker", -7.2)
     assert ahead is not None
     assert behind is not None
-    assert ahead.what == "the clock of the worker is 60 s ahead of the one here"
-    assert behind.what == "the clock of the worker is 7 s behind the one here"
+    assert ahead.what == "the clock of the worker is 60 s ahead of the local one"
+    assert behind.what == "the clock of the worker is 7 s behind the local one"
 
 
 def test_reads() -> None:

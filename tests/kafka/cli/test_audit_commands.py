@@ -333,7 +333,7 @@ def test_a_report_sums_up(audit: Audit) -> None:
     audit.write(records, repeats)
     result = audit.run("report")
     assert result.exit_code == 0
-    assert result.stderr == "told more than once and counted once: 2\n"
+    assert result.stderr == "recorded more than once and counted once: 2\n"
     assert result.stdout.splitlines() == [
         (
             "agency       purpose         list    source  match  entry added  entry removed  "

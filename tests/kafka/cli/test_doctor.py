@@ -62,7 +62,7 @@ async def test_a_deployment_that_is_well(real_kafka: str, prefix: str) -> None:
             "workers",
             "problem",
             "worker http://127.0.0.1:1 does not answer (ClientConnectorError)",
-            "is it running, and is that its port?",
+            "check that it runs and that this is its port",
         )
     ]
     assert of(found, "workers", "ok") == [
@@ -84,7 +84,7 @@ async def test_partitions_that_were_added(real_kafka: str, prefix: str) -> None:
         await produce(real_kafka, topics.detections, {5: [record(a_read())] * 3})
         found = await look(real_kafka, prefix)
     assert of(found, "workers", "warning") == [
-        f"no worker in the group {prefix}group has partition 4, 5"
+        f"no worker in the group {prefix}group owns partition 4, 5"
     ]
     assert of(found, "lag", "ok") == ["3 reads wait"]
 
@@ -100,7 +100,7 @@ async def test_what_a_group_does_not_say() -> None:
         async def end_offsets(self, parts: Any) -> dict[Any, int]:
             return dict.fromkeys(parts, 7)
 
-    with pytest.raises(BrokerError, match="does not say what it has committed"):
+    with pytest.raises(BrokerError, match="does not report its committed offsets"):
         await positions(Admin(), "g", Consumer(), [TopicPartition("t", 0)])
 
 
@@ -128,11 +128,11 @@ async def test_what_ails(real_kafka: str, prefix: str) -> None:
     assert of(found, "reads", "problem") == [
         "1 of 4 are rejected: schema, $.confidence must be at most 1"
     ]
-    assert of(found, "reads", "warning") == ["keys of 1 of 4 are odd (1 missing)"]
+    assert of(found, "reads", "warning") == ["1 of 4 have odd keys (1 missing)"]
     [skew] = of(found, "clocks", "warning")
-    assert skew.startswith("the clock of who produces reads is 3,")
+    assert skew.startswith("the clock of a producer of reads is 3,")
     assert of(found, "lists", "warning") == [
-        f"topic {topics.hotlist}: a transaction is open, nothing from offset 0 on counts",
+        f"topic {topics.hotlist}: a transaction is open, offsets from 0 on have no effect",
         f"topic {topics.policies} is empty: nothing can match",
     ]
 
@@ -176,7 +176,7 @@ def test_rights(guarded: RealBroker) -> None:
     rights.give(name, rights_of(engine))
     try:
         said = way.run(prefix, *arguments).stdout
-        assert "this login can do the work of the role engine" in said, said
+        assert "this login has the rights of the role engine" in said, said
         rights.take(name)
         write = next(right for right in rights_of(engine) if right.operation == "Write")
         rights.give(name, [right for right in rights_of(engine) if right != write])

@@ -395,7 +395,7 @@ def test_windows_1252_is_said(commands: Commands) -> None:
     result = commands.run("entries", "import", "w.csv", *ROW_FLAGS)
     assert (result.exit_code, result.stderr) == (
         0,
-        "w.csv: not UTF-8 text, taken for Windows-1252; --encoding says otherwise\n",
+        "w.csv: not UTF-8 text, read as Windows-1252; --encoding sets another\n",
     )
     assert plates_of(commands, "Café") == {"MÜ1234"}
     result = commands.run("entries", "import", "w.csv", *ROW_FLAGS, "--encoding=utf-8")
