@@ -1,6 +1,6 @@
-"""Time: where it comes from and how it is written.
+"""Time: its source, and its written form.
 
-Everything that depends on the time of day takes a `Clock`, so that tests can drive it. Times
+Everything that depends on the time of day takes a `Clock`, so that tests can control it. Times
 on the wire are RFC 3339 in UTC; inside they are whole milliseconds since 1970 (`*_ms`).
 """
 
@@ -12,18 +12,18 @@ from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import Final, Protocol
 
-#: RFC 3339 in UTC. The schemas hold the same pattern, with the days of each month spelled
-#: out, so that a validator in any language refuses the same strings as this module does.
+#: RFC 3339 in UTC. The schemas have the same pattern, with the days of each month spelled
+#: out, so that a validator in any language rejects the same strings as this module does.
 _TIME = re.compile(r"(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?(?:Z|\+00:00)", re.ASCII)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = timedelta(seconds=1)
 
 
 class Clock(Protocol):
-    """Tells the time of day."""
+    """A source of the time of day."""
 
     def now_ms(self) -> int:
-        """Milliseconds since 1970-01-01T00:00:00Z."""
+        """Return the milliseconds since 1970-01-01T00:00:00Z."""
         ...
 
 
@@ -34,7 +34,7 @@ class SystemClock:
         return time.time_ns() // 1_000_000
 
 
-#: The parts of a time as `format_time` writes it, each with what must stand beside it.
+#: The parts of a time as `format_time` writes it, each with its separator.
 _DAY_MS = 86_400_000
 _EPOCH_DAY = EPOCH.toordinal()
 _HOUR_MS = {f"T{hour:02d}:": hour * 3_600_000 for hour in range(24)}
@@ -43,13 +43,13 @@ _SECOND_MS = {f"{second:02d}.": second * 1000 for second in range(60)}
 _MILLISECOND = {f"{ms:03d}Z": ms for ms in range(1000)}
 
 
-#: A time of this length is written as `format_time` would write it.
+#: The length of a time as `format_time` writes it.
 CANONICAL_TIME_CHARACTERS: Final = len("2026-01-31T12:00:00.000Z")
 
 
 def _parse_canonical_time(text: str) -> int | None:
-    """Milliseconds since 1970 of a time that `format_time` would write like this; None for any
-    other. This is for loading entries by the million."""
+    """Return the milliseconds since 1970 of a time in `format_time`'s form; None for any other.
+    This is for loading entries by the million."""
     try:
         ms = (
             _HOUR_MS[text[10:14]]
@@ -64,17 +64,17 @@ def _parse_canonical_time(text: str) -> int | None:
 
 @lru_cache(maxsize=4096)
 def _midnight_ms(day: str) -> int:
-    """The beginning of a day such as 2026-01-31; ValueError where it is none."""
+    """Return the start of a day such as 2026-01-31; ValueError if it is not a day."""
     if day[4] != "-" or day[7] != "-":
-        raise ValueError("a week")  # which date.fromisoformat would take
+        raise ValueError("a week")  # which date.fromisoformat would accept
     return (date.fromisoformat(day).toordinal() - _EPOCH_DAY) * _DAY_MS
 
 
 def parse_time(text: str) -> int:
-    """Milliseconds since 1970 of an RFC 3339 time in UTC.
+    """Return the milliseconds since 1970 of an RFC 3339 time in UTC.
 
-    Digits beyond the millisecond are cut off. Raises ValueError for anything else, a day that
-    its month does not have included.
+    Digits beyond the millisecond are cut off. Raises ValueError for anything else, including a
+    day that its month does not have.
     """
     ms = _parse_canonical_time(text)
     if ms is not None:
@@ -88,7 +88,7 @@ def parse_time(text: str) -> int:
 
 
 def format_time(ms: int) -> str:
-    """The RFC 3339 form, in UTC with milliseconds, of a time in ms since 1970."""
+    """Return the RFC 3339 form, in UTC with milliseconds, of a time in ms since 1970."""
     seconds, millis = divmod(ms, 1000)
     whole = datetime.fromtimestamp(seconds, tz=UTC)
     return f"{whole:%Y-%m-%dT%H:%M:%S}.{millis:03d}Z"

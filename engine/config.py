@@ -52,12 +52,12 @@ class Setting:
 
     @property
     def flag(self) -> str:
-        """Such as `--http-port`."""
+        """The flag, such as `--http-port`."""
         return "--" + self.name.replace("_", "-")
 
     @property
     def variable(self) -> str:
-        """Such as `HOTLIST_HTTP_PORT`."""
+        """The variable, such as `HOTLIST_HTTP_PORT`."""
         return "HOTLIST_" + self.name.upper()
 
     def checked(self, value: object, where: str) -> Any:
@@ -80,7 +80,7 @@ def _whole(least: int, most: int) -> Callable[[Any], int]:
     rule = f"must be a whole number from {least} to {most}"
 
     def parse(value: Any) -> int:
-        # bool is an int to Python, but `true` is no number of anything.
+        # bool is an int to Python, but `true` is not a number of anything.
         if isinstance(value, str) and re.fullmatch(r"\s*[+-]?[0-9]{1,18}\s*", value, re.ASCII):
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
@@ -249,7 +249,7 @@ SETTINGS: Final[dict[str, Setting]] = {setting.name: setting for setting in _ALL
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The settings in force. Raises ConfigError when a value breaks its rule.
+    """The settings in force. Raises ConfigError if a value breaks its rule.
 
     They hold no secret; `engine.kafka.security` reads the secrets, and also checks that the
     settings of a connection are consistent.
@@ -289,18 +289,17 @@ class Settings:
                 raise ConfigError("must not be None", where=field.name)
 
 
-#: What each setting is where no flag, variable or file gives it; None is "not set".
+#: The value of each setting if no flag, variable or file gives it; None is "not set".
 DEFAULTS: Final[dict[str, Any]] = {
     **{field.name: field.default for field in fields(Settings)},
 }
 
 
 def read_file(path: Path) -> dict[str, Any]:
-    """The checked settings of a `hotlist.toml`, by name; those it leaves out are absent.
+    """Return the checked settings of a `hotlist.toml`, by name, without those it leaves out.
 
     Keys are the settings' names, with `-` or `_` between words. A relative path in the file
-    is taken from the directory that the file lies in. Raises ConfigError naming the file and
-    the line or the key.
+    starts at the file's directory. Raises ConfigError naming the file and the line or the key.
     """
     found: dict[str, Any] = {}
     for key, value in _parse(path).items():
@@ -327,7 +326,7 @@ def _parse(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ConfigError("not UTF-8 text", where=f"{path}: line {line}") from error
-    except (ValueError, RecursionError) as error:  # of a number with thousands of digits too
+    except (ValueError, RecursionError) as error:  # also for a number with thousands of digits
         # The parser's own message ends in "(at line 3, column 5)".
         raise ConfigError(f"not valid TOML: {error}", where=str(path)) from error
 

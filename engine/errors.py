@@ -3,8 +3,8 @@
 Each says what went wrong, where, and what to do about it, in one line. Code that meets a
 problem it cannot handle raises one of these; the command line prints `str(error)` and exits
 with a non-zero status. An error never carries a plate, a read or any other part of a payload,
-because it may end up in a log: the caller adds the value only where a person is editing a
-file of their own.
+because it may end up in a log: the caller adds the value only if a person is editing a file of
+their own.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ RejectReason = Literal[
 
 
 class HotlistError(Exception):
-    """Base of all errors that are meant for people.
+    """The base of all errors that are meant for people.
 
     Parameters: `what` went wrong, `where` (a file and line, a topic, a setting) and `hint`,
     what to do. `str()` joins them on one line.
@@ -43,8 +43,8 @@ class HotlistError(Exception):
         if self.hint:
             text = f"{text}; {self.hint}"
         text = " ".join(text.split())
-        # Names of files, keys and ids are other people's: none of them may move a terminal's
-        # cursor, or look in a log like a line of ours.
+        # Names of files, keys and ids come from outside: none of them may move a terminal's
+        # cursor, or look like a line of ours in a log.
         return "".join(
             letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text
         )
@@ -55,18 +55,18 @@ class ConfigError(HotlistError):
 
 
 class BrokerError(HotlistError):
-    """The broker cannot be reached, or refuses what we need of it."""
+    """The broker cannot be reached, or denies what we need."""
 
 
 class TopicError(BrokerError):
-    """A topic is missing or is not set up as the contract says."""
+    """A topic is missing or not configured as the contract says."""
 
 
 class DocumentError(HotlistError):
-    """A document is not what its schema says.
+    """A document does not match its schema.
 
     `reason` is why it is rejected, `field` a JSON path such as `$.location.lat` and `rule` what the
-    schema asks for there. None of them holds a value from the document.
+    schema requires there. None of them has a value from the document.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class DocumentError(HotlistError):
 class RuleError(HotlistError):
     """An entry is well-formed but the rules do not admit it.
 
-    `field` names the field, `value` what stands there and `rule` the rule that refuses it.
+    `field` names the field, `value` is its value and `rule` the rule that it breaks.
     Entries are the lists' own documents, so their values may be shown to their editors.
     """
 
@@ -93,4 +93,4 @@ class RuleError(HotlistError):
 
 
 class IndexFileError(HotlistError):
-    """A saved index cannot be written, read or believed."""
+    """A saved index cannot be written, read or trusted."""

@@ -1,6 +1,6 @@
-"""Files that decide much, of which we ship one each: ours, or the operator's own in its place.
+"""Files that decide much: we ship one of each, and the operator may provide another.
 
-What such a file may say is the matter of the module that reads it.
+The module that reads such a file checks its content.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ FILE_BYTES: Final = 1024 * 1024
 
 
 def read(name: str, path: Path | None) -> tuple[bytes, str]:
-    """The file at `path`, or the one that we ship by this name, and what to call it in errors.
+    """Return the file at `path`, or the shipped one, and its name for errors.
 
-    Raises ConfigError where it cannot be read or is larger than FILE_BYTES.
+    Raises ConfigError if it cannot be read or is larger than FILE_BYTES.
     """
     where = name if path is None else str(path)
     try:
         if path is None:
             data = (files("engine") / "data" / name).read_bytes()
         else:
-            with path.open("rb") as file:  # of a very large one only enough to see that it is
+            with path.open("rb") as file:  # only enough of a large file to see that it is too large
                 data = file.read(FILE_BYTES + 1)
     except OSError as error:
         reason = error.strerror or type(error).__name__

@@ -1,4 +1,4 @@
-"""Which versions are at work: ours, Python's and those of the libraries that carry the reads."""
+"""The versions in use: ours, Python's and those of the libraries that process the reads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LIBRARIES: Final = ("faust-streaming", "aiokafka")
 
 
 def versions(libraries: Iterable[str] = _LIBRARIES) -> dict[str, str]:
-    """Versions by name, ours first; `unknown` of what is not installed as a package."""
+    """Return versions by name, ours first; `unknown` if a package is not installed."""
     found = {name: _version(name) for name in (DISTRIBUTION, *libraries)}
     return {**found, "Python": platform.python_version()}
 

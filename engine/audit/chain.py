@@ -1,13 +1,13 @@
 """The audit's hash chain: how a record is sealed, and how one is opened.
 
-A chain has one writer and lies in one partition, in order; its id is the key of its records.
+A chain has one writer and is in one partition, in order; its id is the key of its records.
 The hash of a record is the SHA-256 over the previous record's hash, as its 64 hexadecimal
-digits, followed by the record's canonical JSON without `hash`. Canonical is RFC 8785: members
-sorted by name, no blanks, UTF-8; for text and whole numbers, which is all that there is, that
-says everything. Whatever is sealed here is written as canonical JSON, too.
+digits, followed by the record's canonical JSON without `hash`. Canonical means RFC 8785: members
+sorted by name, no blanks, UTF-8. Records have only text and whole numbers, and for these that is
+the complete definition. Records sealed here are also written as canonical JSON.
 
-Pure: no Kafka, no clock. Whether the records of a chain belong to each other is the question
-of `verifier`.
+Pure: no Kafka, no clock. Whether the records of a chain belong together is checked by
+`verifier`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from engine.documents.fields import (
 from engine.documents.model import AuditRecord
 from engine.errors import DocumentError
 
-#: What stands as the previous hash in the first record of a chain.
+#: The previous hash of a chain's first record.
 GENESIS_HASH: Final = "0" * 64
 
 _EVENTS: Final = frozenset(AUDIT_EVENTS)
@@ -48,7 +48,7 @@ _TIME: Final = re.compile(TIME_PATTERN)
 class Chain:
     """One writer's chain. Records must be sent in the order in which they are sealed.
 
-    `chain_id` is the key of its records. Serves one thread.
+    `chain_id` is the key of its records. Use it from one thread only.
     """
 
     __slots__ = ("_at_ms", "_at_text", "_head", "_id", "_id_json", "_sequence")
@@ -81,29 +81,29 @@ class Chain:
         return self._head
 
     def seal(self, event: str, fields: Mapping[str, str | int], at_ms: int) -> bytes:
-        """The chain's next record, about an AuditEvent, as JSON.
+        """Return the chain's next record, about an AuditEvent, as JSON.
 
-        Raises ValueError where it would be no AuditRecord; the chain is then as before.
+        Raises ValueError if it would not be an AuditRecord; the chain is then unchanged.
         """
         if at_ms != self._at_ms:
             self._at_text = format_time(at_ms)  # the records of a batch share their time
             self._at_ms = at_ms
         fault = _fault(event, fields)
         if fault:
-            raise ValueError(f"no audit record: {fault}")
+            raise ValueError(f"not an audit record: {fault}")
         try:
             front, back = _around_hash(
                 self._id_json, event, fields, self._head, self._at_text, self._sequence
             )
         except orjson.JSONEncodeError as error:  # half of a surrogate pair
-            raise ValueError(f"no audit record: {error}") from None
+            raise ValueError(f"not an audit record: {error}") from None
         self._head = _hash(self._head, front, back)
         self._sequence += 1
         return b'%b"hash":"%b",%b' % (front, self._head.encode(), back)
 
 
 class SealedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An AuditRecord as it was found. The hashes are text that nothing is known of yet."""
+    """An AuditRecord as it was read. Its hashes are unchecked text."""
 
     chain: Annotated[str, Meta(min_length=1, max_length=limits.AUDIT_CHAIN_CHARACTERS)]
     event: AuditEvent
@@ -121,7 +121,7 @@ _SEALED: Final = msgspec.json.Decoder(SealedRecord)
 
 
 class Opener:
-    """Opens records, a few microseconds each; keeps what many of them have in common."""
+    """Opens records, in a few microseconds each; caches what many of them have in common."""
 
     def __init__(self) -> None:
         self._id = ""
@@ -129,10 +129,10 @@ class Opener:
         self._at_text = ""
 
     def open(self, value: bytes) -> tuple[SealedRecord, str]:
-        """A record, and the hash that its content has; its own `hash` may be another one.
+        """Return a record and the hash of its content; its own `hash` may differ.
 
-        Takes an AuditRecord in any spelling of JSON. Raises DocumentError for what is none,
-        and where a field stands there twice: two readers may see two different records.
+        Accepts an AuditRecord in any spelling of JSON. Raises DocumentError if it is not one, or
+        if it has a field twice, because two readers could then see two different records.
         """
         try:
             record = _SEALED.decode(value)
@@ -142,12 +142,12 @@ class Opener:
                     return record, _hash(record.previous_hash, front, back)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
             pass
-        return self._open_patiently(value)
+        return self._open_slowly(value)
 
     def _is_known_form(self, record: SealedRecord) -> bool:
-        """Whether the time and the names of the fields have their form.
+        """Return whether the time and the names of the fields are well-formed.
 
-        The hashes need no look: they are right where they equal one that was computed.
+        The hashes are not checked here: a hash is right if it equals a computed one.
         """
         if record.recorded_at != self._at_text:
             if not _TIME.fullmatch(record.recorded_at):
@@ -168,9 +168,9 @@ class Opener:
             record.sequence,
         )
 
-    def _open_patiently(self, value: bytes) -> tuple[SealedRecord, str]:
-        """What is not written as canonical JSON, has fields of a newer version, or is no
-        AuditRecord."""
+    def _open_slowly(self, value: bytes) -> tuple[SealedRecord, str]:
+        """Open a record that is not written as canonical JSON, has fields of a newer version, or
+        is not an AuditRecord."""
         found: AuditRecord = read_audit(value)
         plain = _whole(value)
         known = {name: getattr(found, name) for name in found.__struct_fields__}
@@ -183,17 +183,17 @@ class Opener:
 
 
 def _whole(value: bytes) -> dict[str, Any]:
-    """All that stands in a record. Raises DocumentError where a field stands there twice."""
+    """Return all fields of a record. Raises DocumentError if it has a field twice."""
     try:
-        found: dict[str, Any] = json.loads(value, object_pairs_hook=_refuse_twice)
-    except (ValueError, RecursionError):  # in what nobody here knows; thousands of digits too
+        found: dict[str, Any] = json.loads(value, object_pairs_hook=_without_repeats)
+    except (ValueError, RecursionError):  # in unknown fields; also a number of thousands of digits
         found = {}
     if not found:
         raise DocumentError("schema", rule="must not be nested so deeply")
     return found
 
 
-def _refuse_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         raise DocumentError("schema", rule="must not hold a field twice")
@@ -201,8 +201,8 @@ def _refuse_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _canonical(document: dict[str, Any]) -> bytes:
-    """A record's canonical JSON, whatever fields it has: what we do not know counts too, so that
-    nobody may change it."""
+    """Return a record's canonical JSON with all of its fields: unknown ones count too, so that
+    changing them is noticed."""
     try:
         if _is_plain(document):
             return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
@@ -212,8 +212,8 @@ def _canonical(document: dict[str, Any]) -> bytes:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether everybody writes a value alike: a fraction may be written in several ways, and
-    names beyond ASCII may be sorted in several."""
+    """Return whether there is one way to write a value: a fraction can be written in several
+    ways, and names beyond ASCII can be sorted in several ways."""
     if isinstance(value, dict):
         return all(name.isascii() and _is_plain(each) for name, each in value.items())
     if isinstance(value, list):
@@ -229,7 +229,7 @@ def _around_hash(
     at_text: str,
     sequence: int,
 ) -> tuple[bytes, bytes]:
-    """A record's canonical JSON, in two parts between which `hash` would stand."""
+    """Return a record's canonical JSON, in two parts between which `hash` belongs."""
     about = orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
     return (
         b'{"chain":%b,"event":"%b","fields":%b,' % (id_json, event.encode(), about),
@@ -242,17 +242,17 @@ def _hash(previous: str, front: bytes, back: bytes) -> str:
     return hashlib.sha256(b"%b%b%b" % (previous.encode(), front, back)).hexdigest()
 
 
-#: Names of fields that have the form of a name. Bounded: what is read was written by others.
+#: Well-formed names of fields, as a cache. Bounded, because names are read from other writers.
 _names: set[str] = set()
 _NAMES_KEPT: Final = 256
 
 
 def _fault(event: str, fields: Mapping[str, Any]) -> str:
-    """Why an AuditRecord may not say this; empty where it may."""
+    """Return why this is not a valid AuditRecord; empty if it is."""
     if event not in _EVENTS:
-        return f"{event!r} is no event"
+        return f"{event!r} is not an event"
     if len(fields) > limits.AUDIT_FIELDS:
-        return f"{len(fields)} fields, and {limits.AUDIT_FIELDS} are the most"
+        return f"{len(fields)} fields, more than {limits.AUDIT_FIELDS}"
     for name, value in fields.items():
         if type(value) is str:
             if len(value) > limits.AUDIT_FIELD_CHARACTERS:
@@ -269,7 +269,7 @@ def _fault_of_names(fields: Mapping[str, Any]) -> str:
         return ""
     for name in fields:
         if not _NAME.fullmatch(name):
-            return f"{name!r} is no name of a field"
+            return f"{name!r} is not the name of a field"
         if len(_names) < _NAMES_KEPT:
             _names.add(name)
     return ""

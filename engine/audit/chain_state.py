@@ -1,14 +1,14 @@
-"""A chain as far as a verifier has come with it: what must come next, and what has not come.
+"""The verified part of a chain: what must come next, and what is missing.
 
-Plain data, of a few hundred bytes a chain; what it means that something is wrong is for
-`verifier` to say.
+Plain data, of a few hundred bytes for each chain; `verifier` decides what a deviation means.
 
-Also the records that must be on the audit topic, because somebody has noted them. A checkpoint
-holds the last record of each chain; the first record of a chain may name the last one that its
-writer had found. With such a note at hand it is missed when the end of a chain is taken away, a
-whole chain, or when a chain is sealed anew. A note is of a chain, a sequence and a hash. Its record
-may have passed before the note was found, or have come to the topic after reading began: then it is
-looked for apart. Pure; keeps as many notes as there are chains and checkpoints of them.
+Also the records that the audit topic must contain, because another record or a checkpoint names
+them. A checkpoint has the last record of each chain; the first record of a chain may name the last
+record that its writer found in another chain. Such a reference reveals that the end of a chain or a
+whole chain was removed, or that a chain was sealed again. A reference has a chain, a sequence and a
+hash. Its record may have been read before the reference was found, or may have come to the topic
+after reading began: then it is searched for separately. Pure; the memory is proportional to the
+number of chains and of their checkpoints.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from engine.wire.record_batch import Record
 
 
 class Head(NamedTuple):
-    """A record of a chain: the last one, when this was noted."""
+    """The last record of a chain at some time."""
 
     chain: str
     sequence: int
@@ -33,10 +33,10 @@ class Head(NamedTuple):
 
 
 @dataclass(slots=True, eq=False)
-class Expected:
-    """A record that must be there. `by` says who noted it, `place` where that is written.
+class ExpectedRecord:
+    """A record that must exist. `by` says what names it, `place` where that reference is.
 
-    `is_found` once it was seen, `has_passed` where only a second look can find it.
+    `is_found` if it was seen, `has_passed` if only a second look can find it.
     """
 
     head: Head
@@ -47,8 +47,8 @@ class Expected:
     is_found: bool = False
 
 
-#: Of one chain, by sequence.
-OfChain = dict[int, list[Expected]]
+#: The expected records of one chain, by sequence.
+OfChain = dict[int, list[ExpectedRecord]]
 
 
 class Recent:
@@ -71,10 +71,10 @@ class Recent:
 
 @dataclass(slots=True, eq=False)
 class Gap:
-    """Sequences from `first` to before `end` that have not come, `after` being what came.
+    """A gap: sequences from `first` to before `end` that have not come before the record `after`.
 
-    `heads` are the hashes that may stand before the gap, `previous` is the hash that must stand
-    at its end. `is_late` when it began to be filled from its front.
+    `heads` are the hashes that may precede the gap, `previous` is the hash that its last record
+    must have. `is_late` if its first records came later.
     """
 
     first: int
@@ -87,7 +87,7 @@ class Gap:
 
 @dataclass(slots=True, eq=False)
 class ChainState:
-    """A chain as far as it has come. `heads`: what the next record may name as previous.
+    """A chain up to its last verified record. `heads`: what the next record may name as previous.
 
     `last_offset` is that of the last record, `late_offset` that of the last one out of order.
     """
@@ -110,31 +110,31 @@ class ChainState:
         return (self.head, *self.others)
 
 
-class Expectations:
-    """All records that are expected."""
+class ExpectedRecords:
+    """All records that must exist."""
 
     def __init__(self) -> None:
         self._chains: dict[str, OfChain] = {}
-        self._by_key: dict[bytes, list[tuple[bytes, Expected]]] | None = None
+        self._by_key: dict[bytes, list[tuple[bytes, ExpectedRecord]]] | None = None
 
-    def add(self, expected: Expected) -> OfChain:
-        """Expect a record; returns what is expected of its chain now."""
+    def add(self, expected: ExpectedRecord) -> OfChain:
+        """Expect a record; return what is now expected of its chain."""
         of_chain = self._chains.setdefault(expected.head.chain, {})
         of_chain.setdefault(expected.head.sequence, []).append(expected)
         return of_chain
 
     def of(self, chain: str) -> OfChain:
-        """What is expected of a chain."""
+        """Return what is expected of a chain."""
         return self._chains.get(chain, {})
 
-    def lost(self) -> Iterator[Expected]:
-        """Those that have not been found."""
+    def lost(self) -> Iterator[ExpectedRecord]:
+        """Yield those that have not been found."""
         for of_chain in self._chains.values():
             for of_sequence in of_chain.values():
                 yield from (expected for expected in of_sequence if not expected.is_found)
 
     def look_again(self, opener: Opener, records: Iterable[Record]) -> None:
-        """Find some among records that are read apart. No more are added then."""
+        """Search for them in records that are read separately. No more may be added after that."""
         if self._by_key is None:
             self._by_key = self._lost_by_key()
         for record in records:
@@ -142,13 +142,13 @@ class Expectations:
             if of_chain is None or record.value is None:
                 continue
             for digits, expected in of_chain:
-                # Quick, and seldom so. Whoever spells digits with escapes is not found, which
-                # is a false alarm at the worst.
+                # Cheap, and rarely true. A record that spells digits with escapes is not found,
+                # which is a false alarm at worst.
                 if digits in record.value and _is(opener, record.value, expected.head):
                     expected.is_found = True
 
-    def _lost_by_key(self) -> dict[bytes, list[tuple[bytes, Expected]]]:
-        lost: dict[bytes, list[tuple[bytes, Expected]]] = {}
+    def _lost_by_key(self) -> dict[bytes, list[tuple[bytes, ExpectedRecord]]]:
+        lost: dict[bytes, list[tuple[bytes, ExpectedRecord]]] = {}
         for expected in self.lost():
             of_chain = lost.setdefault(expected.head.chain.encode(), [])
             of_chain.append((expected.head.hash.encode(), expected))
@@ -156,14 +156,14 @@ class Expectations:
 
 
 def tick_off(of_chain: OfChain, sequence: int, sealed: SealedRecord) -> None:
-    """Note that this record was seen at this sequence of its chain."""
+    """Mark the expected record at this sequence of its chain as found."""
     for expected in of_chain.get(sequence, ()):
         if expected.head.hash == sealed.hash:
             expected.is_found = True
 
 
 def _is(opener: Opener, value: bytes, head: Head) -> bool:
-    """Whether a record has this hash, which is of its chain and sequence, too."""
+    """Return whether a record has this hash, which covers its chain and sequence too."""
     try:
         sealed, _ = opener.open(value)
     except DocumentError:

@@ -1,11 +1,11 @@
-"""What changed on the lists, in the words of the audit.
+"""What changed on the lists, as audit records describe it.
 
 A `Change` says that a control record took effect, or that an entry expired. It names the entry
-or policy, who answers for it and, where the record says so, who made the change. It never
-holds a plate, not even a listed one. One record makes one change, so that topic, partition and
-offset tell changes apart; an expiry has no record, and so the offset -1.
+or policy, who is responsible for it and, if the record says so, who made the change. It never
+holds a plate, not even a listed one. One record makes one change, so topic, partition and offset
+identify a change; an expiry has no record, and so the offset -1.
 
-Knows documents, not state: whether an entry is new is for the caller to say.
+Knows documents, not state: the caller says whether an entry is new.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from engine.documents.fields import AuditEvent
 from engine.documents.model import Entry, Policy
 from engine.errors import DocumentError, RuleError
 
-#: What the schema allows of a text, and of a name.
+#: The schema's limits for a text, and for a name.
 _TEXT_CHARACTERS: Final = 2000
 _NAME_CHARACTERS: Final = 128
-#: `offset` of a change that no record made.
+#: `offset` of a change without a record.
 NO_RECORD: Final = -1
 
 
 class ControlKind(Enum):
-    """Which control topic a record is from."""
+    """The control topic that a record is from."""
 
     ENTRY = "entry"
     POLICY = "policy"
@@ -42,12 +42,12 @@ class ControlRecord(NamedTuple):
     timestamp_ms: int
     key: bytes | None
     value: bytes | None
-    #: Who made the change, by the record's own account.
+    #: Who made the change, as the record claims.
     operator: str | None = None
 
 
 class Change(NamedTuple):
-    """A change as the audit tells it. `fields` are those of an audit record."""
+    """A change as the audit describes it. `fields` are those of an audit record."""
 
     kind: ControlKind
     partition: int
@@ -60,9 +60,9 @@ class Change(NamedTuple):
 def entry_put(
     record: ControlRecord, entry: Entry, now_ms: int, *, is_new: bool, is_extended: bool
 ) -> Change:
-    """An entry was added, or put in the place of the one with its id.
+    """Describe an entry that was added, or that replaced the one with its id.
 
-    `is_extended` where that made it last beyond its term without a new authority.
+    `is_extended` if it now lasts beyond its term without a new authority.
     """
     fields = _entry_fields(entry)
     if is_extended:
@@ -71,13 +71,13 @@ def entry_put(
 
 
 def entry_removed(record: ControlRecord, removed: Entry | None, now_ms: int) -> Change:
-    """A tombstone came; `removed` is what it took away, None where nothing was held."""
+    """Describe a tombstone; `removed` is the entry that it removed, None if there was none."""
     fields = _key_fields("entry_id", record.key) if removed is None else _entry_fields(removed)
     return _change(record, "entry_removed", now_ms, fields)
 
 
 def entry_expired(entry: Entry, revision: int) -> Change:
-    """An entry reached its end."""
+    """Describe an entry that expired."""
     fields = _entry_fields(entry) | {"revision": revision}
     return Change(ControlKind.ENTRY, 0, NO_RECORD, "entry_expired", entry.expires_ms, fields)
 
@@ -89,8 +89,8 @@ def entry_refused(
     ended_revision: int | None,
     now_ms: int,
 ) -> Change:
-    """An entry was refused. `refused` is the entry, where it could be read that far;
-    `ended_revision` that of the one which it took away, None where nothing was held."""
+    """Describe a refused entry. `refused` is the entry, if it could be decoded;
+    `ended_revision` is that of the entry which it removed, None if there was none."""
     fields = _key_fields("entry_id", record.key)
     if refused is not None and refused.entry_id == fields.get("entry_id"):
         fields |= _entry_fields(refused)
@@ -101,7 +101,7 @@ def entry_refused(
 
 
 def policy_set(record: ControlRecord, policy: Policy, now_ms: int) -> Change:
-    """A source's policy was set."""
+    """Describe a source's policy that was set."""
     fields: dict[str, str | int] = {
         "source": policy.source,
         "updated_by": policy.updated_by,
@@ -113,7 +113,7 @@ def policy_set(record: ControlRecord, policy: Policy, now_ms: int) -> Change:
 
 
 def policy_removed(record: ControlRecord, error: DocumentError | None, now_ms: int) -> Change:
-    """A source's policy is gone: by a tombstone, or with the error by a record that is none."""
+    """Describe a policy that is gone: by a tombstone, or because of an invalid record's error."""
     fields = _key_fields("source", record.key)
     if error is None:
         fields["removed"] = 1
@@ -145,7 +145,7 @@ def _entry_fields(entry: Entry) -> dict[str, str | int]:
 
 
 def _key_fields(name: str, key: bytes | None) -> dict[str, str | int]:
-    """A record's key under a name, where it is text at all."""
+    """Return a record's key under a name, if it is text."""
     try:
         text = (key or b"").decode()
     except UnicodeDecodeError:
@@ -158,7 +158,7 @@ def _error_fields(error: DocumentError | RuleError) -> dict[str, str | int]:
         return {"field": error.field, "rule": error.rule or error.reason}
     rule = error.rule
     if error.field == "plate":
-        rule = rule.partition(",")[0]  # what follows may spell the plate
+        rule = rule.partition(",")[0]  # the rest may contain the plate
     return {"field": error.field, "rule": rule[:_TEXT_CHARACTERS]}
 
 

@@ -1,12 +1,12 @@
-"""Signed checkpoints: what the audit's chains were at some time, for somebody to keep.
+"""Signed checkpoints: the state of the audit's chains at some time, to be kept elsewhere.
 
 A checkpoint is a JSON document with the last sequence and hash of every chain, signed with an
-Ed25519 key that the operator keeps away from the brokers. Whoever holds an old one finds out
-that a chain was rewritten since, even if all of its hashes were computed anew. Each may name the
-one before it by its hash, so that the row of them cannot lose one in its middle.
+Ed25519 key that the operator keeps away from the brokers. With an old checkpoint an auditor finds
+out that a chain was rewritten since, even if all of its hashes were computed again. Each may name
+the previous one by its hash, so that none can be removed from the middle of their sequence.
 
-Signed is the canonical JSON (as `chain` has it) of the document without `signature`; the hash of
-a checkpoint is the SHA-256 of its canonical JSON with it. Reads and writes no files.
+The signature covers the canonical JSON (as in `chain`) of the document without `signature`. The
+hash of a checkpoint is the SHA-256 of its canonical JSON with it. Reads and writes no files.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _Hex64 = Annotated[str, Meta(pattern=r"^[0-9a-f]{128}\Z")]
 
 
 class CheckpointError(HotlistError):
-    """A checkpoint or a key cannot be used, or a signature is not right."""
+    """A checkpoint or a key cannot be used, or a signature is invalid."""
 
 
 class _ChainHead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -68,20 +68,20 @@ class Checkpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     @property
     def heads(self) -> list[Head]:
-        """The last record of each chain when this was made."""
+        """The last record of each chain when the checkpoint was made."""
         return [Head(at.chain, at.sequence, at.hash) for at in self.chains]
 
 
 @dataclass(frozen=True, slots=True)
 class KeyPair:
-    """A new key, PEM: the secret one and the public one."""
+    """A new key pair in PEM: the private and the public key."""
 
     private: bytes
     public: bytes
 
 
 def new_key_pair() -> KeyPair:
-    """A key pair to sign checkpoints with."""
+    """Generate a key pair for signing checkpoints."""
     key = Ed25519PrivateKey.generate()
     return KeyPair(
         key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
@@ -90,7 +90,7 @@ def new_key_pair() -> KeyPair:
 
 
 def private_key(pem: bytes, where: str) -> Ed25519PrivateKey:
-    """The key of a PEM file that `hotlist audit keygen` wrote. Raises CheckpointError."""
+    """Load the key of a PEM file that `hotlist audit keygen` wrote. Raises CheckpointError."""
     try:
         key = load_pem_private_key(pem, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
@@ -105,7 +105,7 @@ def private_key(pem: bytes, where: str) -> Ed25519PrivateKey:
 
 
 def public_key(pem: bytes, where: str) -> Ed25519PublicKey:
-    """The public key of a PEM file. Raises CheckpointError."""
+    """Load the public key of a PEM file. Raises CheckpointError."""
     try:
         key = load_pem_public_key(pem)
     except (ValueError, TypeError, UnsupportedAlgorithm):
@@ -122,7 +122,7 @@ def sign(
     at_ms: int,
     previous: bytes | None = None,
 ) -> bytes:
-    """A checkpoint of these chains, as a file's content; `previous` that of the one before."""
+    """Return a signed checkpoint of these chains, as a file's content; `previous` likewise."""
     document: dict[str, Any] = {
         "chains": [head._asdict() for head in sorted(heads)],
         "format": FORMAT,
@@ -131,27 +131,27 @@ def sign(
         "topic": topic,
     }
     if previous is not None:
-        document["previous"] = hash_of(previous)
+        document["previous"] = checkpoint_hash(previous)
     signature = key.sign(_canonical(document)).hex()
     return _canonical({**document, "signature": signature}) + b"\n"
 
 
-def hash_of(content: bytes) -> str:
-    """The hash of a checkpoint, by which the next one names it."""
+def checkpoint_hash(content: bytes) -> str:
+    """Return the hash of a checkpoint, by which the next one names it."""
     return hashlib.sha256(_canonical(orjson.loads(content))).hexdigest()
 
 
 def open_checkpoint(content: bytes, where: str, key: Ed25519PublicKey) -> Checkpoint:
-    """A checkpoint that was signed with this key.
+    """Open a checkpoint that was signed with this key.
 
-    The key that stands in it says only which one to look for: anybody can write one there.
-    Raises CheckpointError where it is no checkpoint, signed with another key, or changed.
+    The key inside the checkpoint only says which key to look for: anyone can write one there.
+    Raises CheckpointError if it is not a checkpoint, is signed with another key, or was changed.
     """
     try:
         checkpoint = msgspec.json.decode(content, type=Checkpoint)
         document = orjson.loads(content)
     except (msgspec.DecodeError, orjson.JSONDecodeError, UnicodeError, RecursionError):
-        raise CheckpointError("no checkpoint", where=where) from None
+        raise CheckpointError("not a checkpoint", where=where) from None
     if checkpoint.public_key != _digits(key):
         raise CheckpointError("signed with another key", where=where)
     del document["signature"]
@@ -159,7 +159,7 @@ def open_checkpoint(content: bytes, where: str, key: Ed25519PublicKey) -> Checkp
         key.verify(bytes.fromhex(checkpoint.signature), _canonical(document))
     except InvalidSignature:
         raise CheckpointError(
-            "its signature is not right: it was changed after it was signed", where=where
+            "its signature is invalid: it was changed after it was signed", where=where
         ) from None
     return checkpoint
 

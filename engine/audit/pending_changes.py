@@ -1,14 +1,14 @@
-"""The changes of the lists that are not known to stand in the audit, in order.
+"""The changes of the lists that are not known to be in the audit, in order.
 
 Every worker sees every change, and one of them audits it: the owner of the control partition
 that it came from. All of them keep it until the group has committed that it is audited, so that
-whoever becomes the owner goes on without a gap. Between an acknowledgement and its commit the
-owner may go; then a change is audited twice. It is never passed over.
+the next owner continues without a gap. If the owner stops between an acknowledgement and its
+commit, a change is audited twice. It is never skipped.
 
-An expiry has no offset. It goes with the first partition of the entries, among the changes
-there, and the group notes until which time all expiries are audited.
+An expiry has no offset. It belongs to the first partition of the entries, among the changes
+there, and the group records the time until which all expiries are audited.
 
-Pure book-keeping: no clock, no I/O, no thread.
+Pure bookkeeping: no clock, no I/O, no thread.
 """
 
 from __future__ import annotations
@@ -24,52 +24,52 @@ from engine.audit.changes import NO_RECORD, Change, ControlKind
 #: A control topic's partition.
 Part = tuple[ControlKind, int]
 
-#: The partition that the expiries go with.
+#: The partition that expiries belong to.
 EXPIRIES: Final[Part] = (ControlKind.ENTRY, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the audit has come: by partition the offset below which all changes are audited,
-    and the time up to which all expiries are. What is absent has not begun."""
+    """The progress of the audit: by partition the offset below which all changes are audited,
+    and the time up to which all expiries are. An absent partition has not begun."""
 
     offsets: Mapping[Part, int] = field(default_factory=dict)
     expired_until_ms: int = 0
 
 
 class _Queue:
-    """What waits of one partition, and what is known of the partition."""
+    """The pending changes of one partition, and its known offsets."""
 
     __slots__ = ("applied_to", "changes", "committed")
 
     def __init__(self) -> None:
         self.changes: deque[Change] = deque()
-        #: The offset after the last record that was applied, and the one that is committed.
+        #: The offset after the last applied record, and the committed one.
         self.applied_to = 0
         self.committed = 0
 
 
 class PendingChanges:
-    """See the module. `progress` is what was committed before the lists were read."""
+    """The changes that wait for the audit. `progress` was committed before the lists were read."""
 
     def __init__(self, progress: Progress) -> None:
         self._queues: dict[Part, _Queue] = {}
         self._size = 0
         self._expiries = 0
-        #: All that expired up to the one time was offered, up to the other it is committed.
+        #: All expiries up to the first time were offered; up to the second it is committed.
         self._expired_seen_ms = 0
         self._expired_until_ms = 0
         self._has_audited_expiries = False
         self.learn(progress)
 
     def __len__(self) -> int:
-        """Changes that wait."""
+        """The number of changes that wait."""
         return self._size
 
     def offer(self, part: Part, applied_to: int, changes: Iterable[Change]) -> None:
-        """Note that a partition was applied up to an offset, and what changed by that.
+        """Record that a partition was applied up to an offset, and what that changed.
 
-        What was offered before or is committed already is passed over.
+        Changes that were offered before or are already committed are skipped.
         """
         queue = self._queue(part)
         known = max(queue.applied_to, queue.committed)
@@ -81,23 +81,23 @@ class PendingChanges:
         queue.applied_to = max(queue.applied_to, applied_to)
 
     def offer_expired(self, changes: Iterable[Change], until_ms: int) -> None:
-        """Note what has expired, and that this is all that has up to a time."""
+        """Record what has expired, and that there are no other expiries up to a time."""
         for change in changes:
             self._add_expiry(change)
         self._expired_seen_ms = max(self._expired_seen_ms, until_ms)
 
     def first(self, parts: Collection[Part], count: int) -> list[Change]:
-        """The first changes of some partitions, at most so many. They go on waiting."""
+        """Return the first changes of some partitions, at most `count`. They stay in the queue."""
         found: list[Change] = []
         for part in parts:
             found += islice(self._queue(part).changes, count - len(found))
         return found
 
     def audited(self, changes: Iterable[Change]) -> None:
-        """Note that what `first` gave stands in the audit."""
+        """Record that changes returned by `first` are in the audit."""
         for change in changes:
             waiting = self._queues[_part_of(change)].changes
-            if waiting and waiting[0] is change:  # else somebody was faster
+            if waiting and waiting[0] is change:  # else a commit has removed it
                 waiting.popleft()
                 self._size -= 1
                 if change.offset == NO_RECORD:
@@ -105,19 +105,19 @@ class PendingChanges:
                     self._has_audited_expiries = True
 
     def learn(self, committed: Progress) -> None:
-        """Note what the group has committed: nobody needs to keep that any longer."""
+        """Record what the group has committed, and drop the changes that it covers."""
         self._note(committed)
         for queue in self._queues.values():
-            queue.changes = deque(c for c in queue.changes if self._is_news(c, queue))
+            queue.changes = deque(c for c in queue.changes if self._is_new(c, queue))
         self._size = sum(len(queue.changes) for queue in self._queues.values())
         expiries = self._queue(EXPIRIES).changes if self._expiries else ()
         self._expiries = sum(change.offset == NO_RECORD for change in expiries)
 
     def to_commit(self, parts: Collection[Part]) -> Progress | None:
-        """What the owner of some partitions may commit for them; None where that is no news.
+        """Return what the owner of some partitions may commit for them; None if nothing is new.
 
-        The offset below which nothing waits, for the partitions where it has grown; and, with
-        the partition that they go with, the time up to which all expiries are audited.
+        That is the offset below which nothing waits, for the partitions where it has grown; and,
+        with the partition of the expiries, the time up to which all expiries are audited.
         """
         offsets = {
             part: offset
@@ -133,13 +133,13 @@ class PendingChanges:
         return Progress(offsets, max(until_ms, self._expired_until_ms))
 
     def committed(self, progress: Progress) -> None:
-        """Note that what `to_commit` gave is committed. None of that waits here any more."""
+        """Record that a result of `to_commit` is committed. Nothing that it covers waits here."""
         if EXPIRIES in progress.offsets and not self._expiries:
             self._has_audited_expiries = False
         self._note(progress)
 
     def waits_beside(self, parts: Collection[Part]) -> bool:
-        """Whether changes of other partitions than these wait."""
+        """Return whether changes of other partitions than these wait."""
         return any(queue.changes for part, queue in self._queues.items() if part not in parts)
 
     def _queue(self, part: Part) -> _Queue:
@@ -160,14 +160,14 @@ class PendingChanges:
 
     def _add_expiry(self, change: Change) -> None:
         queue = self._queue(EXPIRIES)
-        # An entry that nobody has audited yet was not among those that had expired by then.
+        # An entry whose change is not audited yet was not among those that had expired by then.
         revision = change.fields["revision"]
         assert isinstance(revision, int)
         if change.at_ms > self._expired_until_ms or revision >= queue.committed:
             self._add(queue, change)
             self._expiries += 1
 
-    def _is_news(self, change: Change, queue: _Queue) -> bool:
+    def _is_new(self, change: Change, queue: _Queue) -> bool:
         if change.offset == NO_RECORD:
             return change.at_ms > self._expired_until_ms
         return change.offset >= queue.committed

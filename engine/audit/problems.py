@@ -1,6 +1,6 @@
 """What can be wrong with the audit, and where: one line each.
 
-Plain data. A problem names places, chains and hashes, never what a record tells.
+Plain data. A problem names places, chains and hashes, never the content of a record.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ProblemKind = Literal[
 
 
 class Place(NamedTuple):
-    """Where a record lies."""
+    """The position of a record."""
 
     topic: str
     partition: int
@@ -37,7 +37,7 @@ class Place(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """One thing that is wrong. `place` is None where nothing is there to be pointed at."""
+    """One thing that is wrong. `place` is None if there is no record to point to."""
 
     kind: ProblemKind
     place: Place | None

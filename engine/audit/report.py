@@ -1,14 +1,14 @@
-"""What the audit says of a period, summed up by agency, purpose, list, source and more.
+"""A summary of the audit for a period, by agency, purpose, list, source and more.
 
-After a crash a match or a change may stand in two chains. Each is counted once: a match by its
-id, a change by its event, the revision that made it and the entry or source that it is about,
-suppressed reads by their entry and the last of them.
-Of every event that was counted, eight bytes of a hash are kept (in sorted runs, merged as they
-grow), so a hundred million events take less than a gigabyte; two of ten million are taken for
-one with a chance of three in a million.
+After a crash a match or a change may be in two chains. Each is counted once: a match is identified
+by its id, a change by its event, the revision that made it and the entry or source that it
+concerns, suppressed reads by their entry and the last of them.
+For every counted event, eight bytes of a hash are kept (in sorted runs, merged as they grow), so a
+hundred million events take less than a gigabyte. Among ten million events, the chance that two are
+mistaken for one is three in a million.
 
-A record that is no audit record, or not what its own hash says, is not counted but told.
-Whether the chains are whole is not asked here. Pure.
+A record that is not an audit record, or does not match its own hash, is not counted but reported.
+Whether the chains are intact is not checked here. Pure.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from engine.clock import parse_time
 from engine.errors import DocumentError, HotlistError
 from engine.wire.record_batch import Record
 
-#: What a report may be summed up by: the name here, and that of a record's field.
+#: The fields for grouping: the name here, and that of a record's field.
 FIELDS: Final = {
     "agency": "agency",
     "purpose": "purpose",
@@ -36,33 +36,33 @@ FIELDS: Final = {
     "event": "event",
     "operator": "operator",
 }
-#: Events are told apart so many at a time.
+#: The number of events that are compared together.
 _CHUNK: Final = 1 << 16
 
 Hashes = npt.NDArray[np.uint64]
 
 
-class Row(NamedTuple):
-    """One line: the values that it is for, None where the records have none, and the counts."""
+class ReportLine(NamedTuple):
+    """One line: the values of its group, None if the records have none, and the counts."""
 
     values: tuple[str | None, ...]
     counts: Counter[str]
 
 
 class ReportError(HotlistError):
-    """A report would be too large."""
+    """The report would be too large."""
 
 
-class Report:
-    """The events from `from_ms` to before `to_ms`, by the names `by` (of FIELDS)."""
+class AuditReport:
+    """The events from `from_ms` to before `to_ms`, grouped by the names `by` (of FIELDS)."""
 
     def __init__(self, by: Sequence[str], from_ms: int, to_ms: int) -> None:
         self.from_ms = from_ms
         self.to_ms = to_ms
         self.by = tuple(by)
-        #: Records that tell of an event which another one has told before.
+        #: Records of an event that another record has already described.
         self.repeats = 0
-        #: Records that could not be read, are no audit records, or not what their hash says.
+        #: Records that could not be read, are not audit records, or do not match their hash.
         self.unsound = 0
         self._fields = [FIELDS[name] for name in by if name != "event"]
         self._opener = Opener()
@@ -75,7 +75,7 @@ class Report:
         self._of_group: list[int] = []
 
     def take(self, partition: int, records: Iterable[Record]) -> None:
-        """Records in any order. Raises ReportError where the report becomes too large."""
+        """Add records in any order. Raises ReportError if the report becomes too large."""
         for record in records:
             try:
                 sealed, true_hash = self._opener.open(record.value or b"")
@@ -93,17 +93,17 @@ class Report:
                 self._count()
 
     def unreadable(self, partition: int, offset: int, reason: str) -> None:
-        """A batch of records that could not be read."""
+        """Count a batch of records that could not be read."""
         self.unsound += 1
 
-    def rows(self) -> list[Row]:
-        """The lines, by their values; counts are by event."""
+    def rows(self) -> list[ReportLine]:
+        """Return the lines, by their values; counts are by event."""
         self._count()
         has_event = "event" in self.by
         rows: dict[tuple[str | None, ...], Counter[str]] = {}
         for group, number in self._groups.items():
             if not self._counts[number]:
-                continue  # all that it is about was told before, with other words
+                continue  # all of its events were already counted in another group
             event = group[0]
             assert event is not None
             values = list(group[1:])
@@ -111,7 +111,7 @@ class Report:
                 values.insert(self.by.index("event"), event)
             rows.setdefault(tuple(values), Counter())[event] += int(self._counts[number])
         return sorted(
-            (Row(values, counts) for values, counts in rows.items()),
+            (ReportLine(values, counts) for values, counts in rows.items()),
             key=lambda row: [(value is not None, value or "") for value in row.values],
         )
 
@@ -145,16 +145,16 @@ class Report:
 
 
 def _identity(sealed: SealedRecord) -> int:
-    """A hash that is the same for two records of one event."""
+    """Return a hash that is the same for two records of one event."""
     fields = sealed.fields
     if sealed.event == "match":
-        told = str(fields.get("match_id", ""))
+        identity = str(fields.get("match_id", ""))
     else:
         about = fields.get("entry_id", fields.get("source", ""))
-        told = f"{sealed.event}\x1f{fields.get('revision', '')}\x1f{about}"
-        if sealed.event == "suppressed":  # told by the last read that it counts
-            told += f"\x1f{fields.get('partition', '')}\x1f{fields.get('offset', '')}"
-    return xxhash.xxh3_64_intdigest(told.encode())
+        identity = f"{sealed.event}\x1f{fields.get('revision', '')}\x1f{about}"
+        if sealed.event == "suppressed":  # identified by the last read that it counts
+            identity += f"\x1f{fields.get('partition', '')}\x1f{fields.get('offset', '')}"
+    return xxhash.xxh3_64_intdigest(identity.encode())
 
 
 class _Distinct:
@@ -164,7 +164,7 @@ class _Distinct:
         self._runs: list[Hashes] = []
 
     def add(self, hashes: Hashes) -> npt.NDArray[np.int64]:
-        """Add hashes; the positions of those that were not there, each once."""
+        """Add hashes; return the positions of the new ones, each once."""
         sought, first = np.unique(hashes, return_index=True)
         is_known = np.zeros(len(sought), dtype=bool)
         for run in self._runs:

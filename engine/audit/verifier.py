@@ -1,14 +1,14 @@
-"""Whether the audit's chains are whole, and where not.
+"""Whether the audit's chains are intact, and where not.
 
-`Verifier.take` wants the records of each partition in order; how the partitions alternate does
-not matter. It keeps a few hundred bytes for each chain, and for each partition the hashes of the
-last records, because a batch may have been sent twice: exact repeats are counted, not reported.
+`Verifier.take` needs the records of each partition in order; the order of the partitions does not
+matter. It keeps a few hundred bytes for each chain, and for each partition the hashes of the last
+records, because a batch may have been sent twice: exact repeats are counted, not reported.
 
-After something wrong the rest of a chain is judged by what its records say themselves, so that
-one fault is one problem wherever that can be told. What no chain can tell of itself, that its
-end is gone or that it was sealed anew, is found by what others expect of it (`chain_state`).
-For that some records may have to be looked at apart: `second_look` and `is_waiting` say which,
-after the first reading, `look_again` takes them, and `finish` closes the account.
+After a problem the rest of a chain is judged by what its own records say, so that one fault is
+reported as one problem where possible. A chain alone cannot show that its end is missing or that it
+was sealed again; references to its records show that (`chain_state`). For these, some records may
+have to be read separately: after the first reading, `second_look` and `is_waiting` say which,
+`look_again` takes them, and `finish` reports what is missing.
 
 Pure: no Kafka, no clock.
 """
@@ -20,7 +20,15 @@ from collections.abc import Iterable
 
 from engine import limits
 from engine.audit.chain import GENESIS_HASH, Opener, SealedRecord
-from engine.audit.chain_state import ChainState, Expectations, Expected, Gap, Head, Recent, tick_off
+from engine.audit.chain_state import (
+    ChainState,
+    ExpectedRecord,
+    ExpectedRecords,
+    Gap,
+    Head,
+    Recent,
+    tick_off,
+)
 from engine.audit.problems import Place, ProblemKind, Problems
 from engine.errors import DocumentError
 from engine.wire.record_batch import Record
@@ -31,7 +39,7 @@ _FOLLOWS = ("follows_chain", "follows_sequence", "follows_hash")
 
 
 class Verifier:
-    """See the module. `topic` is for the places of problems."""
+    """Verifies the chains; see the module. `topic` is for the places of problems."""
 
     def __init__(self, topic: str) -> None:
         self.problems = Problems()
@@ -41,32 +49,32 @@ class Verifier:
         self._opener = Opener()
         self._chains: dict[str, ChainState] = {}
         self._recent: defaultdict[int, Recent] = defaultdict(Recent)
-        self._expected = Expectations()
+        self._expected = ExpectedRecords()
 
     def heads(self) -> list[Head]:
-        """The last record of each chain, by the chains' ids."""
+        """Return the last record of each chain, by the chains' ids."""
         return [Head(name, at.next - 1, at.head) for name, at in sorted(self._chains.items())]
 
     def expect(self, head: Head, checkpoint: str) -> None:
-        """Before anything is taken: this record must be found, because a checkpoint holds it."""
-        self._expect(Expected(head, "rewritten", checkpoint, None))
+        """Expect this record, which a checkpoint has. Call it before any record is taken."""
+        self._expect(ExpectedRecord(head, "rewritten", checkpoint, None))
 
     def begins(self, partition: int, offset: int) -> None:
-        """A partition's first offset. The topic is kept for ever, so it is 0."""
+        """Check a partition's first offset. The topic is kept for ever, so it is 0."""
         if offset:
             self.problems.add(
                 "cut_off",
-                f"what lay before offset {offset} is gone, and the topic is to be kept for ever",
+                f"the records before offset {offset} are gone, but the topic must be kept for ever",
                 place=Place(self._topic, partition, offset),
             )
 
     def unreadable(self, partition: int, offset: int, reason: str) -> None:
-        """A batch that cannot be read begins there."""
+        """Report a batch that cannot be read, and that begins there."""
         place = Place(self._topic, partition, offset)
         self.problems.add("unreadable", f"cannot be read ({reason})", place=place)
 
     def take(self, partition: int, records: Iterable[Record]) -> None:
-        """The next records of a partition."""
+        """Verify the next records of a partition."""
         for record in records:
             opened = self._opened(partition, record)
             if opened is None:
@@ -93,11 +101,11 @@ class Verifier:
             except DocumentError as error:
                 what = error.what
         place = Place(self._topic, partition, record.offset)
-        self.problems.add("no_record", f"no audit record: {what}", place=place)
+        self.problems.add("no_record", f"not an audit record: {what}", place=place)
         return None
 
     def _advance(self, state: ChainState, offset: int, sealed: SealedRecord) -> None:
-        """The chain goes on with this record."""
+        """Advance the chain by this record."""
         if state.expected:
             tick_off(state.expected, state.next, sealed)
         state.next += 1
@@ -111,12 +119,12 @@ class Verifier:
     def _look_closer(
         self, place: Place, key: bytes | None, opened: tuple[SealedRecord, str]
     ) -> None:
-        """A record that does not simply go on with its chain: a new chain, or a problem."""
+        """Check a record that does not continue its chain: a new chain, or a problem."""
         sealed, true_hash = opened
         named = _text(key)
         if named != sealed.chain:
             what = "it has no key" if named is None else f"its key is {named!r}"
-            self._add("wrong_key", f"{what}, and must be its chain", place, sealed)
+            self._add("wrong_key", f"{what}, but must be its chain", place, sealed)
         if sealed.hash != true_hash:
             self._changed(place, named, sealed, true_hash)
             return
@@ -144,10 +152,10 @@ class Verifier:
     def _changed(
         self, place: Place, named: str | None, sealed: SealedRecord, true_hash: str
     ) -> None:
-        """Its hash is wrong, so nothing that it says of itself is sure.
+        """Handle a record with a wrong hash, whose own fields cannot be trusted.
 
-        It stands for the next record of a chain where it links to the last one, or has the
-        sequence; which of its two hashes the following record names, remains to be seen.
+        It counts as the next record of a chain if it links to the last one, or has the next
+        sequence. The following record may name either of its two hashes.
         """
         owner = named if named in self._chains or sealed.chain not in self._chains else None
         owner = owner or sealed.chain
@@ -180,7 +188,7 @@ class Verifier:
     def _check_partition(self, state: ChainState, place: Place, sealed: SealedRecord) -> None:
         if place.partition != state.partition and place.partition not in state.elsewhere:
             state.elsewhere.add(place.partition)
-            what = f"the chain lies in partition {state.partition}, and a chain lies in one"
+            what = f"the chain is in partition {state.partition}, but must be in a single one"
             self._add("two_partitions", what, place, sealed)
 
     def _open_gap(self, state: ChainState, place: Place, sealed: SealedRecord) -> None:
@@ -203,7 +211,7 @@ class Verifier:
         )
 
     def _go_back(self, state: ChainState, place: Place, sealed: SealedRecord) -> None:
-        """A record whose sequence has passed: a repeat, one that comes late, or a forgery."""
+        """Handle a record whose sequence has passed: a repeat, a late record, or a forgery."""
         if sealed.hash in state.recent:
             self.repeats += 1
             return
@@ -216,7 +224,7 @@ class Verifier:
                 return
         what = "a second record with this sequence: one of the two is forged"
         if sealed.sequence == state.next - 1:
-            what += f"; the other lies at offset {state.last_offset}"
+            what += f"; the other is at offset {state.last_offset}"
             state.others = (*state.others, sealed.hash)[-_HEADS:]
         state.recent.add(sealed.hash)
         self._add("forked", what, place, sealed)
@@ -224,7 +232,7 @@ class Verifier:
     def _come_late(self, state: ChainState, gap: Gap, place: Place, sealed: SealedRecord) -> None:
         sequence = sealed.sequence
         if not gap.is_late or sequence != gap.first:
-            what = f"it lies after a later record of its chain, at offset {gap.after.offset}"
+            what = f"it comes after a later record of its chain, at offset {gap.after.offset}"
             self._add("reordered", what, place, sealed)
         if (sequence == gap.first and sealed.previous_hash not in gap.heads) or (
             sequence == gap.end - 1 and sealed.hash != gap.previous
@@ -240,9 +248,9 @@ class Verifier:
         if len(state.gaps) > limits.AUDIT_GAPS:
             self._report_gap(sealed.chain, state.gaps.pop(0))
 
-    # ---- records that must be there
+    # ---- expected records
 
-    def _expect(self, expected: Expected) -> None:
+    def _expect(self, expected: ExpectedRecord) -> None:
         head = expected.head
         state = self._chains.get(head.chain)
         if state is not None and head.sequence < state.next:
@@ -254,20 +262,20 @@ class Verifier:
             state.expected = of_chain
 
     def _note_follows(self, place: Place, sealed: SealedRecord) -> None:
-        """The first record of a chain may name the last one that its writer had found."""
-        said = [sealed.fields.get(name) for name in _FOLLOWS]
-        match said:
+        """Expect the record of another chain that the first record of a chain may name."""
+        named = [sealed.fields.get(name) for name in _FOLLOWS]
+        match named:
             case [None, None, None]:
                 return
             case [str(chain), int(sequence), str(found)]:
                 head = Head(chain, sequence, found)
-                self._expect(Expected(head, "unfollowed", sealed.chain, place))
+                self._expect(ExpectedRecord(head, "unfollowed", sealed.chain, place))
             case _:
-                what = f"{', '.join(_FOLLOWS)}: all of them must be there, or none"
+                what = f"{', '.join(_FOLLOWS)}: it must have all of them, or none"
                 self._add("unfollowed", what, place, sealed)
 
     def second_look(self) -> dict[int, tuple[int, int]]:
-        """What must be read again, for `look_again`: first offset and end of each partition."""
+        """Return what must be read again, for `look_again`: first offset and end by partition."""
         found: dict[int, tuple[int, int]] = {}
         for expected in self._expected.lost():
             if expected.has_passed:
@@ -278,23 +286,24 @@ class Verifier:
         return found
 
     def is_waiting(self) -> bool:
-        """Whether something is expected that has not come yet, and may lie behind what was read:
-        a later chain may name a record that came just after its partition's end was noted."""
+        """Return whether an expected record has not come yet, and may come after the end of what
+        was read: a later chain may name a record that came just after its partition's end was
+        noted."""
         return any(not expected.has_passed for expected in self._expected.lost())
 
     def look_again(self, records: Iterable[Record]) -> None:
-        """Records to be looked at apart, in any order."""
+        """Search these records, in any order, for expected ones."""
         self._expected.look_again(self._opener, records)
 
     def finish(self) -> None:
-        """After everything was taken: what has not come is missing."""
+        """Report what is missing, after all records were taken."""
         for chain, state in sorted(self._chains.items()):
             for gap in state.gaps:
                 self._report_gap(chain, gap)
         for expected in self._expected.lost():
             self._report_lost(expected)
 
-    def _report_lost(self, expected: Expected) -> None:
+    def _report_lost(self, expected: ExpectedRecord) -> None:
         chain, sequence, _ = expected.head
         state = self._chains.get(chain)
         if state is None:
@@ -304,7 +313,7 @@ class Verifier:
         elif any(gap.first <= sequence < gap.end for gap in state.gaps):
             why = "it is missing"
         else:
-            why = "another record stands there"
+            why = "another record is there"
         who = (
             f"chain {expected.by} begins after this record"
             if expected.kind == "unfollowed"

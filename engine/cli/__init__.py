@@ -54,7 +54,7 @@ from engine.versions import DISTRIBUTION
 
 __all__ = ["main"]
 
-#: Set by the script, and then click answers in place of the command.
+#: The completion script sets it; click then prints completions and does not run the command.
 _COMPLETION_VARIABLE = "_HOTLIST_COMPLETE"
 
 
@@ -70,11 +70,11 @@ class Application(click.Group):
     """The group of all commands, and the one place that prints errors as lines."""
 
     def main(self, *args: Any, **options: Any) -> NoReturn:
-        """Run a command line and exit with its status; takes what click's own `main` takes."""
+        """Run a command line and exit with its status; accepts the arguments of click's `main`."""
         options["prog_name"] = options.get("prog_name") or "hotlist"
-        options["standalone_mode"] = False  # so that errors come here and not to click
+        options["standalone_mode"] = False  # so that errors are raised here
         if isinstance(sys.stdout, io.TextIOWrapper):
-            # A plate in any script must not stop a command in a terminal that lacks it.
+            # A plate in any script must not stop a command if the terminal cannot show it.
             sys.stdout.reconfigure(errors="backslashreplace")
         try:
             status = super().main(*args, **options)
@@ -93,7 +93,7 @@ class Application(click.Group):
         sys.exit(status or 0)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; click would end the process itself on these two."""
+        """Run the command; click would end the process itself on these two errors."""
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
@@ -179,7 +179,7 @@ def completion(context: click.Context, shell: str) -> None:
     """
     chosen = get_completion_class(shell)
     assert chosen is not None, "click knows these three"
-    # Only the template: to ask the shell for its version is for those who have it.
+    # Only the template: click's other method runs the shell to get its version.
     script = chosen(context.find_root().command, {}, "hotlist", _COMPLETION_VARIABLE)
     click.echo(script.source_template % script.source_vars())
 

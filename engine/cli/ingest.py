@@ -276,7 +276,7 @@ async def _in_thread(messages: Iterator[tuple[str, bytes]]) -> AsyncIterator[tup
                 last = error
             asyncio.run_coroutine_threadsafe(queue.put(last), loop).result()
 
-    # Nothing may wait for it at the end, for nothing may come any more.
+    # A daemon, so that exit does not wait for input that may never come.
     threading.Thread(target=read, daemon=True).start()
     while (item := await queue.get()) is not None:
         if isinstance(item, BaseException):
@@ -285,7 +285,7 @@ async def _in_thread(messages: Iterator[tuple[str, bytes]]) -> AsyncIterator[tup
 
 
 async def _listen(settings: Settings, adapter: Adapter, site: Site, endpoint: Endpoint) -> None:
-    """Take messages until SIGTERM or SIGINT."""
+    """Accept messages until SIGTERM or SIGINT."""
     from engine.ingest.producer import ingesting
     from engine.ingest.webhook import IngestServer
 

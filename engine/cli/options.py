@@ -50,7 +50,7 @@ class _SettingType(click.ParamType):
 def takes_settings(*names: str) -> Callable[[Command], Command]:
     """Give a command these settings as flags, and a `Settings` as its first parameter.
 
-    With `bootstrap` come all settings of the connection.
+    `bootstrap` includes all settings of the connection.
     """
     if "bootstrap" in names:
         names = (*names, *(name for name in CONNECTION if name not in names))
@@ -92,7 +92,7 @@ def _load(context: click.Context, _: click.Parameter, path: Path | None) -> None
     context.default_map = read_file(path) if path is not None else {}
 
 
-#: Eager, so that the file is read before any other flag asks for its default.
+#: Eager, so that the file is read before any other flag looks up its default.
 config_option = click.option(
     "--config",
     type=click.Path(path_type=Path),
@@ -110,13 +110,13 @@ json_option = click.option(
 
 
 def file_argument(name: str = "file") -> Callable[[Command], Command]:
-    """A file to read, as the command's argument."""
+    """Give a command a file to read as its argument."""
     return click.argument(
         name, metavar="FILE", type=click.Path(exists=True, dir_okay=False, path_type=Path)
     )
 
 
-def operator_of(settings: Settings) -> str:
+def operator_name(settings: Settings) -> str:
     """Return who makes this change: the named operator, else the login.
 
     Raises ConfigError if there is neither.

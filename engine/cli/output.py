@@ -36,7 +36,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 def json_line(document: bytes | object) -> None:
     """Print one document on one line; bytes are JSON already."""
     data = document if isinstance(document, bytes) else orjson.dumps(document)
-    # As bytes: JSON is UTF-8 whatever the terminal's own encoding is.
+    # As bytes, because JSON is UTF-8 whatever the terminal's own encoding is.
     click.echo(data)
 
 
@@ -64,7 +64,7 @@ def sending(
 def progress(label: str, length: int) -> Iterator[Callable[[int], None]]:
     """Show a progress bar on standard error; yield the function that advances it.
 
-    Shows nothing when standard error is not a terminal. `length` counts steps, or bytes.
+    Shows nothing if standard error is not a terminal. `length` counts steps, or bytes.
     """
     hidden = not sys.stderr.isatty()
     with click.progressbar(length=length, label=label, file=sys.stderr, hidden=hidden) as bar:

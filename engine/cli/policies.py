@@ -17,7 +17,7 @@ from engine.cli.options import (
     file_argument,
     json_option,
     operator_header,
-    operator_of,
+    operator_name,
     takes_settings,
 )
 from engine.cli.output import json_line, plain, reading, remark, table
@@ -54,7 +54,7 @@ def set_(settings: Settings, file: Path) -> None:
     from engine.kafka.topics import Topics
     from engine.kafka.writer import outbox
 
-    operator = operator_of(settings)
+    operator = operator_name(settings)
     found = read_policies(file, operator, SystemClock().now_ms())
     topic = Topics(settings.prefix).policies
 
@@ -77,7 +77,7 @@ def remove(settings: Settings, source: str) -> None:
     from engine.kafka.topics import Topics
     from engine.kafka.writer import outbox
 
-    operator = operator_of(settings)
+    operator = operator_name(settings)
     topic = Topics(settings.prefix).policies
     key = source.encode(errors="surrogateescape")
 
@@ -188,7 +188,7 @@ def _yes_or_no(holds: bool | None) -> str:
 
 
 def read_policies(path: Path, operator: str, now_ms: int) -> list[Policy]:
-    """The checked policies of a file; PolicyError names the one and the field that are wrong."""
+    """Return the checked policies of a file; PolicyError names the wrong policy and field."""
     from engine.documents.codec import decode_policy
 
     try:
@@ -215,7 +215,7 @@ def read_policies(path: Path, operator: str, now_ms: int) -> list[Policy]:
 
 def _filled(document: Any, operator: str, now_ms: int) -> Any:
     if not isinstance(document, dict):
-        return document  # which the schema refuses
+        return document  # which the schema rejects
     own = {field: value for field, value in document.items() if value is not None}
     return {"updated_by": operator, "updated_at": format_time(now_ms), **own}
 

@@ -20,7 +20,7 @@ _VEHICLE = ("make", "model", "color", "type")
 
 
 class _Region(click.ParamType):
-    """A region as reads write it."""
+    """A region in the form that reads have."""
 
     name = "region"
 
@@ -83,12 +83,12 @@ _OPTIONS = (
 
 
 def read_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the flags that say what a read says."""
+    """Give a command the flags for what a read says."""
     return functools.reduce(lambda made, option: option(made), reversed(_OPTIONS), command)
 
 
 def said_by(values: Mapping[str, Any], now_ms: int) -> Said:
-    """What these flags, by their names, say."""
+    """Return what these flags, by their names, say."""
     from engine.documents.model import Location, Vehicle
     from engine.matching.explain import Said
 
@@ -103,7 +103,7 @@ def said_by(values: Mapping[str, Any], now_ms: int) -> Said:
 
 
 def as_json(said: Said) -> dict[str, Any]:
-    """The same as fields of a JSON document."""
+    """Return the same as fields of a JSON document."""
     place, vehicle = said.location, said.vehicle
     look = {part: getattr(vehicle, part, None) for part in _VEHICLE}
     return {

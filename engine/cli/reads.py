@@ -24,7 +24,7 @@ from engine.list_files.text import numbered_lines
 from engine.plates.normal_form import normalize
 
 _LINES_A_STEP = 1000
-#: With a rate, records leave at least this often.
+#: With a rate, records are sent at least this often.
 _PACE_S = 0.02
 
 
@@ -33,7 +33,7 @@ class ReadFileError(HotlistError):
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class ReadLine:
     """A valid line: the read's key in Kafka, and the unchanged line."""
 
     key: bytes
@@ -51,7 +51,7 @@ def check(file: Path, as_json: bool) -> None:
     reasons: Counter[str] = Counter()
     good = 0
     for line, read in read_lines(file, "checking"):
-        if isinstance(read, Read):
+        if isinstance(read, ReadLine):
             good += 1
             continue
         reasons[read.reason] += 1
@@ -96,7 +96,7 @@ def replay(settings: Settings, file: Path, rate: float | None) -> None:
             loop = asyncio.get_running_loop()
             start_s, taken = loop.time(), 0
             for line, read in read_lines(file, "sending"):
-                if not isinstance(read, Read):
+                if not isinstance(read, ReadLine):
                     bad += 1
                     remark(f"{file}: line {line}: {read.reason}: {read}")
                     continue
@@ -114,7 +114,7 @@ def replay(settings: Settings, file: Path, rate: float | None) -> None:
     _end(file, sent, bad)
 
 
-def read_lines(path: Path, label: str) -> Iterator[tuple[int, Read | DocumentError]]:
+def read_lines(path: Path, label: str) -> Iterator[tuple[int, ReadLine | DocumentError]]:
     """Yield number and content of each line that is not blank; show a progress bar."""
     size_bytes = path.stat().st_size
     shown_bytes = 0
@@ -130,13 +130,13 @@ def read_lines(path: Path, label: str) -> Iterator[tuple[int, Read | DocumentErr
         step(size_bytes - shown_bytes)
 
 
-def _checked(content: bytes | None) -> Read | DocumentError:
+def _checked(content: bytes | None) -> ReadLine | DocumentError:
     if content is None:
         return DocumentError(
             "value_too_large", rule=f"must have at most {limits.READ_VALUE_BYTES} bytes"
         )
     try:
-        return Read(normalize(decode_detection(content).plate).encode(), content)
+        return ReadLine(normalize(decode_detection(content).plate).encode(), content)
     except DocumentError as error:
         return error
 

@@ -11,7 +11,7 @@ from engine.cli.options import takes_settings
 from engine.clock import SystemClock
 from engine.config import Settings
 
-#: How often a line says how far it has come.
+#: The interval between lines of progress.
 _REPORT_EVERY_S = 10.0
 
 
@@ -58,16 +58,16 @@ def traffic(
             click.echo(f"wrote {path}")
         return
     topic = Topics(settings.prefix).detections
-    told_s = time.monotonic()
+    reported_s = time.monotonic()
 
-    def tell(sent: int) -> None:
-        nonlocal told_s
-        if time.monotonic() - told_s >= _REPORT_EVERY_S:
-            told_s = time.monotonic()
+    def report(sent: int) -> None:
+        nonlocal reported_s
+        if time.monotonic() - reported_s >= _REPORT_EVERY_S:
+            reported_s = time.monotonic()
             click.echo(f"{sent:,} made-up reads sent to {topic}")
 
     count = run(
-        send_traffic(settings, SystemClock(), rate=rate, listed=listed, reads=reads, sent=tell)
+        send_traffic(settings, SystemClock(), rate=rate, listed=listed, reads=reads, sent=report)
     )
     click.echo(f"sent {count} made-up {'read' if count == 1 else 'reads'} to {topic}")
 

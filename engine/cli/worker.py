@@ -41,8 +41,8 @@ def worker(settings: Settings) -> None:
     run_worker(settings)
 
 
-# The flag alone counts here. A broker named by a variable or a file is the one for real
-# work, and a demonstration must not write its inventions there because it was set.
+# Only the flag counts here. A broker from a variable or a file is for real work, and a
+# demonstration must not write its inventions there by accident.
 @click.command()
 @click.option(
     "--bootstrap",

@@ -1,18 +1,18 @@
 """A made-up city, for the demo, the tests and the benchmarks.
 
-What the demo expects is worked out with nothing of the engine's own.
+What the demo expects is computed without any of the engine's own code.
 
 The modules, in the order in which data passes them:
 
     synthetic        a made-up city: lists, policies and a stream of reads, from a seed
     traffic          reads of such a city at a steady rate
     embedded_broker  the in-process broker
-    run              the demo: broker, city, worker, and a count of what came out
-    city             what the demo sends
-    fast_clock       how much of it by when
-    expected         what must come of it
-    board            what is shown
-    lessons          what is shown of policies
+    run              the demo: broker, city, worker, and a count of the matches
+    city             the lists, policies and reads of the demo
+    fast_clock       the city's time, and its traffic by the hour
+    expected         the expected matches
+    board            the state that the demo shows
+    lessons          what the demo explains about policies
     screen           the board on a terminal
     lines            the board in plain lines
 """

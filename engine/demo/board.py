@@ -1,7 +1,7 @@
-"""What the demo shows, as numbers and words, whoever draws it.
+"""What the demo shows, as numbers and words, however it is drawn.
 
-Of reads it has counts alone; plates come here only in matches, of which a few are kept for a while.
-So nothing that draws a board can show the plate of a read that matched nothing. Pure.
+It holds only counts of reads. Plates come here only in matches, and only a few of these are kept
+for a while. So a drawing of a board cannot show the plate of a read that matched nothing. Pure.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from engine.plates.normal_form import normalize
 #: Matches kept to be shown, and points of the curve of reads a minute.
 _LATEST: Final = 20
 _POINTS: Final = 120
-#: The delay that is shown is that of so many matches.
+#: The delay that is shown is that of this many matches.
 _RECENT: Final = 500
 
 
 class Lesson(NamedTuple):
-    """Why a source's policy denies an entry: the command that tells it, the reason as it is
-    counted, what was asked and what was found."""
+    """Why a source's policy denies an entry: the command that explains it, the reason as it is
+    counted, the question and the answer."""
 
     source: str
     command: str
@@ -30,15 +30,15 @@ class Lesson(NamedTuple):
     question: str
     found: str
 
-    def says(self, room: int | None = None) -> str:
-        """The answer in one line, without the question where there is no `room` for it."""
+    def describe(self, room: int | None = None) -> str:
+        """Return the answer in one line, without the question if there is no `room` for it."""
         text = f"{self.denial}: {self.question}? no ({self.found})"
         short = f"{self.denial}: {self.found}"
         return text if room is None or len(text) <= room else short
 
 
 class SourceLine(NamedTuple):
-    """A source, its policy in words and what came of its reads; `denied` by reason."""
+    """A source, its policy in words and the outcome of its reads; `denied` by reason."""
 
     name: str
     policy: str
@@ -60,13 +60,13 @@ class Board:
     reads_a_minute: float = 0.0
     curve: deque[float] = field(default_factory=lambda: deque(maxlen=_POINTS))
     delays_ms: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))
-    #: Of all matches, how often each whole number of milliseconds.
+    #: For all matches, how often each whole number of milliseconds occurred.
     all_delays_ms: Counter[int] = field(default_factory=Counter)
     by_type: Counter[str] = field(default_factory=Counter)
     by_source: Counter[str] = field(default_factory=Counter)
     denied: Counter[tuple[str, str]] = field(default_factory=Counter)
     other_vehicle: int = 0
-    folded: int = 0
+    suppressed: int = 0
     rejects: int = 0
     lost: int = 0
     invented: int = 0
@@ -76,11 +76,11 @@ class Board:
 
     @property
     def matches(self) -> int:
-        """All matches that came."""
+        """The number of matches received."""
         return sum(self.by_type.values())
 
     def saw(self, match: Match, delay_ms: float) -> None:
-        """Count a match that came, so long after its read was made."""
+        """Count a received match, and its delay since its read was made."""
         self.by_type[match.match_type] += 1
         self.by_source[match.read.source] += 1
         self.delays_ms.append(delay_ms)
@@ -88,8 +88,8 @@ class Board:
         self._waiting.append(match)
 
     def choose(self, most: int = 1) -> list[Match]:
-        """Of the matches since the last time, some to be shown: of kinds that were shown least.
-        The others are shown no more."""
+        """Choose some of the matches since the last call, of the kinds that were shown least. The
+        others are never shown."""
         chosen: list[Match] = []
         for _ in range(min(most, len(self._waiting))):
             found = min(reversed(self._waiting), key=self._times_shown)
@@ -104,7 +104,7 @@ class Board:
         return self._shown[match.match_type], self._shown[_kind(match)]
 
     def lines(self) -> list[SourceLine]:
-        """The sources as they stand."""
+        """Return the sources with their current counts."""
         return [
             SourceLine(
                 name,
@@ -122,7 +122,7 @@ def _kind(match: Match) -> str:
 
 
 def quantile_ms(delays_ms: Counter[int], share: float) -> int | None:
-    """What this share of the delays did not exceed; None without any."""
+    """Return what this share of the delays did not exceed; None without any."""
     rank, below = share * delays_ms.total(), 0
     for delay_ms in sorted(delays_ms):
         below += delays_ms[delay_ms]
@@ -131,13 +131,13 @@ def quantile_ms(delays_ms: Counter[int], share: float) -> int | None:
     return None
 
 
-#: Characters, and whether they differ from what stands opposite.
+#: Characters, and whether they differ from the opposite ones.
 Marked = list[tuple[str, bool]]
 
 
 def side_by_side(match: Match) -> tuple[Marked, Marked]:
-    """The plate as read and as listed, character by character, each with whether it differs; `_`
-    stands for one that the other has and this one lacks."""
+    """Return the plate as read and as listed, character by character, each with whether it
+    differs; `_` stands for a character that only the other plate has."""
     check = plate_check(match)
     read, listed = list(normalize(check.read or "")), list(check.listed or "")
     misread = check.misread
@@ -154,18 +154,18 @@ def side_by_side(match: Match) -> tuple[Marked, Marked]:
 
 
 def plate_check(match: Match) -> Check:
-    """What the match says of its plate."""
+    """Return the match's check of the plate."""
     return next(check for check in match.verification.checks if check.check == "plate")
 
 
 def in_brackets(marked: Marked) -> str:
-    """A plate with brackets around the characters that differ: `7A[8]C123`."""
+    """Return a plate with brackets around the characters that differ: `7A[8]C123`."""
     return "".join(f"[{char}]" if differs else char for char, differs in marked)
 
 
 def to_compare(match: Match, room: int | None = None) -> str:
-    """What a person compares before anybody acts, and what the engine saw of it, on one line; with
-    the vehicle in words where there is `room` for so many characters."""
+    """Return what a person must compare before acting, with the engine's result, on one line;
+    with the vehicle in words if there is `room` for so many characters."""
     for in_words in (True, False):
         parts = [_compared(check, in_words) for check in match.verification.checks]
         text = f"compare: {', '.join(parts)} old"

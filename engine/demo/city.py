@@ -1,12 +1,12 @@
-"""The city of the demo: named sources and agencies, and vehicles on their way.
+"""The city of the demo: named sources and agencies, and vehicles that drive around.
 
-Each of its sources teaches something of policies: one allows all, some allow a few purposes or
-agencies, one has no policy. Vehicles that are looked for, or that hold a permit, drive from camera
-to camera, and one that stands before a camera is read there again. Cameras misread, with what they
-take for what drawn from the counts in `misreads.toml`.
+Each of its sources shows an aspect of policies: one allows all, some allow a few purposes or
+agencies, one has no policy. Vehicles that are wanted, or that hold a permit, drive from camera
+to camera, and a vehicle that stops at a camera is read there again. Cameras misread characters with
+the frequencies of the counts in `misreads.toml`.
 
-How many reads there are says `fast_clock`, and the caller `captured_at`; everything but the times
-follows from the seed. What must come of the reads is worked out elsewhere, in `expected`.
+`fast_clock` decides how many reads there are, and the caller their `captured_at`; everything but
+the times follows from the seed. The expected matches are computed elsewhere, in `expected`.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ _ENTRIES: Final = 2_000
 #: Short, because a visitor does not wait a minute for the next match of a vehicle at a camera.
 SUPPRESS_S: Final = 8
 _VEHICLES_ABOUT: Final = 20_000
-#: Other vehicles whose plates look like one that is listed.
+#: Other vehicles whose plates look like a listed one.
 _DOUBLES: Final = 2
-#: The share of reads that show a vehicle on a list, and how many of those are under way at a time.
+#: The share of reads that show a listed vehicle, and how many of those drive at a time.
 _LISTED_SHARE: Final = 0.003
 _UNDER_WAY: Final = 40
-#: The share of readings with a character wrong.
+#: The share of readings with a wrong character.
 _MISREAD_SHARE: Final = 0.2
 _HOUR_MS: Final = 3_600_000
 
 #: All plates are of this region.
 REGION: Final = "US-CA"
-#: Make, model, colour and type; no two of them can be taken for the same.
+#: Make, model, colour and type; no two of them can be mistaken for each other.
 VEHICLES: Final = (
     ("Toyota", "Corolla", "white", "sedan"),
     ("Ford", "F-150", "black", "pickup"),
@@ -52,8 +52,8 @@ VEHICLES: Final = (
 )
 
 
-class Source(NamedTuple):
-    """Whose cameras: their number and how busy they are, and the policy, here and in words."""
+class CitySource(NamedTuple):
+    """An owner of cameras: their number and share of the traffic, and the policy, also in words."""
 
     name: str
     camera: str
@@ -65,17 +65,17 @@ class Source(NamedTuple):
 
 _IN_DANGER: Final = ("missing_person", "endangered_person")
 SOURCES: Final = (
-    Source(
+    CitySource(
         *("city-police", "police", 60, 0.30),
         (Rule(agencies="*", purposes="*"),),
         "everyone, for everything",
     ),
-    Source(
+    CitySource(
         *("highway-patrol", "highway", 40, 0.30),
         (Rule(agencies=("PD01", "SP02"), purposes="*"),),
         "PD01 and SP02",
     ),
-    Source(
+    CitySource(
         *("toll-road", "toll", 24, 0.15),
         (
             Rule(agencies=("TOLL",), purposes=("unpaid_toll",)),
@@ -83,7 +83,7 @@ SOURCES: Final = (
         ),
         "tolls, persons in danger",
     ),
-    Source(
+    CitySource(
         *("city-parking", "parking", 30, 0.10),
         (
             Rule(agencies=("PARKING",), purposes=("permit", "access")),
@@ -91,18 +91,18 @@ SOURCES: Final = (
         ),
         "permits, stolen for PD01",
     ),
-    Source(
+    CitySource(
         *("state-university", "campus", 16, 0.08),
         (Rule(agencies="*", purposes=_IN_DANGER),),
         "persons in danger alone",
     ),
-    Source("harbour-authority", "harbour", 12, 0.07, None, "none: nothing matches"),
+    CitySource("harbour-authority", "harbour", 12, 0.07, None, "none: nothing matches"),
 )
 
 
 class _Kind(NamedTuple):
-    """Entries of a kind: who lists them for what, what share of all they are, and which share of
-    them allows one misread or is partial; the others match look-alikes or not."""
+    """A kind of entries: agency and purpose, its share of all entries, and the shares of its
+    entries that allow one misread or are partial; the others may match look-alikes."""
 
     agency: str
     purpose: str
@@ -133,7 +133,7 @@ _KINDS: Final = (
 
 
 class SentRead(NamedTuple):
-    """A read, what a judge of it must know, and its record's value."""
+    """A read, what its judge must know, and its record's value."""
 
     read_id: str
     plate: str
@@ -144,7 +144,7 @@ class SentRead(NamedTuple):
 
 
 class _Seen(NamedTuple):
-    """A vehicle: its plate, and what a read says of it, also as JSON."""
+    """A vehicle: its plate, and what a read says about it, also as JSON."""
 
     plate: str
     vehicle: Vehicle
@@ -152,7 +152,7 @@ class _Seen(NamedTuple):
 
 
 class ShownCity:
-    """See the module. `now_ms` is the time around which its lists are written."""
+    """The demo's city; see the module. `now_ms` is the time around which its lists are written."""
 
     def __init__(self, seed: int, now_ms: int) -> None:
         self._chance = random.Random(seed)
@@ -171,7 +171,7 @@ class ShownCity:
         ]
         self._about = [self._vehicle(self._plate()) for _ in range(_VEHICLES_ABOUT)]
         self._about += self._doubles()
-        #: Each camera's source, name and the part of a read that says so.
+        #: Each camera's source, name and its part of a read's JSON.
         self._cameras: list[tuple[str, str, str]] = []
         weights = []
         for source in SOURCES:
@@ -186,7 +186,7 @@ class ShownCity:
         self._sent = 0
 
     def policies(self) -> list[Policy]:
-        """The policies of the sources that have one."""
+        """Return the policies of the sources that have one."""
         return [
             Policy(
                 source=source.name,
@@ -199,7 +199,7 @@ class ShownCity:
         ]
 
     def reads(self, count: int, captured_at: str) -> Iterator[SentRead]:
-        """The next reads."""
+        """Yield the next reads."""
         chance, about = self._chance.random, self._about
         for _ in range(count):
             if chance() < _LISTED_SHARE:
@@ -224,14 +224,14 @@ class ShownCity:
         return SentRead(read_id, plate, source, name, seen.vehicle, value.encode())
 
     def _next_listed(self) -> tuple[_Seen, int]:
-        """Where a vehicle that is on a list is seen next."""
+        """Return the next sighting of a listed vehicle."""
         place = int(self._chance.random() * _UNDER_WAY)
         while (seen := next(self._under_way[place], None)) is None:
             self._under_way[place] = self._drive()
         return seen
 
     def _drive(self) -> Iterator[tuple[_Seen, int]]:
-        """The way of a vehicle from camera to camera; at some it stands for a while."""
+        """Yield a vehicle's route from camera to camera; at some it stops for a while."""
         seen = self._chance.choice(self._listed)
         for _ in range(self._chance.randint(2, 5)):
             camera = self._any_camera()
@@ -243,7 +243,7 @@ class ShownCity:
         return bisect_right(self._upto, at, hi=len(self._upto) - 1)
 
     def misread(self, plate: str) -> str:
-        """The plate with one character misread, as the counts have it."""
+        """Misread one character of the plate, with the frequencies of the counts."""
         chance = self._chance
         wrong = [self._wrong[char] for char in plate]
         kind = chance.random()
@@ -260,7 +260,7 @@ class ShownCity:
         return plate[:place] + char + plate[place + 1 :]
 
     def _plate(self) -> str:
-        """A plate that the counts know every character of."""
+        """Invent a plate whose characters are all in the counts."""
         while True:
             plate = invented_plate(self._chance)
             if all(char in self._counts for char in plate):
@@ -274,7 +274,7 @@ class ShownCity:
                 said = {"make": make, "model": model, "color": color, "type": kind}
                 return _Seen(plate, vehicle, f'"vehicle":{orjson.dumps(said).decode()}')
 
-    def _camera(self, source: Source, number: int) -> tuple[str, str, str]:
+    def _camera(self, source: CitySource, number: int) -> tuple[str, str, str]:
         name = f"{source.camera}-{number:02d}"
         place = {"lat": 37 + self._chance.random(), "lon": -122 - self._chance.random()}
         said: dict[str, Any] = {"source": source.name, "camera": name, "region": REGION}
@@ -282,7 +282,7 @@ class ShownCity:
         return source.name, name, orjson.dumps(said).decode()[1:-1]
 
     def _doubles(self) -> list[_Seen]:
-        """Other vehicles with plates that look like those of entries that take look-alikes."""
+        """Make other vehicles with plates that look like those of entries with look-alikes."""
         found: list[_Seen] = []
         for entry, seen in zip(self.entries, self._listed, strict=True):
             if len(found) < _DOUBLES and entry.confusables and "8" in seen.plate:
@@ -303,7 +303,7 @@ class ShownCity:
             )
         elif kind.confusables:
             asked["confusables"] = True
-        # Whoever lists a permit or a debt knows the plate, and may not know the vehicle.
+        # An agency that lists a permit or a debt knows the plate, and may not know the vehicle.
         if kind.authority in ("case", "warrant"):
             asked |= {"vehicle": seen.vehicle, "region": REGION}
         return Entry(

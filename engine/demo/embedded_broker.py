@@ -1,14 +1,13 @@
 """A Kafka broker inside this process, for the demo and for quick tests.
 
-librdkafka carries a small broker of its own that listens on a TCP port of this machine and
+librdkafka contains a small broker that listens on a TCP port of this machine and
 speaks Kafka's protocol, so that the same worker runs on it unchanged. It keeps everything in
-memory and forgets it at the end.
+memory and loses it at the end.
 
-What it cannot do: it makes topics by itself when they are first asked for (four partitions
-each) and refuses CreateTopics; it does not compact, knows no topic settings and drops the
-oldest records of a partition beyond about 5 MB; it keeps no transactions apart; a group on it has
-one member at a time, so it serves one worker. No promise rests on it: whatever does is tested
-against a real Kafka.
+Its limits: it creates topics itself when they are first requested (four partitions each) and
+rejects CreateTopics; it does not compact, knows no topic settings and drops the oldest records of
+a partition beyond about 5 MB; it does not isolate transactions; a group on it has one member at a
+time, so it serves one worker. No promise relies on it: promises are tested against a real Kafka.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _START_TIMEOUT_S = 10.0
 class EmbeddedBroker:
     """A context manager; inside it, `bootstrap` is the address (`host:port`) of the broker.
 
-    Raises BrokerError on entry when confluent-kafka is not installed or the broker does not
+    Raises BrokerError on entry if confluent-kafka is not installed or the broker does not
     start.
     """
 
@@ -36,7 +35,7 @@ class EmbeddedBroker:
 
     @property
     def bootstrap(self) -> str:
-        """Where the broker listens; BrokerError when it does not run."""
+        """The address of the broker; BrokerError if it is not running."""
         if not self._bootstrap:
             raise BrokerError("the embedded broker is not running")
         return self._bootstrap
@@ -50,8 +49,8 @@ class EmbeddedBroker:
                 hint="run: pip install 'hotlist-engine[embedded]', or use a Kafka with --bootstrap",
             ) from error
         try:
-            # A client that is told to mock a cluster starts one and owns it. Its log says at
-            # level "notice" that it does so, which would stand in the middle of the demo.
+            # A client that is configured to mock a cluster starts one and owns it. At level
+            # "notice" it would log that, in the middle of the demo's output.
             self._cluster = confluent_kafka.Producer(
                 {"bootstrap.servers": "embedded", "test.mock.num.brokers": 1, "log_level": 3}
             )
@@ -64,7 +63,7 @@ class EmbeddedBroker:
         return self
 
     def make_topics(self, names: Iterable[str]) -> None:
-        """Bring topics into being: here, asking for one is what makes it."""
+        """Create topics by requesting each."""
         for name in names:
             self._cluster.list_topics(name, timeout=_START_TIMEOUT_S)
 

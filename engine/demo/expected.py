@@ -1,15 +1,16 @@
-"""What must come of the demo's reads, by the contract's words alone, and what is wrong with it.
+"""The expected matches of the demo's reads, by the contract's words alone, and what deviates.
 
-This is the demo's judge, so it has nothing of the engine's: which texts an entry means is written
-out, text by text; policies, vehicles and folding are plain loops over the documents that were sent.
-It knows no more than the demo's lists ask for: plates of the letters A to Z and digits, look-alikes
-as shipped, one misread, unknown characters, one region, vehicles of `city`.
+This is the demo's judge, so it uses none of the engine's code: the texts that an entry covers are
+listed one by one; policies, vehicles and suppression are plain loops over the documents that were
+sent. It supports only what the demo's lists use: plates of the letters A to Z and digits,
+look-alikes as shipped, one misread, unknown characters, one region, vehicles of `city`.
 
-Of an entry's reads at a camera, each within `suppress_s` of the one before, which ones match and
-which are folded hangs on the order in which their partitions are taken. Every order gives a set of
-matches in which no two are within `suppress_s` of each other and from which none is missing: a read
-without a match has one within `suppress_s`, of an earlier read where the plate was read the same,
-because then both lie in one partition. All else is a match lost or invented.
+For an entry's reads at a camera, each within `suppress_s` of the one before, the order in which
+their partitions are processed decides which ones match and which are suppressed. Every order gives
+a set of matches in which no two are within `suppress_s` of each other and from which none is
+missing: a read without a match has a match within `suppress_s`, of an earlier read if the plate
+was read the same, because then both are in one partition. Anything else is a match lost or
+invented.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from engine.documents.model import Entry, Policy
 
 _GROUPS: Final = ("OQD0", "IL1", "B8", "S5", "Z2", "G6", "T7")
 _CHARACTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-#: A worker that delivers no match for so long has given up.
+#: A worker that delivers no match for this long has failed.
 _MATCHED_BY_MS: Final = 120_000
 
 #: Entry, camera and, for a partial plate, the plate as read.
@@ -35,7 +36,7 @@ _Pair = tuple[str, str]
 
 
 def meant(entry: Entry) -> Iterator[tuple[str, str]]:
-    """Every text that an entry means, with the type of its match; the first counts."""
+    """Yield every text that an entry covers, with the type of its match; the first one counts."""
     alike = [_choices(char, entry) for char in entry.plate]
     if "?" in entry.plate:
         yield from (("".join(text), "partial") for text in product(*alike))
@@ -56,7 +57,7 @@ def _choices(char: str, entry: Entry) -> str:
 
 
 def _one_off(text: str) -> Iterator[str]:
-    """All texts with one character changed, missing or more."""
+    """Yield all texts with one character changed, missing or added."""
     for place in range(len(text) + 1):
         before, after = text[:place], text[place:]
         for char in _CHARACTERS:
@@ -69,8 +70,8 @@ def _one_off(text: str) -> Iterator[str]:
 
 @dataclass(slots=True)
 class _Passage:
-    """Reads of an entry at a camera that all hang together, as time, read and plate in the order
-    in which they were sent; and the types of the matches that came."""
+    """Connected reads of an entry at a camera, as time, read and plate in the order in which they
+    were sent; and the types of the matches that came."""
 
     apart_ms: int
     reads: list[tuple[int, str, str]] = field(default_factory=list)
@@ -78,8 +79,8 @@ class _Passage:
     came: dict[str, str] = field(default_factory=dict)
 
     def judged(self) -> tuple[int, int]:
-        """How many matches are lost and invented. One that is lost counts once, with all that would
-        have been folded into it."""
+        """Return how many matches are lost and invented. A lost match counts once, with all reads
+        that it would have suppressed."""
         lost = invented = 0
         stand = {number for number, read in enumerate(self.reads) if read[1] in self.came}
         missing: set[int] = set()
@@ -100,7 +101,7 @@ class _Passage:
 
 
 class Expected:
-    """See the module. `note` each read before it is sent, tell of each match that `came`."""
+    """The judge. Call `note` for each read before it is sent, and `came` for each match."""
 
     def __init__(self, entries: Iterable[Entry], policies: Iterable[Policy]) -> None:
         self._meaning: dict[str, list[tuple[Entry, str]]] = {}
@@ -117,7 +118,7 @@ class Expected:
         self._lost = self._invented = 0
 
     def note(self, read: SentRead, captured_ms: int) -> None:
-        """Note a read; `captured_ms` never goes back."""
+        """Record a read; `captured_ms` never goes back."""
         for entry, match_type in self._meaning.get(read.plate, ()):
             denial = self._denial(entry, read)
             if denial is not None:
@@ -134,7 +135,7 @@ class Expected:
             self._open[entry.entry_id, read.read_id] = passage
 
     def came(self, entry_id: str, read_id: str, match_type: str) -> None:
-        """Note a match that was seen; the same one again is none."""
+        """Record a match; a repetition of one does not count."""
         passage = self._open.get((entry_id, read_id))
         if passage is None:
             self._invented += 1
@@ -144,7 +145,7 @@ class Expected:
             self.matched += 1
 
     def judged(self) -> tuple[int, int]:
-        """How many matches are lost, if none comes any more, and how many are invented."""
+        """Return how many matches are lost, if no more come, and how many are invented."""
         open_ = [passage.judged() for passage in self._passages()]
         return (
             self._lost + sum(lost for lost, _ in open_),
@@ -152,7 +153,7 @@ class Expected:
         )
 
     def settle(self, now_ms: int) -> None:
-        """Judge and forget what is so old that nothing can come of it any more."""
+        """Judge and evict reads that are too old for further matches."""
         for passage in self._passages():
             if now_ms - passage.reads[-1][0] >= max(passage.apart_ms, _MATCHED_BY_MS):
                 lost, invented = passage.judged()
@@ -164,12 +165,12 @@ class Expected:
 
     @property
     def settled(self) -> tuple[int, int]:
-        """As `judged`, of what is old enough that nothing can come of it any more."""
+        """The result of `judged` for the reads that `settle` has evicted."""
         return self._lost, self._invented
 
     @property
-    def folded(self) -> int:
-        """How many reads were folded, where no match is lost or invented."""
+    def suppressed(self) -> int:
+        """The number of suppressed reads, if no match is lost or invented."""
         return self.allowed - self.matched
 
     def _passages(self) -> list[_Passage]:

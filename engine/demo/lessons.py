@@ -1,6 +1,6 @@
-"""Why sources deny, as `hotlist policies explain` says it: what the demo teaches of policies.
+"""Why sources deny, as `hotlist policies explain` explains it: the demo's lessons on policies.
 
-Of no read: each is about the first entry of its kind. Pure.
+They concern no read: each is about the first entry of its kind. Pure.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _EXPLAINED: Final = {"harbour-authority": "missing_person", "state-university": 
 
 
 def lessons(entries: list[Entry], policies: list[Policy], now_ms: int) -> Iterator[Lesson]:
-    """One for each source of `_EXPLAINED`."""
+    """Yield one lesson for each source of `_EXPLAINED`."""
     purposes = Purposes.load(None)
     for source, purpose in _EXPLAINED.items():
         entry = next(entry for entry in entries if entry.purpose == purpose)

@@ -14,8 +14,8 @@ from engine.documents.model import Match
 _MATCHES_A_REPORT: Final = 2
 
 
-def report(board: Board, line: Callable[[Match], str]) -> Iterator[str]:
-    """The state of a board, and some of the matches since the last report."""
+def report_lines(board: Board, line: Callable[[Match], str]) -> Iterator[str]:
+    """Yield the state of a board, and some of the matches since the last report."""
     for match in board.choose(_MATCHES_A_REPORT):
         yield f"  {line(match)}"
         read, listed = map(in_brackets, side_by_side(match))
@@ -24,14 +24,14 @@ def report(board: Board, line: Callable[[Match], str]) -> Iterator[str]:
     yield (
         f"{board.time}, {board.period}: {board.processed:,} reads, "
         f"{board.reads_a_minute / 1e6:.2f} million a minute, {board.matches:,} matches, "
-        f"{sum(board.denied.values()):,} denied by policies, {board.folded:,} folded"
+        f"{sum(board.denied.values()):,} denied by policies, {board.suppressed:,} suppressed"
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What the demo came to: reads sent, in how long, and as the city's clock `asked`; what was
-    expected, and the board at the end."""
+    """The result of the demo: reads sent, in how long, and how many the city's clock `asked` for;
+    what was expected, and the board at the end."""
 
     sent: int
     asked: float
@@ -41,20 +41,20 @@ class Result:
 
     @property
     def is_right(self) -> bool:
-        """Whether every expected match came out and no other, and every count is as expected."""
+        """Whether exactly the expected matches came, and every count is as expected."""
         board, expected = self.board, self.expected
         vehicles, policies = _apart(expected.denied)
         return (
             not any(expected.judged())
             and not board.rejects
             and board.processed == self.sent
-            and board.folded == expected.folded
+            and board.suppressed == expected.suppressed
             and board.other_vehicle == vehicles
             and board.denied == policies
         )
 
     def lines(self) -> Iterator[str]:
-        """The summary."""
+        """Yield the summary."""
         board, expected = self.board, self.expected
         lost, invented = expected.judged()
         vehicles, policies = _apart(expected.denied)
@@ -68,14 +68,15 @@ class Result:
         if board.matches:
             kinds = (f"{kind} {count:,}" for kind, count in board.by_type.most_common())
             yield f"           {', '.join(kinds)}"
-        yield f"folded     {_of(board.folded, expected.folded)} more reads before the same camera"
+        suppressed = _of(board.suppressed, expected.suppressed)
+        yield f"suppressed {suppressed} more reads at the same camera"
         yield f"denied     {_of(board.other_vehicle, vehicles)} of another vehicle than listed"
         for source, reason in sorted({*board.denied, *policies}):
             counts = _of(board.denied[source, reason], policies[source, reason])
             yield f"denied     {counts} on {source}: {reason}"
             for lesson in board.lessons:
                 if lesson.source == source:
-                    yield f"           {lesson.says()}"
+                    yield f"           {lesson.describe()}"
         slow = "" if self.sent > 0.9 * self.asked else "; the city's clock asked for more"
         yield f"rate       {self.sent / self.took_s * 60 / 1e6:.2f} million reads a minute{slow}"
         median_ms = quantile_ms(board.all_delays_ms, 0.5)
@@ -88,7 +89,7 @@ class Result:
 
 
 def _apart(denied: Counter[tuple[str, str]]) -> tuple[int, Counter[tuple[str, str]]]:
-    """Reads of other vehicles in all, and what policies denied, as a worker counts them."""
+    """Return the reads of other vehicles, and what policies denied, as a worker counts them."""
     policies = Counter({each: n for each, n in denied.items() if each[1] != "entry_vehicle"})
     return denied.total() - policies.total(), policies
 

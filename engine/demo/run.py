@@ -1,10 +1,10 @@
-"""The demo: a broker, a city, a worker, and a count of what came out against what should have.
+"""The demo: a broker, a city, a worker, and a comparison of the matches with the expected ones.
 
 Everything passes through Kafka as in production: lists and policies on the control topics, reads on
-the detections topic, matches from the matches topic. `city` makes what is sent, as much as
-`fast_clock` says; `expected` works out what must come of it with nothing of the engine's own.
-`board` is what is shown, with `lessons` on policies; `screen` draws it on a terminal, `lines` in
-plain lines.
+the detections topic, matches from the matches topic. `city` makes the records, as many as
+`fast_clock` says; `expected` computes the expected matches without the engine's own code. `board`
+is the state shown, with `lessons` on policies; `screen` draws it on a terminal, `lines` in plain
+lines.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from engine.demo.embedded_broker import EmbeddedBroker
 from engine.demo.expected import Expected
 from engine.demo.fast_clock import CityClock
 from engine.demo.lessons import lessons
-from engine.demo.lines import Result, report
+from engine.demo.lines import Result, report_lines
 from engine.documents.codec import encode, read_match
 from engine.documents.model import Match
 from engine.kafka.cluster import Cluster
@@ -41,10 +41,10 @@ _SEED: Final = 2026
 #: Reads produced but not yet processed. The embedded broker keeps about 5 MB a partition.
 _READS_AHEAD: Final = 10_000
 _READS_A_STEP: Final = 2_000
-#: Reads made in one go, while nothing else in this thread has its turn.
+#: Reads made in one go, without yielding to other tasks of this thread.
 _READS_A_TURN: Final = 200
 _STEP_S: Final = 0.02
-#: A city that this machine cannot keep up with is shown slower: what is owed is forgotten.
+#: If this machine cannot keep up with the city, it is shown slower: older reads are dropped.
 _OWED_S: Final = 0.1
 _DRAW_EVERY_S: Final = 0.25
 _REPORT_EVERY_S: Final = 1.0
@@ -56,14 +56,14 @@ Show = Callable[[str], None]
 
 
 class Drawing(Protocol):
-    """Draws the board again and again while the demo runs."""
+    """A drawing of the board that is updated while the demo runs."""
 
     def __enter__(self) -> object: ...
 
     def __exit__(self, *about: Any) -> None: ...
 
     def show(self, board: Board) -> None:
-        """Draw the board as it stands."""
+        """Draw the board's current state."""
         ...
 
 
@@ -74,12 +74,12 @@ def run_demo(
     line: Callable[[Match], str],
     drawing: Drawing | None = None,
 ) -> int:
-    """Run the demo on a broker, or on an embedded one where `bootstrap` is None.
+    """Run the demo on a broker, or on an embedded one if `bootstrap` is None.
 
-    With `reads` it stops after so many and returns 0 only if every expected match came out and
-    no other; without, it goes on until it is interrupted, and then returns the same. `show` takes
-    a line of output, `line` makes one of a match. `drawing` shows what goes on in place of such
-    lines. Raises KeyboardInterrupt where it is interrupted before `reads` are sent.
+    With `reads` it stops after so many and returns 0 only if exactly the expected matches came;
+    without, it runs until it is interrupted, and then returns the same. `show` prints a line of
+    output, `line` formats a match. `drawing` replaces the lines while the demo runs. Raises
+    KeyboardInterrupt if it is interrupted before `reads` are sent.
     """
     prefix = f"demo-{os.getpid()}-{int(time.time())}."
     with contextlib.ExitStack() as stack:
@@ -127,11 +127,11 @@ class _Demo:
         self._worker = Worker(settings, WorkerOptions(self._clock, check_topics=not embedded))
 
     async def run(self, reads: int | None) -> int:
-        async with self._topics_for_a_while():
+        async with self._own_topics():
             await self._send_lists()
             self._show(
                 f"{len(self._city.entries):,} entries; {len(self._policies)} of {len(SOURCES)} "
-                "sources have a policy, on the reads of the other nothing matches"
+                "sources have a policy, and reads of the other match nothing"
             )
             self._show("starting the worker (the first time, numba compiles the scanner) ...")
             async with self._running_worker() as running:
@@ -163,8 +163,8 @@ class _Demo:
 
     @contextlib.contextmanager
     def _stopping_on_signals(self) -> Iterator[None]:
-        """The first Ctrl-C ends the city, and what was sent is still accounted for; the second
-        one ends the demo."""
+        """Let the first Ctrl-C end the city, with a count of what was sent; the second one ends
+        the demo."""
         loop = asyncio.get_running_loop()
         signals = (signal.SIGINT, signal.SIGTERM)
 
@@ -173,7 +173,7 @@ class _Demo:
             for number in signals:
                 loop.remove_signal_handler(number)
 
-        with contextlib.suppress(NotImplementedError, ValueError):  # not everywhere to be had
+        with contextlib.suppress(NotImplementedError, ValueError):  # not available everywhere
             for number in signals:
                 loop.add_signal_handler(number, stop)
         try:
@@ -184,7 +184,7 @@ class _Demo:
                     loop.remove_signal_handler(number)
 
     @contextlib.asynccontextmanager
-    async def _topics_for_a_while(self) -> AsyncIterator[None]:
+    async def _own_topics(self) -> AsyncIterator[None]:
         """On a broker that is not ours, the demo's topics go when it ends."""
         cluster = Cluster.of(self._settings)
         if self._embedded:
@@ -255,7 +255,7 @@ class _Demo:
         self._sent += step
 
     async def _watch(self) -> None:
-        """See the matches as a consumer does."""
+        """Receive the matches as a consumer does."""
         values = follow(self._settings, self._topics.matches, from_start=True)
         async with contextlib.aclosing(values):
             async for value in values:
@@ -283,18 +283,18 @@ class _Demo:
             if self._drawing is not None:
                 self._drawing.show(self._board)
                 continue
-            for text in report(self._board, self._line):
+            for text in report_lines(self._board, self._line):
                 self._show(text)
 
     def _count(self) -> None:
-        """Take the worker's own counts over."""
+        """Copy the worker's own counts."""
         board, metrics = self._board, self._worker.metrics
         board.processed = self._worker.reads_processed
         board.denied.clear()
         for (source, reason), count in _counts(metrics.denied_by_source).items():
             board.denied[source, reason] = count
         board.other_vehicle = _counts(metrics.denied).get(("entry_vehicle",), 0)
-        board.folded = sum(_counts(metrics.suppressed).values())
+        board.suppressed = sum(_counts(metrics.suppressed).values())
         board.rejects = sum(_counts(metrics.rejects).values())
         board.lost, board.invented = self._expected.settled
 
@@ -305,11 +305,11 @@ class _Demo:
             if self._worker.reads_processed >= self._sent and not self._expected.judged()[0]:
                 break
             await asyncio.sleep(0.05)
-        await asyncio.sleep(0.3)  # a match too many would come now
+        await asyncio.sleep(0.3)  # an unexpected match would come now
 
 
 def _counts(metric: MetricWrapperBase) -> dict[tuple[str, ...], int]:
-    """A counter's values by its labels' values."""
+    """Return a counter's values by its labels' values."""
     return {
         tuple(sample.labels.values()): int(sample.value)
         for family in metric.collect()
@@ -319,8 +319,8 @@ def _counts(metric: MetricWrapperBase) -> dict[tuple[str, ...], int]:
 
 
 def _raise_if_ended(tasks: list[asyncio.Task[None]]) -> None:
-    """Raise what has ended one of the tasks that go on while the city does."""
+    """Raise the error of a task that should run as long as the city."""
     for task in tasks:
         if task.done():
             task.result()
-            raise AssertionError("a task of the demo ended by itself")
+            raise AssertionError("a task of the demo ended too early")

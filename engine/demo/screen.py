@@ -1,8 +1,8 @@
-"""The demo's board on a terminal, drawn anew a few times a second, with rich.
+"""The demo's board on a terminal, redrawn a few times a second, with rich.
 
-Every line is one line whatever the width, and what does not fit into the height is left out from
-below; the matches get what is left. Whatever colour says is said by a character too, for
-`NO_COLOR`, for a terminal without colours and for who cannot see them.
+Every line is one line whatever the width. If the height is too small, lines at the bottom are left
+out; the matches get the space that is left. Everything shown by a colour is also shown by a
+character, for `NO_COLOR`, for a terminal without colours and for people who cannot see them.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _CHOOSE_EVERY_S: Final = 1.0
 _LESSON_S: Final = 8.0
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
 _PLAIN_BLOCKS: Final = "_.:-=+*#"
-#: Columns left free on both sides where there are so many.
+#: Columns left free on both sides if there are enough.
 _MARGIN: Final = 1
 _WITH_MARGIN: Final = 90
-#: A row of the sources with and without the policy in words.
+#: The width of a row of the sources with the policy in words.
 _WHOLE_ROW: Final = 79
 _TYPE_STYLES: Final = {
     "exact": "bold green",
@@ -37,13 +37,13 @@ _TYPE_STYLES: Final = {
 
 
 def on_terminal() -> Screen | None:
-    """A screen on standard output; None where that is no terminal that can be drawn on."""
+    """Return a screen on standard output; None if that is not a terminal that can be drawn on."""
     console = Console()
     return None if not console.is_terminal or console.is_dumb_terminal else Screen(console)
 
 
 class Screen:
-    """Shows a board on a terminal from `__enter__` to `__exit__`."""
+    """A display of a board on a terminal from `__enter__` to `__exit__`."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -63,7 +63,7 @@ class Screen:
         self._live.stop()
 
     def show(self, board: Board) -> None:
-        """Draw the board as it stands."""
+        """Draw the board's current state."""
         now_s = time.monotonic()
         if now_s - self._chosen_s >= _CHOOSE_EVERY_S:
             self._chosen_s = now_s
@@ -73,7 +73,7 @@ class Screen:
 
 
 class Picture:
-    """A board drawn for the size of the console that asks; `lesson` says which one is shown."""
+    """A board drawn in the size of the console; `lesson` is the number of the lesson shown."""
 
     def __init__(self, board: Board, lesson: int = 0) -> None:
         self._board = board
@@ -154,7 +154,7 @@ class Picture:
 
     def _apart(self) -> Text:
         board = self._board
-        text = Text(f"folded {board.folded:,}, another vehicle {board.other_vehicle:,}, ")
+        text = Text(f"suppressed {board.suppressed:,}, another vehicle {board.other_vehicle:,}, ")
         bad = board.rejects or board.lost or board.invented
         text.append(
             f"rejects {board.rejects:,}, lost {board.lost:,}, invented {board.invented:,}",
@@ -169,7 +169,7 @@ class Picture:
         lesson = lessons[self._lesson % len(lessons)]
         return [
             Text(f"$ {lesson.command}", style="dim"),
-            Text(f"  {lesson.says(width - 2)}", style="yellow"),
+            Text(f"  {lesson.describe(width - 2)}", style="yellow"),
         ]
 
 
@@ -178,7 +178,7 @@ def _named(name: str, text: Text) -> Text:
 
 
 def _head(text: str) -> Text:
-    """A heading; what stands before it later is not underlined with it."""
+    """Return a heading; text inserted before it later is not underlined."""
     return Text.assemble((text, "bold underline"))
 
 
@@ -199,7 +199,7 @@ def _source_line(line: SourceLine, width: int) -> Text:
 def _columns(
     width: int, source: str, policy: str, reads: str, matches: str, denied: str, because: str
 ) -> str:
-    """A row; without the policy where there is little room."""
+    """Return a row; without the policy if there is little room."""
     middle = f"{policy:<24} " if width >= _WHOLE_ROW else ""
     return f"{source:<17} {middle}{reads:>9} {matches:>7} {denied:>6} {because:<11}"
 
@@ -214,7 +214,7 @@ def _match_line(match: Match) -> Text:
     text.append_text(_plate(read)).append(" listed ").append_text(_plate(listed))
     text.append(f" {match.entry.purpose}", style="bold").append(f" at {match.read.camera}")
     if match.suppressed:
-        text.append(f", {match.suppressed} folded before")
+        text.append(f", {match.suppressed} suppressed before")
     if match.entry.instructions:
         text.append(f", {match.entry.instructions}")
     return text

@@ -1,11 +1,11 @@
 """A made-up city: sources with cameras and policies, hot lists, and a stream of reads.
 
 For the demo, the tests and the benchmarks. Everything follows from the seed. Plates, agencies
-and references are invented; the shape of a read (fields, lengths, pictures as references) is
-that of what vendors send. A read of a listed plate shows the listed vehicle.
+and references are invented; the form of a read (fields, lengths, pictures as references) is
+that of vendors' reads. A read of a listed plate shows the listed vehicle.
 
-What `CitySize` asks for beside its numbers is drawn apart: the plates, sources and cameras are
-the same with it and without.
+The options of `CitySize` beside its numbers have their own random numbers: the plates, sources and
+cameras are the same with them and without.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _VEHICLES = (
 _DAY_MS = 86_400_000
 
 
-#: What cameras take for one another. The letters I, O and Q stand on no plate here, so they come
-#: of misreading alone.
+#: Characters that cameras mistake for one another. Plates here have no letters I, O and Q, so these
+#: appear only by misreading.
 _READ_AS = {"0": "OQD", "D": "0OQ", "1": "IL", "L": "1I", "8": "B", "B": "8", "5": "S", "S": "5"}
 _READ_AS |= {"2": "Z", "Z": "2", "6": "G", "G": "6", "7": "T", "T": "7"}
 
@@ -41,12 +41,12 @@ _Words = tuple[str, str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class CitySize:
-    """How large a city is. A third of the sources have no policy, so nothing matches there.
+    """The size of a city. A third of the sources have no policy, so nothing matches there.
 
-    The shares, 0 to 1, are chances, each drawn for itself: of an entry to have look-alikes
-    match, to have one or two unknown characters, and, where it has none, to allow one misread
-    more; of a read of a listed plate to be misread; of any read to have alternates, one of which
-    is the true plate where the read is misread. `suppress_s` is for all entries.
+    The shares, 0 to 1, are independent probabilities: of an entry to let look-alikes match, to have
+    one or two unknown characters, and, if it has none, to allow one misread more; of a read of a
+    listed plate to be misread; of any read to have alternates, including the true plate if the
+    read is misread. `suppress_s` is for all entries.
     """
 
     entries: int = 1_000
@@ -62,13 +62,13 @@ class CitySize:
 
 
 class City:
-    """See the module. `now_ms` is the time around which its documents are written."""
+    """A made-up city. `now_ms` is the time around which its documents are written."""
 
     def __init__(self, seed: int, size: CitySize, now_ms: int) -> None:
         self._random = random.Random(seed)
-        #: For what no count depends on, so that it may change.
+        #: For details that no count depends on, so that they may change.
         self._details = random.Random(~seed)
-        #: For what the shares of `CitySize` ask.
+        #: For the shares of `CitySize`.
         self._shares = random.Random(f"shares {seed}")
         self._size = size
         self._now_ms = now_ms
@@ -76,7 +76,7 @@ class City:
         self._expires_at = format_time(now_ms + 30 * _DAY_MS)
         self.sources = [f"source-{number:02d}" for number in range(size.sources)]
         self.agencies = [f"AG{number:04d}" for number in range(size.agencies)]
-        #: The plates on the vehicles that are looked for, all characters known.
+        #: The plates of the wanted vehicles, with all characters known.
         self.listed_plates: list[str] = []
         self._vehicle_of: dict[str, _Words] = {}
         self._places = {
@@ -89,7 +89,7 @@ class City:
         }
 
     def policies(self) -> list[Policy]:
-        """A policy for two sources in three: all may match, or some agencies, or some purposes."""
+        """Make a policy for two sources in three: for all, for some agencies or some purposes."""
         policies = []
         for number, source in enumerate(self.sources):
             if number % 3 == 2:
@@ -105,7 +105,7 @@ class City:
         return policies
 
     def entries(self) -> Iterator[Entry]:
-        """The hot lists' entries, each of a plate of its own. To be run through once."""
+        """Yield the hot lists' entries, each with a plate of its own. Iterate over them once."""
         while len(self.listed_plates) < self._size.entries:
             plate = self._plate()
             if plate in self._vehicle_of:
@@ -130,9 +130,9 @@ class City:
             )
 
     def reads(self, count: int, hit_rate: float, *, first: int = 0) -> Iterator[dict[str, Any]]:
-        """Reads as JSON-ready dicts; `hit_rate` of them show a listed plate.
+        """Yield reads as JSON-ready dicts; `hit_rate` of them show a listed plate.
 
-        Call it after `entries` has been run through. `first` numbers the first read.
+        Call it after iterating over `entries`. `first` numbers the first read.
         """
         chance = self._random
         for number in range(first, first + count):
@@ -143,7 +143,7 @@ class City:
             yield self._read(number, plate)
 
     def _asked_of(self, plate: str) -> dict[str, Any]:
-        """The plate as its entry lists it, and how a read need not be the same."""
+        """Return the plate as its entry lists it, and how a read may differ from it."""
         size, chance = self._size, self._shares
         asked: dict[str, Any] = {"plate": plate}
         if chance.random() < size.confusables_share:
@@ -180,7 +180,7 @@ class City:
         }
 
     def _seen_as(self, plate: str) -> dict[str, Any]:
-        """The plate as a camera reads it, and what else it may be."""
+        """Return the plate as a camera reads it, and its alternates."""
         size, chance = self._size, self._shares
         if not size.misread_share and not size.alternates_share:
             return {"plate": plate}
@@ -199,8 +199,8 @@ class City:
         return {"plate": read, "alternates": alternates}
 
     def _misread(self, plate: str) -> str:
-        """A plate misread at one place: mostly a look-alike, else one character lost or added, or
-        another in its place."""
+        """Misread a plate at one place: mostly as a look-alike, else with one character lost, added
+        or replaced."""
         chance = self._shares
         place = chance.randrange(len(plate))
         alike = [at for at, char in enumerate(plate) if char in _READ_AS]
@@ -218,6 +218,6 @@ class City:
 
 
 def invented_plate(chance: random.Random) -> str:
-    """Seven characters in one of three patterns: some 5 * 10^8 plates."""
+    """Invent a plate of seven characters in one of three patterns: some 5 * 10^8 plates."""
     pattern = chance.choice(("LLLDDDD", "DLLLDDD", "LLDDDLL"))
     return "".join(chance.choice(_LETTERS if place == "L" else _DIGITS) for place in pattern)

@@ -1,10 +1,10 @@
 """Reads of a made-up city, sent at a steady rate: traffic for a deployment without cameras yet.
 
-The city is the same wherever this runs: `write_lists` gives the hot list and the policies that
-its reads meet, as files for `hotlist entries import` and `hotlist policies set`. The reads go to
-the detections topic and nowhere else, and are made up; nothing is read from Kafka.
+The city is the same on every run: `write_lists` writes the hot list and the policies that match
+its reads, as files for `hotlist entries import` and `hotlist policies set`. The reads go to
+the detections topic only, and are made up; nothing is read from Kafka.
 
-It keeps to its rate: after a stall it sends what it owes of the last second, and no more.
+It keeps its rate: after a stall it sends the missed reads of the last second, and no more.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from engine.kafka.topics import Topics
 from engine.kafka.writer import outbox
 from engine.plates.normal_form import normalize
 
-#: What `write_lists` writes.
+#: The files that `write_lists` writes.
 ENTRIES_FILE: Final = "entries.csv"
 POLICIES_FILE: Final = "policies.json"
 
 _SEED: Final = 2026
-#: Small enough to look at, with some of everything that an entry may ask for.
+#: Small enough to look at, with some entries for each option of an entry.
 _SIZE: Final = CitySize(
     entries=300,
     sources=12,
@@ -45,7 +45,7 @@ _SIZE: Final = CitySize(
     alternates_share=0.05,
 )
 _STEP_S: Final = 0.1
-#: A burst after a stall holds as many reads as are owed for this long.
+#: A burst after a stall has at most the reads of this long.
 _OWED_S: Final = 1.0
 _COLUMNS: Final = (
     *("entry_id", "list_id", "plate", "agency", "purpose", "authority_kind", "authority_ref"),
@@ -54,9 +54,9 @@ _COLUMNS: Final = (
 
 
 def write_lists(directory: Path) -> list[Path]:
-    """Write the city's entries (.csv) and policies (.json) into a directory; the files' paths.
+    """Write the city's entries (.csv) and policies (.json) into a directory; return the paths.
 
-    Neither says by whom or when: those who import them do.
+    Neither has author or time: the importing commands set these.
     """
     city = City(_SEED, _SIZE, now_ms=0)
     rows = io.StringIO()
@@ -79,15 +79,15 @@ async def send_traffic(
     reads: int | None,
     sent: Callable[[int], None],
 ) -> int:
-    """Send `rate` reads a second, `listed` (0 to 1) of them of listed plates; how many it were.
+    """Send `rate` reads a second, `listed` (0 to 1) of them of listed plates; return their number.
 
     Ends after `reads`, or never. `sent` is called with the number so far, about ten times a
-    second. Raises BrokerError and TopicError as every command does.
+    second. Raises BrokerError and TopicError like every command.
     """
-    started_ms = clock.now_ms()  # numbers the reads, so that no id comes again with the next run
+    started_ms = clock.now_ms()  # numbers the reads, so that the next run has other ids
     city = City(_SEED, _SIZE, started_ms)
     for _ in city.entries():
-        pass  # which draws the plates that are listed
+        pass  # iterating draws the listed plates
     loop = asyncio.get_running_loop()
     count = 0
     async with outbox(settings, Topics(settings.prefix).detections) as box:

@@ -1,6 +1,6 @@
 """From a camera's or a vendor's message to a read in Kafka.
 
-A message is answered when the broker has its reads. `adapters` is pure.
+A message is answered after the broker has its reads. `adapters` is pure.
 
 The modules, in the order in which data passes them:
 

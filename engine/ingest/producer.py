@@ -1,8 +1,8 @@
 """Vendors' messages into Kafka as detections.
 
-A message is taken when the broker has acknowledged all reads that it made count. Until then
-whoever sent it keeps it, and may send it again: it gives the same reads with the same ids. The
-reads of a car that its camera still tells of are held for seconds (`engine.ingest.adapters.cars`).
+A message is accepted when the broker has acknowledged all reads that it caused. Until then its
+sender keeps it, and may send it again: it gives the same reads with the same ids. The reads of a
+car that its camera still reports are held for seconds (`engine.ingest.adapters.cars`).
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from engine.ingest.adapters import Adapted, Adapter, AdapterError, Cars, Site
 from engine.kafka.topics import Topics
 from engine.kafka.writer import producing
 
-#: How often it is looked for cars of which nothing more is heard.
+#: The interval between checks for cars that are no longer reported.
 _LOOK_S: Final = 1.0
 
 
 class Ingest:
-    """See the module. Made by `ingesting()`. `sent` counts the acknowledged reads."""
+    """The producer of a vendor's reads. Made by `ingesting()`. `sent` counts acknowledged reads."""
 
     def __init__(
         self,
@@ -45,55 +45,55 @@ class Ingest:
         self._site = site
         self._now_s = now_s
         self._cars = Cars()
-        #: Reads of cars that count and are not acknowledged yet, by their ids.
-        self._owed: dict[str, ReadRecord] = {}
-        self._paying = asyncio.Lock()
+        #: Reads of cars that must be sent and are not acknowledged yet, by their ids.
+        self._unsent: dict[str, ReadRecord] = {}
+        self._sending = asyncio.Lock()
         self.sent = 0
 
     async def take(self, message: bytes) -> Adapted:
-        """Take one message; what it came to.
+        """Take one message; return its result.
 
-        Raises AdapterError where it gives no read, and BrokerError where the broker has not
-        acknowledged in time what is to be sent: then it must come again.
+        Raises AdapterError if it gives no read, and BrokerError if the broker has not acknowledged
+        its reads in time: then it must be sent again.
         """
         adapted = self._adapter(message, self._site)
         records = [_record(read) for read in adapted.reads]
         if adapted.car is None:
             await self._send(records)
         else:
-            self._owe(self._cars.take(adapted, self._now_s()))
-            await self._pay()
+            self._queue(self._cars.take(adapted, self._now_s()))
+            await self._send_queued()
         return adapted
 
     async def finish(self) -> None:
-        """Send what is held: no more messages will come. Raises BrokerError."""
-        self._owe(self._cars.all())
-        await self._pay()
+        """Send what is held, because no more messages will come. Raises BrokerError."""
+        self._queue(self._cars.all())
+        await self._send_queued()
 
     async def look(self) -> None:
-        """Send the reads of cars of which nothing more is heard, again and again."""
+        """Send the reads of cars that are no longer reported, repeatedly."""
         while True:
             await asyncio.sleep(_LOOK_S)
-            self._owe(self._cars.due(self._now_s()))
+            self._queue(self._cars.due(self._now_s()))
             try:
-                await self._pay()
+                await self._send_queued()
             except BrokerError:
-                continue  # they are owed still
+                continue  # they are still queued
 
     @property
     def is_behind(self) -> bool:
-        """Whether so much is owed that no more can be taken."""
-        return len(self._owed) >= limits.CARS_HELD
+        """Whether so many reads wait that no message can be accepted."""
+        return len(self._unsent) >= limits.CARS_HELD
 
-    def _owe(self, reads: list[Detection]) -> None:
-        self._owed |= {read.read_id: _record(read) for read in reads}
+    def _queue(self, reads: list[Detection]) -> None:
+        self._unsent |= {read.read_id: _record(read) for read in reads}
 
-    async def _pay(self) -> None:
-        async with self._paying:  # one at a time, so that none of it is sent twice
-            owed = dict(self._owed)
-            await self._send(list(owed.values()))
-            for read_id in owed:
-                del self._owed[read_id]
+    async def _send_queued(self) -> None:
+        async with self._sending:  # one call at a time, so that no read is sent twice
+            queued = dict(self._unsent)
+            await self._send(list(queued.values()))
+            for read_id in queued:
+                del self._unsent[read_id]
 
     async def _send(self, records: list[ReadRecord]) -> None:
         if not records:
@@ -125,9 +125,9 @@ def _record(read: Detection) -> ReadRecord:
 
 @asynccontextmanager
 async def ingesting(settings: Settings, adapter: Adapter, site: Site) -> AsyncIterator[Ingest]:
-    """An Ingest into the detections topic; on leaving, it is disconnected.
+    """Open an Ingest into the detections topic; when the context ends, it disconnects.
 
-    Raises BrokerError, or TopicError when the topic is missing.
+    Raises BrokerError, or TopicError if the topic is missing.
     """
     topic = Topics(settings.prefix).detections
     async with producing(settings, topic, linger_ms=limits.INGEST_LINGER_MS) as (producer, _):

@@ -1,18 +1,18 @@
 """The HTTP endpoint of `hotlist ingest`: a vendor's webhook in, detections out.
 
 `POST /` takes one message, as the body or as the field `json` of a form (whose files are not
-kept), from whoever knows the token: as `Authorization: Bearer TOKEN`, or as the password of
-`Basic`, which is all that many cameras can send. Answers are JSON.
+kept). The sender proves that it knows the token: as `Authorization: Bearer TOKEN`, or as the
+password of `Basic`, which is the only one that many cameras can send. Answers are JSON.
 
-    200  taken: the broker has all its reads, or it holds none; `reads` says how many, `problems`
-         what of it gave none
-    400  no read can be made of it, and `field` and `rule` say why; to send it again is no use
-    401  without the token
+    200  accepted: the broker has all its reads, or it has none; `reads` says how many, `problems`
+         which parts gave none
+    400  it gives no read, and `field` and `rule` say why; sending it again is useless
+    401  the token is missing or wrong
     408, 413  too slow, too long
-    503  not taken: busy, or the broker does not acknowledge; to be sent again, as most do
+    503  not accepted: busy, or the broker does not acknowledge; most senders send it again
 
-Nothing of a message is logged, answered or kept. What is in work at a time is bounded; whoever
-comes beyond that is sent away with 503 before the message is read.
+Nothing of a message is logged, returned or kept. The number of messages in work is bounded; further
+senders get 503 before their message is read.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _RESULTS = ("taken", "bad", "unauthorized", "unreadable", "not_taken")
 
 
 class Endpoint(NamedTuple):
-    """Where to listen, the token that messages must come with, and the means of TLS."""
+    """The address to listen on, the token that messages must come with, and TLS."""
 
     host: str
     port: int
@@ -48,7 +48,7 @@ class Endpoint(NamedTuple):
 
 
 class IngestServer:
-    """See the module."""
+    """The endpoint's server; see the module."""
 
     def __init__(self, ingest: Ingest, endpoint: Endpoint) -> None:
         self._ingest = ingest
@@ -79,7 +79,7 @@ class IngestServer:
         self._site: web.TCPSite | None = None
 
     async def start(self) -> None:
-        """Listen. Raises HotlistError where the port cannot be had."""
+        """Start listening. Raises HotlistError if the port is not available."""
         await self._runner.setup()
         host, port, _, tls = self._endpoint
         self._site = web.TCPSite(self._runner, host, port, ssl_context=tls)
@@ -93,12 +93,12 @@ class IngestServer:
             ) from error
 
     async def stop(self) -> None:
-        """Answer those who wait, then stop listening."""
+        """Answer the requests in work, then stop listening."""
         await self._runner.cleanup()
 
     @property
     def port(self) -> int:
-        """The port listened on; the one that was found free where 0 was asked for."""
+        """The port that the server listens on; if 0 was asked for, the free port it was given."""
         return int(self._runner.addresses[0][1]) if self._runner.addresses else self._endpoint.port
 
     @web.middleware
@@ -107,7 +107,7 @@ class IngestServer:
         request: web.Request,
         handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
     ) -> web.StreamResponse:
-        """Count what becomes of each message; what aiohttp refuses by itself is JSON too."""
+        """Count the result of each message; turn aiohttp's own errors into JSON."""
         try:
             response = await handler(request)
         except web.HTTPException as error:
@@ -175,7 +175,7 @@ def _answer(status: int, *, headers: dict[str, str] | None = None, **body: objec
 
 
 async def _message(request: web.Request) -> bytes:
-    """The body, or the field `json` of a form; of its files nothing is kept."""
+    """Return the body, or the field `json` of a form, without keeping its files."""
     if request.content_type != "multipart/form-data":
         return await request.read()
     too_long = web.HTTPRequestEntityTooLarge(

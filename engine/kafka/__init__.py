@@ -10,13 +10,13 @@ The modules, in the order in which data passes them:
     cluster         where the brokers are; makes every client
     topic_admin     topics declared and checked on a broker
     acls            what each role may do on the brokers
-    acl_probe       what the broker says this login may do
-    session         one command's session: its topic found, its errors reported in one line
-    reader          a topic read to its end, between offsets, or as it comes
-    writer          records written for a command, and which of them are acknowledged
+    acl_probe       what this login may do, as the broker reports it
+    session         one command's session: it finds the topic and reports errors in one line
+    reader          reads a topic to its end, between offsets, or as it comes
+    writer          records written for a command, and how many of them are acknowledged
     raw_fetcher     the seam in aiokafka that leaves fetched record batches unopened
-    fetch_limit     no more is fetched than there is room for
-    leave_group     a member leaves its group at once, whatever it is about
+    fetch_limit     fetching pauses while too much is held
+    leave_group     a member leaves its group at once, whatever it is doing
 """
 
 __all__ = [

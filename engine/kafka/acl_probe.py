@@ -1,9 +1,9 @@
-"""What the broker lets this login do with topics and groups, as the broker itself says.
+"""What this login may do with topics and groups, as the broker reports it.
 
-Asked with the request for metadata, so that nothing is tried and nothing changes. aiokafka knows
-these requests in older versions only, which do not ask; those that do stand here, by Kafka's
-protocol guide (Metadata 8, and 11 that knows the ids of topics; DescribeGroups 3). What a broker
-answers about transactional ids cannot be asked for.
+The metadata request asks for it, so that nothing is tried and nothing changes. aiokafka has only
+older versions of these requests, which cannot ask; the newer ones are defined here, by Kafka's
+protocol guide (Metadata 8, and 11 that knows the ids of topics; DescribeGroups 3). The protocol has
+no way to ask about transactional ids.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _TEXT: Final = String("utf-8")
 _COMPACT_TEXT: Final = CompactString("utf-8")
 _ID_BYTES: Final = 16
 
-#: Kafka's numbers of operations, which are the places of their bits.
+#: Kafka's numbers of operations, which are the positions of their bits.
 _OPERATIONS: Final = {
     3: "Read",
     4: "Write",
@@ -52,11 +52,11 @@ _KEPT_FROM_US: Final = TopicAuthorizationFailedError.errno
 
 
 class Topic(NamedTuple):
-    """A topic as the broker shows it; `error` is Kafka's code, 0 where there is none.
+    """A topic as the broker describes it; `error` is Kafka's code, 0 if there is none.
 
-    `partitions` has, for each, its leader (-1 where it has none), replicas, and replicas in sync.
-    `may` are the operations that this login may do, None where the broker does not say. `id` tells
-    a topic from an earlier one of its name; None from brokers before Kafka 2.8.
+    `partitions` has, for each, its leader (-1 if it has none), replicas, and replicas in sync.
+    `may` has the operations that this login may do, None if the broker does not report them. `id`
+    tells a topic from an earlier one of the same name; None from brokers before Kafka 2.8.
     """
 
     name: str
@@ -66,13 +66,13 @@ class Topic(NamedTuple):
     id: bytes | None
 
     def is_other_than(self, known_id: bytes | None) -> bool:
-        """Whether it is surely not the topic of this id: while a cluster is upgraded, some of its
-        brokers know no ids."""
+        """Return whether it is certainly not the topic with this id. The id may be absent: during
+        a cluster's upgrade, some brokers know no ids."""
         return self.id is not None and known_id is not None and self.id != known_id
 
 
-class Group(NamedTuple):
-    """A consumer group: its state, its members, what this login may do with it, and the topics'
+class GroupInfo(NamedTuple):
+    """A consumer group: its state, its members, what this login may do with it, and the
     partitions that are assigned to its members, none while it rebalances."""
 
     name: str
@@ -264,7 +264,7 @@ class _Groups(Request[_GroupsStruct]):  # type: ignore[misc]
 
 
 async def topics_as_shown(client: Any, names: Sequence[str]) -> list[Topic]:
-    """These topics, asked of any broker that `client` (an AIOKafkaClient) is connected with."""
+    """Describe these topics, as any broker that `client` (an AIOKafkaClient) is connected to."""
     answer = await client.send(client.get_random_node(), _Metadata(names))
     with_ids = answer.API_VERSION >= _MetadataWithIdsResponse.API_VERSION
     shown = []
@@ -281,8 +281,8 @@ async def topics_as_shown(client: Any, names: Sequence[str]) -> list[Topic]:
     return shown
 
 
-async def group_as_shown(client: Any, coordinator: int, name: str) -> Group:
-    """A consumer group, asked of the broker that coordinates it."""
+async def group_as_shown(client: Any, coordinator: int, name: str) -> GroupInfo:
+    """Describe a consumer group, as the broker that coordinates it."""
     answer = await client.send(coordinator, _Groups([name]))
     error, _, state, protocol_type, _, members, may = answer.groups[0]
     assigned = frozenset(
@@ -291,7 +291,7 @@ async def group_as_shown(client: Any, coordinator: int, name: str) -> Group:
         if assignment and protocol_type == ConsumerProtocol.PROTOCOL_TYPE
         for topic, number in ConsumerProtocol.ASSIGNMENT.decode(assignment).partitions()
     )
-    return Group(name, error, state, len(members), _operations(may), assigned)
+    return GroupInfo(name, error, state, len(members), _operations(may), assigned)
 
 
 def _operations(bits: int) -> frozenset[str] | None:

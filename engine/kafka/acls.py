@@ -1,8 +1,8 @@
 """What each role may do on the brokers: Kafka's access control lists, from `acls.toml`.
 
-That file is the one place where they stand; this module fills in the names of a deployment's
-topics and groups, and writes the `kafka-acls` commands that give a role to a user. It talks to
-no broker: who may give rights is the cluster's administrator, not the engine.
+That file is the only place that defines them. This module fills in the names of a deployment's
+topics and groups, and writes the `kafka-acls` commands that give a role to a user. It connects to
+no broker, because the cluster's administrator grants rights, not the engine.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from engine.kafka.diagnosis import Refusal
 from engine.kafka.topics import Topics
 
 _FILE: Final = "acls.toml"
-#: By the file's word for them: what `kafka-acls` calls such resources, and whether a name is only
-#: the beginning of theirs.
+#: For each key of the file: the resource type of `kafka-acls`, and whether a name is only the
+#: prefix of the resources' names.
 _RESOURCES: Final = {
     "topics": ("topic", False),
     "groups": ("group", False),
@@ -32,7 +32,7 @@ _RESOURCES: Final = {
 class Grant(NamedTuple):
     """Operations on resources of one kind: `topic`, `group` or `transactional-id`.
 
-    `is_prefix`: the names are the beginnings of what is meant.
+    `is_prefix`: the names are prefixes of the resources' names.
     """
 
     kind: str
@@ -44,7 +44,7 @@ class Grant(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """One of those who work with the topics; `title` says what for."""
+    """A role of those that use the topics; `title` says for what."""
 
     name: str
     title: str
@@ -52,7 +52,7 @@ class Role:
 
 
 def roles(topics: Topics, group: str) -> dict[str, Role]:
-    """All roles by name, for these topics and this consumer group of the workers."""
+    """Return all roles by name, for these topics and this consumer group of the workers."""
     found = tomllib.loads((files("engine") / "data" / _FILE).read_text(encoding="utf-8"))
     return {
         name: Role(name, role["title"], tuple(_grant(each, topics, group) for each in role["may"]))
@@ -61,10 +61,10 @@ def roles(topics: Topics, group: str) -> dict[str, Role]:
 
 
 def kafka_acls(role: Role, principal: str, command: str) -> Iterator[str]:
-    """The lines that give a role to a principal (`User:jo`), for a shell.
+    """Yield the shell commands that give a role to a principal (`User:jo`).
 
-    `command` is how `kafka-acls` is called, with the options that it needs to connect. A line
-    allows from any host.
+    `command` is how `kafka-acls` is called, with the options that it needs to connect. The rights
+    are granted from any host.
     """
     for grant in role.grants:
         words = ["--add", "--allow-principal", principal]
@@ -88,7 +88,7 @@ def _grant(given: Mapping[str, Any], topics: Topics, group: str) -> Grant:
 
 
 def worker_needs(settings: Settings, refused: Refusal) -> str:
-    """The operations that a worker needs on what it is refused, for people."""
+    """Describe the operations that a worker needs on what the broker denies it."""
     grants = roles(Topics(settings.prefix), settings.group)["engine"].grants
     needed = {
         grant.operations

@@ -1,10 +1,10 @@
-"""Why no broker answers, and what the broker does not let us do, in words that say what to do.
+"""Why no broker answers, and what the broker denies, in words that say what to do.
 
-`unreachable()` finds out why no broker answers, `hidden()` which topics the broker keeps from us.
+`unreachable()` finds out why no broker answers, `hidden()` which topics the broker hides from us.
 
-Kafka answers a client that lacks a right with an error that names the resource and not the
-operation; which one it was is known to whoever asked. Topics that a client may not even see are
-left out of what the broker lists, as if they were not there: `hidden` tells.
+If a client lacks a right, Kafka's error names the resource but not the operation; only the caller
+knows which operation it was. A broker leaves topics that a client may not even see out of its
+list, as if they did not exist: `hidden` finds these.
 """
 
 from __future__ import annotations
@@ -46,15 +46,14 @@ _WORDS: Final = {
 }
 
 
-#: OpenSSL's numbers for a certificate that is good, but somebody else's.
+#: OpenSSL's numbers for a certificate that is valid, but for another name.
 _OTHER_NAME: Final = (62, 64)
 
 
 class Refusal(NamedTuple):
-    """Resources that the broker keeps from us: their kind, as `engine.kafka.acls` calls it, and
-    names.
+    """Resources that the broker denies: their kind, as in `engine.kafka.acls`, and their names.
 
-    A `cluster` has none.
+    A `cluster` has no names.
     """
 
     kind: str
@@ -62,12 +61,12 @@ class Refusal(NamedTuple):
 
     @classmethod
     def of_topics(cls, names: Iterable[str]) -> Refusal:
-        """A refusal of topics."""
+        """Make one for topics."""
         return cls("topic", tuple(sorted(names)))
 
 
 class NotAllowedError(BrokerError):
-    """The broker refuses us something; `refused` is what."""
+    """The broker denies something; `refused` says what."""
 
     def __init__(self, refused: Refusal, what: str, *, where: str, hint: str) -> None:
         super().__init__(what, where=where, hint=hint)
@@ -75,7 +74,7 @@ class NotAllowedError(BrokerError):
 
 
 def refusal(error: BaseException | None) -> Refusal | None:
-    """What the broker refuses, where an error or one that it came from says so; else None."""
+    """Return what the broker denies, if an error or one of its causes says so; else None."""
     while error is not None:
         if isinstance(error, NotAllowedError):
             return error.refused
@@ -87,9 +86,9 @@ def refusal(error: BaseException | None) -> Refusal | None:
 
 
 def not_allowed(refused: Refusal, operations: str) -> NotAllowedError:
-    """The error that says which operations somebody has to allow us there."""
+    """Return the error that says which operations must be allowed on these resources."""
     if refused.kind == "cluster":
-        # A producer gets its number from anybody who may write to some topic.
+        # A broker gives a producer its id if it may write to any topic.
         where, it, operations = "", "our topics", "Write"
     else:
         several = len(refused.names) > 1
@@ -105,7 +104,7 @@ def not_allowed(refused: Refusal, operations: str) -> NotAllowedError:
 
 
 def _names(arguments: tuple[object, ...]) -> tuple[str, ...]:
-    """The resources in an error's arguments: a name, or a collection of names, or nothing."""
+    """Return the resources in an error's arguments: a name, a collection of names, or nothing."""
     first = arguments[0] if arguments else ()
     if isinstance(first, Iterable) and not isinstance(first, str):
         return tuple(sorted(map(str, first)))
@@ -113,9 +112,9 @@ def _names(arguments: tuple[object, ...]) -> tuple[str, ...]:
 
 
 async def unreachable(bootstrap: str, security: Security = PLAINTEXT) -> BrokerError:
-    """Why no broker answers there, found out by one more attempt at each address.
+    """Find out why no broker answers, by one more attempt at each address.
 
-    The clients tell their log only that none did.
+    The clients only log that none did.
     """
     failures = [await _failure(address, security) for address in bootstrap.split(",")]
     for error in failures:
@@ -125,17 +124,17 @@ async def unreachable(bootstrap: str, security: Security = PLAINTEXT) -> BrokerE
     return BrokerError(
         "no Kafka broker answers",
         where=bootstrap,
-        hint="start one, or set --bootstrap (HOTLIST_BOOTSTRAP) to where it listens",
+        hint="start one, or set --bootstrap (HOTLIST_BOOTSTRAP) to its address",
     )
 
 
 async def hidden(
     bootstrap: str, topics: Collection[str], security: Security = PLAINTEXT
 ) -> frozenset[str]:
-    """Those of the topics that the broker does not let us see, whether or not they are there.
+    """Return the topics that the broker hides from us, whether or not they exist.
 
-    In its list of topics they are missing like those that nobody has made. Asks by name, makes
-    none by asking. Raises OSError, TimeoutError or KafkaError where no broker answers.
+    The broker's list of topics leaves them out like topics that do not exist. This asks for them by
+    name, without creating them. Raises OSError, TimeoutError or KafkaError if no broker answers.
     """
     *others, last = bootstrap.split(",")
     for address in others:
@@ -165,7 +164,7 @@ async def _connected(address: str, security: Security) -> Any:
 
 
 async def _failure(address: str, security: Security) -> BaseException | None:
-    """What an attempt at one address ends with; None where it answers after all."""
+    """Return the error of an attempt at one address; None if it answers after all."""
     connection = None
     try:
         async with asyncio.timeout(limits.PROBE_S):
@@ -186,7 +185,7 @@ def _explained(
     match error:
         case AuthenticationFailedError() | SaslAuthenticationFailed():
             return BrokerError(
-                f"the broker does not take the user {security.get('sasl_plain_username')!r} "
+                f"the broker does not accept the user {security.get('sasl_plain_username')!r} "
                 "with this password",
                 where=bootstrap,
                 hint=f"set --sasl-username (HOTLIST_SASL_USERNAME) and {SASL_VARIABLE}",
@@ -201,7 +200,7 @@ def _explained(
             return BrokerError(
                 "the broker's certificate is for another name",
                 where=bootstrap,
-                hint="set --bootstrap (HOTLIST_BOOTSTRAP) to a name that stands in it",
+                hint="set --bootstrap (HOTLIST_BOOTSTRAP) to a name that is in it",
             )
         case ssl.SSLCertVerificationError():
             return BrokerError(
@@ -219,9 +218,9 @@ def _explained(
 def _hung_up(protocol: str, bootstrap: str) -> BrokerError:
     own = ", or it asks for a certificate (--ssl-certfile)" if protocol.endswith("SSL") else ""
     return BrokerError(
-        f"the broker ends the connection, which is {protocol}",
+        f"the broker closes the {protocol} connection",
         where=bootstrap,
-        hint="set --security-protocol (HOTLIST_SECURITY_PROTOCOL) to what it speaks there"
+        hint="set --security-protocol (HOTLIST_SECURITY_PROTOCOL) to its listener's protocol"
         + own
-        + "; behind a proxy it may be away",
+        + "; behind a proxy, the broker itself may be down",
     )

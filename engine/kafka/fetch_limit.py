@@ -1,16 +1,16 @@
-"""Fetching goes on while there is room, and each partition is known to have been heard of.
+"""Fetching continues only while there is room; it is noted when each partition last answered.
 
-aiokafka fetches ahead for every partition that has nothing waiting in its buffer, whatever the
-consumer has taken out of it before and still holds, and a batch comes whole however large it is. So
-a `FetchRoom` counts the bytes of fetches that anybody still holds, wherever that is, and lets no
-further request out while there are more than `limits.FETCHED_BYTES`. What was asked for before that
-comes on top: one response of each broker, of FETCH_BYTES or of one larger batch.
+aiokafka fetches ahead for every partition that has nothing in its buffer, whatever the consumer has
+already taken out of it and still holds, and a batch comes whole however large it is. So a
+`FetchRoom` counts the bytes of fetches that are still held anywhere, and allows no further request
+while there are more than `limits.FETCHED_BYTES`. Requests sent before that come on top: one
+response of each broker, of FETCH_BYTES or of one larger batch.
 
-It also notes when each partition was last answered for, or had no need to be asked. A partition
-without a leader, or a fetcher that has died, falls silent here.
+It also records when each partition last had an answer, or did not need one. A partition without a
+leader, or with a fetcher that has died, shows here as silent.
 
-With `engine.kafka.raw_fetcher` this is the seam in aiokafka: it stands in the way of one method of
-one fetcher, and `tests/kafka_package/test_fetch_limit.py` fails loudly when that changes.
+Together with `engine.kafka.raw_fetcher` this is the seam in aiokafka: it wraps one method of one
+fetcher, and `tests/kafka_package/test_fetch_limit.py` fails loudly if that method changes.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from aiokafka.consumer import fetcher as aiokafka_fetcher
 
 from engine import limits
 
-#: How soon the fetcher looks again whether there is room.
+#: How soon the fetcher checks for room again.
 _LOOK_AGAIN_S: Final = 0.02
 
 
 class FetchRoom:
-    """See the module. Counts for one consumer, in whatever thread fetches come to their end."""
+    """The bytes held of one consumer's fetches; see the module. They may be freed in any thread."""
 
     def __init__(
         self,
@@ -41,25 +41,25 @@ class FetchRoom:
     ) -> None:
         self._limit_bytes = limit_bytes
         self._now_s = now_s
-        # One entry a fetch, because to put and to take one is a single step in any thread.
+        # One entry for each fetch, because adding and removing one is atomic in any thread.
         self._sizes: dict[int, int] = {}
         self._numbers = count()
         self._answered_ms: dict[TopicPartition, int] = {}
-        #: When each partition that is assigned was heard of last. Replaced whole, never changed.
+        #: When each assigned partition was last heard from. Replaced whole, never changed.
         self.heard_s: Mapping[TopicPartition, float] = {}
 
     @property
     def held_bytes(self) -> int:
-        """Bytes as fetched that somebody still holds."""
+        """Bytes as fetched that are still held."""
         return sum(list(self._sizes.values()))
 
     @property
     def is_full(self) -> bool:
-        """Whether no more is fetched for now."""
+        """Whether fetching pauses now."""
         return self.held_bytes >= self._limit_bytes
 
     def hold(self, data: bytes) -> memoryview:
-        """The same bytes, counted until nobody has this view or a part of it any more."""
+        """Return the same bytes, counted until this view and all its parts are released."""
         array = np.frombuffer(data, dtype=np.uint8)
         number = next(self._numbers)
         self._sizes[number] = len(data)
@@ -67,9 +67,9 @@ class FetchRoom:
         return array.data
 
     def mind(self, consumer: AIOKafkaConsumer) -> None:
-        """Stand between a started consumer's fetcher and its requests.
+        """Wrap a started consumer's fetcher, so that it checks for room before its requests.
 
-        Raises RuntimeError where this aiokafka has no such place.
+        Raises RuntimeError if this aiokafka has no such method.
         """
         fetcher = consumer._fetcher
         routine = aiokafka_fetcher.Fetcher._fetch_requests_routine

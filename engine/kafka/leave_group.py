@@ -1,13 +1,13 @@
-"""A member leaves its consumer group at once, whatever it is about.
+"""A member leaves its consumer group at once, whatever it is doing.
 
-aiokafka's consumer waits at its end for what its coordinator is doing. While a group is shared
-out anew, that is as long as the slowest member takes, and while the broker is away as long as a
-request may take. And it signs off only who has been given partitions once, so that a group waits
-a whole session for somebody who has asked to join and gone. Here the join is broken off, and the
-group is told in any case, in a bounded time.
+When aiokafka's consumer stops, it waits for what its coordinator is doing. During a rebalance that
+takes as long as the slowest member, and during a broker's outage as long as a request may take.
+And it sends a leave request only if it ever had an assignment; otherwise the group waits a whole
+session for a member that asked to join and is gone. Here the join is cancelled, and the leave
+request is sent in any case, in a bounded time.
 
-To be called when all is committed that will be, in the consumer's own event loop, before its
-`stop`. Stands on private parts of aiokafka; tests/kafka/worker/test_shutdown.py holds it to them.
+Call it after the last commit, in the consumer's own event loop, before its `stop`. It relies on
+private parts of aiokafka; tests/kafka/worker/test_shutdown.py tests that they are as expected.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ _LOOK_S: Final = 0.01
 
 
 async def leave_group(consumer: Any) -> None:
-    """Leave a started aiokafka consumer's group. Takes `limits.LEAVE_S` at the most, and a handing
-    over of partitions that is under way may take as long once more."""
+    """Leave a started aiokafka consumer's group. Takes `limits.LEAVE_S` at most, and as long again
+    if a revocation of partitions is in progress."""
     coordinator = consumer._coordinator
     if coordinator is None or coordinator._closing.done():
         return
     coordinator._closing.set_result(None)
-    joins = await _break_off(coordinator)
+    joins = await _cancel(coordinator)
     member_id, node_id = coordinator.member_id, coordinator.coordinator_id
-    # aiokafka's own end finds nothing to leave any more.
+    # aiokafka's own stop then finds no group to leave.
     coordinator.reset_generation()
     if not member_id or node_id is None:
         return
     try:
         async with asyncio.timeout(limits.LEAVE_S):
-            # The broker answers in order on each connection, and the request to join is in front
-            # on the one that is for the coordination.
+            # The broker answers in order on each connection, and the pending join request is first
+            # on the connection that is for the coordination.
             await consumer._client.send(
                 node_id,
                 LeaveGroupRequest(coordinator.group_id, member_id),
@@ -52,14 +52,14 @@ async def leave_group(consumer: Any) -> None:
             )
     except (KafkaError, TimeoutError, OSError) as error:
         log.warning(
-            "consumer group %s was not told that this worker leaves (%s); it waits for it %g s",
+            "could not leave consumer group %s (%s); the group waits %g s for this worker",
             *(coordinator.group_id, type(error).__name__, limits.SESSION_S),
         )
 
 
-async def _break_off(coordinator: Any) -> bool:
-    """End the coordination and the heartbeats; whether a join was broken off. Partitions that are
-    being handed over are handed over first, because what is committed until then counts."""
+async def _cancel(coordinator: Any) -> bool:
+    """End the coordination and the heartbeats; return whether a join was cancelled. A revocation
+    in progress is completed first, because what it commits counts."""
     task: asyncio.Task[None] = coordinator._coordination_task
     deadline_s = time.monotonic() + limits.LEAVE_S
     joins = False

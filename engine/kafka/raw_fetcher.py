@@ -1,15 +1,15 @@
-"""The seam in aiokafka: fetched record batches as they are, instead of one object a record.
+"""The seam in aiokafka: fetched record batches as they are, instead of one object for each record.
 
 aiokafka turns a fetch response into Python objects in two steps, `MemoryRecords` (bytes to
 batches) and `PartitionRecords` (batches to records, with checksums, aborted transactions and
-control batches minded). For the topics that opt in, this module stands between the two, so
-that a whole batch passes for one record: every rule of `PartitionRecords` stays aiokafka's
-own code, and nothing inside the batch is touched.
+control batches handled). For the topics that opt in, this module sits between the two, so that
+aiokafka handles a whole batch as one record: every rule of `PartitionRecords` stays aiokafka's own
+code, and nothing inside the batch is touched.
 
-aiokafka gives no public hook for this. The seam is the two names that
+aiokafka has no public hook for this. The seam is the two names that
 `Fetcher._proc_fetch_request` looks up; `deliver_batches` gives one fetcher a copy of that
 method with other meanings for them. Nothing is patched for other consumers of the process.
-`tests/kafka_package/test_raw_fetcher.py` is the contract with aiokafka and fails loudly when it
+`tests/kafka_package/test_raw_fetcher.py` is the contract with aiokafka and fails loudly if it
 changes.
 
 This is the only module that knows aiokafka's internals. It may not look into records.
@@ -34,13 +34,13 @@ from crc32c import crc32c
 from engine.limits import CORRUPT_BATCH_FETCHES
 from engine.wire.record_batch import V2_HEADER_BYTES, BatchError, RawBatch, Record
 
-#: Offset (8), length (4): what stands before the part that the length counts.
+#: Offset (8), length (4): the bytes before those that the length counts.
 _LOG_OVERHEAD = 12
 _MAGIC_AT = 16
-#: The checksum of a version 2 batch, and what it is the sum of: all that follows.
+#: The checksum of a version 2 batch, and the first byte that it covers; it covers all after that.
 _V2_CRC_AT = 17
 _V2_CRC_FROM = 21
-#: More records than a broker takes in one batch: a damaged header may claim anything.
+#: More records than a broker accepts in one batch: a damaged header may claim any number.
 _PLAUSIBLE_RECORDS = 1 << 20
 #: The smallest batch of any magic: aiokafka's own bound for a version 0 message.
 _SMALLEST_BATCH = 26
@@ -49,10 +49,10 @@ assert _V2_HEADER.size == V2_HEADER_BYTES
 
 
 def parse(batch: RawBatch) -> Iterator[Record]:
-    """The records of a batch by aiokafka's own parser, any magic and codec.
+    """Yield the records of a batch by aiokafka's own parser, any magic and codec.
 
-    Slow, and right: it serves the batches that the scanner hands back. Raises BatchError where
-    even this parser gives up, with the offset of the first record that it could not read.
+    Slow, and right: it parses the batches that the scanner hands back. Raises BatchError if even
+    this parser fails, with the offset of the first record that it could not read.
     """
     next_offset = batch.first_offset
     try:
@@ -74,7 +74,7 @@ def parse(batch: RawBatch) -> Iterator[Record]:
         raise BatchError("corrupt_batch", next_offset) from error
 
 
-#: By partition, the producers of whose transaction a part has been delivered, but not its end.
+#: By partition, the producers with a transaction that was delivered in part, but not its end.
 OpenTransactions = dict[TopicPartition, set[int]]
 
 
@@ -85,16 +85,16 @@ def deliver_batches(
 ) -> OpenTransactions:
     """Make a started consumer's fetcher deliver `RawBatch` records for some topics.
 
-    `wants` says for a topic's name whether it opts in. What a fetch brought for a partition of
-    such a topic goes through `hold`, and its batches are parts of what that gives. From then
-    on the consumer's `fetched_records` gives, for those topics, a list of `RawBatch`. Call it
-    before the consumer subscribes to anything. Raises RuntimeError where this aiokafka has no such
+    `wants` decides by a topic's name whether it opts in. The data of each fetch for such a topic's
+    partition passes through `hold`, and its batches are parts of what that returns. From then on
+    the consumer's `fetched_records` returns, for those topics, a list of `RawBatch`. Call it
+    before the consumer subscribes to anything. Raises RuntimeError if this aiokafka has no such
     seam.
 
-    Returns what is kept current with the batches delivered, where the consumer reads committed:
-    in which partitions a transaction has been delivered in part. Where transactions overlap,
-    the broker gives out the beginning of one that is committed before its rest, because it
-    stops at the first that is not decided yet.
+    Returns which partitions have a partly delivered transaction, kept current with the batches
+    delivered if the consumer reads committed. If transactions overlap, the broker delivers the
+    beginning of a committed one before its rest, because it stops at the first undecided
+    transaction.
     """
     open_transactions: OpenTransactions = {}
     fetcher = consumer._fetcher
@@ -132,9 +132,10 @@ def deliver_batches(
 async def log_ends(
     consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition]
 ) -> dict[TopicPartition, int]:
-    """The offsets at which partitions end, what is not committed yet included.
+    """Return the offsets at which partitions end, including what is not committed yet.
 
-    For a consumer that reads committed, `end_offsets` gives where the first transaction is open.
+    For a consumer that reads committed, `end_offsets` returns where the first open transaction
+    begins.
     """
     fetcher = copy.copy(consumer._fetcher)
     fetcher._isolation_level = aiokafka_fetcher.READ_UNCOMMITTED
@@ -145,7 +146,7 @@ async def log_ends(
 
 
 class _KeptRecords:
-    """In the place of `MemoryRecords`: the same, and the bytes are kept at hand."""
+    """Replaces `MemoryRecords`: the same, and it keeps the bytes."""
 
     __slots__ = ("data", "has_next", "parsed", "size_in_bytes")
 
@@ -157,7 +158,7 @@ class _KeptRecords:
 
 
 class _Batch:
-    """In the place of one aiokafka batch: iterates as one record that is the whole batch."""
+    """Replaces one aiokafka batch: iterates as one record, which is the whole batch."""
 
     __slots__ = (
         "_parsed",
@@ -183,7 +184,7 @@ class _Batch:
             self.is_control_batch: bool = parsed.is_control_batch
             self.is_transactional: bool = parsed.is_transactional
         else:
-            # A message that wraps others names the last one's offset and no first one.
+            # A message that wraps others has the offset of the last one, and of no other.
             self._parsed = None
             self.base_offset = position
             self.next_offset = int.from_bytes(data[:8], "big", signed=True) + 1
@@ -194,7 +195,7 @@ class _Batch:
 
     @classmethod
     def damaged(cls, data: memoryview, position: int, next_offset: int) -> _Batch:
-        """A batch with a wrong checksum, which makes its header as doubtful as the rest."""
+        """Make a batch with a wrong checksum. Its header is then as doubtful as the rest."""
         batch = cls.__new__(cls)
         batch._parsed = None
         batch.data = data
@@ -208,26 +209,26 @@ class _Batch:
         return batch
 
     def validate_crc(self) -> bool:
-        return True  # `_Batches` has dealt with it
+        return True  # `_Batches` has checked it
 
     def __iter__(self) -> Iterator[_Batch]:
         yield self
 
     def __next__(self) -> Any:
-        """A control batch's record, which says whether a transaction was aborted."""
+        """Return a control batch's record, which says whether a transaction was aborted."""
         return next(iter(self._parsed))
 
 
 class _Batches:
-    """In the place of `MemoryRecords`: cuts a partition's bytes into batches.
+    """Replaces `MemoryRecords`: splits a partition's bytes into batches.
 
     A wrong checksum ends the data before that batch, which makes aiokafka fetch it again: the
-    damage may have happened on the way. The same batch wrong for the last time is delivered
-    with `intact` False, so that it is rejected and does not stop the stream. (aiokafka would
-    raise, and would lose the good batches before the bad one.)
+    damage may have happened in transit. If the same batch is still wrong at the last attempt, it is
+    delivered with `intact` False, so that it is rejected and does not stop the stream. (aiokafka
+    would raise, and would lose the good batches before the bad one.)
 
-    `position` is the offset from which was fetched. The position after a damaged batch always
-    lies further on, and never past a batch that is whole.
+    `position` is the offset from which the data was fetched. The position after a damaged batch is
+    always higher, and never past a batch that is intact.
     """
 
     def __init__(
@@ -277,15 +278,15 @@ class _Batches:
         self._position = max(self._position, self._next.next_offset)
 
     def _end_of_batch(self, at: int) -> int:
-        """Where the batch ends by its own account; past all data where that is cut off."""
+        """Return where the batch ends by its own length; past all data if it is cut off."""
         if len(self._data) - at < _LOG_OVERHEAD:
             return len(self._data) + 1
         length = int.from_bytes(self._data[at + 8 : at + _LOG_OVERHEAD], "big", signed=True)
         return at + _LOG_OVERHEAD + length
 
     def _offset_after_damage(self, at: int, end: int) -> int:
-        """Where to go on: at the next batch that is whole; else where the header says, if two
-        of its fields agree on it; else one further, so that the stream never stands still."""
+        """Return where to continue: at the next intact batch; else where the header says, if two
+        of its fields agree on it; else one offset further, so that the stream never stops."""
         position, data = self._position, self._data
         following = self._end_of_batch(end)
         if following <= len(data) and _is_intact(data[end:following]):
@@ -303,23 +304,23 @@ class _Batches:
 
 
 def _is_intact(batch: memoryview) -> bool:
-    """Whether a batch's checksum is right."""
+    """Return whether a batch's checksum is right."""
     if len(batch) < _SMALLEST_BATCH:
         return False
     if batch[_MAGIC_AT] >= 2:
         if len(batch) < V2_HEADER_BYTES:
             return False
         stored = int.from_bytes(batch[_V2_CRC_AT:_V2_CRC_FROM], "big")
-        # Not aiokafka's own, which adds up 2 GB a second: it took a sixth of all CPU time. And
-        # never without the GIL: to get it again would take longer than the sum.
+        # Not aiokafka's own, which sums 2 GB a second: it took a sixth of all CPU time. And never
+        # without the GIL: acquiring it again would take longer than the sum.
         checksum: int = crc32c(batch[_V2_CRC_FROM:], gil_release_mode=0)
         return checksum == stored
     return zlib.crc32(batch[_MAGIC_AT:]) == int.from_bytes(batch[_LOG_OVERHEAD:_MAGIC_AT], "big")
 
 
 class _Coverage:
-    """Up to where a partition's log is accounted for, by what was delivered and what aiokafka
-    rightly skipped: from `covered_from` to `next_offset` nothing was delivered yet."""
+    """The end of the part of a partition's log that was delivered, or that aiokafka rightly
+    skipped: from `covered_from` to `next_offset` nothing was delivered yet."""
 
     __slots__ = ("covered_from", "next_offset")
 
@@ -328,7 +329,7 @@ class _Coverage:
 
 
 class _BatchesOfPartition(aiokafka_fetcher.PartitionRecords):  # type: ignore[misc]
-    """aiokafka's walk over a partition's batches, whose records are whole batches."""
+    """aiokafka's iteration over a partition's batches, with whole batches as records."""
 
     def __init__(self, tp: Any, batches: Any, aborted: Any, position: int, *rest: Any) -> None:
         super().__init__(tp, batches, aborted, position, *rest)
@@ -342,7 +343,7 @@ class _BatchesOfPartition(aiokafka_fetcher.PartitionRecords):  # type: ignore[mi
             self.coverage.next_offset = self.next_fetch_offset
 
     def _contains_abort_marker(self, next_batch: _Batch) -> bool:
-        """Asked of every control batch, each of which ends its producer's transaction."""
+        """Override the check of a control batch, because every one ends a transaction."""
         assert next_batch.producer_id is not None
         self.open_producers.discard(next_batch.producer_id)
         aborts: bool = super()._contains_abort_marker(next_batch)

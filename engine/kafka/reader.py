@@ -21,7 +21,7 @@ from engine.kafka.cluster import Cluster
 from engine.kafka.raw_fetcher import deliver_batches
 from engine.kafka.session import broker_errors, partitions_of, started, stopped
 
-#: Told of a partition's records that are gone: the first of them, and the oldest that is kept.
+#: Called for a partition's deleted records: with the first of them, and the oldest that is kept.
 Deleted = Callable[[TopicPartition, int, int], None]
 Progress = Callable[[int], contextlib.AbstractContextManager[Callable[[int], None]]]
 
@@ -33,12 +33,12 @@ async def read_to_end(
     *,
     only: Container[bytes] | None = None,
 ) -> dict[bytes, bytes]:
-    """The last value of each key of a compacted topic, without those removed.
+    """Return the last value of each key of a compacted topic, without the removed keys.
 
-    `only` names the keys that are kept; without it all are.
-    `progress` makes a progress bar for a number of steps; the context that it returns gives
-    what is called with the steps just done. Reads up to where the topic ended when it was
-    asked. Raises BrokerError, or TopicError when the topic is missing.
+    `only` has the keys to keep; without it all are kept. `progress` makes a progress bar for a
+    number of steps; its context returns a function that is called with the steps just done. Reads
+    up to the topic's end at the time of the call. Raises BrokerError, or TopicError if the topic
+    is missing.
     """
     found: dict[bytes, bytes] = {}
     async with consuming(settings, topic) as (consumer, partitions):
@@ -59,10 +59,10 @@ async def between(
     *,
     patience_s: float = limits.DELIVERY_TIMEOUT_S,
 ) -> AsyncGenerator[tuple[dict[TopicPartition, list[Any]], int], None]:
-    """What lies between these offsets of the consumer's partitions, as it is fetched.
+    """Yield the records between these offsets of the consumer's partitions, as they are fetched.
 
-    Gives what `getmany` gives, and by how many offsets that went on; some records from behind
-    the ends may be among it. Raises BrokerError if nothing has come for so long.
+    Yields what `getmany` returns, and by how many offsets the position moved; some records beyond
+    the ends may be included. Raises BrokerError if no more records come for `patience_s`.
     """
     waiting = {part for part in ends if starts[part] < ends[part]}
     for part in waiting:
@@ -73,8 +73,8 @@ async def between(
     while waiting:
         fetched = await consumer.getmany(*waiting, timeout_ms=limits.POLL_MS)
         moved = 0
-        # Compaction and transaction markers leave gaps, so the position says where we are, not
-        # the last record.
+        # Compaction and transaction markers leave gaps, so progress is measured by the position,
+        # not by the last record.
         for part in list(waiting):
             position = min(await consumer.position(part), ends[part])
             moved += position - at[part]
@@ -92,7 +92,7 @@ async def between(
 def _apply(records: list[Any], found: dict[bytes, bytes], only: Container[bytes] | None) -> None:
     for record in records:
         if record.key is None:
-            continue  # a compacted topic takes none
+            continue  # a compacted topic accepts no record without a key
         if only is not None and record.key not in only:
             continue
         if record.value is None:
@@ -101,22 +101,22 @@ def _apply(records: list[Any], found: dict[bytes, bytes], only: Container[bytes]
             found[record.key] = record.value
 
 
-def _no_matter(part: TopicPartition, first: int, next_offset: int) -> None:
+def _ignore(part: TopicPartition, first: int, next_offset: int) -> None:
     pass
 
 
 async def follow(
-    settings: Settings, topic: str, *, from_start: bool, deleted: Deleted = _no_matter
+    settings: Settings, topic: str, *, from_start: bool, deleted: Deleted = _ignore
 ) -> AsyncGenerator[bytes, None]:
-    """The values of a topic's records as they come, for ever.
+    """Yield the values of a topic's records as they come, for ever.
 
-    From the first one that is kept, or only what comes from now on. Partitions that are added to
-    the topic, and a recreated topic, are read from their beginning. `deleted` is given
-    records that the topic did not keep until they were read. Raises BrokerError, or TopicError when
+    Starts at the oldest record, or with `from_start` False at the end. Partitions that are added to
+    the topic, and a topic that is recreated, are read from their beginning. `deleted` is called
+    for records that the topic deleted before they were read. Raises BrokerError, or TopicError if
     the topic is missing.
     """
     async with consuming(settings, topic, reset="none") as (consumer, partitions):
-        # Offsets are asked for now, so that what is sent after this moment is never skipped.
+        # Offsets are fetched now, so that nothing sent after this moment is skipped.
         look_up = consumer.beginning_offsets if from_start else consumer.end_offsets
         for part, offset in (await look_up(partitions)).items():
             consumer.seek(part, offset)
@@ -133,40 +133,40 @@ async def follow(
             except TimeoutError:
                 continue
             except OffsetOutOfRangeError as error:
-                await _begin_anew(consumer, error.args[0], deleted)
+                await _seek_to_oldest(consumer, error.args[0], deleted)
                 continue
             if record.value is not None:
                 yield record.value
 
 
 async def _follow_changes(consumer: Any, topic: str, known_id: bytes | None) -> bytes | None:
-    """Take partitions into the assignment that the topic has by now; the topic's id.
+    """Add the topic's new partitions to the assignment; return the topic's id.
 
-    Those that are read go on where they are, unless the topic's id is another one than is known.
+    Partitions that are already read continue at their position, unless the topic's id has changed.
     """
     try:
         async with asyncio.timeout(limits.CONNECT_S):
-            [shown] = await topics_as_shown(consumer._client, [topic])
+            [found] = await topics_as_shown(consumer._client, [topic])
     except (KafkaError, TimeoutError, OSError):
-        return known_id  # what comes is read on; the next look may find a broker
-    if shown.error:
+        return known_id  # reading continues; the next look may find a broker
+    if found.error:
         return known_id
-    is_anew = shown.is_other_than(known_id)
-    partitions = [TopicPartition(topic, number) for number in range(len(shown.partitions))]
+    is_recreated = found.is_other_than(known_id)
+    partitions = [TopicPartition(topic, number) for number in range(len(found.partitions))]
     assigned = consumer.assignment()
-    if is_anew or not assigned.issuperset(partitions):
+    if is_recreated or not assigned.issuperset(partitions):
         offsets = dict.fromkeys(partitions, 0)
-        if not is_anew:
+        if not is_recreated:
             offsets |= {part: await consumer.position(part) for part in assigned}
-        # Nothing may come in between: an assignment begins without positions.
+        # No await in between: an assignment starts without positions.
         consumer.assign(list(offsets))
         for part, offset in offsets.items():
             consumer.seek(part, offset)
-    return shown.id or known_id
+    return found.id or known_id
 
 
-async def _begin_anew(consumer: Any, lost: dict[TopicPartition, int], deleted: Deleted) -> None:
-    """Go on at the oldest record of partitions that do not hold these offsets any more."""
+async def _seek_to_oldest(consumer: Any, lost: dict[TopicPartition, int], deleted: Deleted) -> None:
+    """Continue at the oldest record of partitions that no longer hold these offsets."""
     begins = await consumer.beginning_offsets(list(lost))
     for part, offset in lost.items():
         if offset < begins[part]:
@@ -178,11 +178,11 @@ async def _begin_anew(consumer: Any, lost: dict[TopicPartition, int], deleted: D
 async def consuming(
     settings: Settings, topic: str, *, unopened: bool = False, reset: str = "earliest"
 ) -> AsyncIterator[tuple[Any, list[TopicPartition]]]:
-    """A consumer outside any group, assigned to all partitions of the topic.
+    """Open a consumer outside any group, assigned to all partitions of the topic.
 
-    `unopened`: it gives a `RawBatch` for each record batch instead of its records. `reset`: what it
-    does about an offset that is gone, as aiokafka has it. Raises BrokerError, or TopicError when
-    the topic is missing.
+    With `unopened` it returns a `RawBatch` for each record batch instead of its records. `reset` is
+    aiokafka's policy for an offset that is gone. Raises BrokerError, or TopicError if the topic is
+    missing.
     """
     with broker_errors(settings.bootstrap, topic, "Read"):
         numbers = await partitions_of(settings, topic, "Read")

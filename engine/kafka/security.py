@@ -1,14 +1,13 @@
-"""How the brokers are reached: encrypted or not, and as whom.
+"""How the engine connects to the brokers: encrypted or not, and as which user.
 
-Every Kafka client of the engine is made with `arguments()`, so that none of them speaks in
-another way than the settings say; a test looks for clients that are not. `security()` turns the
-settings into those arguments once their relations are checked, and `principal()` says under which
-name the broker knows us.
+Every Kafka client of the engine is created with `arguments()`, so that all of them connect as the
+settings say; a test finds clients that do not. `security()` checks how the settings relate and
+turns them into those arguments, and `principal()` returns the name by which the broker knows us.
 
-Two secrets there are, the user's password and that of the key. Each is in a variable or in a
+There are two secrets: the user's password and the key's password. Each is in a variable or in a
 file, never in a flag, in `hotlist.toml` or in `Settings`; here they are `Secret`, which no
-message, log line or repr shows. aiokafka writes each request and response into its log at debug
-level, passwords and reads among them: that is held back here whatever the level is.
+message, log line or repr shows. aiokafka logs each request and response at debug level, including
+passwords and reads: this module suppresses those lines at every level.
 """
 
 from __future__ import annotations
@@ -27,17 +26,17 @@ from engine.errors import ConfigError
 SASL_VARIABLE: Final = "HOTLIST_SASL_PASSWORD"
 SSL_KEY_VARIABLE: Final = "HOTLIST_SSL_KEY_PASSWORD"
 
-#: What a password has at the most, so that a wrong file is noticed.
+#: The maximum length of a password, so that a wrong file is noticed.
 _SECRET_BYTES: Final = 4096
 
 #: Arguments of aiokafka's clients beside the address.
 Security = Mapping[str, Any]
-#: Without encryption and without a name.
+#: Without encryption and without a user.
 PLAINTEXT: Final[Security] = {"security_protocol": "PLAINTEXT"}
 
 
 class Secret(str):
-    """A text that shows itself to nobody: for aiokafka it is a str like any other."""
+    """A text that is never printed: for aiokafka it is a str like any other."""
 
     __slots__ = ()
 
@@ -51,15 +50,15 @@ class Secret(str):
 
 
 def arguments(bootstrap: str, security: Security = PLAINTEXT) -> dict[str, Any]:
-    """The arguments with which every client of the engine connects."""
+    """Return the arguments with which every client of the engine connects."""
     _withhold_payloads()
     return {"bootstrap_servers": bootstrap, **security}
 
 
 def security(settings: Settings) -> Security:
-    """What the settings say about encryption and identity.
+    """Return the arguments for the settings' encryption and identity.
 
-    Raises ConfigError where they do not go together, or a file cannot be used.
+    Raises ConfigError if the settings contradict each other, or a file cannot be used.
     """
     found: dict[str, Any] = {"security_protocol": settings.security_protocol}
     with_sasl, with_ssl = _parts(settings)
@@ -70,7 +69,7 @@ def security(settings: Settings) -> Security:
         password = _secret(SASL_VARIABLE, settings.sasl_password_file, "sasl_password_file")
         if password is None:
             raise ConfigError(
-                f"is not there, and {settings.security_protocol} needs it",
+                f"is not set, and {settings.security_protocol} needs it",
                 where=SASL_VARIABLE,
                 hint="set it, or --sasl-password-file (HOTLIST_SASL_PASSWORD_FILE)",
             )
@@ -83,10 +82,10 @@ def security(settings: Settings) -> Security:
 
 
 def principal(settings: Settings) -> str | None:
-    """The name by which the broker knows us; None where it knows none.
+    """Return the name by which the broker knows us; None if it knows none.
 
-    The user with SASL, the common name of our certificate with SSL alone. Raises ConfigError
-    where the certificate cannot be read.
+    That is the user with SASL, the common name of our certificate with SSL alone. Raises
+    ConfigError if the certificate cannot be read.
     """
     with_sasl, with_ssl = _parts(settings)
     if with_sasl:
@@ -97,7 +96,7 @@ def principal(settings: Settings) -> str | None:
 
 
 def _parts(settings: Settings) -> tuple[bool, bool]:
-    """Whether SASL and whether SSL are in use; ConfigError for a setting that would do nothing."""
+    """Return whether SASL and SSL are in use; ConfigError for a setting without effect."""
     protocol = settings.security_protocol
     with_sasl = protocol.startswith("SASL_")
     with_ssl = protocol.endswith("SSL")
@@ -108,14 +107,14 @@ def _parts(settings: Settings) -> tuple[bool, bool]:
         if needed and getattr(settings, name) is not None:
             kinds = "SASL_PLAINTEXT or SASL_SSL" if name.startswith("sasl_") else "SSL or SASL_SSL"
             raise ConfigError(
-                f"is set, and does nothing with the security protocol {protocol}",
+                f"is set, and has no effect with the security protocol {protocol}",
                 where=name,
                 hint=f"set --security-protocol (HOTLIST_SECURITY_PROTOCOL) to {kinds}",
             )
     if settings.ssl_certfile is None:
         for name in ("ssl_keyfile", "ssl_key_password_file"):
             if getattr(settings, name) is not None:
-                raise _incomplete("ssl_certfile", settings, f"where {name} is set")
+                raise _incomplete("ssl_certfile", settings, f"if {name} is set")
     return with_sasl, with_ssl
 
 
@@ -129,7 +128,7 @@ def _incomplete(name: str, settings: Settings, when: str = "") -> ConfigError:
 
 
 def _secret(variable: str, file: Path | None, name: str) -> Secret | None:
-    """A secret from its variable or its file, never both; None where there is neither.
+    """Read a secret from its variable or its file, never both; None if there is neither.
 
     No variable of this function holds it as plain text, so that no traceback shows it.
     """
@@ -138,9 +137,9 @@ def _secret(variable: str, file: Path | None, name: str) -> Secret | None:
         return given or None
     if given:
         raise ConfigError(
-            f"and {name} are both set, and only one can be meant",
+            f"and {name} are both set",
             where=variable,
-            hint="take one of them away",
+            hint="unset one of them",
         )
     held = _one_line(file, name)
     if not held:
@@ -151,7 +150,7 @@ def _secret(variable: str, file: Path | None, name: str) -> Secret | None:
 
 
 def _one_line(file: Path, name: str) -> Secret:
-    """The file's one line; empty where it holds something else, of which nothing is shown."""
+    """Return the file's one line; empty if it holds anything else, which is not shown."""
     data = _read(file, name)
     try:
         text = data.decode().removesuffix("\n").removesuffix("\r")
@@ -168,10 +167,10 @@ def _read(file: Path, name: str) -> bytes:
 
 
 class _LeavesAtOnce(ssl.SSLObject):
-    """TLS whose end is told to the broker and not waited for.
+    """TLS that announces its end to the broker and does not wait for the answer.
 
-    A broker that answers a fetch just then does not say goodbye, and an event loop would wait half
-    a minute for that. What Kafka sends has lengths, so nothing can be cut off unnoticed.
+    A broker that is answering a fetch does not confirm the end, and an event loop would wait half
+    a minute for that. Kafka's messages have lengths, so nothing can be cut off unnoticed.
     """
 
     def unwrap(self) -> None:
@@ -201,13 +200,13 @@ def _load_certificate(context: ssl.SSLContext, settings: Settings, certfile: Pat
     password = _secret(SSL_KEY_VARIABLE, settings.ssl_key_password_file, "ssl_key_password_file")
     asked = False
 
-    def tell() -> bytes:  # else OpenSSL asks at the terminal
+    def give_password() -> bytes:  # else OpenSSL asks at the terminal
         nonlocal asked
         asked = True
         return b"" if password is None else password.encode()
 
     try:
-        context.load_cert_chain(certfile, keyfile, tell)
+        context.load_cert_chain(certfile, keyfile, give_password)
     except (ssl.SSLError, ValueError) as error:
         where = f"ssl_certfile: {certfile}" if keyfile is None else f"ssl_keyfile: {keyfile}"
         if asked and password is None:
@@ -218,7 +217,7 @@ def _load_certificate(context: ssl.SSLContext, settings: Settings, certfile: Pat
                 "(HOTLIST_SSL_KEY_PASSWORD_FILE)",
             ) from None
         if asked:
-            raise ConfigError("the key's password is not the right one", where=where) from None
+            raise ConfigError("the key's password is wrong", where=where) from None
         reason = getattr(error, "reason", None) or "not a certificate and its key (PEM)"
         raise ConfigError(f"cannot be used: {reason}", where=where) from None
 
@@ -240,5 +239,5 @@ def _is_no_payload(record: logging.LogRecord) -> bool:
 
 
 def _withhold_payloads() -> None:
-    """Keep requests and responses out of every log. Twice is the same as once."""
+    """Keep requests and responses out of every log. Calling it twice has no further effect."""
     logging.getLogger("aiokafka.conn").addFilter(_is_no_payload)

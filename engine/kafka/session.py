@@ -2,14 +2,14 @@
 
 The rules for all three:
 
-- A topic is looked up before anything else and never made by asking for it.
+- A topic is looked up first and is never created by asking for it.
 - A record counts as sent when every in-sync replica has it; `outbox` ends without an error
-  only when that is so for each of its records.
+  only if that is so for each of its records.
 - Only committed records are read.
 - A broker that does not answer is a BrokerError of one line within `limits.CONNECT_S`, or
-  `limits.DELIVERY_TIMEOUT_S` for records on their way. aiokafka's own log stays silent.
+  `limits.DELIVERY_TIMEOUT_S` for records in flight. aiokafka's own log stays silent.
 
-The worker has its own way in and out; it shares no more than `reader.between` with the commands.
+The worker has its own consumer and producer; of these modules it uses only `reader.between`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _T = TypeVar("_T")
 
 
 def run(body: Coroutine[Any, Any, _T]) -> _T:
-    """Run a command's body; what aiokafka would log comes as an error instead."""
+    """Run a command's body; what aiokafka would log is raised as an error instead."""
     logger = logging.getLogger("aiokafka")
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)
@@ -45,7 +45,7 @@ def run(body: Coroutine[Any, Any, _T]) -> _T:
 
 
 class FencedError(BrokerError):
-    """Somebody else has taken the transactional id; nothing of the open transaction counts."""
+    """Another producer has taken the transactional id; the open transaction is lost."""
 
 
 async def partitions_of(settings: Settings, topic: str, operation: str) -> list[int]:
@@ -73,31 +73,31 @@ async def started(start: Coroutine[Any, Any, _T], settings: Settings) -> _T:
         return await asyncio.wait_for(start, limits.CONNECT_S)
     except (TimeoutError, KafkaError, OSError) as error:
         if refusal(error) is not None:
-            raise  # it is reached, and says no
+            raise  # the broker answers, and denies it
         raise await unreachable(settings.bootstrap, security(settings)) from error
 
 
 async def stopped(client: Any) -> None:
-    """Close a producer or a consumer, whether or not the broker is still there."""
+    """Close a producer or a consumer, whether or not the broker still answers."""
     with contextlib.suppress(TimeoutError, KafkaError, OSError):
         await asyncio.wait_for(client.stop(), limits.CLIENT_STOP_S)
 
 
 @contextlib.contextmanager
 def broker_errors(bootstrap: str, topic: str, operation: str) -> Iterator[None]:
-    """Errors of aiokafka as ours; `operation` is what we do on the topic."""
+    """Convert aiokafka's errors to ours; `operation` is what we do on the topic."""
     try:
         yield
     except ProducerFenced as error:
         raise FencedError(
-            f"the transaction was ended by another, or took over {limits.TRANSACTION_S:g} s",
+            f"fenced by another producer, or the transaction took over {limits.TRANSACTION_S:g} s",
             where=bootstrap,
-            hint="nothing of it counts",
+            hint="none of its records count",
         ) from error
     except KafkaError as error:
         refused = refusal(error)
         if refused is not None:
-            if refused.kind == "cluster":  # which is asked of those who may write to no topic
+            if refused.kind == "cluster":  # the broker says so if we may write to no topic
                 refused = Refusal("topic", (topic,))
             raise not_allowed(refused, operation) from error
         raise BrokerError(

@@ -1,11 +1,11 @@
 """Topics declared and checked on a broker.
 
-`create_topics` declares what is missing and puts right the settings that a promise rests on;
-`check_topics` only looks. Both talk to the broker through aiokafka's admin client, end within
-`limits.ADMIN_S` and raise errors of one line that say what to do.
+`create_topics` creates missing topics and corrects the settings that a promise rests on;
+`check_topics` only checks. Both use aiokafka's admin client, end within `limits.ADMIN_S` and
+raise one-line errors that say what to do.
 
 Neither creates a topic by asking about it (a broker with `auto.create.topics.enable` would,
-with the wrong settings), and neither touches a setting that an operator may have chosen.
+with the wrong settings), and neither changes a setting that an operator may have chosen.
 """
 
 from __future__ import annotations
@@ -42,21 +42,21 @@ from engine.kafka.topics import (
     create_command,
 )
 
-#: What Kafka calls a setting that was given to this topic (not inherited).
+#: Kafka's source of a setting that was set for this topic (not inherited).
 _SOURCE_TOPIC: Final = 1
 
-Outcome = Literal["created", "exists", "corrected"]
+TopicOutcome = Literal["created", "exists", "corrected"]
 
 
 async def create_topics(
     cluster: Cluster, *, partitions: int, replication: int
-) -> list[tuple[str, Outcome]]:
+) -> list[tuple[str, TopicOutcome]]:
     """Declare all topics and return what became of each, in the order of `DECLARED`.
 
-    A topic that exists keeps its partitions and settings, except for the required ones
-    (`corrected`). Returns when every partition has a leader and the settings count. Raises
-    BrokerError when the broker is not reached or does not do topics, TopicError when it
-    refuses one.
+    An existing topic keeps its partitions and settings, except for the required ones
+    (`corrected`). Returns when every partition has a leader and the settings are in effect. Raises
+    BrokerError if the broker is not reached or does not manage topics, TopicError if it denies
+    one.
     """
     topics = cluster.topics
     new = {
@@ -79,7 +79,7 @@ async def create_topics(
                 hint="use a Kafka cluster; the embedded broker makes topics when first used",
             )
         there = set(await admin.list_topics())
-        outcome: dict[str, Outcome] = {name: "exists" for name in new if name in there}
+        outcome: dict[str, TopicOutcome] = {name: "exists" for name in new if name in there}
         missing = [topic for name, topic in new.items() if name not in there]
         if missing:
             response = await admin.create_topics(missing, timeout_ms=limits.REQUEST_MS)
@@ -97,7 +97,7 @@ async def create_topics(
         for name, settings in wrong.items():
             await _correct(admin, name, settings)
             outcome[name] = "corrected"
-        while wrong:  # until the brokers have heard of it
+        while wrong:  # until all brokers know it
             await asyncio.sleep(limits.ADMIN_PAUSE_S)
             wrong = await _wrong_settings(admin, cluster, present)
     return [(name, outcome[name]) for name in new]
@@ -106,7 +106,7 @@ async def create_topics(
 async def delete_topics(cluster: Cluster) -> None:
     """Delete all topics of a prefix with everything in them: for the demo and for tests.
 
-    Raises BrokerError when the broker is not reached.
+    Raises BrokerError if the broker is not reached.
     """
     async with _admin(cluster) as admin:
         await admin.delete_topics(list(cluster.topics.all), timeout_ms=limits.REQUEST_MS)
@@ -116,8 +116,8 @@ async def make_own_topic(cluster: Cluster) -> str | None:
     """Make the engine's own topic where it is missing, and only it, with as many partitions and
     replicas as the reads have; its name if so.
 
-    Nothing is made where there are no reads yet: `check_topics` says what is missing. Raises
-    BrokerError when the broker is not reached, TopicError when it refuses.
+    Nothing is created if the topic of the reads is missing: `check_topics` reports that. Raises
+    BrokerError if the broker is not reached, TopicError if it denies the topic.
     """
     topics = cluster.topics
     name = topics.name(OWN)
@@ -153,9 +153,9 @@ async def check_topics(cluster: Cluster) -> list[str]:
     """Check that the topics are there, that those which hold a state are compacted, and that
     control topics have one partition.
 
-    Returns one line of warning for each other required setting that is wrong (an audit topic
-    that forgets). Raises BrokerError when the broker is not reached, TopicError when a topic
-    is missing or would lose entries, changes or counts.
+    Returns one line of warning for each other required setting that is wrong (an audit topic with
+    a retention). Raises BrokerError if the broker is not reached, TopicError if a topic is
+    missing or would lose entries, changes or counts.
     """
     topics = cluster.topics
     command = create_command(cluster.bootstrap, topics)
@@ -192,22 +192,22 @@ async def check_topics(cluster: Cluster) -> list[str]:
 def _must_have_order(topic: str, partitions: int, topics: Topics, command: str) -> None:
     """Raise TopicError if a control topic has several partitions.
 
-    A key moves to another partition when some are added. What the last record of an entry is, and
-    so whether it is listed, would then follow from the order in which partitions are read.
+    A key moves to another partition when some are added. Which record of an entry is the last, and
+    so whether it is listed, would then depend on the order in which partitions are read.
     """
     if partitions > 1:
         what = "lists" if topic == topics.hotlist else "policies"
         raise TopicError(
             f"it has {partitions} partitions and must have one, or changes have no order",
             where=f"topic {topic}",
-            hint=f"delete it, run: {command}; then write the {what} anew",
+            hint=f"delete it, run: {command}; then write the {what} again",
         )
 
 
 def _settings(declared: Declaration, replication: int) -> dict[str, str]:
     settings = dict(declared.settings)
     if replication >= 3:
-        # An acknowledged record is then on two machines, and one may be down.
+        # An acknowledged record is then on two machines, and one of the three may be down.
         settings["min.insync.replicas"] = "2"
     return settings
 
@@ -249,7 +249,7 @@ async def _admin(cluster: Cluster) -> AsyncIterator[Any]:
 
 @contextmanager
 def _quiet(logger_name: str) -> Iterator[None]:
-    """Hold back a library's log lines; what they report comes back as an error instead."""
+    """Suppress a library's log lines; what they report is raised as an error instead."""
     logger = logging.getLogger(logger_name)
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)
@@ -260,7 +260,7 @@ def _quiet(logger_name: str) -> Iterator[None]:
 
 
 def _created(response: Any) -> Iterator[tuple[str, int, str]]:
-    """Topic, error code and message (from version 1 of the answer on) of each topic."""
+    """Yield topic, error code and message (from version 1 of the answer on) of each topic."""
     for name, code, *message in response.topic_errors:
         yield name, code, (message[0] or "") if message else ""
 
@@ -329,7 +329,7 @@ async def _wrong_settings(
 async def _correct(admin: Any, topic: str, wrong: Mapping[str, tuple[str, str]]) -> None:
     """Set the required settings of a topic and leave its others as they are.
 
-    AlterConfigs replaces all settings that a topic has of its own, so they are sent along.
+    AlterConfigs replaces all settings that the topic has, so they are sent too.
     """
     resource = ConfigResource(ConfigResourceType.TOPIC, topic)
     own: dict[str, str] = {}

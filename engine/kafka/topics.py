@@ -1,9 +1,9 @@
-"""What the topics are called, `<prefix><name>.v1`, and how each is set up, as data.
+"""The names of the topics, `<prefix><name>.v1`, and the settings of each, as data.
 
-What a promise of the engine rests on is `required`: a control topic is compacted, so is the
-state of the suppression, and the audit forgets nothing. The rest is what a new topic is given,
-and an operator's to change. This module may do nothing: `topic_admin` declares and checks what
-stands here.
+A setting that a promise of the engine rests on is `required`: a control topic is compacted, so is
+the suppression state, and the audit topic deletes nothing. A new topic also gets the other
+settings, and an operator may change these. This module does nothing: `topic_admin` declares and
+checks the topics.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _DAY_MS: Final = 24 * _HOUR_MS
 
 @dataclass(frozen=True)
 class Declaration:
-    """How one topic is set up.
+    """The settings of one topic.
 
-    `required` names the settings that a promise of the engine rests on; the others are what
-    we ask for in a new topic, and an operator's to change. `partitions` is None where the
-    operator's number counts.
+    `required` has the settings that a promise of the engine rests on. The others are those of a
+    new topic, and an operator may change them. `partitions` is None if the operator chooses the
+    number.
     """
 
     name: str
@@ -34,8 +34,8 @@ class Declaration:
 
 
 # A control topic is compacted and nothing else: with `delete` beside it Kafka would drop
-# entries that nobody removed. The active segment is never compacted, so segments are rolled
-# hourly and small; the lag bound makes a removed entry leave the disk within about a day even
+# entries that were not removed. The active segment is never compacted, so segments are rolled
+# hourly and small; the lag bound deletes a removed entry from the disk within about a day even
 # on a quiet topic; tombstones stay for a day, far longer than a worker needs to read the
 # topic. One partition, so that all changes have one order and one revision number.
 _CONTROL_SETTINGS: Final = {
@@ -49,7 +49,7 @@ _CONTROL_SETTINGS: Final = {
 
 
 def _kept(retention_ms: int, segment_ms: int) -> dict[str, str]:
-    """Settings of a topic whose records go after `retention_ms`, to within `segment_ms`."""
+    """Return settings that delete records after `retention_ms`, give or take `segment_ms`."""
     return {
         "cleanup.policy": "delete",
         "retention.ms": str(retention_ms),
@@ -65,17 +65,17 @@ DECLARED: Final[tuple[Declaration, ...]] = (
     Declaration(
         "policies", _CONTROL_SETTINGS, required=frozenset({"cleanup.policy"}), partitions=1
     ),
-    # Thirty days: what is to be kept longer belongs into the agency's own case file.
+    # Thirty days: what must be kept longer belongs in the agency's own case file.
     Declaration("matches", _kept(30 * _DAY_MS, _DAY_MS)),
-    # A day to look at what an upstream sends wrongly; the record itself goes after an hour.
+    # A day to examine what an upstream sends wrongly; the record itself is gone after an hour.
     Declaration("rejects", _kept(_DAY_MS, _HOUR_MS)),
     Declaration(
         "audit",
         _kept(-1, 7 * _DAY_MS),
         required=frozenset({"cleanup.policy", "retention.ms", "retention.bytes"}),
     ),
-    # The last state of each key. Its tombstones need not stay longer than a worker takes to read
-    # it; what a restore has to read is what compaction has left, and the last hour.
+    # The last state of each key. Its tombstones need not stay longer than a worker needs to read
+    # it; a restore reads what compaction has left, and the last hour.
     Declaration(
         "suppression",
         {
@@ -92,7 +92,7 @@ DECLARED: Final[tuple[Declaration, ...]] = (
 #: A worker cannot keep its promises without these; the audit's settings are a warning only.
 CONTROL: Final = frozenset({"hotlist", "policies"})
 COMPACTED: Final = CONTROL | {"suppression"}
-#: The engine's own, which nobody else need read: a worker makes it where it is missing.
+#: The engine's own topic, which no other program reads: a worker creates it if it is missing.
 OWN: Final = "suppression"
 
 
@@ -103,7 +103,7 @@ class Topics:
     prefix: str
 
     def name(self, of: str) -> str:
-        """The full name of the topic declared as `of`."""
+        """Return the full name of the topic declared as `of`."""
         return f"{self.prefix}{of}.v1"
 
     @property
@@ -141,7 +141,7 @@ class Topics:
 
 
 def create_command(bootstrap: str, topics: Topics) -> str:
-    """The command line that declares the topics, for people to copy."""
+    """Return the command line that declares the topics, for people to copy."""
     return (
         f"hotlist topics create --bootstrap {shlex.quote(bootstrap)} "
         f"--prefix {shlex.quote(topics.prefix)}"

@@ -1,4 +1,4 @@
-"""Writes records to one topic for a command, in batches, and knows which are acknowledged."""
+"""Writes records to one topic for a command, in batches, and counts the acknowledged ones."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from engine.errors import BrokerError
 from engine.kafka.cluster import Cluster
 from engine.kafka.session import broker_errors, partitions_of, started, stopped
 
-#: Records go out in batches of this size, a few of them on their way at a time.
+#: Records are sent in batches of this size, with a few batches in flight at a time.
 _BATCH_BYTES: Final = 256 * limits.KIB
-_BATCHES_ON_THEIR_WAY: Final = 8
+_BATCHES_IN_FLIGHT: Final = 8
 
 Headers = list[tuple[str, bytes]]
 
 
 class Outbox:
-    """Writes records to one topic, in batches. Made by `outbox()`.
+    """Writes records to one topic, in batches. Created by `outbox()`.
 
-    `sent` counts the records that the broker has acknowledged, `next_offsets` has by partition
+    `sent` counts the records that the broker has acknowledged. `next_offsets` has by partition
     the offset after the last of them.
     """
 
@@ -37,17 +37,17 @@ class Outbox:
         self._bootstrap = bootstrap
         self._topic = topic
         self._partitions = partitions
-        # The partition of a key is the one that every Kafka client chooses, so that all
-        # changes of one entry lie in one partition whoever makes them.
+        # A key's partition is the one that every Kafka client chooses, so that all changes of
+        # one entry are in one partition, whichever client writes them.
         self._partitioner = DefaultPartitioner()
         self._open: dict[int, Any] = {}
-        self._on_their_way: deque[tuple[Any, int]] = deque()
+        self._in_flight: deque[tuple[Any, int]] = deque()
         self.sent = 0
         self.next_offsets: dict[TopicPartition, int] = {}
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
-        """All records sent within count at once when it is left, or none of them does.
+        """Make all records sent within the context count at once when it ends, or none of them.
 
         Only for an outbox with a transactional id.
         """
@@ -58,13 +58,13 @@ class Outbox:
             await self._in_time(self._producer.commit_transaction())
         except BaseException:
             self._open.clear()
-            # Whoever is gone or was put out of the way cannot abort; the broker does it.
+            # A producer that is disconnected or fenced cannot abort; the broker does it.
             with contextlib.suppress(KafkaError, TimeoutError):
                 await asyncio.wait_for(self._producer.abort_transaction(), limits.CLIENT_STOP_S)
             raise
 
     async def send(self, key: bytes, value: bytes | None, headers: Headers | None = None) -> None:
-        """Take one record; it leaves with its batch. Raises BrokerError for an earlier one."""
+        """Add one record; it is sent with its batch. Raises BrokerError for an earlier one."""
         if len(self._partitions) == 1:
             partition = self._partitions[0]
         else:
@@ -75,14 +75,14 @@ class Outbox:
         if batch.append(key=key, value=value, timestamp=None, headers=headers or []) is None:
             await self._submit(partition)
             batch = self._open[partition] = self._producer.create_batch()
-            # The first record of a batch is taken whatever its size.
+            # A batch accepts its first record whatever its size.
             batch.append(key=key, value=value, timestamp=None, headers=headers or [])
 
     async def flush(self) -> None:
-        """Return when everything taken so far is acknowledged; BrokerError otherwise."""
+        """Return when everything added so far is acknowledged; BrokerError otherwise."""
         for partition in list(self._open):
             await self._submit(partition)
-        while self._on_their_way:
+        while self._in_flight:
             await self._acknowledged()
 
     async def _submit(self, partition: int) -> None:
@@ -91,12 +91,12 @@ class Outbox:
         future = await self._in_time(
             self._producer.send_batch(batch, self._topic, partition=partition)
         )
-        self._on_their_way.append((future, count))
-        while len(self._on_their_way) > _BATCHES_ON_THEIR_WAY:
+        self._in_flight.append((future, count))
+        while len(self._in_flight) > _BATCHES_IN_FLIGHT:
             await self._acknowledged()
 
     async def _acknowledged(self) -> None:
-        future, count = self._on_their_way.popleft()
+        future, count = self._in_flight.popleft()
         acknowledged = await self._in_time(future)
         self.sent += count
         part = TopicPartition(self._topic, acknowledged.partition)
@@ -112,7 +112,7 @@ class Outbox:
             ) from None
         except MessageSizeTooLargeError:
             raise BrokerError(
-                "a record is larger than the topic takes", where=f"topic {self._topic}"
+                "a record is larger than the topic allows", where=f"topic {self._topic}"
             ) from None
 
 
@@ -120,11 +120,11 @@ class Outbox:
 async def outbox(
     settings: Settings, topic: str, *, transactional_id: str | None = None
 ) -> AsyncIterator[Outbox]:
-    """An Outbox for the topic; on leaving, all its records are acknowledged.
+    """Open an Outbox for the topic; when the context ends, all its records are acknowledged.
 
-    With a transactional id it is the only one of that id from here on: whoever had it before is
-    put out of the way, and a transaction of theirs that is still open counts for nothing.
-    Raises BrokerError, or TopicError when the topic is missing.
+    With a transactional id it becomes the only one with that id: an earlier producer is fenced,
+    and its open transaction is aborted.
+    Raises BrokerError, or TopicError if the topic is missing.
     """
     async with producing(
         settings,
@@ -142,9 +142,9 @@ async def outbox(
 async def producing(
     settings: Settings, topic: str, **options: Any
 ) -> AsyncIterator[tuple[Any, list[int]]]:
-    """A producer with further options of aiokafka's, and the topic's partitions.
+    """Open a producer with further options of aiokafka's; also return the topic's partitions.
 
-    Raises BrokerError, or TopicError when the topic is missing.
+    Raises BrokerError, or TopicError if the topic is missing.
     """
     with broker_errors(settings.bootstrap, topic, "Write"):
         partitions = await partitions_of(settings, topic, "Write")

@@ -1,18 +1,18 @@
 """From a file of entries to the difference that is sent.
 
-Pure. A file is checked whole before anything is sent.
+Pure. The whole file is checked before anything is sent.
 
 The modules, in the order in which data passes them:
 
     text           files of lines, with their numbers; UTF-8 or Windows-1252
     csv_files      rows of cells
-    profile        what the columns of a file are; `data/profiles/` has those that we ship
+    profile        which columns a file has; `data/profiles/` has the profiles that we ship
     date_formats   dates as other systems write them
     entry_fields   the fields of an entry by flat names
     columns        from a row to a document
-    rows           from a document to an entry, filled up and checked
-    digests        entries as hashes, to be compared
-    parsed_file    a file's rows while they wait, small
+    rows           from a document to an entry, completed and checked
+    digests        entries as hashes, for comparison
+    parsed_file    a file's rows, held compactly until they are sent
     list_state     the topic's state as digests
     difference     what a file would change: the difference that is sent
 """

@@ -1,9 +1,9 @@
 """From a row of a file to an entry's document, by a column profile.
 
-`Columns` makes a document of the cells of a CSV row or of a flat JSON object: it finds each
-column's field, looks values up in the profile's tables, reads its dates, brings plates to normal
-form. What is wrong with a cell is one line that names the column, the value and the rule.
-Whether the document is an entry, and an admissible one, is not asked here.
+`Columns` builds a document from the cells of a CSV row or of a flat JSON object. It finds each
+column's field, looks values up in the profile's tables, parses dates and normalizes plates. A bad
+cell gives a one-line problem that names the column, the value and the rule. Whether the document
+is a valid and admissible entry is checked later, in `rows`.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from engine.clock import format_time
-from engine.list_files.entry_fields import FIELDS, TIMES, Field, shown
+from engine.list_files.entry_fields import FIELDS, TIMES, Field, quoted
 from engine.list_files.profile import OTHERS, Profile, fold
 from engine.plates.normal_form import WILDCARD, PlateError, normalize
 
-#: Other systems' signs for any number of unknown characters, of which ours has none.
+#: Other systems' wildcards for any number of characters. We have no such wildcard.
 _FOREIGN_WILDCARDS: Final = "*%"
 
 Parse = Callable[[str], Any]
 
 
 class Columns:
-    """What becomes of the columns with these folded names, in the order of the cells."""
+    """The columns with these normalized names, in the order of the cells."""
 
     def __init__(self, profile: Profile, names: Sequence[str]) -> None:
         self._count = len(names)
@@ -35,10 +35,10 @@ class Columns:
                 self._cells.append((place, name, FIELDS[field], _parse(profile, field)))
 
     def document(self, cells: Sequence[str]) -> dict[str, Any] | str:
-        """The document of a row, or what is wrong with it."""
+        """Return the document of a row, or what is wrong with the row."""
         count = self._count
         if len(cells) != count and (len(cells) < count or any(cells[count:])):
-            return f"{len(cells)} cells where there are {count} columns"
+            return f"{len(cells)} cells, but {count} columns"
         document: dict[str, Any] = {}
         for place, name, field, parse in self._cells:
             value: Any = cells[place].strip()
@@ -48,7 +48,7 @@ class Columns:
                 try:
                     value = parse(value)
                 except ValueError as error:
-                    return f"{name} {shown(cells[place].strip())}: {error}"
+                    return f"{name} {quoted(cells[place].strip())}: {error}"
                 if value is None:
                     continue
             part = field.part
@@ -62,18 +62,18 @@ class Columns:
 def object_document(
     profile: Profile, found: Mapping[str, Any], known: dict[tuple[str, ...], Columns]
 ) -> dict[str, Any] | str:
-    """The document of a flat JSON object by column, or what is wrong with it.
+    """Return the document of a flat JSON object by column, or what is wrong with the object.
 
-    `known` remembers the columns of objects that came before.
+    `known` caches the columns of earlier objects.
     """
     names = tuple(fold(name) for name in found)
     columns = known.get(names)
     if columns is None:
-        for name, folded in zip(found, names, strict=True):
-            if folded not in profile.columns and OTHERS not in profile.columns:
-                return f"unknown column {shown(name)}"
-            if names.count(folded) > 1:
-                return f"column {folded} twice"
+        for name, column in zip(found, names, strict=True):
+            if column not in profile.columns and OTHERS not in profile.columns:
+                return f"unknown column {quoted(name)}"
+            if names.count(column) > 1:
+                return f"column {column} twice"
         columns = Columns(profile, names)
         if len(known) < _LAYOUTS:
             known[names] = columns
@@ -95,9 +95,9 @@ _LAYOUTS: Final = 1000
 
 
 def _parse(profile: Profile, field: str) -> Parse | None:
-    """What makes the field's value of a cell that is not empty; None takes it as it is.
+    """Return the parser of the field's cells that are not empty; None keeps the cell's text.
 
-    It gives None where the cell is to count as empty, and raises ValueError with the rule.
+    The parser returns None if the cell counts as empty, and raises ValueError with the rule.
     """
     steps: list[Parse] = []
     if field in profile.values:
@@ -148,7 +148,7 @@ def _normal_pattern(cell: str) -> str:
     try:
         if WILDCARD not in cell:
             return normalize(cell)
-        # A digit joins with no neighbour, so it can hold the place of the unknown character.
+            # A digit never combines with its neighbours, so it can stand in for the wildcard.
         normalize(cell.replace(WILDCARD, "0"))
     except PlateError as error:
         raise ValueError(error.rule) from None
@@ -159,7 +159,7 @@ def _normal_or_empty(piece: str) -> str:
     try:
         return normalize(piece)
     except PlateError:
-        return ""  # the whole is not too long, so this has nothing in it
+        return ""  # the whole plate is not too long, so this piece has no plate characters
 
 
 def _date(profile: Profile, field: str) -> Parse:

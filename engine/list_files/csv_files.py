@@ -1,8 +1,8 @@
-"""CSV files of entries: rows of cells, each with the line that it begins in.
+"""CSV files of entries: rows of cells, each with the line on which it begins.
 
-The delimiter (`,` `;` or tab) is the profile's, or found by the header row. A row is numbered by
-the line that it begins in, whatever line ends its quoted cells hold. What the columns mean is
-the profile's matter, and what becomes of the cells that of `columns`.
+The profile gives the delimiter (`,` `;` or tab); otherwise it is detected in the header row. A
+row's number is the line on which it begins, even if its quoted cells contain line breaks. The
+profile says what the columns mean, and `columns` interprets the cells.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from engine import limits
-from engine.list_files.entry_fields import shown
+from engine.list_files.entry_fields import quoted
 from engine.list_files.profile import OTHERS, Profile, fold
 from engine.list_files.text import Encoding, EntryFileError
 
-#: One line of the file, and so the JSON of one entry.
+#: The limit for one line of the file, and so for the JSON of one entry.
 ROW_BYTES: Final = limits.READ_VALUE_BYTES
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """An open CSV file: the folded names of its columns, and its rows.
+    """An open CSV file: the normalized names of its columns, and its rows.
 
-    `rows` gives line and cells of each row, or line and what is wrong with it.
+    `rows` yields the line of each row with its cells, or with what is wrong with it.
     """
 
     names: list[str]
@@ -38,10 +38,10 @@ class Table:
 
 @contextlib.contextmanager
 def csv_table(file: BinaryIO, path: Path, profile: Profile, encoding: Encoding) -> Iterator[Table]:
-    """The table of an open file, which stays open.
+    """Open the table in a file, which stays open.
 
-    Raises EntryFileError where the header or the file as a whole cannot be used; so may the
-    table's rows.
+    Raises EntryFileError if the header or the whole file cannot be used. Iterating over the
+    table's rows may raise it too.
     """
     text = io.TextIOWrapper(file, encoding.codec, errors="surrogateescape", newline="")
     try:
@@ -53,7 +53,7 @@ def csv_table(file: BinaryIO, path: Path, profile: Profile, encoding: Encoding) 
         if profile.header or (profile.header is None and known):
             yield Table(_header(cells, path, profile, encoding), _rows(reader))
         else:
-            # Columns at the end that nobody fills are often left out, but then everywhere.
+            # Trailing columns that are never filled are often left out, but then in every row.
             names = _unnamed(profile)[: max(1, len(cells))]
             rows: list[tuple[int, list[str] | str]] = [(line, cells)] if cells else []
             yield Table(names, itertools.chain(rows, _rows(reader)))
@@ -62,7 +62,7 @@ def csv_table(file: BinaryIO, path: Path, profile: Profile, encoding: Encoding) 
 
 
 def _first_row(reader: Any, path: Path) -> tuple[int, list[str]]:
-    """Line and cells of the first row that is not blank; no cells where there is none."""
+    """Return line and cells of the first row that is not blank; no cells if there is none."""
     while True:
         line = reader.line_num + 1
         try:
@@ -103,7 +103,7 @@ def _unnamed(profile: Profile) -> list[str]:
 
 
 def _delimiter(first: str, profile: Profile) -> str:
-    """The delimiter that makes the most known columns of the header, the comma in doubt."""
+    """Return the delimiter that gives the most known columns in the header; if tied, the comma."""
 
     def known_columns(delimiter: str) -> int:
         return sum(
@@ -128,7 +128,7 @@ def _header(cells: list[str], path: Path, profile: Profile, encoding: Encoding) 
             raise EntryFileError(encoding.problem, where=where, hint="save the file as UTF-8")
         if name not in profile.columns and OTHERS not in profile.columns:
             raise EntryFileError(
-                f"unknown column {shown(cells[place].strip())}",
+                f"unknown column {quoted(cells[place].strip())}",
                 where=where,
                 hint=f"known columns: {', '.join(_unnamed(profile))}",
             )

@@ -1,11 +1,11 @@
 """Dates and times as other systems write them, as milliseconds since 1970.
 
-A form is a text in which `%Y %m %d %H %M %S` stand for year, month, day, hour, minute and
-second, in any order and with anything between; a date is always whole, and a time may be left
-out. A written time is that of a time zone: hours that a zone's clocks skip or repeat are taken
-as the zone's earlier offset gives them.
+In a format, `%Y %m %d %H %M %S` stand for year, month, day, hour, minute and second, in any order
+and with any text between them. The date is always complete; the time may be left out. A time is
+local to a time zone. Hours that the zone's clocks skip or repeat are read with the zone's earlier
+offset.
 
-Pure. Forms are read once; what was read lately is remembered, because a list has few dates.
+Pure. Formats are compiled once, and recent results are cached, because a list has few dates.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _DIRECTIVES: Final = {
     "S": "second",
 }
 _DATE: Final = frozenset("Ymd")
-#: The runs of directives that may follow the date: hour, hour and minute, all three.
+#: The sets of directives that may follow the date: none, hour, hour and minute, all three.
 _CLOCKS: Final[tuple[set[str], ...]] = (set(), set("H"), set("HM"), set("HMS"))
 _EXAMPLE: Final = datetime(2026, 1, 31, 17, 5, 0)  # noqa: DTZ001 - only its digits are shown
 _MILLISECOND: Final = timedelta(milliseconds=1)
@@ -35,20 +35,20 @@ _REMEMBERED: Final = 65536
 
 
 class DateForms:
-    """The forms of one file, in one time zone."""
+    """The date formats of one file, in one time zone."""
 
     def __init__(self, forms: Sequence[str], zone: tzinfo) -> None:
-        """Raises ValueError with the rule where a form is none."""
+        """Compile the formats. Raises ValueError with the rule if one is not a format."""
         self._patterns = [_pattern(form) for form in forms]
         self._zone = zone
         self._first = forms[0]
         self.read = lru_cache(maxsize=_REMEMBERED)(self._read)
 
     def _read(self, text: str, through: bool) -> int:
-        """The time that `text` says, in ms.
+        """Return the time that `text` gives, in ms.
 
-        With `through`, a date without a time is its end: the beginning of the next day.
-        Raises ValueError with the rule where the text has none of the forms.
+        With `through`, a date without a time means its end: the beginning of the next day.
+        Raises ValueError with the rule if the text matches none of the formats.
         """
         for pattern in self._patterns:
             found = pattern.fullmatch(text)
@@ -58,7 +58,7 @@ class DateForms:
             try:
                 when = datetime(**parts, tzinfo=self._zone)
                 if through and "hour" not in parts:
-                    when += timedelta(days=1)  # on the zone's clock, whatever it does at night
+                    when += timedelta(days=1)  # a day by the zone's clock, even if it changes
                 return (when - EPOCH) // _MILLISECOND
             except (ValueError, OverflowError):
                 break
@@ -72,7 +72,7 @@ def _pattern(form: str) -> re.Pattern[str]:
         if name not in _DIRECTIVES:
             raise ValueError(f"%{name} is none of %Y %m %d %H %M %S")
     if len(set(directives)) < len(directives):
-        raise ValueError("a part of the date stands there twice")
+        raise ValueError("a part of the date occurs twice")
     if not set(directives) >= _DATE:
         raise ValueError("must have %Y, %m and %d")
     if set(directives) - _DATE not in _CLOCKS:

@@ -1,15 +1,16 @@
 """What a file of entries would change: the difference between its rows and the topic's state.
 
-`compare` holds a file's rows (`FileEntries`) against a `ListState`. An import leaves
-alone what the file does not name; a sync (`list_id`) takes the file for the complete new state
-of one list: entries of that list that it does not name are removed, and it may touch no other.
+`compare_to_state` compares a file's rows (`FileEntries`) with a `ListState`. An import leaves
+entries that the file does not name as they are. A sync (`list_id`) treats the file as the complete
+new state of one list: it removes entries of that list that the file does not name, and it may not
+touch any other list.
 
-The term of an entry belongs to its authority. While an entry's authority reference stays the
-same it keeps its `created_at` where its row gives none. In a sync it keeps `expires_at` and
-`requested_by` too, so that the same file sent again changes nothing, and extends nothing; with
-`renew`, and in an import, these two are given anew. `rules.check_extension` has the last word.
+The term of an entry belongs to its authority. While the authority reference stays the same, an
+entry keeps its `created_at` if its row gives none. In a sync it also keeps `expires_at` and
+`requested_by`, so that sending the same file again changes and extends nothing; with `renew`, and
+in an import, these two are set again. `admission.check_extension` decides in the end.
 
-Work is done on whole columns; only changed rows are looked at one by one. Pure.
+The work is done on whole columns; only changed rows are examined one by one. Pure.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from engine.clock import format_time
 from engine.documents.admission import Purposes, check_entry, check_extension
 from engine.documents.codec import decode_entry, encode
 from engine.errors import RuleError
-from engine.list_files.digests import Columns
+from engine.list_files.digests import DigestColumns
 from engine.list_files.list_state import ListState
 from engine.list_files.parsed_file import FileEntries, Spool
 from engine.list_files.rows import CREATED, EXPIRES, REQUESTED, UNCHECKED
@@ -41,20 +42,20 @@ _id_of = msgspec.json.Decoder(_Id).decode
 
 @dataclass(slots=True)
 class Difference:
-    """What is to be done, and what cannot be.
+    """What must be sent, and what cannot be.
 
-    `added` and `changed` say of each row whether it is sent, `replaced` has the places of those
-    whose entry is in `replacements`, in order. `removed` has places of the state. `problems` has
-    by place of a row why it is bad after all.
+    `added` and `changed` have a flag for each row: whether it is sent. `replaced` has the
+    positions of the rows whose entry is in `replacements`, in order. `removed` has positions in
+    the state. `problems` maps the position of a row to the reason why it is bad after all.
     """
 
     added: NDArray[np.bool_]
     changed: NDArray[np.bool_]
     removed: NDArray[np.int64]
     unchanged: int = 0
-    #: Rows whose entry stands, and is over.
+    #: Rows whose entry is listed and has expired.
     expired: int = 0
-    #: Entries that stood on the list before.
+    #: Entries that the list held before.
     standing: int = 0
     replaced: set[int] = field(default_factory=set)
     replacements: Spool = field(default_factory=Spool)
@@ -74,7 +75,7 @@ class Difference:
         return not (self.added.any() or self.changed.any() or len(self.removed))
 
     def records(self, file: FileEntries) -> Iterator[tuple[str, bytes, bytes]]:
-        """What happens (`added` or `changed`), id and new value of each entry to be sent."""
+        """Yield the kind (`added` or `changed`), id and new value of each entry to be sent."""
         new = iter(self.replacements)
         added, changed = self.added.tolist(), self.changed.tolist()
         for place, data in enumerate(file.spool):
@@ -84,7 +85,7 @@ class Difference:
                 yield what, _id_of(value).entry_id.encode(), value
 
 
-def compare(
+def compare_to_state(
     file: FileEntries,
     state: ListState,
     purposes: Purposes,
@@ -93,9 +94,9 @@ def compare(
     list_id: str | None = None,
     renew: bool = False,
 ) -> Difference:
-    """The difference; with `list_id` a sync of that list, else an import.
+    """Return the difference: with `list_id` for a sync of that list, otherwise for an import.
 
-    `renew` is for a sync: an import always does it.
+    `renew` is for a sync; an import always renews.
     """
     rows = file.columns()
     places = state.places(rows.ids)
@@ -128,9 +129,9 @@ def compare(
 
 
 class _Kept(NamedTuple):
-    """What each row's entry has once it has kept what it keeps of the one that stands.
+    """What each row's entry has after it has kept values of the listed entry.
 
-    `differs` where that is not what the row has, `is_same` where it is what stands.
+    `differs` is set if this is not what the row has, `is_same` if it equals the listed entry.
     """
 
     created_ms: NDArray[np.int64]
@@ -142,8 +143,8 @@ class _Kept(NamedTuple):
 
 
 def _keep(
-    rows: Columns,
-    there: Columns,
+    rows: DigestColumns,
+    there: DigestColumns,
     listed: NDArray[np.bool_],
     fresh: NDArray[np.uint8],
     *,
@@ -173,12 +174,12 @@ def _keep(
 def _look_at_rows(
     found: Difference,
     file: FileEntries,
-    there: Columns,
+    there: DigestColumns,
     listed: NDArray[np.bool_],
     kept: _Kept,
     purposes: Purposes,
 ) -> None:
-    """Make the entry of each row that changes one, and check what it has become."""
+    """Build the entry of each row that changes an entry, and check the result."""
     look = found.changed | (found.added & (file.fresh & UNCHECKED > 0))
     places = iter(np.flatnonzero(look).tolist())
     place = next(places, -1)
@@ -194,7 +195,7 @@ def _look_at_rows(
                 requested_by=file.names.text(int(kept.requested_by[at])),
             )
         try:
-            if listed[at]:  # first, because it says what would help
+            if listed[at]:  # checked first, because its error says what would help
                 check_extension(
                     entry,
                     purposes,
@@ -221,12 +222,12 @@ def _time(text: str, own_ms: int, wanted_ms: int) -> str:
 def _check_lists(
     file: FileEntries,
     list_id: str,
-    rows: Columns,
-    there: Columns,
+    rows: DigestColumns,
+    there: DigestColumns,
     listed: NDArray[np.bool_],
     problems: dict[int, str],
 ) -> None:
-    """Note rows of another list, and rows whose id stands on another."""
+    """Report rows of another list, and rows whose id belongs to another list."""
     number = file.names.number(list_id)
     for place in np.flatnonzero(rows.lists != number).tolist():
         own = file.names.text(int(rows.lists[place]))
@@ -234,5 +235,5 @@ def _check_lists(
     for place in np.flatnonzero(listed & (there.lists != number)).tolist():
         other = file.names.text(int(there.lists[place]))
         problems.setdefault(
-            place, f"entry_id stands on list {other!r}, which is not the one that is synced"
+            place, f"entry_id is on list {other!r}, which is not the list that is synced"
         )

@@ -1,12 +1,12 @@
-"""Entries as digests: what it takes to tell whether two are the same, in some fifty bytes each.
+"""Entries as digests: what is needed to compare two entries, in some fifty bytes each.
 
-A digest has the hash of the entry's id, of its content and of its authority reference, the two
-times that bound its life, its list and who asked for it. The content is all of the entry but its
-id, `created_at`, `expires_at` and `requested_by`: those are what an entry keeps while it stands.
-Lists and names of people are numbers in a `Names` that the digests to be compared share.
+A digest holds the hashes of the entry's id, content and authority reference, the two times that
+bound its life, its list and its requester. The content is everything in the entry except its id,
+`created_at`, `expires_at` and `requested_by`: an entry keeps those while it is listed. Lists and
+requesters are numbers in a `Names`, which all digests of a comparison share.
 
-Hashes are 64-bit xxh3: among a million entries, two different ids are taken for the same in one
-list out of thirty million. Pure.
+Hashes are 64-bit xxh3: with a million entries, two different ids collide in one list out of
+thirty million. Pure.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _hash = xxhash.xxh3_64_intdigest
 
 
 class Names:
-    """Texts by number, each kept once."""
+    """Texts by number, each held once."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
         self._texts: list[str] = []
 
     def number(self, text: str) -> int:
-        """The text's number, a new one for a new text."""
+        """Return the text's number; a new text gets a new number."""
         number = self._numbers.get(text)
         if number is None:
             number = self._numbers[text] = len(self._texts)
@@ -42,12 +42,12 @@ class Names:
         return number
 
     def text(self, number: int) -> str:
-        """The text with this number."""
+        """Return the text with this number."""
         return self._texts[number]
 
 
 class Listed(Protocol):
-    """What is read of an entry here; times in ms apart, because they are given."""
+    """The fields of an entry that a digest needs; the times in ms are passed separately."""
 
     @property
     def list_id(self) -> str: ...
@@ -84,12 +84,12 @@ class Listed(Protocol):
 
 
 def id_hash(entry_id: bytes) -> int:
-    """The hash of an entry's id."""
+    """Return the hash of an entry's id."""
     return _hash(entry_id)
 
 
-class Columns(NamedTuple):
-    """Digests as arrays, one place an entry."""
+class DigestColumns(NamedTuple):
+    """Digests as arrays, one position for each entry."""
 
     ids: NDArray[np.uint64]
     contents: NDArray[np.uint64]
@@ -99,12 +99,12 @@ class Columns(NamedTuple):
     lists: NDArray[np.int32]
     requested_by: NDArray[np.int32]
 
-    def at(self, places: NDArray[np.int64]) -> Columns:
-        """Those at these places; anything where a place is -1."""
+    def at(self, places: NDArray[np.int64]) -> DigestColumns:
+        """Return the digests at these positions; the values at a position of -1 are arbitrary."""
         columns: Iterable[NDArray[Any]] = self
         if not len(self.ids):
             columns = [np.zeros(1, dtype=dtype) for dtype in _DTYPES]
-        return Columns(*(column[places] for column in columns))
+        return DigestColumns(*(column[places] for column in columns))
 
 
 _TYPECODES: Final = "QQQqqii"
@@ -112,7 +112,7 @@ _DTYPES: Final = (np.uint64, np.uint64, np.uint64, np.int64, np.int64, np.int32,
 
 
 class Digests:
-    """Digests, one after the other, in arrays that grow."""
+    """Digests in arrays that grow."""
 
     def __init__(self, names: Names) -> None:
         self._names = names
@@ -122,7 +122,7 @@ class Digests:
         return len(self._arrays[0])
 
     def add(self, entry_id: bytes, entry: Listed, created_ms: int, expires_ms: int) -> None:
-        """The digest of one entry."""
+        """Add the digest of one entry."""
         authority = entry.authority
         ids, contents, references, created, expires, lists, requested = self._arrays
         ids.append(_hash(entry_id))
@@ -156,13 +156,13 @@ class Digests:
         requested.append(self._names.number(entry.requested_by))
 
     def add_without_entry(self, entry_id: bytes, mark: int) -> None:
-        """An id without an entry; `mark`, below zero, stands in the place of its list."""
+        """Add an id without an entry; `mark`, below zero, takes the place of its list."""
         for values, value in zip(self._arrays, (_hash(entry_id), 0, 0, 0, 0, mark, 0), strict=True):
             values.append(value)
 
-    def columns(self) -> Columns:
-        """The digests as arrays. While they are in use, no digest can be added."""
-        return Columns(
+    def columns(self) -> DigestColumns:
+        """Return the digests as arrays. While they are in use, no digest can be added."""
+        return DigestColumns(
             *(
                 np.frombuffer(values, dtype=dtype)
                 for values, dtype in zip(self._arrays, _DTYPES, strict=True)

@@ -1,9 +1,9 @@
-"""An entry's fields by flat names, and what makes a value of each from a cell's text.
+"""An entry's fields by flat names, and how a cell's text becomes the value of each.
 
-The nested document of an entry laid out as the columns of a table: `authority_reference`,
-`vehicle_make`, `area`. Column profiles are written in these names, and rows of any file come
-to be documents through them. Nothing is checked here beyond what it takes to make numbers and
-flags of text: the schema does that.
+The entry's nested document is laid out as the columns of a table: `authority_reference`,
+`vehicle_make`, `area`. Column profiles use these names, and the rows of every file become
+documents through them. This module only parses numbers and flags from text: the schema checks the
+rest.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _flag(cell: str) -> bool:
 
 
 def _number(cell: str) -> int | float:
-    # The schema decides whether a fraction is possible; here a number must only look like one.
+    # The schema decides whether a fraction is allowed; here the text must only look like a number.
     if re.fullmatch(r"[+-]?[0-9]{1,15}", cell, re.ASCII):
         return int(cell)
     if re.fullmatch(r"[+-]?[0-9]{1,15}\.[0-9]{1,15}", cell, re.ASCII):
@@ -53,7 +53,7 @@ def _number(cell: str) -> int | float:
 
 
 def parse_area(text: str) -> dict[str, float]:
-    """One circle of an area, written `LAT LON RADIUS_M`; ValueError for anything else."""
+    """Parse one circle of an area, written `LAT LON RADIUS_M`; ValueError for anything else."""
     parts = text.split()
     if len(parts) != 3:
         raise ValueError("must be LAT LON RADIUS_M")
@@ -66,9 +66,9 @@ def _areas(cell: str) -> list[dict[str, float]]:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """Where a value goes in the document, and what makes it of a cell's text.
+    """A value's position in the document, and the parser of a cell's text.
 
-    `parse` raises ValueError with the rule; None takes the text as it is.
+    `parse` raises ValueError with the rule; None keeps the text as it is.
     """
 
     field: str
@@ -76,14 +76,14 @@ class Field:
     parse: Callable[[str], Any] | None = None
 
     def of(self, document: dict[str, Any]) -> Any:
-        """The field's value in an entry's document, None where it is absent."""
+        """Return the field's value in an entry's document, None if it is absent."""
         value = document.get(self.field)
         if self.part is None:
             return value
         return value.get(self.part) if isinstance(value, dict) else None
 
     def put(self, document: dict[str, Any], value: Any) -> None:
-        """Set the field in a document in which only fields of this module stand."""
+        """Set the field in a document that has only fields of this module."""
         if self.part is None:
             document[self.field] = value
         else:
@@ -105,7 +105,7 @@ FIELDS: Final[dict[str, Field]] = {
 }
 
 
-def shown(value: object) -> str:
-    """A value of the user's file for a line of error, cut where it is long."""
+def quoted(value: object) -> str:
+    """Quote a value of the user's file for an error message, shortened if it is long."""
     text = repr(value)
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."

@@ -1,11 +1,11 @@
-"""The rows of a file of entries while they wait: a digest of each, and its JSON in a spool.
+"""The rows of a file of entries until they are sent: a digest of each, and its JSON in a spool.
 
-A spool keeps byte strings in order and small, compressed some thousands at a time. Entries of one
-file have most of their text in common, so that one takes a few dozen bytes. In memory and nowhere
-else: plates leave no file.
+A spool keeps byte strings in order, compressed some thousands at a time. Entries of one file share
+most of their text, so an entry takes a few dozen bytes. The spool is held in memory only, because
+plates must not be written to another file.
 
-About a hundred bytes a row, whatever is in it. What is wrong between the rows of one file, an
-id that stands there twice, is found here. Pure.
+A row takes about a hundred bytes, whatever its content. Repeated ids within one file are found
+here. Pure.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.list_files.digests import Columns, Digests, Names, id_hash
+from engine.list_files.digests import DigestColumns, Digests, Names, id_hash
 from engine.list_files.rows import BadRow, Row
 
 #: Bytes that are compressed together.
@@ -29,9 +29,9 @@ _decode = msgspec.msgpack.Decoder(list[bytes]).decode
 
 
 class FileEntries:
-    """The good rows of a file, small, in the order in which they stand there.
+    """The good rows of a file, compact and in the file's order.
 
-    First all rows are added; then it is read, by columns that share its memory.
+    All rows are added before it is read. Its columns share its memory.
     """
 
     def __init__(self, names: Names) -> None:
@@ -48,7 +48,7 @@ class FileEntries:
         return len(self._digests)
 
     def add(self, row: Row) -> None:
-        """Take a good row."""
+        """Add a good row."""
         entry = row.entry
         self._digests.add(entry.entry_id.encode(), entry, entry.created_ms, entry.expires_ms)
         self._lines.append(row.line)
@@ -56,13 +56,13 @@ class FileEntries:
         self.spool.append(row.data)
 
     def add_bad(self, row: BadRow) -> None:
-        """Count a bad row. The entry that it names, if it names one, is not gone."""
+        """Count a bad row. The entry whose id it gives, if any, is not removed."""
         self.bad += 1
         if row.entry_id is not None:
             self._bad_ids.append(id_hash(row.entry_id.encode(errors="replace")))
 
-    def columns(self) -> Columns:
-        """The digests of the good rows."""
+    def columns(self) -> DigestColumns:
+        """Return the digests of the good rows."""
         return self._digests.columns()
 
     @property
@@ -72,7 +72,7 @@ class FileEntries:
 
     @property
     def fresh(self) -> NDArray[np.uint8]:
-        """What of each good row is fresh: see `rows`."""
+        """The bits of each good row that say which values are fresh: see `rows`."""
         return np.frombuffer(self._fresh, dtype=np.uint8)
 
     @property
@@ -81,7 +81,7 @@ class FileEntries:
         return np.frombuffer(self._bad_ids, dtype=np.uint64)
 
     def repeats(self) -> dict[int, int]:
-        """By the place of a row whose id came before, the line of that first one."""
+        """Map the position of each row with a repeated id to the line of the first one."""
         known_for, found = self._repeats
         if known_for == len(self):
             return found
@@ -98,12 +98,12 @@ class FileEntries:
         return found
 
     def list_ids(self) -> list[str]:
-        """The lists of the rows."""
+        """Return the lists of the rows."""
         return [self.names.text(number) for number in np.unique(self.columns().lists).tolist()]
 
 
 class Spool:
-    """Byte strings kept in order and small; see the module."""
+    """Byte strings kept in order and compressed; see the module."""
 
     def __init__(self) -> None:
         self._blocks: list[bytes] = []
@@ -115,7 +115,7 @@ class Spool:
         return self._count
 
     def append(self, data: bytes) -> None:
-        """Keep one more."""
+        """Append a byte string."""
         self._open.append(data)
         self._open_bytes += len(data)
         self._count += 1
@@ -124,7 +124,7 @@ class Spool:
             self._open, self._open_bytes = [], 0
 
     def __iter__(self) -> Iterator[bytes]:
-        """All of them in order."""
+        """Yield all byte strings in order."""
         for block in self._blocks:
             yield from _decode(bytes(cramjam.lz4.decompress_block(block)))
         yield from self._open

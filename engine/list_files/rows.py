@@ -1,13 +1,12 @@
 """Files of entries: each row becomes an admissible Entry, or a problem with its line number.
 
-A file is JSON Lines (`.jsonl`, one entry a line) or a CSV file, as its column profile says. The
-way of a row: bytes (`text`), cells (`csv_files`), document
-(`columns`). Here the document is filled up from `Supplied`, gets an id if it has none, and
-goes through the same checks as anywhere else: the schema (`documents.model`) and the rules
-(`admission`).
+A file is JSON Lines (`.jsonl`, one entry on each line) or CSV, as its column profile says. A row
+passes from bytes (`text`) to cells (`csv_files`) to a document (`columns`). Here the document is
+completed from `Supplied`, gets an id if it has none, and passes the same checks as any other
+entry: the schema (`documents.model`) and the rules (`admission`).
 
-Rows are read one at a time and nothing is kept of them. No Kafka and no terminal here; a file
-that cannot be read as a whole is an EntryFileError.
+Rows are read one at a time and are not kept. Nothing here knows Kafka or the terminal. A file
+that cannot be read as a whole raises EntryFileError.
 """
 
 from __future__ import annotations
@@ -27,12 +26,12 @@ from engine.documents.model import Entry
 from engine.errors import DocumentError, RuleError
 from engine.list_files.columns import Columns, object_document
 from engine.list_files.csv_files import ROW_BYTES, csv_table
-from engine.list_files.entry_fields import FIELDS, shown
+from engine.list_files.entry_fields import FIELDS, quoted
 from engine.list_files.profile import Profile
 from engine.list_files.text import UTF_8, Encoding, EntryFileError, numbered_lines
 
-#: What a row did not say itself, as bits: it is the clock's or the operator's, and an entry that
-#: stands already keeps its own. UNCHECKED: admissible only with a date that it may keep.
+#: Values that the row did not give, as bits: they come from the clock or the operator, and an
+#: entry that is already listed keeps its own. UNCHECKED: admissible only with a date that it keeps.
 CREATED: Final = 1
 EXPIRES: Final = 2
 REQUESTED: Final = 4
@@ -42,10 +41,10 @@ _BITS: Final = {"created_at": CREATED, "expires_at": EXPIRES, "requested_by": RE
 
 @dataclass(frozen=True, slots=True)
 class Supplied:
-    """What fills up rows, as parts of an entry's document.
+    """The values that complete rows, as parts of an entry's document.
 
-    `flags` is what somebody said for all rows. `fresh` holds `created_at`, `expires_at` and
-    `requested_by` as they are for an entry that is made now.
+    `flags` are the values that the user gave for all rows. `fresh` has `created_at`, `expires_at`
+    and `requested_by` for a new entry.
     """
 
     flags: Mapping[str, Any]
@@ -53,7 +52,7 @@ class Supplied:
 
 
 class Row(NamedTuple):
-    """A good row: the line that it begins in, its entry as JSON too, and `CREATED` and so on."""
+    """A good row: the line on which it begins, its entry, that as JSON, and its `fresh` bits."""
 
     line: int
     entry: Entry
@@ -63,9 +62,9 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row that is no entry: the line that it begins in, and why, in one line.
+    """A row that is not an entry: the line on which it begins, and why, in one line.
 
-    `entry_id` where it can be told, so that nobody takes the entry for gone.
+    `entry_id` is set if the row gives one, so that a sync does not remove that entry.
     """
 
     line: int
@@ -74,13 +73,13 @@ class BadRow:
 
 
 def derived_id(*parts: str) -> str:
-    """The id of an entry that has none of its own: the same for the same parts, which are those
-    of the profile, such as list and plate."""
+    """Return the id of an entry without an id of its own. It depends only on the parts that the
+    profile chooses, such as list and plate."""
     return xxhash.xxh3_128_hexdigest("\x1f".join(parts).encode(errors="replace"))
 
 
 class Filling:
-    """Fills up documents of one file and makes entries of them."""
+    """Completes the documents of one file and makes entries from them."""
 
     def __init__(self, profile: Profile, supplied: Supplied, purposes: Purposes) -> None:
         self._purposes = purposes
@@ -94,8 +93,8 @@ class Filling:
         self._fresh = [(name, value, _BITS[name]) for name, value in supplied.fresh.items()]
 
     def entry(self, document: dict[str, Any]) -> tuple[Entry, bytes, int]:
-        """The entry of one row, filled up in place and checked, its JSON, and what of it is
-        fresh. Raises RuleError or DocumentError; `problem_of` makes a line of either."""
+        """Return the entry of one row, completed in place and checked, with its JSON and its
+        fresh bits. Raises RuleError or DocumentError; `problem_of` makes a line from either."""
         _fill(document, self._supplied)
         fresh = 0
         for name, value, bit in self._fresh:
@@ -103,7 +102,7 @@ class Filling:
                 document[name] = value
                 fresh |= bit
         if document.get("entry_id") is None:
-            # Where a part is missing that an entry must have, the schema will complain of it.
+            # If a required part is missing, the schema will report it.
             parts = [field.of(document) for field in self._id_fields]
             document["entry_id"] = derived_id(
                 *("" if part is None else str(part) for part in parts)
@@ -116,7 +115,7 @@ class Filling:
         try:
             check_entry(entry, self._purposes)
         except RuleError:
-            # An entry that is long over may stand there, made before it ended.
+            # An entry that expired long ago may already be listed, created before it expired.
             if not (fresh & CREATED and entry.expires_ms <= entry.created_ms):
                 raise
             fresh |= UNCHECKED
@@ -124,7 +123,7 @@ class Filling:
 
 
 def problem_of(error: DocumentError | RuleError, document: Mapping[str, Any]) -> str:
-    """Field, value and rule in one line; the document is the user's own, so values may show."""
+    """Return field, value and rule in one line. It may show values: the document is the user's."""
     if isinstance(error, RuleError):
         return str(error)
     if error.field == "$":
@@ -138,7 +137,7 @@ def problem_of(error: DocumentError | RuleError, document: Mapping[str, Any]) ->
             found = found.get(step) if isinstance(found, Mapping) else None
     if found is None or isinstance(found, dict | list):
         return f"{field}: {error.rule}"
-    return f"{field} {shown(found)}: {error.rule}"
+    return f"{field} {quoted(found)}: {error.rule}"
 
 
 def read_rows(
@@ -149,9 +148,9 @@ def read_rows(
     purposes: Purposes,
     encoding: Encoding = UTF_8,
 ) -> Generator[Row | BadRow, None, None]:
-    """The rows of an open file in order; the name's ending in `path` tells its kind.
+    """Yield the rows of an open file in order; the suffix of `path` decides its format.
 
-    Raises EntryFileError where the file as a whole is none of ours.
+    Raises EntryFileError if the whole file cannot be read as entries.
     """
     filling = Filling(profile, supplied, purposes)
     for line, document in _documents(file, path, profile, encoding):
@@ -187,7 +186,7 @@ def _fill(document: dict[str, Any], supplied: Mapping[str, Any]) -> None:
     for field, value in supplied.items():
         own = document.get(field)
         if own is None:
-            # A copy, because the next row must not find this one's values in it.
+            # A copy, so that the next row does not get this row's values.
             document[field] = dict(value) if isinstance(value, dict) else value
         elif isinstance(value, dict) and isinstance(own, dict):
             _fill(own, value)

@@ -1,13 +1,13 @@
 """The text of a file: its encoding, UTF-8 or Windows-1252, and its lines.
 
-A file is taken for Windows-1252 only where its bytes are no UTF-8: almost no text in it happens
-to be both but ASCII, of which both make the same. The file is read through once for that, in
-bounded pieces. Bytes that the encoding does not have come through as surrogates, so that they
-are one row's problem and not the file's.
+A file counts as Windows-1252 only if its bytes are not UTF-8, because hardly any text except ASCII
+is valid in both, and both read ASCII alike. To find out, the file is read once, in bounded pieces.
+Bytes that the encoding does not define come through as surrogates, so that they are a problem of
+one row and not of the whole file.
 
 `numbered_lines` is for `.jsonl` files of reads and entries. Memory is bounded by the longest line
-allowed; a longer one is passed over without being held. Lines are bytes: what they mean, and
-whether they are UTF-8, is for the caller.
+allowed; a longer line is skipped without being held. Lines are bytes: the caller decides what they
+mean and whether they are UTF-8.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import BinaryIO, Final
 
 from engine.errors import HotlistError
 
-#: What may be asked for.
+#: The encodings that a user may choose.
 ENCODINGS: Final = ("auto", "utf-8", "windows-1252")
 
 _PIECE_BYTES: Final = 1024 * 1024
@@ -32,7 +32,7 @@ class EntryFileError(HotlistError):
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """`name` as people call it, `codec` as Python does; `guessed` where nobody asked for it."""
+    """`name` for people, `codec` for Python; `guessed` if the user did not choose it."""
 
     name: str
     codec: str
@@ -40,7 +40,7 @@ class Encoding:
 
     @property
     def problem(self) -> str:
-        """What is wrong with a row whose bytes are no text in this encoding."""
+        """What is wrong with a row whose bytes are not text in this encoding."""
         return f"not {self.name} text"
 
 
@@ -49,10 +49,10 @@ WINDOWS_1252: Final = Encoding("Windows-1252", "cp1252")
 
 
 def encoding_of(file: BinaryIO, wanted: str, where: str) -> Encoding:
-    """The encoding of an open file, which is left at its beginning.
+    """Return the encoding of an open file, which is left at its beginning.
 
-    `wanted` is one of `ENCODINGS`. Raises EntryFileError where it is UTF-16, as some programs
-    write what they call Unicode.
+    `wanted` is one of `ENCODINGS`. Raises EntryFileError for UTF-16, which some programs write
+    and call Unicode.
     """
     file.seek(0)
     head = file.read(3)
@@ -81,13 +81,13 @@ def _is_utf_8(file: BinaryIO) -> bool:
 
 
 def numbered_lines(file: BinaryIO, limit_bytes: int) -> Iterator[tuple[int, bytes | None]]:
-    """Number (from 1) and content of each line that is not blank, without its line end.
+    """Yield number (from 1) and content of each line that is not blank, without its line end.
 
-    None stands for a line of more than `limit_bytes`. A byte order mark at the start is left
-    out. Lines end in LF or CR LF.
+    None stands for a line of more than `limit_bytes`. A byte order mark at the start is dropped.
+    Lines end in LF or CR LF.
     """
     number = 0
-    # Room for the line end, and in the first line for the mark.
+    # Room for the line end, and on the first line for the byte order mark.
     while line := file.readline(limit_bytes + (2 if number else 2 + len(codecs.BOM_UTF8))):
         number += 1
         content = line.removesuffix(b"\n").removesuffix(b"\r")

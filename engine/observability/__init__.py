@@ -6,16 +6,16 @@ The modules, in the order in which data passes them:
 
     metrics        every metric
     unowned_lag    the lag of partitions that no worker owns
-    stall          which partitions are stuck, since when and at what
+    stall          which partitions are stuck, since when and why
     stall_monitor  stuck partitions, logged, shown and reported
-    status         what the status page tells: counts, sizes and ages
-    status_page    that page, in people's words
+    status         the data of the status page: counts, sizes and ages
+    status_page    that page, in plain words
     http_server    /metrics, /healthz, /readyz, the status page
-    log_format     what a log line says, and what it may hold
-    log_sampling   lines by kind: how many, and which faults there were
-    logs           the worker's log: where, from which level on, how many lines
+    log_format     the content of a log line, and what it may show
+    log_sampling   lines by kind: how many, and which faults occurred
+    logs           the worker's log: destination, level, lines a minute
     tracing        spans of matches
-    otlp           spans as OpenTelemetry's packages send them
+    otlp           spans sent with OpenTelemetry's packages
 """
 
 __all__ = [

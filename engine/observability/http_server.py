@@ -1,11 +1,11 @@
-"""The worker's HTTP port: metrics for Prometheus, health for whoever restarts it, a status page.
+"""The worker's HTTP port: metrics for Prometheus, health for the supervisor, a status page.
 
-Nothing that a read or an entry holds can be asked for here, and nothing is changed by asking.
-Faust's own web server is not used: it would serve internals.
+No request can read anything of a read or an entry, and no request changes anything. Faust's own
+web server is not used, because it would serve internals.
 
-A connection is for one small request and lasts a few seconds at the most, whatever the other
-side sends or does not read, and there are only so many at a time: see `limits.HTTP_*`. What is
-beyond that is hung up on, and none of it reaches the log.
+A connection serves one small request and lasts a few seconds at most, whatever the client sends or
+does not read. The number of connections is limited too: see `limits.HTTP_*`. Connections beyond
+the limits are closed, and none of this reaches the log.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from engine import limits
 from engine.errors import HotlistError
 from engine.observability.status import Status
-from engine.observability.status_page import Page, as_json
+from engine.observability.status_page import Page, status_json
 
-#: For aiohttp, which tells of each request that is none with a trace and what was sent.
+#: For aiohttp, which logs each malformed request with a trace and its content.
 _log = logging.getLogger(__name__)
 
-#: Gives the reason why not, or an empty string where all is well.
+#: Returns the reason why the condition fails, or an empty string if all is well.
 Condition = Callable[[], str]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class HttpServer:
-    """Serves `/metrics`, `/healthz` and `/readyz`; 503 with the reason where a condition fails.
+    """Serves `/metrics`, `/healthz` and `/readyz`; 503 with the reason if a condition fails.
 
-    With `status`, the page at `/` and `/status`, and `/status.json`.
+    With `status`, it also serves the page at `/` and `/status`, and `/status.json`.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class HttpServer:
         self._listener: asyncio.Server | None = None
 
     async def start(self) -> None:
-        """Listen. Raises HotlistError where the port cannot be had."""
+        """Start listening. Raises HotlistError if the port is not available."""
         await self._runner.setup()
         try:
             self._listener = await asyncio.get_running_loop().create_server(
@@ -86,7 +86,7 @@ class HttpServer:
             ) from error
 
     async def stop(self) -> None:
-        """Stop listening, and hang up on whoever is still there."""
+        """Stop listening, and close the connections that are still open."""
         if self._listener is not None:
             self._listener.close()
             self._listener = None
@@ -94,7 +94,7 @@ class HttpServer:
 
     @property
     def port(self) -> int:
-        """The port listened on; the one that was found free where 0 was asked for."""
+        """The port that the server listens on; if 0 was asked for, the free port it was given."""
         if self._listener is None:
             return self._port
         return int(self._listener.sockets[0].getsockname()[1])
@@ -106,7 +106,7 @@ class HttpServer:
         return 0 if server is None else len(server.connections)
 
     def _admit(self) -> asyncio.Protocol:
-        """What speaks with the next connection."""
+        """Return the protocol of the next connection."""
         if self.connections >= limits.HTTP_CONNECTIONS:
             return _HangUp()
         assert self._runner.server is not None
@@ -126,7 +126,7 @@ def _condition(failing: Condition) -> Handler:
     return answer
 
 
-#: What stands in the page and in its data is for those alone who asked for it, now.
+#: The page and its data are only for the client that asks, at that time.
 _PRIVATE: Final = {
     "Cache-Control": "no-store",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -147,7 +147,7 @@ def _page(page: Page, status: Callable[[], Status]) -> Handler:
 
 def _json(status: Callable[[], Status]) -> Handler:
     async def answer(request: web.Request) -> web.StreamResponse:
-        body = as_json(status())
+        body = status_json(status())
         return web.Response(body=body, content_type="application/json", headers=_PRIVATE)
 
     return answer
@@ -155,7 +155,7 @@ def _json(status: Callable[[], Status]) -> Handler:
 
 @web.middleware
 async def _one_request(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Ends the connection with its first answer, a refusal among them."""
+    """Close the connection after its first answer, even if that is an error."""
     try:
         response = await handler(request)
     except web.HTTPException as error:
@@ -166,9 +166,9 @@ async def _one_request(request: web.Request, handler: Handler) -> web.StreamResp
 
 
 def _is_ours(record: logging.LogRecord) -> bool:
-    """Whether a record tells of our failures, and not of what somebody has sent."""
+    """Return whether a record reports our failures, and not what a client has sent."""
     error = record.exc_info[1] if record.exc_info else None
-    # Of what stands in a header, aiohttp may say something that has no UTF-8.
+    # About the content of a header, aiohttp may log text that cannot be encoded in UTF-8.
     return not isinstance(error, HttpProcessingError | ConnectionError | UnicodeEncodeError)
 
 
@@ -176,13 +176,13 @@ _log.addFilter(_is_ours)
 
 
 def _abort(protocol: web.RequestHandler) -> None:
-    """End a connection if it still lasts, with what was not read yet."""
+    """Close a connection if it is still open, with data that was not read yet."""
     if protocol.transport is not None:
         protocol.transport.abort()
 
 
 class _HangUp(asyncio.Protocol):
-    """For those who are too many."""
+    """The protocol of connections beyond the limit."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         cast(asyncio.Transport, transport).abort()

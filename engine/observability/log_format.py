@@ -1,14 +1,14 @@
-"""What a log line says, and what it may hold.
+"""The content of a log line, and what it may show.
 
-A record of Python's logging becomes one line, for people or as JSON. It may be ours or a
-library's, and it may have been given anything; so what is shown of a value depends on its type
-alone. Numbers and texts are shown, texts without anything that a terminal would obey and not
-beyond a length; of an exception its type, and what it says where that is known to hold nothing of
-a document (`described`); of bytes their number; of anything else its type. So no key, no value and
-no read gets into a line, whoever hands one over, and neither does a variable of a trace.
+A record of Python's logging becomes one line, for people or as JSON. The record may be ours or a
+library's, and its values may be anything; so what a line shows of a value depends only on the
+value's type. It shows numbers and texts, texts without anything that a terminal would obey and up
+to a length. Of an exception it shows the type, and the text if that is known to hold nothing of a
+document (`described`); of bytes their number; of anything else the type. So no key, value or read
+gets into a line, whichever code logs one, and neither does a variable of a trace.
 
-A library's line that is one text already, such as asyncio's, is cut off where values begin in it.
-Fields beside the message are those of `FIELDS`, and no others.
+A library's line that is a finished text, such as asyncio's, is cut off where its values begin.
+The only fields beside the message are those of `FIELDS`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from engine import limits
 from engine.clock import format_time
 from engine.errors import HotlistError, RuleError
 
-#: What a record may say beside its message, given to the logger as `extra`.
+#: The fields that a record may have beside its message, given to the logger as `extra`.
 FIELDS: Final = (
     "topic",
     "partition",
@@ -40,16 +40,16 @@ FIELDS: Final = (
     "lag",
 )
 
-#: Makes a line, without its end, of a record and of what holds for the whole process.
+#: Formats a record as a line without its end, together with the context of the whole process.
 Form = Callable[[logging.LogRecord, Mapping[str, str]], str]
 
 _PLACEHOLDER = re.compile(r"%(?:\([^)]*\))?[-+ #0]*[\d*]*(?:\.[\d*]+)?[a-zA-Z]")
-#: Where values begin in a text that somebody else has put together.
+#: Where values begin in a text that a library has already formatted.
 _VALUE = re.compile(r"[(<{'\"=]")
 
 
 def printable(text: str) -> str:
-    """The text cut to a bearable length, a replacement character for what is not printable."""
+    """Cut a text to a bearable length, with a replacement character for what is not printable."""
     if len(text) > limits.LOG_TEXT_CHARACTERS:
         text = text[: limits.LOG_TEXT_CHARACTERS] + "…"
     if text.isprintable():
@@ -57,8 +57,8 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
-def shown(value: object) -> Any:
-    """What a line may show of a value: a number or None as it is, anything else as text."""
+def loggable(value: object) -> Any:
+    """Return what a line may show of a value: a number or None as it is, anything else as text."""
     if value is None or isinstance(value, numbers.Number):
         return value
     if isinstance(value, str):
@@ -72,7 +72,7 @@ def shown(value: object) -> Any:
     if isinstance(value, os.PathLike):
         return printable(os.fsdecode(value))
     if isinstance(value, tuple) and {"topic", "partition"} == set(getattr(value, "_fields", ())):
-        return f"{shown(value[0])}/{shown(value[1])}"
+        return f"{loggable(value[0])}/{loggable(value[1])}"
     if isinstance(value, tuple | list | set | frozenset) and not hasattr(value, "_fields"):
         return _listed(value)
     return f"<{type(value).__name__}>"
@@ -80,14 +80,14 @@ def shown(value: object) -> Any:
 
 def _listed(values: Iterable[object]) -> str:
     members = [
-        str(shown(each))
+        str(loggable(each))
         if not isinstance(each, tuple | list | set | frozenset) or _is_named(each)
         else f"<{type(each).__name__}>"
         for each in values
     ]
     more = len(members) - limits.LOG_MEMBERS
-    told = ", ".join(sorted(members)[: limits.LOG_MEMBERS])
-    return f"{told} and {more} more" if more > 0 else told
+    text = ", ".join(sorted(members)[: limits.LOG_MEMBERS])
+    return f"{text} and {more} more" if more > 0 else text
 
 
 def _is_named(value: object) -> bool:
@@ -95,39 +95,39 @@ def _is_named(value: object) -> bool:
 
 
 def described(error: BaseException) -> str:
-    """An exception on one line: what it says where that is ours or a constant, and its type."""
-    if isinstance(error, RuleError):  # its own text shows what stands in the entry
+    """Describe an exception on one line: its type, and its text if that is ours or a constant."""
+    if isinstance(error, RuleError):  # its own text shows values of the entry
         return printable(f"{type(error).__name__}: {error.field}: {error.rule}")
     if isinstance(error, HotlistError):
         return printable(str(error))
     name = type(error).__name__
     if isinstance(error, OSError) and error.strerror:
         return printable(f"{name}: {error.strerror}")
-    # Kafka's errors have a constant that says what they are.
+    # Kafka's errors have a constant description.
     constant = getattr(type(error), "description", None)
     return printable(f"{name}: {constant}") if isinstance(constant, str) else name
 
 
 def message(record: logging.LogRecord) -> str:
-    """What the record says, on one line."""
+    """Return the record's message, on one line."""
     template = _template(record)
     if not record.args:
         return printable(template)
     given = record.args
     if not isinstance(given, Mapping):
-        values: Any = tuple(shown(each) for each in given)
+        values: Any = tuple(loggable(each) for each in given)
     elif "%(" in template:
-        values = {name: shown(each) for name, each in given.items()}
+        values = {name: loggable(each) for name, each in given.items()}
     else:  # a mapping that is the only value
-        values = shown(given)
+        values = loggable(given)
     try:
         return printable(template % values)
-    except (TypeError, ValueError, KeyError):  # a template that asks for something else
+    except (TypeError, ValueError, KeyError):  # a template that needs other values
         return kind(record)
 
 
 def kind(record: logging.LogRecord) -> str:
-    """What records of this kind have in common: what they say, without their values."""
+    """Return the kind of a record: its message without its values."""
     template = _template(record)
     if record.args:
         template = _PLACEHOLDER.sub("…", template).replace("%%", "%")
@@ -135,13 +135,13 @@ def kind(record: logging.LogRecord) -> str:
 
 
 def is_ours(record: logging.LogRecord) -> bool:
-    """Whether the engine logged it, and not one of the libraries."""
+    """Return whether the engine logged it, and not one of the libraries."""
     return record.name == "engine" or record.name.startswith("engine.")
 
 
 def _template(record: logging.LogRecord) -> str:
     if not isinstance(record.msg, str):
-        return str(shown(record.msg))
+        return str(loggable(record.msg))
     first, *further = record.msg.split("\n", 1)
     if is_ours(record):
         return record.msg
@@ -151,7 +151,7 @@ def _template(record: logging.LogRecord) -> str:
 
 
 def console(record: logging.LogRecord, _context: Mapping[str, str]) -> str:
-    """For people: time, level, what it says, its fields; under it where an exception comes from."""
+    """Format for people: time, level, message and fields; then each exception and its origin."""
     who = "" if is_ours(record) else f"{printable(record.name)}: "
     parts = [f"{_time(record)} {record.levelname.lower():<7} {who}{message(record)}"]
     parts += [f"{name}={value}" for name, value in _fields(record).items()]
@@ -162,10 +162,10 @@ def console(record: logging.LogRecord, _context: Mapping[str, str]) -> str:
     return "\n".join(lines)
 
 
-def as_json(record: logging.LogRecord, context: Mapping[str, str]) -> str:
-    """One JSON object: `time`, `level`, `logger`, `message`, what holds for the process, the
-    fields, and for an exception `errors`: it and what it came from, each with `kind`, `text`,
-    `hint` where it has one, and `trace`, the places in the code, the innermost last."""
+def log_json(record: logging.LogRecord, context: Mapping[str, str]) -> str:
+    """Format as one JSON object: `time`, `level`, `logger`, `message`, the process's context and
+    the fields. For an exception it has `errors`: the exception and its causes, each with `kind`,
+    `text`, `hint` if it has one, and `trace`, the places in the code, the innermost last."""
     line: dict[str, Any] = {
         "time": _time(record),
         "level": record.levelname.lower(),
@@ -181,26 +181,26 @@ def as_json(record: logging.LogRecord, context: Mapping[str, str]) -> str:
 
 
 def _error(error: BaseException) -> dict[str, Any]:
-    told: dict[str, Any] = {"kind": type(error).__name__, "text": described(error)}
+    found: dict[str, Any] = {"kind": type(error).__name__, "text": described(error)}
     if isinstance(error, HotlistError) and error.hint:
-        told["hint"] = printable(error.hint)
-    return {**told, "trace": _trace(error)}
+        found["hint"] = printable(error.hint)
+    return {**found, "trace": _trace(error)}
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
     given = ((name, record.__dict__.get(name)) for name in FIELDS)
-    return {name: _plain(shown(value)) for name, value in given if value is not None}
+    return {name: _plain(loggable(value)) for name, value in given if value is not None}
 
 
 def _plain(value: Any) -> Any:
-    """A value that JSON has a form for."""
+    """Return a value that JSON can represent."""
     if isinstance(value, bool | str) or (isinstance(value, int) and abs(value) < 2**63):
         return value
     return value if isinstance(value, float) and math.isfinite(value) else str(value)
 
 
 def _chain(record: logging.LogRecord) -> list[BaseException]:
-    """The record's exception and what it came from, as far as is told."""
+    """Return the record's exception and its causes, up to LOG_ERRORS of them."""
     error = record.exc_info[1] if record.exc_info else None
     chain: list[BaseException] = []
     while error is not None and error not in chain and len(chain) < limits.LOG_ERRORS:
@@ -211,7 +211,7 @@ def _chain(record: logging.LogRecord) -> list[BaseException]:
 
 
 def _trace(error: BaseException) -> list[str]:
-    """Where it was raised and on which way, without any value."""
+    """Return the frames through which it was raised, without any value."""
     places = [
         f"{printable('/'.join(frame.f_code.co_filename.replace(os.sep, '/').split('/')[-2:]))}"
         f":{line} in {printable(frame.f_code.co_name)}"

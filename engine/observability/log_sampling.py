@@ -1,7 +1,7 @@
-"""Log lines by kind: how many may be written, and which faults there were.
+"""Log lines by kind: how many may be written, and which faults occurred.
 
-A kind is what lines of one place in the code have in common: their text without its values. So
-neither count holds anything of what was logged, and both are bounded, by time and by number.
+A kind is what the lines of one place in the code have in common: their text without its values.
+So neither count holds anything of what was logged, and both are bounded, by time and by number.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from engine import limits
 
 
 class Kind(NamedTuple):
-    """What lines have in common that are counted together."""
+    """The key under which lines are counted together."""
 
     logger: str
     level: int
     text: str
 
 
-#: For lines of kinds that are too many to be told apart.
+#: For the lines of all kinds beyond the limit.
 OTHER: Final = Kind("engine.observability.log_sampling", logging.WARNING, "lines of further kinds")
 
 
 @dataclass(slots=True)
 class _Window:
-    """A kind's lines since `began_s`: how many were written, and how many held back."""
+    """A kind's lines since `began_s`: how many were written, and how many were held back."""
 
     began_s: float
     written: int = 0
@@ -37,9 +37,10 @@ class _Window:
 
 
 class Allowance:
-    """How many lines of a kind may be written: `lines` in `window_s` seconds, from the first on.
+    """The number of lines that may be written of a kind: `lines` in `window_s` seconds from the
+    first.
 
-    Tells at most `kinds` kinds apart.
+    Distinguishes at most `kinds` kinds.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class Allowance:
         self._windows: dict[Kind, _Window] = {}
 
     def admits(self, which: Kind) -> bool:
-        """Whether one more line of the kind may be written; else it is counted."""
+        """Return whether one more line of the kind may be written; if not, count it."""
         window = self._windows.get(which)
         if window is None:
             if len(self._windows) >= self._kinds:
@@ -69,7 +70,7 @@ class Allowance:
         return False
 
     def ended(self, *, now: bool = False) -> list[tuple[Kind, int]]:
-        """End the windows whose time is over, all of them with `now`; what they held back."""
+        """End the windows whose time is over, or all with `now`; return what they held back."""
         until_s = self._now_s() - self._window_s
         over = [
             (which, window)
@@ -83,7 +84,7 @@ class Allowance:
 
 @dataclass(slots=True)
 class Fault:
-    """What was logged at `warning` or above: a kind of line, since when and how often.
+    """A kind of line logged at `warning` or above: since when, and how often.
 
     Times in ms since 1970. `text` has no values in it.
     """
@@ -98,7 +99,7 @@ class Fault:
 
 @dataclass(slots=True)
 class Faults:
-    """The kinds of faults since the start; of too many those that came last."""
+    """The kinds of faults since the start; if there are too many, the latest of them."""
 
     _found: dict[Kind, Fault] = field(default_factory=dict)
 
@@ -116,5 +117,5 @@ class Faults:
         self._found[which] = fault  # behind all others
 
     def latest(self) -> list[Fault]:
-        """The faults as they stand, the latest first."""
+        """Return copies of the faults, the latest first."""
         return [replace(fault) for fault in reversed(self._found.values())]

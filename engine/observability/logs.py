@@ -1,16 +1,16 @@
 """The worker's log: where lines go, how many there may be, and at which level.
 
-Everything that the process logs, its libraries' lines too, becomes lines of
-`engine.observability.log_format` on standard error. Of lines of one kind so many are written in a
-minute and the rest is counted, and told when the minute is over. What went wrong since the start is
-kept by kind, for the status page.
+Everything that the process logs, including its libraries' lines, becomes lines of
+`engine.observability.log_format` on standard error. Each kind may write a number of lines a
+minute; the others are counted, and their number is logged when the minute is over. Faults since
+the start are kept by kind, for the status page.
 
-The level can be changed while the worker runs: SIGUSR1 makes it one step more talkative, SIGUSR2
-one step quieter. It is the engine's level. Of the libraries only errors are logged, at `debug`
-their information too, and never what they say at debug level: that is the records themselves.
+The level can be changed while the worker runs: SIGUSR1 makes the log one step more verbose, SIGUSR2
+one step less. It is the engine's level. Libraries log errors only, and at `debug` their information
+too. Their debug lines are never logged, because these contain the records themselves.
 
-It may not write what `engine.observability.log_format` does not show, nor raise where a line cannot
-be written.
+The log must not write what `engine.observability.log_format` does not show, and must not raise if
+a line cannot be written.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from collections.abc import Callable, Mapping
 from typing import Final, TextIO
 
 from engine import limits
-from engine.observability.log_format import Form, as_json, console, kind
+from engine.observability.log_format import Form, console, kind, log_json
 from engine.observability.log_sampling import Allowance, Fault, Faults, Kind
 
-#: The forms of a line, by what the setting calls them.
-FORMS: Final[dict[str, Form]] = {"console": console, "json": as_json}
-#: The levels, from quiet to talkative.
+#: The formats of a line, by their names in the settings.
+FORMS: Final[dict[str, Form]] = {"console": console, "json": log_json}
+#: The levels, from the least to the most verbose.
 LEVELS: Final = {
     "error": logging.ERROR,
     "warning": logging.WARNING,
     "info": logging.INFO,
     "debug": logging.DEBUG,
 }
-#: Libraries that have much to say; all others are heard from `warning` on.
-_TALKATIVE: Final = ("aiokafka", "faust", "mode")
+#: Libraries that log a lot; the others are logged from `warning` on.
+_VERBOSE: Final = ("aiokafka", "faust", "mode")
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class LogHandler(logging.Handler):
     ) -> None:
         super().__init__()
         self._faults = Faults()
-        #: Lines below this level are not written, but counted where they are faults.
+        #: Lines below this level are not written, but counted if they are faults.
         self.threshold = logging.INFO
         self._form = form
         self._context = context
@@ -63,24 +63,24 @@ class LogHandler(logging.Handler):
         self._allowance = allowance or Allowance()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write the record's line, if it may be; called with the handler's lock."""
+        """Write the record's line, if allowed; called with the handler's lock held."""
         try:
             which = Kind(record.name, record.levelno, kind(record))
             if record.levelno >= logging.WARNING:
                 self._faults.note(which, int(record.created * 1000))
             if record.levelno < self.threshold:
                 return
-            self._tell(self._allowance.ended())
+            self._write_held(self._allowance.ended())
             if self._allowance.admits(which):
                 self._write(record)
-        except Exception:  # noqa: BLE001 - no line may end the work
+        except Exception:  # noqa: BLE001 - no line may end the worker
             self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """Do nothing: logging's own would print the values, and there is nowhere to tell it."""
+        """Do nothing: logging's own method would print the values, and this could log nowhere."""
 
     def faults_now(self) -> list[Fault]:
-        """The faults so far, the latest first."""
+        """Return the faults so far, the latest first."""
         self.acquire()
         try:
             return self._faults.latest()
@@ -91,13 +91,13 @@ class LogHandler(logging.Handler):
         """Write a line whatever the level is."""
         self._locked(lambda: self._write(_line(Kind(__name__, logging.INFO, text))))
 
-    def tell(self, *, now: bool = False) -> None:
-        """Write how many lines were held back, of those kinds whose minute is over, or of all."""
-        self._locked(lambda: self._tell(self._allowance.ended(now=now)))
+    def report_held(self, *, now: bool = False) -> None:
+        """Log how many lines were held back, of the kinds whose minute is over, or of all."""
+        self._locked(lambda: self._write_held(self._allowance.ended(now=now)))
 
     def close(self) -> None:
-        """Tell what was held back, and be done."""
-        self.tell(now=True)
+        """Log how many lines were held back, and close."""
+        self.report_held(now=True)
         super().close()
 
     def _locked(self, write: Callable[[], None]) -> None:
@@ -108,7 +108,7 @@ class LogHandler(logging.Handler):
         finally:
             self.release()
 
-    def _tell(self, held: list[tuple[Kind, int]]) -> None:
+    def _write_held(self, held: list[tuple[Kind, int]]) -> None:
         for which, count in held:
             self._write(_line(which._replace(text=f"{count} more like this: {which.text}")))
 
@@ -118,14 +118,14 @@ class LogHandler(logging.Handler):
 
 
 def _line(which: Kind) -> logging.LogRecord:
-    """A record of our own that says just this."""
+    """Make a record of our own with this text."""
     return logging.LogRecord(which.logger, which.level, "", 0, "%s", (which.text,), None)
 
 
 class Log:
     """The process's log, between `begin` and `end`.
 
-    `form` and `level` are as the settings name them, `context` is what every JSON line carries.
+    `form` and `level` are named as in the settings; every JSON line has `context`.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class Log:
     ) -> None:
         self._handler = LogHandler(FORMS[form], context, stream or sys.stderr)
         self._level = level
-        self._give_back = contextlib.ExitStack()
+        self._restore = contextlib.ExitStack()
 
     @property
     def level(self) -> str:
@@ -141,51 +141,51 @@ class Log:
         return self._level
 
     def faults(self) -> list[Fault]:
-        """What went wrong so far, the latest first."""
+        """Return the faults so far, the latest first."""
         return self._handler.faults_now()
 
     def begin(self) -> None:
-        """Take over what the process logs, and what it would print of an exception nobody saw."""
+        """Take over what the process logs, and exceptions that Python would otherwise print."""
         root = logging.getLogger()
         named = (
-            logging.getLogger(name) for name in ("engine", "engine.transport.consumer", *_TALKATIVE)
+            logging.getLogger(name) for name in ("engine", "engine.transport.consumer", *_VERBOSE)
         )
         for logger in (root, *named):
-            self._give_back.callback(logger.setLevel, logger.level)
+            self._restore.callback(logger.setLevel, logger.level)
         for place, name, hook in (
             (threading, "excepthook", _log_thread_end),
             (sys, "unraisablehook", _log_unraisable),
         ):
-            self._give_back.callback(setattr, place, name, getattr(place, name))
+            self._restore.callback(setattr, place, name, getattr(place, name))
             setattr(place, name, hook)
         root.addHandler(self._handler)
         root.setLevel(logging.WARNING)
         self._apply()
 
     def end(self) -> None:
-        """Give it back; what was held back is told."""
+        """Restore the previous log configuration, and log what was held back."""
         logging.getLogger().removeHandler(self._handler)
-        self._give_back.close()
+        self._restore.close()
         self._handler.close()
 
     def more(self) -> None:
-        """One step more talkative."""
+        """Make the log one step more verbose."""
         self._step(1)
 
     def less(self) -> None:
-        """One step quieter."""
+        """Make the log one step less verbose."""
         self._step(-1)
 
     def obey_signals(self, loop: asyncio.AbstractEventLoop) -> None:
-        """From now on SIGUSR1 is `more` and SIGUSR2 is `less`: in the loop, never amid a line."""
+        """Let SIGUSR1 call `more` and SIGUSR2 `less`: in the loop, never inside of a line."""
         loop.add_signal_handler(signal.SIGUSR1, self.more)
         loop.add_signal_handler(signal.SIGUSR2, self.less)
 
     async def tell_in_time(self) -> None:
-        """Tell what is held back soon after its minute, though nothing else is logged."""
+        """Log what is held back soon after its minute, even if nothing else is logged."""
         while True:
             await asyncio.sleep(limits.LOG_TELL_S)
-            self._handler.tell()
+            self._handler.report_held()
 
     def _step(self, by: int) -> None:
         names = list(LEVELS)
@@ -198,16 +198,16 @@ class Log:
         self._handler.threshold = chosen
         # Faults are counted at every level.
         logging.getLogger("engine").setLevel(min(chosen, logging.WARNING))
-        # Faust's services log in the name of the module that extends them.
+        # Faust's services log under the name of the module that subclasses them.
         logging.getLogger("engine.transport.consumer").setLevel(logging.WARNING)
-        for name in _TALKATIVE:
+        for name in _VERBOSE:
             logging.getLogger(name).setLevel(
                 logging.INFO if chosen <= logging.DEBUG else logging.ERROR
             )
 
 
 def ignore_signals() -> None:
-    """Let SIGUSR1 and SIGUSR2 do nothing until they are obeyed: else they would end the process."""
+    """Ignore SIGUSR1 and SIGUSR2 until they have handlers; they would end the process."""
     for number in (signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
 
@@ -217,5 +217,7 @@ def _log_thread_end(ended: threading.ExceptHookArgs) -> None:
         log.error("a thread has failed: %s", ended.exc_value, exc_info=ended.exc_value)
 
 
-def _log_unraisable(told: sys.UnraisableHookArgs) -> None:
-    log.error("a failure that nobody can take: %s", told.exc_value, exc_info=told.exc_value)
+def _log_unraisable(failed: sys.UnraisableHookArgs) -> None:
+    log.error(
+        "an exception that could not be raised: %s", failed.exc_value, exc_info=failed.exc_value
+    )

@@ -25,7 +25,7 @@ from engine.index.eligibility import DENIAL_REASONS
 from engine.matching.lists import Applied, ControlKind, ControlRecord, Lists
 from engine.matching.matcher import Outcome
 
-#: The label of all sources beyond those that are named.
+#: The label of all sources beyond the named ones.
 OTHER_SOURCES = "other"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 

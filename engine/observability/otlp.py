@@ -1,8 +1,8 @@
-"""Spans as OpenTelemetry's own packages send them: OTLP over HTTP.
+"""Spans sent with OpenTelemetry's own packages: OTLP over HTTP.
 
-The only module that knows those packages, which are there with the extra `tracing` alone; nothing
-but `tracing` imports it, and only where an endpoint is set. What OpenTelemetry's variables say
-counts beside our settings: OTEL_EXPORTER_OTLP_HEADERS (where a collector asks for a token),
+The only module that imports those packages, which the extra `tracing` installs. Only `tracing`
+imports this module, and only if an endpoint is set. OpenTelemetry's variables apply beside our
+settings: OTEL_EXPORTER_OTLP_HEADERS (if a collector requires a token),
 OTEL_EXPORTER_OTLP_CERTIFICATE, OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES and the like.
 """
 
@@ -35,7 +35,7 @@ class OtlpExporter:
     its path."""
 
     def __init__(self, endpoint: str) -> None:
-        # It logs each failure by itself, with whatever the collector answers.
+        # It logs each failure itself, together with the collector's answer.
         logging.getLogger("opentelemetry").setLevel(logging.CRITICAL + 1)
         url = endpoint if endpoint.endswith(_PATH) else endpoint + _PATH
         self._exporter = OTLPSpanExporter(endpoint=url, timeout=limits.SPAN_EXPORT_S)
@@ -44,7 +44,7 @@ class OtlpExporter:
         version = versions()[DISTRIBUTION]
         resource = Resource({"service.name": DISTRIBUTION, "service.version": version})
         provider = TracerProvider(
-            sampler=ALWAYS_ON,  # whoever began the trace has decided
+            sampler=ALWAYS_ON,  # the producer of the trace has decided
             resource=resource.merge(OTELResourceDetector().detect()),
             id_generator=self._ids,
             shutdown_on_exit=False,
@@ -53,13 +53,13 @@ class OtlpExporter:
         self._tracer = provider.get_tracer("engine", version)
 
     def export(self, spans: Sequence[Span]) -> bool:
-        """Send spans, some times where that fails for a passing reason; whether they are there."""
+        """Send spans, with retries if the failure is transient; return whether they arrived."""
         for span in spans:
             self._record(span)
         return self._exporter.export(self._ended.taken()) is SpanExportResult.SUCCESS
 
     def stop(self) -> None:
-        """Send nothing a second time any more, and disconnect."""
+        """Stop retrying, and disconnect."""
         self._exporter.shutdown()  # type: ignore[no-untyped-call]
 
     def _record(self, span: Span) -> None:
@@ -92,7 +92,7 @@ def _span_context(context: TraceContext, span_id: str) -> trace.SpanContext:
 
 
 class _GivenIds(IdGenerator):
-    """The ids that we say."""
+    """Returns the ids that it is given."""
 
     next_span_id = trace.INVALID_SPAN_ID
 
@@ -104,7 +104,7 @@ class _GivenIds(IdGenerator):
 
 
 class _Ended(SpanProcessor):
-    """Gathers the spans that have ended."""
+    """Collects the spans that have ended."""
 
     def __init__(self) -> None:
         self._spans: list[ReadableSpan] = []

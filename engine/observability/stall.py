@@ -1,15 +1,15 @@
-"""Which partitions of the reads are stuck, since when and at what.
+"""Which partitions of the reads are stuck, since when and why.
 
-A partition is stuck when for `limits.STUCK_S` it had work and none of it became done, when what is
-done could not be committed for so long, or when nothing was heard of it, not even that there is
-nothing new. Waiting for the lists is none of these: then no reads are taken at all, and the gate
-says why. Nor is a partition stuck because its fetches wait until others have had their turn, as
-long as those move.
+A partition is stuck if for `limits.STUCK_S` it had work and finished none, if its finished offset
+could not be committed for that long, or if nothing was received from it, not even that there is
+nothing new. Waiting for the lists does not count: no reads are taken then, and the gate says why.
+Nor is a partition stuck if its fetches wait for those of other partitions, as long as these
+progress.
 
-Somebody looks every second and says what there is to see; what is stuck follows from what has not
-changed between the looks. Where a new process may do what this one cannot, and only there, the
-worker `hangs` after `limits.HUNG_S`: whoever looks after it starts it anew. A broker that does not
-answer and a partition without a leader are no such cases.
+The caller looks every second and passes what it sees; what is stuck follows from what has not
+changed between the looks. The worker `hangs` after `limits.HUNG_S` only if a new process may do
+better: then its supervisor restarts it. A broker that does not answer and a partition without a
+leader are not such cases.
 
 Pure: no clock of its own, no I/O, no thread.
 """
@@ -24,7 +24,7 @@ from engine import limits
 #: Where a partition's oldest fetch that is not done is: in the matcher, on its way to the broker,
 #: or waiting for its turn.
 Work = Literal["matching", "delivery", "waiting"]
-#: What a partition is stuck at: one of these, its commit, or that nothing is heard of it.
+#: What a partition is stuck at: one of these, its commit, or its fetching.
 At = Literal["matching", "delivery", "waiting", "commit", "fetch"]
 
 _WORDS: Final[Mapping[At, str]] = {
@@ -37,9 +37,9 @@ _WORDS: Final[Mapping[At, str]] = {
 
 
 class Seen(NamedTuple):
-    """What there is to see of a partition that this worker owns: the offset below which all is
-    done and the one that the broker has taken, None where there is none yet; where its oldest
-    fetch is, None where there is none; and when it was last heard of, None where it never was."""
+    """What the worker sees of a partition that it owns: the offset below which everything is
+    done and the committed one, None if there is none yet; where its oldest unfinished fetch is,
+    None if there is none; and when it was last heard from, None if never."""
 
     done_to: int | None
     committed_to: int | None
@@ -48,8 +48,8 @@ class Seen(NamedTuple):
 
 
 class Stuck(NamedTuple):
-    """A partition that is stuck: since when, by the clock of the looks, at what, and at which
-    offset, None where nothing has become done yet."""
+    """A stuck partition: since when, by the clock of the looks, at what, and at which offset,
+    None if nothing is done yet."""
 
     partition: int
     since_s: float
@@ -61,15 +61,15 @@ class Stuck(NamedTuple):
         """What it is stuck at, in words."""
         return _WORDS[self.at]
 
-    def says(self, topic: str, now_s: float) -> str:
-        """One line for people."""
+    def describe(self, topic: str, now_s: float) -> str:
+        """Describe it in one line."""
         where = "" if self.offset is None else f" at offset {self.offset}"
         for_s = now_s - self.since_s
         return f"{topic}/{self.partition} is stuck{where} for {for_s:.0f} s: {self.why}"
 
 
 class _Partition:
-    """What was seen of a partition last, and until when it was all right in each regard."""
+    """The last view of a partition, and the last time at which each aspect was all right."""
 
     __slots__ = ("committed_s", "heard_s", "moved_s", "seen")
 
@@ -79,11 +79,11 @@ class _Partition:
 
 
 class StuckWatch:
-    """See the module. Times are seconds of a clock that never goes back."""
+    """The stuck partitions; see the module. Times are seconds of a clock that never goes back."""
 
     def __init__(self) -> None:
         self._partitions: dict[int, _Partition] = {}
-        #: When any partition moved last, or nothing had to.
+        #: When any partition last progressed, or none had work.
         self._moved_s = 0.0
         self._now_s = 0.0
         self._matcher_since_s: float | None = None
@@ -122,20 +122,20 @@ class StuckWatch:
         )
 
     def hangs(self) -> str:
-        """Why a new process may do better than this one; empty where none would."""
+        """Return why a new process may do better than this one; empty if it would not."""
         now_s, oldest_s = self._now_s, self._now_s - limits.HUNG_S
         if self._matcher_since_s is not None and self._matcher_since_s <= oldest_s:
             return f"the matcher does not get done for {now_s - self._matcher_since_s:.0f} s"
         at = {each.at for each in self.stuck if each.since_s <= oldest_s}
         if "delivery" in at and self._moved_s <= oldest_s:
-            # Of one of which nothing is acknowledged for so long, the worker should have ended.
+            # Without an acknowledgement for so long, the delivery should have failed.
             return "deliveries neither succeed nor fail"
         if at == {"waiting"}:
-            return "reads are fetched, and nobody takes them"
+            return "reads are fetched, and not processed"
         heard_s = max((state.heard_s for state in self._partitions.values()), default=now_s)
         if heard_s <= oldest_s:
-            # While the lists are heard of, or else no reads would be taken.
-            return f"nothing is heard of any partition for {now_s - heard_s:.0f} s"
+            # The lists are up to date, or no reads would be taken.
+            return f"nothing was received from any partition for {now_s - heard_s:.0f} s"
         return ""
 
     def _note(self, state: _Partition, seen: Seen, now_s: float) -> None:

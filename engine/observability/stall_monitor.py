@@ -1,4 +1,4 @@
-"""Stuck partitions in a worker: looked for every second, logged once, shown and told.
+"""Stuck partitions in a worker: checked every second, logged once, shown and reported.
 
 What is stuck, and whether a new process would help, is for `engine.observability.stall` to say.
 Belongs to the event loop, but for what the matcher thread tells.
@@ -19,12 +19,12 @@ from engine.observability.stall import Seen, Stuck, StuckWatch
 
 log = logging.getLogger(__name__)
 
-#: What there is to see of each partition.
+#: Returns what the worker sees of each partition.
 See = Callable[[], Mapping[int, Seen]]
 
 
 class Watching:
-    """See the module. `topic` is that of the reads."""
+    """The stuck partitions of a worker; see the module. `topic` is that of the reads."""
 
     def __init__(self, topic: str, metrics: Metrics) -> None:
         self._topic: Final = topic
@@ -40,17 +40,17 @@ class Watching:
         return self._watch.stuck
 
     def says(self) -> list[str]:
-        """A line for each partition that is stuck."""
+        """Return a line for each stuck partition."""
         now_s = time.monotonic()
-        return [each.says(self._topic, now_s) for each in self.stuck]
+        return [each.describe(self._topic, now_s) for each in self.stuck]
 
     def unhealthy(self) -> str:
-        """Why this process should be started anew, and what it is stuck at; else empty."""
+        """Return why this process should be restarted, and what it is stuck at; else empty."""
         hangs = self._watch.hangs()
         return "; ".join([hangs, *self.says()]) if hangs else ""
 
     def unready(self) -> str:
-        """What is stuck, whether or not a new process would help; else empty."""
+        """Return what is stuck, whether or not a new process would help; else empty."""
         return "; ".join(self.says())
 
     @contextmanager
@@ -81,7 +81,7 @@ class Watching:
             self._matcher_since_s = time.monotonic()
 
     async def run(self, see: See, is_taking: Callable[[], bool]) -> None:
-        """Look again and again, until cancelled. `is_taking` is false while reads wait for the
+        """Look repeatedly until cancelled. `is_taking` returns False while reads wait for the
         lists."""
         while True:
             await asyncio.sleep(limits.STUCK_LOOK_S)
@@ -101,7 +101,7 @@ class Watching:
         for partition, each in named.items():
             if partition not in self._named:
                 where = {"topic": self._topic, "partition": partition, "offset": each.offset}
-                log.warning("stuck: %s", each.says(self._topic, now_s), extra=where)
+                log.warning("stuck: %s", each.describe(self._topic, now_s), extra=where)
         for partition, each in self._named.items():
             if partition in seen and partition not in named:
                 for_s = now_s - each.since_s

@@ -1,10 +1,9 @@
-"""The state of a worker as its status page tells it: counts, sizes and ages, nothing else.
+"""The state of a worker as its status page shows it: only counts, sizes and ages.
 
-All of it comes from the metrics, from the worker's own state and from the kinds of lines in its
-log, none of which holds anything of a read or an entry; nothing of a single source is taken. What
-the metrics do not remember, how fast it went in the last minutes, is kept here as counts of the
-whole worker: a sample every STATUS_SAMPLE_S, for STATUS_KEPT_S. Pure: no clock but the ones it is
-given, no I/O.
+It comes from the metrics, from the worker's own state and from the kinds of lines in its log. None
+of these holds anything of a read or an entry, and nothing of a single source is used. The metrics
+do not record the throughput of the last minutes; so it is kept here, as counts of the whole worker:
+a sample every STATUS_SAMPLE_S, for STATUS_KEPT_S. Pure: no I/O, and no clock but the given ones.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ _SAMPLES_KEPT = round(limits.STATUS_KEPT_S / limits.STATUS_SAMPLE_S) + 1
 
 
 class Buckets(NamedTuple):
-    """A histogram as it stands: the buckets' upper bounds in seconds, the last one infinite, and
+    """A snapshot of a histogram: the buckets' upper bounds in seconds, the last one infinite, and
     how many observations there were up to each."""
 
     bounds_s: tuple[float, ...]
     counts: tuple[float, ...]
 
     def since(self, earlier: Buckets | None) -> Buckets:
-        """What was observed after an earlier state."""
+        """Return what was observed after an earlier state."""
         if earlier is None:
             return self
         between = zip(self.counts, earlier.counts, strict=True)
@@ -42,13 +41,13 @@ class Buckets(NamedTuple):
 
     @property
     def total(self) -> int:
-        """How many were observed."""
+        """The number of observations."""
         return int(self.counts[-1])
 
     def quantile_s(self, share: float) -> float | None:
-        """What this share of the observations did not exceed, as Prometheus' histogram_quantile
-        reckons it: linear within a bucket. The highest finite bound where it is beyond that, None
-        without observations."""
+        """Return the value that this share of the observations did not exceed, interpolated
+        within a bucket as in Prometheus' histogram_quantile. Beyond the highest finite bound, that
+        bound; None without observations."""
         if not self.total:
             return None
         rank = share * self.counts[-1]
@@ -63,7 +62,7 @@ class Buckets(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Throughput:
     """`reads` since the start; `reads_a_minute` over the last seconds, None before it is known;
-    `history` the same for each of the last stretches of `stretch_s`, the latest last."""
+    `history` has the same for each of the last stretches of `stretch_s`, the latest last."""
 
     reads: int
     reads_a_minute: float | None
@@ -73,8 +72,8 @@ class Throughput:
 
 @dataclass(frozen=True, slots=True)
 class Delay:
-    """From a read's Kafka timestamp to its match's acknowledgement, of the last minute's `matches`
-    many; None without any. A quantile that equals `most_s` is that or more."""
+    """From a read's Kafka timestamp to its match's acknowledgement, over the last minute's
+    `matches`; None without any. A quantile that equals `most_s` means that or more."""
 
     matches: int
     p50_s: float | None
@@ -84,9 +83,9 @@ class Delay:
 
 
 @dataclass(frozen=True, slots=True)
-class ListState:
-    """What is in memory. `newest_s`: how old the newest change is, by kind (`entry`, `policy`);
-    `change_p99_s`: how soon changes took effect since the start, 99 of 100 of them."""
+class ListSummary:
+    """The lists in memory. `newest_s`: the age of the newest change, by kind (`entry`, `policy`);
+    `change_p99_s`: how soon 99 of 100 changes since the start took effect."""
 
     active: int
     scheduled: int
@@ -98,7 +97,7 @@ class ListState:
 
 @dataclass(frozen=True, slots=True)
 class StuckPartition:
-    """A partition that is stuck: for how long, and at what, in words."""
+    """A stuck partition: for how long, and at what, in words."""
 
     partition: int
     for_s: float
@@ -108,7 +107,7 @@ class StuckPartition:
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What a worker knows about itself beside its metrics. `not_ready_because` is empty while it
-    takes reads; `topics` by what they are for; `faults` is None where nobody keeps the log."""
+    takes reads; `topics` are by their purpose; `faults` is None if the log is not kept."""
 
     at_ms: int
     not_ready_because: str
@@ -122,8 +121,8 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """All that is shown. Times in ms since 1970, ages in seconds; `lag` is reads that wait, by
-    partition; `rejects` since the start, by reason, those that there were."""
+    """All that the page shows. Times in ms since 1970, ages in seconds; `lag` is the reads that
+    wait, by partition; `rejects` are counts since the start, by reason, without zeros."""
 
     at_ms: int
     uptime_s: float
@@ -133,7 +132,7 @@ class Status:
     throughput: Throughput
     delay: Delay
     lag: dict[int, int]
-    lists: ListState
+    lists: ListSummary
     audit_pending: int
     suppression_keys: int
     rejects: dict[str, int]
@@ -153,9 +152,9 @@ class _Sample(NamedTuple):
 
 @dataclass(slots=True)
 class Watch:
-    """Looks at a worker's metrics again and again, and tells its state.
+    """Samples a worker's metrics regularly, and computes its state.
 
-    `sample` is to be called every STATUS_SAMPLE_S.
+    Call `sample` every STATUS_SAMPLE_S.
     """
 
     metrics: Metrics
@@ -165,13 +164,13 @@ class Watch:
     )
 
     def sample(self, at_s: float) -> None:
-        """Note what is counted by now, at a time of a clock that never goes back."""
+        """Record the current counts, at a time of a clock that never goes back."""
         number = self._samples[-1].number + 1 if self._samples else 0
         reads = _values(self.metrics.reads)[()]
         self._samples.append(_Sample(number, at_s, reads, buckets_of(self.metrics.read_to_match_s)))
 
     def status(self, facts: Facts) -> Status:
-        """The state as of the metrics' last gauges and the last sample."""
+        """Return the state as of the metrics' last gauges and the last sample."""
         metrics = self.metrics
         lag = {int(name): int(reads) for (name,), reads in _values(metrics.lag).items()}
         rejects = {why: int(count) for (why,), count in _values(metrics.rejects).items() if count}
@@ -184,7 +183,7 @@ class Watch:
             throughput=self._throughput(),
             delay=self._delay(),
             lag=dict(sorted(lag.items())),
-            lists=_list_state(metrics),
+            lists=_list_summary(metrics),
             audit_pending=int(_values(metrics.audit_pending)[()]),
             suppression_keys=int(_values(metrics.suppression_keys)[()]),
             rejects=rejects,
@@ -197,7 +196,7 @@ class Watch:
 
     def _throughput(self) -> Throughput:
         now = self._before(limits.STATUS_NOW_S)
-        # Between fixed samples, so that a stretch stays the same while others come.
+        # Between fixed samples, so that a stretch stays the same while new ones come.
         ends = [each for each in self._samples if each.number % _SAMPLES_A_POINT == 0]
         history = (_rate(*each) for each in itertools.pairwise(ends))
         return Throughput(
@@ -214,7 +213,7 @@ class Watch:
         return Delay(observed.total, p50_s, p95_s, p99_s, observed.bounds_s[-2])
 
     def _before(self, seconds: float) -> _Sample | None:
-        """The last sample that is older than the newest by so much; the oldest where none is."""
+        """Return the last sample older than the newest by so much; the oldest if none is."""
         if not self._samples:
             return None
         until_s = self._samples[-1].at_s - seconds
@@ -223,14 +222,14 @@ class Watch:
 
 
 def _rate(earlier: _Sample, later: _Sample) -> float | None:
-    """Reads a minute between two samples."""
+    """Return the reads a minute between two samples."""
     took_s = later.at_s - earlier.at_s
     return 60 * (later.reads - earlier.reads) / took_s if took_s > 0 else None
 
 
-def _list_state(metrics: Metrics) -> ListState:
+def _list_summary(metrics: Metrics) -> ListSummary:
     entries = {state: int(count) for (state,), count in _values(metrics.entries).items()}
-    return ListState(
+    return ListSummary(
         active=entries.get("active", 0),
         scheduled=entries.get("scheduled", 0),
         refused=entries.get("refused", 0),
@@ -241,7 +240,7 @@ def _list_state(metrics: Metrics) -> ListState:
 
 
 def _values(metric: MetricWrapperBase) -> dict[tuple[str, ...], float]:
-    """A counter's or gauge's values by their labels."""
+    """Return a counter's or gauge's values by their labels."""
     return {
         tuple(sample.labels.values()): sample.value
         for family in metric.collect()
@@ -251,7 +250,7 @@ def _values(metric: MetricWrapperBase) -> dict[tuple[str, ...], float]:
 
 
 def buckets_of(histogram: Histogram) -> Buckets:
-    """A histogram as it stands."""
+    """Return a snapshot of a histogram."""
     samples: Iterable[tuple[float, float]] = [
         (float(sample.labels["le"]), sample.value)
         for family in histogram.collect()

@@ -1,12 +1,12 @@
-"""The status page: a state in people's words, as one document of HTML and as JSON.
+"""The status page: a worker's state in plain words, as one HTML document and as JSON.
 
-`status_page.html` holds the page, and names of texts, tables and curves where they belong. `shown`
-says what these are for a state; the page has them when it comes, and its script puts new ones in
-their places, which it gets from `/status.json`. So numbers are written by one piece of code, and
-the page says the same with and without scripts.
+`status_page.html` holds the page, with placeholders for texts, tables and curves. `in_page` gives
+their values for a state. The page is served with these values, and its script replaces them with
+new ones, which it gets from `/status.json`. So one piece of code formats the numbers, and the page
+says the same with and without scripts.
 
-The page needs nothing from elsewhere, and its Content-Security-Policy lets it have nothing but
-its own style, its own script and `/status.json`. Every text is escaped on its way into it.
+The page needs nothing from elsewhere, and its Content-Security-Policy allows it nothing but its own
+style, its own script and `/status.json`. Every text is escaped when it is inserted.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ _CURVE: Final = (600, 100)
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What the page says of a state.
+    """The values of the page for a state.
 
-    `state` is `ready`, `stuck` or `waiting`. `texts` and `tables` (rows of cells) by the place in
-    the page, `curve` the points of the throughput's curve, as SVG has them.
+    `state` is `ready`, `stuck` or `waiting`. `texts` and `tables` (rows of cells) are by their
+    placeholder, `curve` has the points of the throughput's curve, as in SVG.
     """
 
     state: str
@@ -48,8 +48,8 @@ class Shown:
     curve: str
 
 
-def shown(status: Status) -> Shown:
-    """A state in people's words."""
+def in_page(status: Status) -> Shown:
+    """Return a state in plain words."""
     throughput, delay, lists = status.throughput, status.delay, status.lists
     behind = sum(status.lag.values())
     texts = {
@@ -110,7 +110,7 @@ def shown(status: Status) -> Shown:
 
 
 class Page:
-    """The page, read once. Raises OSError where the package lacks it."""
+    """The page, read once. Raises OSError if the package lacks it."""
 
     def __init__(self) -> None:
         self._html = (files("engine") / "data" / "status_page.html").read_text("utf-8")
@@ -131,8 +131,8 @@ class Page:
         )
 
     def rendered(self, status: Status) -> bytes:
-        """The page with a state in it."""
-        now = shown(status)
+        """Return the page with a state in it."""
+        now = in_page(status)
         given = {
             "page-state": now.state,
             "curve-points": now.curve,
@@ -143,10 +143,10 @@ class Page:
         return _PLACE.sub(lambda place: places[place[1]], self._html).encode()
 
 
-def as_json(status: Status) -> bytes:
-    """The state as JSON: the fields of `Status`, and `shown` with those of `Shown`."""
+def status_json(status: Status) -> bytes:
+    """Return the state as JSON: the fields of `Status`, and `shown` with those of `Shown`."""
     document = orjson.Fragment(orjson.dumps(status, option=orjson.OPT_NON_STR_KEYS))
-    return orjson.dumps({"status": document, "shown": shown(status)})
+    return orjson.dumps({"status": document, "shown": in_page(status)})
 
 
 def _rows(rows: Sequence[Sequence[str]]) -> str:
@@ -168,7 +168,7 @@ def _state(status: Status) -> str:
 
 
 def _curve(rates: Sequence[float]) -> str:
-    """The points of a curve over the whole width, from zero at the bottom to the highest rate."""
+    """Return the points of a curve over the whole width, from zero at the bottom to the maximum."""
     if len(rates) < 2:
         return ""
     width, height = _CURVE
@@ -200,7 +200,7 @@ def _no_faults(status: Status) -> str:
 
 
 def _moment(at_ms: int) -> str:
-    """Such as `22 Nov 16:03`, in UTC."""
+    """Format a time such as `22 Nov 16:03`, in UTC."""
     return f"{EPOCH + timedelta(milliseconds=at_ms):%-d %b %H:%M}"
 
 
@@ -213,7 +213,7 @@ def _count(count: float) -> str:
 
 
 def _rough(count: float) -> str:
-    """Three digits or so, such as `82.9 million`."""
+    """Format about three digits, such as `82.9 million`."""
     for size, name in ((1e9, " billion"), (1e6, " million")):
         if count >= size:
             return f"{count / size:.1f}{name}"
@@ -239,7 +239,7 @@ def _ago(seconds: float) -> str:
 
 
 def _duration(seconds: float) -> str:
-    """Two units at the most, such as `4 ms`, `1.2 s`, `3 min 12 s`, `2 d 4 h`."""
+    """Format at most two units, such as `4 ms`, `1.2 s`, `3 min 12 s`, `2 d 4 h`."""
     if seconds < 0.9995:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 9.95:

@@ -1,15 +1,15 @@
-"""Spans of matches, told to an OpenTelemetry collector where `otlp_endpoint` names one.
+"""Spans of matches, sent to an OpenTelemetry collector if `otlp_endpoint` names one.
 
-A match whose read belongs to a trace that is sampled gets a span of its own there, from the read's
-Kafka timestamp to the acknowledgement of the match; it stands between the span that the read
-brought along and whatever a consumer of the match does. Without an endpoint nothing here is at
-work, no package of OpenTelemetry is imported, and a match carries its read's trace on as it came.
+A match whose read belongs to a sampled trace gets a span of its own, from the read's Kafka
+timestamp to the acknowledgement of the match. Its parent is the span that the read came with, and
+its children are the spans of the match's consumers. Without an endpoint nothing here runs, no
+package of OpenTelemetry is imported, and a match keeps its read's trace unchanged.
 
-A span says the purpose, the type of the match and the partition of the read: never a plate, an
+A span has the purpose, the type of the match and the partition of the read: never a plate, an
 entry, a camera or a read.
 
-Nothing waits for a collector. What it does not take in time is dropped and counted: at most
-SPANS_WAITING spans wait, in a thread of their own, which ends with the process whatever it does.
+Nothing waits for a collector. Spans that it does not accept in time are dropped and counted. At
+most SPANS_WAITING spans wait. A daemon thread of their own sends them, so it never delays exit.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ log = logging.getLogger(__name__)
 
 
 class Exporter(Protocol):
-    """Whoever takes spans out of the process; used from one thread."""
+    """The port through which spans leave the process; used from one thread."""
 
     def export(self, spans: Sequence[Span]) -> bool:
-        """Whether the collector has them; returns within SPAN_EXPORT_S. Raises nothing."""
+        """Return whether the collector has them, within SPAN_EXPORT_S. Raises nothing."""
 
     def stop(self) -> None:
-        """Let an export that is under way come to its end. May be called from any thread."""
+        """Let an export that is in progress finish. May be called from any thread."""
 
 
 def make_tracing(settings: Settings, metrics: Metrics) -> Tracing | None:
-    """What exports spans; None where that is not asked for.
+    """Return what exports spans; None if no endpoint is set.
 
-    Raises ConfigError where OpenTelemetry is not installed.
+    Raises ConfigError if OpenTelemetry is not installed.
     """
     endpoint = settings.otlp_endpoint
     if endpoint is None:
@@ -62,7 +62,7 @@ def make_tracing(settings: Settings, metrics: Metrics) -> Tracing | None:
 
 
 class Tracing:
-    """See the module. `enter` and `delivered` wait for nothing, and may come from any thread."""
+    """The spans of matches; see the module. `enter` and `delivered` never block, in any thread."""
 
     def __init__(self, exporter: Exporter, endpoint: str, metrics: Metrics) -> None:
         self._exporter = exporter
@@ -75,11 +75,11 @@ class Tracing:
         self._thread = threading.Thread(target=self._work, name="spans", daemon=True)
 
     def start(self) -> None:
-        """Begin to export."""
+        """Start exporting."""
         self._thread.start()
 
     async def stop(self) -> None:
-        """Export what waits still, in a bounded time."""
+        """Export what still waits, in a bounded time."""
         with self._changed:
             self._end_s = time.monotonic() + limits.SPAN_EXPORT_S
             self._changed.notify()
@@ -88,9 +88,9 @@ class Tracing:
         self._exporter.stop()
 
     def enter(self, outcome: Outcome) -> None:
-        """Give each match that is to have a span the trace's context as seen from there.
+        """Give each match of a sampled trace the context of its own span in that trace.
 
-        To be called before the outcome is delivered.
+        Call it before the outcome is delivered.
         """
         outcome.matches = [
             found
@@ -100,7 +100,7 @@ class Tracing:
         ]
 
     def delivered(self, outcome: Outcome, now_ms: int) -> None:
-        """Take the spans of matches that the broker has acknowledged, now."""
+        """Queue the spans of matches that the broker has now acknowledged."""
         spans = [
             Span(
                 found.trace,
@@ -145,10 +145,10 @@ class Tracing:
         if is_taken != self._is_taken:
             self._is_taken = is_taken
             if is_taken:
-                log.info("spans go to %s again", self._endpoint)
+                log.info("%s accepts spans again", self._endpoint)
             else:
                 log.warning(
-                    "%s takes no spans: they are dropped, and nothing else is held up; look at the "
-                    "collector there",
+                    "%s does not accept spans: they are dropped, and nothing else is delayed; "
+                    "check the collector there",
                     self._endpoint,
                 )

@@ -159,7 +159,7 @@ class UnownedLag:
 
 
 class Brokers:
-    """Asks real brokers. Connects when it is first asked, and anew after a failure."""
+    """Asks real brokers. Connects when it is first asked, and again after a failure."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster

@@ -72,24 +72,24 @@ def test_a_sealed_record_is_a_link_that_anybody_can_check(
 @pytest.mark.parametrize(
     ("event", "fields", "message"),
     [
-        ("matched", {}, "no audit record: 'matched' is no event"),
-        ("match", {"Agency": "a"}, "no audit record: 'Agency' is no name of a field"),
-        ("match", {"agency\n": "a"}, "no audit record: 'agency\\n' is no name of a field"),
-        ("match", {"n": 1.5}, "no audit record: n is neither text nor a whole number"),
-        ("match", {"n": True}, "no audit record: n is neither text nor a whole number"),
-        ("match", {"n": None}, "no audit record: n is neither text nor a whole number"),
-        ("match", {"n": 2**53}, "no audit record: n is out of range"),
-        ("match", {"n": -(2**53)}, "no audit record: n is out of range"),
-        ("match", {"t": "x" * 2001}, "no audit record: t has more than 2000 characters"),
+        ("matched", {}, "not an audit record: 'matched' is not an event"),
+        ("match", {"Agency": "a"}, "not an audit record: 'Agency' is not the name of a field"),
+        ("match", {"agency\n": "a"}, "not an audit record: 'agency\\n' is not the name of a field"),
+        ("match", {"n": 1.5}, "not an audit record: n is neither text nor a whole number"),
+        ("match", {"n": True}, "not an audit record: n is neither text nor a whole number"),
+        ("match", {"n": None}, "not an audit record: n is neither text nor a whole number"),
+        ("match", {"n": 2**53}, "not an audit record: n is out of range"),
+        ("match", {"n": -(2**53)}, "not an audit record: n is out of range"),
+        ("match", {"t": "x" * 2001}, "not an audit record: t has more than 2000 characters"),
         (
             "match",
             {f"n{number}": 1 for number in range(33)},
-            "no audit record: 33 fields, and 32 are the most",
+            "not an audit record: 33 fields, more than 32",
         ),
         (
             "match",
             {"t": "\ud800"},
-            "no audit record: str is not valid UTF-8: surrogates not allowed",
+            "not an audit record: str is not valid UTF-8: surrogates not allowed",
         ),
     ],
 )
@@ -99,7 +99,7 @@ def test_what_is_no_audit_record_is_not_sealed(
     chain = Chain("c")
     chain.seal("match", {}, NOON_MS)
     before = chain.sequence, chain.head
-    with pytest.raises(ValueError, match=r"^no audit record: ") as caught:
+    with pytest.raises(ValueError, match=r"^not an audit record: ") as caught:
         chain.seal(event, fields, NOON_MS)
     assert str(caught.value) == message
     assert (chain.sequence, chain.head) == before

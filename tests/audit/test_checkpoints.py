@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from engine.audit.chain_state import Head
 from engine.audit.checkpoints import (
     CheckpointError,
-    hash_of,
+    checkpoint_hash,
     new_key_pair,
     open_checkpoint,
     private_key,
@@ -53,7 +53,7 @@ def test_a_checkpoint_opens_as_it_was_signed(heads: list[Head], has_previous: bo
     opened = open_checkpoint(content, "c.json", PUBLIC)
     assert opened.heads == sorted(heads)
     assert (opened.topic, opened.made_at) == ("t", "2026-01-31T12:00:00.000Z")
-    assert opened.previous == (hash_of(SIGNED) if has_previous else None)
+    assert opened.previous == (checkpoint_hash(SIGNED) if has_previous else None)
 
 
 def test_a_signature_can_be_checked_without_us() -> None:
@@ -65,8 +65,10 @@ def test_a_signature_can_be_checked_without_us() -> None:
     with pytest.raises(InvalidSignature):
         key.verify(signature, signed.replace("a", "b").encode())
     whole = json.dumps(json.loads(SIGNED), sort_keys=True, separators=(",", ":"))
-    assert hash_of(SIGNED) == hashlib.sha256(whole.encode()).hexdigest()
-    assert hash_of(json.dumps(json.loads(SIGNED), indent=2).encode()) == hash_of(SIGNED)
+    assert checkpoint_hash(SIGNED) == hashlib.sha256(whole.encode()).hexdigest()
+    assert checkpoint_hash(json.dumps(json.loads(SIGNED), indent=2).encode()) == checkpoint_hash(
+        SIGNED
+    )
 
 
 @given(st.integers(0, len(SIGNED) - 1), st.binary(max_size=2))
@@ -92,24 +94,24 @@ def _changed(**changes: object) -> bytes:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "c.json: no checkpoint"),
-        (b"{}", "c.json: no checkpoint"),
-        (b"\xff", "c.json: no checkpoint"),
-        (b"[" * 100_000, "c.json: no checkpoint"),
-        (_changed(format="other"), "c.json: no checkpoint"),
-        (_changed(more=1), "c.json: no checkpoint"),
-        (_changed(signature="0"), "c.json: no checkpoint"),
+        (b"", "c.json: not a checkpoint"),
+        (b"{}", "c.json: not a checkpoint"),
+        (b"\xff", "c.json: not a checkpoint"),
+        (b"[" * 100_000, "c.json: not a checkpoint"),
+        (_changed(format="other"), "c.json: not a checkpoint"),
+        (_changed(more=1), "c.json: not a checkpoint"),
+        (_changed(signature="0"), "c.json: not a checkpoint"),
         (
             _changed(topic="other"),
-            "c.json: its signature is not right: it was changed after it was signed",
+            "c.json: its signature is invalid: it was changed after it was signed",
         ),
         (
             _changed(chains=[]),
-            "c.json: its signature is not right: it was changed after it was signed",
+            "c.json: its signature is invalid: it was changed after it was signed",
         ),
         (
             _changed(signature="0" * 128),
-            "c.json: its signature is not right: it was changed after it was signed",
+            "c.json: its signature is invalid: it was changed after it was signed",
         ),
         (_changed(public_key="0" * 64), "c.json: signed with another key"),
         (
@@ -128,7 +130,7 @@ def test_a_forger_cannot_sign_with_the_key_that_he_writes_into_it() -> None:
     own = private_key(new_key_pair().private, "")
     forged = json.loads(sign(own, "lpr.audit.v1", [], NOON_MS))
     forged["public_key"] = json.loads(SIGNED)["public_key"]
-    with pytest.raises(CheckpointError, match=r"^c\.json: its signature is not right"):
+    with pytest.raises(CheckpointError, match=r"^c\.json: its signature is invalid"):
         open_checkpoint(json.dumps(forged).encode(), "c.json", PUBLIC)
 
 

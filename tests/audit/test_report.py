@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from engine import limits
 from engine.audit import report as audit_report
 from engine.audit.chain import Chain
-from engine.audit.report import FIELDS, Report, ReportError
+from engine.audit.report import FIELDS, AuditReport, ReportError
 from engine.wire.record_batch import Record
 from tests.fakes.chains import MATCH, NOON_MS, changed
 
@@ -87,7 +87,7 @@ def test_a_report_counts_as_a_dict_does(
         key = tuple(values.get(FIELDS[one]) for one in by)
         wanted.setdefault(key, Counter())[name] += 1
     records = sealed(events)
-    report = Report(by, from_ms, from_ms + length_ms)
+    report = AuditReport(by, from_ms, from_ms + length_ms)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(audit_report, "_CHUNK", chunk)
         report.take(0, records[::2])
@@ -100,7 +100,7 @@ def test_a_report_counts_as_a_dict_does(
 
 
 def test_a_match_that_stands_in_two_chains_counts_once() -> None:
-    report = Report(["agency"], 0, NOON_MS * 2)
+    report = AuditReport(["agency"], 0, NOON_MS * 2)
     for name in ("c", "d"):
         chain = Chain(name)
         values = [
@@ -115,7 +115,7 @@ def test_a_match_that_stands_in_two_chains_counts_once() -> None:
 
 def test_what_is_not_sound_is_told_and_not_counted() -> None:
     good = Chain("c").seal("match", MATCH, NOON_MS)
-    report = Report(["agency"], 0, NOON_MS * 2)
+    report = AuditReport(["agency"], 0, NOON_MS * 2)
     values = [good, None, b"{}", changed(good, sequence=7), b"\xff"]
     report.take(0, [Record(0, 0, b"c", value, ()) for value in values])
     report.unreadable(0, 5, "corrupt_batch")
@@ -126,7 +126,7 @@ def test_what_is_not_sound_is_told_and_not_counted() -> None:
 def test_the_period_has_its_beginning_and_not_its_end() -> None:
     event: Event = ("match", {})
     records = sealed([((event[0], {"match_id": f"{at}"}), NOON_MS + at) for at in range(5)])
-    report = Report(["event"], NOON_MS + 1, NOON_MS + 3)
+    report = AuditReport(["event"], NOON_MS + 1, NOON_MS + 3)
     report.take(0, records)
     assert report.rows() == [(("match",), Counter(match=2))]
 
@@ -135,10 +135,10 @@ def test_a_report_has_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "REPORT_GROUPS", 2)
     records = sealed([(("match", {"match_id": str(n), "agency": str(n)}), 0) for n in range(3)])
     with pytest.raises(ReportError) as caught:
-        Report(["agency"], 0, 1).take(0, records)
+        AuditReport(["agency"], 0, 1).take(0, records)
     assert str(caught.value) == "more than 2 lines; sum up by less: --by"
     monkeypatch.setattr(limits, "REPORT_EVENTS", 2)
-    report = Report(["source"], 0, 1)
+    report = AuditReport(["source"], 0, 1)
     report.take(0, records)
     with pytest.raises(ReportError) as caught:
         report.rows()

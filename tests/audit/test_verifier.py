@@ -439,7 +439,7 @@ assert SECOND is not None
 FORGED = (KEY, resealed(SECOND, fields={}))
 FORK = "chain a, sequence 1: a second record with this sequence: one of the two is forged"
 UNLINKED = "its previous hash is not"
-INCOMPLETE = "follows_chain, follows_sequence, follows_hash: all of them must be there, or none"
+INCOMPLETE = "follows_chain, follows_sequence, follows_hash: it must have all of them, or none"
 
 
 @pytest.mark.parametrize(
@@ -461,11 +461,11 @@ INCOMPLETE = "follows_chain, follows_sequence, follows_hash: all of them must be
         (FIVE[2:], ["t/0/0: chain a, sequence 0: 0 to 1 are missing before this record"]),
         (
             [FIVE[0], FIVE[2], FIVE[1], *FIVE[3:]],
-            ["t/0/2: chain a, sequence 1: it lies after a later record of its chain, at offset 1"],
+            ["t/0/2: chain a, sequence 1: it comes after a later record of its chain, at offset 1"],
         ),
         (
             [*FIVE[:2], FORGED, *FIVE[2:]],
-            [f"t/0/2: {FORK}; the other lies at offset 1"],
+            [f"t/0/2: {FORK}; the other is at offset 1"],
         ),
         (
             [*FIVE, FORGED],
@@ -481,14 +481,14 @@ INCOMPLETE = "follows_chain, follows_sequence, follows_hash: all of them must be
         ),
         (
             [FIVE[0], (b"b", SECOND), *FIVE[2:]],
-            ["t/0/1: chain a, sequence 1: its key is 'b', and must be its chain"],
+            ["t/0/1: chain a, sequence 1: its key is 'b', but must be its chain"],
         ),
         (
             [FIVE[0], (None, SECOND), *FIVE[2:]],
-            ["t/0/1: chain a, sequence 1: it has no key, and must be its chain"],
+            ["t/0/1: chain a, sequence 1: it has no key, but must be its chain"],
         ),
-        ([*FIVE, (KEY, None)], ["t/0/5: no audit record: it has no value"]),
-        ([*FIVE, (KEY, b"{}")], ["t/0/5: no audit record: $.chain: is required"]),
+        ([*FIVE, (KEY, None)], ["t/0/5: not an audit record: it has no value"]),
+        ([*FIVE, (KEY, b"{}")], ["t/0/5: not an audit record: $.chain: is required"]),
     ],
 )
 def test_what_is_said(partition: list[KeyValue], wanted: list[str]) -> None:
@@ -498,7 +498,7 @@ def test_what_is_said(partition: list[KeyValue], wanted: list[str]) -> None:
 def test_a_chain_lies_in_one_partition() -> None:
     found = verified([FIVE[:3], FIVE[3:]])
     assert lines(found.problems.shown) == [
-        "t/1/0: chain a, sequence 3: the chain lies in partition 0, and a chain lies in one"
+        "t/1/0: chain a, sequence 3: the chain is in partition 0, but must be in a single one"
     ]
     # A copy elsewhere is no repeat, either.
     assert kinds(verified([FIVE, FIVE[1:2]])) == ["two_partitions"]
@@ -511,7 +511,7 @@ def test_what_the_topic_has_lost_and_what_cannot_be_read() -> None:
     verifier.unreadable(1, 7, "corrupt_batch")
     verifier.finish()
     assert lines(verifier.problems.shown) == [
-        "t/1/7: what lay before offset 7 is gone, and the topic is to be kept for ever",
+        "t/1/7: the records before offset 7 are gone, but the topic must be kept for ever",
         "t/1/7: cannot be read (corrupt_batch)",
     ]
 
@@ -540,7 +540,7 @@ def test_a_later_chain_misses_what_it_follows(is_read_before: bool) -> None:
         ([*before[:2], *after], "it is missing"),
         (
             [*before[:2], (b"a", resealed(before[2][1] or b"", fields={}))],
-            "another record stands there",
+            "another record is there",
         ),
     ]:
         number, said = read(gone)
@@ -583,7 +583,7 @@ def test_a_chain_must_say_all_of_what_it_follows() -> None:
         ([], "there is no such chain"),
         (FIVE[:2], "the chain ends at sequence 1"),
         ([FIVE[0], FORGED], "the chain ends at sequence 1"),
-        ([*FIVE[:4], (KEY, resealed(FIVE[4][1] or b"", fields={}))], "another record stands there"),
+        ([*FIVE[:4], (KEY, resealed(FIVE[4][1] or b"", fields={}))], "another record is there"),
     ],
 )
 def test_what_a_checkpoint_misses(partition: list[KeyValue], why: str) -> None:

@@ -23,7 +23,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from engine.cli import main
-from engine.cli.options import operator_of, takes_settings
+from engine.cli.options import operator_name, takes_settings
 from engine.cli.output import plain
 from engine.cli.tail import readable
 from engine.config import SETTINGS, Settings
@@ -366,7 +366,7 @@ def test_no_broker_is_one_line(args: list[str], nobody_there: str) -> None:
         hotlist(*args, "--bootstrap", nobody_there),
         1,
         f"{nobody_there}: no Kafka broker answers; start one, or set --bootstrap "
-        "(HOTLIST_BOOTSTRAP) to where it listens",
+        "(HOTLIST_BOOTSTRAP) to its address",
     )
 
 
@@ -410,7 +410,7 @@ def test_who_does_it(named: list[str], operator: str) -> None:
 
     @takes_settings("bootstrap", "operator")
     def command(settings: Settings) -> None:
-        seen.append(operator_of(settings))
+        seen.append(operator_name(settings))
 
     flags = [each for each in named if each.startswith("--")]
     variables = dict(each.split("=") for each in named if each.startswith("HOTLIST_"))

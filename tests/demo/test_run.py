@@ -30,7 +30,7 @@ from engine.demo.city import SOURCES, VEHICLES, SentRead, ShownCity
 from engine.demo.expected import Expected, meant
 from engine.demo.fast_clock import PEAK, CityClock
 from engine.demo.lessons import lessons
-from engine.demo.lines import Result, report
+from engine.demo.lines import Result, report_lines
 from engine.demo.run import run_demo
 from engine.demo.screen import Picture, Screen
 from engine.documents.admission import check_entry
@@ -220,7 +220,7 @@ def test_one_match_of_an_entry_at_a_camera_in_a_while() -> None:
         expected.came("E1", read_id, "exact")
         expected.came("E1", read_id, "exact")  # once more, as at least once may do
     assert expected.judged() == (0, 0)
-    assert (expected.matched, expected.folded) == (3, 2)
+    assert (expected.matched, expected.suppressed) == (3, 2)
 
 
 @pytest.mark.parametrize(
@@ -328,7 +328,7 @@ def a_board() -> Board:
     board.processed, board.reads_a_minute = 6_000_014, 1_900_000
     board.curve.extend(range(0, 1_900_000, 20_000))
     board.denied.update({("harbour-authority", "no_policy"): 31, ("toll-road", "not_allowed"): 7})
-    board.folded, board.other_vehicle = 61, 5
+    board.suppressed, board.other_vehicle = 61, 5
     instructions: dict[str, Any] = {
         "instructions": "Call dispatch at once",
         "purpose": "endangered_person",
@@ -389,17 +389,17 @@ def test_matches_of_all_kinds_come_to_be_shown() -> None:
 
 def test_why_a_policy_denies() -> None:
     harbour, university = lessons(CITY.entries, CITY.policies(), NOW_MS)
-    assert harbour.says(76) == (
+    assert harbour.describe(76) == (
         "no_policy: the source has a policy? no (none: by default nothing matches)"
     )
     assert university.command == (
         "hotlist policies explain --source state-university --entry PD01-0001"
     )
-    assert university.says() == (
+    assert university.describe() == (
         "not_allowed: a rule of the policy allows agency and purpose? "
         "no (none of 1 allows PD01 for stolen_vehicle)"
     )
-    assert university.says(76) == "not_allowed: none of 1 allows PD01 for stolen_vehicle"
+    assert university.describe(76) == "not_allowed: none of 1 allows PD01 for stolen_vehicle"
 
 
 def test_quantiles() -> None:
@@ -429,7 +429,7 @@ def test_a_terminal_of_80_by_24() -> None:
     assert lines[1].endswith("█")
     assert lines[2].startswith("delay    22 ms median, 25 ms p99")
     assert lines[3] == "matches  6  exact 1, confusable 1, distance 3, partial 1"
-    assert lines[4] == ("         folded 61, another vehicle 5, rejects 0, lost 0, invented 0")
+    assert lines[4] == ("         suppressed 61, another vehicle 5, rejects 0, lost 0, invented 0")
     (harbour,) = [line for line in lines if line.startswith("harbour-authority")]
     assert harbour.split()[-4:] == ["1,000,005", "0", "31", "no_policy"]
     (toll,) = [line for line in lines if line.startswith("toll-road")]
@@ -487,15 +487,15 @@ def test_plain_lines() -> None:
     board = a_board()
     board.saw(a_match("7A8C123", "7ABC123", vehicle=Vehicle(color="blue")), 5)
     board.saw(a_match("7ABC123", "7ABC123"), 5)
-    lines = list(report(board, readable))
+    lines = list(report_lines(board, readable))
     assert len(lines) == 5
     assert "  7A[8]C123 is listed 7A[B]C123; compare: plate differs, " in "\n".join(lines)
     assert sum(line.startswith("    compare: plate same") for line in lines) == 1
     assert lines[-1] == (
         "Mon 07:45, morning rush: 6,000,014 reads, 1.90 million a minute, 8 matches, "
-        "38 denied by policies, 61 folded"
+        "38 denied by policies, 61 suppressed"
     )
-    assert len(list(report(board, readable))) == 1
+    assert len(list(report_lines(board, readable))) == 1
 
 
 # How it ends.
@@ -510,7 +510,7 @@ def a_result(**differing: int) -> Result:
     expected.note(a_read(3, vehicle=VAN), NOW_MS)
     board.denied["none", "no_policy"] = 1 + differing.get("denied", 0)
     board.other_vehicle = 1 + differing.get("other_vehicle", 0)
-    board.folded = 1 + differing.get("folded", 0)
+    board.suppressed = 1 + differing.get("suppressed", 0)
     board.processed = 4 + differing.get("processed", 0)
     board.rejects = differing.get("rejects", 0)
     if not differing.get("lost"):
@@ -529,7 +529,7 @@ def test_summary() -> None:
         "reads      4 of 4 sent, 0 rejects",
         "matches    1 seen, 1 expected, 0 lost, 0 invented",
         "           exact 1",
-        "folded     1 more reads before the same camera",
+        "suppressed 1 more reads at the same camera",
         "denied     1 of another vehicle than listed",
         "denied     1 on none: no_policy",
         "rate       0.00 million reads a minute",
@@ -542,7 +542,7 @@ def test_summary() -> None:
     [
         ({"lost": 1}, "matches    0 seen, 1 expected, 1 lost, 0 invented"),
         ({"invented": 1}, "matches    2 seen, 1 expected, 0 lost, 1 invented"),
-        ({"folded": 1}, "folded     2 (expected: 1) more reads before the same camera"),
+        ({"suppressed": 1}, "suppressed 2 (expected: 1) more reads at the same camera"),
         ({"denied": 2}, "denied     3 (expected: 1) on none: no_policy"),
         ({"denied": -1}, "denied     0 (expected: 1) on none: no_policy"),
         ({"other_vehicle": 1}, "denied     2 (expected: 1) of another vehicle than listed"),

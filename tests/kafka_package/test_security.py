@@ -87,8 +87,7 @@ def test_a_password_from_both_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
     file = tmp_path / "password"
     file.write_text("other")
     assert error_of(security_protocol="SASL_SSL", sasl_password_file=file, **_SASL) == (
-        "HOTLIST_SASL_PASSWORD: and sasl_password_file are both set, and only one can be meant; "
-        "take one of them away"
+        "HOTLIST_SASL_PASSWORD: and sasl_password_file are both set; unset one of them"
     )
 
 
@@ -130,28 +129,28 @@ def test_a_password_file_that_is_not_there(tmp_path: Path) -> None:
         (
             {"security_protocol": "SASL_PLAINTEXT", **_SASL},
             (
-                "HOTLIST_SASL_PASSWORD: is not there, and SASL_PLAINTEXT needs it; "
+                "HOTLIST_SASL_PASSWORD: is not set, and SASL_PLAINTEXT needs it; "
                 "set it, or --sasl-password-file (HOTLIST_SASL_PASSWORD_FILE)"
             ),
         ),
         (
             {"sasl_username": "jo"},
             (
-                "sasl_username: is set, and does nothing with the security protocol PLAINTEXT; set "
-                "--security-protocol (HOTLIST_SECURITY_PROTOCOL) to SASL_PLAINTEXT or SASL_SSL"
+                "sasl_username: is set, and has no effect with the security protocol PLAINTEXT; "
+                "set --security-protocol (HOTLIST_SECURITY_PROTOCOL) to SASL_PLAINTEXT or SASL_SSL"
             ),
         ),
         (
             {"security_protocol": "SASL_PLAINTEXT", "ssl_cafile": Path("ca.pem"), **_SASL},
             (
-                "ssl_cafile: is set, and does nothing with the security protocol SASL_PLAINTEXT; "
+                "ssl_cafile: is set, and has no effect with the security protocol SASL_PLAINTEXT; "
                 "set --security-protocol (HOTLIST_SECURITY_PROTOCOL) to SSL or SASL_SSL"
             ),
         ),
         (
             {"security_protocol": "SSL", "ssl_keyfile": Path("key.pem")},
             (
-                "ssl_certfile: must be set where ssl_keyfile is set; "
+                "ssl_certfile: must be set if ssl_keyfile is set; "
                 "set --ssl-certfile (HOTLIST_SSL_CERTFILE)"
             ),
         ),
@@ -226,7 +225,7 @@ def test_the_password_of_a_key(authority: Authority, monkeypatch: pytest.MonkeyP
         "--ssl-key-password-file (HOTLIST_SSL_KEY_PASSWORD_FILE)"
     )
     monkeypatch.setenv(SSL_KEY_VARIABLE, "open barley")
-    assert error_of(**given) == (f"ssl_keyfile: {keyfile}: the key's password is not the right one")
+    assert error_of(**given) == (f"ssl_keyfile: {keyfile}: the key's password is wrong")
     monkeypatch.setenv(SSL_KEY_VARIABLE, "open sesame")
     assert isinstance(security(Settings(**given))["ssl_context"], ssl.SSLContext)
     monkeypatch.delenv(SSL_KEY_VARIABLE)

@@ -63,7 +63,7 @@ def test_what_is_no_date(text: str) -> None:
     [
         ("%Y-%m", "must have %Y, %m and %d"),
         ("%Y-%m-%d %S", "must have the hour before the minute, and the minute before the second"),
-        ("%Y-%m-%d %d", "a part of the date stands there twice"),
+        ("%Y-%m-%d %d", "a part of the date occurs twice"),
         ("%y-%m-%d", "%y is none of %Y %m %d %H %M %S"),
         ("%%m", "%% is none of %Y %m %d %H %M %S"),
     ],

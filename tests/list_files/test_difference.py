@@ -13,7 +13,7 @@ from engine.clock import format_time
 from engine.documents.codec import decode_entry, encode
 from engine.documents.model import Authority, Entry
 from engine.documents.purposes import Purpose, Purposes
-from engine.list_files.difference import Difference, compare
+from engine.list_files.difference import Difference, compare_to_state
 from engine.list_files.digests import Names
 from engine.list_files.list_state import ListState
 from engine.list_files.parsed_file import FileEntries
@@ -82,7 +82,7 @@ class Topic:
         for bad_row in bad:
             file.add_bad(bad_row)
         state = self.state(file.names)
-        found = compare(file, state, PURPOSES, START_MS + today * DAY_MS, **how)
+        found = compare_to_state(file, state, PURPOSES, START_MS + today * DAY_MS, **how)
         for what, key, value in found.records(file):
             assert (what == "changed") == (key.decode() in self.values)
             self.values[key.decode()] = value
@@ -236,7 +236,7 @@ def test_no_row_may_take_another_lists_entry() -> None:
     rows = [document("a"), document("c", list_id="third"), document("b", priority=2)]
     found, _ = topic.send(rows, list_id="l")
     assert found.problems == {
-        0: "entry_id stands on list 'other', which is not the one that is synced",
+        0: "entry_id is on list 'other', which is not the list that is synced",
         1: "list_id 'third': must be l, the list that is synced",
     }
     assert topic.entries["a"] == entry("a", list_id="other")

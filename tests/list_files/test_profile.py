@@ -243,9 +243,9 @@ def test_own_documents() -> None:
             "Stolen;CA;7ABC123;;9999-12-31",
             "expirydate '9999-12-31': must be a date such as 2026-01-31",
         ),
-        ("genetec", "Stolen;CA;7ABC123\nStolen;CA", "2 cells where there are 3 columns"),
+        ("genetec", "Stolen;CA;7ABC123\nStolen;CA", "2 cells, but 3 columns"),
         ("genetec", "Stolen;CA;;;;", "plate: is required"),
-        ("plates", "AB12CD,x", "2 cells where there are 1 columns"),
+        ("plates", "AB12CD,x", "2 cells, but 1 columns"),
         ("plates", "A" * 17, "plate 'AAAAAAAAAAAAAAAAA': must have 1 to 16 letters and digits"),
         ("plates", "?" * 17, "plate '?????????????????': must have 1 to 16 letters and digits"),
         (

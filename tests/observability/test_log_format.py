@@ -24,13 +24,13 @@ from engine.documents.model import Detection
 from engine.errors import BrokerError, DocumentError, HotlistError, RuleError
 from engine.observability.log_format import (
     FIELDS,
-    as_json,
     console,
     described,
     kind,
+    log_json,
+    loggable,
     message,
     printable,
-    shown,
 )
 
 _TIME_S = 1_795_190_400.25  # 2026-11-20T16:00:00.250Z
@@ -104,7 +104,7 @@ class Point(NamedTuple):
     ],
 )
 def test_shown(value: object, text: object) -> None:
-    assert shown(value) == text
+    assert loggable(value) == text
 
 
 def test_of_an_object_its_type_alone_is_shown() -> None:
@@ -114,7 +114,7 @@ def test_of_an_object_its_type_alone_is_shown() -> None:
 
         __str__ = __repr__
 
-    assert shown(Telling()) == "<Telling>"
+    assert loggable(Telling()) == "<Telling>"
     assert _PLATE not in message(record("%s %r", Telling(), Telling()))
 
 
@@ -141,7 +141,7 @@ def test_described(error: BaseException, text: str) -> None:
 @given(st.text())
 @example("\x1b[31mred\x1b[0m\r\n\u202ertl\u2028\x00\ud800")
 def test_whatever_a_text_holds_it_stays_one_line_that_no_terminal_obeys(text: str) -> None:
-    for form in (console, as_json):
+    for form in (console, log_json):
         made = record("%s", text, topic=text, name="engine." + text)
         line = form(made, {"group": text})
         assert line.isprintable()
@@ -189,7 +189,7 @@ def test_of_a_librarys_line_no_value_is_shown_that_may_be_a_records(
 ) -> None:
     made = record(msg, *args, name="asyncio")
     assert said in message(made)
-    for form in (console, as_json):
+    for form in (console, log_json):
         assert _PLATE not in form(made, {})
     assert _PLATE not in kind(made)
 
@@ -208,7 +208,7 @@ def test_console() -> None:
 
 def test_json() -> None:
     made = record("so %d", 1, partition=0, offset=None, lag=2**70, took_ms=float("nan"))
-    assert orjson.loads(as_json(made, {"group": "g", "worker": "h:1"})) == {
+    assert orjson.loads(log_json(made, {"group": "g", "worker": "h:1"})) == {
         "time": "2026-11-20T16:00:00.250Z",
         "level": "warning",
         "logger": "engine.x",
@@ -223,7 +223,7 @@ def test_json() -> None:
 
 def test_fields_that_nobody_has_named_are_not_told() -> None:
     made = record("so", plate=_PLATE, value=_PLATE, read_id=_PLATE)
-    for form in (console, as_json):
+    for form in (console, log_json):
         assert _PLATE not in form(made, {})
     assert not {"plate", "key", "value", "read_id", "entry_id", "source", "camera"} & set(FIELDS)
 
@@ -232,7 +232,7 @@ def test_an_exception_has_its_hint_its_causes_and_a_trace_without_values() -> No
     cause = raised(KeyError(_PLATE))
     error = raised(BrokerError("gone", where="b:9092", hint="start it"), cause)
     made = record("failed: %s", error, error=error)
-    told = orjson.loads(as_json(made, {}))
+    told = orjson.loads(log_json(made, {}))
     assert told["message"] == "failed: b:9092: gone; start it"
     outer, inner = told["errors"]
     assert outer["kind"] == "BrokerError"
@@ -247,7 +247,7 @@ def test_an_exception_has_its_hint_its_causes_and_a_trace_without_values() -> No
     assert lines[2].startswith("      at observability/test_log_format.py:")
     assert lines[4] == "    KeyError"
     assert len(lines) == 7
-    for form in (console, as_json):
+    for form in (console, log_json):
         assert _PLATE not in form(made, {})
 
 
@@ -264,16 +264,16 @@ def test_traces_and_chains_are_bounded() -> None:
         error = caught
     for _ in range(20):
         error = raised(ValueError(), error)
-    told = orjson.loads(as_json(record("x", error=error), {}))["errors"]
+    told = orjson.loads(log_json(record("x", error=error), {}))["errors"]
     assert len(told) == limits.LOG_ERRORS
     looped = ValueError()
     looped.__context__ = KeyError()
     looped.__context__.__context__ = looped
-    assert len(orjson.loads(as_json(record("x", error=looped), {}))["errors"]) == 2
+    assert len(orjson.loads(log_json(record("x", error=looped), {}))["errors"]) == 2
     try:
         deep(200)
     except ValueError as caught:
-        told = orjson.loads(as_json(record("x", error=caught), {}))["errors"]
+        told = orjson.loads(log_json(record("x", error=caught), {}))["errors"]
     assert len(told[0]["trace"]) == limits.LOG_FRAMES
 
 
@@ -314,7 +314,7 @@ _TEMPLATES = ["%s", "%r", "%d", "%s: %s", "x", "%(a)s", "[^-App]: Crashed reason
     st.lists(st.sampled_from(_CARRIERS), max_size=3),
     st.sampled_from([None, *_CARRIERS]),
     st.sampled_from(["engine.worker.worker", "aiokafka.conn", "faust.app", "asyncio", "mode", ""]),
-    st.sampled_from([console, as_json]),
+    st.sampled_from([console, log_json]),
 )
 def test_no_plate_gets_into_a_line(
     template: str,

@@ -60,7 +60,7 @@ def test_work_that_does_not_become_done(work: Work) -> None:
     [stuck] = here.look(1, p0=seen(work=work), p1=seen())
     assert stuck == Stuck(0, 1_000.0, work, 10)
     here.look(12, p0=seen(work=work), p1=seen())
-    line = stuck.says(TOPIC, here.now_s)
+    line = stuck.describe(TOPIC, here.now_s)
     assert line.startswith("lpr.detections.v1/0 is stuck at offset 10 for 42 s: ")
     assert here.look(1, p0=seen(11, work, committed_to=11), p1=seen()) == []
 
@@ -170,7 +170,7 @@ def test_fetches_that_nobody_takes_are_for_a_new_process() -> None:
     here = Looks()
     here.look(0, p0=seen(work="waiting"), p1=seen())
     here.look(HUNG_S, p0=seen(work="waiting"), p1=seen())
-    assert here.watch.hangs() == "reads are fetched, and nobody takes them"
+    assert here.watch.hangs() == "reads are fetched, and not processed"
 
 
 def test_silence_all_round_is_for_a_new_process() -> None:
@@ -181,7 +181,7 @@ def test_silence_all_round_is_for_a_new_process() -> None:
     assert [each.at for each in here.watch.stuck] == ["fetch", "fetch"]
     assert here.watch.hangs() == ""
     here.look(1, p0=silent, p1=silent)
-    assert here.watch.hangs() == f"nothing is heard of any partition for {HUNG_S:.0f} s"
+    assert here.watch.hangs() == f"nothing was received from any partition for {HUNG_S:.0f} s"
 
 
 class _Look(NamedTuple):

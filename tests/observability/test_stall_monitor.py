@@ -58,8 +58,8 @@ def test_logged_once_and_shown_as_long_as_it_lasts(
         here.look(limits.STUCK_S, p2="delivery", p3=None)
     assert here.shown() == {"2": 3 * limits.STUCK_S, "3": 0}
     line = (
-        "lpr.detections.v1/2 is stuck at offset 40 for {} s: what came of its reads is not "
-        "acknowledged by the broker"
+        "lpr.detections.v1/2 is stuck at offset 40 for {} s: the broker does not acknowledge the "
+        "results of its reads"
     )
     assert caplog.messages == [f"stuck: {line.format(30)}"]
     assert here.watching.says() == [here.watching.unready()] == [line.format(90)]

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from engine import limits
 from engine.observability.http_server import HttpServer
 from engine.observability.log_sampling import Fault
-from engine.observability.status import Delay, ListState, Status, StuckPartition, Throughput
-from engine.observability.status_page import Page, as_json, shown
+from engine.observability.status import Delay, ListSummary, Status, StuckPartition, Throughput
+from engine.observability.status_page import Page, in_page, status_json
 from tests.browser.axe import violations
 from tests.browser.chromium import Tab, browsing
 
@@ -32,7 +32,7 @@ A_STATUS = Status(
     throughput=Throughput(8_123_456_789, 82_931_000.0, 10.0, (80e6, 84e6, 81e6)),
     delay=Delay(41, 0.0043, 0.0121, 0.0234, 300.0),
     lag={0: 12, 1: 0, 2: 34_567, 3: 1},
-    lists=ListState(1_004_331, 210, 2, 54, {"entry": 312.0}, 0.041),
+    lists=ListSummary(1_004_331, 210, 2, 54, {"entry": 312.0}, 0.041),
     audit_pending=3,
     suppression_keys=5123,
     rejects={"key_mismatch": 12, "not_json": 1300},
@@ -66,7 +66,7 @@ EMPTY = dataclasses.replace(
     throughput=Throughput(0, None, 10.0, ()),
     delay=Delay(0, None, None, None, 300.0),
     lag={},
-    lists=ListState(0, 0, 0, 0, {}, None),
+    lists=ListSummary(0, 0, 0, 0, {}, None),
     audit_pending=0,
     suppression_keys=0,
     rejects={},
@@ -78,7 +78,7 @@ EMPTY = dataclasses.replace(
 
 
 def test_texts() -> None:
-    assert shown(A_STATUS).texts == {
+    assert in_page(A_STATUS).texts == {
         "state": "Takes reads",
         "as-of": "16:00:00",
         "group": "hotlist-engine",
@@ -110,7 +110,7 @@ def test_texts() -> None:
 
 
 def test_tables() -> None:
-    assert shown(STUCK).tables == {
+    assert in_page(STUCK).tables == {
         "stuck": [["3", "no acknowledgement", "1 min 15 s"], ["5", "nor here", "1 h 23 min"]],
         "lag": [["0", "12"], ["1", "0"], ["2", "34,567"], ["3", "1"]],
         "rejects": [["not json", "1,300"], ["key mismatch", "12"]],
@@ -138,12 +138,12 @@ def test_tables() -> None:
     ],
 )
 def test_state_says_why(status: Status, state: str, text: str | None) -> None:
-    assert shown(status).state == state
-    assert text is None or shown(status).texts["state"] == text
+    assert in_page(status).state == state
+    assert text is None or in_page(status).texts["state"] == text
 
 
 def test_nothing_known_yet() -> None:
-    now = shown(EMPTY)
+    now = in_page(EMPTY)
     assert now.curve == ""
     for name, text in {
         "rate": "–",
@@ -156,20 +156,20 @@ def test_nothing_known_yet() -> None:
         "change-delay": "–",
     }.items():
         assert now.texts[name] == text
-    none = shown(dataclasses.replace(EMPTY, faults=()))
+    none = in_page(dataclasses.replace(EMPTY, faults=()))
     assert none.texts["faults-none"] == "None since the start."
 
 
 def test_a_delay_beyond_what_is_told_apart_is_said_to_be_so() -> None:
     beyond = dataclasses.replace(A_STATUS, delay=Delay(1, 300.0, 300.0, 299.0, 300.0))
-    texts = shown(beyond).texts
+    texts = in_page(beyond).texts
     assert (texts["delay-50"], texts["delay-99"]) == ("over 5 min", "4 min 59 s")
     assert texts["matches"] == "1 match in the last minute"
 
 
 def test_of_many_partitions_those_with_the_most_reads_are_named() -> None:
     lag = {partition: partition % 50 for partition in range(1000)}
-    now = shown(dataclasses.replace(A_STATUS, lag=lag))
+    now = in_page(dataclasses.replace(A_STATUS, lag=lag))
     rows = now.tables["lag"]
     assert len(rows) == limits.STATUS_PARTITIONS
     assert rows[0][0] < rows[-1][0]
@@ -183,7 +183,7 @@ def test_the_curve_lies_in_its_frame_and_is_true_to_scale(rates: list[float]) ->
     throughput = Throughput(0, None, 10.0, tuple(rates))
     points = [
         tuple(map(float, point.split(",")))
-        for point in shown(dataclasses.replace(A_STATUS, throughput=throughput)).curve.split()
+        for point in in_page(dataclasses.replace(A_STATUS, throughput=throughput)).curve.split()
     ]
     assert [x for x, _ in points] == sorted(x for x, _ in points)
     assert (points[0][0], points[-1][0]) == (0, 600)
@@ -196,11 +196,11 @@ def test_the_curve_lies_in_its_frame_and_is_true_to_scale(rates: list[float]) ->
 
 
 def test_json_has_the_numbers_and_the_words() -> None:
-    document = orjson.loads(as_json(A_STATUS))
+    document = orjson.loads(status_json(A_STATUS))
     assert document["status"]["throughput"]["reads_a_minute"] == 82_931_000
     assert document["status"]["lag"] == {"0": 12, "1": 0, "2": 34_567, "3": 1}
     assert document["status"]["faults"][0]["count"] == 3
-    assert document["shown"]["texts"] == shown(A_STATUS).texts
+    assert document["shown"]["texts"] == in_page(A_STATUS).texts
     assert set(document) == {"status", "shown"}
     assert set(document["status"]) == {each.name for each in dataclasses.fields(Status)}
 
@@ -208,7 +208,7 @@ def test_json_has_the_numbers_and_the_words() -> None:
 def test_every_text_and_table_has_its_place() -> None:
     page = Page().rendered(STUCK).decode()
     assert "{{" not in page
-    for name in (*shown(STUCK).texts, *shown(STUCK).tables):
+    for name in (*in_page(STUCK).texts, *in_page(STUCK).tables):
         assert page.count(f'id="{name}"') == 1, name
 
 
@@ -256,7 +256,7 @@ async def test_where_it_is_served_and_with_what_headers() -> None:
         assert bodies == {Page().rendered(A_STATUS)}
         json = await client.get(f"{url}/status.json")
         assert json.content_type == "application/json"
-        assert await json.read() == as_json(A_STATUS)
+        assert await json.read() == status_json(A_STATUS)
         for answer in (response, json):
             assert answer.headers["Cache-Control"] == "no-store"
             assert answer.headers["X-Content-Type-Options"] == "nosniff"

@@ -165,10 +165,10 @@ async def test_a_collector_that_is_away_is_told_once(caplog: pytest.LogCaptureFi
     tracing.start()
     await tracing.stop()
     away = (
-        "http://localhost:4318 takes no spans: they are dropped, and nothing else is held up; "
-        "look at the collector there"
+        "http://localhost:4318 does not accept spans: they are dropped, and nothing else "
+        "is delayed; check the collector there"
     )
-    again = "spans go to http://localhost:4318 again"
+    again = "http://localhost:4318 accepts spans again"
     assert [record.getMessage() for record in caplog.records] == [away, again, away]
     assert counted(metrics) == (3 * limits.SPANS_A_REQUEST, 2 * limits.SPANS_A_REQUEST + 1)
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from engine.audit.verifier import Verifier
 
 _FILE = click.Path(path_type=Path)
-#: More than any key file holds.
+#: More than any key file has.
 _KEY_BYTES = 64 * limits.KIB
 
 
@@ -103,7 +103,7 @@ def verify(
                 "checkpoints": len(opened),
             }
         )
-    _refuse_problems(verifier, topic)
+    _raise_on_problems(verifier, topic)
     if not as_json:
         click.echo(_summary(verifier, len(opened)))
 
@@ -136,7 +136,7 @@ def checkpoint(settings: Settings, key: Path, out: Path, previous: Path | None) 
     verifier = _verified(settings, expected)
     for problem in verifier.problems.shown:
         click.echo(plain(str(problem)))
-    _refuse_problems(verifier, topic, "nothing was signed")
+    _raise_on_problems(verifier, topic, "nothing was signed")
     _write(out, sign(signing, topic, verifier.heads(), SystemClock().now_ms(), before), 0o644)
     click.echo(f"{_summary(verifier, len(expected))}; signed in {out}")
 
@@ -184,7 +184,7 @@ def _verified(settings: Settings, checkpoints: dict[str, Checkpoint]) -> Verifie
 
 def _opened(paths: tuple[Path, ...], public_key: Path, topic: str) -> list[Checkpoint]:
     """Return the checkpoints in these files, each signed with the key and naming the one before."""
-    from engine.audit.checkpoints import hash_of, open_checkpoint
+    from engine.audit.checkpoints import checkpoint_hash, open_checkpoint
     from engine.audit.checkpoints import public_key as opened_key
 
     key = opened_key(_read(public_key, _KEY_BYTES), str(public_key))
@@ -200,7 +200,7 @@ def _opened(paths: tuple[Path, ...], public_key: Path, topic: str) -> list[Check
                 where=str(path),
                 hint="give them all, the oldest first, or each alone",
             )
-        before = path, hash_of(content)
+        before = path, checkpoint_hash(content)
         opened.append(found)
     return opened
 
@@ -214,7 +214,7 @@ def _must_be_of(opened: Checkpoint, topic: str, where: str) -> None:
         )
 
 
-def _refuse_problems(verifier: Verifier, topic: str, then: str = "") -> None:
+def _raise_on_problems(verifier: Verifier, topic: str, then: str = "") -> None:
     problems = verifier.problems
     if not problems.count:
         return

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from aiokafka import TopicPartition
 
-from engine.audit.report import Report
+from engine.audit.report import AuditReport
 from engine.audit.verifier import Verifier
 from engine.config import Settings
 from engine.kafka.raw_fetcher import parse
@@ -24,8 +24,8 @@ from engine.kafka.topics import Topics
 from engine.wire.batch_reader import BatchReader
 from engine.wire.record_batch import BatchError, RawBatch, Record
 
-#: How far a broker's time of a record may lie before the record's own. It is sent after it was
-#: made, so any will do that covers clocks which were set back.
+#: How far a broker's time of a record may be before the record's own. A record is sent after it was
+#: made, so the value only needs to cover clocks that were set back.
 _SLACK_MS = 3_600_000
 
 Offsets = dict[TopicPartition, int]
@@ -62,7 +62,7 @@ async def verify(settings: Settings, verifier: Verifier, progress: Progress) -> 
         verifier.finish()
 
 
-async def report(settings: Settings, report: Report, progress: Progress) -> None:
+async def report(settings: Settings, report: AuditReport, progress: Progress) -> None:
     """Pass the records of its period to the report. Raises as `verify` does."""
     async with consuming(settings, Topics(settings.prefix).audit, unopened=True) as (
         consumer,
@@ -83,7 +83,7 @@ async def _skip(consumer: Any, starts: Offsets, ends: Offsets, until_ms: int) ->
     for part, offset in found.items():
         if offset is not None:
             starts[part] = max(starts[part], offset.offset)
-        elif any_time[part] is not None:  # else the embedded broker, which knows no times
+        elif any_time[part] is not None:  # else it is the embedded broker, which has no times
             starts[part] = ends[part]
 
 

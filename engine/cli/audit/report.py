@@ -18,9 +18,9 @@ from engine.config import Settings
 from engine.documents.fields import AUDIT_EVENTS
 
 if TYPE_CHECKING:
-    from engine.audit.report import Report, Row
+    from engine.audit.report import AuditReport, ReportLine
 
-#: In the order in which the help names them; `engine.audit.report` knows their fields.
+#: In the order of the help; `engine.audit.report` knows their fields.
 _BY = ("agency", "purpose", "list", "source", "event", "operator")
 _DEFAULT_BY = "agency,purpose,list,source"
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
@@ -50,7 +50,7 @@ class _TimeType(click.ParamType):
 
 
 class _ByType(click.ParamType):
-    """Names with commas between them."""
+    """Names separated by commas."""
 
     name = "names"
 
@@ -103,7 +103,7 @@ def report(
     Counts each once, even if a crash left it on the topic twice. The report does not verify:
     hotlist audit verify says whether the audit can be relied on.
     """
-    from engine.audit.report import Report
+    from engine.audit.report import AuditReport
     from engine.cli.audit.audit_reader import report as report_topic
     from engine.kafka.session import run
 
@@ -111,7 +111,7 @@ def report(
         raise click.UsageError("--csv and --json: only one of them is possible")
     if from_ms >= to_ms:
         raise click.UsageError("--to must be after --from")
-    summed = Report(by, from_ms, to_ms)
+    summed = AuditReport(by, from_ms, to_ms)
     run(report_topic(settings, summed, reading))
     rows = summed.rows()
     counted = ("count",) if "event" in by else AUDIT_EVENTS
@@ -131,11 +131,11 @@ def _counts(counted: tuple[str, ...], counts: Counter[str]) -> dict[str, int]:
     return {event: counts[event] for event in counted}
 
 
-def _print_table(by: tuple[str, ...], counted: tuple[str, ...], rows: list[Row]) -> None:
+def _print_table(by: tuple[str, ...], counted: tuple[str, ...], rows: list[ReportLine]) -> None:
     total: Counter[str] = Counter()
     for row in rows:
         total.update(row.counts)
-    if "event" not in by:  # on paper without the columns that hold nothing
+    if "event" not in by:  # leave out the columns that are empty
         counted = tuple(event for event in counted if total[event]) or counted
     lines = [
         (*("-" if value is None else value for value in row.values), *_cells(counted, row.counts))
@@ -149,7 +149,7 @@ def _cells(counted: tuple[str, ...], counts: Counter[str]) -> Iterator[str]:
     return (f"{count:,}" for count in _counts(counted, counts).values())
 
 
-def _print_csv(by: tuple[str, ...], counted: tuple[str, ...], rows: list[Row]) -> None:
+def _print_csv(by: tuple[str, ...], counted: tuple[str, ...], rows: list[ReportLine]) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow((*by, *counted))
@@ -163,11 +163,11 @@ def _harmless(value: str) -> str:
     return f"'{value}" if value.startswith(_FORMULA) else value
 
 
-def _remark(summed: Report) -> None:
+def _remark(summed: AuditReport) -> None:
     if summed.repeats:
         remark(f"recorded more than once and counted once: {summed.repeats:,}")
     if summed.unsound:
         remark(
-            f"not counted, because unreadable, no audit record or changed: {summed.unsound:,}; "
+            f"not counted, because unreadable, invalid or changed: {summed.unsound:,}; "
             "see hotlist audit verify"
         )

@@ -33,7 +33,7 @@ from engine.cli.doctor.findings import (
 from engine.clock import SystemClock
 from engine.config import Settings
 from engine.errors import BrokerError, HotlistError
-from engine.kafka.acl_probe import Group, Topic, group_as_shown, topics_as_shown
+from engine.kafka.acl_probe import GroupInfo, Topic, group_as_shown, topics_as_shown
 from engine.kafka.acls import Role, roles
 from engine.kafka.cluster import Cluster
 from engine.kafka.diagnosis import unreachable
@@ -147,14 +147,14 @@ async def _rights(
 
 
 def _lacks(
-    role: Role, topics: Mapping[str, Topic], groups: Mapping[str, Group | None]
+    role: Role, topics: Mapping[str, Topic], groups: Mapping[str, GroupInfo | None]
 ) -> Sequence[str]:
     """Return the rights that the role needs and the login lacks, as text; skip unknown ones."""
     lacks = []
     for grant in role.grants:
         if grant.is_prefix:
             continue
-        shown: Mapping[str, Topic | Group | None] = topics if grant.kind == "topic" else groups
+        shown: Mapping[str, Topic | GroupInfo | None] = topics if grant.kind == "topic" else groups
         for name in grant.names:
             found = shown.get(name)
             may = None if found is None else found.may
@@ -164,7 +164,7 @@ def _lacks(
     return lacks
 
 
-async def _group(admin: Any, name: str) -> Group | None:
+async def _group(admin: Any, name: str) -> GroupInfo | None:
     """Return a group; None if this login may not see it.
 
     A new cluster has no coordinator at first; asking for one makes the brokers elect one.

@@ -9,7 +9,7 @@ The modules, in the order in which data passes them:
     add          `entries add`
     import_      `entries import` and `entries sync`
     list_reader  reads a list's state from Kafka
-    report       what an import found and did
+    report       the output of an import or a sync
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from engine.cli.options import (
     file_argument,
     json_option,
     operator_header,
-    operator_of,
+    operator_name,
     takes_settings,
 )
 from engine.cli.output import json_line, plain, reading, remark, table
@@ -96,7 +96,7 @@ def add_command(settings: Settings, as_json: bool, area: tuple[str, ...], **valu
     from engine.cli.entries.add import add_entry
     from engine.list_files.entry_fields import parse_area
 
-    operator = operator_of(settings)
+    operator = operator_name(settings)
     if values["expires_at"] is not None and values["expires_in_ms"] is not None:
         raise click.UsageError("--expires-at and --expires-in exclude each other")
     document = {
@@ -161,7 +161,7 @@ def import_command(settings: Settings, file: Path, **values: Any) -> None:
     """
     from engine.cli.entries.import_ import import_file
 
-    operator = operator_of(settings)
+    operator = operator_name(settings)
     import_file(settings, _wish(file, operator, values))
 
 
@@ -186,7 +186,7 @@ def sync(settings: Settings, file: Path, renew: bool, allow_shrink: bool, **valu
     """
     from engine.cli.entries.import_ import sync_file
 
-    operator = operator_of(settings)
+    operator = operator_name(settings)
     list_id = values["list_id"]
     wish = _wish(file, operator, values, renew=renew, allow_shrink=allow_shrink)
     sync_file(settings, wish, list_id)
@@ -219,7 +219,7 @@ def remove(settings: Settings, entry_ids: tuple[str, ...]) -> None:
     from engine.kafka.topics import Topics
     from engine.kafka.writer import outbox
 
-    operator = operator_of(settings)
+    operator = operator_name(settings)
     topic = Topics(settings.prefix).hotlist
     # An id that is given twice is removed once.
     keys = {entry_id.encode(errors="surrogateescape"): entry_id for entry_id in entry_ids}

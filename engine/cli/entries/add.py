@@ -18,7 +18,7 @@ from engine.errors import DocumentError, HotlistError, RuleError
 from engine.kafka.session import run
 from engine.kafka.topics import Topics
 from engine.kafka.writer import Headers, outbox
-from engine.list_files.difference import compare
+from engine.list_files.difference import compare_to_state
 from engine.list_files.digests import Names
 from engine.list_files.parsed_file import FileEntries
 from engine.list_files.profile import load
@@ -67,7 +67,7 @@ async def _add(
     topic = Topics(settings.prefix).hotlist
     async with list_reader(settings, topic, file.names) as reader:
         await reader.catch_up(reading)
-        found = compare(file, reader.state, purposes, SystemClock().now_ms())
+        found = compare_to_state(file, reader.state, purposes, SystemClock().now_ms())
         if found.problems:
             raise EntryError(found.problems[0])
         for what, key, value in found.records(file):

@@ -26,7 +26,7 @@ from engine.errors import HotlistError
 from engine.kafka.session import FencedError, run
 from engine.kafka.topics import Topics
 from engine.kafka.writer import Headers, Outbox, outbox
-from engine.list_files.difference import Difference, compare
+from engine.list_files.difference import Difference, compare_to_state
 from engine.list_files.digests import Names
 from engine.list_files.parsed_file import FileEntries
 from engine.list_files.profile import Profile
@@ -38,7 +38,7 @@ _ROWS_A_STEP = 1000
 
 
 class SyncError(HotlistError):
-    """A sync that would do something else than it was meant for."""
+    """A sync that would do something else than intended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ async def _import(
 
         def difference() -> Difference:
             now_ms = SystemClock().now_ms()
-            return compare(file, reader.state, purposes, now_ms)
+            return compare_to_state(file, reader.state, purposes, now_ms)
 
         found = await _compared(reader, difference)
         report.problems(file, found)
@@ -134,7 +134,9 @@ async def _sync(
 
         def difference() -> Difference:
             now_ms = SystemClock().now_ms()
-            return compare(file, reader.state, purposes, now_ms, list_id=list_id, renew=wish.renew)
+            return compare_to_state(
+                file, reader.state, purposes, now_ms, list_id=list_id, renew=wish.renew
+            )
 
         found = await _compared(reader, difference)
         report.problems(file, found)
@@ -164,7 +166,7 @@ async def _alone(settings: Settings, topic: str, list_id: str) -> AsyncIterator[
             f"another sync of list {list_id} began meanwhile, or this one took over "
             f"{limits.TRANSACTION_S:g} s",
             where=topic,
-            hint="nothing of this one counts",
+            hint="none of this sync's changes count",
         ) from None
 
 

@@ -36,7 +36,7 @@ class Duration(click.ParamType):
 
 
 class WeeklyHours(click.ParamType):
-    """The hours of an entry in one line (`engine.documents.hours`), as its document holds them."""
+    """An entry's hours in one line (`engine.documents.hours`), converted to its document's form."""
 
     name = "hours"
 
@@ -113,7 +113,7 @@ def file_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def supplied_by(values: Mapping[str, Any], operator: str, now_ms: int) -> Supplied:
     """Return the fields that flags, operator and clock supply to entries.
 
-    `values` holds the flags of `row_options` by their names.
+    `values` has the flags of `row_options` by their names.
     """
     from engine.list_files.rows import Supplied
 

@@ -53,7 +53,7 @@ class Report:
             )
 
     def dry_run(self, file: FileEntries, found: Difference, state: ListState) -> None:
-        """Show the difference."""
+        """Print the difference."""
         counts = _counts(file, found)
         if not self._as_json:
             shown = ", ".join(f"{count} {what}" for what, count in counts.items())

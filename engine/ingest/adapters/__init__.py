@@ -1,13 +1,13 @@
 """Vendors' messages as detections: one module for each vendor, one function in each.
 
-`adapt(message, site)` takes one message as it came (bytes) and a `Site` (whose cameras these
-are), and gives an `Adapted`: the reads, what of the message gave none, and for vendors that tell
-of a car several times, which car it is (then `Cars` lets its last state through). A message of
-which nothing can be used raises AdapterError: where, and what is asked for there, never what was
-sent. Anything else is a bug.
+`adapt(message, site)` takes one message as it was received (bytes) and a `Site` (the owner of the
+cameras), and returns an `Adapted`: the reads, the parts that gave none, and for vendors that report
+a car several times, which car it is (then `Cars` passes only its last state). If nothing in a
+message is usable, it raises AdapterError with the field and the rule there, never with the
+message's content. Any other exception is a bug.
 
-A read's id follows from the message alone, so that a message which is sent again is the same
-read. Pictures are never carried, only references to them.
+A read's id follows from the message alone, so that a message sent again gives the same read.
+Pictures are never carried, only references to them.
 
 The modules, in the order in which data passes them:
 
@@ -16,9 +16,9 @@ The modules, in the order in which data passes them:
     genetec          Genetec
     openalpr         OpenALPR and Rekor Scout
     platerecognizer  Plate Recognizer
-    message          what the vendors' modules share: a message taken apart, a read made
+    message          what the vendors' modules share: parsing a message, making a read
     countries        codes of countries
-    cars             lets the last state of a car through
+    cars             passes only the last state of a car
 """
 
 from __future__ import annotations

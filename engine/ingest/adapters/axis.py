@@ -1,12 +1,12 @@
-"""Axis License Plate Verifier: JSON, one message for each change of what it knows of a car.
+"""Axis License Plate Verifier: JSON, one message for each change of what it knows about a car.
 
-A car is `new`, then `update`d, then `lost`, and each may name another plate than the one before:
-the last state of a car counts, once, so the reads of one car go through
+A car is `new`, then `update`d, then `lost`, and each message may have another plate than the one
+before. The last state of a car counts, once, so the reads of one car pass through
 `engine.ingest.adapters.cars`. The time is in nanoseconds since 1970, as a string; so is the
 confidence, 0 to 1. Countries have three letters.
 
-Left out: pictures, coordinates in the picture, `plateList`, which says what the camera's own
-lists made of it, and `carMoveDirection`, which is no heading.
+Ignored: pictures, coordinates in the picture, `plateList`, which is the result of the camera's own
+lists, and `carMoveDirection`, which is not a heading.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _STATES = frozenset({"new", "update", "lost"})
 
 
 def adapt(message: bytes, site: Site) -> Adapted:
-    """What this message makes of the car's plate: a read, or none yet; and which car it is."""
+    """Return the read, if the message has a plate, and which car it is about."""
     root = parse_json(message)
     state = root["carState"]
     if state.needed() not in _STATES:
@@ -63,7 +63,7 @@ def adapt(message: bytes, site: Site) -> Adapted:
 
 
 def _camera(root: Node) -> str:
-    """The camera as it was named, else by its serial number, else by its address."""
+    """Return the camera's name, or its serial number, or its address."""
     found = (
         root["sensorProviderID"].text()
         or root["camera_info"]["SerialNumber"].text()

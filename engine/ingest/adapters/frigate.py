@@ -1,10 +1,10 @@
 """Frigate: messages of its MQTT topic `frigate/tracked_object_update`, one JSON object each.
 
-Those of type `lpr` give a read, all others none. The time is in seconds since 1970 as a decimal
-fraction, the score 0 to 1. Frigate tells again of an object when it has read its plate better;
-each telling is a read, and the engine folds what matches twice.
+Messages of type `lpr` give a read, all others none. The time is in seconds since 1970 as a decimal
+fraction, the score 0 to 1. Frigate reports an object again when it has read its plate better; each
+report is a read, and the engine suppresses repeated matches.
 
-Left out: `name`, which is what the owner of the cameras calls a known plate.
+Ignored: `name`, which is the name that the owner of the cameras gave to a known plate.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from engine.ingest.adapters.message import (
 
 
 def adapt(message: bytes, site: Site) -> Adapted:
-    """The read of an `lpr` update; none of any other."""
+    """Return the read of an `lpr` update; no read for any other message."""
     root = parse_json(message)
     if root["type"].needed() != "lpr":
         return Adapted()

@@ -1,11 +1,11 @@
 """Genetec AutoVu SharpV: one XML document for each read.
 
 `Plate, State, UTCDate` (`yyyy:MM:dd`), `UTCTime, CameraName, SourceName, ContextImage, PlateImage,
-LongitudeX, LatitudeY, Guid` and perhaps `ConfidenceScore` (0 to 100), as elements at any depth or
-as attributes, their names in any case: what an export holds is set up at the camera. The state is
-that of a country which the message does not name (`Site.country`).
+LongitudeX, LatitudeY, Guid` and possibly `ConfidenceScore` (0 to 100), as elements at any depth or
+as attributes, their names in any case: the content of an export is configured at the camera. The
+state belongs to a country that the message does not name (`Site.country`).
 
-A document type, and with it entities, is refused. Pictures in base64 are left out.
+Document types, and with them entities, are not accepted. Pictures in base64 are ignored.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ _NAMES: Final = (
     "Guid",
     "ConfidenceScore",
 )
-_BY_FOLDED: Final = {name.lower(): name for name in _NAMES}
+_BY_LOWER_CASE: Final = {name.lower(): name for name in _NAMES}
 _HUNDRED: Final = 100
 
 
 def adapt(message: bytes, site: Site) -> Adapted:
-    """The read of a document; none where its plate is empty."""
+    """Return the read of a document; no read if its plate is empty."""
     root = Node(_fields(message))
     plate = root["Plate"].text()
     if plate is None:
@@ -87,14 +87,14 @@ def adapt(message: bytes, site: Site) -> Adapted:
 
 
 def _region(state: str | None, country: str | None) -> str | None:
-    """`QC` of the country; without a country `CA-QC` alone, for `CA` might be California."""
+    """Return e.g. `QC` of the country; without one only `CA-QC`: `CA` might be California."""
     if country is None:
         return region(state) if state is not None and "-" in state else None
     return region(f"{country}-{state}" if state else None, country)
 
 
 def _fields(message: bytes) -> dict[str, str]:
-    """The first text of each element or attribute that has one of our names."""
+    """Return the first text of each element or attribute with one of our names."""
     check_size(message)
     try:
         root: Element = fromstring(message, forbid_dtd=True)
@@ -105,7 +105,7 @@ def _fields(message: bytes) -> dict[str, str]:
     found: dict[str, str] = {}
     for element in root.iter():
         for tag, text in ((element.tag, element.text), *element.attrib.items()):
-            name = _BY_FOLDED.get(tag.rpartition("}")[2].lower())
+            name = _BY_LOWER_CASE.get(tag.rpartition("}")[2].lower())
             if name is not None and text is not None and text.strip():
                 found.setdefault(name, text.strip())
     return found
@@ -124,4 +124,4 @@ def _time(root: Node) -> str:
     try:
         return moment(datetime(year, month, date, hour, minute, second, microsecond, UTC))
     except ValueError:
-        raise day.error("must be a day that there is, with a time of that day") from None
+        raise day.error("must be an existing day and time") from None

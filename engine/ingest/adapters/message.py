@@ -1,11 +1,11 @@
-"""What all adapters share: a vendor's message taken apart with care, and reads made of it.
+"""What all adapters share: parsing a vendor's message carefully, and making reads from it.
 
-Messages come from outside, so nothing about them is believed. What an adapter needs and does not
-find, or finds in another form, is an AdapterError that names the place and the rule, and never
-what stands there. What it can do without (a region in a form of the vendor's own, a candidate
-that is no plate) is left out. Pictures are never carried, only references to them.
+Messages come from outside and are not trusted. If a field that an adapter needs is missing or
+malformed, that is an AdapterError with the field and the rule, never with the field's value.
+Optional data (a region in the vendor's own form, a candidate that is not a plate) is left out.
+Pictures are never carried, only references to them.
 
-Pure: no clock, no I/O, nothing kept.
+Pure: no clock, no I/O, no state.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from engine.documents.schema_errors import schema_error
 from engine.errors import DocumentError, HotlistError
 from engine.plates.normal_form import normalize
 
-_EARLIEST_MS: Final = -2_208_988_800_000  # 1900, the first year that a document may name
-_LATEST_MS: Final = 32_503_680_000_000  # 3000, the first that it may not
+_EARLIEST_MS: Final = -2_208_988_800_000  # 1900, the first year that a document may have
+_LATEST_MS: Final = 32_503_680_000_000  # 3000, the first year that it may not have
 _MS_IN: Final = {"s": Decimal(1000), "ms": Decimal(1), "ns": Decimal("1e-6")}
 _REGION: Final = re.compile(REGION_PATTERN.removesuffix("$"))
 
@@ -37,8 +37,8 @@ _REGION: Final = re.compile(REGION_PATTERN.removesuffix("$"))
 class AdapterError(HotlistError):
     """A vendor's message, or a part of it, gives no read.
 
-    `field` is where in the message, such as `$.data.results[0].plate`, and `rule` what is asked
-    for there. Neither holds anything of what was sent.
+    `field` is the path in the message, such as `$.data.results[0].plate`, and `rule` is what is
+    required there. Neither has any of the message's values.
     """
 
     def __init__(self, field: str, rule: str) -> None:
@@ -48,17 +48,17 @@ class AdapterError(HotlistError):
 
 
 class Site(NamedTuple):
-    """What a vendor's messages do not say: whose cameras these are (`source`, a policy's name),
-    and the country, ISO 3166-1, that they name only the states of; None where none is meant."""
+    """What a vendor's messages do not say: the owner of the cameras (`source`, a policy's name),
+    and the country, ISO 3166-1, if they name only its states; None if no country is implied."""
 
     source: str
     country: str | None = None
 
 
 class Car(NamedTuple):
-    """A car that is told of several times, each time perhaps with another plate.
+    """A car that is reported several times, each time perhaps with another plate.
 
-    `key` says which car, `gone` that this was the last time.
+    `key` identifies the car, `gone` marks the last report.
     """
 
     key: str
@@ -66,20 +66,20 @@ class Car(NamedTuple):
 
 
 class Adapted(NamedTuple):
-    """What a message comes to: its reads, what of it gave none, and the car that it is about
-    where the vendor tells of each several times."""
+    """The result of a message: its reads, the parts that gave none, and its car, if the vendor
+    reports each car several times."""
 
     reads: tuple[Detection, ...] = ()
     problems: tuple[AdapterError, ...] = ()
     car: Car | None = None
 
 
-#: Takes a message as it came. Raises AdapterError where none of it is to be used.
+#: Takes a message as it was received. Raises AdapterError if nothing in it is usable.
 Adapter = Callable[[bytes, Site], Adapted]
 
 
 class Node:
-    """A value in a message, and the path to it; `value` is None where there is nothing."""
+    """A value in a message, and the path to it; `value` is None if it is absent."""
 
     __slots__ = ("path", "value")
 
@@ -88,7 +88,7 @@ class Node:
         self.path: str = path
 
     def __getitem__(self, name: str) -> Node:
-        """A field. Nothing has nothing; AdapterError where there is something without fields."""
+        """Return a field. It is absent if this is; AdapterError if this has no fields."""
         path = f"{self.path}.{name}"
         if self.value is None:
             return Node(None, path)
@@ -97,7 +97,7 @@ class Node:
         return Node(self.value.get(name), path)
 
     def __iter__(self) -> Iterator[Node]:
-        """The items; none where there is nothing, AdapterError where there is no list."""
+        """Yield the items; none if the value is absent, AdapterError if it is not a list."""
         if self.value is None:
             return
         if not isinstance(self.value, list):
@@ -106,7 +106,7 @@ class Node:
             yield Node(value, f"{self.path}[{place}]")
 
     def text(self) -> str | None:
-        """A text without the space around it; None where there is none. Numbers are written out."""
+        """Return a text without outer white space, or a number as text; None if it is absent."""
         if self.value is None:
             return None
         if isinstance(self.value, bool) or not isinstance(self.value, str | int | float):
@@ -114,14 +114,14 @@ class Node:
         return str(self.value).strip() or None
 
     def needed(self) -> str:
-        """A text that must be there."""
+        """Return a text that is required."""
         text = self.text()
         if text is None:
             raise self.error("is required")
         return text
 
     def number(self) -> float | None:
-        """A finite number, also one that is written as a string; None where there is none."""
+        """Return a finite number, which may be written as a string; None if it is absent."""
         value = self.value
         if value is None or value == "":
             return None
@@ -135,12 +135,12 @@ class Node:
         raise self.error("must be a number")
 
     def error(self, rule: str) -> AdapterError:
-        """What is wrong here."""
+        """Return an error at this path."""
         return AdapterError(self.path, rule)
 
 
 def parse_json(message: bytes) -> Node:
-    """A message that is JSON. Raises AdapterError where it is none, or too long."""
+    """Parse a JSON message. Raises AdapterError if it is not JSON, or too long."""
     check_size(message)
     try:
         value = msgspec.json.decode(message)
@@ -152,16 +152,16 @@ def parse_json(message: bytes) -> Node:
 
 
 def check_size(message: bytes) -> None:
-    """Raise AdapterError for a message that is too long to be one."""
+    """Raise AdapterError if a message is too long."""
     if len(message) > limits.INGEST_MESSAGE_BYTES:
         raise AdapterError("$", f"must have at most {limits.INGEST_MESSAGE_BYTES} bytes")
 
 
 def time_of(at: Node, unit: Literal["s", "ms", "ns"]) -> str:
-    """A time that is a number since 1970, as documents have it."""
+    """Convert a time that is a number since 1970 to the documents' form."""
     if at.number() is None:
         raise at.error("is required")
-    # Not as a float, which has too few digits for nanoseconds.
+    # Not through a float, which has too few digits for nanoseconds.
     ms = Decimal(str(at.value)) * _MS_IN[unit]
     if not _EARLIEST_MS <= ms < _LATEST_MS:
         raise at.error("must be a time between 1900 and 2999")
@@ -169,7 +169,7 @@ def time_of(at: Node, unit: Literal["s", "ms", "ns"]) -> str:
 
 
 def time_written(at: Node) -> str:
-    """A time that is written with its offset from UTC, as documents have it."""
+    """Convert a time that is written with its offset from UTC to the documents' form."""
     text = at.needed()
     try:
         when = datetime.fromisoformat(text.upper())
@@ -181,7 +181,7 @@ def time_written(at: Node) -> str:
 
 
 def moment(when: datetime) -> str:
-    """A time with its zone, as documents have it; ValueError where they cannot."""
+    """Convert a time with its zone to the documents' form; ValueError if it is out of range."""
     since = when.astimezone(UTC) - EPOCH
     ms = since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000
     if not _EARLIEST_MS <= ms < _LATEST_MS:
@@ -190,7 +190,7 @@ def moment(when: datetime) -> str:
 
 
 def share(at: Node, whole: float = 1) -> float | None:
-    """A confidence between 0 and `whole`, as one between 0 and 1; None where there is none."""
+    """Convert a confidence from 0 to `whole` to one from 0 to 1; None if it is absent."""
     number = at.number()
     if number is None:
         return None
@@ -200,7 +200,7 @@ def share(at: Node, whole: float = 1) -> float | None:
 
 
 def region(*candidates: str | None) -> str | None:
-    """The first of these that is a region as documents have it, in any case; None if none is."""
+    """Return the first of these that is a valid region, in any case; None if none is."""
     for candidate in candidates:
         if candidate is not None and _REGION.fullmatch(candidate.upper()):
             return candidate.upper()
@@ -208,7 +208,7 @@ def region(*candidates: str | None) -> str | None:
 
 
 def location(lat: Node, lon: Node) -> dict[str, float] | None:
-    """A place; None where it is not set, which several vendors write as 0/0 or -1/-1."""
+    """Return a location; None if it is not set, which several vendors write as 0/0 or -1/-1."""
     place = lat.number(), lon.number()
     if None in place or place in {(0, 0), (-1, -1)}:
         return None
@@ -216,7 +216,7 @@ def location(lat: Node, lon: Node) -> dict[str, float] | None:
 
 
 def alternates(plate: str, others: Iterable[tuple[Node, float | None]]) -> list[dict[str, Any]]:
-    """Other readings of a plate, the most confident first: each once, none that is no plate."""
+    """Return other readings of a plate, the most confident first: each once, only valid plates."""
     best: dict[str, tuple[float, dict[str, Any]]] = {}
     own = _normal(plate)
     for at, confidence in others:
@@ -240,7 +240,7 @@ def _normal(text: str) -> str | None:
 
 
 def image(kind: str, at: Node) -> dict[str, str] | None:
-    """A reference to a picture; None where there is none, or the picture itself."""
+    """Return a reference to a picture; None if it is absent, or is the picture itself."""
     uri = at.value
     if not isinstance(uri, str) or not _is_reference(uri):
         return None
@@ -248,7 +248,7 @@ def image(kind: str, at: Node) -> dict[str, str] | None:
 
 
 def _is_reference(text: str) -> bool:
-    """Whether a text is an address or a file's name, not a picture in base64."""
+    """Return whether a text is a URL or a file name, not a picture in base64."""
     if not 0 < len(text) <= limits.IMAGE_URI_CHARACTERS or any(c.isspace() for c in text):
         return False
     if "://" in text:
@@ -257,14 +257,14 @@ def _is_reference(text: str) -> bool:
 
 
 def id_of(*parts: str) -> str:
-    """A read's id that is the same whenever these are: 32 hexadecimal digits."""
+    """Return a read's id that depends only on these: 32 hexadecimal digits."""
     return xxhash.xxh3_128_hexdigest("\x1f".join(parts).encode("utf-8", "surrogatepass"))
 
 
 def make_read(at: Node, site: Site, fields: Mapping[str, Any]) -> Detection:
-    """The read with these fields, those left out that are None or empty.
+    """Make the read with these fields, without those that are None or empty.
 
-    Raises AdapterError, at `at`, where there can be no such read.
+    Raises AdapterError, at `at`, if there can be no such read.
     """
     present = {name: value for name, value in fields.items() if value not in (None, [], {})}
     try:
@@ -280,7 +280,7 @@ def make_read(at: Node, site: Site, fields: Mapping[str, Any]) -> Detection:
 
 
 def each(found: Iterable[Node], make: Callable[[Node], Detection | None]) -> Adapted:
-    """The reads of several results, and what gave none; one does not keep another back."""
+    """Make a read of each result; a result that gives none does not stop the others."""
     reads: list[Detection] = []
     problems: list[AdapterError] = []
     for at in found:

@@ -1,11 +1,11 @@
 """OpenALPR, now Rekor Scout: JSON over HTTP POST, one group of readings of one car a message.
 
-A message has a `data_type`. `alpr_group` gives a read, `alpr_alert` the one of the group that it
-wraps; `vehicle` and `heartbeat` give none. Times are milliseconds since 1970, confidences 0 to
-100, regions and countries lower case. `candidates` are the other readings. The camera is named
+A message has a `data_type`. `alpr_group` gives a read, `alpr_alert` the read of the group that it
+contains; `vehicle` and `heartbeat` give none. Times are milliseconds since 1970, confidences 0 to
+100, regions and countries lower case. `candidates` are the other readings. A camera is identified
 by the agent (`agent_uid`, in version 1 `site_id`) and its number there.
 
-Left out: pictures in base64, and `travel_direction`, which is measured in the picture and is no
+Ignored: pictures in base64, and `travel_direction`, which is measured in the picture and is not a
 heading.
 """
 
@@ -32,7 +32,7 @@ _HUNDRED = 100
 
 
 def adapt(message: bytes, site: Site) -> Adapted:
-    """The read of a group or an alert; none of a vehicle or a heartbeat."""
+    """Return the read of a group or an alert; none for a vehicle or a heartbeat."""
     root = parse_json(message)
     kind = root["data_type"].needed()
     if kind in _WITHOUT_PLATE:
@@ -87,7 +87,7 @@ def _read(group: Node, site: Site) -> Detection:
 
 
 def _region(group: Node, site: Site) -> str | None:
-    """`us-mo`; or `mo` of the country that the group or the site names; or that country."""
+    """Return `us-mo`; or `mo` of the group's or the site's country; or only that country."""
     state = group["best_region"].text() or group["best_plate"]["region"].text()
     country = group["country"].text()
     if country is None or region(country) is None or len(country) != 2 or country.lower() == "eu":
@@ -101,7 +101,7 @@ def _region(group: Node, site: Site) -> str | None:
 
 
 def _vehicle(vehicle: Node) -> dict[str, str]:
-    """The most likely of each trait; `make_model` is of the form `toyota_camry`."""
+    """Return the most likely value of each trait; `make_model` has the form `toyota_camry`."""
     make = _likeliest(vehicle["make"])
     model = _likeliest(vehicle["make_model"])
     if make is not None and model is not None:
@@ -116,5 +116,5 @@ def _vehicle(vehicle: Node) -> dict[str, str]:
 
 
 def _likeliest(names: Node) -> str | None:
-    """The first name of a list, which is sorted by confidence."""
+    """Return the first name of a list, which is sorted by confidence."""
     return next((name["name"].text() for name in names), None)

@@ -1,12 +1,12 @@
 """Plate Recognizer, Stream and Snapshot: webhooks in JSON, one result for each plate in a picture.
 
 A message has a `hook` and `data`. Stream's event is `recognition`, Snapshot's `image.done`, which
-comes for pictures without a plate too and then gives no read. Plates are lower case, scores 0 to
-1, regions such as `us-ca` or `nl`. A webhook that sends the picture along is a form whose field
-`json` is this message; the pictures are for nobody here.
+also comes for pictures without a plate and then gives no read. Plates are lower case, scores 0 to
+1, regions such as `us-ca` or `nl`. A webhook with the picture is a form whose field `json` is this
+message; the pictures are not used.
 
-Left out: `direction` and `box`, which are measured in the picture, and `source_url`, which is the
-camera's and may hold its password.
+Ignored: `direction` and `box`, which are measured in the picture, and `source_url`, which is the
+camera's and may contain its password.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _EVENTS = frozenset({"recognition", "image.done"})
 
 
 def adapt(message: bytes, site: Site) -> Adapted:
-    """The reads of all results; one that is no read does not keep the others back."""
+    """Return the reads of all results; a result that gives none does not stop the others."""
     root = parse_json(message)
     event = root["hook"]["event"]
     if event.needed() not in _EVENTS:
@@ -51,7 +51,7 @@ def adapt(message: bytes, site: Site) -> Adapted:
     def read(result: Node) -> Detection | None:
         plate = result["plate"].text()
         if plate is None:
-            return None  # a vehicle whose plate was not to be seen
+            return None  # a vehicle whose plate was not visible
         return make_read(
             result,
             site,
@@ -75,7 +75,7 @@ def adapt(message: bytes, site: Site) -> Adapted:
 
 
 def _vehicle(result: Node) -> dict[str, str]:
-    """The type, and the most likely make, model and colour where the licence has them."""
+    """Return the type, and the most likely make, model and colour if the licence has them."""
     model = next(iter(result["model_make"]), Node(None))
     color = next(iter(result["color"]), Node(None))
     found = {

@@ -76,7 +76,7 @@ def hotlist(*args: str) -> Result:
         (
             ("verify", "--checkpoint=empty", "--public-key=key.pub"),
             1,
-            "empty: no checkpoint",
+            "empty: not a checkpoint",
         ),
         (
             ("verify", "--checkpoint=one.json", "--public-key=other.pub"),
@@ -86,7 +86,7 @@ def hotlist(*args: str) -> Result:
         (
             ("verify", "--checkpoint=changed.json", "--public-key=key.pub"),
             1,
-            "changed.json: its signature is not right: it was changed after it was signed",
+            "changed.json: its signature is invalid: it was changed after it was signed",
         ),
         (
             ("verify", "--checkpoint=elsewhere.json", "--public-key=key.pub"),
@@ -120,7 +120,7 @@ def hotlist(*args: str) -> Result:
         (
             ("checkpoint", "--key=key", "--out=new.json", "--previous=changed.json"),
             1,
-            "changed.json: its signature is not right: it was changed after it was signed",
+            "changed.json: its signature is invalid: it was changed after it was signed",
         ),
         (
             ("checkpoint", "--key=key", "--out=new.json", "--previous=elsewhere.json"),

@@ -280,7 +280,7 @@ def test_pictures_are_not_carried() -> None:
                 b"<a><Plate>ABC123</Plate><CameraName>c</CameraName>"
                 b"<UTCDate>2026:02:30</UTCDate><UTCTime>25:00:00</UTCTime></a>"
             ),
-            "$.UTCDate: must be a day that there is, with a time of that day",
+            "$.UTCDate: must be an existing day and time",
         ),
         ("frigate", b'{"type": 7}', None),
         (

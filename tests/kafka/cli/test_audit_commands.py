@@ -156,17 +156,17 @@ def test_what_was_tampered_with_is_found_and_placed(real_audit: Audit) -> None:
     real_audit.write(one, other, [(b"g/4", b"{}")])
     wanted = {
         (
-            f"{topic}/0/101: chain g/3, sequence 100: it lies after a later record of its chain, "
+            f"{topic}/0/101: chain g/3, sequence 100: it comes after a later record of its chain, "
             "at offset 100"
         ),
         f"{topic}/0/200: chain g/3, sequence 200: 200 is missing before this record",
-        f"{topic}/0/250: no audit record: it has no value",
+        f"{topic}/0/250: not an audit record: it has no value",
         f"{topic}/1/7: chain g/1, sequence 7: its hash is not that of its content: it was changed",
         (
             f"{topic}/1/200: chain g/1, sequence 199: chain g/2 begins after this record, "
-            "and another record stands there"
+            "and another record is there"
         ),
-        f"{topic}/2/0: no audit record: $.chain: is required",
+        f"{topic}/2/0: not an audit record: $.chain: is required",
     }
     assert set(real_audit.problems("verify")) == wanted
     result = real_audit.run("verify", "--json")
@@ -208,11 +208,11 @@ def test_a_rewritten_chain_is_found_with_an_old_checkpoint(real_audit: Audit) ->
     assert real_audit.problems(*with_both) == [
         (
             "chain g/1, sequence 99: checkpoint one.json holds this record, "
-            "and another record stands there"
+            "and another record is there"
         ),
         (
             "chain g/1, sequence 119: checkpoint two.json holds this record, "
-            "and another record stands there"
+            "and another record is there"
         ),
     ]
     real_audit.problems("checkpoint", "--key=key", "--out=three.json", "--previous=two.json")
@@ -279,8 +279,8 @@ def test_a_topic_without_its_beginning_is_not_whole(real_audit: Audit) -> None:
     asyncio.run(delete())
     assert real_audit.problems("verify") == [
         (
-            f"{real_audit.topic}/0/4: what lay before offset 4 is gone, "
-            "and the topic is to be kept for ever"
+            f"{real_audit.topic}/0/4: the records before offset 4 are gone, "
+            "but the topic must be kept for ever"
         ),
         f"{real_audit.topic}/0/4: chain g/1, sequence 0: 0 to 3 are missing before this record",
     ]
@@ -380,7 +380,7 @@ def test_a_report_tells_what_it_does_not_count(audit: Audit) -> None:
     result = audit.run("report", "--by=event", "--csv")
     assert result.exit_code == 0
     assert result.stderr == (
-        "not counted, because unreadable, no audit record or changed: 1; see hotlist audit verify\n"
+        "not counted, because unreadable, invalid or changed: 1; see hotlist audit verify\n"
     )
 
 

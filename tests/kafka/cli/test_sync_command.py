@@ -187,7 +187,7 @@ def test_the_list_is_the_one_that_the_rows_name(commands: Commands) -> None:
     commands.good("entries", "import", taken, "--list=x", *flags)
     result = commands.run("entries", "sync", taken, *ROW_FLAGS)
     assert result.stderr.splitlines()[0] == (
-        "c.csv: line 2: entry_id stands on list 'x', which is not the one that is synced"
+        "c.csv: line 2: entry_id is on list 'x', which is not the list that is synced"
     )
 
 
@@ -325,7 +325,7 @@ def test_of_two_syncs_of_a_list_the_later_one_counts(
         "",
         (
             f"hotlist: {commands.topics.hotlist}: another sync of list l began meanwhile, or this "
-            "one took over 120 s; nothing of this one counts\n"
+            "one took over 120 s; none of this sync's changes count\n"
         ),
     )
     assert plates_of(commands) == set(some(2000, 200))
@@ -349,7 +349,7 @@ def test_what_comes_while_a_sync_compares_is_seen(
     commands: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commands.good("entries", "sync", write("a.csv", some(3)), *ROW_FLAGS)
-    compare = difference.compare
+    compare = difference.compare_to_state
     calls: list[Any] = []
 
     def compare_and_add(*args: Any, **how: Any) -> Any:
@@ -360,7 +360,7 @@ def test_what_comes_while_a_sync_compares_is_seen(
         calls.append(found)
         return found
 
-    monkeypatch.setattr(import_, "compare", compare_and_add)
+    monkeypatch.setattr(import_, "compare_to_state", compare_and_add)
     output = commands.good("entries", "sync", write("b.csv", some(4)), *ROW_FLAGS)
     assert output.startswith("list l: 1 added, 0 changed, 1 removed, 3 unchanged")
     assert len(calls) == 2

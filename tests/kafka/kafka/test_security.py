@@ -142,7 +142,7 @@ def test_a_wrong_password_is_one_line(
     wrong = {"HOTLIST_SASL_PASSWORD": "wrong-horse", "HOTLIST_SASL_MECHANISM": mechanism}
     line = users.line(new_prefix, *command, **wrong)
     assert line == (
-        f"hotlist: {users.bootstrap}: the broker does not take the user 'jo' with this password; "
+        f"hotlist: {users.bootstrap}: the broker does not accept the user 'jo' with this password; "
         "set --sasl-username (HOTLIST_SASL_USERNAME) and HOTLIST_SASL_PASSWORD"
     )
 
@@ -155,7 +155,7 @@ async def test_a_worker_with_a_wrong_password_ends_with_one_line(
     async with WorkerProcess(log, users.bootstrap, new_prefix, environment=variables) as worker:
         assert await worker.ends() == 1
     assert log.read_text() == (
-        f"hotlist: {users.bootstrap}: the broker does not take the user 'jo' with this password; "
+        f"hotlist: {users.bootstrap}: the broker does not accept the user 'jo' with this password; "
         "set --sasl-username (HOTLIST_SASL_USERNAME) and HOTLIST_SASL_PASSWORD\n"
     )
 
@@ -171,18 +171,18 @@ def test_a_mechanism_that_the_broker_does_not_offer(users: Way, new_prefix: str)
 def test_without_a_name_where_one_is_asked_for(users: Way, new_prefix: str) -> None:
     line = Way(users.bootstrap, "").line(new_prefix, "policies", "show")
     assert line == (
-        f"hotlist: {users.bootstrap}: the broker ends the connection, which is PLAINTEXT; "
-        "set --security-protocol (HOTLIST_SECURITY_PROTOCOL) to what it speaks there; "
-        "behind a proxy it may be away"
+        f"hotlist: {users.bootstrap}: the broker closes the PLAINTEXT connection; "
+        "set --security-protocol (HOTLIST_SECURITY_PROTOCOL) to its listener's protocol; "
+        "behind a proxy, the broker itself may be down"
     )
 
 
 def test_plain_words_where_tls_is_spoken(tls: Way, new_prefix: str) -> None:
     line = Way(tls.bootstrap, "").line(new_prefix, "topics", "create")
     assert line == (
-        f"hotlist: {tls.bootstrap}: the broker ends the connection, which is PLAINTEXT; "
-        "set --security-protocol (HOTLIST_SECURITY_PROTOCOL) to what it speaks there; "
-        "behind a proxy it may be away"
+        f"hotlist: {tls.bootstrap}: the broker closes the PLAINTEXT connection; "
+        "set --security-protocol (HOTLIST_SECURITY_PROTOCOL) to its listener's protocol; "
+        "behind a proxy, the broker itself may be down"
     )
 
 
@@ -198,7 +198,7 @@ def test_another_name_than_the_certificate_has(tls: Way, new_prefix: str) -> Non
     line = tls.line(new_prefix, "policies", "show", HOTLIST_BOOTSTRAP=bootstrap)
     assert line == (
         f"hotlist: {bootstrap}: the broker's certificate is for another name; "
-        "set --bootstrap (HOTLIST_BOOTSTRAP) to a name that stands in it"
+        "set --bootstrap (HOTLIST_BOOTSTRAP) to a name that is in it"
     )
 
 
@@ -207,9 +207,10 @@ def test_no_certificate_where_one_is_asked_for(
 ) -> None:
     without = Way(tls.bootstrap, "", security_protocol="SSL", ssl_cafile=authority.cafile)
     assert without.line(new_prefix, "policies", "show") == (
-        f"hotlist: {tls.bootstrap}: the broker ends the connection, which is SSL; "
-        "set --security-protocol (HOTLIST_SECURITY_PROTOCOL) to what it speaks there, "
-        "or it asks for a certificate (--ssl-certfile); behind a proxy it may be away"
+        f"hotlist: {tls.bootstrap}: the broker closes the SSL connection; "
+        "set --security-protocol (HOTLIST_SECURITY_PROTOCOL) to its listener's protocol, "
+        "or it asks for a certificate (--ssl-certfile); "
+        "behind a proxy, the broker itself may be down"
     )
 
 
@@ -217,6 +218,6 @@ def test_a_setting_that_would_do_nothing_is_status_2(users: Way, new_prefix: str
     result = users.run(new_prefix, "policies", "show", HOTLIST_SECURITY_PROTOCOL="PLAINTEXT")
     assert result.exit_code == 2
     assert result.stderr == (
-        "hotlist: sasl_mechanism: is set, and does nothing with the security protocol PLAINTEXT; "
+        "hotlist: sasl_mechanism: is set, and has no effect with the security protocol PLAINTEXT; "
         "set --security-protocol (HOTLIST_SECURITY_PROTOCOL) to SASL_PLAINTEXT or SASL_SSL\n"
     )

@@ -153,7 +153,8 @@ async def test_a_control_topic_of_several_partitions_is_refused(
         await check_topics(Cluster(real_kafka, topics))
     assert str(caught.value) == (
         f"topic {topics.policies}: it has 3 partitions and must have one, or changes have no "
-        f"order; delete it, run: {create_command(real_kafka, topics)}; then write the policies anew"
+        f"order; delete it, run: {create_command(real_kafka, topics)}; then "
+        "write the policies again"
     )
 
 
@@ -222,7 +223,7 @@ async def test_no_broker_is_one_clear_line_and_no_log(
             await check_topics(Cluster(bootstrap, topics))
     assert str(caught.value) == (
         f"{bootstrap}: no Kafka broker answers; "
-        "start one, or set --bootstrap (HOTLIST_BOOTSTRAP) to where it listens"
+        "start one, or set --bootstrap (HOTLIST_BOOTSTRAP) to its address"
     )
     assert [r for r in caplog.records if r.name.startswith("aiokafka")] == []
 

@@ -236,8 +236,8 @@ async def test_a_stuck_partition_is_named_until_it_moves(
         monkeypatch.setattr(limits, "STUCK_S", 0.2)
         _, reason = await answer(here, "/readyz", 503)
         assert re.match(
-            rf"{re.escape(topics.detections)}/2 is stuck for \d+ s: what came of its reads is not "
-            r"acknowledged by the broker$",
+            rf"{re.escape(topics.detections)}/2 is stuck for \d+ s: the broker does not "
+            r"acknowledge the results of its reads$",
             reason,
         )
         assert here.worker.stuck == [reason.strip()]

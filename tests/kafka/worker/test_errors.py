@@ -54,7 +54,7 @@ def test_no_broker(nobody: str, tmp_path: Path) -> None:
     assert status == 1
     assert text == (
         f"hotlist: {nobody}: no Kafka broker answers; "
-        "start one, or set --bootstrap (HOTLIST_BOOTSTRAP) to where it listens\n"
+        "start one, or set --bootstrap (HOTLIST_BOOTSTRAP) to its address\n"
     )
 
 
