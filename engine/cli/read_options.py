@@ -14,7 +14,7 @@ from engine.clock import format_time, parse_time
 from engine.documents.fields import REGION_PATTERN
 
 if TYPE_CHECKING:
-    from engine.matching.explain import Said
+    from engine.matching.explain import DescribedRead
 
 _VEHICLE = ("make", "model", "color", "type")
 
@@ -87,14 +87,14 @@ def read_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return functools.reduce(lambda made, option: option(made), reversed(_OPTIONS), command)
 
 
-def said_by(values: Mapping[str, Any], now_ms: int) -> Said:
+def said_by(values: Mapping[str, Any], now_ms: int) -> DescribedRead:
     """Return what these flags, by their names, say."""
     from engine.documents.model import Location, Vehicle
-    from engine.matching.explain import Said
+    from engine.matching.explain import DescribedRead
 
     look = {part: values[f"vehicle_{part}"] for part in _VEHICLE}
     place, captured_ms = values["location"], values["captured_ms"]
-    return Said(
+    return DescribedRead(
         captured_ms=now_ms if captured_ms is None else captured_ms,
         region=values["region"],
         vehicle=Vehicle(**look) if any(look.values()) else None,
@@ -102,7 +102,7 @@ def said_by(values: Mapping[str, Any], now_ms: int) -> Said:
     )
 
 
-def as_json(said: Said) -> dict[str, Any]:
+def as_json(said: DescribedRead) -> dict[str, Any]:
     """Return the same as fields of a JSON document."""
     place, vehicle = said.location, said.vehicle
     look = {part: getattr(vehicle, part, None) for part in _VEHICLE}

@@ -248,7 +248,7 @@ def _event(unmatched: Unmatched, now_ms: int) -> SuppressedEvent:
             "agency": unmatched.agency,
             "purpose": unmatched.purpose,
             "authority": f"{authority.kind} {authority.reference}",
-            "suppressed": unmatched.folded,
+            "suppressed": unmatched.suppressed,
             "partition": unmatched.partition,
             "offset": unmatched.offset,
         },

@@ -12,7 +12,7 @@ from engine.demo.board import Lesson
 from engine.documents.codec import encode
 from engine.documents.model import Entry, Policy
 from engine.documents.purposes import Purposes
-from engine.matching.explain import Said, explain
+from engine.matching.explain import DescribedRead, explain
 
 #: By source, the purpose of the entry.
 _EXPLAINED: Final = {"harbour-authority": "missing_person", "state-university": "stolen_vehicle"}
@@ -27,7 +27,7 @@ def lessons(entries: list[Entry], policies: list[Policy], now_ms: int) -> Iterat
         found = explain(
             (entry.entry_id, encode(entry)),
             (source, None if policy is None else encode(policy)),
-            Said(now_ms),
+            DescribedRead(now_ms),
             purposes,
             now_ms,
         )

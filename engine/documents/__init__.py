@@ -1,4 +1,4 @@
-"""The documents of the contract: what their fields hold, and which are admitted.
+"""The documents of the contract: their fields, and which entries are admissible.
 
 Pure. An error names the field and the rule, never a value of the document.
 
@@ -7,7 +7,7 @@ The modules, in the order in which data passes them:
     codec          the documents from JSON and to JSON, checked
     model          the documents, held to `schemas/`
     fields         what a field may hold
-    schema_errors  how to say that it does not
+    schema_errors  the error when it holds something else
     read_record    a read as the record that goes to Kafka
     hours          weekly windows, and how people write them
     purposes       the purposes file: codes, longest terms, floors of known characters

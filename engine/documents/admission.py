@@ -1,16 +1,16 @@
-"""Whether an entry may stand on a hot list.
+"""Whether an entry is admissible on a hot list.
 
-The schema says what an entry looks like; the rules here say which entries are admissible: for a
-known purpose, for no longer than that purpose allows, and on enough known characters that it
-is no dragnet, one more where one of them may be wrong. The commands check every entry before
-they send it, and the worker checks it again, because anyone with access to the broker can
-produce one by hand.
+The schema defines the form of an entry. The rules here decide which entries are admissible. An
+entry needs a known purpose and a term no longer than that purpose allows. It also needs enough
+known characters not to be a dragnet, and one more if one of them may be wrong. The commands check
+every entry before they send it. The worker checks it again, because anyone with access to the
+broker can produce one by hand.
 
-`check_entry` looks at an entry alone, `check_change` at what one puts in the place of another.
-Only the commands refuse by the second: after compaction the older entry is gone, and workers
-would come to differ.
+`check_entry` checks one entry alone; `check_change` checks an entry against the one that it
+replaces. Only the commands refuse by `check_change`, because compaction may have removed the older
+entry, and workers would then reach different states.
 
-Pure: no clock (an entry that has expired is not a bad entry), no input or output.
+Pure: no clock (an expired entry is not a bad entry), no input or output.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _DAY_MS: Final = 86_400_000
 
 
 def check_entry(entry: Entry, purposes: Purposes) -> None:
-    """Raise RuleError, with field, value and rule, for the first rule that the entry breaks."""
+    """Raise RuleError for the first rule that the entry breaks, with its field and value."""
     purpose = purposes.get(entry.purpose)
     if purpose is None:
         raise RuleError(
@@ -48,12 +48,12 @@ def check_entry(entry: Entry, purposes: Purposes) -> None:
 
 
 def check_change(old: Entry, new: Entry, purposes: Purposes) -> None:
-    """Raise RuleError where `new`, in the place of `old`, reaches further without new authority.
+    """Raise RuleError if `new` extends `old`, which it replaces, without a new authority.
 
-    Both are admissible by themselves (`check_entry`); this is the rule between the two. While
-    the authority reference stays the same, so does the day from which the term counts: the
-    entry may neither expire later than its purpose's longest term after `old.created_at`, nor
-    take a later `created_at`, or it could be carried on for ever, a day at a time.
+    Each is admissible by itself (`check_entry`). While the authority reference stays the same, the
+    term counts from the same day. So the entry may not expire later than its purpose's longest
+    term after `old.created_at`, and may not take a later `created_at`. Otherwise it could be
+    extended for ever, a day at a time.
     """
     check_extension(
         new,
@@ -66,8 +66,10 @@ def check_change(old: Entry, new: Entry, purposes: Purposes) -> None:
 def check_extension(
     new: Entry, purposes: Purposes, *, created_ms: int, same_reference: bool
 ) -> None:
-    """As `check_change`, of an entry of which only this is known: when it was created, and
-    whether its authority reference is the one of `new`."""
+    """Check as `check_change` does, with less knowledge of the older entry.
+
+    Only its time of creation is known, and whether it has the authority reference of `new`.
+    """
     if not same_reference:
         return
     purpose = purposes.get(new.purpose)
@@ -110,7 +112,7 @@ def _check_plate(entry: Entry, purpose: Purpose) -> None:
 
 
 def _normal_form(plate: str) -> str:
-    """`, which is ABC123`, where that is certain: `?` may stand for a character or for noise."""
+    """Return `, which is ABC123` if that is certain: `?` may be a character or noise."""
     if WILDCARD not in plate:
         try:
             return f", which is {normalize(plate)}"

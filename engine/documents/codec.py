@@ -1,8 +1,8 @@
-"""The documents from JSON and to JSON, checked.
+"""The codec: documents from JSON, checked, and documents to JSON.
 
-`null` in an optional field of an input document means that it is absent. What `encode` writes holds
-known fields only, and never a null. A DocumentError from here says which field breaks which rule,
-and never holds a part of the document: no value, no key that the sender made up.
+A `null` in an optional field of an input document means that the field is absent. `encode` writes
+known fields only, and never a null. A DocumentError names the field and the rule. It never holds a
+part of the document: neither a value nor a key that the sender made up.
 """
 
 from __future__ import annotations
@@ -39,15 +39,18 @@ _SUPPRESSION = msgspec.json.Decoder(SuppressionState)
 
 
 def encode(document: Document) -> bytes:
-    """Compact JSON in UTF-8: known fields only; absent ones are left out."""
+    """Return compact JSON in UTF-8, with the known fields that are present."""
     return _ENCODER.encode(document)
 
 
 def decode_detection(data: bytes | str) -> Detection:
-    """A Detection from JSON; DocumentError with reason `invalid_json` or `schema` if it is none."""
-    try:  # the one decoder on the path of a read, so without a call in between
+    """Decode a Detection from JSON.
+
+    Raises DocumentError, with reason `invalid_json` or `schema`, if the JSON is no Detection.
+    """
+    try:  # the only decoder on the path of a read, so without a further call
         if isinstance(data, bytes) and not data.isascii():
-            data.decode()  # the texts of unknown fields are not looked at below
+            data.decode()  # because msgspec does not check the texts of unknown fields
         return _DETECTION.decode(data)
     except _UNREADABLE:
         pass
@@ -55,12 +58,12 @@ def decode_detection(data: bytes | str) -> Detection:
 
 
 def decode_entry(data: bytes | str) -> Entry:
-    """An Entry from JSON; errors as for `decode_detection`."""
+    """Decode an Entry from JSON; errors as for `decode_detection`."""
     return _decode(_ENTRY, data, Entry)
 
 
 def entry_of(document: dict[str, Any]) -> Entry:
-    """An Entry from the JSON value that its document is; errors as for `decode_detection`."""
+    """Convert an Entry from a parsed JSON value; errors as for `decode_detection`."""
     try:
         return msgspec.convert(document, Entry)
     except msgspec.ValidationError:
@@ -75,38 +78,40 @@ def entry_of(document: dict[str, Any]) -> Entry:
 
 
 def decode_policy(data: bytes | str) -> Policy:
-    """A Policy from JSON; errors as for `decode_detection`."""
+    """Decode a Policy from JSON; errors as for `decode_detection`."""
     return _decode(_POLICY, data, Policy)
 
 
 def decode_match(data: bytes | str) -> Match:
-    """A Match from JSON, refused where it holds an unknown field; errors as above."""
+    """Decode a Match from JSON and refuse unknown fields; errors as for `decode_detection`."""
     return _closed(data, _decode(_MATCH, data, Match))
 
 
 def decode_reject(data: bytes | str) -> Reject:
-    """A Reject from JSON, refused where it holds an unknown field; errors as above."""
+    """Decode a Reject from JSON and refuse unknown fields; errors as for `decode_detection`."""
     return _closed(data, _decode(_REJECT, data, Reject))
 
 
 def decode_audit(data: bytes | str) -> AuditRecord:
-    """An AuditRecord from JSON, refused where it holds an unknown field; errors as above."""
+    """Decode an AuditRecord, and refuse unknown fields; errors as for `decode_detection`."""
     return _closed(data, _decode(_AUDIT, data, AuditRecord))
 
 
 def read_match(data: bytes | str) -> Match:
-    """A Match from JSON as somebody wrote it, perhaps a newer version: what it has beside the
-    fields that are known is left out. Errors as for `decode_detection`."""
+    """Decode a Match from JSON, which a newer version may have written.
+
+    Unknown fields are ignored. Errors as for `decode_detection`.
+    """
     return _decode(_MATCH, data, Match)
 
 
 def read_audit(data: bytes | str) -> AuditRecord:
-    """An AuditRecord, otherwise as `read_match`."""
+    """Decode an AuditRecord as `read_match` decodes a Match."""
     return _decode(_AUDIT, data, AuditRecord)
 
 
 def decode_suppression(data: bytes | str) -> SuppressionState:
-    """A SuppressionState from JSON; errors as for `decode_detection`."""
+    """Decode a SuppressionState from JSON; errors as for `decode_detection`."""
     return _decode(_SUPPRESSION, data, SuppressionState)
 
 
@@ -120,14 +125,14 @@ def _decode(decoder: msgspec.json.Decoder[_D], data: bytes | str, kind: type[_D]
             data.decode()
         return decoder.decode(data)
     except _UNREADABLE:
-        pass  # outside of the clause, so that no error chain carries the document along
+        pass  # continue outside the clause, so that no error chain holds the document
     return _decode_patiently(data, kind)
 
 
 def _decode_patiently(data: bytes | str, kind: type[_D]) -> _D:
-    """Decode what the quick way refused: with `1.0` taken for an integer, or with an error.
+    """Decode a document that the typed decoder refused, and accept `1.0` as an integer.
 
-    To JSON Schema a number without a fraction is an integer, however it is written.
+    JSON Schema treats a number without a fraction as an integer, however it is written.
     """
     message = None
     try:
@@ -142,7 +147,7 @@ def _decode_patiently(data: bytes | str, kind: type[_D]) -> _D:
 
 
 def _whole_numbers(plain: Any) -> Any:
-    """The same JSON value with every number that has no fraction as an int."""
+    """Return the same JSON value with every number without a fraction as an int."""
     match plain:
         case float():
             return int(plain) if plain.is_integer() else plain
@@ -153,22 +158,22 @@ def _whole_numbers(plain: Any) -> Any:
     return plain
 
 
-#: What a match takes over from input documents.
+#: The parts of a match that are copied from input documents.
 _OPEN = (Detection, Entry, Alternate)
 
 
 def _closed(data: bytes | str, document: _D) -> _D:
-    """The output document, if its JSON held nothing that it does not have a place for."""
+    """Return the output document if its JSON has no unknown fields; else raise DocumentError."""
     try:
         plain = _PLAIN.decode(data)
-    except _UNREADABLE:  # what the typed decoder passed over, and so had no place for
+    except _UNREADABLE:  # something that the typed decoder skipped, so an unknown field
         plain = {"": None}
     _check_closed(plain, document, "$", nulls=False)
     return document
 
 
 def _check_closed(plain: Any, document: msgspec.Struct, path: str, *, nulls: bool) -> None:
-    """Refuse unknown fields at any depth, and nulls outside of what is taken over."""
+    """Refuse unknown fields at any depth, and nulls outside the parts from input documents."""
     nulls = nulls or isinstance(document, _OPEN)
     for name, value in plain.items():
         if name not in document.__struct_fields__:

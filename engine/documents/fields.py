@@ -1,7 +1,7 @@
-"""What a field may hold.
+"""The types of fields: what a field may hold.
 
-The constrained types from which `engine.documents.model` builds the documents, and the patterns and
-value lists behind them.
+`engine.documents.model` builds the documents from these constrained types. The patterns and the
+lists of values behind them are here too.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from msgspec import Meta
 from engine import limits
 from engine.errors import RejectReason
 
-#: The header of a control record that names who made the change.
+#: The header of a control record that names the operator of a change.
 OPERATOR_HEADER: Final = "operator"
-#: The header of a read that asks for its alternates to be tried: their normal forms, in UTF-8,
+#: The header of a read that requests that its alternates be tried: their normal forms, in UTF-8,
 #: joined by commas.
 ALTERNATES_HEADER: Final = "alternates"
 
@@ -40,9 +40,9 @@ AUDIT_EVENTS: Final[tuple[str, ...]] = get_args(AuditEvent)
 #: From Monday, as `datetime.weekday` counts.
 DAYS: Final[tuple[str, ...]] = get_args(Day)
 
-# Patterns, as they stand in the schemas. RFC 3339 in UTC, the years 1900 to 2999, with the days
-# that each month has, the last alternative being the 29th of February: so code and schema
-# refuse the same strings without a parser at their side.
+# The patterns are those of the schemas. A time is RFC 3339 in UTC, in the years 1900 to 2999. Each
+# month has its own number of days, and the last alternative is the 29th of February. So code and
+# schema refuse the same strings without a parser.
 _DATE = (
     "(?:(?:19[0-9]{2}|2[0-9]{3})-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])"
     "|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8]))"
@@ -60,12 +60,12 @@ PRINTABLE_PATTERN: Final = r"^[^\x00-\x1f\x7f]+$"
 MATCH_ID_PATTERN: Final = "^[0-9a-f]{32}$"
 HASH_PATTERN: Final = "^[0-9a-f]{64}$"
 
-#: The largest integer that every JSON reader holds exactly.
+#: The largest integer that every JSON parser represents exactly.
 INTEGER_MAX: Final = 2**53 - 1
 
 
 def anchored(pattern: str) -> str:
-    """A schema's pattern for `re`, whose `$` would also stand before a final newline."""
+    """Return a schema's pattern for `re`, whose `$` would also match before a final newline."""
     return pattern.removesuffix("$") + r"\Z"
 
 
@@ -77,7 +77,7 @@ EndOfWindow = Annotated[str, Meta(pattern=anchored(END_PATTERN))]
 TimeZone = Annotated[str, Meta(max_length=64, pattern=anchored(TIME_ZONE_PATTERN))]
 MatchId = Annotated[str, Meta(pattern=anchored(MATCH_ID_PATTERN))]
 Hash = Annotated[str, Meta(pattern=anchored(HASH_PATTERN))]
-# Without control characters: U+001F parts an entry id from what follows it in a match id.
+# No control characters, because U+001F separates an entry id from what follows it in a match id.
 EntryId = Annotated[str, Meta(min_length=1, max_length=128, pattern=anchored(PRINTABLE_PATTERN))]
 Name = Annotated[str, Meta(min_length=1, max_length=128)]
 ReadId = Annotated[str, Meta(min_length=1, max_length=64)]

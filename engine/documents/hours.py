@@ -1,14 +1,13 @@
-"""Weekly windows: whether a time lies in them, and how people write them in one line.
+"""Weekly windows: whether a time lies in them, and how people write them on one line.
 
-A time is turned into what the clocks on the wall of the time zone show, and that is compared:
-an hour that the clocks skip never comes, one that they repeat counts twice. The rules of the
-zones are those of the package `tzdata` and not those of the machine, so that all workers of one
-release take a zone for one and the same.
+A time is converted to local time in the time zone, and that is compared. So an hour that the clocks
+skip never occurs, and one that they repeat counts twice. The time zones come from the package
+`tzdata` and not from the machine, so that all workers of one release have the same rules.
 
-In one line: `mon-fri 08:00-18:00|sat,sun 10:00-24:00 America/Los_Angeles`, the windows between
-`|` and the zone behind the last one.
+On one line, the windows are separated by `|`, and the zone follows the last one:
+`mon-fri 08:00-18:00|sat,sun 10:00-24:00 America/Los_Angeles`.
 
-Pure, but for the zones' files, of which each is read once.
+Pure, except that each time zone's file is read once.
 """
 
 from __future__ import annotations
@@ -31,19 +30,19 @@ _FORM: Final = re.compile(r"(?P<windows>.+)[ \t]+(?P<zone>[^ \t|]+)", re.DOTALL)
 _WINDOW: Final = re.compile(
     r"(?P<days>[a-z, \t-]+?)[ \t]+(?P<start>[0-9:]+)[ \t]*-[ \t]*(?P<end>[0-9:]+)", re.ASCII
 )
-#: Runs of days of this length and longer are written with a dash.
+#: The shortest run of days that is written with a dash.
 _RUN: Final = 3
 
 
 @cache
 def zone_names() -> frozenset[str]:
-    """The names of all time zones that there are."""
+    """Return the names of all time zones."""
     return frozenset((files("tzdata") / "zones").read_text("utf-8").split())
 
 
 @cache
 def time_zone(name: str) -> ZoneInfo:
-    """The time zone with this name; KeyError where there is none."""
+    """Return the time zone with this name; KeyError if there is none."""
     if name not in zone_names():
         raise KeyError(name)
     with files("tzdata").joinpath("zoneinfo", *name.split("/")).open("rb") as rules:
@@ -51,8 +50,10 @@ def time_zone(name: str) -> ZoneInfo:
 
 
 def day_and_time(hours: Hours, at_ms: int) -> str:
-    """The day and the time of day, such as `fri 22:10`, that the clocks of the windows' time
-    zone show; KeyError where there is no such zone."""
+    """Return the local day and time of day, such as `fri 22:10`, in the windows' time zone.
+
+    Raises KeyError if there is no such zone.
+    """
     local = _local(hours, at_ms)
     return f"{DAYS[local.weekday()]} {local:%H:%M}"
 
@@ -62,13 +63,13 @@ def _local(hours: Hours, at_ms: int) -> datetime:
 
 
 def within(hours: Hours, at_ms: int) -> bool:
-    """Whether a time lies in any of the windows; KeyError where there is no such time zone."""
+    """Return whether a time lies in any of the windows; KeyError for an unknown time zone."""
     local = _local(hours, at_ms)
     day, minute = local.weekday(), local.hour * 60 + local.minute
     day_before = (day - 1) % 7
     for window in hours.windows:
         opens, closes = _minute(window.start), _minute(window.end)
-        if closes <= opens:  # of the next day
+        if closes <= opens:  # on the next day
             closes += _DAY_MINUTES
         starts_on = [_DAY_NUMBERS[name] for name in window.days]
         if day in starts_on and opens <= minute < closes:
@@ -83,7 +84,7 @@ def _minute(clock: str) -> int:
 
 
 def one_line(hours: Hours) -> str:
-    """The windows and their zone in one line, which `parse_hours` reads."""
+    """Return the windows and their zone on one line, which `parse_hours` reads."""
     return f"{'|'.join(map(_window, hours.windows))} {hours.time_zone}"
 
 
@@ -92,7 +93,7 @@ def _window(window: Window) -> str:
 
 
 def _runs(days: Iterable[str]) -> Iterable[str]:
-    """The days in the order of the week, those that follow one another as one."""
+    """Yield the days in the order of the week, with a run of days as one text."""
     numbers = sorted({_DAY_NUMBERS[day] for day in days})
     while numbers:
         length = 1
@@ -106,7 +107,7 @@ def _runs(days: Iterable[str]) -> Iterable[str]:
 
 
 def parse_hours(text: str) -> dict[str, Any]:
-    """The `hours` of an entry's document, from one line; ValueError for anything else.
+    """Return the `hours` of an entry's document, from one line; ValueError for anything else.
 
     Times of day and the zone are taken as they stand: the schema and the rules look at them.
     """

@@ -1,12 +1,12 @@
-"""The documents of the contract as typed Python, checked against what `schemas/` says.
+"""The documents of the contract as typed Python, equal to `schemas/`.
 
-`schemas/*.json` are the source of truth; the Structs below restate them, and tests hold the two
-together in both directions. Input documents (Detection, Entry, Policy) may carry unknown fields,
-which are ignored; output documents (Match, Reject, AuditRecord) may not. Times stay the strings
-that they came as; `*_ms` properties read them.
+`schemas/*.json` are the source of truth. The Structs below restate them, and tests compare the two
+in both directions. Input documents (Detection, Entry, Policy) may have unknown fields, which are
+ignored; output documents (Match, Reject, AuditRecord) may not. Times stay strings, as received;
+`*_ms` properties parse them.
 
-This module does no input or output and knows nothing of plates' normal form or of the rules for
-entries. `codec` reads and writes JSON.
+This module does no input or output. The normal form of plates and the rules for entries are
+elsewhere (`normal_form`, `admission`), and `codec` reads and writes JSON.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ from engine.plates.likeness import MatchType, MisreadKind
 
 
 class _Document(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """Common settings. Documents hold no cycles, so the garbage collector can pass them by."""
+    """The common settings. Documents have no cycles, so garbage collection need not track them."""
 
 
 class Alternate(_Document, frozen=True, kw_only=True):
@@ -111,7 +111,7 @@ class Detection(_Document, frozen=True, kw_only=True):
 
 
 class Authority(_Document, frozen=True, kw_only=True):
-    """Why an agency may be told: the kind of ground, and where it is on file."""
+    """An agency's authority for an entry: its kind, and the reference under which it is on file."""
 
     kind: AuthorityKind
     reference: Name
@@ -126,8 +126,10 @@ class Area(_Document, frozen=True, kw_only=True):
 
 
 class Window(_Document, frozen=True, kw_only=True):
-    """On each of these days from `start` to before `end`; where `end` is not after `start`, to
-    that time of the next day."""
+    """A window on each of these days, from `start` to before `end`.
+
+    If `end` is not after `start`, the window ends at that time on the next day.
+    """
 
     days: Annotated[tuple[Day, ...], Meta(min_length=1, max_length=7)]
     start: StartOfWindow
@@ -135,24 +137,23 @@ class Window(_Document, frozen=True, kw_only=True):
 
 
 class Hours(_Document, frozen=True, kw_only=True):
-    """Windows of the week, by the wall clocks of a time zone."""
+    """Windows of the week, in the local time of a time zone."""
 
     time_zone: TimeZone
     windows: Annotated[tuple[Window, ...], Meta(min_length=1, max_length=28)]
 
 
-# Entries that came in one import share their times, and each is asked for several times, by one
-# after the other of those who take a step's entries. The times of reads go through `parse_time`
-# itself: nothing of a read is kept.
+# The entries of one import share their times, and each time is parsed several times while a batch
+# of control records is applied. The times of reads go through `parse_time` directly, because
+# nothing of a read may be kept.
 entry_time_ms = lru_cache(maxsize=4 * limits.CONTROL_RECORDS_A_STEP)(parse_time)
 
 
 class Entry(_Document, frozen=True, kw_only=True):
-    """One plate or partial plate on a hot list. `engine.documents.admission` says which are
-    admissible.
+    """One plate or partial plate on a hot list; `engine.documents.admission` has the rules.
 
-    An absent field stays absent, so that a match shows the entry as it was listed; DEFAULTS
-    says what counts in its place.
+    An absent field stays absent, so that a match shows the entry as it was listed. DEFAULTS has the
+    values that then apply.
     """
 
     DEFAULTS: ClassVar[dict[str, bool | int]] = {
@@ -194,24 +195,24 @@ class Entry(_Document, frozen=True, kw_only=True):
 
     @property
     def starts_ms(self) -> int | None:
-        """`starts_at` in milliseconds since 1970, None where it is absent."""
+        """`starts_at` in milliseconds since 1970, or None if it is absent."""
         return None if self.starts_at is None else entry_time_ms(self.starts_at)
 
     @property
     def priority_in_force(self) -> int:
-        """`priority`, or its default where it is absent."""
+        """`priority`, or its default if it is absent."""
         return self.DEFAULTS["priority"] if self.priority is None else self.priority
 
 
 class Rule(_Document, frozen=True, kw_only=True):
-    """These agencies may match for these purposes; `"*"` stands for all of them."""
+    """A rule of a policy: the agencies that may match, for these purposes; `"*"` means all."""
 
     agencies: Literal["*"] | Annotated[tuple[Name, ...], Meta(max_length=1000)]
     purposes: Literal["*"] | Annotated[tuple[Code, ...], Meta(max_length=1000)]
 
 
 class Policy(_Document, frozen=True, kw_only=True):
-    """A source's allow-list. No rules: nothing matches on its reads."""
+    """A source's allow-list. Without rules, nothing matches on its reads."""
 
     source: Name
     rules: Annotated[tuple[Rule, ...], Meta(max_length=1000)]
@@ -226,7 +227,7 @@ class Policy(_Document, frozen=True, kw_only=True):
 
 
 class Misreading(_Document, frozen=True, kw_only=True):
-    """One character that reads otherwise than listed, and is no look-alike."""
+    """One character that differs from the listed one and is no look-alike of it."""
 
     kind: MisreadKind
     position: Annotated[int, Meta(ge=0, le=15)]
@@ -250,7 +251,7 @@ class Check(_Document, frozen=True, kw_only=True):
 
 
 class Verification(_Document, frozen=True, kw_only=True):
-    """A match is a lead: what a person compares before anyone acts on it."""
+    """What a person must compare before acting on a match, because a match is only a lead."""
 
     required: Literal[True]
     checks: Annotated[tuple[Check, ...], Meta(min_length=1, max_length=16)]
@@ -281,7 +282,7 @@ class Match(_Document, frozen=True, kw_only=True):
 
 
 class Reject(_Document, frozen=True, kw_only=True):
-    """Where a bad record lies, and why it was passed. Never what it holds."""
+    """A pointer to a bad record: its position and the reason, never its content."""
 
     topic: Annotated[str, Meta(min_length=1, max_length=249)]
     partition: Partition
@@ -308,8 +309,11 @@ class AuditRecord(_Document, frozen=True, kw_only=True):
 
 
 class RecentMatch(_Document, frozen=True):
-    """A match in a SuppressionState: its read's own time, its offset, the number of reads that
-    it carries, and when its read reached the topic."""
+    """A match in a SuppressionState.
+
+    It has its read's own time and offset, the number of suppressed reads that the match reports,
+    and the time when its read reached the topic.
+    """
 
     captured_ms: Integer
     offset: Annotated[int, Meta(ge=-1, le=INTEGER_MAX)]
@@ -318,7 +322,7 @@ class RecentMatch(_Document, frozen=True):
 
 
 class SuppressionState(_Document, frozen=True, kw_only=True):
-    """What the reads of one partition did to one key of the suppression; the engine's own."""
+    """The suppression state of one key in one partition; used by the engine only."""
 
     entry_id: EntryId
     matches: Annotated[tuple[RecentMatch, ...], Meta(max_length=limits.SUPPRESSION_MATCHES_MOST)]

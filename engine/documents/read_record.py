@@ -1,8 +1,8 @@
-"""A read as the record that goes to Kafka: its key, its value and its headers.
+"""A read as a Kafka record: its key, its value and its headers.
 
-For services that produce reads, whatever client they use. The key is the plate's normal form, so
-that the engine need not open the value; the header names the normal forms of the alternates, so
-that it looks for those too. Pure.
+For services that produce reads, with any Kafka client. The key is the plate's normal form, so the
+engine need not open the value. The header names the normal forms of the alternates, so the engine
+looks them up too. Pure.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from engine.plates.normal_form import PlateError, normalize
 
 
 class ReadRecord(NamedTuple):
-    """What to produce to the topic of the detections; takes no timestamp of its own.
+    """A record for the detections topic, without a timestamp.
 
-    `key` is the plate in normal form and `value` the document as JSON, both UTF-8; `headers` is
-    as aiokafka and confluent-kafka take it.
+    `key` is the plate in normal form and `value` the document as JSON, both in UTF-8. `headers` has
+    the form that aiokafka and confluent-kafka accept.
     """
 
     key: bytes
@@ -34,17 +34,17 @@ class ReadRecord(NamedTuple):
 
 
 def encode(read: Detection) -> ReadRecord:
-    """The record of a read.
+    """Encode a read as a record.
 
-    Raises DocumentError, which says the field and the rule, where the read is not what
-    `schemas/detection.v1.json` asks for, where its plate has no normal form (`plate_length`), or
-    where it is larger than the engine opens (`value_too_large`).
+    Raises DocumentError, with the field and the rule, if the read breaks
+    `schemas/detection.v1.json`, if its plate has no normal form (`plate_length`), or if it is
+    larger than the engine accepts (`value_too_large`).
     """
     try:
         value = encode_document(read)
     except (TypeError, ValueError, msgspec.MsgspecError):
         raise DocumentError("schema", rule="holds what JSON cannot hold") from None
-    decode_detection(value)  # a Detection is not checked when it is made
+    decode_detection(value)  # because a Detection is not checked when it is constructed
     if len(value) > limits.READ_VALUE_BYTES:
         rule = f"must have at most {limits.READ_VALUE_BYTES} bytes"
         raise DocumentError("value_too_large", rule=rule)
@@ -54,12 +54,12 @@ def encode(read: Detection) -> ReadRecord:
 
 
 def alternates_header(plates: Iterable[str]) -> list[tuple[str, bytes]]:
-    """The header that asks for these readings to be tried; none where there is none of them."""
+    """Return the header that requests these readings, or no header if there are none."""
     others = []
     for plate in plates:
         try:
             other = normalize(plate)
         except PlateError:
-            continue  # may match nothing
+            continue  # it cannot match anything
         others.append(other)
     return [(ALTERNATES_HEADER, ",".join(others).encode())] if others else []

@@ -1,7 +1,7 @@
-"""What is wrong with a document: msgspec's complaints translated into DocumentErrors.
+"""The errors of documents: msgspec's messages translated into DocumentErrors.
 
-A rule's wording never holds a part of the document: only complaints recognized here are passed on,
-and of those only the parts that we wrote.
+The text of a rule never holds a part of the document. Only messages that are recognized here are
+passed on, and only the parts of them that come from our schema.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _PATTERN_RULES: Final = {
     anchored(HASH_PATTERN): "must be 64 lower-case hexadecimal digits",
 }
 
-# What msgspec says, and how we say it. Only what is recognized here is passed on.
+# msgspec's messages, and our words for them. Only messages that are recognized are passed on.
 _JSON_TYPES = {"str": "a string", "int": "an integer", "float": "a number", "bool": "a boolean"}
 _JSON_TYPES |= {"array": "an array", "object": "an object", "null": "null"}
 
@@ -53,7 +53,7 @@ _BOUND = re.compile(r"Expected `(?:int|float)` (<=|>=|>|<) (-?\d+)(?:\.0)?")
 _MISSING = re.compile(r"Object missing required field `([a-z_]+)`")
 _PATH = re.compile(r"\$[a-z_.\d\[\]]*")
 
-#: The longest path to a field of ours, with room for one name more in a Reject's 256.
+#: The longest path to a field of ours; one more name fits into a Reject's 256 characters.
 _PATH_CHARACTERS = 128
 _BOUNDS = {"<=": "at most", ">=": "at least", ">": "more than", "<": "less than"}
 
@@ -74,11 +74,11 @@ _ALLOWED: Final[dict[str, tuple[str, ...]]] = {
 
 
 def schema_error(message: str) -> DocumentError:
-    """The DocumentError, reason `schema`, for the message of a `msgspec.ValidationError`."""
+    """Return the DocumentError, reason `schema`, for a `msgspec.ValidationError`'s message."""
     what, _, at = message.rpartition(" - at ")
     what, path = (what, at.removeprefix("`key` in ").strip("`")) if what else (at, "$")
-    path = path.replace("[...]", "")  # where msgspec hides a key that the sender chose
-    # A path into what nobody knows may be as long as its sender likes.
+    path = path.replace("[...]", "")  # msgspec's placeholder for a key that the sender chose
+    # A path into unknown fields may be as long as its sender likes.
     field = path if len(path) <= _PATH_CHARACTERS and _PATH.fullmatch(path) else "$"
     if missing := _MISSING.fullmatch(what):
         return DocumentError("schema", field=f"{field}.{missing[1]}", rule="is required")

@@ -1,13 +1,14 @@
-"""Hashes of folded plates, and of what is left of one when a character is taken out.
+"""Hashes of plates' skeletons, and of each skeleton without one of its characters.
 
-Look-alikes fold to the same plate. Of two plates that are one character apart (substituted,
-missing or added), one is what is left of the other, or something is left of both, that is the
-same: the deletion neighbourhood of SymSpell (Garbe, https://github.com/wolfgarbe/SymSpell).
+A plate's skeleton has one character of each group of look-alikes in place of all of them, so
+look-alikes have the same skeleton. If two plates are one character apart (substituted, missing or
+added), then deleting at most one character from each gives the same text. This is the deletion
+neighbourhood of SymSpell (Garbe, https://github.com/wolfgarbe/SymSpell).
 
-The hash is a polynomial over the characters' values, modulo 2^64 with an odd base, whose
-inverse makes what is left after each of the characters is taken out cost a few operations; what
-it comes to is then well mixed. The scanner takes the values of folded characters from a table
-by byte, everything else from the code points of the folded text. Compiled; keeps nothing.
+The hash is a polynomial over the characters' values, modulo 2^64. Its base is odd and therefore
+has an inverse, so each deletion costs a few operations. The result is then mixed well. The scanner
+takes the values of a skeleton's characters from a table by byte; everything else takes them from
+code points. Compiled; without state.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from engine.plates.plate_hash import U64
 Codes = npt.NDArray[np.uint32]
 Bytes = npt.NDArray[np.uint8]
 
-#: Postings of a plate at the most: it as a whole, and without each of its characters.
+#: The most postings of a plate: the whole plate, and the plate without each of its characters.
 WAYS: Final = limits.PLATE_CHARACTERS + 1
 
 _BASE_NUMBER = 0xD6E8FEB86659FD93
@@ -41,7 +42,7 @@ _MIX_2 = U64(0x94D049BB133111EB)
 
 @numba.njit(inline="always")
 def _mixed(word: np.uint64) -> np.uint64:
-    """SplitMix64's finish: Steele, Lea and Flood 2014, https://doi.org/10.1145/2714064.2660195."""
+    """Mix as SplitMix64 does: Steele, Lea and Flood 2014, https://doi.org/10.1145/2714064.2660195."""
     word = (word ^ (word >> U64(30))) * _MIX_1
     word = (word ^ (word >> U64(27))) * _MIX_2
     return word ^ (word >> U64(31))
@@ -49,7 +50,7 @@ def _mixed(word: np.uint64) -> np.uint64:
 
 @numba.njit(inline="always")
 def finished(total: np.uint64) -> np.uint64:
-    """The hash of a polynomial; never 0, which the table takes for an empty place."""
+    """Return the hash of a polynomial; never 0, because that marks an empty bucket."""
     mixed = _mixed(total)
     return mixed + U64(mixed == _ZERO)
 
@@ -60,7 +61,7 @@ def _value(code: np.uint64) -> np.uint64:
 
 
 def values_by_byte(misreads: Misreads) -> Hashes:
-    """For each byte of a plain key, the value of the folded character."""
+    """Return, for each byte of a plain key, the value of its character in the skeleton."""
     codes = np.frombuffer(misreads.fold_bytes, dtype=np.uint8).astype(np.uint64)
     mixed: Any = _mixed.py_func
     values: Hashes = mixed((codes + _ONE) * _STEP)
@@ -68,25 +69,27 @@ def values_by_byte(misreads: Misreads) -> Hashes:
 
 
 def codes_of(plates: Sequence[str]) -> Codes:
-    """Code points of plates of at most PLATE_CHARACTERS, one plate a row, 0 behind its end."""
+    """Return the code points of plates of at most PLATE_CHARACTERS: one per row, padded with 0."""
     as_text = np.array(plates, dtype=f"U{limits.PLATE_CHARACTERS}")
     return as_text.view(np.uint32).reshape(len(plates), limits.PLATE_CHARACTERS)
 
 
 @numba.njit(nogil=True, cache=True)
-def postings_of(folded: Codes, numbers: Slots, ways: int, hashes: Hashes, postings: Slots) -> int:
-    """Write the hashes of folded plates and the postings to be filed under them; how many.
+def postings_of(
+    skeletons: Codes, numbers: Slots, ways: int, hashes: Hashes, postings: Slots
+) -> int:
+    """Write the hashes of skeletons and the postings that belong to them; return how many.
 
-    The plate with number n has postings from `n * ways` on: the first is the whole plate; with
-    `ways` WAYS, the one after it is the plate without its first character, and so on. `folded`
-    is as from `codes_of`.
+    The plate with number n has postings from `n * ways` on. The first is the whole plate. If `ways`
+    is WAYS, the second is the plate without its first character, and so on. `skeletons` has the
+    form that `codes_of` returns.
     """
     count = 0
     for row in range(len(numbers)):
         total, power = _ZERO, _ONE
         length = 0
-        while length < folded.shape[1] and folded[row, length] != 0:
-            total += _value(U64(folded[row, length])) * power
+        while length < skeletons.shape[1] and skeletons[row, length] != 0:
+            total += _value(U64(skeletons[row, length])) * power
             power *= BASE
             length += 1
         hashes[count] = finished(total)
@@ -96,7 +99,7 @@ def postings_of(folded: Codes, numbers: Slots, ways: int, hashes: Hashes, postin
             continue
         before, power = _ZERO, _ONE
         for at in range(length):
-            term = _value(U64(folded[row, at])) * power
+            term = _value(U64(skeletons[row, at])) * power
             hashes[count] = finished(before + (total - before - term) * BASE_INVERSE)
             postings[count] = numbers[row] * ways + at + 1
             count += 1
@@ -107,7 +110,7 @@ def postings_of(folded: Codes, numbers: Slots, ways: int, hashes: Hashes, postin
 
 @numba.njit(inline="always")
 def key_total(values: Hashes, data: Bytes, at: int, length: int) -> np.uint64:
-    """The polynomial of the folded key data[at:at + length]."""
+    """Return the polynomial of the skeleton of the key data[at:at + length]."""
     total, power = _ZERO, _ONE
     for position in range(at, at + length):
         total += values[data[position]] * power
@@ -119,7 +122,7 @@ def key_total(values: Hashes, data: Bytes, at: int, length: int) -> np.uint64:
 def head_of(
     hashes: Hashes, slots: Slots, marks: Hashes, placing: np.uint64, wanted: np.uint64
 ) -> int:
-    """The head of a hash's chain in a selective table, or -1."""
+    """Return the head of a hash's chain in a selective table, or -1."""
     if is_held(marks, wanted):
         mask = U64(len(hashes) - 1)
         place = first_place(wanted, placing, mask)
@@ -134,10 +137,10 @@ def head_of(
 def one_left_out_is_held(
     values: Hashes, marks: Hashes, total: np.uint64, data: Bytes, at: int, length: int
 ) -> bool:
-    """Whether the key, whose polynomial is `total`, or the key without one of its characters
-    may be filed.
+    """Return whether the key, or the key without one of its characters, may be in the table.
 
-    All marks are looked at before a branch, so that their misses of the cache overlap.
+    `total` is the key's polynomial. All marks are read before any branch, so that their cache
+    misses overlap.
     """
     held = is_held(marks, finished(total))
     before, power = _ZERO, _ONE

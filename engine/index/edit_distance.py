@@ -1,15 +1,14 @@
-"""Slots of the index filed under hashes of their folded plates: look-alikes, and one misread more.
+"""Slots filed under hashes of their plates' skeletons: look-alikes, and one more misread.
 
-A `NearPlates` finds the slots whose folded plate is that of a read or, if it is to, lies one
-character from it, whatever the character. That is more than an entry may ask for: what it finds
-are candidates, and `likeness` decides. The compiled search looks closer, because many plates are
-near each other once they are folded: it compares the plates of entries whose look-alikes do not
-count as they are.
+A `NearPlates` finds the slots whose plate has the same skeleton as a read's. With `one_apart` it
+also finds those whose skeleton is one character apart. That may be more than an entry asks for: the
+slots found are candidates, and `likeness` decides. The compiled search is more selective, because
+many skeletons are near each other. If an entry's look-alikes do not count, it compares the plate
+itself.
 
-A plate has several postings (`folded.postings_of`), each with a number and a place in the chain
-of its hash. The numbers come from small ones for the slots that are filed here, so that what is
-kept for postings does not grow with all other entries. Belongs to one thread; the scanner reads
-`rows` on that thread.
+A plate has several postings (`deletion_hashes.postings_of`), each with a number and a place in the
+chain of its hash. Numbers are assigned densely to the slots filed here, so the arrays for postings
+do not grow with all other entries. Belongs to one thread; the scanner reads `rows` on that thread.
 """
 
 from __future__ import annotations
@@ -40,14 +39,17 @@ from engine.plates.misreads import Misreads
 from engine.plates.plate_hash import U64
 
 _SMALLEST = 64
-#: Slots that are found in one go; more take the longer way.
+#: The most slots that the compiled search returns; if there are more, Python collects them.
 _FEW: Final = 256
 _ZERO, _ONE = U64(0), U64(1)
 
 
 class NearRows(NamedTuple):
-    """What the compiled search reads: the table, the chains behind it, and by number the plates
-    to be compared, with their lengths; 0 where every plate that is filed as near is."""
+    """The arrays that the compiled search reads: the table, its chains, and plates by number.
+
+    `plates` are the plates to be compared and `lengths` their lengths. A length of 0 means that no
+    comparison is needed: everything filed as near is a candidate.
+    """
 
     hashes: Hashes
     heads: Slots
@@ -69,7 +71,7 @@ def is_folded_alike(
     at: int,
     length: int,
 ) -> bool:
-    """Whether a plate that folds as the plain key data[at:at + length] does may be filed."""
+    """Return whether a plate with the skeleton of the key data[at:at + length] may be filed."""
     whole = finished(key_total(values, data, at, length))
     return head_of(hashes, heads, marks, placing, whole) >= 0
 
@@ -85,12 +87,15 @@ def _is_near(
     length: int,
     left_out: int,
 ) -> bool:
-    """Whether a chain holds a plate that, without the character that its posting leaves out, may
-    be the key data[at:at + length] without the one at `left_out`; -1: none is left out."""
+    """Return whether a chain holds a plate that may be near the key data[at:at + length].
+
+    The plate without the character that its posting leaves out must be the key without the one at
+    `left_out`; -1 means that none is left out.
+    """
     while posting >= 0:
         number, listed_out = posting // WAYS, posting % WAYS - 1
         posting = following[posting]
-        # One left out in both is a character substituted, which stands in the same place.
+        # One left out in both is a substituted character, so both have the same position.
         if left_out >= 0 and listed_out >= 0 and left_out != listed_out:
             continue
         listed_length = np.int64(lengths[number])
@@ -125,7 +130,7 @@ def is_one_apart(
     at: int,
     length: int,
 ) -> bool:
-    """Whether a plate that is near the plain key data[at:at + length] is filed."""
+    """Return whether a plate that is near the plain key data[at:at + length] is filed."""
     total = key_total(values, data, at, length)
     head = head_of(hashes, heads, marks, placing, finished(total))
     if head >= 0 and _is_near(following, plates, lengths, head, data, at, length, -1):
@@ -144,7 +149,7 @@ def is_one_apart(
 
 @numba.njit(inline="always")
 def may_be_one_apart(marks: Hashes, values: Hashes, data: Bytes, at: int, length: int) -> bool:
-    """Whether it is worth while to ask `is_one_apart`."""
+    """Return whether `is_one_apart` needs to be called; False is certain."""
     total = key_total(values, data, at, length)
     return one_left_out_is_held(values, marks, total, data, at, length)
 
@@ -162,8 +167,10 @@ def _find_near(
     data: Bytes,
     found: Slots,
 ) -> int:
-    """Write the slots that a plain key meets, if there is room for them; how many, or one more
-    than there is room for."""
+    """Write the slots that a plain key finds; return how many.
+
+    If they do not fit into `found`, return one more than fit.
+    """
     total = key_total(values, data, 0, len(data))
     before, power = _ZERO, _ONE
     count = 0
@@ -187,7 +194,7 @@ def _find_near(
 
 
 class NearPlates:
-    """See the module. `one_apart`: plates one character from each other meet too."""
+    """Slots by the skeletons of their plates; with `one_apart`, also one character apart."""
 
     def __init__(self, misreads: Misreads, *, one_apart: bool) -> None:
         self._fold = misreads.fold
@@ -210,7 +217,7 @@ class NearPlates:
         return slot in self._numbers
 
     def copy(self) -> NearPlates:
-        """Filings of their own with the same slots."""
+        """Return an independent copy."""
         copied = copy.copy(self)
         copied._table, copied._following = self._table.copy(), self._following.copy()
         copied._slots, copied._plates = self._slots.copy(), self._plates.copy()
@@ -219,8 +226,10 @@ class NearPlates:
         return copied
 
     def put(self, slots: Sequence[int], plates: Sequence[str], confusables: Sequence[bool]) -> None:
-        """File slots, which are not yet here, under their plates; with `confusables`, their
-        look-alikes count beside one character that is another."""
+        """File slots, which must be new, under their plates.
+
+        With `confusables`, look-alikes count in addition to one misread character.
+        """
         if not slots:
             return
         numbers = self._new_numbers(len(slots))
@@ -228,13 +237,13 @@ class NearPlates:
         self._slots[numbers] = slots
         codes = codes_of(plates)
         compared = ~np.array(confusables, dtype=bool) & (codes < 128).all(axis=1)
-        self._plates[numbers] = codes  # what is not ASCII is not compared
+        self._plates[numbers] = codes  # plates that are not ASCII are not compared
         self._lengths[numbers] = np.where(compared, np.count_nonzero(codes, axis=1), 0)
         hashes, postings = self._postings(plates, numbers)
         self._table.push_many(hashes, postings, self._following)
 
     def drop(self, slots: Sequence[int], plates: Sequence[str]) -> None:
-        """Forget slots that are here, filed under these plates."""
+        """Remove slots, which must be filed under these plates."""
         if not slots:
             return
         numbers = [self._numbers.pop(slot) for slot in slots]
@@ -245,7 +254,7 @@ class NearPlates:
         self._free += numbers
 
     def slots_like(self, plate: str) -> Iterable[int]:
-        """The slots that a normalized plate meets, and some more; one may come several times."""
+        """Return the slots that a normalized plate may be like; a slot may occur several times."""
         if plate.isascii():
             table = self._table
             data = np.frombuffer(plate.encode(), dtype=np.uint8)
@@ -276,7 +285,7 @@ class NearPlates:
 
     @property
     def rows(self) -> NearRows:
-        """For the compiled search, until the next change."""
+        """The arrays for the compiled search, valid until the next change."""
         table = self._table
         return NearRows(
             table.hashes,
@@ -289,12 +298,12 @@ class NearPlates:
         )
 
     def _postings(self, plates: Sequence[str], numbers: Sequence[int]) -> tuple[Hashes, Slots]:
-        """What is filed, or looked up, for plates with these numbers."""
+        """Return the hashes and postings that are filed, or looked up, for these plates."""
         hashes: Hashes = np.empty(len(plates) * self._ways, dtype=np.uint64)
         postings: Slots = np.empty(len(plates) * self._ways, dtype=np.int32)
-        folded = codes_of([self._fold(plate) for plate in plates])
+        skeletons = codes_of([self._fold(plate) for plate in plates])
         as_array = np.array(numbers, dtype=np.int32)
-        count = postings_of(folded, as_array, self._ways, hashes, postings)
+        count = postings_of(skeletons, as_array, self._ways, hashes, postings)
         return hashes[:count], postings[:count]
 
     def _new_numbers(self, count: int) -> list[int]:

@@ -1,18 +1,18 @@
-"""Who may match on whose reads, and when: eligibility as bitmap algebra.
+"""Eligibility: which entries may match on which sources' reads now, as bitmap algebra.
 
-Each entry has a slot number; a roaring bitmap is a set of slots. Three kinds of sets are kept:
+Each entry has a slot number; a roaring bitmap is a set of slots. There are three kinds of sets:
 
-* `active`: started and not expired;
+* `active`: the entries that have started and not expired;
 * by (agency, purpose): the entries that share both, the only fields that a policy rules on;
-* by source: what the source's policy allows, the union of the former over its rules.
+* by source: the entries that the source's policy allows, the union of the second kind over its
+  rules.
 
-An entry may match a source's read where its slot is in `active` and in the source's set. A
-source without a policy has no set, so nothing matches: default-deny. A rule names agencies and
-purposes, or `"*"` for all. The sets by source are kept current with every change, so that a
-question costs two membership tests and a change costs one insertion for each source that
-allows the pair.
+An entry may match a source's read if its slot is in `active` and in the source's set. A source
+without a policy has no set, so nothing matches: default-deny. A rule names agencies and purposes,
+or `"*"` for all. Every change updates the sets by source. So a question costs two membership
+tests, and a change costs one insertion for each source that allows the pair.
 
-Knows slots, agencies, purposes and sources; never plates or reads.
+Holds slots, agencies, purposes and sources; never plates or reads.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from engine.documents.model import Policy, Rule
 
 Pair = tuple[str, str]
 
-#: Why an entry did not match a read of its plate (label `reason` of hotlist_denied_total).
+#: The reasons why an entry did not match a read that it is like (label `reason` of
+#: hotlist_denied_total).
 NOT_STARTED = "not_started"
 NO_POLICY = "no_policy"
 NOT_ALLOWED = "not_allowed"
@@ -44,17 +45,18 @@ DENIAL_REASONS = (
     ENTRY_AREA,
     ENTRY_HOURS,
 )
-#: Those of them that a source's policy, or its absence, is the cause of.
+#: The reasons that come from a source's policy or from its absence.
 POLICY_DENIALS = (NO_POLICY, NOT_ALLOWED, POLICY_REGION)
 
 
 def region_covers(region: str, other: str) -> bool:
-    """Whether a region is another or contains it: `US` covers `US-CA`."""
+    """Return whether a region equals another or contains it: `US` covers `US-CA`."""
     return other == region or other.startswith(region + "-")
 
 
 def allowing_rule(policy: Policy, pair: Pair) -> int | None:
-    """The place, from 0, of the first rule that allows an agency and purpose; None: none does."""
+    """Return the place, from 0, of the first rule that allows an agency and purpose; None: none
+    does."""
     for place, rule in enumerate(policy.rules):
         if _rule_allows(rule, pair):
             return place
@@ -62,9 +64,9 @@ def allowing_rule(policy: Policy, pair: Pair) -> int | None:
 
 
 def policy_covers(policy: Policy, read_region: str | None) -> bool:
-    """Whether a policy is about a read: if it names regions, one of them covers the read's.
+    """Return whether a policy applies to a read: if it names regions, one covers the read's.
 
-    A permission must be shown to hold, so a read without a region is in none.
+    A permission must be shown to hold, so a read without a region is in none of them.
     """
     return policy.regions is None or any(
         read_region is not None and region_covers(region, read_region) for region in policy.regions
@@ -72,7 +74,7 @@ def policy_covers(policy: Policy, read_region: str | None) -> bool:
 
 
 def region_excludes(entry_region: str | None, read_region: str | None) -> bool:
-    """Whether an entry's region rules a read's out. A read without a region is not excluded."""
+    """Return whether an entry's region excludes a read's; a read without one is not excluded."""
     return (
         entry_region is not None
         and read_region is not None
@@ -96,17 +98,17 @@ def _rule_allows(rule: Rule, pair: Pair) -> bool:
 
 
 class Eligibility:
-    """The sets of the module's description. Belongs to one thread."""
+    """The sets that the module describes. Belongs to one thread."""
 
     def __init__(self) -> None:
         self.active: BitMap = BitMap()
         self._by_pair: dict[Pair, BitMap] = {}
         self._by_source: dict[str, _SourcePolicy] = {}
-        #: Which sources' sets a pair is part of: what to change with an entry of that pair.
+        #: The sets by source that contain a pair, to be updated with each entry of that pair.
         self._granted: dict[Pair, list[BitMap]] = {}
 
     def copy(self) -> Eligibility:
-        """Sets of their own with the same slots and policies."""
+        """Return an independent copy."""
         copied = Eligibility()
         copied.active = self.active.copy()
         copied._by_pair = {pair: members.copy() for pair, members in self._by_pair.items()}
@@ -125,7 +127,7 @@ class Eligibility:
         return copied
 
     def file(self, slots: list[int] | BitMap, pair: Pair) -> None:
-        """Note the agency and purpose that entries share; they are not active by that."""
+        """File entries under the agency and purpose that they share, without activating them."""
         members = self._by_pair.get(pair)
         if members is None:
             members = self._by_pair[pair] = BitMap()
@@ -139,7 +141,7 @@ class Eligibility:
             allowed.update(slots)
 
     def unfile(self, slots: BitMap, pair: Pair) -> None:
-        """Take entries that share an agency and purpose out of all sets."""
+        """Remove entries that share an agency and purpose from all sets."""
         self.active -= slots
         members = self._by_pair[pair]
         members -= slots
@@ -149,7 +151,7 @@ class Eligibility:
             del self._by_pair[pair], self._granted[pair]
 
     def set_policy(self, policy: Policy, revision: int) -> None:
-        """Put a source's policy in place of the one it had."""
+        """Set a source's policy, which replaces its former one."""
         self.remove_policy(policy.source)
         granted = [pair for pair in self._by_pair if _allows(policy, pair)]
         allowed = BitMap.union(*(self._by_pair[pair] for pair in granted)) if granted else BitMap()
@@ -158,23 +160,23 @@ class Eligibility:
         self._by_source[policy.source] = _SourcePolicy(policy, revision, allowed)
 
     def remove_policy(self, source: str) -> None:
-        """Drop a source's policy: nothing matches on its reads any more."""
+        """Remove a source's policy, after which nothing matches on its reads."""
         removed = self._by_source.pop(source, None)
         if removed is not None:
             for sets in self._granted.values():
                 sets[:] = [allowed for allowed in sets if allowed is not removed.allowed]
 
     def denial(self, slot: int, source: str, read_region: str | None) -> str | None:
-        """Why an entry may not match a source's read; None where it may.
+        """Return why an entry may not match a source's read, or None if it may.
 
-        The entry's own region is not looked at here.
+        The entry's own region is not checked here.
         """
         if slot not in self.active:
             return NOT_STARTED
         return self.policy_denial(slot, source, read_region)
 
     def policy_denial(self, slot: int, source: str, read_region: str | None) -> str | None:
-        """As `denial`, whether the entry has started or not."""
+        """Do as `denial` does, but ignore whether the entry has started."""
         found = self._by_source.get(source)
         if found is None:
             return NO_POLICY
@@ -185,18 +187,18 @@ class Eligibility:
         return None
 
     def eligible(self, source: str) -> BitMap:
-        """The slots that may match on a source's reads now, regions left aside."""
+        """Return the slots that may match on a source's reads now, regardless of regions."""
         found = self._by_source.get(source)
         return BitMap() if found is None else found.allowed & self.active
 
     def allowed(self, source: str) -> BitMap:
-        """The slots that a source's policy allows, started or not; the caller's own."""
+        """Return a new set of the slots that a source's policy allows, started or not."""
         found = self._by_source.get(source)
         return BitMap() if found is None else found.allowed.copy()
 
     @property
     def pairs(self) -> dict[Pair, BitMap]:
-        """The slots of each agency and purpose. To be read, not changed."""
+        """The slots of each agency and purpose. Callers must not change them."""
         return self._by_pair
 
     @property
@@ -205,16 +207,16 @@ class Eligibility:
         return [(held.policy, held.revision) for held in self._by_source.values()]
 
     def has_policy(self, source: str) -> bool:
-        """Whether a source has a policy, if only one that denies all."""
+        """Return whether a source has a policy, even one that denies everything."""
         return source in self._by_source
 
     def revision_of(self, source: str) -> int:
-        """The revision of a source's policy; KeyError where it has none."""
+        """Return the revision of a source's policy; KeyError if it has none."""
         return self._by_source[source].revision
 
     @property
     def policy_count(self) -> int:
-        """Sources with a policy."""
+        """The number of sources with a policy."""
         return len(self._by_source)
 
 

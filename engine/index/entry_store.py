@@ -1,10 +1,9 @@
-"""Entries kept small: what many of them share is kept once.
+"""Entries in compact form: values that many of them share are stored once.
 
-An entry's JSON takes several hundred bytes, most of which it shares with its neighbours: list,
-agency, purpose, requester, makes and colours. Here an entry becomes a MessagePack array in
-which such values are numbers into tables of shared values, and its own values (id, plate,
-reference) stand as they are: some fifty bytes. `get` gives back an equal
-Entry, which a test holds for all entries that can be generated.
+An entry's JSON takes several hundred bytes. It shares most of them with other entries: list,
+agency, purpose, requester, makes and colours. Here an entry becomes a MessagePack array of about
+fifty bytes. Shared values are numbers into tables; the entry's own values (id, plate, reference)
+are stored directly. `get` returns an equal Entry, which a test checks for generated entries.
 
 Nothing of an entry outlives it: see `intern_table`.
 """
@@ -26,7 +25,7 @@ _decode = msgspec.msgpack.Decoder().decode
 
 
 class EntryStore:
-    """Entries by slot. Slots are small numbers that the owner gives out."""
+    """Entries by slot. Slots are small numbers that the owner assigns."""
 
     def __init__(self) -> None:
         self._packed: list[bytes | None] = []
@@ -37,7 +36,7 @@ class EntryStore:
         self._instructions: SharedValues[str] = SharedValues()
 
     def copy(self) -> EntryStore:
-        """A store of its own with the same entries."""
+        """Return an independent copy."""
         copied = EntryStore()
         copied._packed = self._packed.copy()
         copied._times, copied._requesters = self._times.copy(), self._requesters.copy()
@@ -47,13 +46,12 @@ class EntryStore:
 
     @property
     def packed(self) -> Sequence[bytes | None]:
-        """By slot, entries as they are kept, None for a slot that is not in use; not to be
-        changed."""
+        """The packed entries by slot, None for a free slot. Callers must not change it."""
         return self._packed
 
     @property
     def shared(self) -> dict[str, list[Any]]:
-        """By name, the tables of shared values; not to be changed. None is a free number."""
+        """The tables of shared values by name, None for a free number. Not to be changed."""
         return {name: table.values for name, table in self._tables.items()}
 
     def restore(
@@ -62,9 +60,11 @@ class EntryStore:
         shared: dict[str, list[Any]],
         uses: dict[str, Counter[Any]],
     ) -> str | None:
-        """Make an empty store into the one that had this `packed` and `shared`; `uses` says, by
-        table, what stands in the packed entries and how often. None, or the first table that
-        does not go with them: then the store is of no use."""
+        """Fill an empty store with these packed entries and shared values.
+
+        `uses` counts, by table, the numbers in the packed entries. Returns None, or the name of
+        the first table that contradicts them; the store is then unusable.
+        """
         self._packed = packed
         for name, table in self._tables.items():
             if not table.restore(shared[name], uses[name]):
@@ -72,13 +72,12 @@ class EntryStore:
         return None
 
     def time_ms(self, packed: int | str) -> int:
-        """A time as it stands in a packed entry, in milliseconds since 1970."""
+        """Return a time in a packed entry in milliseconds since 1970."""
         return self._times.time_ms(packed)
 
     @property
     def least_time_ms(self) -> int:
-        """From here on a number that stands for a time is its milliseconds since 1970, and not
-        that of a shared value."""
+        """The smallest number that is a time in ms since 1970, and not that of a shared value."""
         return intern_table.SHARED_VALUES
 
     @property
@@ -92,21 +91,23 @@ class EntryStore:
         }
 
     def __len__(self) -> int:
-        """Slots given out so far, those in use and those free again."""
+        """Return the number of slots, those in use and those that are free again."""
         return len(self._packed)
 
     def add_slot(self) -> int:
-        """A new slot, which is not in use yet."""
+        """Add a slot, which is not in use yet, and return it."""
         self._packed.append(None)
         return len(self._packed) - 1
 
     def in_use(self, slot: int) -> bool:
-        """Whether a slot holds an entry."""
+        """Return whether a slot holds an entry."""
         return self._packed[slot] is not None
 
     def take(self, slot: int) -> tuple[str, str, str, str]:
-        """Forget the entry in a slot that is in use; by what it was filed: entry id, plate,
-        agency and purpose."""
+        """Remove the entry in a slot; return its id, plate, agency and purpose.
+
+        The slot must be in use. The entry was filed by these four values.
+        """
         (entry_id, plate, _, list_id, agency, purpose, kind, requester, created, expires,
          vehicle, *rare) = self._unpacked(slot)  # fmt: skip
         self._packed[slot] = None
@@ -126,7 +127,7 @@ class EntryStore:
         return filed_by
 
     def put(self, slot: int, entry: Entry) -> None:
-        """Keep an entry in a slot that is not in use."""
+        """Store an entry in a slot that is not in use."""
         name, time = self._names.pack, self._times.pack
         authority = entry.authority
         common = (
@@ -159,12 +160,12 @@ class EntryStore:
         self._packed[slot] = _encode(common + rare)
 
     def entry_id(self, slot: int) -> str:
-        """The id of the entry in a slot that is in use."""
+        """Return the id of the entry in a slot that is in use."""
         entry_id: str = self._unpacked(slot)[0]
         return entry_id
 
     def get(self, slot: int) -> Entry:
-        """The entry in a slot that is in use."""
+        """Return the entry in a slot that is in use."""
         (entry_id, plate, reference, list_id, agency, purpose, kind, requester, created, expires,
          vehicle, *rare) = self._unpacked(slot)  # fmt: skip
         name, time = self._names.unpack, self._times.unpack
@@ -195,7 +196,7 @@ class EntryStore:
 
     def _unpacked(self, slot: int) -> Any:
         packed = self._packed[slot]
-        assert packed is not None, "only slots in use are asked for"
+        assert packed is not None, "callers ask only for slots in use"
         return _decode(packed)
 
     def _vehicle(self, packed: Any) -> Vehicle | None:
@@ -205,8 +206,8 @@ class EntryStore:
         return vehicle
 
 
-#: What most entries leave as it is: starts_at, region, confusables, priority, instructions,
-#: area, suppress_s, distance, hours.
+#: The rare fields, which most entries leave out: starts_at, region, confusables, priority,
+#: instructions, area, suppress_s, distance, hours.
 _COMMON_VALUES: Final = (None,) * 9
 
 

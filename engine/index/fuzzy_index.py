@@ -1,11 +1,11 @@
-"""Entries that ask for more than their exact plate: where to look for those that a read is like.
+"""The fuzzy index: entries that match more than their exact plate.
 
-Entries with `?` are patterns, those with a distance are filed one character apart, those with
-`confusables` alone under their folded plate. All others are not here, and where none is here,
-nothing is looked up. What is found for a plate are candidates, all that `likeness.compare` can
-say yes to and some more. Slots are found whether they are visible or not.
+Entries with `?` are patterns. Entries with a distance are filed for plates one character apart, and
+those with `confusables` alone under their skeleton. No other entries are here, and an empty index
+costs no lookup. A lookup returns candidates: all that `likeness.compare` accepts and perhaps more.
+It finds slots whether they are visible or not.
 
-Belongs to one thread; the scanner reads `probes` on that thread.
+Belongs to one thread; the scanner reads `scan_tables` on that thread.
 """
 
 from __future__ import annotations
@@ -27,10 +27,13 @@ from engine.plates.normal_form import WILDCARD
 _Filed = tuple[int, str, bool]
 
 
-class Probes(NamedTuple):
-    """What the scanner reads: whether there are look-alikes, plates one apart and patterns, and
-    the arrays of `edit_distance` and `wildcards` in which they are found. `scratch` is to write in.
-    Flat, because a compiled function takes tuples in tuples ten times as slowly."""
+class ScanTables(NamedTuple):
+    """The tables that the scanner reads.
+
+    They say whether there are look-alikes, plates one apart and patterns, and hold the arrays of
+    `edit_distance` and `wildcards`. The scanner writes to `scratch`. The tuple is flat, because a
+    compiled function takes ten times as long with nested tuples.
+    """
 
     has_look_alikes: bool
     has_one_apart: bool
@@ -54,7 +57,7 @@ class Probes(NamedTuple):
 
 
 class Asks(Protocol):
-    """What of an entry counts here."""
+    """The fields of an entry that this index needs."""
 
     @property
     def plate(self) -> str: ...
@@ -65,7 +68,7 @@ class Asks(Protocol):
 
 
 class Similar:
-    """See the module. `misreads` says which characters are look-alikes."""
+    """The fuzzy index; see the module. `misreads` defines the look-alikes."""
 
     def __init__(self, misreads: Misreads) -> None:
         self._values = values_by_byte(misreads)
@@ -82,7 +85,7 @@ class Similar:
         return len(self._look_alikes) + len(self._one_apart) + len(self._patterns)
 
     def copy(self) -> Similar:
-        """Filings of their own with the same slots."""
+        """Return an independent copy."""
         copied = copy.copy(self)
         copied._look_alikes = self._look_alikes.copy()
         copied._one_apart = self._one_apart.copy()
@@ -90,7 +93,7 @@ class Similar:
         return copied
 
     def put(self, found: Iterable[tuple[int, Asks]]) -> None:
-        """File slots, which are not yet here, by what their entries ask for, if they do."""
+        """File the slots, which must be new, whose entries match more than their exact plate."""
         by_kind: tuple[list[_Filed], ...] = tuple([] for _ in self._kinds)
         for slot, entry in found:
             plate, confusables = entry.plate, bool(entry.confusables)
@@ -109,13 +112,13 @@ class Similar:
             )
 
     def drop(self, found: Sequence[tuple[int, str]]) -> None:
-        """Forget slots with these plates; those that are not here are passed over."""
+        """Remove slots with these plates; slots that are not here are ignored."""
         for kind in self._kinds:
             filed = [each for each in found if each[0] in kind] if len(kind) else []
             kind.drop([slot for slot, _ in filed], [plate for _, plate in filed])
 
     def slots_like(self, plate: str) -> set[int]:
-        """The slots filed here whose entry a normalized plate may be like."""
+        """Return the slots filed here whose entries a normalized plate may be like."""
         slots: set[int] = set()
         for kind in self._kinds:
             if len(kind):
@@ -123,10 +126,10 @@ class Similar:
         return slots
 
     @property
-    def probes(self) -> Probes:
-        """For the scanner, until the next change."""
+    def scan_tables(self) -> ScanTables:
+        """The tables for the scanner, valid until the next change."""
         alike, apart, patterns = self._look_alikes.rows, self._one_apart.rows, self._patterns.rows
-        return Probes(
+        return ScanTables(
             len(self._look_alikes) > 0,
             len(self._one_apart) > 0,
             len(self._patterns) > 0,
@@ -149,7 +152,7 @@ class Similar:
         )
 
 
-#: For scans that look for exact plates alone.
+#: The tables for scans that look up exact plates only.
 NOTHING_SIMILAR: Final = Similar(
     Misreads(
         (),
@@ -160,4 +163,4 @@ NOTHING_SIMILAR: Final = Similar(
         other_pattern_share=0,
         other_length_share=0,
     )
-).probes
+).scan_tables

@@ -1,17 +1,18 @@
 """An open-addressing hash table from 64-bit hashes to slots, made for the scanner.
 
-Flat numpy arrays and linear probing: nothing else can be probed inside the compiled scan. A
-hash leads to one slot, the head of a chain that the owner keeps where several entries share a
-hash. Taking a hash out leaves its place behind with slot NO_SLOT, because probing runs across
-it; such places are dropped when the table is rebuilt.
+It uses flat numpy arrays and linear probing, because the compiled scan can probe nothing else. A
+hash leads to one slot: the head of a chain, which the owner keeps if several entries share a hash.
+Removing a hash leaves its bucket with slot NO_SLOT, because probing passes over it. Such buckets
+are dropped when the table is rebuilt.
 
-Where a hash stands is drawn anew by every process: which plates have hashes that are alike
-anybody can find out, by trying some billions of them, and entries with such plates would come to
-stand in one long run, through which reads would then be looked for. Dietzfelbinger and others
-1997, https://doi.org/10.1006/jagm.1997.0873 (multiply-shift). A hash itself is the same for
-everybody.
+Each process draws a secret factor that decides in which bucket a hash stands. Otherwise an attacker
+could find plates with similar hashes, by trying billions of them. Entries with such plates would
+form one long run of buckets, and every read that probes into it would be slow. The method is
+multiply-shift: Dietzfelbinger and others 1997, https://doi.org/10.1006/jagm.1997.0873. The hash
+itself is the same in every process.
 
-The table belongs to one thread. It knows hashes, never plates: what it finds is a candidate.
+The table belongs to one thread. It holds hashes, never plates, so a slot that it returns is a
+candidate.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ import numpy.typing as npt
 
 from engine.plates.plate_hash import EMPTY, hash_of
 
-#: In `slots`: nothing is filed under this hash any more.
+#: In `slots`: no slot is filed under this hash any more.
 NO_SLOT: Final = -1
 
 _SMALLEST: Final = 1024
 
-#: By which hashes are multiplied to find their places; odd, and nobody else's to know.
+#: The secret factor that places hashes in buckets; odd.
 _PLACING: Final = secrets.randbits(64) | 1
 
 Hashes = npt.NDArray[np.uint64]
@@ -44,13 +45,13 @@ _PLACES_A_SELECTIVE_WORD: Final = 4
 
 @numba.njit(inline="always")
 def first_place(wanted: np.uint64, placing: np.uint64, mask: np.uint64) -> np.uint64:
-    """Where a hash is looked for first; `mask` is the number of places less one."""
+    """Return the first bucket to probe for a hash; `mask` is the number of buckets minus one."""
     return ((wanted * placing) >> np.uint64(32)) & mask
 
 
 @numba.njit(nogil=True, cache=True)
 def _place_of(hashes: Hashes, placing: np.uint64, wanted: np.uint64) -> np.int64:
-    """Where a hash stands, or the empty place where it would."""
+    """Return the bucket of a hash, or the empty bucket that it would take."""
     mask = np.uint64(len(hashes) - 1)
     at = first_place(wanted, placing, mask)
     while hashes[at] != EMPTY and hashes[at] != wanted:
@@ -69,7 +70,7 @@ def _three_bits(key_hash: np.uint64) -> np.uint64:
 
 @numba.njit(inline="always")
 def _mark(marks: Marks, key_hash: np.uint64, selective: bool) -> None:
-    """Set the bit of a hash, taken from other bits than its place is; or its three bits."""
+    """Set the bit of a hash, or its three bits; they depend on other bits than its bucket does."""
     if selective:
         marks[(key_hash >> np.uint64(40)) & np.uint64(len(marks) - 1)] |= _three_bits(key_hash)
     else:
@@ -79,14 +80,14 @@ def _mark(marks: Marks, key_hash: np.uint64, selective: bool) -> None:
 
 @numba.njit(inline="always")
 def is_marked(marks: Marks, key_hash: np.uint64) -> bool:
-    """Whether a hash may be filed; False is certain."""
+    """Return whether a hash may be in the table; False is certain."""
     bit = (key_hash >> np.uint64(32)) & np.uint64(64 * len(marks) - 1)
     return bool((marks[bit >> np.uint64(6)] >> (bit & np.uint64(63))) & np.uint64(1))
 
 
 @numba.njit(inline="always")
 def is_held(marks: Marks, key_hash: np.uint64) -> bool:
-    """As `is_marked`, for a selective table."""
+    """Do as `is_marked` does, for a selective table."""
     bits = _three_bits(key_hash)
     return bool(marks[(key_hash >> np.uint64(40)) & np.uint64(len(marks) - 1)] & bits == bits)
 
@@ -101,7 +102,7 @@ def _refill(
     marks: Marks,
     selective: bool,
 ) -> int:
-    """Put what is still filed into empty arrays; how many places that took."""
+    """Copy the hashes that still have a slot into empty arrays; return how many there are."""
     used = 0
     for index in range(len(old_hashes)):
         if old_hashes[index] != EMPTY and old_slots[index] != NO_SLOT:
@@ -132,7 +133,7 @@ def _push_many(
     pushed: Slots,
     following: Slots,
 ) -> int:
-    """Put slots at the heads of their chains; how many unused places that took."""
+    """Put slots at the heads of their chains; return how many unused buckets that took."""
     used = 0
     for index in range(len(pushed)):
         at = _place_of(hashes, placing, pushed_hashes[index])
@@ -154,7 +155,7 @@ def _unlink_many(
     unlinked: Slots,
     following: Slots,
 ) -> None:
-    """Take slots out of their chains."""
+    """Remove slots from their chains."""
     for index in range(len(unlinked)):
         at = _place_of(hashes, placing, unlinked_hashes[index])
         slot = unlinked[index]
@@ -169,19 +170,22 @@ def _unlink_many(
 
 
 def hashes_of(keys: Iterable[str]) -> Hashes:
-    """The hashes of keys as the table takes them."""
+    """Return the hashes of keys as the table stores them."""
     return np.array([hash_of(key.encode()) or 1 for key in keys], dtype=np.uint64)
 
 
 class HashTable:
-    """See the module. `hashes` (uint64) and `slots` (int32) have a power of two of places, at
-    the most three quarters of them used; where a hash stands is decided by `placing`. `marks`
-    has four bits a place, of which each hash sets one: most other plates are told apart there,
-    in a twenty-fourth of the memory.
+    """A hash table from hashes to slots; see the module.
 
-    A `selective` table is for several questions a read. It has sixteen bits a place, of which
-    each hash sets three in one word, and tells all but one in a hundred apart (a blocked Bloom
-    filter: Putze, Sanders and Singler 2007, https://doi.org/10.1007/978-3-540-72845-0_9).
+    `hashes` (uint64) and `slots` (int32) have a power of two of buckets, and at most three quarters
+    of them are used. `placing` is the factor that places a hash. `marks` has four bits for each
+    bucket, and each hash sets one bit. Most plates that are not listed are rejected there, in a
+    twenty-fourth of the memory.
+
+    A `selective` table is for several lookups for each read. It has sixteen bits for each bucket,
+    and each hash sets three bits in one word. It rejects 99 of 100 hashes that are not filed (a
+    blocked Bloom filter: Putze, Sanders and Singler 2007,
+    https://doi.org/10.1007/978-3-540-72845-0_9).
     """
 
     def __init__(self, *, selective: bool = False, placing: int = _PLACING) -> None:
@@ -194,7 +198,7 @@ class HashTable:
         self._used = 0
 
     def copy(self) -> HashTable:
-        """A table of its own with the same content."""
+        """Return an independent copy."""
         copied = HashTable(selective=self._selective, placing=int(self.placing))
         copied.hashes, copied.slots = self.hashes.copy(), self.slots.copy()
         copied.marks = self.marks.copy()
@@ -202,15 +206,15 @@ class HashTable:
         return copied
 
     def get(self, key_hash: int) -> int:
-        """The slot filed under a hash, or NO_SLOT."""
+        """Return the slot filed under a hash, or NO_SLOT."""
         return int(self.slots[self.place_of(key_hash)])
 
     def place_of(self, key_hash: int) -> int:
-        """Where in `hashes` and `slots` a hash stands, or the place, never used, where it would."""
+        """Return the bucket of a hash in `hashes` and `slots`, or the unused one it would take."""
         return int(_place_of(self.hashes, self.placing, np.uint64(key_hash or 1)))
 
     def get_many(self, wanted: Hashes) -> Slots:
-        """As `get`, for many hashes from `hashes_of`."""
+        """Return the slots filed under many hashes, which come from `hashes_of`."""
         found: Slots = np.empty(len(wanted), dtype=np.int32)
         _get_many(self.hashes, self.slots, self.placing, wanted, found)
         return found
@@ -218,7 +222,7 @@ class HashTable:
     def push_many(self, hashes: Hashes, slots: Slots, following: Slots) -> None:
         """Put slots at the heads of the chains of their hashes.
 
-        `hashes` are from `hashes_of`; `following[slot]` becomes the head until then.
+        `hashes` come from `hashes_of`; `following[slot]` is set to the former head.
         """
         if 4 * (self._used + len(slots)) > 3 * len(self.hashes):
             self._rebuild(len(slots))
@@ -234,12 +238,14 @@ class HashTable:
         )
 
     def unlink_many(self, hashes: Hashes, slots: Slots, following: Slots) -> None:
-        """Take slots out of the chains of their hashes, with `hashes` and `following` as for
-        `push_many`. A slot that is not there is passed over."""
+        """Remove slots from the chains of their hashes; a slot that is not there is ignored.
+
+        `hashes` and `following` are as for `push_many`.
+        """
         _unlink_many(self.hashes, self.slots, self.placing, hashes, slots, following)
 
     def _rebuild(self, more: int) -> None:
-        """Drop places that are not in use any more, and make room for so many more."""
+        """Drop buckets that are no longer in use, and make room for so many more."""
         filed = int(np.count_nonzero(self.slots != NO_SLOT)) + more
         places = _SMALLEST
         while places < 2 * filed:
@@ -254,5 +260,5 @@ class HashTable:
 
     @property
     def size_bytes(self) -> int:
-        """Memory that the arrays take."""
+        """The memory of the arrays."""
         return self.hashes.nbytes + self.slots.nbytes + self.marks.nbytes

@@ -1,10 +1,9 @@
-"""Values that many entries share, kept once each, by number.
+"""Intern tables: values that many entries share, stored once each, by number.
 
-A table takes a bounded number of values. One that finds it full stands for itself in the entry
-that has it. What no entry shares any more is forgotten with the last of them, and its number is
-given out again.
+A table holds a bounded number of values. If it is full, a further value is stored in the entry
+itself. A value is dropped with the last entry that has it, and its number is reused.
 
-Belongs to one thread. Knows values, not whose they are.
+Belongs to one thread. Holds values, not the entries that have them.
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ from typing import Any, Final, Generic, Self, TypeVar
 from engine.clock import CANONICAL_TIME_CHARACTERS, format_time
 from engine.documents.model import entry_time_ms
 
-#: The most numbers that a table gives out. What is kept of times depends on it, in files too.
+#: The most numbers that a table assigns. How times are packed depends on it, in files too.
 SHARED_VALUES: Final = 1 << 13
 
 T = TypeVar("T", bound=Hashable)
 
 
 class SharedValues(Generic[T]):
-    """Values by number. A value that found the table full stands for itself."""
+    """Values by number. If the table is full, `pack` returns a further value itself."""
 
     __slots__ = ("_counts", "_free", "_numbers", "_values")
 
@@ -34,7 +33,7 @@ class SharedValues(Generic[T]):
         self._free: list[int] = []
 
     def copy(self) -> Self:
-        """A table of its own with the same values."""
+        """Return an independent copy."""
         copied = type(self)()
         copied._numbers, copied._values = self._numbers.copy(), self._values.copy()
         copied._counts, copied._free = self._counts.copy(), self._free.copy()
@@ -42,12 +41,15 @@ class SharedValues(Generic[T]):
 
     @property
     def values(self) -> list[T | None]:
-        """The values by number, None for a number that is free; not to be changed."""
+        """The values by number, None for a free number. Callers must not change it."""
         return self._values
 
     def restore(self, values: list[T | None], packed: Counter[Any]) -> bool:
-        """Make an empty table into the one that gave out `packed`, each so many times; False
-        where no table with these values by number can have done so. None is a free number."""
+        """Fill an empty table with values by number; None is a free number.
+
+        `packed` counts what the table's `pack` has returned. Returns False if no table with these
+        values can have returned that.
+        """
         self._values, self._counts = values, [0] * len(values)
         self._numbers = {v: number for number, v in enumerate(values) if v is not None}
         self._free = [number for number, value in enumerate(values) if value is None]
@@ -61,7 +63,7 @@ class SharedValues(Generic[T]):
         return len(self._numbers) == len(values) - len(self._free) == shared <= SHARED_VALUES
 
     def pack(self, value: T) -> int | T:
-        """One entry more has this value: the number that stands for it, or what else does."""
+        """Count one more entry with this value; return its number, or what stands for it."""
         number = self._numbers.get(value)
         if number is None:
             number = self._new_number(value)
@@ -71,17 +73,17 @@ class SharedValues(Generic[T]):
         return number
 
     def unpack(self, packed: Any) -> Any:
-        """The value that `pack` was given."""
+        """Return the value that was given to `pack`."""
         return self._values[packed] if isinstance(packed, int) else packed
 
     def release(self, packed: Any) -> None:
-        """One entry less has what `pack` gave."""
+        """Count one entry fewer with what `pack` returned."""
         if not self._is_number(packed):
             return
         self._counts[packed] -= 1
         if not self._counts[packed]:
             value = self._values[packed]
-            assert value is not None, "what is counted is there"
+            assert value is not None, "a value with a count is in the table"
             del self._numbers[value]
             self._values[packed] = None
             self._free.append(packed)
@@ -107,9 +109,9 @@ class SharedValues(Generic[T]):
 
 
 class SharedTimes(SharedValues[str]):
-    """Times by number; one that found the table full is a number too: its milliseconds.
+    """Times by number. If the table is full, a time is packed as its milliseconds.
 
-    Entries that came in one import share their times; those made one by one do not.
+    Entries of one import share their times; entries made one by one do not.
     """
 
     __slots__ = ()
@@ -120,7 +122,7 @@ class SharedTimes(SharedValues[str]):
         return super().unpack(packed)
 
     def time_ms(self, packed: Any) -> int:
-        """What `unpack` gives, in milliseconds since 1970."""
+        """Return the time that `unpack` gives, in milliseconds since 1970."""
         if isinstance(packed, int) and packed >= SHARED_VALUES:
             return packed
         return entry_time_ms(super().unpack(packed))
@@ -129,7 +131,7 @@ class SharedTimes(SharedValues[str]):
         return isinstance(packed, int) and packed < SHARED_VALUES
 
     def _alone(self, value: str) -> int | str:
-        # Only where that gives back the text as it was written.
+        # Only if unpacking gives back the text as it was written.
         if len(value) != CANONICAL_TIME_CHARACTERS:
             return value
         ms = entry_time_ms(value)

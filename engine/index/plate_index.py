@@ -1,19 +1,18 @@
 """The hot lists in memory: from a plate to the entries that it is like.
 
-An entry lives in a slot, a small number. By slot lie flat arrays (revision, start, end, the
-next slot of the same chain) and, in a store of their own, the entries; two hash tables lead to
-the slots, by plate for the scanner and by entry id for changes, and `fuzzy_index` leads to those
-that ask for more than their exact plate. What is asked of an entry beyond its plate is in
-`policy.Eligibility`.
+An entry has a slot, a small number. Flat arrays by slot hold its revision, start, end and the next
+slot of the same chain; `entry_store` holds the entries. Two hash tables lead to the slots: by plate
+for the scanner, and by entry id for changes. `fuzzy_index` leads to entries that match more than
+their exact plate. `eligibility` holds what else an entry needs in order to match.
 
-Changes count at once, or together: what is put and removed `staged` counts from the next
-`commit` on, all in one step, and until then everything is as it was. Which slots are visible is
-kept in `visibility`; a hidden slot is never found. Slots that have ended stay hidden until `drop`
-forgets them, a bounded number at a time, so that no step is long.
+Changes take effect at once, or together. Entries that are put or removed `staged` change nothing
+until the next `commit`, which applies them in one step. `visibility` keeps which slots are visible;
+a hidden slot is never found. Slots that have ended stay hidden until `drop` removes them, a bounded
+number at a time, so that no call takes long.
 
-The state follows from the last record of each entry id and from the clock, and from nothing
-else, so that all workers have the same: a record that is refused or has expired takes its
-predecessor away too. Belongs to one thread; the scanner reads the tables on that thread.
+The last record of each entry id decides, together with the clock. A refused or expired record also
+removes its predecessor, so every worker reaches the same state. Belongs to one thread; the scanner
+reads the tables on that thread.
 """
 
 from __future__ import annotations
@@ -44,8 +43,11 @@ T = TypeVar("T", bound=np.generic)
 
 
 class Index:
-    """See the module. `eligibility` is kept current with the entries; `misreads` says which
-    characters are look-alikes, as shipped where it is None."""
+    """The index of hot lists; see the module.
+
+    `eligibility` is kept current with the entries. `misreads` defines the look-alikes; None means
+    the shipped table.
+    """
 
     def __init__(self, eligibility: Eligibility, misreads: Misreads | None = None) -> None:
         self.eligibility = eligibility
@@ -67,40 +69,40 @@ class Index:
         self._ends = Timeline()
 
     def __len__(self) -> int:
-        """Entries that count: active and not yet started."""
+        """Return the number of visible entries: active ones and those not yet started."""
         return self._in_use() - len(self._stages.hidden)
 
     @property
     def active_count(self) -> int:
-        """Entries that count, have started and not expired."""
+        """The number of visible entries that have started and not expired."""
         return len(self.eligibility.active)
 
     @property
     def is_staging(self) -> bool:
-        """Whether something waits for the commit."""
+        """Whether any slot waits for the commit."""
         return bool(self._stages.staged) or bool(self._stages.leaving)
 
     @property
     def has_ended(self) -> bool:
-        """Whether something waits to be dropped."""
+        """Whether any slot waits to be dropped."""
         return bool(self._stages.ended)
 
     @property
     def has_expired(self) -> bool:
-        """Whether entries that expired are among what waits to be dropped."""
+        """Whether any slot that waits to be dropped has an entry that expired."""
         return bool(self._stages.expired)
 
     def put(self, entry: Entry, revision: int, now_ms: int, *, staged: bool = False) -> bool:
-        """As `put_many` for one entry; False where it has expired."""
+        """Do as `put_many` does for one entry; return False if it has expired."""
         return self.put_many([(entry, revision)], now_ms, staged=staged) == 1
 
     def put_many(
         self, entries: Sequence[tuple[Entry, int]], now_ms: int, *, staged: bool = False
     ) -> int:
-        """Add entries, or put them in place of those with their ids; how many are held.
+        """Add entries, or replace those with their ids; return how many are held.
 
-        Each comes with its revision, the offset of its record; ids are not repeated. An entry
-        that has expired is not held, and neither is its predecessor.
+        Each comes with its revision, the offset of its record; ids must not repeat. If an entry
+        has expired, neither it nor its predecessor is held.
         """
         heads = self._ids.get_many(hashes_of(entry.entry_id for entry, _ in entries))
         replaced: list[int] = []
@@ -143,14 +145,14 @@ class Index:
         return len(held)
 
     def remove(self, entry_id: str, *, staged: bool = False) -> bool:
-        """Take an entry out; False where `find` would find none with this id."""
+        """Remove an entry; return False if `find` would find none with this id."""
         found = self._slots_of_id(entry_id, self._ids.get(hash_of(entry_id.encode())))
         held = any(slot not in self._stages.leaving for slot in found)
         self._take_away(found, staged=staged)
         return held
 
     def find(self, entry_id: str) -> tuple[Entry, int] | None:
-        """The entry with this id, as it will be after the commit, and its revision."""
+        """Return the entry with this id, as it will be after the commit, and its revision."""
         head = self._ids.get(hash_of(entry_id.encode()))
         for slot in self._slots_of_id(entry_id, head):
             if slot not in self._stages.leaving:
@@ -158,18 +160,18 @@ class Index:
         return None
 
     def is_listed(self, entry_id: str) -> bool:
-        """Whether an entry with this id counts, or will from the commit on."""
+        """Return whether an entry with this id is visible, or will be after the commit."""
         head = self._ids.get(hash_of(entry_id.encode()))
         return bool(self._slots_of_id(entry_id, head))
 
     def commit(self) -> None:
-        """Let everything that is staged count from now on."""
+        """Make everything that is staged take effect."""
         came, went = self._stages.commit()
         self.eligibility.active -= went
         self.eligibility.active |= came - self._scheduled
 
     def turn_to(self, now_ms: int) -> None:
-        """Start and end what is due."""
+        """Set the clock: start and end the entries that are due."""
         stages, active = self._stages, self.eligibility.active
         due = self._starts.due(now_ms, self._starts_ms)
         if len(due):
@@ -183,8 +185,11 @@ class Index:
             stages.expire(expired)
 
     def drop(self, most: int = limits.SLOTS_A_DROP) -> list[tuple[Entry, int]]:
-        """Forget slots that have ended, so many at the most. The entries among them that
-        expired, with their revisions; not those that something took the place of before."""
+        """Remove at most so many slots that have ended.
+
+        Returns the entries among them that expired, with their revisions, but not those that were
+        replaced or removed before.
+        """
         slots = list(self._stages.ended[:most])
         expired = self._expired(slots)
         self._drop(slots)
@@ -194,7 +199,7 @@ class Index:
         return expired
 
     def drop_expired(self, entry_id: str) -> tuple[Entry, int] | None:
-        """As `drop`, for the last entry with this id, where it expired; else None."""
+        """Remove the last entry with this id if it has expired and return it; else None."""
         if not self._stages.expired:
             return None
         slots = [
@@ -207,11 +212,11 @@ class Index:
         return max(expired, key=lambda found: found[1], default=None)
 
     def slots_of(self, plate: str) -> Iterator[tuple[int, Entry]]:
-        """The slots and entries of exactly this normalized plate that count."""
+        """Yield the visible slots and entries of exactly this normalized plate."""
         return self.chain(self.plates.get(hash_of(plate.encode())), plate)
 
     def chain(self, slot: int, plate: str) -> Iterator[tuple[int, Entry]]:
-        """As `slots_of`, from the first slot, which the scanner has found."""
+        """Do as `slots_of` does, beginning at the slot that the scanner has found."""
         for each in self._chain(slot):
             if each not in self._stages.hidden:
                 entry = self.entry(each)
@@ -219,9 +224,9 @@ class Index:
                     yield each, entry
 
     def candidates(self, plate: str) -> Iterator[tuple[int, Entry, Likeness]]:
-        """The slots and entries that count and that a normalized plate is like, each once.
+        """Yield the visible slots and entries that a normalized plate is like, each once.
 
-        One after the other, because a plate may be listed any number of times.
+        This is a generator, because a plate may be listed any number of times.
         """
         slots = list(self._chain(self.plates.get(hash_of(plate.encode()))))
         if self.similar:
@@ -243,11 +248,11 @@ class Index:
                 yield slot, entry, likeness
 
     def entry(self, slot: int) -> Entry:
-        """The entry in a slot that is in use."""
+        """Return the entry in a slot that is in use."""
         return self._entries.get(slot)
 
     def revision(self, slot: int) -> int:
-        """The revision of the entry in a slot."""
+        """Return the revision of the entry in a slot."""
         return int(self._revision[slot])
 
     def _in_use(self) -> int:
@@ -264,7 +269,7 @@ class Index:
             slot = int(self._next_by_id[slot])
 
     def _slots_of_id(self, entry_id: str, head: int) -> list[int]:
-        """The slots of an id that have not ended: one staged, one visible at the most."""
+        """Return the slots of an id that have not ended: at most one staged and one visible."""
         return [
             slot
             for slot in self._chain_of_id(head)
@@ -272,7 +277,7 @@ class Index:
         ]
 
     def _take_away(self, slots: list[int], *, staged: bool) -> None:
-        """Drop what nobody has seen yet, or may see no longer."""
+        """Remove slots: at once, or if they are visible and `staged` is set, with the commit."""
         if staged:
             for slot in slots:
                 if slot not in self._stages.staged:
@@ -321,10 +326,10 @@ class Index:
 
 
 def _as_set(slots: Due) -> BitMap:
-    # Sorted, a bitmap takes them several times faster.
+    # A bitmap adds sorted slots several times faster.
     return BitMap(array("I", np.sort(slots).tobytes()))
 
 
 def _grown(values: npt.NDArray[T], filler: int) -> npt.NDArray[T]:
-    """The values with a quarter more room; what is moved in all stays a few times the end."""
+    """Return the values with a quarter more room, so that the total cost of copying is linear."""
     return np.concatenate([values, np.full(max(_SMALLEST, len(values) // 4), filler, values.dtype)])

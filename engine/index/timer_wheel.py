@@ -1,12 +1,11 @@
-"""Which slots fall due by the clock, without looking at all of them.
+"""A timer wheel: which slots fall due by the clock, without looking at all of them.
 
-Slots are filed by the minute in which their time lies. The minutes that have passed are due as
-a whole; of the current minute, the slots are looked at one by one, and not before the earliest
-of them is due. A slot whose time has changed since is recognised by its present time, so
-nothing need be taken out. What has become of no use that way is thrown out in pieces (`tidy`)
-before it is more than what is of use.
+Slots are filed by the minute of their time. Minutes that have passed are due as a whole. In the
+current minute, each slot is checked, but not before the earliest one is due. A slot's present time
+decides, so a slot whose time changes need not be removed. `tidy` removes such stale slots in
+pieces, before they outnumber the others.
 
-Memory: four bytes a filed slot, and some hundred for each minute. Has no clock of its own.
+A filed slot takes four bytes, and a minute takes about a hundred. The caller provides the time.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ import numpy.typing as npt
 NEVER_MS: Final = 1 << 62
 
 _MINUTE_MS = 60_000
-#: What a look at a minute costs, in slots.
+#: The cost of checking a minute, in slots.
 _MINUTE_COST = 16
-#: So many slots of no use are nothing to throw out.
+#: The number of stale slots that is not worth tidying.
 _SPARE = 4096
 _NOTHING: Final = array("i")
 
@@ -33,7 +32,7 @@ Due = npt.NDArray[np.int32]
 
 
 class Timeline:
-    """See the module. Belongs to one thread."""
+    """A timer wheel; see the module. Belongs to one thread."""
 
     def __init__(self) -> None:
         self._slots_by_minute: dict[int, array[int]] = {}
@@ -43,11 +42,11 @@ class Timeline:
         self._to_tidy: list[int] = []
 
     def __len__(self) -> int:
-        """Slots filed, a slot counting each time that it was."""
+        """Return the number of filed slots; a slot filed twice counts twice."""
         return self._filed
 
     def copy(self) -> Timeline:
-        """A timeline of its own with the same slots."""
+        """Return an independent copy."""
         copied = Timeline()
         copied._slots_by_minute = {at: slots[:] for at, slots in self._slots_by_minute.items()}
         copied._minutes = self._minutes[:]
@@ -83,10 +82,10 @@ class Timeline:
             self._next_ms = at_ms
 
     def due(self, now_ms: int, time_ms: Times) -> Due:
-        """Take out and return the slots whose time is `now_ms` or earlier.
+        """Remove and return the slots whose time is `now_ms` or earlier.
 
-        `time_ms[slot]` is each slot's present time, NEVER_MS where it has none. A slot may be
-        returned more than once where it was filed more than once.
+        `time_ms[slot]` is each slot's present time, or NEVER_MS if it has none. A slot that was
+        filed more than once may be returned more than once.
         """
         due: list[Due] = []
         while now_ms >= self._next_ms and self._minutes:
@@ -98,8 +97,8 @@ class Timeline:
             slots = np.frombuffer(filed, dtype=np.int32)
             times = time_ms[slots]
             due.append(slots[times <= now_ms])
-            # What waits in this minute is filed again and ends the loop; what moved to
-            # another minute has been filed there.
+            # Slots that wait in this minute are filed again and end the loop; a slot that moved
+            # to another minute has been filed there.
             waiting = slots[(times > now_ms) & (times // _MINUTE_MS == minute)]
             if len(waiting):
                 self._file(minute, waiting)
@@ -110,9 +109,9 @@ class Timeline:
         return np.concatenate(due) if due else np.empty(0, dtype=np.int32)
 
     def tidy(self, time_ms: Times, in_use: int, most: int) -> None:
-        """Throw out what is of no use, where that is much; looks at about `most` slots.
+        """Remove stale slots if there are many; check about `most` slots.
 
-        `in_use` is how many slots have a time.
+        `in_use` is the number of slots that have a time.
         """
         if not self._to_tidy and self._filed > 2 * in_use + _SPARE:
             self._to_tidy = list(self._slots_by_minute)

@@ -1,15 +1,15 @@
-"""The stages of a slot's life as sets of slots: what counts now, and what only lies there.
+"""Visibility: the stages of slots, as sets of slots.
 
-A slot in use is visible, unless it is `hidden`: `staged`, to become visible with the next
-commit, or `ended`, to be dropped when there is time. A visible slot that the next commit takes
-away is `leaving`, and counts until then. So a commit and any number of expiries are bitmap
-algebra, done in one step, and what costs time for each slot can be done in pieces.
+A slot in use is visible, unless it is `hidden`. A hidden slot is either `staged`, to become visible
+with the next commit, or `ended`, to be dropped when there is time. A visible slot that the next
+commit removes is `leaving` until then. So a commit and any number of expiries are bitmap algebra in
+one step, and the work for each slot can be done in pieces.
 
     put ──────────────► visible ──► ended ──► dropped
     put ──► staged ──►  (commit)      ▲
               └───────────────────────┘ expired before the commit
 
-Knows slots, nothing of what lies in them.
+Holds slots, not their entries.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from pyroaring import BitMap
 
 
 class Stages:
-    """See the module. Belongs to one thread. The sets are to be read, not changed."""
+    """The stages of slots. Belongs to one thread. Callers must not change the sets."""
 
     def __init__(self) -> None:
         self.staged: BitMap = BitMap()
         self.leaving: BitMap = BitMap()
         self.ended: BitMap = BitMap()
-        #: Those of `ended` that expired and had no successor: somebody may want to know.
+        #: The slots in `ended` that expired and had no successor; their expiry is audited.
         self.expired: BitMap = BitMap()
         #: `staged` and `ended`.
         self.hidden: BitMap = BitMap()
 
     def copy(self) -> Stages:
-        """Stages of their own with the same slots."""
+        """Return an independent copy."""
         copied = Stages()
         copied.staged, copied.leaving = self.staged.copy(), self.leaving.copy()
         copied.ended, copied.expired = self.ended.copy(), self.expired.copy()
@@ -40,16 +40,16 @@ class Stages:
         return copied
 
     def stage(self, slots: Iterable[int]) -> None:
-        """Slots were put in use that become visible with the next commit."""
+        """Note slots, newly in use, that become visible with the next commit."""
         self.staged.update(slots)
         self.hidden.update(slots)
 
     def leave(self, slot: int) -> None:
-        """A visible slot counts until the next commit."""
+        """Note that a visible slot ends with the next commit."""
         self.leaving.add(slot)
 
     def expire(self, slots: BitMap) -> None:
-        """Slots in use, none of them ended, have reached their end."""
+        """Note that slots in use have expired; none of them had ended."""
         self.expired |= slots - self.leaving
         self.leaving -= slots
         self.staged -= slots
@@ -57,7 +57,7 @@ class Stages:
         self.hidden |= slots
 
     def commit(self) -> tuple[BitMap, BitMap]:
-        """What is staged becomes visible, what is leaving has ended; both, in this order."""
+        """Make staged slots visible and end leaving ones; return both sets, in this order."""
         came, went = self.staged, self.leaving
         self.staged, self.leaving = BitMap(), BitMap()
         self.ended |= went
@@ -65,6 +65,6 @@ class Stages:
         return came, went
 
     def drop(self, slots: BitMap) -> None:
-        """Slots are not in use any more."""
+        """Note that slots are no longer in use."""
         for stage in (self.staged, self.leaving, self.ended, self.expired, self.hidden):
             stage.difference_update(slots)

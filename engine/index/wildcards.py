@@ -1,19 +1,20 @@
 """Partial plates as bitmaps: which patterns fit a plate, however many there are.
 
-A pattern is a listed plate with `?` for unknown characters. Each has a number. For each length,
-and for each position and character, there is a row of bits by number: whether a pattern has that
-length, or allows that character there. A plate fits the patterns whose bits are set in the row of
-its length and in the rows of all its characters. Characters other than A-Z and 0-9 have one row
-together, so that what is found are candidates; for plates of A-Z and 0-9 they are the answer.
+A pattern is a listed plate with `?` for unknown characters. Each pattern has a number. There is a
+row of bits for each length, and for each position and character. A pattern's bit says whether it
+has that length, or allows that character at that position. A plate fits the patterns whose bits are
+set in the row of its length and in the rows of all its characters. All characters other than A-Z
+and 0-9 share one row, so for them a search returns candidates. For plates of A-Z and 0-9 it returns
+the answer.
 
-Most plates fit nothing, and that must be found out in a few dozen nanoseconds. So there is a
-second level of rows, with one bit for eight patterns: whether any of them has its bit set. Eight
-patterns that resemble each other leave most of these bits clear, so numbers go by length, by
-which positions are known, and by the known characters. New patterns get the numbers behind, and
-once those are many, or none is left, all are numbered anew. A plate is looked up among the
-patterns of its length and among those that came later.
+Most plates fit nothing, and a search must find that out in a few dozen nanoseconds. So a second
+level of rows has one bit for eight patterns: whether any of them has its bit set. Similar patterns
+next to each other leave most of these bits clear. Therefore numbers are ordered by length, then by
+the known positions, then by the known characters. New patterns get the numbers after these. When
+there are too many of them, or no number is left, all patterns are numbered again. A search covers
+the patterns of the plate's length and the new ones.
 
-In the worst case a search reads the rows to their end: patterns / 64 words for each character.
+In the worst case a search reads whole rows: patterns / 64 words for each character.
 Belongs to one thread; the scanner reads the rows on that thread.
 """
 
@@ -49,16 +50,16 @@ _CODES: Final = _OTHER + 1
 _ANY: Final = (1 << _CODES) - 1
 #: Rows: by length, then by position and code.
 _ROWS: Final = _LONGEST + _LONGEST * _CODES
-#: Patterns that have one bit of the second level together, and those whose bits are one word.
+#: The patterns that share one bit of the second level, and those that share one word of it.
 _TOGETHER: Final = 8
 _A_WORD: Final = 64 * _TOGETHER
-#: Bits of the second level for one word of the first.
+#: The bits of the second level for one word of the first.
 _PARTS: Final = 64 // _TOGETHER
-#: Words of the second level that are read together.
+#: The words of the second level that are read together.
 _ABREAST: Final = 4
-#: Patterns that are found in one go; more take another.
+#: The most patterns that the first search returns; if there are more, it is repeated with room.
 _FEW: Final = 256
-#: So many new patterns may stand behind the others, or a quarter of all if that is more.
+#: The number of new patterns that may follow the ordered ones, or a sixteenth of all if more.
 _BEHIND: Final = 64
 
 #: By byte of a plain key, the code of its character.
@@ -72,9 +73,11 @@ _PART_BITS = U64((1 << _PARTS) - 1)
 
 
 class PatternRows(NamedTuple):
-    """What the compiled search reads. `level1` has a bit a pattern, `level2` one for eight of
-    them, both by row and word. `ranges` holds the words of `level2`, from and to, that have
-    patterns of each length, and last those of patterns that came later."""
+    """The arrays that the compiled search reads.
+
+    `level1` has one bit for each pattern and `level2` one for eight patterns, both by row and word.
+    `ranges` holds the range of words of `level2` for each length, and last that of new patterns.
+    """
 
     level1: Rows
     level2: Rows
@@ -129,16 +132,18 @@ def find_fitting(
     length: int,
     found: Slots,
 ) -> int:
-    """Write the numbers of patterns that data[at:at + length] fits; how many, and no more than
-    `found` has room for. `length` is from 1 to 16."""
+    """Write the numbers of the patterns that data[at:at + length] fits; return how many.
+
+    It stops when `found` is full. `length` is 1 to 16.
+    """
     count = 0
     end = 0
     by_length = U64(length - 1)
     for which in (length - 1, _LONGEST):
-        # Where the one range ends, the other may have begun.
+        # The second range may begin before the first one ends.
         begin, end = max(ranges[which, 0], end), ranges[which, 1]
         for first in range(begin, end, _ABREAST):
-            # Unsigned, or each of them would be checked for being negative.
+            # Unsigned, because each signed index would be checked for being negative.
             at_one = U64(first)
             at_two, at_three, at_four = at_one + _ONE, at_one + _TWO, at_one + _THREE
             one, two = level2[by_length, at_one], level2[by_length, at_two]
@@ -186,12 +191,12 @@ def _find(level1: Rows, level2: Rows, ranges: Ranges, data: Bytes, found: Slots)
 
 
 class Patterns:
-    """The patterns of slots; see the module."""
+    """The patterns of partial plates, by slot; see the module."""
 
     def __init__(self, misreads: Misreads) -> None:
         self._look_alikes = {char: _mask(group) for group in misreads.groups for char in group}
         self._numbers: dict[int, int] = {}
-        #: Numbers given out, and how many of them were so in order.
+        #: The end of the numbers in use, and the end of those that are in order.
         self._end = self._sorted_end = 0
         self._make_room(0)
 
@@ -202,7 +207,7 @@ class Patterns:
         return slot in self._numbers
 
     def copy(self) -> Patterns:
-        """Patterns of their own, the same, of the same slots."""
+        """Return an independent copy."""
         copied = copy.copy(self)
         level1, level2, ranges = self.rows
         copied.rows = PatternRows(level1.copy(), level2.copy(), ranges.copy())
@@ -212,8 +217,10 @@ class Patterns:
         return copied
 
     def put(self, slots: Sequence[int], plates: Sequence[str], confusables: Sequence[bool]) -> None:
-        """Add slots, which are not yet here, with their patterns, and whether a known character
-        stands for its look-alikes too."""
+        """Add slots, which must be new, with their patterns.
+
+        With `confusables`, a known character allows its look-alikes too.
+        """
         if not slots:
             return
         masks = self._masks(plates, confusables)
@@ -238,7 +245,7 @@ class Patterns:
                 self.rows.ranges[length - 1] = _words(numbers[0], numbers[-1] + 1)
 
     def drop(self, slots: Sequence[int], plates: Sequence[str]) -> None:
-        """Forget slots that are here, with their patterns."""
+        """Remove slots, which must be here, with their patterns."""
         if not slots:
             return
         assert len(slots) == len(plates)
@@ -250,7 +257,7 @@ class Patterns:
         self._slots[numbers] = NO_SLOT
 
     def slots_like(self, plate: str) -> list[int]:
-        """The slots whose patterns may fit a normalized plate."""
+        """Return the slots whose patterns may fit a normalized plate."""
         if plate.isascii():
             data = np.frombuffer(plate.encode(), dtype=np.uint8)
         else:
@@ -264,7 +271,7 @@ class Patterns:
         return slots
 
     def _make_room(self, count: int) -> None:
-        """Begin anew, with numbers for so many patterns and a quarter more."""
+        """Start with empty arrays that have room for so many patterns and a quarter more."""
         words2 = max(1, -(-count * 5 // (4 * _ABREAST * _A_WORD))) * _ABREAST
         capacity = words2 * _A_WORD
         self.rows: PatternRows = PatternRows(
@@ -272,14 +279,14 @@ class Patterns:
             level2=np.zeros((_ROWS, words2), dtype=np.uint64),
             ranges=np.zeros((_LONGEST + 1, 2), dtype=np.int64),
         )
-        #: By number: the codes that are allowed at each position, the length, the slot.
+        #: By number: the codes allowed at each position, the length, the slot.
         self._allowed: Masks = np.zeros((capacity, _LONGEST), dtype=np.uint64)
         self._lengths: Lengths = np.zeros(capacity, dtype=np.int64)
         self._slots: Slots = np.full(capacity, NO_SLOT, dtype=np.int32)
         self._end = self._sorted_end = 0
 
     def _add(self, masks: Masks, lengths: Lengths, slots: Slots) -> None:
-        """Number patterns from the end on, in this order."""
+        """Add patterns, numbered from the end on, in this order."""
         begin, end = self._end, self._end + len(slots)
         self._allowed[begin:end] = masks
         self._lengths[begin:end] = lengths
@@ -289,7 +296,7 @@ class Patterns:
         _set(self.rows, self._allowed, self._lengths, begin, end)
 
     def _masks(self, plates: Sequence[str], confusables: Sequence[bool]) -> Masks:
-        """The codes that each pattern allows at each position; none behind its end."""
+        """Return the codes that each pattern allows at each position; none after its end."""
         points = codes_of(plates)
         used = np.unique(points)
         alone, alike = (
@@ -309,13 +316,13 @@ class Patterns:
 
 
 def _words(begin: int, end: int) -> tuple[int, int]:
-    """The words of the second level that hold the bits of these numbers, those beside with them."""
+    """Return the words of the second level for these numbers, rounded to whole groups of words."""
     abreast = _ABREAST * _A_WORD
     return begin // abreast * _ABREAST, -(-end // abreast) * _ABREAST
 
 
 def _mask(chars: str) -> int:
-    """The codes of characters."""
+    """Return the codes of characters as a bit mask."""
     mask = 0
     for char in chars:
         mask |= 1 << int(CODES[min(ord(char), 255)])
@@ -323,11 +330,12 @@ def _mask(chars: str) -> int:
 
 
 def _sorted(masks: Masks, lengths: Lengths, slots: Slots) -> tuple[Masks, Lengths, Slots]:
-    """The patterns in the order in which they resemble each other."""
+    """Return the patterns sorted so that similar ones are next to each other."""
     unknown = masks == _ANY
     which = np.packbits(unknown, axis=1)
     lowest = masks & (~masks + U64(1))
-    # Powers of two are exact. Behind the end is 0, which no first code of a position becomes.
+    # The logarithms of powers of two are exact. 0 marks positions after the end, and no lowest code
+    # becomes 0.
     codes = np.log2(lowest, out=np.full(masks.shape, -1.0), where=lowest != 0) + 1
     codes[unknown] = 0
     keys = np.concatenate([lengths[:, None], which, codes], axis=1).astype(np.uint8)

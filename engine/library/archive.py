@@ -1,25 +1,24 @@
-"""An index in one file: named parts, as they were saved or not at all.
+"""An index in one file: named parts, exactly as they were saved.
 
-The file is a ZIP archive whose members are stored as they are, so that any tool opens it and
-nothing in it unfolds to more than the file is long. A part's name says what it is:
+The file is a ZIP archive whose members are not compressed. So any tool opens it, and no member is
+longer than the file. The suffix of a part's name gives its type:
 
     .npy      a flat array, in numpy's format 1.0, little-endian
     .roaring  a set of slots, in CRoaring's portable format
     .json     a value, in UTF-8
     .bin      bytes
 
-The archive's comment, at the very end, is `hotlist-index FORMAT sha256 HEX`: HEX is the SHA-256
-of everything before it. So a file that was cut off or damaged is refused before anything in it
-is looked at. That is no signature: whoever may write the file decides what is in it. Therefore
-the reader believes no length, type or number either; nothing is unpickled, and the header of an
-array is not parsed but compared with the one that must stand there.
+The archive's comment, at the very end, is `hotlist-index FORMAT sha256 HEX`. HEX is the SHA-256 of
+everything before it. So a truncated or damaged file is refused before any part of it is read. That
+is no signature: anyone with write access to the file decides its content. Therefore the reader
+trusts no length, type or number either. Nothing is unpickled, and the header of an array is not
+parsed but compared with the expected one.
 
-Such a file holds a hot list. It is made readable for its owner alone (mode 0600), under another
-name, and takes its own name when all of it has reached the disk: whoever opens that finds the
-old file or the new one.
+Such a file holds a hot list, so only its owner may read it (mode 0600). It is written under another
+name and renamed when all of it is on disk, so a reader finds either the old file or the new one.
 
-Knows parts, not what they mean. Format: https://github.com/RoaringBitmap/RoaringFormatSpec and
-numpy's `numpy.lib.format`.
+This module handles parts, not their meaning. Format:
+https://github.com/RoaringBitmap/RoaringFormatSpec and numpy's `numpy.lib.format`.
 """
 
 from __future__ import annotations
@@ -43,18 +42,18 @@ from pyroaring import BitMap
 
 from engine.errors import IndexFileError
 
-#: The format that is written, and the only one that is read.
+#: The format that is written, and the only one that can be read.
 FORMAT: Final = 1
 
 _HEX_CHARACTERS: Final = 64
 _COMMENT: Final = re.compile(rb"hotlist-index ([0-9]{1,9}) sha256 ([0-9a-f]{64})")
-#: The longest comment that any format may have.
+#: The length of the longest comment of any format.
 _COMMENT_BYTES: Final = len("hotlist-index 123456789 sha256 ") + _HEX_CHARACTERS
 _CHUNK_BYTES: Final = 1 << 20
 _ENCRYPTED: Final = 1
-#: A file in which all is the same is the same file, whenever it is made.
+#: A fixed date, so that equal content gives equal files.
 _NO_DATE: Final = (1980, 1, 1, 0, 0, 0)
-#: What reading a member raises where an archive contradicts itself.
+#: The errors of `zipfile` for an inconsistent archive.
 _ZIP_ERRORS: Final = (
     zipfile.BadZipFile,
     EOFError,
@@ -71,34 +70,36 @@ V = TypeVar("V")
 
 
 class PartsWriter:
-    """Takes the parts of a file that is being written. Names are not repeated."""
+    """A writer for the parts of a file; names must not repeat."""
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive = archive
 
     def array(self, name: str, values: npt.NDArray[Any]) -> None:
-        """A flat array of whole numbers."""
+        """Write a flat array of whole numbers."""
         little = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
         self.blob(name, _npy_header(little.dtype, len(little)) + little.tobytes())
 
     def bitmap(self, name: str, slots: BitMap) -> None:
-        """A set of slots."""
+        """Write a set of slots."""
         self.blob(name, slots.serialize())
 
     def value(self, name: str, value: object) -> None:
-        """What msgspec writes as JSON."""
+        """Write a value as JSON."""
         self.blob(name, msgspec.json.encode(value))
 
     def blob(self, name: str, data: bytes) -> None:
-        """Bytes."""
+        """Write bytes."""
         member = zipfile.ZipInfo(name, _NO_DATE)
         member.external_attr = 0o600 << 16
         self._archive.writestr(member, data)
 
 
 class PartsReader:
-    """Gives the parts of a file that is as it was written. IndexFileError where one is missing
-    or is not what is asked for."""
+    """A reader for the parts of a checked file.
+
+    Its methods raise IndexFileError if a part is missing or is not of the requested type.
+    """
 
     def __init__(self, archive: zipfile.ZipFile, where: str) -> None:
         self._archive = archive
@@ -107,8 +108,7 @@ class PartsReader:
     def array(
         self, name: str, dtype: type[S], length: int, *, least: int = 0, below: int | None = None
     ) -> npt.NDArray[S]:
-        """A flat array of so many numbers, all of them at least `least` and less than `below`;
-        the caller's own."""
+        """Return a new flat array of `length` numbers, at least `least` and less than `below`."""
         data = self.blob(name)
         kind = np.dtype(dtype).newbyteorder("<")
         header = _npy_header(kind, length)
@@ -120,7 +120,7 @@ class PartsReader:
         return values
 
     def bitmap(self, name: str, below: int) -> BitMap:
-        """A set of slots, all of them less than `below`."""
+        """Return a set of slots, all of them less than `below`."""
         data = self.blob(name)
         try:
             slots = BitMap.deserialize(data)
@@ -133,15 +133,15 @@ class PartsReader:
         return slots
 
     def value(self, name: str, kind: type[V]) -> V:
-        """A JSON value of this type."""
+        """Return a JSON value of this type."""
         try:
             return msgspec.json.decode(self.blob(name), type=kind)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
-            # The reason could quote what stands there.
+            # No reason, because it could quote the content.
             raise self.refuse(name, "is not the JSON that belongs there") from None
 
     def blob(self, name: str) -> bytes:
-        """Bytes."""
+        """Return bytes."""
         try:
             return self._archive.read(name)
         except KeyError:
@@ -150,14 +150,16 @@ class PartsReader:
             raise self.refuse(name, f"cannot be read: {error}") from error
 
     def refuse(self, name: str, what: str) -> IndexFileError:
-        """The error that says so of a part."""
+        """Return the error that refuses a part."""
         return IndexFileError(f"{name} {what}", where=self._where)
 
 
 @contextlib.contextmanager
 def write_parts(path: Path) -> Iterator[PartsWriter]:
-    """What the block gives to the writer is at `path` when the block ends; when it fails, what
-    was there stays. IndexFileError where the file cannot be written."""
+    """Write the file at `path` from the parts that the block gives to the writer.
+
+    If the block fails, the former file stays. Raises IndexFileError if the file cannot be written.
+    """
     unfinished = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     try:
@@ -184,8 +186,11 @@ def write_parts(path: Path) -> Iterator[PartsWriter]:
 
 @contextlib.contextmanager
 def read_parts(path: Path) -> Iterator[PartsReader]:
-    """The parts of a file, which is checked first. IndexFileError where it cannot be read, is
-    none of ours, is damaged or has another format."""
+    """Check a file and give the block a reader of its parts.
+
+    Raises IndexFileError if the file cannot be read, is no saved index, is damaged or has another
+    format.
+    """
     where = str(path)
     try:
         with path.open("rb") as file:
@@ -202,7 +207,7 @@ def read_parts(path: Path) -> Iterator[PartsReader]:
 
 
 def _check_digest(file: IO[bytes], where: str) -> int:
-    """The file's length in bytes, if it is of our format and whole."""
+    """Return the file's length in bytes, if it has our format and is intact."""
     size_bytes = file.seek(0, os.SEEK_END)
     file.seek(max(0, size_bytes - _COMMENT_BYTES))
     comment = _COMMENT.search(tail := file.read(_COMMENT_BYTES))
@@ -235,7 +240,7 @@ def _check_members(archive: zipfile.ZipFile, size_bytes: int, where: str) -> Non
 
 
 def _digest(file: IO[bytes], length: int) -> bytes:
-    """The SHA-256, in hex, of the first bytes of a file."""
+    """Return the SHA-256, in hex, of the first bytes of a file."""
     digest = hashlib.sha256()
     file.seek(0)
     while length > 0:
@@ -248,7 +253,7 @@ def _digest(file: IO[bytes], length: int) -> bytes:
 
 
 def _npy_header(dtype: np.dtype[Any], length: int) -> bytes:
-    """What stands before the numbers of a flat array in numpy's format 1.0."""
+    """Return the header of a flat array in numpy's format 1.0."""
     text = f"{{'descr': '{dtype.str}', 'fortran_order': False, 'shape': ({length},), }}"
     filled = -(10 + len(text) + 1) % 64
     return (
@@ -259,7 +264,7 @@ def _npy_header(dtype: np.dtype[Any], length: int) -> bytes:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Let a file's new name reach the disk, where the system has a way to ask for it."""
+    """Flush a file's new name to disk, if the system supports it."""
     if sys.platform == "win32":
         return
     descriptor = os.open(folder, os.O_RDONLY)

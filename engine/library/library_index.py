@@ -1,9 +1,9 @@
-"""The index without a clock, for whoever wants it without Kafka.
+"""The index without a clock, for use without Kafka.
 
-The worker's index, but entries are held whatever the time is, and whether one is in force is
-asked as of a time. It can be copied, and saved and loaded: a file holds the entries as they are
-packed, their revisions, the sets of slots by agency and purpose, and the policies. What follows
-from them (hash tables, look-alikes, patterns, times) is made anew, in bulk, when it is loaded.
+It is the worker's index, but it holds entries regardless of the time, and each query for entries in
+force names a time. It can be copied, saved and loaded. A file holds the packed entries, their
+revisions, the sets of slots by agency and purpose, and the policies. Everything derived from them
+(hash tables, look-alikes, patterns, times) is rebuilt in bulk when the file is loaded.
 
     entries/…        see `saved_entries`
     revisions.npy    int64 by slot: the revision of its entry
@@ -49,15 +49,15 @@ class _HeldPolicy(msgspec.Struct, forbid_unknown_fields=True):
     revision: Count
 
 
-class TimelessIndex(Index):
-    """See the module."""
+class LibraryIndex(Index):
+    """The index of the library; see the module."""
 
-    def copy(self) -> TimelessIndex:
-        """An index of its own with the same entries and policies.
+    def copy(self) -> LibraryIndex:
+        """Return an independent copy.
 
-        Costs time and memory for everything that is held: about 100 ms for a million entries.
+        It costs time and memory for everything that is held: about 100 ms for a million entries.
         """
-        copied = TimelessIndex(self.eligibility.copy(), self._misreads)
+        copied = LibraryIndex(self.eligibility.copy(), self._misreads)
         copied.plates, copied._ids = self.plates.copy(), self._ids.copy()
         copied.similar = self.similar.copy()
         copied._entries = self._entries.copy()
@@ -73,14 +73,16 @@ class TimelessIndex(Index):
         return copied
 
     def add(self, entries: list[tuple[Entry, int]]) -> int:
-        """Hold entries with their revisions, or put them in the place of those with their ids,
-        which are not repeated; how many took no other's place."""
+        """Add entries with their revisions, or replace those with their ids.
+
+        Returns how many are new. Ids must not repeat.
+        """
         before = len(self)
         self.put_many(entries, _BEFORE_ALL_MS)
         return len(self) - before
 
     def slots_of_ids(self, entry_ids: list[str]) -> list[int]:
-        """The slots of the entries with these ids, which are not repeated."""
+        """Return the slots of the entries with these ids, which must not repeat."""
         heads = self._ids.get_many(hashes_of(entry_ids)).tolist()
         slots: list[int] = []
         for entry_id, head in zip(entry_ids, heads, strict=True):
@@ -89,28 +91,30 @@ class TimelessIndex(Index):
         return slots
 
     def take_out(self, slots: list[int]) -> None:
-        """Forget the entries in slots that are in use."""
+        """Remove the entries in slots that are in use."""
         self._take_away(slots, staged=False)
 
     def drop_ended(self, at_ms: int) -> None:
-        """Forget the entries that have expired at a time."""
+        """Remove the entries that have expired at a time."""
         self.turn_to(at_ms)
         while self.has_ended:
             self.drop()
 
     def expired_count(self, at_ms: int) -> int:
-        """How many entries have expired at a time."""
+        """Return how many entries have expired at a time."""
         return int(np.count_nonzero(self._expires_ms <= at_ms))
 
     def in_force(self, slot: int, at_ms: int) -> bool:
-        """Whether the entry in a slot has started at a time and not expired."""
+        """Return whether the entry in a slot has started and not expired at a time."""
         starts_ms = self._starts_ms[slot]
         started = starts_ms <= at_ms or starts_ms == NEVER_MS
         return bool(started and at_ms < self._expires_ms[slot])
 
     def eligible(self, source: str, at_ms: int) -> BitMap:
-        """The slots that are in force at a time and that a source's policy allows, regions left
-        aside; the caller's own."""
+        """Return a new set of the slots that are in force at a time and that a policy allows.
+
+        The policy is the source's. Regions are ignored.
+        """
         starts_ms = self._starts_ms
         out = (self._expires_ms <= at_ms) | ((starts_ms > at_ms) & (starts_ms != NEVER_MS))
         allowed = self.eligibility.allowed(source)
@@ -119,18 +123,18 @@ class TimelessIndex(Index):
 
     @property
     def slot_count(self) -> int:
-        """Slots given out, those in use and those free again."""
+        """The number of slots, those in use and those that are free again."""
         return len(self._entries)
 
     @property
     def slots(self) -> BitMap:
-        """The slots in use; the caller's own."""
+        """The slots in use, as a new set."""
         return BitMap.union(BitMap(), *self.eligibility.pairs.values())
 
     def save(self, parts: PartsWriter) -> None:
         """Write the parts that the module lists."""
         assert not self.is_staging, "nothing is staged here"
-        assert not self.has_ended, "nothing waits to be dropped here"
+        assert not self.has_ended, "no slot waits to be dropped here"
         save_entries(self._entries, parts)
         parts.array(_REVISIONS, self._revision[: len(self._entries)])
         pairs = self.eligibility.pairs
@@ -143,9 +147,11 @@ class TimelessIndex(Index):
     @classmethod
     def load(
         cls, parts: PartsReader, slots: int, last_revision: int, misreads: Misreads
-    ) -> TimelessIndex:
-        """The index of these parts, with so many slots and no revision after the last one.
-        IndexFileError where they contradict each other."""
+    ) -> LibraryIndex:
+        """Load the index from parts, with so many slots and no revision after the last one.
+
+        Raises IndexFileError if the parts contradict each other.
+        """
         index = cls(Eligibility(), misreads)
         index._entries, filing = load_entries(parts, slots)
         index._free_slots(0)  # room for all slots
@@ -174,7 +180,7 @@ class TimelessIndex(Index):
         self.similar.put(filing.asking)
 
     def _load_pairs(self, parts: PartsReader, filing: Filing, slots: int) -> None:
-        """File the sets of slots, of which each must be what the entries say."""
+        """File the sets of slots, and check each one against the entries."""
         numbers = {pair: number for number, pair in enumerate(filing.pairs)}
         by_slot = np.full(slots, -1, dtype=np.int32)
         by_slot[filing.slots] = filing.pair_numbers
@@ -192,5 +198,5 @@ class TimelessIndex(Index):
 
 
 def _as_set(slots: np.ndarray[tuple[int], np.dtype[np.signedinteger]]) -> BitMap:
-    """Slots in ascending order as a set."""
+    """Return slots, given in ascending order, as a set."""
     return BitMap(array("I", slots.astype(np.uint32).tobytes()))

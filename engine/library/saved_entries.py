@@ -1,13 +1,13 @@
 """The entries of a saved index, packed as the store keeps them.
 
-    entries/lengths.npy  int32 by slot: bytes of the packed entry, 0 where the slot is not in use
-    entries/packed.bin   the packed entries by slot, one behind the other
+    entries/lengths.npy  int32 by slot: bytes of the packed entry, 0 if the slot is not in use
+    entries/packed.bin   the packed entries by slot, one after the other
     entries/shared.json  the values that entries share, by table and number
 
-Each entry is opened once when it is read, and what the index needs to file it comes from there:
-so nothing that follows from the entries stands in the file, where it could contradict them. What
-`EntryStore` could not have packed is refused with an IndexFileError, in which there is no part
-of an entry. That entries are admissible is for those who made the file.
+Each entry is unpacked once when the file is loaded, and the index files it by what it holds. So the
+file holds nothing that could contradict the entries. An entry that `EntryStore` could not have
+packed is refused with an IndexFileError, which shows no part of it. Whether entries are admissible
+was checked before the file was saved, and is not checked again.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from engine.plates.normal_form import WILDCARD, is_normal_pattern
 _LENGTHS: Final = "entries/lengths.npy"
 _PACKED: Final = "entries/packed.bin"
 _SHARED: Final = "entries/shared.json"
-#: Entries that are opened before they are packed up in columns.
+#: The number of entries that are unpacked before they are collected in columns.
 _AT_A_TIME: Final = 4096
-#: More than an entry takes of which every text is as long as it may be.
+#: More than an entry takes if each of its texts has the greatest length.
 _PACKED_BYTES: Final = 1 << 20
 
 _field = get_type_hints(Entry, include_extras=True)
@@ -47,8 +47,8 @@ _Number = Annotated[int, Meta(ge=0)]
 #: To the end of the year 2999.
 _TimeMs = Annotated[int, Meta(ge=0, lt=32_503_680_000_000)]
 
-#: A packed entry, by place: the fields that every one has, then the rare ones. Ids are looked at
-#: many at a time for what else they may not hold.
+#: A packed entry by position: the common fields, then the rare ones. Ids have a pattern too, which
+#: is checked for many of them at once.
 _COMMON: Final = (
     Name,
     _field["plate"],
@@ -75,7 +75,7 @@ _RARE: Final = (
 )
 _TIMES: Final = (8, 9, 11)
 _EXPIRES, _STARTS, _CONFUSABLES, _DISTANCE, _HOURS = 9, 11, 13, 18, 19
-#: By place, the table that a number stands for a value of, and what that value must be.
+#: By position, the table to which a number refers, and the type of its values.
 _SHARING: Final[dict[int, tuple[str, Any]]] = {
     3: ("names", _field["list_id"]),
     4: ("names", _field["agency"]),
@@ -91,14 +91,14 @@ _SHARING: Final[dict[int, tuple[str, Any]]] = {
 }
 _decode_common = msgspec.msgpack.Decoder(tuple[_COMMON]).decode  # type: ignore[valid-type]
 _decode_rare = msgspec.msgpack.Decoder(tuple[_COMMON + _RARE]).decode  # type: ignore[misc]
-#: How the packed form of an entry without rare fields begins: an array of so many.
+#: The first byte of a packed entry without rare fields: an array of so many fields.
 _COMMON_BEGINS: Final = 0x90 | len(_COMMON)
 _PLAIN: Final = re.compile(r"[A-Z0-9?]*")
 _PRINTABLE: Final = re.compile(PRINTABLE_PATTERN)
 
 
 class _Shared(msgspec.Struct, forbid_unknown_fields=True):
-    """The tables of shared values; None is a number that is free."""
+    """The tables of shared values; None is a free number."""
 
     times: list[Time | None]
     requesters: list[Name | None]
@@ -108,7 +108,7 @@ class _Shared(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Asking(NamedTuple):
-    """What an entry asks for that is more than its exact plate."""
+    """The fields of an entry that matches more than its exact plate."""
 
     plate: str
     confusables: bool | None
@@ -116,10 +116,11 @@ class Asking(NamedTuple):
 
 
 class Filing(NamedTuple):
-    """By what entries are filed: one place for each in all arrays, by slot in ascending order.
+    """The keys by which entries are filed: each entry has one position in all arrays.
 
-    `pair_numbers` are places in `pairs`; `starts_ms` is NEVER_MS where an entry names no start.
-    `asking` has those slots alone whose entry asks for more than its plate.
+    The positions are in ascending order of slots. `pair_numbers` are positions in `pairs`.
+    `starts_ms` is NEVER_MS if an entry has no start. `asking` has only the slots whose entries
+    match more than their exact plate.
     """
 
     slots: Slots
@@ -141,7 +142,7 @@ def save_entries(store: EntryStore, parts: PartsWriter) -> None:
 
 
 def load_entries(parts: PartsReader, slots: int) -> tuple[EntryStore, Filing]:
-    """The entries in so many slots, and by what they are filed."""
+    """Load the entries of so many slots, and the keys by which they are filed."""
     lengths = parts.array(_LENGTHS, np.int32, slots, below=_PACKED_BYTES)
     packed = _split(parts, lengths)
     shared = parts.value(_SHARED, _Shared)
@@ -167,7 +168,7 @@ def _split(parts: PartsReader, lengths: Slots) -> list[bytes | None]:
 
 
 class _Columns:
-    """Opened entries, packed up by place."""
+    """Unpacked entries, collected by position."""
 
     def __init__(self, parts: PartsReader, store: EntryStore) -> None:
         self._parts = parts
@@ -182,7 +183,7 @@ class _Columns:
         self._asking: list[tuple[int, Asking]] = []
 
     def add(self, slots: list[int], packed: list[bytes]) -> None:
-        """Open the packed entries of these slots."""
+        """Unpack and check the entries of these slots."""
         try:
             rows: list[tuple[Any, ...]] = [
                 _decode_common(one) if one[0] == _COMMON_BEGINS else _decode_rare(one)
@@ -215,14 +216,14 @@ class _Columns:
                 self._asking.append((slot, Asking(row[1], None, None)))
 
     def uses(self) -> dict[str, Counter[Any]]:
-        """What stands in the packed entries for the values of each table, and how often."""
+        """Count, by table, what the packed entries hold for its values."""
         uses: dict[str, Counter[Any]] = {table: Counter() for table, _ in _SHARING.values()}
         for place, (table, _) in _SHARING.items():
             uses[table].update(self._uses[place])
         return uses
 
     def check_values(self, tables: dict[str, list[Any]]) -> None:
-        """IndexFileError where a value that entries share is none for their field."""
+        """Raise IndexFileError if a shared value is not valid for its field."""
         for place, (table, kind) in _SHARING.items():
             values = tables[table]
             used = [
@@ -236,7 +237,7 @@ class _Columns:
                 raise self._parts.refuse(_SHARED, "holds a value that is none") from None
 
     def filing(self, in_use: Slots) -> Filing:
-        """By what the entries are filed, once the store can tell shared values."""
+        """Return the keys by which entries are filed; the store must have its shared values."""
         store = self._store
         names = store.shared["names"]
         starts_ms: Times = np.full(len(in_use), NEVER_MS, dtype=np.int64)
@@ -268,7 +269,7 @@ class _Columns:
             raise self._parts.refuse(_PACKED, "holds an entry with an unknown time zone")
 
     def _shared(self, place: int, packed: tuple[Any, ...]) -> Iterable[Any]:
-        """What may stand for shared values: of times, most are no such."""
+        """Return what may refer to shared values; most times do not."""
         if place not in _TIMES:
             return packed
         least_ms = self._store.least_time_ms
@@ -282,7 +283,7 @@ class _Columns:
         return [known.get(one, one) for one in packed]
 
     def _check_ids(self, filing: Filing) -> None:
-        """IndexFileError where two entries have one id."""
+        """Raise IndexFileError if two entries have the same id."""
         order = np.argsort(filing.ids, kind="stable")
         hashes = filing.ids[order]
         same = np.flatnonzero(hashes[1:] == hashes[:-1])

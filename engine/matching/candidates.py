@@ -1,9 +1,9 @@
-"""The entries that a read is like, each once, and the match that one of them makes.
+"""Candidates: the entries that a read is like, each once, and the match that one of them makes.
 
-What is here is one definition for the worker (`outcome`) and the library (`hot_list_index`): the
-read's own plate is tried first, and for an entry that it is not like, the alternates in their
-order; the first that is like it makes the match. Whether an entry may match at all, by policy
-and clock, each of the two asks in its own way.
+The worker (`outcome`) and the library (`hot_list_index`) share this definition. The read's own
+plate is tried first. For an entry that it is not like, the alternates are tried in their order, and
+the first one that fits makes the match. The worker and the library each check policy and clock
+themselves.
 
 Pure.
 """
@@ -28,10 +28,10 @@ def candidates_of(
     own: Iterable[tuple[int, Entry, Likeness]],
     asked: Asked,
 ) -> Iterator[tuple[int, Found]]:
-    """The slots of the entries that the read is like, each once, and by what it is.
+    """Yield the slot of each entry that the read is like, once, and how it is like it.
 
-    `plate` is the read's own in normal form, `own` what `Index.candidates` has for it, and
-    `asked` says which alternates are tried.
+    `plate` is the read's own plate in normal form, and `own` is what `Index.candidates` yields for
+    it. `asked` selects the alternates to try.
     """
     seen = set()
     for slot, entry, likeness in own:
@@ -53,7 +53,7 @@ def match_of(
     list_revision: int,
     now_ms: int,
 ) -> Match:
-    """The match of a read and an entry that may match, with its confidence."""
+    """Return the match of a read and an entry that may match, with its confidence."""
     stated = read.confidence if found.alternate is None else found.alternate.confidence
     sure = confidence(found.likeness, found.entry.plate, found.plate, stated, misreads)
     return build_match(found, read, sure, suppressed, policy_revision, list_revision, now_ms)

@@ -1,9 +1,9 @@
-"""What an entry asks of a read beside its plate: the region, the vehicle, the area, the hours.
+"""An entry's conditions on a read besides its plate: the region, the vehicle, the area, the hours.
 
-Each rules out reads that are known to be others. A field that the read lacks rules out nothing:
-what could not be checked stands in the match, for the person who confirms it (`match`).
+Each condition excludes reads that are known not to meet it. A field that the read lacks excludes
+nothing: the match lists what could not be checked, for the person who confirms it (`match`).
 
-Pure, and next to nothing for an entry that has none of them.
+Pure, and almost free for an entry without conditions.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ EARTH_RADIUS_M: Final = 6_371_008.8
 
 
 def narrowed_out(entry: Entry, read: Detection) -> str | None:
-    """The reason for which the entry rules the read out (one of `policy.DENIAL_REASONS`); None
-    where it may match."""
+    """Return why the entry excludes the read, one of `eligibility.DENIAL_REASONS`, or None."""
     if region_excludes(entry.region, read.region):
         return ENTRY_REGION
     vehicle = entry.vehicle
@@ -44,7 +43,7 @@ def narrowed_out(entry: Entry, read: Detection) -> str | None:
 
 
 def circle_of(area: tuple[Area, ...], place: Location) -> Area | None:
-    """The first circle of the area in which the place lies; None where it lies in none."""
+    """Return the first circle of the area that contains the place; None if none does."""
     return next(
         (circle for circle in area if distance_m(circle, place) <= circle.radius_m),
         None,
@@ -52,20 +51,23 @@ def circle_of(area: tuple[Area, ...], place: Location) -> Area | None:
 
 
 def area_in_words(area: tuple[Area, ...], circle: Area | None) -> str:
-    """The circle of the area; where it is None, the first one and how many more there are."""
+    """Describe the circle, or if it is None, the area's first one and the number of others."""
     shown = circle or area[0]
     text = f"within {shown.radius_m:.10g} m of {in_words(shown)}"
     return text if circle is not None or len(area) == 1 else f"{text}, or {len(area) - 1} more"
 
 
 def in_words(place: Area | Location) -> str:
-    """Latitude and longitude, to about a metre."""
+    """Return latitude and longitude, to about a metre."""
     return f"{place.lat:.5f} {place.lon:.5f}"
 
 
 def distance_m(one: Area | Location, other: Area | Location) -> float:
-    """The great-circle distance of two places in metres, by the haversine formula (R. W.
-    Sinnott, Virtues of the Haversine, Sky and Telescope 68, 1984)."""
+    """Return the great-circle distance of two places in metres.
+
+    It uses the haversine formula (R. W. Sinnott, Virtues of the Haversine, Sky and Telescope 68,
+    1984).
+    """
     lat_one, lat_other = math.radians(one.lat), math.radians(other.lat)
     across = math.sin(math.radians(other.lon - one.lon) / 2)
     along = math.sin((lat_other - lat_one) / 2)

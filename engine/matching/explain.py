@@ -1,12 +1,12 @@
-"""Whether a read of a source may match an entry, and by which rule: step by step, for people.
+"""An explanation, step by step, of whether a source's read may match an entry, and by which rule.
 
-Goes through what the worker asks, in the worker's order, and says of each condition whether it
-holds and what was found. What decides is the worker's own: `admission` says whether an entry is
-admissible, `eligibility` what a policy allows, `conditions` and what it stands on which reads an
-entry rules out. A test holds the verdict to what the worker does.
+It checks the worker's conditions in the worker's order and describes for each one whether it holds
+and why. The worker's own functions decide: `admission` whether an entry is admissible,
+`eligibility` what a policy allows, and `conditions` which reads an entry excludes. A test compares
+the verdict with the worker's.
 
-Pure: looks at the last records of the entry and of the policy, and at one point in time. It
-knows no plate but the entry's, and does not show that one.
+Pure: it takes the last records of the entry and the policy, and one point in time. It sees no plate
+except the entry's, and does not show that one.
 """
 
 from __future__ import annotations
@@ -24,25 +24,24 @@ from engine.matching.conditions import in_words as place_in_words
 from engine.matching.vehicles import compare_vehicles
 from engine.matching.vehicles import in_words as vehicle_in_words
 
-#: Why the worker does not hold an entry; the further reasons are those of
-#: `engine.index.eligibility`.
+#: The reasons why the worker does not hold an entry; `engine.index.eligibility` has the others.
 NOT_LISTED = "not_listed"
 REFUSED = "refused"
 EXPIRED = "expired"
 
 
 class Condition(NamedTuple):
-    """One of the worker's questions. `holds` None: what came before leaves nothing to ask."""
+    """One condition that the worker checks; `holds` is None if an earlier one makes it moot."""
 
     question: str
     holds: bool | None
     found: str
-    #: What the worker calls it where it does not hold.
+    #: The worker's reason if it does not hold.
     denial: str
 
 
-class Said(NamedTuple):
-    """What a read says of itself, its plate apart; None: it does not say so."""
+class DescribedRead(NamedTuple):
+    """The fields of a read that conditions check, without its plate; None if it lacks one."""
 
     captured_ms: int
     region: str | None = None
@@ -51,14 +50,14 @@ class Said(NamedTuple):
 
 
 class Explanation(NamedTuple):
-    """All conditions in order; `rule` counts from 1, None where none allows."""
+    """All conditions in order, and the rule that allows, counted from 1; None if none does."""
 
     conditions: tuple[Condition, ...]
     rule: int | None
 
     @property
     def denial(self) -> str | None:
-        """What denies: the first condition that does not hold. None where all do."""
+        """The reason of the first condition that does not hold; None if all hold."""
         return next((each.denial for each in self.conditions if not each.holds), None)
 
     @property
@@ -70,13 +69,14 @@ class Explanation(NamedTuple):
 def explain(
     entry: tuple[str, bytes | None],
     policy: tuple[str, bytes | None],
-    read: Said,
+    read: DescribedRead,
     purposes: Purposes,
     now_ms: int,
 ) -> Explanation:
-    """Explain for an entry id and a source, each with its last record's value.
+    """Explain whether a source's read may match an entry.
 
-    A value is None where there is no such record.
+    `entry` is an entry id and `policy` a source, each with the value of its last record; None if
+    there is no such record.
     """
     entry_id, entry_value = entry
     source, policy_value = policy
@@ -103,7 +103,7 @@ def explain(
 def _entry(
     entry_id: str, value: bytes | None, purposes: Purposes, now_ms: int
 ) -> tuple[Entry | None, tuple[Condition, ...]]:
-    """The entry, if its record is one that the worker takes, and what there is to say of it."""
+    """Return the entry, if the worker admits its record, and the conditions on it."""
     entry, refusal = None, ""
     if value is not None:
         try:
@@ -177,7 +177,7 @@ def _policy_region(policy: Policy | None, read_region: str | None) -> Condition:
     if policy is not None:
         holds = decides.policy_covers(policy, read_region)
         found = "all" if policy.regions is None else f"only {_named(policy.regions)}"
-        found = f"{found}; {_said(read_region)}"
+        found = f"{found}; {_described(read_region)}"
     question = "the policy covers the read's region"
     return Condition(question, holds, found, decides.POLICY_REGION)
 
@@ -186,7 +186,7 @@ def _entry_region(entry: Entry | None, read_region: str | None) -> Condition:
     holds, found = None, ""
     if entry is not None:
         holds = not decides.region_excludes(entry.region, read_region)
-        found = f"{entry.region or 'any'}; {_said(read_region)}"
+        found = f"{entry.region or 'any'}; {_described(read_region)}"
     question = "the entry's region does not rule the read out"
     return Condition(question, holds, found, decides.ENTRY_REGION)
 
@@ -198,7 +198,7 @@ def _entry_vehicle(entry: Entry | None, read: Vehicle | None) -> Condition:
         compared = compare_vehicles(read, listed)
         differing = [field for field, result in compared.items() if result == "differs"]
         holds = not differing
-        said = _said(None if read is None else vehicle_in_words(read))
+        said = _described(None if read is None else vehicle_in_words(read))
         found = f"{vehicle_in_words(listed) or 'any'}; {said}"
         if differing:
             found += f", another {' and '.join(differing)}"
@@ -215,7 +215,7 @@ def _entry_area(entry: Entry | None, place: Location | None) -> Condition:
             circle = None if place is None else circle_of(entry.area, place)
             area = area_in_words(entry.area, circle)
             holds = place is None or circle is not None
-        found = f"{area}; {_said(None if place is None else place_in_words(place))}"
+        found = f"{area}; {_described(None if place is None else place_in_words(place))}"
     question = "the entry's area does not rule the read out"
     return Condition(question, holds, found, decides.ENTRY_AREA)
 
@@ -232,7 +232,7 @@ def _entry_hours(entry: Entry | None, captured_ms: int) -> Condition:
     return Condition(question, holds, found, decides.ENTRY_HOURS)
 
 
-def _said(what: str | None) -> str:
+def _described(what: str | None) -> str:
     return f"the read says {what or 'nothing'}"
 
 

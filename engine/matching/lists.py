@@ -1,15 +1,15 @@
-"""The control state of a worker: entries and policies as the control topics give them.
+"""The control state of a worker: entries and policies from the control topics.
 
-`apply` takes control records in the order of their partition and keeps what the last record of
-each key says. A record that the rules do not admit is counted, and counts as a removal of its
-key: the state then depends on the last record alone, as after compaction.
+`apply` takes control records in the order of their partition. The last record of each key decides.
+A refused record is counted, and also removes what its key had: so the state depends on the last
+record alone, whatever compaction has removed.
 
-Entries can be applied `STAGED`: then they count from `commit` on, all together, and until then
-reads see the lists as they were. Policies always count at once.
+Entries can be applied `STAGED`. Then `commit` makes all of them take effect together, and until
+then reads see the former lists. Policies always take effect at once.
 
-What changed is told once, for the audit: when a record is applied, and when an entry has
-expired. That a staged record changed something is told when it is applied, because nothing can
-stop it any more, and because a million changes must not come at once.
+Each change is reported once, for the audit: when a record is applied, or when an entry has expired.
+A staged change is reported when it is applied, because nothing can stop it any more, and because a
+million changes must not be reported at once.
 
 Belongs to the matcher thread. No I/O, no clock of its own.
 """
@@ -49,19 +49,21 @@ Place = tuple[ControlKind, int]
 class Phase(Enum):
     """How records are applied."""
 
-    #: Before the first commit: no reads are taken.
+    #: Before the first commit, while no reads are processed.
     LOADING = "loading"
-    #: At once.
+    #: To take effect at once.
     FOLLOWING = "following"
-    #: To count from the next commit on.
+    #: To take effect with the next commit.
     STAGED = "staged"
 
 
 @dataclass(slots=True)
 class Applied:
-    """What applying records came to. `refused` counts by reason; `extended` counts entries that
-    were extended beyond their term without a new authority, of those in `changes`, which are
-    for the audit and in the order of the records."""
+    """The result of applying records.
+
+    `refused` counts by reason. `changes` are for the audit, in the order of the records. `extended`
+    counts those among them that extended an entry beyond its term without a new authority.
+    """
 
     changed: int = 0
     removed: int = 0
@@ -71,11 +73,12 @@ class Applied:
 
 
 class Lists:
-    """Entries and policies. `list_revision` grows with every record of the hot list topic that
-    counts: it is the number of offsets received, summed over the topic's partitions.
+    """Entries and policies.
 
-    `misreads` says which plates are like each other, as shipped where it is None.
-    `audited_to` and `expired_until_ms` are for the owner to set before the load.
+    `list_revision` grows with every record of the hot list topic that takes effect: it is the
+    number of offsets received, summed over the topic's partitions. `misreads` defines which plates
+    are alike; None means the shipped table. The owner sets `audited_to` and `expired_until_ms`
+    before the load.
     """
 
     def __init__(self, purposes: Purposes, misreads: Misreads | None = None) -> None:
@@ -88,23 +91,23 @@ class Lists:
         self._received = 0
         self.list_revision = 0
         self._is_loading = True
-        #: Offsets by topic and partition; of records below there are no changes to tell.
+        #: Offsets by topic and partition; changes from records below them are not reported.
         self.audited_to: dict[Place, int] = {}
-        #: All expiries up to this time have been told.
+        #: All expiries up to this time have been reported.
         self.expired_until_ms = 0
-        self._told_to: dict[Place, int] = {}
-        # Expired, and not told yet: a record may still come that was made before.
+        self._reported_to: dict[Place, int] = {}
+        # Expired, but not reported yet: a record that was made before may still arrive.
         self._expired: dict[str, Held] = {}
-        # Whether anything is there, or in the index, while records are applied.
+        # Whether anything is in `_expired`, or has expired in the index, while records are applied.
         self._has_expired = False
-        # Entries are put together, which is several times faster. A later record of the same
-        # key takes the place of an earlier one that is still waiting here.
+        # Entries are put in bulk, which is several times faster. A later record of the same key
+        # replaces an earlier one that is still waiting here.
         self._waiting: dict[str, Held] = {}
 
     def apply(
         self, records: Iterable[ControlRecord], now_ms: int, phase: Phase = Phase.FOLLOWING
     ) -> Applied:
-        """Apply records in order. What was staged before others that are not counts first."""
+        """Apply records in order; records that are not staged first commit what is staged."""
         applied = Applied()
         staged = phase is Phase.STAGED
         if not staged:
@@ -121,7 +124,7 @@ class Lists:
         return applied
 
     def commit(self) -> None:
-        """The end of the load, or of what is staged, which counts from now on."""
+        """End the load, or make what is staged take effect."""
         self._is_loading = False
         self.index.commit()
         self.list_revision = self._received
@@ -131,27 +134,29 @@ class Lists:
         self.index.turn_to(now_ms)
 
     def advance(self, now_ms: int) -> list[Change]:
-        """Start and end entries that are due, and forget some that have ended; the expiries to
-        tell. To be called again soon while it leaves `has_ended` true."""
+        """Start and end entries that are due, and remove some that have ended.
+
+        Returns the expiries to report. While `has_ended` stays true, call it again soon.
+        """
         self.index.turn_to(now_ms)
         for entry, revision in self.index.drop():
             self._expired[entry.entry_id] = entry, revision
         if self._is_loading:
             return []
-        told = list(islice(self._expired, limits.SLOTS_A_DROP))
-        expired = [changes.entry_expired(*self._expired.pop(entry_id)) for entry_id in told]
+        reported = list(islice(self._expired, limits.SLOTS_A_DROP))
+        expired = [changes.entry_expired(*self._expired.pop(entry_id)) for entry_id in reported]
         if not self.has_ended:
             self.expired_until_ms = max(self.expired_until_ms, now_ms)
         return expired
 
     @property
     def has_ended(self) -> bool:
-        """Whether there is more for `advance` to forget or to tell."""
+        """Whether `advance` has more to remove or to report."""
         return self.index.has_ended or (bool(self._expired) and not self._is_loading)
 
     @property
     def refused_count(self) -> int:
-        """Keys whose last record was refused; it need not count yet."""
+        """The number of keys whose last record, perhaps staged, was refused."""
         return len(self._refused_keys)
 
     def _apply_run(
@@ -165,26 +170,34 @@ class Lists:
     ) -> None:
         """Apply records of one partition."""
         kind, partition = place
-        told_to = max(self._told_to.get(place, 0), self.audited_to.get(place, 0))
+        reported_to = max(self._reported_to.get(place, 0), self.audited_to.get(place, 0))
         next_offset = run[-1].offset + 1
-        self._told_to[place] = max(told_to, next_offset)
+        self._reported_to[place] = max(reported_to, next_offset)
         if kind is ControlKind.POLICY:
             for record in run:
-                self._apply_policy(record, now_ms, applied, told=record.offset < told_to)
+                is_reported = record.offset < reported_to
+                self._apply_policy(record, now_ms, applied, is_reported=is_reported)
             return
         self._received += next_offset - self._next_offset.get(partition, 0)
         self._next_offset[partition] = next_offset
         for record in run:
-            self._apply_entry(record, now_ms, applied, staged=staged, told=record.offset < told_to)
+            is_reported = record.offset < reported_to
+            self._apply_entry(record, now_ms, applied, staged=staged, is_reported=is_reported)
 
     def _apply_entry(
-        self, record: ControlRecord, now_ms: int, applied: Applied, *, staged: bool, told: bool
+        self,
+        record: ControlRecord,
+        now_ms: int,
+        applied: Applied,
+        *,
+        staged: bool,
+        is_reported: bool,
     ) -> None:
         key = record.key or b""
         entry_id = _named_by(key)
         held = None
-        if not told or self._has_expired:
-            held = self._held_before(record, entry_id, applied, told=told)
+        if not is_reported or self._has_expired:
+            held = self._held_before(record, entry_id, applied, is_reported=is_reported)
         self._refused_keys.discard(_short(key))
         entry: Entry | None = None
         try:
@@ -194,24 +207,24 @@ class Lists:
                 if entry.entry_id.encode() != key:
                     raise DocumentError("key_mismatch")
                 applied.changed += 1
-                if not told:
-                    self._tell_put(record, entry, held, now_ms, applied)
+                if not is_reported:
+                    self._report_put(record, entry, held, now_ms, applied)
                 if entry.expires_ms > now_ms:
                     self._waiting[entry_id] = entry, record.offset
                     return
-                if not told or entry.expires_ms > self.expired_until_ms:
+                if not is_reported or entry.expires_ms > self.expired_until_ms:
                     self._expired[entry_id] = entry, record.offset
                     self._has_expired = True
             else:
                 applied.removed += 1
-                if not told:
+                if not is_reported:
                     removed = None if held is None else held[0]
                     applied.changes.append(changes.entry_removed(record, removed, now_ms))
         except (DocumentError, RuleError) as error:
             reason = error.reason if isinstance(error, DocumentError) else error.field
             applied.refused[reason] += 1
             self._refused_keys.add(_short(key))
-            if not told:
+            if not is_reported:
                 ended = None if held is None else held[1]
                 refused = changes.entry_refused(record, error, entry, ended, now_ms)
                 applied.changes.append(refused)
@@ -219,12 +232,13 @@ class Lists:
         self.index.remove(entry_id, staged=staged)
 
     def _held_before(
-        self, record: ControlRecord, entry_id: str, applied: Applied, *, told: bool
+        self, record: ControlRecord, entry_id: str, applied: Applied, *, is_reported: bool
     ) -> Held | None:
-        """What a record finds under its id: nothing where that had expired, which is told now.
+        """Return the entry that a record replaces; None if it had expired, which is reported now.
 
-        By the record's own time, because while no worker ran nobody was there to see which came
-        first. Where nobody asks, because the record is told already, None.
+        The record's own time decides whether it had expired, because while no worker ran, the order
+        of the two was not observed. If the record is reported already, None may also mean that the
+        entry was not looked up.
         """
         if self._has_expired:
             expired = self._expired.pop(entry_id, None) or self.index.drop_expired(entry_id)
@@ -233,9 +247,9 @@ class Lists:
                     return expired
                 applied.changes.append(changes.entry_expired(*expired))
                 return None
-        return None if told else self._waiting.get(entry_id) or self.index.find(entry_id)
+        return None if is_reported else self._waiting.get(entry_id) or self.index.find(entry_id)
 
-    def _tell_put(
+    def _report_put(
         self, record: ControlRecord, entry: Entry, held: Held | None, now_ms: int, applied: Applied
     ) -> None:
         is_extended = False
@@ -243,8 +257,8 @@ class Lists:
             try:
                 check_change(held[0], entry, self._purposes)
             except RuleError:
-                # Admitted all the same: after compaction the older entry is gone, and workers
-                # would come to differ.
+                # Admitted anyway, because compaction may have removed the older entry, and workers
+                # would reach different states.
                 is_extended = True
                 applied.extended += 1
         applied.changes.append(
@@ -252,7 +266,7 @@ class Lists:
         )
 
     def _apply_policy(
-        self, record: ControlRecord, now_ms: int, applied: Applied, *, told: bool
+        self, record: ControlRecord, now_ms: int, applied: Applied, *, is_reported: bool
     ) -> None:
         key = record.key or b""
         refusal: DocumentError | None = None
@@ -263,7 +277,7 @@ class Lists:
                     raise DocumentError("key_mismatch")
                 self.eligibility.set_policy(policy, record.offset)
                 applied.changed += 1
-                if not told:
+                if not is_reported:
                     applied.changes.append(changes.policy_set(record, policy, now_ms))
                 return
             applied.removed += 1
@@ -271,17 +285,17 @@ class Lists:
             applied.refused[error.reason] += 1
             refusal = error
         self.eligibility.remove_policy(_named_by(key))
-        if not told:
+        if not is_reported:
             applied.changes.append(changes.policy_removed(record, refusal, now_ms))
 
 
 def _short(key: bytes) -> bytes:
-    """The key itself, or what stands for one that is longer than any id."""
+    """Return the key itself, or its hash if it is longer than any id."""
     return key if len(key) <= _ID_BYTES else xxhash.xxh3_128_digest(key)
 
 
 def _named_by(key: bytes) -> str:
-    """The id or source that a key names; "", which nobody has, where it is no UTF-8."""
+    """Return the id or source that a key names; "", which is no valid id, if it is not UTF-8."""
     try:
         return key.decode()
     except UnicodeDecodeError:

@@ -1,12 +1,12 @@
 """From a read and an entry that match to the match event, and what a person must compare.
 
-A match is a lead: its verification block lists what a person compares before anybody acts, what
-the engine saw of it, and what it could not check. Whether the two match has been decided before
+A match is a lead. Its verification block lists what a person must compare before acting, what the
+engine found, and what it could not check. Whether the two match has been decided before
 (`likeness`, `eligibility`, `conditions`).
 
-Pure: a function of the read, the entry, the policy, their revisions and the clock. The common
-match, an exact one, is the greatest part of what a hit costs: what is the same for many is made
-once.
+Pure: a function of the read, the entry, the policy, their revisions and the clock. Building the
+event is the largest part of the cost of a match, and most matches are exact. So parts that many
+matches share are created once.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from engine.matching.vehicles import compare_vehicles
 from engine.matching.vehicles import in_words as vehicle_in_words
 from engine.plates.likeness import Likeness
 
-#: Between the parts of what a match id is the hash of.
+#: The separator between the parts that a match id is the hash of.
 _SEPARATOR = b"\x1f"
 
 _PLATE_TEXT = "Compare the plate in the picture with the listed one, character by character."
@@ -48,14 +48,14 @@ _REGION_TEXT = "Compare the region of the plate in the picture with the region a
 _VEHICLE_TEXT = "Compare the vehicle in the picture with the vehicle as listed."
 _AREA_TEXT = "Make sure that the camera stands in the area that the entry is for."
 _HOURS_TEXT = "Make sure that the camera's clock is right: the entry is for certain hours."
-#: Where neither the read nor the entry says anything.
+#: The checks if neither the read nor the entry has the field.
 _REGION_UNKNOWN = Check(check="region", result="unknown", text=_REGION_TEXT)
 _VEHICLE_UNKNOWN = Check(check="vehicle", result="unknown", text=_VEHICLE_TEXT)
 _SHOWN_CHARACTERS = 300
 
 
 def match_id(entry_id: str, entry_revision: int, read_id: str) -> str:
-    """The id of a match: xxh3-128 in hex of entry id, entry revision and read id.
+    """Return the id of a match: xxh3-128 in hex of entry id, entry revision and read id.
 
     The same read and the same revision of an entry give the same id, however often the read
     is processed, so that a consumer can drop a duplicate.
@@ -65,8 +65,11 @@ def match_id(entry_id: str, entry_revision: int, read_id: str) -> str:
 
 
 class Found(NamedTuple):
-    """Why a read and an entry match: `plate` is the text that is like the listed one, in normal
-    form, of the read itself or of its `alternate`."""
+    """An entry that a read is like, and how.
+
+    `plate` is the text that is like the listed plate, in normal form. It comes from the read
+    itself, or from its `alternate`.
+    """
 
     entry: Entry
     revision: int
@@ -84,7 +87,7 @@ def build_match(
     list_revision: int,
     now_ms: int,
 ) -> Match:
-    """The match of a read and an entry."""
+    """Build the match of a read and an entry."""
     entry = found.entry
     return Match(
         match_id=match_id(entry.entry_id, found.revision, read.read_id),
@@ -103,8 +106,10 @@ def build_match(
 
 
 def audit_fields(match: Match) -> dict[str, str | int]:
-    """What the audit records of a match: for whom it was made and by what right, never the plate
-    or the place."""
+    """Return what the audit records of a match.
+
+    It names the agency, the purpose and the authority, never the plate or the place.
+    """
     entry = match.entry
     authority = entry.authority
     return {
@@ -124,7 +129,7 @@ def audit_fields(match: Match) -> dict[str, str | int]:
 
 
 def checks(found: Found, read: Detection, now_ms: int) -> tuple[Check, ...]:
-    """What a person must compare before acting on a match."""
+    """Return what a person must compare before acting on a match."""
     entry = found.entry
     same_for_all = (
         _plate_check(found, read),

@@ -1,17 +1,16 @@
 """The matcher: fetched batches and control records in, matches and rejects out.
 
-Synchronous and pure but for its state (index, policies): no I/O, no event loop, no clock but
-the one it is given. Control records and fetches are handled one after the other by one thread,
-so a change counts for every read that is processed after it, and nothing is ever seen half
-changed.
+Synchronous and pure except for its state (index, policies): no I/O, no event loop, and the caller
+provides the time. One thread handles control records and fetches one after the other. So a change
+takes effect for every read that is processed after it, and no read sees half of a change.
 
-A read's value is opened where an entry that counts is like its key, or like an alternate that its
-header names; where its key or that header is odd; and for the sample of key checks. No other value
-is looked at, whatever the scanner lets through. A read's headers are looked at, beside the one that
-asks for alternates, where it makes a match: they say which trace it belongs to.
+A read's value is decoded in three cases: its key, or an alternate that its header names, is like a
+visible entry's plate; its key is missing or not in normal form, or that header is malformed; or the
+read is in the sample of key checks. No other value is decoded, whatever the scanner passes. The
+read's other headers are parsed if it makes a match, because they name its trace.
 
-A read that matches nothing leaves only counts. Nothing of a read may be logged, kept or put
-into an error here, and no bad record may stop what follows it.
+A read that matches nothing leaves only counts. Nothing of a read may be logged, kept or put into an
+error here, and no bad record may stop the records after it.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from engine import limits
 from engine.index.hash_table import HashTable
 from engine.index.plate_index import Index
 from engine.matching.lists import Lists
-from engine.matching.outcome import Candidate, Read, Step
+from engine.matching.outcome import Candidate, Decider, Read
 from engine.matching.outcome import FoundMatch as FoundMatch
 from engine.matching.outcome import HandOver as HandOver
 from engine.matching.outcome import Outcome as Outcome
@@ -44,10 +43,10 @@ _NOTHING_LISTED: Final = HashTable()
 
 
 class Matcher:
-    """See the module.
+    """The matcher; see the module.
 
-    `sample_every`: one in so many unmatched reads has its key checked. `parse` reads the
-    batches that the scanner does not. `suppression` says which matches are folded.
+    One in `sample_every` unmatched reads has its key checked. `parse` reads the batches that the
+    scanner cannot. `suppression` decides which matches are repeats.
     """
 
     def __init__(
@@ -62,157 +61,161 @@ class Matcher:
         self._scanner = Scanner(sample_every)
 
     def process(self, fetch: RawFetch, now_ms: int, hand_over: HandOver | None = None) -> Outcome:
-        """Match the reads of a fetch at one point in time: all of them, or those below the
-        outcome's `next_offset`, where they come to more than `limits.OUTCOME_BYTES`.
+        """Match the reads of a fetch at one point in time.
 
-        One read that comes to more than twice as much, because very many entries list its plate,
-        goes to `hand_over` some matches at a time. What that raises is raised here.
+        If their outcome exceeds `limits.OUTCOME_BYTES`, only the reads below its `next_offset` are
+        matched. One read may exceed twice that limit, because very many entries list its plate. Its
+        matches go to `hand_over` in parts, and what that raises is raised here.
         """
         self.lists.turn_to(now_ms)
         self._suppression.turn_to(now_ms)
-        step = Step(self.lists, self._suppression, fetch, now_ms, self._sample_every, hand_over)
+        decider = Decider(
+            self.lists, self._suppression, fetch, now_ms, self._sample_every, hand_over
+        )
         for group in _groups(fetch.batches):
-            if len(group) == 1 or not self._process_group(group, step):
+            if len(group) == 1 or not self._process_group(group, decider):
                 for batch in group:
-                    if not step.is_full:
-                        self._process_alone(batch, step)
-            if step.is_full:
+                    if not decider.is_full:
+                        self._process_alone(batch, decider)
+            if decider.is_full:
                 break
-        return step.ended()
+        return decider.finish()
 
-    def forget(self) -> None:
-        """Wipe the buffers that are used again, in which the last reads still lie.
+    def scrub(self) -> None:
+        """Wipe the reused buffers, which still hold the last reads.
 
-        Costs as much as writing the buffers once.
+        It costs as much as writing the buffers once.
         """
-        self._decompressor.forget()
-        self._scanner.forget()
+        self._decompressor.scrub()
+        self._scanner.scrub()
 
-    def _process_group(self, group: list[RawBatch], step: Step) -> bool:
-        """Take several batches in one go; False, and nothing done, where one is not well formed.
+    def _process_group(self, group: list[RawBatch], decider: Decider) -> bool:
+        """Process several batches at once; return False, with nothing done, if one is malformed.
 
-        What a step costs beside its work, the passing of the GIL from thread to thread above
-        all, is paid once for the group.
+        The overhead of a call, above all of passing the GIL between threads, is paid once for the
+        group.
         """
         joined = b"".join([batch.records for batch in group])
         try:
-            self._scan(group, memoryview(joined), step)
+            self._scan(group, memoryview(joined), decider)
         except (CodecError, Malformed, TooManyRecords):
             return False
-        step.taken_to(group[-1].next_offset)
+        decider.taken_to(group[-1].next_offset)
         return True
 
-    def _process_alone(self, batch: RawBatch, step: Step) -> None:
+    def _process_alone(self, batch: RawBatch, decider: Decider) -> None:
         try:
-            self._process_batch(batch, step)
+            self._process_batch(batch, decider)
         except BatchError as error:
-            step.reject_rest(error.reason, error.next_offset, batch.next_offset - 1)
-        step.taken_to(batch.next_offset)
+            decider.reject_rest(error.reason, error.next_offset, batch.next_offset - 1)
+        decider.taken_to(batch.next_offset)
 
-    def _process_batch(self, batch: RawBatch, step: Step) -> None:
+    def _process_batch(self, batch: RawBatch, decider: Decider) -> None:
         if not batch.intact:
             raise BatchError("corrupt_batch", batch.first_offset)
         try:
             if batch.magic < 2:
                 self._decompressor.check_wrapped(batch)
-                self._parse_batch(batch, step)
+                self._parse_batch(batch, decider)
                 return
-            self._scan([batch], batch.records, step)
+            self._scan([batch], batch.records, decider)
         except CodecError as error:
             raise BatchError(error.reason, batch.first_offset) from error
         except TooManyRecords as error:
             raise BatchError("batch_too_large", batch.first_offset) from error
         except Malformed:
-            self._parse_batch(batch, step)
+            self._parse_batch(batch, decider)
 
-    def _scan(self, batches: list[RawBatch], records: memoryview, step: Step) -> None:
-        """Take batches whose records, as compressed, are these; nothing is done where it raises.
+    def _scan(self, batches: list[RawBatch], records: memoryview, decider: Decider) -> None:
+        """Process batches with these compressed records.
 
-        Raises CodecError, Malformed and TooManyRecords.
+        Raises CodecError, Malformed and TooManyRecords, with nothing done.
         """
         data = self._decompressor.decompress(batches[0].codec, records)
         index = self._index
-        rows, seen = self._scanner.scan(batches, data, index.plates, index.similar.probes)
-        step.outcome.reads += seen
+        rows, seen = self._scanner.scan(batches, data, index.plates, index.similar.scan_tables)
+        decider.outcome.reads += seen
         view = data.data
         for kind, slot, offset, timestamp_ms, key_at, key_length, at, length in in_steps(rows):
             key = None if key_length < 0 else bytes(view[key_at : key_at + key_length])
             value = None if length < 0 else bytes(view[at : at + length])
             end = at + max(length, 0)
-            headers = view[end:] if view[end] else ()  # which begin with how many there are
+            headers = view[end:] if view[end] else ()  # they begin with their number
             read = Read(offset, timestamp_ms, key, value, NONE_ASKED, headers)
             if kind == record_decoder.HIT and key is not None:
                 plate = key.decode("ascii")
                 found = ((slot, entry, _EXACT) for slot, entry in index.chain(slot, plate))
-                self._process_keyed(read, plate, found, step)
+                self._process_keyed(read, plate, found, decider)
             elif kind == record_decoder.SAMPLED and key is not None:
-                step.open(read, key.decode("ascii"))
+                decider.open(read, key.decode("ascii"))
             else:
-                self._process_read(read._replace(asked=_asked_at(view, slot)), step)
-            if step.is_full:
-                step.taken_to(offset + 1)
-                step.outcome.reads -= self._count_from(offset + 1, batches, data)
+                self._process_read(read._replace(asked=_asked_at(view, slot)), decider)
+            if decider.is_full:
+                decider.taken_to(offset + 1)
+                decider.outcome.reads -= self._count_from(offset + 1, batches, data)
                 return
 
     def _count_from(self, offset: int, batches: list[RawBatch], data: Bytes) -> int:
-        """How many of the batches' reads lie from an offset on; rows are not valid any more."""
+        """Count the batches' reads from an offset on; the rows are no longer valid afterwards."""
         rest = [replace(batch, from_offset=max(offset, batch.from_offset)) for batch in batches]
         return self._scanner.scan(rest, data, _NOTHING_LISTED)[1]
 
-    def _parse_batch(self, batch: RawBatch, step: Step) -> None:
-        """Take a batch that the scanner does not, record by record."""
-        step.outcome.batches_parsed_slowly += 1
+    def _parse_batch(self, batch: RawBatch, decider: Decider) -> None:
+        """Process a batch that the scanner cannot, record by record."""
+        decider.outcome.batches_parsed_slowly += 1
         for record in self._parse(batch):
-            step.outcome.reads += 1
+            decider.outcome.reads += 1
             read = Read(
                 *(record.offset, record.timestamp_ms, record.key, record.value),
                 asked_by(record.headers),
                 record.headers,
             )
-            self._process_read(read, step)
-            if step.is_full:
-                step.taken_to(record.offset + 1)
+            self._process_read(read, decider)
+            if decider.is_full:
+                decider.taken_to(record.offset + 1)
                 return
 
-    def _process_read(self, read: Read, step: Step) -> None:
-        """Take one read by all the rules, without the scanner's help."""
+    def _process_read(self, read: Read, decider: Decider) -> None:
+        """Process one read by all the rules, without the scanner's result."""
         if read.value is None:
-            step.reject("value_missing", read.offset)
+            decider.reject("value_missing", read.offset)
             return
         if len(read.value) > limits.READ_VALUE_BYTES:
-            step.reject("value_too_large", read.offset)
+            decider.reject("value_too_large", read.offset)
             return
         if read.asked is None:
-            step.outcome.odd_keys["alternates"] += 1
+            decider.outcome.odd_keys["alternates"] += 1
         plate = _normal_key(read.key)
         if plate is not None:
-            self._process_keyed(read, plate, self._index.candidates(plate), step)
+            self._process_keyed(read, plate, self._index.candidates(plate), decider)
             return
-        step.outcome.odd_keys["missing" if read.key is None else "not_normal"] += 1
-        opened = step.open(read, None)
+        decider.outcome.odd_keys["missing" if read.key is None else "not_normal"] += 1
+        opened = decider.open(read, None)
         if opened is not None:
             detection, plate = opened
-            step.match(read, detection, plate, self._index.candidates(plate))
+            decider.match(read, detection, plate, self._index.candidates(plate))
 
     def _process_keyed(
-        self, read: Read, plate: str, found: Iterator[Candidate], step: Step
+        self, read: Read, plate: str, found: Iterator[Candidate], decider: Decider
     ) -> None:
-        """Take a read whose key is a plate in normal form, which these candidates are like."""
+        """Process a read whose key is a plate in normal form, with these candidates for it."""
         asked = read.asked
         first = next(found, None)
         if first is not None or asked is None or any(map(self._is_listed, asked)):
-            opened = step.open(read, plate)
+            opened = decider.open(read, plate)
             if opened is not None:
-                step.match(read, opened[0], plate, () if first is None else chain((first,), found))
+                decider.match(
+                    read, opened[0], plate, () if first is None else chain((first,), found)
+                )
         elif is_sampled(read.offset, self._sample_every):
-            step.open(read, plate)
+            decider.open(read, plate)
 
     def _is_listed(self, plate: str) -> bool:
         return next(self._index.candidates(plate), None) is not None
 
 
 def _groups(batches: Iterable[RawBatch]) -> Iterator[list[RawBatch]]:
-    """The batches in order, in groups that can be decompressed and scanned in one go."""
+    """Yield the batches in order, in groups that can be decompressed and scanned at once."""
     group: list[RawBatch] = []
     size_bytes = 0
     for batch in batches:
@@ -237,7 +240,7 @@ def _joinable(batch: RawBatch) -> bool:
 
 
 def _normal_key(key: bytes | None) -> str | None:
-    """A key in normal form as text; None for any other."""
+    """Return a key in normal form as text; None for any other key."""
     if key is None or not 0 < len(key) <= limits.PLATE_BYTES:
         return None
     try:
@@ -248,7 +251,7 @@ def _normal_key(key: bytes | None) -> str | None:
 
 
 def _asked_at(data: memoryview, slot: int) -> Asked:
-    """What the alternates header asks for, from the SLOT of a read's row."""
+    """Return what the alternates header requests, from the SLOT of a read's row."""
     if slot == record_decoder.NO_ALTERNATES:
         return NONE_ASKED
     if slot == record_decoder.ALTERNATES_TWICE:

@@ -1,10 +1,11 @@
-"""What reads come to: candidates decided and counted, made matches or rejects.
+"""The outcome of reads: candidates decided and counted, matches and rejects made.
 
-A candidate is an entry that a plate is like. In this order: whether the policy of the read's source
-and the clock allow the match, whether the entry's narrowing rules the read out, and whether the
-match is folded into another one. What is left becomes a match.
+A candidate is an entry that a plate is like. It passes three checks, in this order: whether the
+policy of the read's source and the clock allow the match, whether the entry's conditions exclude
+the read, and whether the match repeats an earlier one. A candidate that passes becomes a match.
 
-Nothing of a read is kept but in a match, and of a bad one no more than where it lies and why.
+Nothing of a read is kept except in its matches. Of a bad read, only its position and the reason are
+kept.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from engine.matching.candidates import candidates_of, match_of
 from engine.matching.conditions import narrowed_out
 from engine.matching.lists import Lists
 from engine.matching.scanner import is_sampled
-from engine.matching.suppression import FOLDED, Suppression, SuppressionRecord
+from engine.matching.suppression import SUPPRESSED, Suppression, SuppressionRecord
 from engine.plates.likeness import Likeness
 from engine.plates.normal_form import normalize
 from engine.wire.alternates import NONE_ASKED, Asked
@@ -36,8 +37,8 @@ from engine.wire.trace_context import TraceContext, carried_by
 Candidate = tuple[int, Entry, Likeness]
 
 
-#: About as much as these take on the wire or in memory: a reject, a count by source, and a match
-#: without its read and what people have written into its entry.
+#: The approximate size, on the wire or in memory, of a reject, a count by source, and a match
+#: without its read and the free text of its entry.
 _REJECT_BYTES: Final = 512
 _COUNT_BYTES: Final = 128
 _MATCH_BYTES: Final = 1024
@@ -46,8 +47,7 @@ _TRACE_BYTES: Final = 192
 
 
 class FoundMatch(NamedTuple):
-    """A match to deliver, the broker's or producer's timestamp of its read, and the trace that the
-    read belongs to."""
+    """A match to deliver, with the Kafka timestamp of its read and the read's trace."""
 
     match: Match
     read_ms: int
@@ -56,11 +56,13 @@ class FoundMatch(NamedTuple):
 
 @dataclass(slots=True)
 class Outcome:
-    """What a fetch of a partition, or a part of one, came to, at what time. Counters are by reason;
-    of what a policy denied, `denied_by_source` counts by the read's source too; `sampled_by_source`
-    counts the sound reads of the sample of key checks, and names, as None, no source that has no
-    policy. `suppressed` counts the matches that were folded into another one, `suppression` is what
-    changed in what is remembered of that."""
+    """The outcome of a partition's fetch, or of a part of one, and its time.
+
+    Counters are by reason. `denied_by_source` counts denials by policies by the read's source too.
+    `sampled_by_source` counts the sound reads in the sample of key checks; a source without a
+    policy is counted as None. `suppressed` counts suppressed matches, and `suppression` holds the
+    changes of the suppression state.
+    """
 
     at_ms: int = 0
     partition: int = 0
@@ -75,20 +77,20 @@ class Outcome:
     odd_keys: Counter[str] = field(default_factory=Counter)
     values_opened: int = 0
     batches_parsed_slowly: int = 0
-    #: Where a fetch that comes to too much for one outcome goes on; None where all was taken.
+    #: The offset at which a fetch continues that is too much for one outcome; None if it is done.
     next_offset: int | None = None
 
 
-#: Takes some of what came of a read that comes to more than its share; returns when there is room
-#: for more.
+#: Takes a part of the outcome of a read with very many matches; returns when there is room for
+#: more.
 HandOver = Callable[[Outcome], None]
 
 
 class Read(NamedTuple):
-    """Where a read that has to be looked at lies, and its parts.
+    """The parts of a read that must be processed in Python, and its position.
 
-    `headers` are looked at for matches alone: either parsed, or the data from where they begin on,
-    which is valid while its batch is taken.
+    Only matches need `headers`. They are either parsed, or the data from their beginning on, which
+    is valid while the batch is processed.
     """
 
     offset: int
@@ -99,10 +101,10 @@ class Read(NamedTuple):
     headers: Headers | memoryview = ()
 
 
-class Step:
-    """The handling of one fetch: its clock, its position and what has come of it so far.
+class Decider:
+    """The decisions on one fetch at one point in time, and their outcome so far.
 
-    Whoever looks at reads one after the other stops behind the one with which it `is_full`.
+    The caller stops after the read with which the outcome `is_full`.
     """
 
     def __init__(
@@ -125,21 +127,21 @@ class Step:
 
     @property
     def size_bytes(self) -> int:
-        """About as much as what has come of the fetch takes."""
+        """The approximate size of the outcome so far."""
         return self._size_bytes + self._suppression.changed_bytes
 
     @property
     def is_full(self) -> bool:
-        """Whether the outcome has come to as much as one may."""
+        """Whether the outcome has reached its limit."""
         return self.size_bytes >= limits.OUTCOME_BYTES
 
     def taken_to(self, offset: int) -> None:
-        """Take note that all reads below an offset are taken, where no more will be."""
+        """Note that all reads below an offset are processed; if it is full, no more will be."""
         if self.is_full and self.outcome.next_offset is None:
             self.outcome.next_offset = offset
 
-    def ended(self) -> Outcome:
-        """What has come of the fetch, no more of which is taken."""
+    def finish(self) -> Outcome:
+        """Finish and return the outcome."""
         outcome = self.outcome
         if outcome.next_offset is not None and outcome.next_offset > self._fetch.last_offset:
             outcome.next_offset = None
@@ -147,10 +149,10 @@ class Step:
         return outcome
 
     def open(self, read: Read, plate: str | None) -> tuple[Detection, str] | None:
-        """Open a read's value: the detection and its normalized plate, or None and a reject.
+        """Decode a read's value; return the detection and its normalized plate.
 
-        `plate` is the read's key in normal form, which the value must agree with; None where
-        the key says nothing.
+        If the value is bad, add a reject and return None. `plate` is the read's key in normal form,
+        with which the value must agree; None if the key names no plate.
         """
         self.outcome.values_opened += 1
         assert read.value is not None
@@ -172,8 +174,11 @@ class Step:
     def match(
         self, read: Read, detection: Detection, plate: str, found: Iterable[Candidate]
     ) -> None:
-        """Emit a match for every entry that may match the read, or else one of the alternates
-        that it asks for; count what is denied. `found` are the candidates for its own plate."""
+        """Emit a match for each entry that may match the read; count the denied ones.
+
+        `found` are the candidates for the read's own plate. Entries that it is not like may match
+        one of the alternates that the read requests.
+        """
         lists = self._lists
         trace, is_traced = None, False
         for slot, each in candidates_of(lists.index, detection, plate, found, read.asked):
@@ -197,7 +202,7 @@ class Step:
                 read.offset,
                 read.timestamp_ms,
             )
-            if suppressed == FOLDED:
+            if suppressed == SUPPRESSED:
                 self.outcome.suppressed += 1
                 continue
             match = match_of(
@@ -215,7 +220,7 @@ class Step:
             self._size_bytes += _size_bytes(each.entry, read, trace)
 
     def _taken_out(self) -> Outcome:
-        """The matches so far and what they changed: they need not wait for the rest of a read."""
+        """Remove and return the matches so far, which need not wait for the rest of a read."""
         outcome = self.outcome
         some = Outcome(
             at_ms=self._now_ms,
@@ -228,11 +233,11 @@ class Step:
         return some
 
     def reject(self, reason: RejectReason, offset: int, error: DocumentError | None = None) -> None:
-        """Point to one bad record."""
+        """Add a reject for one bad record."""
         self._reject(reason, offset, None, error)
 
     def reject_rest(self, reason: RejectReason, offset: int, last_offset: int) -> None:
-        """Point to the records of a batch from an offset on; to its last one at the least."""
+        """Add a reject for a batch's records from an offset on, at least for the last one."""
         self._reject(reason, min(offset, last_offset), last_offset, None)
 
     def _reject(
@@ -258,13 +263,13 @@ class Step:
 
 
 def _trace_of(read: Read) -> TraceContext | None:
-    """The trace that a read belongs to, by its headers."""
+    """Return the trace that a read belongs to, from its headers."""
     headers = headers_at(read.headers) if isinstance(read.headers, memoryview) else read.headers
     return carried_by(headers) if headers else None
 
 
 def _size_bytes(entry: Entry, read: Read, trace: TraceContext | None) -> int:
-    """About as many as a match has."""
+    """Return the approximate size of a match."""
     written = 2 * len(entry.instructions or "")
     members = len(entry.area or ()) + (0 if entry.hours is None else len(entry.hours.windows))
     traced = 0 if trace is None else _TRACE_BYTES + 2 * len(trace.state)

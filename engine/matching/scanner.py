@@ -1,16 +1,16 @@
 """The scanner: from a batch's decompressed records to the few that may match.
 
-`scan` goes through records (`walk`) in a compiled loop that frees the GIL. It makes no Python
-object of a record; for the records that the rest of the engine must look at, it writes one row
-of numbers into an array. Rows are a superset of what matches and never an answer: `likeness`
-decides on each one. Keys are looked up as they are and, where entries ask for it, among those
-that are like them; so are the alternates that a read's header names.
+`scan` walks the records (`walk`) in a compiled loop without the GIL, because in Python the
+expensive part of a read is creating its object, not matching it. For each record that Python must
+process, it writes one row of numbers into an array. The rows are a superset of the matches:
+`likeness` decides on each one. Keys are looked up exactly and, if any entry needs it, in the fuzzy
+index. So are the alternates that a read's header names.
 
-A batch that `walk` finds not to be what the format says, to the last byte, is left to aiokafka's
-own parser. So what the scanner accepts, that parser accepts, with the same records (a property
-test holds this).
+If `walk` finds that a batch does not follow the format to the last byte, aiokafka's parser reads
+it. So that parser accepts every batch that the scanner accepts, with the same records (a property
+test checks this).
 
-Numba checks no bounds by itself; an edit here that leaves one out reads foreign memory.
+Numba does not check bounds; a missing check here reads foreign memory.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 
 from engine import limits
 from engine.index.edit_distance import is_folded_alike, is_one_apart, may_be_one_apart
-from engine.index.fuzzy_index import NOTHING_SIMILAR, Probes
+from engine.index.fuzzy_index import NOTHING_SIMILAR, ScanTables
 from engine.index.hash_table import Hashes, HashTable, Slots, first_place, is_marked
 from engine.index.wildcards import find_fitting
 from engine.plates.plate_hash import EMPTY, U64, is_plain, table_hash
@@ -58,18 +58,18 @@ _COMMA: Final = ord(",")
 
 @numba.njit(cache=True)
 def _is_sampled(offset: int, every: int) -> bool:
-    """Whether a read is drawn: one in `every`, spread over the offsets."""
+    """Return whether a read is in the sample: one in `every`, spread over the offsets."""
     return every > 0 and (((U64(offset) * _MIX) >> U64(32)) * U64(every)) >> U64(32) == 0
 
 
 def is_sampled(offset: int, every: int) -> bool:
-    """As the scanner draws reads for a check of key against value; for all other readers."""
+    """Return whether a read is in the sample whose keys are checked, as the scanner does."""
     return bool(_is_sampled(offset, every))
 
 
 @numba.njit(inline="always")
 def _probe(hashes: Hashes, slots: Slots, placing: np.uint64, wanted: np.uint64) -> int:
-    """The slot filed under a hash, or -1."""
+    """Return the slot filed under a hash, or -1."""
     mask = U64(len(hashes) - 1)
     position = first_place(wanted, placing, mask)
     while hashes[position] != EMPTY:
@@ -109,12 +109,12 @@ def _scan(
     sample_every: int,
     rows: Rows,
 ) -> tuple[int, int]:
-    """Fill `rows`; returns (rows filled or MALFORMED, records seen from `from_offset` on).
+    """Fill `rows`; return (rows filled or MALFORMED, records seen from `from_offset` on).
 
-    The arrays before `sample_every` are a table's and those of `Probes`.
+    The arrays before `sample_every` are those of a HashTable and of `ScanTables`.
 
-    One batch after the other: walked, then probed. Probing many records in a row keeps several
-    misses of the cache under way at once, which a probe between two records would not.
+    Each batch is walked first and probed then. Probing many records in a row keeps several cache
+    misses under way at once, which probing while walking would not.
     """
     has_similar = has_alike or has_apart or has_patterns
     at = 0
@@ -138,7 +138,7 @@ def _scan(
                 slot = -1
                 if is_marked(marks, wanted):
                     slot = _probe(hashes, slots, placing, wanted)
-                # The part of the header that is still to be looked at, and what came before.
+                # The rest of the alternates header, and the number of alternates before it.
                 rest_at, rest_end, parts = 0, -1, 0
                 if kind == ASKING:
                     rest_at = int(rows[index, SLOT] // SPAN)
@@ -210,16 +210,16 @@ def _scan(
 
 
 class Scanner:
-    """Scans batches; serves one thread, because its rows are used again.
+    """A scanner for one thread, because it reuses its rows.
 
-    `sample_every` draws one in so many of the reads that are no hit, by their offset, for a
-    check of the key against the value; 0 draws none.
+    One in `sample_every` reads that are no hit is sampled, by its offset, so that its key is
+    checked against its value; 0 samples none.
     """
 
     def __init__(self, sample_every: int) -> None:
         self._sample_every = sample_every
         self._rows: Rows = np.empty((1024, COLUMNS), dtype=np.int64)
-        # Compiles what is not in numba's cache: now, and not when the first read waits.
+        # Compile what is not in numba's cache now, and not when the first read waits.
         nothing = np.empty(0, dtype=np.uint8)
         self._scan(nothing, np.empty((0, 5), dtype=np.int64), HashTable(), NOTHING_SIMILAR)
 
@@ -228,32 +228,33 @@ class Scanner:
         batches: Sequence[RawBatch],
         data: Bytes,
         table: HashTable,
-        probes: Probes = NOTHING_SIMILAR,
+        scan_tables: ScanTables = NOTHING_SIMILAR,
     ) -> tuple[Rows, int]:
-        """The rows of the batches' records, and how many records were seen.
+        """Return the rows of the batches' records, and how many records were seen.
 
-        `table` has the plates as they are, `probes` leads to entries that are like others too.
-        `data` are the records of all the batches, decompressed, in a row. Positions in the
-        rows are into `data`. The rows are valid until the next call. Raises Malformed and
-        TooManyRecords. Of several batches, only all together can be known to be well formed:
-        where the count of one is too high by as many as the next one's is too low, a record may
-        pass for one of the neighbour's (brokers refuse such batches).
+        `table` has the exact plates, and `scan_tables` are those of the fuzzy index. `data` holds
+        the decompressed records of all batches, one after the other. Positions in the rows refer to
+        `data`. The rows are valid until the next call. Raises Malformed and TooManyRecords.
+
+        Several batches are checked together. If one batch's count is too high by as many as the
+        next one's is too low, a record may be attributed to the wrong batch (brokers refuse such
+        batches).
         """
         headers = headers_of(batches, len(data))
         count = sum(batch.record_count for batch in batches)
         if len(self._rows) < count:
             self._rows = np.empty((count, COLUMNS), dtype=np.int64)
-        return self._scan(data, headers, table, probes)
+        return self._scan(data, headers, table, scan_tables)
 
-    def forget(self) -> None:
-        """Wipe the rows: they held the hashes of keys, and a hash can be told a plate by trying.
+    def scrub(self) -> None:
+        """Wipe the rows, because trying plates finds the one behind a key's hash.
 
-        The rows of the last scan are not valid any more from here on.
+        The rows of the last scan are no longer valid afterwards.
         """
         self._rows.fill(0)
 
     def _scan(
-        self, data: Bytes, headers: Headers, table: HashTable, probes: Probes
+        self, data: Bytes, headers: Headers, table: HashTable, scan_tables: ScanTables
     ) -> tuple[Rows, int]:
         filled, seen = _scan(
             data,
@@ -262,7 +263,7 @@ class Scanner:
             table.slots,
             table.marks,
             table.placing,
-            *probes,
+            *scan_tables,
             self._sample_every,
             self._rows,
         )

@@ -1,27 +1,28 @@
 """Suppression: at most one match of an entry at a camera in the entry's `suppress_s`.
 
-A read is folded where an emitted match of the same key lies less than `suppress_s` from it, by
-the reads' own times, before or after; so late and out-of-order reads count where they belong.
-The key is the entry and the camera, and for a partial entry the read's plate too: another plate
-is another vehicle. A folded read is counted, and the key's next match carries the number; where
-no match can come any more, because the entry has ended, the number is handed out for the audit.
+A read is suppressed if its own time is less than `suppress_s` before or after that of an emitted
+match of the same key. Only the reads' own times count, so late and out-of-order reads are compared
+where they belong. The key is the entry and the camera. For a partial entry it includes the read's
+plate, because another plate is another vehicle. A suppressed read is counted, and the key's next
+match reports the number. If the entry has ended, there is no next match, and the number is audited.
 
-State is kept by key and source partition (`engine.matching.suppression_key`): whoever owns a
-partition of the reads owns what they did. Matches in all partitions held here fold; each partition
-counts its own. What becomes of an exact entry's reads, which lie in one partition, is said by that
-partition alone, not by how they came, in what batches or how often:
+State is kept by key and source partition (`engine.matching.suppression_key`), because the worker
+that owns a partition also owns the state of its reads. Matches in all partitions held here suppress
+a read; each partition counts its own reads. An exact entry's reads are all in one partition. That
+partition's log alone decides on them, not how they were batched or how often they were fetched:
 
-* The same read again (its offset and its own time) gives the same answer with the same count.
-* A folded read is counted only beyond the highest offset that its key has counted.
-* A read below that offset that is not known any more is emitted, and changes nothing.
+* The same read again (its offset and its own time) gets the same answer with the same count.
+* A suppressed read is counted only beyond the highest offset that its key has counted.
+* A read below that offset that is no longer known is emitted, and changes nothing.
 
-To fold or not depends on times alone, so that a topic which begins anew at offset 0 loses no
-match. No camera's clock is taken for the time of day, so a read of the year 2999 is a match and
-ends nothing else. Keys are forgotten by the worker's clock, or the oldest where there are too many;
-counts are kept until they are audited. Nothing is held of reads that match nothing or are denied,
-and of the others their times and offsets, a hash, and whom a count concerns.
+Times alone decide whether a read is suppressed, so that a recreated topic, which begins at offset
+0, loses no match. No camera's clock is taken as the current time, so a read of the year 2999 is a
+match and has no further effect. Keys are evicted by the worker's clock, or if there are too many,
+the oldest first. Counts are kept until they are audited. Nothing is kept of reads that match
+nothing or are denied. Of the others, the state has their times and offsets, a hash, and the agency
+and authority that a count belongs to.
 
-Pure: belongs to one thread, which also tells the time. No I/O.
+Pure: belongs to one thread, which also sets the clock. No I/O.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from engine import limits
 from engine.documents.model import Authority, Entry, SuppressionState
 from engine.matching.suppression_key import LATE_MS, KeyState
 
-FOLDED: Final = -1
+SUPPRESSED: Final = -1
 
 _DEFAULT_S: Final = Entry.DEFAULTS["suppress_s"]
 
@@ -45,7 +46,7 @@ IsListed = Callable[[str], bool]
 
 
 class SuppressionRecord(NamedTuple):
-    """A key's latest state as JSON, for the changelog; None where it is forgotten."""
+    """A key's latest state as JSON, for the changelog; None if it was evicted."""
 
     partition: int
     key: bytes
@@ -53,7 +54,7 @@ class SuppressionRecord(NamedTuple):
 
 
 class Unmatched(NamedTuple):
-    """Folded reads that no match will carry: whom they concern, how many, the last one's offset."""
+    """A count of suppressed reads that no match will report, with their entry and last offset."""
 
     partition: int
     key: bytes
@@ -62,29 +63,29 @@ class Unmatched(NamedTuple):
     agency: str
     purpose: str
     authority: Authority
-    folded: int
+    suppressed: int
     offset: int
 
 
 class Suppression:
-    """See the module. `turn_to` sets the clock, `restore` the state of a partition."""
+    """The suppression state of a worker; see the module."""
 
     def __init__(self) -> None:
         self._states: dict[bytes, KeyState] = {}
         self._count = 0
-        #: Every state in use, and some that are gone: what is looked at next stands in front.
+        #: Every state in use, and some that are gone; the next one to check is in front.
         self._round: deque[KeyState] = deque()
         self._changed: dict[KeyState, None] = {}
-        #: What those have come to by now, as written.
+        #: The approximate size of the changed states as written.
         self.changed_bytes = 0
-        self._forgotten: dict[tuple[int, bytes], None] = {}
+        self._evicted: dict[tuple[int, bytes], None] = {}
         self._unmatched: dict[KeyState, None] = {}
-        #: By partition, the offset below which no read comes again.
+        #: The offset below which no read comes again, by partition.
         self._settled: dict[int, int] = {}
         self._now_ms = 0
 
     def __len__(self) -> int:
-        """Keys held, each counted once for every partition."""
+        """Return the number of keys, each counted once for every partition."""
         return self._count
 
     def admit(
@@ -97,8 +98,9 @@ class Suppression:
         offset: int,
         arrived_ms: int,
     ) -> int:
-        """Whether a read makes a match of an entry: FOLDED, or how many reads were folded since
-        the last match, for this one to carry.
+        """Decide whether a read makes a match of an entry.
+
+        Returns SUPPRESSED, or for a match the number of reads suppressed since the last one.
 
         `plate` is the text that matched, in normal form; `arrived_ms` the read's Kafka timestamp.
         """
@@ -118,54 +120,56 @@ class Suppression:
         if own is None:
             own = self._added(key, partition, entry.entry_id) if window_ms else None
             if own is None:
-                return 0  # nothing may be folded, or there is no room to count it
+                return 0  # nothing may be suppressed, or there is no room to count it
         elif offset <= own.counted:
             carried = own.carried_by(captured_ms, offset)
             if carried is not None:
                 return carried
-            return FOLDED if is_near else 0
-        elif not window_ms and not own.folded:
+            return SUPPRESSED if is_near else 0
+        elif not window_ms and not own.suppressed:
             return 0
         if own not in self._changed:
             self._changed[own] = None
             self.changed_bytes += own.size_bytes
         if is_near:
-            own.fold(entry, offset)
-            return FOLDED
+            own.suppress(entry, offset)
+            return SUPPRESSED
         own.is_ending = False
         own.window_ms = window_ms
         own.touched_ms = self._now_ms
         return own.match(captured_ms, offset, arrived_ms, self._settled.get(partition, 0))
 
     def take_changes(self) -> list[SuppressionRecord]:
-        """The latest state of each key that has changed since the last call."""
-        if not self._changed and not self._forgotten:
+        """Return the latest state of each key that has changed since the last call."""
+        if not self._changed and not self._evicted:
             return []
-        records = [SuppressionRecord(*place, None) for place in self._forgotten]
+        records = [SuppressionRecord(*place, None) for place in self._evicted]
         records += [
             SuppressionRecord(state.partition, state.key, state.written())
             for state in self._changed
         ]
-        self._forgotten.clear()
+        self._evicted.clear()
         self._changed.clear()
         self.changed_bytes = 0
         return records
 
     def turn_to(self, now_ms: int) -> None:
-        """Set the clock of the worker."""
+        """Set the worker's clock."""
         self._now_ms = now_ms
 
     def tidy(self, is_listed: IsListed, most: int = limits.SUPPRESSION_KEYS_A_STEP) -> None:
-        """Look at so many of the keys, one after the other in turn: forget those that are old or
-        whose entry has ended, as soon as nothing of them waits to be audited."""
+        """Check so many keys in turn, and evict those that are old or whose entry has ended.
+
+        A key with a count that waits to be audited stays until then.
+        """
         for _ in range(min(most, len(self._round))):
             state = self._round.popleft()
             if state.is_gone:
                 continue
             is_old = self._now_ms - state.touched_ms > 2 * LATE_MS + state.window_ms
             state.is_ending = not is_listed(state.entry_id)
-            if (state.is_ending or is_old) and not state.folded:
-                self._forget(state)
+            if (state.is_ending or is_old) and not state.suppressed:
+                self._evict(state)
                 continue
             if state.is_ending:
                 self._unmatched[state] = None
@@ -175,75 +179,78 @@ class Suppression:
             self._round.append(state)
 
     def take_unmatched(self, most: int = limits.AUDIT_STEP_CHANGES) -> list[Unmatched]:
-        """Counts to be audited, so many at the most; `audited` is to be called with them."""
+        """Return at most so many counts to be audited; pass them to `audited` afterwards."""
         taken: list[Unmatched] = []
         while self._unmatched and len(taken) < most:
             state, _ = self._unmatched.popitem()
-            if state.is_gone or state.terms is None or state.handed or not state.folded:
+            if state.is_gone or state.terms is None or state.handed or not state.suppressed:
                 continue
-            state.handed = state.folded
+            state.handed = state.suppressed
             taken.append(
                 Unmatched(
                     state.partition,
                     state.key,
                     state.entry_id,
                     *state.terms,
-                    state.folded,
+                    state.suppressed,
                     state.counted,
                 )
             )
         return taken
 
     def audited(self, taken: Iterable[Unmatched]) -> None:
-        """The audit has these counts; what was given up or read anew since changes nothing."""
+        """Note that these counts are audited; states dropped or restored since are not changed."""
         for unmatched in taken:
             state = self._own(unmatched.key, unmatched.partition)
-            if state is None or state.handed != unmatched.folded:
+            if state is None or state.handed != unmatched.suppressed:
                 continue
-            state.folded -= state.handed
+            state.suppressed -= state.handed
             state.handed = 0
-            if state.is_ending and not state.folded:
-                self._forget(state)
+            if state.is_ending and not state.suppressed:
+                self._evict(state)
             else:
                 self._changed[state] = None
 
     def restore(
         self, partition: int, states: Iterable[tuple[bytes, SuppressionState]], end_offset: int
     ) -> None:
-        """Hold these states of a partition, of which nothing is held, and whose reads end at an
-        offset: what was counted beyond it was counted on another topic of the same name."""
+        """Restore the states of a partition, which must have none here.
+
+        A state with an offset of `end_offset` or more was written for another topic of the same
+        name, because the partition's reads end there.
+        """
         for key, written in states:
             state = self._added(key, partition, written.entry_id)
             if state is None:
                 continue
             state.read(written, is_of_this_log=written.offset < end_offset)
-            # Since when the worker was away is not known, so it gets some time in any case.
+            # How long no worker had the state is not known, so it is kept for some time anyway.
             state.touched_ms = self._now_ms - LATE_MS
             for match in written.matches:
                 if state.touched_ms < match.arrived_ms:
                     state.touched_ms = min(match.arrived_ms, self._now_ms)
 
     def settle(self, partition: int, offset: int) -> None:
-        """No read of a partition below an offset comes again: it is committed."""
+        """Note that an offset is committed: no read of the partition below it comes again."""
         self._settled[partition] = offset
 
     def drop(self, partition: int) -> None:
-        """Hold nothing of a partition any more, and tell nothing of it."""
+        """Drop the state of a partition without reporting changes."""
         for state in self._round:
             if state.partition == partition and not state.is_gone:
-                self._forget(state)
-        self._forgotten = dict.fromkeys(place for place in self._forgotten if place[0] != partition)
+                self._evict(state)
+        self._evicted = dict.fromkeys(place for place in self._evicted if place[0] != partition)
         self._settled.pop(partition, None)
 
     def clear(self) -> None:
-        """Hold nothing any more, and tell nothing of it: the partitions are somebody else's."""
+        """Drop all state without reporting changes, because the partitions were revoked."""
         for state in self._round:
             state.is_gone = True
         self._states.clear()
         self._count = 0
         self._round.clear()
         self._changed.clear()
-        self._forgotten.clear()
+        self._evicted.clear()
         self._unmatched.clear()
         self._settled.clear()
 
@@ -254,7 +261,7 @@ class Suppression:
         return state
 
     def _added(self, key: bytes, partition: int, entry_id: str) -> KeyState | None:
-        """A new state; None where there is no room for one."""
+        """Add and return a new state; None if there is no room for one."""
         if self._count >= limits.SUPPRESSION_KEYS and not self._make_room():
             return None
         state = KeyState(key, partition, entry_id, self._now_ms)
@@ -262,12 +269,14 @@ class Suppression:
         self._states[key] = state
         self._count += 1
         self._round.append(state)
-        self._forgotten.pop((partition, key), None)
+        self._evicted.pop((partition, key), None)
         return state
 
     def _make_room(self) -> bool:
-        """Forget the oldest of some keys that have nothing counted; where all of them have, see
-        to it that it is audited."""
+        """Compare some keys and evict the oldest one without a count; return whether there was one.
+
+        If all of them have counts, schedule these to be audited.
+        """
         oldest: KeyState | None = None
         seen: list[KeyState] = []
         while self._round and len(seen) < limits.SUPPRESSION_KEYS_COMPARED:
@@ -275,19 +284,19 @@ class Suppression:
             if state.is_gone:
                 continue
             seen.append(state)
-            if not state.folded and (oldest is None or state.touched_ms < oldest.touched_ms):
+            if not state.suppressed and (oldest is None or state.touched_ms < oldest.touched_ms):
                 oldest = state
         if oldest is None:
             for state in seen:
                 state.is_ending = True
                 self._unmatched[state] = None
         else:
-            self._forget(oldest)
+            self._evict(oldest)
         self._round.extend(state for state in seen if state is not oldest)
         return oldest is not None
 
-    def _forget(self, state: KeyState) -> None:
-        """A tombstone takes its place in the changelog."""
+    def _evict(self, state: KeyState) -> None:
+        """Evict a state; a tombstone replaces it in the changelog."""
         head = self._states[state.key]
         if head is not state:
             while head.beside is not state:
@@ -301,11 +310,11 @@ class Suppression:
         self._count -= 1
         state.is_gone = True
         self._changed.pop(state, None)
-        self._forgotten[state.partition, state.key] = None
+        self._evicted[state.partition, state.key] = None
 
 
 def key_of(entry: Entry, plate: str, camera: str) -> bytes:
-    """The key: 16 bytes, the xxh3 of its parts; their lengths keep them apart."""
+    """Return the key: 16 bytes, the xxh3 of its parts, whose lengths keep them unambiguous."""
     entry_id = entry.entry_id
     if "?" not in entry.plate:
         plate = ""

@@ -1,6 +1,6 @@
-"""Plates: their normal form, their hash, and what is like them.
+"""Plates: their normal form, their hash, and how a read one resembles a listed one.
 
-Pure. `likeness` is the one definition of what is like what.
+Pure. `likeness` alone defines which plates are alike.
 
 The modules, in the order in which data passes them:
 

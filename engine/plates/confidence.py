@@ -1,26 +1,25 @@
-"""Confidence: how probable it is that the plate that was there is the listed one.
+"""Confidence: how probable it is that the plate on the vehicle is the listed one.
 
-By Bayes' rule, from the model of a reader in `misread_model`. Every vehicle is as likely to pass
-as every other, and the listed plate exists; so do others that could have been read the same way.
-With P(r|t) the probability that the plate t is read as r,
+It follows from Bayes' rule and the model of a reader in `misread_model`. The model assumes that
+every vehicle is equally likely to pass, that the listed plate exists, and that other plates exist
+that could have been read the same way. With P(r|t) the probability that plate t is read as r,
 
     confidence = P(r|listed) / (P(r|listed) + sum over other plates t of exists(t) * P(r|t))
 
-A plate of the listed one's pattern (where it has letters and where digits) exists with
-`plate_density`; each character of the other kind makes it rarer by `other_pattern_share`, one
-character more or less by `other_length_share`. Each character is read by itself, so the sum over
-all plates of one length is a product, over the positions, of sums over the characters that may
-have been there, and no plate is tried by itself. Of what is missing or added, one character at
-the most is thought of, wherever it may stand.
+A plate with the listed one's pattern (its positions of letters and digits) exists with probability
+`plate_density`. Each character of the other kind makes a plate rarer by `other_pattern_share`, and
+a length that differs by one makes it rarer by `other_length_share`. Characters are read
+independently. So the sum over all plates of one length is a product over the positions, and no
+plate is enumerated: each factor sums over the characters that may have been there. At most one
+missing or added character is considered, at any position.
 
-The read's own confidence, where it states one, is taken as the probability that its whole text
-is right, over all that the camera reads; errors are scaled to that. Where it states none, they
-are as frequent as in the counts.
+If the read states a confidence, that is taken as the probability that its whole text is right, and
+the error rates are scaled to it. Otherwise the errors are as frequent as in the counts.
 
 An unknown character (`?`) of the listed plate may be any of its kind, so all plates that differ
-only there fit as well, and the confidence of such a match is low: it is the probability that
-this is the vehicle that is sought, not that the plate fits. What a plate does not say, such as
-that another region has the same one, is no part of it, and neither are vehicle and place.
+only there fit as well. The confidence of such a match is low, because it is the probability that
+this is the wanted vehicle, not that the plate fits. The region, the vehicle and the place are not
+considered.
 
 Pure.
 """
@@ -37,7 +36,7 @@ from engine.plates.misread_model import Rates, Scaled
 from engine.plates.misreads import Misreads
 from engine.plates.normal_form import WILDCARD
 
-#: No match is certain, and none that the entry asked for is excluded.
+#: No match is certain, and no match that the entry asks for is impossible.
 LEAST: Final = 0.0001
 MOST: Final = 0.9999
 
@@ -49,10 +48,10 @@ def confidence(
     plate_confidence: float | None,
     misreads: Misreads,
 ) -> float:
-    """The probability that the plate is the listed one, from 0.0001 to 0.9999, to four digits.
+    """Return the probability that the plate is the listed one: 0.0001 to 0.9999, four digits.
 
-    `plate` is the text that is like the listed plate, `likeness` how it is, and
-    `plate_confidence` what the reader states for that text: the read's, or the alternate's.
+    `plate` is the text that resembles the listed plate, and `likeness` says how. `plate_confidence`
+    is the confidence that the reader states for that text: the read's, or the alternate's.
     """
     rates = misreads.rates
     scaled = rates.at(plate, plate_confidence)
@@ -73,11 +72,11 @@ def confidence(
 
 
 def _of_any_pattern(plate: str, scaled: Scaled) -> float:
-    """The sum over all plates of the pattern that was read."""
+    """Return the sum over all plates with the pattern that was read."""
     return prod(map(scaled.alike.__getitem__, plate))
 
 
-# Each of these gives P(r|listed), and its sum over all plates of the listed one's pattern.
+# Each of these returns P(r|listed) and the sum of P(r|t) over all plates of the listed pattern.
 
 
 def _substituted(listed: str, plate: str, scaled: Scaled, rates: Rates) -> tuple[float, float]:
@@ -109,8 +108,10 @@ def _added(listed: str, plate: str, scaled: Scaled, _: Rates) -> tuple[float, fl
 def _around_each_place(
     listed: str, plate: str, listed_behind: str, plate_behind: str, scaled: Scaled
 ) -> tuple[list[float], list[float]]:
-    """For each place where the two may shift against each other: how the characters before it
-    and behind it, side by side, give P(r|listed), and the sum."""
+    """Return P(r|listed) and the sum, for each position at which one plate may shift by one.
+
+    Both come from the pairs of characters before that position and after it.
+    """
     before, behind = (
         list(zip(listed, plate, strict=False)),
         list(zip(listed_behind, plate_behind, strict=False)),
@@ -124,7 +125,7 @@ def _around_each_place(
 
 
 def _joined(before: list[float], behind: list[float]) -> list[float]:
-    """For each place: the product of `before` up to it and of `behind` from it on."""
+    """Return, for each position, the product of `before` up to it and of `behind` from it on."""
     heads = accumulate(before, mul, initial=1.0)
     tails = list(accumulate(reversed(behind), mul, initial=1.0))
     return list(map(mul, heads, reversed(tails)))

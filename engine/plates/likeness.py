@@ -1,11 +1,10 @@
 """Likeness: whether a plate as read may be a plate as listed, and where the two differ.
 
-This is the definition that the index, the scanner and the library are held to; whatever they do
-to be fast, they give what `compare` gives. Both plates are in normal form and positions count
-characters, from 0, in the listed plate. Which characters are look-alikes says the table of
-misreads.
+The index, the scanner and the library are held to this definition. Their shortcuts may be faster
+than `compare`, but they give the same answers. Both plates are in normal form. Positions count
+characters, from 0, in the listed plate. The table of misreads defines the look-alikes.
 
-Pure, and no judge: how probable it is that the plate is the listed one says `confidence`.
+Pure. How probable it is that the plate is the listed one is computed in `confidence`.
 """
 
 from __future__ import annotations
@@ -23,9 +22,9 @@ class Misread(NamedTuple):
     """The one character that is wrong beyond the look-alikes.
 
     `substituted`: the read has another character at `position`. `missing`: the read lacks the
-    character at `position`. `added`: the read has one more, before the one at `position`; after
-    the last, `position` is the listed plate's length. A read has at most 16 characters, so a
-    listed plate with one less, and every position lies from 0 to 15.
+    character at `position`. `added`: the read has one more, before the one at `position`, or after
+    the last one if `position` is the listed plate's length. A read has at most 16 characters, so
+    in that case the listed plate has at most 15, and every position is from 0 to 15.
     """
 
     kind: MisreadKind
@@ -35,8 +34,8 @@ class Misread(NamedTuple):
 class Likeness(NamedTuple):
     """How a read plate is like a listed one.
 
-    `look_alikes` are the positions where the read has another character of the same group, in
-    ascending order; `misread` is there for `distance` alone.
+    `look_alikes` are the positions at which the read has another character of the same group, in
+    ascending order. Only `distance` has a `misread`.
     """
 
     match_type: MatchType
@@ -45,8 +44,10 @@ class Likeness(NamedTuple):
 
     @property
     def positions(self) -> tuple[int, ...]:
-        """All positions where the two differ, in ascending order. An unknown character (`?`)
-        of the listed plate differs from nothing."""
+        """All positions at which the two differ, in ascending order.
+
+        An unknown character (`?`) of the listed plate differs from nothing.
+        """
         if self.misread is None:
             return self.look_alikes
         return tuple(sorted({*self.look_alikes, self.misread.position}))
@@ -58,17 +59,17 @@ _EXACT = Likeness("exact")
 def compare(
     plate: str, listed: str, *, confusables: bool, distance: int, misreads: Misreads
 ) -> Likeness | None:
-    """How `plate`, as read, is like `listed`, where an entry asks for so much; else None.
+    """Return how `plate`, as read, is like `listed`; None if the entry does not ask for so much.
 
-    Two characters are the same where they are identical or, with `confusables`, of one group.
+    Two characters are the same if they are identical or, with `confusables`, in one group.
 
     - `exact`: the plates are identical.
-    - `confusable`: as long as each other, and the same at each position.
-    - `distance`, with `distance` 1: the same but for one character substituted, missing or
-      added. Where that can be read in several ways, it is the one with the fewest look-alikes,
-      and of these the one with the smallest position.
-    - `partial`, the only one for a listed plate with `?`: as long as each other, and the same at
-      each known position.
+    - `confusable`: the plates have the same length and are the same at each position.
+    - `distance`, with `distance` 1: the plates are the same except for one character that is
+      substituted, missing or added. If several explanations fit, the one with the fewest
+      look-alikes counts, then the one with the smallest position.
+    - `partial`, the only one for a listed plate with `?`: the plates have the same length and are
+      the same at each known position.
     """
     if plate == listed:
         return _EXACT
@@ -78,23 +79,23 @@ def compare(
     if not -distance <= longer <= distance:
         return None
     if confusables:
-        folded, listed_folded = misreads.fold(plate), misreads.fold(listed)
-        if folded == listed_folded:
+        skeleton, listed_skeleton = misreads.fold(plate), misreads.fold(listed)
+        if skeleton == listed_skeleton:
             return Likeness("confusable", _unlike(plate, listed))
     else:
-        folded, listed_folded = plate, listed
+        skeleton, listed_skeleton = plate, listed
     if distance == 0:
         return None
-    # The same up to the first place where they differ, and again from behind it: where one is
-    # longer, its further character may stand anywhere in what both ends have in common.
-    first = _common(folded, listed_folded)
+    # They must be the same before the first difference and again after it. If one is longer, its
+    # extra character may be anywhere in the stretch that both ends have in common.
+    first = _common(skeleton, listed_skeleton)
     if longer == 0:
-        if folded[first + 1 :] != listed_folded[first + 1 :]:
+        if skeleton[first + 1 :] != listed_skeleton[first + 1 :]:
             return None
         found = [(_unlike(plate[:first], listed) + _unlike(plate, listed, first + 1), first)]
         return _nearest("substituted", found)
     shorter = min(len(plate), len(listed))
-    last = shorter - _common(folded[::-1], listed_folded[::-1])
+    last = shorter - _common(skeleton[::-1], listed_skeleton[::-1])
     if last > first:
         return None
     if longer == 1:
@@ -118,13 +119,13 @@ def _partial(plate: str, listed: str, misreads: Misreads | None) -> Likeness | N
 
 
 def _nearest(kind: MisreadKind, found: list[tuple[tuple[int, ...], int]]) -> Likeness:
-    """The likeness of the best of `found`: look-alike positions, and the misread's position."""
+    """Return the best of `found`: pairs of look-alike positions and the misread's position."""
     look_alikes, at = min(found, key=lambda each: (len(each[0]), each[1]))
     return Likeness("distance", look_alikes, Misread(kind, at))
 
 
 def _common(one: str, other: str) -> int:
-    """How many characters the two have in common at their beginning."""
+    """Return the length of the common prefix."""
     count = 0
     for char, another in zip(one, other, strict=False):
         if char != another:
@@ -134,5 +135,5 @@ def _common(one: str, other: str) -> int:
 
 
 def _unlike(plate: str, listed: str, start: int = 0) -> tuple[int, ...]:
-    """The positions, from `start` on and as far as both reach, where the two differ."""
+    """Return the positions at which the two differ, from `start` to the end of the shorter."""
     return tuple(at for at in range(start, min(len(plate), len(listed))) if plate[at] != listed[at])

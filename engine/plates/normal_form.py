@@ -1,26 +1,25 @@
-"""Plates: one spelling for every way that a plate can be written.
+"""The normal form: one spelling for every way in which a plate can be written.
 
-The normal form is what the record key holds and what an entry names, so upstream services and
-this engine must reach the same one. Four steps, each easy to repeat in another language:
+Record keys and entries hold the normal form, so upstream services and this engine must compute the
+same one. It takes four steps, each easy to repeat in another language:
 
 1. Unicode NFKC: full-width, circled and other styled characters become plain ones, and a letter
    followed by its diacritic becomes one character (`Mü` written as two becomes `Mü`).
 2. Upper case, by Unicode's full mapping and no locale's (`ß` becomes `SS`, `ı` becomes `I`).
 3. Cyrillic and Greek capitals that look like Latin ones become those (`LOOK_ALIKES`).
-4. Whatever is not a letter (Unicode categories L*) or a decimal digit (Nd) is dropped: spaces,
-   dots, bullets, symbols. A combining mark that step 1 could not join to its letter is neither,
-   so it goes too; a diacritic that belongs to its letter stays, and `MÜ` is not `MU`. Digits
-   of other scripts stay as they are.
+4. Everything except letters (Unicode categories L*) and decimal digits (Nd) is dropped: spaces,
+   dots, bullets, symbols. A combining mark that step 1 could not join to its letter is dropped
+   too. A diacritic that belongs to its letter stays, so `MÜ` is not `MU`. Digits of other scripts
+   stay as they are.
 
 The steps are repeated until nothing changes, which makes the result idempotent by construction:
-dropping a hyphen can let two Hangul letters meet, which the next round joins. The repetition
-ends. After the first rounds every character is one that the steps leave alone when it stands by
-itself (a test tries all of Unicode); steps 2 to 4 look at one character at a time, so from then
-on only step 1 can change the text, and all that it can still do is join neighbours, which
-makes the text shorter.
+dropping a hyphen can make two Hangul letters adjacent, and the next round joins them. The
+repetition ends. After the first rounds, the steps leave every character alone when it stands by
+itself (a test tries all of Unicode). Steps 2 to 4 look at one character at a time, so from then on
+only step 1 can change the text. All that it can still do is join neighbours, which makes the text
+shorter.
 
-This module knows nothing of documents or of the index, does no input or output, and keeps no
-state. Its errors never hold the plate.
+This module does no input or output and keeps no state. Its errors never hold the plate.
 """
 
 from __future__ import annotations
@@ -34,13 +33,13 @@ from engine.errors import DocumentError
 #: Stands for exactly one unknown character in the plate of an entry.
 WILDCARD: Final = "?"
 
-# What is in the table: capitals that plain sans-serif type, such as plates use, draws with the
-# same outline as the Latin letter, plus У, which every country that limits its plates to shared
-# letters (Russia, Belarus, Ukraine, Bulgaria) counts as Y. Letters with a diacritic are there
-# where the Latin letter has the same one. What is not: capitals that resemble a Latin letter in
-# lower case or a digit (Ь b, Һ h, З 3), or only nearly (И N, Я R, Ѵ V, Λ A), because they are
-# told apart by people, and the OCR errors between them are the business of `confusables`. Nor
-# are accented Greek capitals (Ά): their accent stands beside the letter, not above it.
+# The table has the capitals that plain sans-serif type, such as on plates, draws with the same
+# outline as the Latin letter. It also has У, because every country that limits its plates to shared
+# letters (Russia, Belarus, Ukraine, Bulgaria) counts it as Y. A letter with a diacritic is there if
+# the Latin letter has the same one. Capitals that resemble a digit or a small Latin letter (Ь b,
+# Һ h, З 3), or resemble one only nearly (И N, Я R, Ѵ V, Λ A), are not there, because people can
+# distinguish them; `confusables` covers the OCR errors between them. Accented Greek capitals (Ά)
+# are not there either: their accent stands beside the letter, not above it.
 _CYRILLIC = dict(
     zip(
         "АВЕКМНОРСТУХІЅЈҮӀԌԚԜ" + "ЀЁЇЌӐӒӔӖӘӦӮӰ",
@@ -59,7 +58,7 @@ _ASCII_DROPPED = bytes(code for code in range(128) if not chr(code).isalnum())
 
 
 class PlateError(DocumentError):
-    """A plate has no normal form of 1 to 16 characters."""
+    """The error for a plate without a normal form of 1 to 16 characters."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -70,11 +69,11 @@ class PlateError(DocumentError):
 
 
 def normalize(plate: str) -> str:
-    """The normal form of a plate: 1 to 16 letters and digits, the same however it is written.
+    """Return the normal form of a plate: 1 to 16 letters and digits, however it is written.
 
-    Total but for its length: any string gives a normal form or `PlateError`. Idempotent:
-    `normalize(normalize(plate)) == normalize(plate)`. It is the key of a read on the
-    detections topic.
+    It is the key of a read on the detections topic. Any string gives a normal form, or PlateError
+    if the result has another length. Idempotent: `normalize(normalize(plate)) ==
+    normalize(plate)`.
     """
     if plate.isascii():
         normal = plate.upper()
@@ -90,7 +89,7 @@ def normalize(plate: str) -> str:
 
 
 def is_normal(plate: str) -> bool:
-    """Whether `plate` is its own normal form."""
+    """Return whether `plate` is its own normal form."""
     if plate.isascii():
         if not plate.isalnum() or plate.upper() != plate:  # isalnum() is false of ""
             return False
@@ -100,15 +99,15 @@ def is_normal(plate: str) -> bool:
 
 
 def is_normal_pattern(plate: str) -> bool:
-    """As `is_normal`, with `?` allowed wherever one character is unknown.
+    """Return as `is_normal` does, and allow `?` for each unknown character.
 
-    How many characters must be known is not asked here but in `engine.documents.admission`.
+    `engine.documents.admission` decides how many characters must be known.
     """
     # A digit joins with no neighbour, so it can hold the place of the unknown character.
     return is_normal(plate.replace(WILDCARD, "0"))
 
 
 def _round(text: str) -> str:
-    """The four steps, once."""
+    """Apply the four steps once."""
     spelled = unicodedata.normalize("NFKC", text).upper().translate(_LOOK_ALIKES)
     return "".join(char for char in spelled if unicodedata.category(char) in _KEPT)

@@ -1,8 +1,8 @@
 """The 64-bit xxh3 hash of a plate, as a compiled function.
 
-The scanner hashes keys that lie in a buffer without making Python objects of them, so it needs
-the hash in a form that numba can compile. `hash_at` gives, for up to 64 bytes (a normalized
-plate has no more), what the xxhash library gives; a test holds the two together.
+The scanner hashes keys in a buffer without creating Python objects, so it needs a hash function
+that numba can compile. A normalized plate has at most 64 bytes; up to that length `hash_at` returns
+what the xxhash library returns, and a test compares the two.
 
 The algorithm is XXH3 with seed 0 and its default secret, by Yann Collet, as specified in the
 xxHash repository's `doc/xxhash_spec.md`.
@@ -29,7 +29,7 @@ _SECRET = bytes.fromhex(
 _WORD = [int.from_bytes(_SECRET[at : at + 8], "little") for at in range(len(_SECRET) - 7)]
 
 U64 = np.uint64
-#: In a table of hashes: a place that was never used. A hash that is 0 is kept as 1.
+#: An unused bucket in a table of hashes. A hash that is 0 is stored as 1.
 EMPTY: Final = U64(0)
 _EMPTY = U64(xxhash.xxh3_64_intdigest(b""))
 _FLIP_1_TO_3 = U64((_WORD[0] & 0xFFFFFFFF) ^ (_WORD[4] & 0xFFFFFFFF))
@@ -52,7 +52,7 @@ _ODD_PAIRS = U64(0x0000FFFF0000FFFF)
 
 
 def hash_of(key: bytes) -> int:
-    """The hash of a key of any length, by the xxhash library."""
+    """Return the hash of a key of any length, from the xxhash library."""
     return xxhash.xxh3_64_intdigest(key)
 
 
@@ -82,7 +82,7 @@ def _read32(data: npt.NDArray[np.uint8], at: int) -> np.uint64:
 
 @numba.njit(inline="always")
 def _fold_product(a: np.uint64, b: np.uint64) -> np.uint64:
-    """Low half XOR high half of the 128-bit product."""
+    """Return the low half XOR the high half of the 128-bit product."""
     a_low, a_high = a & _LOW_32, a >> U64(32)
     b_low, b_high = b & _LOW_32, b >> U64(32)
     low = a_low * b_low
@@ -114,7 +114,7 @@ def _mix16(
 
 @numba.njit(nogil=True, cache=True)
 def hash_at(data: npt.NDArray[np.uint8], at: int, length: int) -> np.uint64:
-    """The hash of data[at:at + length]; `length` from 0 to 64, checked by the caller."""
+    """Return the hash of data[at:at + length]; the caller checks that `length` is 0 to 64."""
     size = U64(length)
     if length > 16:
         total = size * _PRIME64_1
@@ -155,7 +155,7 @@ assert PLATE_BYTES <= 64, "hash_at covers 64 bytes"
 
 @numba.njit(inline="always")
 def is_plain(data: npt.NDArray[np.uint8], at: int, length: int) -> bool:
-    """Whether a key is in normal form beyond doubt: 1 to 16 of A-Z and 0-9."""
+    """Return whether a key is certainly in normal form: 1 to 16 characters of A-Z and 0-9."""
     if length < 1 or length > PLATE_CHARACTERS:
         return False
     for position in range(at, at + length):
@@ -167,6 +167,6 @@ def is_plain(data: npt.NDArray[np.uint8], at: int, length: int) -> bool:
 
 @numba.njit(inline="always")
 def table_hash(data: npt.NDArray[np.uint8], at: int, length: int) -> np.uint64:
-    """The hash of a plain key as the table has it."""
+    """Return the hash of a plain key as the table stores it."""
     wanted = hash_at(data, at, length)
     return U64(1) if wanted == EMPTY else wanted

@@ -1,16 +1,16 @@
 """Kafka's record format: batches, records, headers.
 
-Pure. Every length from the wire is checked, and none is believed.
+Pure. Every length from the wire is checked, and none is trusted.
 
 The modules, in the order in which data passes them:
 
-    record_batch    what a fetch brings, unopened: plain data
-    decompress      record batches into a buffer that is used again
+    record_batch    fetched batches, unopened: plain data
+    decompress      record batches into a reused buffer
     record_decoder  record format v2, compiled: a row of numbers for each record
     batch_reader    all records of a control batch
-    headers         the headers of a record, where it lies
-    alternates      which of a read's alternates are tried
-    trace_context   the trace that a read belongs to, by its headers
+    headers         the headers of one record, in the batch's buffer
+    alternates      the alternates of a read that are tried
+    trace_context   the trace that a read belongs to, from its headers
 """
 
 __all__ = [

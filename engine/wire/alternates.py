@@ -1,9 +1,9 @@
-"""The alternates of a read: which of them its header asks for, and in what order they are tried.
+"""The alternates of a read: which of them its header requests, and in which order they are tried.
 
-The header `alternates` holds their normal forms, in UTF-8, joined by commas. It asks, so that
-nobody need open a value to find out; the value confirms: an alternate counts where the header
-names its normal form and the value has one with that form. A header that is not of that form is
-no error: all alternates of the value are then tried. One that is empty asks for none.
+The header `alternates` holds their normal forms, in UTF-8, joined by commas. The header requests
+them, so that no value is decoded in vain; the value confirms them. So an alternate counts if the
+header names its normal form and the value has one with that form. A malformed header is no error:
+all alternates of the value are then tried. An empty header requests none.
 
 Pure.
 """
@@ -17,24 +17,24 @@ from engine.documents.fields import ALTERNATES_HEADER
 from engine.documents.model import Alternate, Detection
 from engine.plates.normal_form import PlateError, is_normal, normalize
 
-#: The normal forms that a header asks for; None: all that the value has.
+#: The normal forms that a header requests; None means all that the value has.
 Asked = frozenset[str] | None
 
 NONE_ASKED: Asked = frozenset()
 
 
 def asked_by(headers: Iterable[tuple[str, bytes | None]]) -> Asked:
-    """What the headers of a read ask for; None where the header is not as it should be."""
+    """Return the alternates that a read's headers request; None if the header is malformed."""
     return asked_for([value for name, value in headers if name == ALTERNATES_HEADER])
 
 
 def asked_for(values: Sequence[bytes | None]) -> Asked:
-    """As `asked_by`, from the values of all headers of that name."""
+    """Do as `asked_by` does, from the values of all headers with that name."""
     if len(values) > 1:
         return None
     if not values or not values[0]:
         return NONE_ASKED
-    # Before it is cut up: a header may be as large as a batch.
+    # Checked before it is split, because a header may be as large as a batch.
     if len(values[0]) > limits.ALTERNATES * (limits.PLATE_BYTES + 1):
         return None
     try:
@@ -47,11 +47,11 @@ def asked_for(values: Sequence[bytes | None]) -> Asked:
 
 
 def to_try(read: Detection, plate: str, asked: Asked) -> list[tuple[str, Alternate]]:
-    """The alternates that count, each with its normal form: the most confident first, those
-    without a confidence last, else in the value's order.
+    """Return the alternates that count, each with its normal form, in the order to try them.
 
-    `plate` is the read's own, in normal form, which is no alternate to itself. Of those with the
-    same normal form the most confident counts.
+    The most confident comes first, and those without a confidence come last; otherwise the value's
+    order counts. `plate` is the read's own plate in normal form, which is no alternate. If several
+    have the same normal form, only the most confident counts.
     """
     if not read.alternates or asked == NONE_ASKED:
         return []

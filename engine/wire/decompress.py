@@ -1,10 +1,10 @@
-"""Decompression of record batches into a buffer that is used again.
+"""Decompression of record batches into a reused buffer.
 
-One `Decompressor` serves one thread. Its buffer grows to what the largest batch needed, up to
-a limit that no batch may pass: a few kilobytes on the wire can claim to be gigabytes. Kafka's
-five codecs are gzip (1), snappy (2), lz4 (3), zstd (4) and none (0).
+A `Decompressor` belongs to one thread. Its buffer grows to the size of the largest batch, up to a
+limit, because a few kilobytes on the wire can claim to be gigabytes. Kafka's five codecs are gzip
+(1), snappy (2), lz4 (3), zstd (4) and none (0).
 
-It frees the GIL while it works. It may not look into what it has decompressed.
+It releases the GIL while it works. It must not inspect what it has decompressed.
 """
 
 from __future__ import annotations
@@ -24,31 +24,32 @@ from engine.wire.record_batch import RawBatch
 
 Bytes = npt.NDArray[np.uint8]
 
-#: Codecs of which several batches' data in a row decompress to their records in a row: none,
-#: gzip, lz4, zstd. (Snappy's blocks say how long they are all together.)
+#: The codecs with which concatenated batches decompress to their concatenated records: none, gzip,
+#: lz4, zstd. (Snappy's blocks begin with their total length.)
 JOINABLE_CODECS = frozenset({0, 1, 3, 4})
 
-#: How Java's snappy streams begin: magic, version, lowest compatible version.
+#: The beginning of Java's snappy streams: magic, version, lowest compatible version.
 _XERIAL_MAGIC = b"\x82SNAPPY\x00"
 _XERIAL_HEADER_BYTES = 16
-#: zlib's way to say: the largest window, and a gzip header.
+#: zlib's code for the largest window and a gzip header.
 _GZIP_WINDOW_BITS = 16 + zlib.MAX_WBITS
-#: Producers write one. Each more costs a copy of the rest.
+#: The most members of a gzip stream. Producers write one, and each further one costs a copy of the
+#: rest.
 _GZIP_MEMBERS = 64
-#: Java's streams have a block for each 32 KiB, which takes some hundred bytes at the least. Each
-#: costs some microseconds, however small it is; so many may be smaller than this.
+#: Java's streams have a block for each 32 KiB, which takes at least about a hundred bytes. A block
+#: costs some microseconds, however small it is, so only so many may be smaller than this.
 _SNAPPY_BLOCK_BYTES = 32
 _SNAPPY_SMALL_BLOCKS = 64
 
-#: Where, in a message of the formats before v2, its attributes stand, and the sizes of its key
-#: and value, which are four bytes each; a time of eight comes before them in magic 1.
+#: The positions, in a message of the formats before v2, of its attributes and of the sizes of its
+#: key and value. The sizes take four bytes each; in magic 1 a time of eight bytes precedes them.
 _LEGACY_ATTRIBUTES_AT = 17
 _LEGACY_KEY_AT = (18, 26)
 _SMALLEST_BUFFER = 256 * limits.KIB
 
 
 _ZEROS = bytes(64 * limits.KIB)
-#: By codec, zeros to be decompressed over what was decompressed before.
+#: Compressed zeros by codec, to be decompressed over earlier data.
 _PACKED_ZEROS = {
     1: memoryview(gzip.compress(_ZEROS)),
     2: memoryview(bytes(cramjam.snappy.compress_raw(_ZEROS))),
@@ -58,7 +59,7 @@ _PACKED_ZEROS = {
 
 
 class CodecError(Exception):
-    """A batch cannot be decompressed. `reason` is a reject reason."""
+    """The error for a batch that cannot be decompressed; `reason` is a reject reason."""
 
     def __init__(self, reason: RejectReason) -> None:
         super().__init__(reason)
@@ -66,18 +67,18 @@ class CodecError(Exception):
 
 
 class Decompressor:
-    """Decompresses one batch after the other into the same buffer."""
+    """A decompressor that uses the same buffer for one batch after the other."""
 
     def __init__(self, limit_bytes: int = limits.BATCH_BYTES) -> None:
         self._limit_bytes = limit_bytes
         self._buffer: Bytes = np.empty(min(_SMALLEST_BUFFER, limit_bytes), dtype=np.uint8)
 
     def decompress(self, codec: int, data: memoryview) -> Bytes:
-        """The records of a batch as an array of bytes, valid until the next call.
+        """Return the records of a batch as an array of bytes, valid until the next call.
 
-        `codec` is the number in the batch's attributes. Raises CodecError for a codec that
-        Kafka does not have (`unknown_codec`), for data that is not what the codec says
-        (`corrupt_batch`) and for more than the limit (`batch_too_large`).
+        `codec` is the number in the batch's attributes. Raises CodecError for a codec that Kafka
+        does not have (`unknown_codec`), for data that the codec cannot read (`corrupt_batch`) and
+        for a result above the limit (`batch_too_large`).
         """
         if codec == 0:
             return np.frombuffer(data, dtype=np.uint8)
@@ -92,14 +93,14 @@ class Decompressor:
         raise CodecError("unknown_codec")
 
     def check_wrapped(self, batch: RawBatch) -> None:
-        """See that a message of the formats before v2, which may wrap others, is within the
-        limit: its parser knows none. Raises CodecError as `decompress` does.
+        """Check the size of a message of the formats before v2, which may wrap others.
 
-        What else may be wrong with it is left to that parser.
+        Their parser has no limit. Raises CodecError as `decompress` does. Other faults are left to
+        that parser.
         """
         data = batch.data
         codec = data[_LEGACY_ATTRIBUTES_AT] & 7
-        if codec not in (1, 2, 3) or (batch.magic, codec) == (0, 3):  # which nobody can read
+        if codec not in (1, 2, 3) or (batch.magic, codec) == (0, 3):  # which is invalid
             return
         at = _LEGACY_KEY_AT[batch.magic]
         for _ in range(2):  # to the value, and to its end
@@ -110,17 +111,17 @@ class Decompressor:
                 raise CodecError("corrupt_batch")
         self.decompress(codec, data[begin:at])
 
-    def forget(self) -> None:
-        """Wipe what was decompressed last; it is not valid any more from here on.
+    def scrub(self) -> None:
+        """Wipe what was decompressed last, which is no longer valid afterwards.
 
-        The codecs leave a piece of it on the stack and in freed memory: they get zeros too.
+        The codecs leave parts of it on the stack and in freed memory, so they decompress zeros too.
         """
         for codec, zeros in _PACKED_ZEROS.items():
             self.decompress(codec, zeros)
         self._buffer.fill(0)
 
     def _room(self, size_bytes: int, filled: int = 0) -> Bytes:
-        """The buffer, with so much room; what it is filled with stays."""
+        """Return the buffer with so much room; the filled part is kept."""
         if size_bytes > self._limit_bytes:
             raise CodecError("batch_too_large")
         if len(self._buffer) < size_bytes:
@@ -132,9 +133,9 @@ class Decompressor:
         return self._buffer
 
     def _grow_until_it_fits(self, decompress_into: Any, data: Buffer) -> Bytes:
-        # The frame formats need not say how long the result is, and the library reports a
-        # full buffer and broken data alike. So a failure is tried again with more room, and
-        # the data is known to be broken where the room was not used up.
+        # The frame formats need not contain the length of the result, and the library reports a
+        # full buffer and broken data in the same way. So a failure is retried with more room. If
+        # the room was not used up, the data is broken.
         while True:
             try:
                 return self._buffer[: decompress_into(data, self._buffer)]
@@ -166,7 +167,7 @@ class Decompressor:
 
     def _snappy(self, data: memoryview) -> Bytes:
         if bytes(data[:8]) != _XERIAL_MAGIC:
-            size = self._snappy_block(data, 0)  # before the buffer is named: it may change
+            size = self._snappy_block(data, 0)  # first, because it may replace the buffer
             return self._buffer[:size]
         if len(data) < _XERIAL_HEADER_BYTES:
             raise CodecError("corrupt_batch")
@@ -185,7 +186,7 @@ class Decompressor:
         return self._buffer[:filled]
 
     def _snappy_block(self, block: memoryview, filled: int) -> int:
-        """Decompress one raw block behind the first `filled` bytes; its length."""
+        """Decompress one raw block after the first `filled` bytes; return its length."""
         try:
             size = cramjam.snappy.decompress_raw_len(bytes(block))
             room = self._room(filled + size, filled)

@@ -1,6 +1,6 @@
 """What a fetch brings, unopened: the words that the seam, the scanner and the matcher share.
 
-Plain data; knows nothing of where it comes from.
+Plain data, independent of where it comes from.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ from typing import NamedTuple
 
 from engine.errors import RejectReason
 
-#: Bytes of a batch's header in record format v2; the records follow.
+#: The size of a batch's header in record format v2; the records follow.
 V2_HEADER_BYTES = 61
 
 
 @dataclass(slots=True, frozen=True)
 class RawBatch:
-    """One record batch as it came, with the fields of its header that scanning needs.
+    """One record batch as received, with the fields of its header that scanning needs.
 
     `data` is the whole batch, header included. Records with an offset below `from_offset` were
-    delivered before and must be skipped. `covered_from` is the first offset that is accounted for
-    by this batch: aborted and control batches before it, which are not delivered, count with it;
-    None where it is `from_offset`. `append_ms` is the broker's timestamp where the topic
-    uses log-append time, else None. `intact` is False where the checksum is wrong; then only
-    the offsets are meant, and they say what the batch stood in the place of. `is_transactional`
-    where it is part of a transaction; what that means is the reader's to know.
+    delivered before and must be skipped. `covered_from` is the first offset that this batch
+    accounts for, because aborted and control batches before it are not delivered and count with it;
+    None means `from_offset`. `append_ms` is the broker's timestamp if the topic uses log-append
+    time, else None. `intact` is False if the checksum is wrong. Then only the offsets are valid:
+    those that the batch took up. `is_transactional` says that the batch is part of a transaction,
+    which is for the reader to handle.
     """
 
     data: memoryview
@@ -48,7 +48,7 @@ class RawBatch:
 
     @classmethod
     def unreadable(cls, offset: int) -> RawBatch:
-        """In the place of a record whose batch cannot even be cut out; it is rejected."""
+        """Return a placeholder for a record whose batch cannot be delimited; it is rejected."""
         return cls(
             data=memoryview(b""),
             magic=-1,
@@ -64,13 +64,13 @@ class RawBatch:
 
     @property
     def records(self) -> memoryview:
-        """What follows the header: the records, compressed by `codec` (magic 2 only)."""
+        """The records after the header, compressed by `codec` (magic 2 only)."""
         return self.data[V2_HEADER_BYTES:]
 
 
 @dataclass(slots=True, frozen=True)
 class RawFetch:
-    """The batches that one fetch brought for one partition, in order; at least one."""
+    """The batches that one fetch returned for one partition, in order; at least one."""
 
     topic: str
     partition: int
@@ -93,7 +93,7 @@ class RawFetch:
         return self.batches[-1].next_offset - 1
 
     def since(self, offset: int) -> RawFetch:
-        """What lies from an offset on, which is one of the records or before the last one."""
+        """Return the part from an offset on, which must not be after the last record."""
         batches = tuple(
             replace(batch, from_offset=max(batch.from_offset, offset))
             for batch in self.batches
@@ -103,7 +103,7 @@ class RawFetch:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes as fetched."""
+        """The size as fetched."""
         return sum(len(batch.data) for batch in self.batches)
 
 
@@ -118,7 +118,7 @@ class Record(NamedTuple):
 
 
 class BatchError(Exception):
-    """A batch, or the rest of one, cannot be read. `reason` is a reject reason."""
+    """The error for a batch, or the rest of one, that cannot be read; with a reject reason."""
 
     def __init__(self, reason: RejectReason, next_offset: int) -> None:
         super().__init__(reason)
@@ -126,5 +126,5 @@ class BatchError(Exception):
         self.next_offset = next_offset
 
 
-#: Gives the records of any batch, or raises BatchError.
+#: Returns the records of any batch, or raises BatchError.
 Parse = Callable[[RawBatch], Iterator[Record]]

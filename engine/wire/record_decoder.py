@@ -1,12 +1,11 @@
 """Kafka's record format v2, walked in compiled code: a row of numbers for each record.
 
-Every length is read from the wire and none is believed: each step checks that it stays inside
-the record and the record inside the batch. A batch that is not, to the last byte, what the
-format says is MALFORMED.
+Lengths come from the wire and none is trusted: each step checks that it stays inside the record,
+and that the record stays inside the batch. A batch that does not follow the format to the last byte
+is MALFORMED.
 
-Format: KIP-98, https://kafka.apache.org/documentation/#recordbatch. Numba checks no bounds by
-itself; an edit here that leaves one out reads foreign memory. `matching.scanner` and `batch_reader`
-call it.
+Format: KIP-98, https://kafka.apache.org/documentation/#recordbatch. Numba does not check bounds; a
+missing check here reads foreign memory. `matching.scanner` and `batch_reader` call it.
 """
 
 from __future__ import annotations
@@ -26,31 +25,31 @@ from engine.wire.record_batch import RawBatch
 Bytes = npt.NDArray[np.uint8]
 Rows = npt.NDArray[np.int64]
 
-#: Columns of a row.
+#: The columns of a row.
 KIND, SLOT, OFFSET, TIMESTAMP_MS, KEY_AT, KEY_LENGTH, VALUE_AT, VALUE_LENGTH = range(8)
 COLUMNS: Final = 8
 
-#: What a row is about (column KIND).
+#: The kinds of rows (column KIND).
 HIT: Final = 1  #: the key's hash is in the table; SLOT is the slot found there
 ODD_KEY: Final = 2  #: no key, or one that is not plainly in normal form
-SAMPLED: Final = 3  #: no hit, and drawn for a check of key against value
+SAMPLED: Final = 3  #: no hit, and in the sample of key checks
 NO_VALUE: Final = 4
 LARGE_VALUE: Final = 5
-#: Something may be like the key, or one of the alternates that the header names may be listed,
-#: or the header is not plain.
+#: An entry may be like the key, or one of the alternates that the header names may be listed, or
+#: the header is not plain.
 LIKE: Final = 6
 
-#: Where alternates count, SLOT says where the header's value lies (`alternates_span`), or one of
-#: these: no such header or one without a value, and several of them.
+#: If alternates count, SLOT is the span of the header's value (`alternates_span`), or one of these:
+#: no such header or one without a value; several such headers.
 NO_ALTERNATES: Final = -1
 ALTERNATES_TWICE: Final = -2
 
-#: Only within a scan, and below all others: a plain key that has not been looked up yet; one with
-#: alternates beside it.
+#: Kinds within a scan only, below all others: a plain key that has not been looked up yet; a plain
+#: key with alternates.
 PLAIN: Final = 0
 ASKING: Final = -1
 
-#: What a scan needs of each batch's header.
+#: The fields of each batch's header that a scan needs.
 _COUNT, _BASE, _FROM, _FIRST_MS, _APPEND_MS = range(5)
 Header = npt.NDArray[np.int64]
 Headers = npt.NDArray[np.int64]
@@ -58,19 +57,19 @@ Headers = npt.NDArray[np.int64]
 #: The smallest record: a length and six fields of a byte each.
 SMALLEST_RECORD = 7
 MALFORMED: Final = -1
-#: As `append_ms`: the topic keeps the producers' timestamps. No wire value is safe from being
-#: taken for this one but the least.
+#: A value of `append_ms`: the topic keeps the producers' timestamps. It is the smallest number,
+#: because any other may come from the wire.
 NO_APPEND_TIME: Final = -(1 << 63)
 
 _HEADER_NAME: Final[Bytes] = np.frombuffer(ALTERNATES_HEADER.encode(), dtype=np.uint8)
 _HEADER_LENGTH: Final = len(ALTERNATES_HEADER)
-#: A position and a length in one number; a scan's data is shorter than this.
+#: The factor that combines a position and a length in one number; a scan's data is shorter.
 SPAN: Final = 1 << 31
 
 
 @numba.njit(inline="always")
 def _varint(data: Bytes, at: int, end: int) -> tuple[int, int]:
-    """A zigzag varint and the position after it; position -1 where it does not end in time."""
+    """Return a zigzag varint and the position after it, or -1 if it does not end in time."""
     raw = U64(0)
     shift = 0
     while at < end and shift < 63:
@@ -78,7 +77,7 @@ def _varint(data: Bytes, at: int, end: int) -> tuple[int, int]:
         at += 1
         raw |= U64(byte & 0x7F) << U64(shift)
         if byte < 0x80:
-            # An int64, which plain Python and the checker may take for an int.
+            # An int64, which plain Python and the type checker may treat as an int.
             return np.int64(raw >> U64(1)) ^ -np.int64(raw & U64(1)), at  # type: ignore[return-value]
         shift += 7
     return 0, -1
@@ -86,9 +85,9 @@ def _varint(data: Bytes, at: int, end: int) -> tuple[int, int]:
 
 @numba.njit(inline="always")
 def _headers(data: Bytes, at: int, end: int) -> tuple[int, int]:
-    """The position after a record's headers, and its alternates as SLOT gives them.
+    """Return the position after a record's headers, and its alternates as in SLOT.
 
-    Position -1 where the headers are not well formed.
+    The position is -1 if the headers are malformed.
     """
     alternates = NO_ALTERNATES
     named = 0
@@ -122,11 +121,11 @@ def _headers(data: Bytes, at: int, end: int) -> tuple[int, int]:
 
 @numba.njit(nogil=True, cache=True)
 def walk(data: Bytes, at: int, header: Header, rows: Rows, filled: int) -> tuple[int, int]:
-    """Write a row for each record of one batch; the position after it and the rows by then.
+    """Write a row for each record of one batch; return the position after it and the row count.
 
-    Position MALFORMED where it is not well formed. Rows of plain keys get KIND PLAIN and
-    their hash for a SLOT: the table is probed later, for many records in a row. Where there are
-    alternates, SLOT is for them, and the KIND ASKING.
+    The position is MALFORMED if the batch is. Rows of plain keys get KIND PLAIN, and their hash as
+    SLOT, because the table is probed later, for many records in a row. If there are alternates,
+    KIND is ASKING and SLOT is for them.
     """
     end = len(data)
     base_offset, from_offset = header[_BASE], header[_FROM]
@@ -186,31 +185,30 @@ def walk(data: Bytes, at: int, header: Header, rows: Rows, filled: int) -> tuple
 
 
 def alternates_span(slot: int) -> tuple[int, int]:
-    """Where the value of a read's alternates header lies in the data, and its length, from the
-    SLOT of a row that has it."""
+    """Return the position and length of a read's alternates header, from the SLOT of its row."""
     return slot // SPAN, slot % SPAN
 
 
 class Malformed(Exception):
-    """The records are not what format v2 says."""
+    """The error for records that do not follow format v2."""
 
 
 class TooManyRecords(Exception):
-    """There are more records than `limits.BATCH_RECORDS`."""
+    """The error for more records than `limits.BATCH_RECORDS`."""
 
 
 def headers_of(batches: Sequence[RawBatch], data_bytes: int) -> Headers:
-    """What a walk needs of each batch's header; `data_bytes` is the length of all their records.
+    """Return what a walk needs of each batch's header.
 
-    Raises Malformed and TooManyRecords.
+    `data_bytes` is the length of all their records. Raises Malformed and TooManyRecords.
     """
-    # Counts come from the wire; what cannot fit in the data is not believed.
+    # Counts come from the wire, so they are checked against the size of the data.
     count = sum(batch.record_count for batch in batches)
     if count > data_bytes // SMALLEST_RECORD or any(b.record_count < 0 for b in batches):
         raise Malformed
     if count > limits.BATCH_RECORDS:
         raise TooManyRecords
-    assert data_bytes < SPAN, "a position and a length are kept in one number"
+    assert data_bytes < SPAN, "a position and a length must fit in one number"
     headers: Headers = np.array(
         [
             (
@@ -228,6 +226,6 @@ def headers_of(batches: Sequence[RawBatch], data_bytes: int) -> Headers:
 
 
 def in_steps(rows: Rows) -> Iterator[list[int]]:
-    """Rows as Python's numbers, made some at a time: they take ten times the room."""
+    """Yield rows as Python integers, converted in parts because they take ten times the memory."""
     for at in range(0, len(rows), limits.ROWS_A_STEP):
         yield from rows[at : at + limits.ROWS_A_STEP].tolist()

@@ -1,11 +1,11 @@
-"""Trace context: what a read's headers say of the trace that it belongs to, for its matches.
+"""Trace context: the trace that a read belongs to, from its headers, for its matches.
 
-As the W3C recommendation has it, https://www.w3.org/TR/trace-context/: `traceparent` names the
-trace and the span that the next one is a child of, `tracestate` is what tracing systems add for
-each other. What is not of that form counts as not there: it is no error of the read, and nobody is
-told. A `tracestate` counts only beside a good `traceparent`.
+It follows the W3C recommendation, https://www.w3.org/TR/trace-context/. `traceparent` names the
+trace and the parent of the next span; `tracestate` holds what tracing systems add for each other. A
+malformed header is ignored: it is no error of the read, and it is not reported. A `tracestate`
+counts only beside a valid `traceparent`.
 
-Neither of them is ever logged: what other systems write into `tracestate` is their business.
+Neither of them is ever logged, because other systems decide what is in `tracestate`.
 
 Pure.
 """
@@ -23,29 +23,29 @@ PARENT_HEADER: Final = "traceparent"
 STATE_HEADER: Final = "tracestate"
 
 _BLANK: Final = " \t"
-#: Version, trace, span, flags; what later versions add is theirs.
+#: Version, trace, span, flags, and what later versions may add.
 _PARENT: Final = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _NO_VERSION: Final = "ff"
 _NO_TRACE: Final = "0" * 32
 _NO_SPAN: Final = "0" * 16
 
 _SAMPLED: Final = 1
-#: Flags that go on: sampled, and that the trace's id is random (level 2). Of a later version's
-#: flags we know the first alone.
+#: The flags that are passed on: sampled, and that the trace's id is random (level 2). Of a later
+#: version's flags, only the first is passed on.
 _KNOWN_FLAGS: Final = 3
 
 _MEMBER: Final = re.compile(
     r"([a-z][a-z0-9_*/-]{0,255}|[a-z0-9][a-z0-9_*/-]{0,240}@[a-z][a-z0-9_*/-]{0,13})"
     r"=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]"
 )
-#: Where there is too much, longer members than this go first.
+#: If there is too much, members longer than this are dropped first.
 _LONG_MEMBER_CHARACTERS: Final = 128
 
 
 class TraceContext(NamedTuple):
     """A span of a trace: ids in lower-case hexadecimal, 32 and 16 digits, and `tracestate`.
 
-    `parent_id` is the span that it is a child of, where it is one of ours.
+    `parent_id` is its parent span, if the span is one of ours.
     """
 
     trace_id: str
@@ -59,15 +59,15 @@ class TraceContext(NamedTuple):
 
     @property
     def is_sampled(self) -> bool:
-        """Whether whoever began the trace wants its spans recorded."""
+        """Whether the trace's originator wants its spans recorded."""
         return bool(self.flags & _SAMPLED)
 
     def child(self, span_id: str) -> TraceContext:
-        """A span of ours below this one."""
+        """Return a span of ours with this one as its parent."""
         return self._replace(span_id=span_id, parent_id=self.span_id)
 
     def headers(self) -> list[tuple[str, bytes]]:
-        """The headers that say so to whoever comes next."""
+        """Return the headers that pass this context on."""
         parent = f"00-{self.trace_id}-{self.span_id}-{self.flags:02x}"
         headers = [(PARENT_HEADER, parent.encode())]
         if self.state:
@@ -76,8 +76,7 @@ class TraceContext(NamedTuple):
 
 
 class Span(NamedTuple):
-    """What is told of a match where spans are exported. `trace` is the span itself, and has a
-    `parent_id`."""
+    """The span of a match, for export. `trace` is the span itself, and has a `parent_id`."""
 
     trace: TraceContext
     start_ms: int
@@ -88,10 +87,10 @@ class Span(NamedTuple):
 
 
 def carried_by(headers: Headers) -> TraceContext | None:
-    """What the headers of a record say; None where that is nothing, or not of the form.
+    """Return the trace context from a record's headers; None if there is none or it is malformed.
 
-    Names are lower case, as everybody writes them to Kafka. `traceparent` twice is none; several
-    `tracestate` are one, in their order.
+    Names are lower case, as is usual in Kafka. Two `traceparent` headers count as none; several
+    `tracestate` headers are joined in their order.
     """
     if len(headers) > limits.READ_HEADERS:
         return None
@@ -113,14 +112,13 @@ def carried_by(headers: Headers) -> TraceContext | None:
 
 
 def span_id_of(match_id: str) -> str:
-    """The id of a match's span, from that of the match: of one that is delivered again it is the
-    same."""
+    """Return the id of a match's span; it is the same if the match is delivered again."""
     span_id = match_id[: len(_NO_SPAN)]
     return span_id if span_id != _NO_SPAN else "1".zfill(len(_NO_SPAN))
 
 
 def _state(values: Sequence[bytes | memoryview | None]) -> str:
-    """`tracestate` as it goes on: whole, or where it is too long without some of its members."""
+    """Return the `tracestate` to pass on, without some of its members if it is too long."""
     if not values:
         return ""
     if sum(1 if value is None else len(value) + 1 for value in values) > limits.TRACESTATE_BYTES:
@@ -141,7 +139,7 @@ def _state(values: Sequence[bytes | memoryview | None]) -> str:
 
 
 def _shortened(members: list[str]) -> list[str]:
-    """As many members as there is room for: the longest kind go first, then the last ones."""
+    """Drop members until the rest fits: the long ones first, then the last ones."""
     while sum(map(len, members)) + len(members) - 1 > limits.TRACESTATE_CHARACTERS:
         long = [at for at, member in enumerate(members) if len(member) > _LONG_MEMBER_CHARACTERS]
         del members[long[-1] if long else -1]
@@ -149,7 +147,7 @@ def _shortened(members: list[str]) -> list[str]:
 
 
 def _text(value: bytes | memoryview | None, limit_bytes: int) -> str | None:
-    """A header's value as text; None where it is none, or longer than anything of this kind."""
+    """Return a header's value as text; None if it has none, is not ASCII or is too long."""
     if value is None or len(value) > limit_bytes:
         return None
     try:

@@ -176,7 +176,7 @@ class Worker:
             self._watching.run(app.seen, self.health.is_ready),
             forget_reads(
                 lambda: processor.fetches_processed,
-                partial(self._thread.call, self.matcher.forget),
+                partial(self._thread.call, self.matcher.scrub),
                 app.overwrite_received,
             ),
             show_unowned_lag(cluster, self.metrics, lambda: app.seen().keys()),

@@ -21,7 +21,7 @@ from engine.delivery.suppression_restore import Suppressing
 from engine.errors import BrokerError
 from engine.kafka.topics import Topics
 from engine.matching.matcher import Outcome
-from engine.matching.suppression import FOLDED, Suppression
+from engine.matching.suppression import SUPPRESSED, Suppression
 from engine.transport.assignment import Assignment
 from engine.transport.consumer import ByGroup, Fetch
 from engine.wire.record_batch import RawFetch
@@ -219,7 +219,7 @@ async def test_a_state_is_read_before_the_first_read_and_not_again(
 ) -> None:
     async with running(monkeypatch) as here:
         assert await here.taken(0, 0)
-        assert [here.admit(0, 0, 0), here.admit(1, 0, 1)] == [0, FOLDED]
+        assert [here.admit(0, 0, 0), here.admit(1, 0, 1)] == [0, SUPPRESSED]
         await here.noted()
         assert await here.taken(0, 5)
         assert here.topic.read == [0]
@@ -259,11 +259,11 @@ async def test_reads_that_come_again_find_the_state_that_is_written(
 async def test_a_topic_made_anew_is_counted_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     async with running(monkeypatch) as here:
         await here.taken(0, 500)
-        assert [here.admit(0, 0, 500), here.admit(1, 0, 501)] == [0, FOLDED]
+        assert [here.admit(0, 0, 500), here.admit(1, 0, 501)] == [0, SUPPRESSED]
         await here.noted()
         here.topic.end = 3
         await here.taken(0, 0, 3)
-        assert [here.admit(2, 0, 0), here.admit(60, 0, 1)] == [FOLDED, 2]
+        assert [here.admit(2, 0, 0), here.admit(60, 0, 1)] == [SUPPRESSED, 2]
 
 
 async def test_a_fetch_of_a_partition_given_up_meanwhile_is_not_taken(
@@ -403,4 +403,4 @@ async def test_the_rest_of_a_fetch_is_no_seeking_back(monkeypatch: pytest.Monkey
         here.state.take_changes()  # under way: nobody could read it back
         assert await here.taken(0, 1)
         assert here.topic.read == [0], "it is not read anew"
-        assert here.admit(1, 0, 1) == FOLDED
+        assert here.admit(1, 0, 1) == SUPPRESSED

@@ -36,7 +36,7 @@ from engine.documents.codec import (
 )
 from engine.errors import DocumentError
 from engine.library.hot_list_index import HotListIndex
-from engine.matching.suppression import FOLDED, Suppression
+from engine.matching.suppression import SUPPRESSED, Suppression
 from tests.fakes.documents import NOW_MS, detection, entry
 
 Json = Any
@@ -96,8 +96,8 @@ def test_states_of_version_0_1_fold_what_they_folded() -> None:
     def admit(camera: str, captured_ms: int, offset: int) -> int:
         return restored.admit(entry(), "ABC123", camera, captured_ms, 0, offset, NOW_MS)
 
-    assert admit("C1", NOW_MS - 1_000, 4) == FOLDED, "its match was four seconds before"
-    assert admit("C2", NOW_MS - 900, 5) == FOLDED
+    assert admit("C1", NOW_MS - 1_000, 4) == SUPPRESSED, "its match was four seconds before"
+    assert admit("C2", NOW_MS - 900, 5) == SUPPRESSED
     assert admit("C3", NOW_MS - 800, 6) == 0, "a camera of which nothing is known"
     assert admit("C1", NOW_MS + 60_000, 7) == 2, "one of the kept state and one of now"
 

@@ -281,7 +281,7 @@ def _run_scanner(data: bytes) -> Iterable[Hashable]:
     assert not (accepted and refused)
     if not _is_unknown_to_aiokafka(batch):
         assert (records, refused) == _parsed(batch), "the codec changes nothing"
-        _check_unpacker(batch, records, refused)
+        _check_batch_reader(batch, records, refused)
     return [(accepted, refused, min(len(records), 3)), *_shapes(records)]
 
 
@@ -322,7 +322,7 @@ def _parsed(batch: RawBatch) -> tuple[list[Record], str]:
     return records, ""
 
 
-def _check_unpacker(batch: RawBatch, records: list[Record], refused: str) -> None:
+def _check_batch_reader(batch: RawBatch, records: list[Record], refused: str) -> None:
     """The same records for the control topics, or none."""
     try:
         unpacked = BatchReader(parse).records(batch, headers_from=0)

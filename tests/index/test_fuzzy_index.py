@@ -57,13 +57,13 @@ def test_entries_are_filed_by_what_they_ask_for(plate: str, slots: set[int]) -> 
 def test_what_is_not_filed_is_passed_over_when_dropped() -> None:
     similar = filed()
     assert len(similar) == 6
-    assert similar.probes[:3] == (True, True, True)
+    assert similar.scan_tables[:3] == (True, True, True)
     similar.drop([(slot, each.plate) for slot, each in enumerate(_ENTRIES) if slot % 2])
     assert len(similar) == 3
     assert similar.slots_like("ABC128") == {4}
     similar.drop([(slot, each.plate) for slot, each in enumerate(_ENTRIES) if slot % 2 == 0])
     assert len(similar) == 0
-    assert similar.probes[:3] == NOTHING_SIMILAR[:3] == (False, False, False)
+    assert similar.scan_tables[:3] == NOTHING_SIMILAR[:3] == (False, False, False)
 
 
 def test_a_copy_goes_its_own_way() -> None:

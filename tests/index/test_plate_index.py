@@ -192,7 +192,7 @@ class Entries(RuleBasedStateMachine):
     def passed_by_the_scanner(self) -> set[int]:
         """Which of the reads the scanner gives a row."""
         data = as_array(bytes(_BATCH.records))
-        rows, _ = _SCANNER.scan([_BATCH], data, self.index.plates, self.index.similar.probes)
+        rows, _ = _SCANNER.scan([_BATCH], data, self.index.plates, self.index.similar.scan_tables)
         return set(rows[:, OFFSET].tolist())
 
     @invariant()

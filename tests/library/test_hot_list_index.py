@@ -561,16 +561,16 @@ def test_an_iterable_that_fails_leaves_what_came_before() -> None:
 
 
 def test_nothing_is_copied_where_no_snapshot_is_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    from engine.library.library_index import TimelessIndex
+    from engine.library.library_index import LibraryIndex
 
     copies: list[int] = []
-    copy = TimelessIndex.copy
+    copy = LibraryIndex.copy
 
-    def counted(index: TimelessIndex) -> TimelessIndex:
+    def counted(index: LibraryIndex) -> LibraryIndex:
         copies.append(len(index))
         return copy(index)
 
-    monkeypatch.setattr(TimelessIndex, "copy", counted)
+    monkeypatch.setattr(LibraryIndex, "copy", counted)
     index = held(entry_json())
     index.snapshot()
     index.add_many([entry_json(entry_id="E2")])

@@ -22,7 +22,14 @@ from engine.index.eligibility import (
     POLICY_REGION,
 )
 from engine.matching.conditions import narrowed_out
-from engine.matching.explain import EXPIRED, NOT_LISTED, REFUSED, Explanation, Said, explain
+from engine.matching.explain import (
+    EXPIRED,
+    NOT_LISTED,
+    REFUSED,
+    DescribedRead,
+    Explanation,
+    explain,
+)
 from engine.matching.lists import ControlKind, ControlRecord, Lists
 from tests.fakes.documents import (
     DAY_MS,
@@ -104,8 +111,8 @@ _POLICY_VALUES = (
 )
 
 
-def said(read: Detection) -> Said:
-    return Said(read.captured_ms, read.region, read.vehicle, read.location)
+def said(read: Detection) -> DescribedRead:
+    return DescribedRead(read.captured_ms, read.region, read.vehicle, read.location)
 
 
 def worker_says(entry: bytes | None, policy: bytes | None, read: Detection) -> str | None:
@@ -144,14 +151,14 @@ def explained(
     entry: Json | None = None,
     policy: Json | None = None,
     region: str | None = None,
-    read: Said | None = None,
+    read: DescribedRead | None = None,
     **fields: Any,
 ) -> Explanation:
     value = as_bytes(entry_json(**fields) if entry is None else entry)
     return explain(
         ("E1", value),
         ("S1", as_bytes(policy_json() if policy is None else policy)),
-        Said(NOW_MS, region) if read is None else read,
+        DescribedRead(NOW_MS, region) if read is None else read,
         _PURPOSES,
         NOW_MS,
     )
@@ -193,7 +200,9 @@ def test_what_is_said_of_an_entry_that_narrows() -> None:
     monday_ms = decode_detection(
         as_bytes(detection_json(captured_at="2026-11-23T18:00:00Z"))
     ).captured_ms
-    inside = Said(monday_ms, None, Vehicle(make="FORD", color="grey"), Location(lat=52.001, lon=4))
+    inside = DescribedRead(
+        monday_ms, None, Vehicle(make="FORD", color="grey"), Location(lat=52.001, lon=4)
+    )
     assert answers(explained(narrow, read=inside)) == answers(explained()) | {
         ENTRY_VEHICLE: (True, "Ford GRY; the read says FORD grey"),
         ENTRY_AREA: (True, "within 500 m of 52.00000 4.00000; the read says 52.00100 4.00000"),
@@ -202,7 +211,7 @@ def test_what_is_said_of_an_entry_that_narrows() -> None:
             "mon,tue 08:00-18:00 America/Los_Angeles; the read is of mon 10:00 there",
         ),
     }
-    outside = Said(
+    outside = DescribedRead(
         monday_ms + DAY_MS * 2, None, Vehicle(make="Fiat", color="red"), Location(lat=0, lon=4)
     )
     assert answers(explained(narrow, read=outside)) == answers(explained(narrow)) | {
@@ -217,7 +226,7 @@ def test_what_is_said_of_an_entry_that_narrows() -> None:
         ),
     }
     assert explained(narrow, read=outside).denial == ENTRY_VEHICLE
-    silent = answers(explained(narrow, read=Said(monday_ms)))
+    silent = answers(explained(narrow, read=DescribedRead(monday_ms)))
     assert silent[ENTRY_VEHICLE] == (True, "Ford GRY; the read says nothing")
     assert silent[ENTRY_AREA] == (
         True,
@@ -260,7 +269,7 @@ def test_what_is_said_of_the_first_that_does_not_hold(
 
 
 def test_nothing_there_at_all() -> None:
-    found = explain(("E1", None), ("S1", None), Said(NOW_MS), _PURPOSES, NOW_MS)
+    found = explain(("E1", None), ("S1", None), DescribedRead(NOW_MS), _PURPOSES, NOW_MS)
     assert [(each.holds, each.found) for each in found.conditions] == [
         (False, "no record of it"),
         *[(None, "")] * 3,

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from engine import limits
 from engine.documents.fields import ALTERNATES_HEADER
-from engine.index.fuzzy_index import NOTHING_SIMILAR, Probes, Similar
+from engine.index.fuzzy_index import NOTHING_SIMILAR, ScanTables, Similar
 from engine.index.hash_table import NO_SLOT, HashTable, hashes_of
 from engine.kafka.raw_fetcher import parse
 from engine.matching import scanner as scan
@@ -121,11 +121,13 @@ def rows_of(
     table: HashTable,
     sample_every: int = 0,
     scanner: Scanner | None = None,
-    probes: Probes = NOTHING_SIMILAR,
+    scan_tables: ScanTables = NOTHING_SIMILAR,
 ) -> tuple[list[Row], int]:
     """What the scanner gives for an uncompressed batch; its positions are checked."""
     data = bytes(batch.records)
-    rows, seen = (scanner or Scanner(sample_every)).scan([batch], as_array(data), table, probes)
+    rows, seen = (scanner or Scanner(sample_every)).scan(
+        [batch], as_array(data), table, scan_tables
+    )
     return [readable(row, data) for row in rows.tolist()], seen
 
 
@@ -154,7 +156,7 @@ def readable(row: Sequence[int], data: bytes) -> Row:
 
 
 def plain_rows_of(
-    batch: RawBatch, table: HashTable, sample_every: int, probes: Probes
+    batch: RawBatch, table: HashTable, sample_every: int, scan_tables: ScanTables
 ) -> tuple[list[Row], int] | None:
     """As `rows_of` by the interpreter, every position checked; None for Malformed."""
     data = bytes(batch.records)
@@ -170,7 +172,7 @@ def plain_rows_of(
         Checked(table.slots),
         Checked(table.marks),
         table.placing,
-        *(Checked(each) if isinstance(each, np.ndarray) else each for each in probes),
+        *(Checked(each) if isinstance(each, np.ndarray) else each for each in scan_tables),
         sample_every,
         Checked(rows),
     )
@@ -244,10 +246,10 @@ def check(
     asking: Sequence[Asking] = (),
 ) -> bool:
     """Hold one batch against parser and interpreter; whether the scanner accepted it."""
-    table, probes = table_of(slots), similar_of(asking).probes
-    by_interpreter = plain_rows_of(batch, table, sample_every, probes)
+    table, scan_tables = table_of(slots), similar_of(asking).scan_tables
+    by_interpreter = plain_rows_of(batch, table, sample_every, scan_tables)
     try:
-        scanned = rows_of(batch, table, sample_every, probes=probes)
+        scanned = rows_of(batch, table, sample_every, scan_tables=scan_tables)
     except Malformed:
         assert by_interpreter is None
         return False
@@ -573,7 +575,9 @@ def test_alternates(key: bytes | None, alternates: list[bytes | None], kind: int
     headers = [("first", b"x"), *((ALTERNATES_HEADER, each) for each in alternates), ("last", None)]
     batch = raw_batch(batch_bytes([Sent(key, b"{}", tuple(headers))]))
     asking = [Asking("XYZ", True, 0)]
-    rows, seen = rows_of(batch, table_of({b"ABC123": 7}), probes=similar_of(asking).probes)
+    rows, seen = rows_of(
+        batch, table_of({b"ABC123": 7}), scan_tables=similar_of(asking).scan_tables
+    )
     assert seen == 1
     assert [row.kind for row in rows] == ([] if kind is None else [kind])
     assert check(batch, {b"ABC123": 7}, 0, asking)
@@ -582,7 +586,7 @@ def test_alternates(key: bytes | None, alternates: list[bytes | None], kind: int
 def test_a_read_that_is_listed_and_like_another_is_to_be_looked_at() -> None:
     batch = raw_batch(batch_bytes([Sent(b"ABC123", b"{}"), Sent(b"ABC124", b"{}")]))
     asking = [Asking("A8C123", True, 0)]
-    rows, _ = rows_of(batch, table_of({b"ABC123": 7}), probes=similar_of(asking).probes)
+    rows, _ = rows_of(batch, table_of({b"ABC123": 7}), scan_tables=similar_of(asking).scan_tables)
     assert [(row.kind, row.slot, row.offset) for row in rows] == [(LIKE, NO_SLOT, 0)]
 
 
@@ -591,7 +595,7 @@ def test_what_is_beyond_ascii_is_found_all_the_same() -> None:
     asking = [Asking("ÜB123", False, 1), Asking("Ü?123", False, 0), Asking("Ä1?", True, 0)]
     keys = [b"AB123", b"B123", b"NOTHERE"]
     batch = raw_batch(batch_bytes([Sent(key, b"{}") for key in keys]))
-    rows, _ = rows_of(batch, HashTable(), probes=similar_of(asking).probes)
+    rows, _ = rows_of(batch, HashTable(), scan_tables=similar_of(asking).scan_tables)
     like = [offset for offset, key in enumerate(keys) if is_like(key, asking)]
     assert like == [0, 1]
     assert [row.offset for row in rows if row.kind == LIKE] == like
@@ -687,6 +691,6 @@ def test_what_is_forgotten_is_wiped() -> None:
     assert rows_of(batch, table_of({b"ZZZ999": 0}), scanner=scanner) == ([], 2)
     hashes = {np.uint64(hash_of(key)).astype(np.int64) for key in (b"ABC123", b"XYZ789")}
     assert hashes <= set(scanner._rows.ravel().tolist())
-    scanner.forget()
+    scanner.scrub()
     assert not scanner._rows.any()
     assert rows_of(batch, table_of({b"XYZ789": 0}), scanner=scanner)[1] == 2

@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 
 from engine import limits
 from engine.documents.codec import decode_suppression
-from engine.matching.suppression import FOLDED, Suppression, SuppressionRecord, Unmatched, key_of
+from engine.matching.suppression import (
+    SUPPRESSED,
+    Suppression,
+    SuppressionRecord,
+    Unmatched,
+    key_of,
+)
 from engine.matching.suppression_key import LATE_MS
 from tests.fakes.documents import NOW_MS, entry
 
@@ -44,7 +50,7 @@ class Naive:
 
     def __init__(self) -> None:
         self.made: dict[str, dict[int, list[Made]]] = defaultdict(lambda: defaultdict(list))
-        self.folded: dict[tuple[str, int], int] = defaultdict(int)
+        self.suppressed: dict[tuple[str, int], int] = defaultdict(int)
 
     def admit(self, read: Read, partition: int, offset: int) -> int:
         window_ms = read.suppress_s * S
@@ -56,13 +62,13 @@ class Naive:
                     and abs(read.arrived_ms - match.arrived_ms) <= LATE_MS + window_ms
                     and (of != partition or between < limits.SUPPRESSION_MATCHES)
                 ):
-                    self.folded[read.camera, partition] += 1
-                    return FOLDED
-        if window_ms or self.folded[read.camera, partition]:
+                    self.suppressed[read.camera, partition] += 1
+                    return SUPPRESSED
+        if window_ms or self.suppressed[read.camera, partition]:
             self.made[read.camera][partition].append(
                 Made(read.captured_ms, read.arrived_ms, offset)
             )
-        return self.folded.pop((read.camera, partition), 0)
+        return self.suppressed.pop((read.camera, partition), 0)
 
 
 def admit(state: Suppression, read: Read, partition: int, offset: int) -> int:
@@ -90,7 +96,7 @@ def answers(state: Suppression, reads: list[Read], partition: int = 0, first: in
 
 
 def held(state: Suppression) -> int:
-    return sum(each.folded for each in state._round if not each.is_gone)
+    return sum(each.suppressed for each in state._round if not each.is_gone)
 
 
 def restored(records: dict[tuple[int, bytes], bytes], ends: dict[int, int]) -> Suppression:
@@ -144,7 +150,7 @@ def test_it_is_the_naive_rule(reads: list[tuple[int, Read]]) -> None:
     state, naive = Suppression(), Naive()
     for offset, (partition, read) in enumerate(reads):
         assert admit(state, read, partition, offset) == naive.admit(read, partition, offset)
-    assert held(state) == sum(naive.folded.values())
+    assert held(state) == sum(naive.suppressed.values())
 
 
 class Step(NamedTuple):
@@ -191,9 +197,9 @@ def test_what_becomes_of_a_read_is_said_by_its_partition_alone(
             state.settle(0, committed)
             on_their_way, position = [], committed
     assert position == len(log)
-    assert held(state) == sum(naive.folded.values())
-    folded = sum(answer == FOLDED for answer in expected)
-    assert sum(answer for answer in expected if answer != FOLDED) + held(state) == folded
+    assert held(state) == sum(naive.suppressed.values())
+    suppressed = sum(answer == SUPPRESSED for answer in expected)
+    assert sum(answer for answer in expected if answer != SUPPRESSED) + held(state) == suppressed
 
 
 @given(st.lists(READS, max_size=40), st.integers(0, 40))
@@ -209,19 +215,27 @@ def test_the_same_reads_again_change_nothing(log: list[Read], first: int) -> Non
 
 def test_reads_before_and_after_a_match_are_folded() -> None:
     reads = at(100, 159.999, 40.001, 160, 40)
-    assert answers(Suppression(), reads) == [0, FOLDED, FOLDED, 2, 0]
+    assert answers(Suppression(), reads) == [0, SUPPRESSED, SUPPRESSED, 2, 0]
 
 
 def test_a_late_read_counts_where_it_belongs() -> None:
     """The camera was cut off: its reads of minutes ago come after newer ones."""
     reads = at(0, 600, 630) + at(30, 300, 310, 590)
-    assert answers(Suppression(), reads) == [0, 0, FOLDED, FOLDED, 2, FOLDED, FOLDED]
+    assert answers(Suppression(), reads) == [
+        0,
+        0,
+        SUPPRESSED,
+        SUPPRESSED,
+        2,
+        SUPPRESSED,
+        SUPPRESSED,
+    ]
 
 
 def test_a_vehicle_read_in_two_ways_is_folded_across_partitions() -> None:
     state = Suppression()
     assert admit(state, one(0), 0, 5) == 0
-    assert admit(state, one(30), 1, 9) == FOLDED
+    assert admit(state, one(30), 1, 9) == SUPPRESSED
     assert admit(state, one(70), 0, 6) == 0, "each partition carries what it has counted"
     assert admit(state, one(140), 1, 10) == 1
 
@@ -229,7 +243,9 @@ def test_a_vehicle_read_in_two_ways_is_folded_across_partitions() -> None:
 def test_each_camera_and_each_plate_of_a_partial_entry_is_its_own() -> None:
     state = Suppression()
     assert [admit(state, read, 0, 1) for read in at(0) + at(0, camera="C2")] == [0, 0]
-    for offset, (plate, answer) in enumerate([("ABC123", 0), ("ABC923", 0), ("ABC123", FOLDED)]):
+    for offset, (plate, answer) in enumerate(
+        [("ABC123", 0), ("ABC923", 0), ("ABC123", SUPPRESSED)]
+    ):
         assert state.admit(PARTIAL, plate, "C1", 0, 0, offset, 0) == answer
 
 
@@ -252,7 +268,7 @@ def test_nothing_is_held_of_an_entry_that_folds_nothing() -> None:
 
 def test_what_was_folded_before_the_entry_changed_is_carried() -> None:
     state = Suppression()
-    assert answers(state, at(0, 1, 2) + at(2, 3, suppress_s=0)) == [0, FOLDED, FOLDED, 2, 0]
+    assert answers(state, at(0, 1, 2) + at(2, 3, suppress_s=0)) == [0, SUPPRESSED, SUPPRESSED, 2, 0]
 
 
 # ---- state that moves
@@ -265,7 +281,7 @@ def test_a_topic_that_begins_anew_loses_no_match() -> None:
     noted(topic, state.take_changes())
     state = restored(topic, {0: 5})
     # Within the window of a match that was made; then counted and carried as ever.
-    assert answers(state, at(10, 20, 70, 71, 140)) == [FOLDED, FOLDED, 4, FOLDED, 1]
+    assert answers(state, at(10, 20, 70, 71, 140)) == [SUPPRESSED, SUPPRESSED, 4, SUPPRESSED, 1]
 
 
 def test_what_is_not_known_any_more_is_emitted() -> None:
@@ -275,7 +291,7 @@ def test_what_is_not_known_any_more_is_emitted() -> None:
     state.settle(0, 100)
     answers(state, at(*range(1000, 2000, 100)), first=12)
     assert answers(state, at(0, 1)) == [0, 0]
-    assert answers(state, at(1901, 2000), first=22) == [FOLDED, 1]
+    assert answers(state, at(1901, 2000), first=22) == [SUPPRESSED, 1]
 
 
 def test_too_many_matches_that_are_not_settled_lose_none() -> None:
@@ -309,7 +325,7 @@ def test_a_partition_given_up_is_told_of_nothing() -> None:
     state.drop(0)
     assert len(state) == 1
     assert {change.partition for change in state.take_changes()} == {1}
-    assert admit(state, one(501), 0, 1) == FOLDED, "partition 1 still folds"
+    assert admit(state, one(501), 0, 1) == SUPPRESSED, "partition 1 still folds"
     state.clear()
     assert (len(state), state.take_changes(), state.take_unmatched()) == (0, [], [])
     assert admit(state, one(1), 0, 1) == 0
@@ -357,7 +373,7 @@ def test_one_wild_clock_ends_nothing_else(captured_s: float) -> None:
     state = Suppression()
     answers(state, at(0, *[captured_s] * 3, 1))
     state.tidy(all_listed)
-    assert answers(state, at(30, 61, captured_s), first=5) == [FOLDED, 4, FOLDED]
+    assert answers(state, at(30, 61, captured_s), first=5) == [SUPPRESSED, 4, SUPPRESSED]
 
 
 def test_what_ended_entries_had_is_audited_and_only_then_forgotten() -> None:
@@ -383,9 +399,9 @@ def test_what_is_being_audited_is_carried_by_no_match() -> None:
     answers(state, at(0, 1, 2))
     state.tidy(none_listed)
     taken = state.take_unmatched()
-    assert answers(state, at(3, 60), first=3) == [FOLDED, 1]
+    assert answers(state, at(3, 60), first=3) == [SUPPRESSED, 1]
     state.audited(taken)
-    assert answers(state, at(61, 120), first=5) == [FOLDED, 1]
+    assert answers(state, at(61, 120), first=5) == [SUPPRESSED, 1]
     assert held(state) == 0
 
 
@@ -430,10 +446,10 @@ def test_where_all_have_counts_these_are_audited_to_make_room(
     new = at(0, 1, camera="new")
     assert answers(state, new, first=30) == [0, 0], "without room nothing is folded"
     taken = state.take_unmatched()
-    assert [unmatched.folded for unmatched in taken] == [1, 1]
+    assert [unmatched.suppressed for unmatched in taken] == [1, 1]
     state.audited(taken)
     assert len(state) == 0
-    assert answers(state, new, first=40) == [0, FOLDED]
+    assert answers(state, new, first=40) == [0, SUPPRESSED]
 
 
 @given(
@@ -448,16 +464,16 @@ def test_counts_add_up_and_memory_is_bounded(
     patch.setattr(limits, "SUPPRESSION_KEYS", 5)
     patch.setattr(limits, "SUPPRESSION_KEYS_COMPARED", 2)
     state = Suppression()
-    folded = carried = audited = 0
+    suppressed = carried = audited = 0
     for offset, (partition, camera, read) in enumerate(reads):
         answer = admit(state, read._replace(camera=f"C{camera}"), partition, offset)
-        folded += answer == FOLDED
+        suppressed += answer == SUPPRESSED
         carried += max(0, answer)
         assert len(state) <= 5
         if offset < len(listed):
             state.tidy(lambda _, is_on=listed[offset]: is_on)  # type: ignore[misc]
             taken = state.take_unmatched()
             state.audited(taken)
-            audited += sum(unmatched.folded for unmatched in taken)
-        assert folded == carried + audited + held(state)
+            audited += sum(unmatched.suppressed for unmatched in taken)
+        assert suppressed == carried + audited + held(state)
     patch.undo()

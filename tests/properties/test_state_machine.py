@@ -150,7 +150,7 @@ class Matching(RuleBasedStateMachine):
         suppression.audited(unmatched)
         ended: Counter[str] = Counter()
         for each in unmatched:
-            ended[each.entry_id] += each.folded
+            ended[each.entry_id] += each.suppressed
         assert ended == self.model.forget(self.now_ms)
 
     def put_policy(self, source: str, policy: Document | None) -> None:

@@ -250,7 +250,7 @@ def test_what_is_forgotten_is_wiped(codec: int, pack: Callable[[bytes], bytes]) 
     assert short.base is not whole.base
     assert not short.any()
     assert bytes(whole[:6]) == b"second"
-    decompressor.forget()
+    decompressor.scrub()
     assert not whole.any()
     assert bytes(decompressor.decompress(codec, memoryview(pack(b"next")))) == b"next"
 

@@ -14,7 +14,7 @@ import orjson
 
 from engine.clock import SystemClock, format_time
 from engine.kafka.topics import Topics
-from engine.matching.suppression import FOLDED
+from engine.matching.suppression import SUPPRESSED
 from tests.fakes.examples import a_policy, a_read, an_entry
 from tests.kafka.following import sent
 from tests.kafka.records import ToSend, produce, read_topic, until
@@ -66,9 +66,9 @@ class Traffic:
         model = self._models[plate]
         answer = model.admit(Read(captured_ms, 0, camera), partition, self._count)
         read_id = f"{plate}-{self._count}"
-        if answer != FOLDED:
+        if answer != SUPPRESSED:
             self.expected[read_id] = answer
-        self.waiting[plate] = sum(model.folded.values())
+        self.waiting[plate] = sum(model.suppressed.values())
         read = a_read(
             read_id=read_id, plate=plate, camera=camera, captured_at=format_time(captured_ms)
         )
