@@ -49,7 +49,7 @@ def hotlist(*args: str) -> Result:
             ("verify", "--checkpoint=one.json"),
             2,
             (
-                "--checkpoint needs --public-key: the key that stands in a checkpoint proves "
+                "--checkpoint needs --public-key: the key in a checkpoint proves "
                 "nothing; see hotlist audit verify --help"
             ),
         ),
