@@ -1,17 +1,27 @@
-"""Files that decide much: we ship one of each, and the operator may provide another.
+"""Files that decide much. We ship one of each; an operator's own may replace it.
 
-The module that reads such a file checks its content.
+The module that reads a file declares what it may say: a msgspec Struct, in which the description
+of a field is its rule in words. An unknown field, a missing one, or a value that breaks its rule is
+a ConfigError that names the file, the field and the rule.
 """
 
 from __future__ import annotations
 
+import tomllib
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Final
+from types import NoneType
+from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
+
+import msgspec
+from msgspec import Meta
 
 from engine.errors import ConfigError
 
 FILE_BYTES: Final = 1024 * 1024
+
+S = TypeVar("S", bound=msgspec.Struct)
 
 
 def read(name: str, path: Path | None) -> tuple[bytes, str]:
@@ -32,3 +42,78 @@ def read(name: str, path: Path | None) -> tuple[bytes, str]:
     if len(data) > FILE_BYTES:
         raise ConfigError(f"is larger than {FILE_BYTES} bytes", where=where)
     return data, where
+
+
+def read_toml(name: str, path: Path | None = None) -> tuple[dict[str, Any], str]:
+    """The content of a TOML file, and what to call it in errors; see `read`."""
+    data, where = read(name, path)
+    try:
+        return tomllib.loads(data.decode("utf-8-sig")), where
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"is not TOML in UTF-8: see line {line}", where=where) from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"is not TOML in UTF-8: {error}", where=where) from error
+
+
+def load_toml(kind: type[S], name: str, path: Path | None = None) -> tuple[S, str]:
+    """A TOML file as this Struct, and what to call the file in errors; see `read`."""
+    table, where = read_toml(name, path)
+    return as_struct(kind, table, where), where
+
+
+def as_struct(kind: type[S], table: object, where: str) -> S:
+    """What a file says at one place, as this Struct. Raises ConfigError."""
+    found: S = _as(kind, table, where, "")
+    return found
+
+
+def _as(kind: Any, value: Any, where: str, at: str) -> Any:
+    rule = "must be a table"
+    metas: Sequence[Meta] = ()
+    if NoneType in get_args(kind):  # which TOML cannot say
+        kind = next(each for each in get_args(kind) if each is not NoneType)
+    if get_origin(kind) is Annotated:
+        kind, *metas = get_args(kind)
+        rule = next((f"must be {meta.description}" for meta in metas if meta.description), rule)
+    is_struct = isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+    if not is_struct and get_origin(kind) is not dict:
+        return _converted(value, _annotated(kind, metas), rule, where, at)
+    if not isinstance(value, dict):
+        raise _refused(rule, where, at)
+    inside = f"{at}." if at else ""
+    if is_struct:
+        return kind(**_fields(kind, value, where, inside))
+    _converted(value, _annotated(dict[str, Any], metas), rule, where, at)
+    of_value = get_args(kind)[1]
+    return {name: _as(of_value, each, where, inside + name) for name, each in value.items()}
+
+
+def _annotated(kind: Any, metas: Sequence[Meta]) -> Any:
+    return Annotated[(kind, *metas)] if metas else kind
+
+
+def _fields(kind: Any, table: dict[str, Any], where: str, inside: str) -> dict[str, Any]:
+    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    for name in table:
+        if name not in fields:
+            known = ", ".join(fields)
+            raise _refused(f"unknown field; there are {known}", where, inside + name)
+    for name, field in fields.items():
+        if field.required and name not in table:
+            raise _refused("is required", where, inside + name)
+    return {
+        fields[name].name: _as(fields[name].type, value, where, inside + name)
+        for name, value in table.items()
+    }
+
+
+def _converted(value: Any, kind: Any, rule: str, where: str, at: str) -> Any:
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        raise _refused(rule, where, at) from None
+
+
+def _refused(rule: str, where: str, at: str) -> ConfigError:
+    return ConfigError(rule, where=f"{where}: {at}" if at else where)

@@ -15,7 +15,7 @@ from benchmarks.job import Job, Stopwatch, job_from_arguments
 from engine.clock import SystemClock
 from engine.config import Settings
 from engine.delivery.pipeline import DeliverSome
-from engine.matching.matcher import Outcome
+from engine.matching.outcome import Outcome
 from engine.transport.consumer import Fetch
 from engine.transport.memory import settle_memory
 from engine.worker.main import use_uvloop

@@ -18,7 +18,7 @@ from benchmarks.measures.children import argument, say
 from engine.clock import SystemClock
 from engine.config import Settings
 from engine.delivery.pipeline import DeliverSome
-from engine.matching.matcher import Outcome
+from engine.matching.outcome import Outcome
 from engine.transport.consumer import Fetch
 from engine.worker.processor import Processor
 from engine.worker.worker import Worker, WorkerOptions

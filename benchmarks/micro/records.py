@@ -17,8 +17,9 @@ from engine.documents.admission import Purposes, check_entry
 from engine.documents.codec import decode_detection, decode_entry, encode
 from engine.documents.model import Match
 from engine.kafka.topics import Topics
+from engine.matching.candidates import Found
 from engine.matching.lists import ControlKind, ControlRecord, Lists
-from engine.matching.match import Found, build_match
+from engine.matching.match import build_match
 from engine.plates.likeness import Likeness
 from engine.plates.normal_form import normalize
 from engine.wire.decompress import Decompressor

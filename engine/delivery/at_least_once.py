@@ -17,7 +17,7 @@ from engine.delivery.port import Keys
 from engine.delivery.records import Outgoing, match_events, records_of
 from engine.delivery.suppression_changelog import Delivers as DeliversStates
 from engine.delivery.suppression_changelog import SuppressionLog
-from engine.matching.matcher import Outcome
+from engine.matching.outcome import Outcome
 from engine.transport.assignment import Assignment
 from engine.transport.consumer import ByGroup, Fetch, commit_by_group
 from engine.transport.runtime import Runtime

@@ -18,7 +18,7 @@ from typing import Any
 from engine import limits
 from engine.delivery.port import Delivery
 from engine.delivery.send_queue import Abandoned
-from engine.matching.matcher import Outcome
+from engine.matching.outcome import Outcome
 from engine.transport.consumer import Fetch
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from engine.delivery.audit_writer import Event
-from engine.matching.matcher import Outcome
+from engine.matching.outcome import Outcome
 from engine.matching.suppression import SuppressionRecord, Unmatched
 from engine.transport.assignment import Assignment
 from engine.transport.consumer import ByGroup, Fetch

@@ -9,7 +9,7 @@ from engine.documents.fields import AuditEvent
 from engine.documents.model import Match, Reject
 from engine.kafka.topics import Topics
 from engine.matching.match import audit_fields
-from engine.matching.matcher import Outcome
+from engine.matching.outcome import Outcome
 from engine.wire.trace_context import TraceContext
 
 Headers = list[tuple[str, bytes]]

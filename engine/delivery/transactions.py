@@ -33,7 +33,7 @@ from engine.delivery.send_queue import Abandoned, acknowledgement
 from engine.delivery.suppression_changelog import StateRecord, state_record
 from engine.delivery.transactional_producer import Fenced
 from engine.errors import BrokerError
-from engine.matching.matcher import Outcome
+from engine.matching.outcome import Outcome
 from engine.matching.suppression import SuppressionRecord
 from engine.transport.assignment import Assignment, no_assignment
 from engine.transport.consumer import ByGroup, Fetch

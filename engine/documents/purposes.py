@@ -12,14 +12,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta
 
 from engine.documents.fields import CODE_PATTERN
 from engine.errors import ConfigError
 from engine.limits import PLATE_CHARACTERS
-from engine.resources import read
+from engine.resources import as_struct, read
 
 #: What counts where the file does not say.
 DEFAULT_LONGEST_TERM_DAYS: Final = 365
@@ -30,18 +32,39 @@ LONGEST_TERM_DAYS: Final = 3650
 PURPOSES: Final = 100
 
 _SHIPPED: Final = "purposes.json"
-_FIELDS: Final = ("title", "description", "longest_term_days", "known_characters_floor")
 
 
-@dataclass(frozen=True, slots=True)
-class Purpose:
+def _text(least: int, most: int) -> Meta:
+    return Meta(
+        min_length=least, max_length=most, description=f"a text of {least} to {most} characters"
+    )
+
+
+def _number(most: int) -> Meta:
+    return Meta(ge=1, le=most, description=f"a whole number from 1 to {most}")
+
+
+class Purpose(msgspec.Struct, frozen=True):
     """One purpose: its code, and the bounds on the entries that are made for it."""
 
     code: str
-    title: str
-    longest_term_days: int = DEFAULT_LONGEST_TERM_DAYS
-    known_characters_floor: int = DEFAULT_KNOWN_CHARACTERS_FLOOR
-    description: str = ""
+    title: Annotated[str, _text(1, 100)]
+    longest_term_days: Annotated[int, _number(LONGEST_TERM_DAYS)] = DEFAULT_LONGEST_TERM_DAYS
+    known_characters_floor: Annotated[int, _number(PLATE_CHARACTERS)] = (
+        DEFAULT_KNOWN_CHARACTERS_FLOOR
+    )
+    description: Annotated[str, _text(0, 1000)] = ""
+
+
+#: What the file says under a code.
+_Bounds = msgspec.defstruct(
+    "_Bounds",
+    [
+        (field.name, field.type, field.default)
+        for field in msgspec.structs.fields(Purpose)
+        if field.name != "code"
+    ],
+)
 
 
 class Purposes:
@@ -98,36 +121,10 @@ class _Pairs(list[tuple[str, Any]]):
 
 
 def _purpose(code: str, pairs: object, where: str) -> Purpose:
-    def refuse(what: str) -> ConfigError:
-        return ConfigError(f"purpose {code!r}: {what}", where=where)
-
+    where = f"{where}: purpose {code!r}"
     if not isinstance(pairs, _Pairs):
-        raise refuse("must be an object")
+        raise ConfigError("must be an object", where=where)
     fields = dict(pairs)
     if len(fields) < len(pairs):
-        raise refuse("a field stands there twice")
-    for name in fields:
-        if name not in _FIELDS:
-            raise refuse(f"unknown field {name!r}; there are {', '.join(_FIELDS)}")
-
-    def text(name: str, least: int, most: int) -> str:
-        value = fields.get(name, "")
-        if not isinstance(value, str) or not least <= len(value) <= most:
-            raise refuse(f"{name} must be a text of {least} to {most} characters")
-        return value
-
-    def number(name: str, default: int, most: int) -> int:
-        value = fields.get(name, default)
-        if type(value) is not int or not 1 <= value <= most:
-            raise refuse(f"{name} must be a whole number from 1 to {most}")
-        return value
-
-    return Purpose(
-        code=code,
-        title=text("title", 1, 100),
-        longest_term_days=number("longest_term_days", DEFAULT_LONGEST_TERM_DAYS, LONGEST_TERM_DAYS),
-        known_characters_floor=number(
-            "known_characters_floor", DEFAULT_KNOWN_CHARACTERS_FLOOR, PLATE_CHARACTERS
-        ),
-        description=text("description", 0, 1000),
-    )
+        raise ConfigError("a field stands there twice", where=where)
+    return Purpose(code, **msgspec.structs.asdict(as_struct(_Bounds, fields, where)))

@@ -1,20 +1,21 @@
 """From a plate to the entries that it is like.
 
-Pure. The filters may pass too much, never too little: `plates.likeness` decides.
+Pure. The filters may let too much through, never too little: `plates.likeness` decides.
 
 The modules, in the order in which data passes them:
 
     plate_index      the index: from a plate to entries
     hash_table       the hash table that the scanner probes
-    fuzzy_index      entries that match more than their exact plate
+    fuzzy_index      entries that ask for more than their exact plate
     edit_distance    look-alikes, and plates one character apart
     deletion_hashes  the hashes by which they are found, compiled
     wildcards        partial plates as bitmaps, compiled
-    entry_store      entries in compact form
-    intern_table     values that many entries share, stored once
-    visibility       which entries are visible, staged or ended
+    entry_store      entries kept small
+    packed_entry     how one lies there, place by place
+    intern_table     what many entries have in common, kept once
+    visibility       which entries count now, and which only lie there
     timer_wheel      which entries start and end by the clock
-    eligibility      which agencies may match on which sources' reads, as bitmaps
+    eligibility      who may match on whose reads, as bitmap algebra
 """
 
 __all__ = ["eligibility", "plate_index", "timer_wheel"]

@@ -1,9 +1,10 @@
 """Entries in compact form: values that many of them share are stored once.
 
-An entry's JSON takes several hundred bytes. It shares most of them with other entries: list,
-agency, purpose, requester, makes and colours. Here an entry becomes a MessagePack array of about
-fifty bytes. Shared values are numbers into tables; the entry's own values (id, plate, reference)
-are stored directly. `get` returns an equal Entry, which a test checks for generated entries.
+An entry's JSON takes several hundred bytes, most of which it shares with its neighbours: list,
+agency, purpose, requester, makes and colours. Here an entry becomes a MessagePack array in
+which such values are numbers into tables of shared values, and its own values (id, plate,
+reference) stand as they are: some fifty bytes. `packed_entry` has the layout. `get` returns an
+equal Entry; a test holds that for all entries that can be generated.
 
 Nothing of an entry outlives it: see `intern_table`.
 """
@@ -11,17 +12,25 @@ Nothing of an entry outlives it: see `intern_table`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import force_setattr
 
-from engine.documents.model import Area, Authority, Entry, Hours, Vehicle
+from engine.documents.model import Authority, Entry, Vehicle
 from engine.index import intern_table
 from engine.index.intern_table import SharedTimes, SharedValues
+from engine.index.packed_entry import AT, COMMON, RARE, TABLES, PackedField
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
+
+_AGENCY, _PURPOSE = AT["agency"], AT["purpose"]
+_rare_values = attrgetter(*(place.name for place in RARE))
+_NO_RARE_VALUES: Final = (None,) * len(RARE)
 
 
 class EntryStore:
@@ -29,19 +38,36 @@ class EntryStore:
 
     def __init__(self) -> None:
         self._packed: list[bytes | None] = []
-        self._times = SharedTimes()
-        self._requesters: SharedValues[str] = SharedValues()
-        self._names: SharedValues[str] = SharedValues()
-        self._vehicles: SharedValues[Vehicle] = SharedValues()
-        self._instructions: SharedValues[str] = SharedValues()
+        self._set_tables(
+            {name: SharedTimes() if name == "times" else SharedValues() for name in TABLES}
+        )
+
+    def _set_tables(self, tables: dict[str, SharedValues[Any]]) -> None:
+        self._tables = tables
+        times = tables["times"]
+        assert isinstance(times, SharedTimes)
+        self._times = times
+        # Looked up once, because each entry needs them.
+        often = [tables[name] for name in ("names", "times", "requesters", "vehicles")]
+        self._pack = tuple(table.pack for table in often)
+        self._unpack = tuple(table.unpack for table in often)
+        of_places = [(at, tables[p.table]) for at, p in enumerate(COMMON + RARE) if p.table]
+        self._rare_packs = [(at, table.pack) for at, table in of_places if at >= len(COMMON)]
+        self._releases = [(at, table.release) for at, table in of_places if at < len(COMMON)]
+        self._rare_releases = [(at, table.release) for at, table in of_places if at >= len(COMMON)]
+        self._rare_fields = [(place.name, self._unpack_of(place)) for place in RARE]
+
+    def _unpack_of(self, place: PackedField) -> Callable[[Any], Any] | None:
+        """What makes a field's value of what is packed; None if it is the value itself."""
+        if place.table is not None:
+            return self._tables[place.table].unpack
+        return None if place.is_plain else partial(msgspec.convert, type=place.kind)
 
     def copy(self) -> EntryStore:
         """Return an independent copy."""
         copied = EntryStore()
         copied._packed = self._packed.copy()
-        copied._times, copied._requesters = self._times.copy(), self._requesters.copy()
-        copied._names, copied._vehicles = self._names.copy(), self._vehicles.copy()
-        copied._instructions = self._instructions.copy()
+        copied._set_tables({name: table.copy() for name, table in self._tables.items()})
         return copied
 
     @property
@@ -80,16 +106,6 @@ class EntryStore:
         """The smallest number that is a time in ms since 1970, and not that of a shared value."""
         return intern_table.SHARED_VALUES
 
-    @property
-    def _tables(self) -> dict[str, SharedValues[Any]]:
-        return {
-            "times": self._times,
-            "requesters": self._requesters,
-            "names": self._names,
-            "vehicles": self._vehicles,
-            "instructions": self._instructions,
-        }
-
     def __len__(self) -> int:
         """Return the number of slots, those in use and those that are free again."""
         return len(self._packed)
@@ -104,31 +120,22 @@ class EntryStore:
         return self._packed[slot] is not None
 
     def take(self, slot: int) -> tuple[str, str, str, str]:
-        """Remove the entry in a slot; return its id, plate, agency and purpose.
-
-        The slot must be in use. The entry was filed by these four values.
-        """
-        (entry_id, plate, _, list_id, agency, purpose, kind, requester, created, expires,
-         vehicle, *rare) = self._unpacked(slot)  # fmt: skip
+        """Remove the entry in a slot that is in use; return by what it was filed: entry id,
+        plate, agency and purpose."""
+        unpacked = self._unpacked(slot)
         self._packed[slot] = None
-        name = self._names.unpack
-        filed_by = entry_id, plate, name(agency), name(purpose)
-        for packed in (list_id, agency, purpose, kind):
-            self._names.release(packed)
-        self._requesters.release(requester)
-        self._times.release(created)
-        self._times.release(expires)
-        self._vehicles.release(vehicle)
-        if rare:
-            starts, region, _, _, instructions, *_ = rare
-            self._times.release(starts)
-            self._names.release(region)
-            self._instructions.release(instructions)
+        name = self._unpack[0]
+        filed_by = unpacked[0], unpacked[1], name(unpacked[_AGENCY]), name(unpacked[_PURPOSE])
+        for at, release in self._releases:
+            release(unpacked[at])
+        if len(unpacked) > len(COMMON):
+            for at, release in self._rare_releases:
+                release(unpacked[at])
         return filed_by
 
     def put(self, slot: int, entry: Entry) -> None:
-        """Store an entry in a slot that is not in use."""
-        name, time = self._names.pack, self._times.pack
+        """Keep an entry in a slot that is not in use."""
+        name, time, requester, vehicle = self._pack
         authority = entry.authority
         common = (
             entry.entry_id,
@@ -138,26 +145,20 @@ class EntryStore:
             name(entry.agency),
             name(entry.purpose),
             name(authority.kind),
-            self._requesters.pack(entry.requested_by),
+            requester(entry.requested_by),
             time(entry.created_at),
             time(entry.expires_at),
-            None if entry.vehicle is None else self._vehicles.pack(entry.vehicle),
+            None if entry.vehicle is None else vehicle(entry.vehicle),
         )
-        if not _has_rare_fields(entry):
+        values = _rare_values(entry)
+        if values == _NO_RARE_VALUES:
             self._packed[slot] = _encode(common)
             return
-        rare = (
-            None if entry.starts_at is None else time(entry.starts_at),
-            None if entry.region is None else name(entry.region),
-            entry.confusables,
-            entry.priority,
-            None if entry.instructions is None else self._instructions.pack(entry.instructions),
-            entry.area,
-            entry.suppress_s,
-            entry.distance,
-            entry.hours,
-        )
-        self._packed[slot] = _encode(common + rare)
+        packed = [*common, *values]
+        for at, pack in self._rare_packs:
+            if packed[at] is not None:
+                packed[at] = pack(packed[at])
+        self._packed[slot] = _encode(packed)
 
     def entry_id(self, slot: int) -> str:
         """Return the id of the entry in a slot that is in use."""
@@ -165,61 +166,31 @@ class EntryStore:
         return entry_id
 
     def get(self, slot: int) -> Entry:
-        """Return the entry in a slot that is in use."""
-        (entry_id, plate, reference, list_id, agency, purpose, kind, requester, created, expires,
-         vehicle, *rare) = self._unpacked(slot)  # fmt: skip
-        name, time = self._names.unpack, self._times.unpack
-        starts, region, confusables, priority, instructions, area, suppress_s, distance, hours = (
-            rare or _COMMON_VALUES
-        )
-        return Entry(
+        """The entry in a slot that is in use."""
+        unpacked = self._unpacked(slot)
+        (entry_id, plate, reference, list_id, agency, purpose, kind, requested_by, created, expires,
+         listed) = unpacked[: len(COMMON)]  # fmt: skip
+        name, time, requester, vehicle = self._unpack
+        entry = Entry(
             entry_id=entry_id,
             list_id=name(list_id),
             plate=plate,
             agency=name(agency),
             purpose=name(purpose),
             authority=Authority(kind=name(kind), reference=reference),
-            requested_by=self._requesters.unpack(requester),
+            requested_by=requester(requested_by),
             created_at=time(created),
             expires_at=time(expires),
-            starts_at=None if starts is None else time(starts),
-            region=name(region),
-            confusables=confusables,
-            distance=distance,
-            vehicle=self._vehicle(vehicle),
-            priority=priority,
-            instructions=self._instructions.unpack(instructions),
-            area=None if area is None else msgspec.convert(area, tuple[Area, ...]),
-            hours=None if hours is None else msgspec.convert(hours, Hours),
-            suppress_s=suppress_s,
+            vehicle=msgspec.convert(listed, Vehicle) if type(listed) is dict else vehicle(listed),
         )
+        if len(unpacked) > len(COMMON):
+            rare = unpacked[len(COMMON) :]
+            for (field, unpack), packed in zip(self._rare_fields, rare, strict=True):
+                if packed is not None:  # set here, because the entry is not yet anyone else's
+                    force_setattr(entry, field, packed if unpack is None else unpack(packed))
+        return entry
 
     def _unpacked(self, slot: int) -> Any:
         packed = self._packed[slot]
         assert packed is not None, "callers ask only for slots in use"
         return _decode(packed)
-
-    def _vehicle(self, packed: Any) -> Vehicle | None:
-        if isinstance(packed, dict):
-            return msgspec.convert(packed, Vehicle)
-        vehicle: Vehicle | None = self._vehicles.unpack(packed)
-        return vehicle
-
-
-#: The rare fields, which most entries leave out: starts_at, region, confusables, priority,
-#: instructions, area, suppress_s, distance, hours.
-_COMMON_VALUES: Final = (None,) * 9
-
-
-def _has_rare_fields(entry: Entry) -> bool:
-    return (
-        entry.starts_at is not None
-        or entry.region is not None
-        or entry.confusables is not None
-        or entry.priority is not None
-        or entry.instructions is not None
-        or entry.area is not None
-        or entry.suppress_s is not None
-        or entry.distance is not None
-        or entry.hours is not None
-    )

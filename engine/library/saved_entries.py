@@ -14,21 +14,22 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import accumulate, pairwise
-from typing import Annotated, Any, Final, NamedTuple, get_type_hints
+from types import GenericAlias
+from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 from msgspec import Meta
 
-from engine.documents.fields import PRINTABLE_PATTERN, Name, Time
+from engine.documents.fields import PRINTABLE_PATTERN, Name
 from engine.documents.hours import zone_names
-from engine.documents.model import Authority, Entry, Vehicle
 from engine.index.eligibility import Pair
 from engine.index.entry_store import EntryStore
 from engine.index.hash_table import Hashes, Slots, hashes_of
+from engine.index.packed_entry import AT, COMMON, RARE, TABLES, PackedField
 from engine.index.timer_wheel import NEVER_MS, Times
 from engine.library.archive import PartsReader, PartsWriter
 from engine.plates.normal_form import WILDCARD, is_normal_pattern
@@ -41,70 +42,47 @@ _AT_A_TIME: Final = 4096
 #: More than an entry takes if each of its texts has the greatest length.
 _PACKED_BYTES: Final = 1 << 20
 
-_field = get_type_hints(Entry, include_extras=True)
-_authority = get_type_hints(Authority, include_extras=True)
-_Number = Annotated[int, Meta(ge=0)]
 #: To the end of the year 2999.
 _TimeMs = Annotated[int, Meta(ge=0, lt=32_503_680_000_000)]
+_Number = Annotated[int, Meta(ge=0)]
 
-#: A packed entry by position: the common fields, then the rare ones. Ids have a pattern too, which
-#: is checked for many of them at once.
-_COMMON: Final = (
-    Name,
-    _field["plate"],
-    _authority["reference"],
-    _Number | _field["list_id"],
-    _Number | _field["agency"],
-    _Number | _field["purpose"],
-    _Number | _authority["kind"],
-    _Number | _field["requested_by"],
-    _TimeMs | _field["created_at"],
-    _TimeMs | _field["expires_at"],
-    _Number | _field["vehicle"],
+
+def _packed_kind(place: PackedField) -> Any:
+    """What may stand at a place of a packed entry."""
+    if place.name == "entry_id":
+        return Name  # ids are checked many at a time for what else they may not hold
+    kind = place.kind | None if place.is_optional else place.kind
+    if place.table is None:
+        return kind
+    return kind | (_TimeMs if place.table == "times" else _Number)
+
+
+def _decoder(places: Iterable[PackedField]) -> Callable[[bytes], tuple[Any, ...]]:
+    return msgspec.msgpack.Decoder(GenericAlias(tuple, tuple(map(_packed_kind, places)))).decode
+
+
+_TIMES: Final = [at for at, place in enumerate(COMMON + RARE) if place.table == "times"]
+_AGENCY, _PURPOSE, _EXPIRES = AT["agency"], AT["purpose"], AT["expires_at"]
+_STARTS, _CONFUSABLES, _DISTANCE, _HOURS = map(
+    AT.__getitem__, ("starts_at", "confusables", "distance", "hours")
 )
-_RARE: Final = (
-    _TimeMs | _field["starts_at"],
-    _Number | _field["region"],
-    _field["confusables"],
-    _field["priority"],
-    _Number | _field["instructions"],
-    _field["area"],
-    _field["suppress_s"],
-    _field["distance"],
-    _field["hours"],
-)
-_TIMES: Final = (8, 9, 11)
-_EXPIRES, _STARTS, _CONFUSABLES, _DISTANCE, _HOURS = 9, 11, 13, 18, 19
-#: By position, the table to which a number refers, and the type of its values.
-_SHARING: Final[dict[int, tuple[str, Any]]] = {
-    3: ("names", _field["list_id"]),
-    4: ("names", _field["agency"]),
-    5: ("names", _field["purpose"]),
-    6: ("names", _authority["kind"]),
-    7: ("requesters", _field["requested_by"]),
-    8: ("times", _field["created_at"]),
-    9: ("times", _field["expires_at"]),
-    10: ("vehicles", Vehicle),
-    11: ("times", _field["expires_at"]),
-    12: ("names", _field["region"]),
-    15: ("instructions", _field["instructions"]),
+#: By place, the table that a number stands for a value of, and what that value must be.
+_SHARING: Final = {
+    at: (place.table, place.kind) for at, place in enumerate(COMMON + RARE) if place.table
 }
-_decode_common = msgspec.msgpack.Decoder(tuple[_COMMON]).decode  # type: ignore[valid-type]
-_decode_rare = msgspec.msgpack.Decoder(tuple[_COMMON + _RARE]).decode  # type: ignore[misc]
-#: The first byte of a packed entry without rare fields: an array of so many fields.
-_COMMON_BEGINS: Final = 0x90 | len(_COMMON)
+_decode_common, _decode_rare = _decoder(COMMON), _decoder(COMMON + RARE)
+#: How the packed form of an entry without rare fields begins: an array of so many.
+_COMMON_BEGINS: Final = 0x90 | len(COMMON)
 _PLAIN: Final = re.compile(r"[A-Z0-9?]*")
 _PRINTABLE: Final = re.compile(PRINTABLE_PATTERN)
 
 
-class _Shared(msgspec.Struct, forbid_unknown_fields=True):
-    """The tables of shared values; None is a free number."""
-
-    times: list[Time | None]
-    requesters: list[Name | None]
-    names: list[Name | None]
-    vehicles: list[Vehicle | None]
-    instructions: list[Annotated[str, Meta(max_length=2000)] | None]
+#: The tables of shared values; None is a number that is free.
+_Shared = msgspec.defstruct(
+    "_Shared",
+    [(name, GenericAlias(list, (kind | None,))) for name, kind in TABLES.items()],
+    forbid_unknown_fields=True,
+)
 
 
 class Asking(NamedTuple):
@@ -191,8 +169,8 @@ class _Columns:
             ]
         except (msgspec.DecodeError, UnicodeError, RecursionError):
             raise self._parts.refuse(_PACKED, "holds an entry that is none") from None
-        by_place = list(zip(*[row[: len(_COMMON)] for row in rows], strict=True))
-        ids, plates, agencies, purposes = (by_place[place] for place in (0, 1, 4, 5))
+        by_place = list(zip(*[row[: len(COMMON)] for row in rows], strict=True))
+        ids, plates, agencies, purposes = (by_place[place] for place in (0, 1, _AGENCY, _PURPOSE))
         if not _PRINTABLE.fullmatch("".join(ids)):
             raise self._parts.refuse(_PACKED, "holds an id that is none")
         joined = "".join(plates)
@@ -200,7 +178,7 @@ class _Columns:
             raise self._parts.refuse(_PACKED, "holds a plate that is not in normal form")
         self._ids.append(hashes_of(ids))
         self._plates.append(hashes_of(plates))
-        for place in range(3, len(_COMMON)):
+        for place in range(3, len(COMMON)):
             self._uses[place].update(self._shared(place, by_place[place]))
         self._expires += by_place[_EXPIRES]
         pairs = list(zip(agencies, purposes, strict=True))
@@ -210,7 +188,7 @@ class _Columns:
         if WILDCARD not in joined and all(one[0] == _COMMON_BEGINS for one in packed):
             return
         for slot, row in zip(slots, rows, strict=True):
-            if len(row) > len(_COMMON):
+            if len(row) > len(COMMON):
                 self._add_rare(slot, row)
             elif WILDCARD in row[1]:
                 self._asking.append((slot, Asking(row[1], None, None)))
@@ -257,7 +235,7 @@ class _Columns:
         return filing
 
     def _add_rare(self, slot: int, row: tuple[Any, ...]) -> None:
-        for place in range(len(_COMMON), len(_COMMON) + len(_RARE)):
+        for place in range(len(COMMON), len(COMMON + RARE)):
             if place in _SHARING:
                 self._uses[place][row[place]] += 1
         if row[_STARTS] is not None:

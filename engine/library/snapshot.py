@@ -1,7 +1,7 @@
-"""A snapshot of an index of hot lists, which answers the library's queries.
+"""An index of hot lists as it was once: what is asked of the library is asked here.
 
-Immutable, and for any number of threads; see `hot_list_index`. There is no clock: a query names the
-time that it is for. There is no suppression: each read is answered by itself.
+Immutable, and for any number of threads; see `hot_list_index`. There is no clock: a question
+names the time as of which it is asked. There is no suppression: each read is answered for itself.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from engine.documents.purposes import Purposes
 from engine.errors import DocumentError
 from engine.library.archive import write_parts
 from engine.library.library_index import LibraryIndex
-from engine.matching.candidates import candidates_of, match_of
+from engine.matching.candidates import candidates_of
 from engine.matching.conditions import narrowed_out
+from engine.matching.match import match_of
 from engine.plates.likeness import Likeness
 from engine.plates.misreads import Misreads
 from engine.plates.normal_form import normalize
@@ -34,14 +35,14 @@ from engine.wire.alternates import NONE_ASKED
 MANIFEST: Final = "manifest.json"
 
 
-#: The first and the last time that documents can have.
+#: The times that documents can name.
 _FIRST_MS: Final = parse_time("1900-01-01T00:00:00.000Z")
 _LAST_MS: Final = parse_time("2999-12-31T23:59:59.999Z")
 D = TypeVar("D", Detection, Entry, Policy)
 
 
 class Found(NamedTuple):
-    """An entry whose plate the queried one is like, and how."""
+    """An entry whose plate is like one that was asked for, and how."""
 
     slot: int
     entry: Entry
@@ -49,10 +50,8 @@ class Found(NamedTuple):
 
 
 class Manifest(msgspec.Struct, forbid_unknown_fields=True):
-    """The manifest of a saved index: its numbers of entries, slots and changes.
-
-    `purposes` is the digest of the purposes by which the entries were admitted.
-    """
+    """What is inside a saved index: entries, in so many slots, after so many changes, admitted
+    by the purposes that have this digest."""
 
     entries: Count
     slots: Annotated[int, Meta(ge=0, lt=2**31)]
@@ -61,10 +60,10 @@ class Manifest(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Snapshot:
-    """An immutable snapshot of a `HotListIndex`, for any thread; `HotListIndex.snapshot` makes it.
+    """A `HotListIndex` as it was once; from its `snapshot`. Never changes; for any thread.
 
-    A slot is the number of an entry in this snapshot. While the entry is held, it keeps its slot in
-    later snapshots. When it is removed or replaced, another entry may get the slot.
+    A slot is a number by which an entry goes in this snapshot. While an entry stays, it keeps
+    its slot in later snapshots too; once it is removed or replaced, another may get it.
     """
 
     def __init__(
@@ -76,34 +75,33 @@ class Snapshot:
         self._revision = revision
 
     def __len__(self) -> int:
-        """Return the number of entries, in force or not."""
+        """Entries held, whether in force or not."""
         return len(self._index)
 
     def __iter__(self) -> Iterator[Entry]:
-        """Iterate over all entries."""
+        """All entries."""
         return self.entries(self._index.slots)
 
     @property
     def revision(self) -> int:
-        """`HotListIndex.revision` when the snapshot was taken; the `list_revision` of matches."""
+        """`HotListIndex.revision` at that time; the `list_revision` of matches."""
         return self._revision
 
     def get(self, entry_id: str) -> Entry | None:
-        """Return the entry with this id, or None."""
+        """The entry with this id, or None."""
         found = self._index.find(entry_id)
         return None if found is None else found[0]
 
     def entries(self, slots: Iterable[int]) -> Iterator[Entry]:
-        """Yield the entries in these slots, which must be this snapshot's."""
+        """The entries in these slots, which must be some of this snapshot's."""
         for slot in slots:  # a generator, which keeps the snapshot in use
             yield self._index.entry(slot)
 
     def find(self, plate: str) -> list[Found]:
-        """Return the entries that this plate is like; it need not be in normal form.
+        """The entries whose plate is like this one, which need not be in normal form.
 
-        Only the plate counts: the entries may be of any agency, in force or not. `likeness` says
-        how the plate is like the listed one. Raises PlateError, a DocumentError, if the plate has
-        no normal form.
+        By the plate alone: whoever's they are, in force or not. `likeness` says how the plate is
+        like the listed one. Raises PlateError, a DocumentError, where no plate is left of it.
         """
         normal = normalize(plate)
         return [Found(*each) for each in self._index.candidates(normal)]
@@ -115,12 +113,13 @@ class Snapshot:
         *,
         alternates: bool = True,
     ) -> list[Match]:
-        """Return the matches that the worker would emit for a read at a time.
+        """The matches that the worker would make of a read at a time (aware, or in ms since
+        1970), if it held these entries and policies; each read for itself, so none is folded.
 
-        The time is aware, or in ms since 1970. No match is suppressed. The read's alternates are
-        tried as if its header named all of them; without `alternates`, as if it had no such header.
-        `list_revision` is this snapshot's revision. Raises DocumentError if the read breaks the
-        schema or its plate has no normal form.
+        The read's alternates are tried as the worker does it where the read's header names all
+        of them; without `alternates`, as where there is no header. `list_revision` is this
+        snapshot's revision. Raises DocumentError where the read is not what the schema says or
+        no plate is left of its plate.
         """
         at_ms = time_ms(at)
         detection = document(read, Detection, decode_detection)
@@ -145,18 +144,16 @@ class Snapshot:
         ]
 
     def eligible(self, source: str, at: datetime.datetime | int) -> BitMap:
-        """Return a new set of the slots that are in force at a time and that the policy allows.
-
-        The time is aware, or in ms since 1970. Regions are ignored. Without a policy there are no
-        slots.
-        """
+        """The slots of the entries that are in force at a time (aware, or in ms since 1970) and
+        that the source's policy allows; the caller's own. Regions are left aside. Without a
+        policy there are none."""
         return self._index.eligible(source, time_ms(at))
 
     def save(self, path: str | Path) -> None:
         """Write everything into one file, which `HotListIndex.load` reads.
 
-        The file holds the hot list, so only its owner may read it (mode 0600). It holds no read. It
-        is written whole or not at all. Raises IndexFileError if it cannot be written.
+        It holds the hot list, so only its owner may read it (mode 0600), and no read. It is
+        either written whole or not at all. Raises IndexFileError where it cannot be written.
         """
         manifest = Manifest(
             entries=len(self),
@@ -170,7 +167,7 @@ class Snapshot:
 
 
 def digest_of(purposes: Purposes) -> str:
-    """Return the SHA-256, in hex, of the terms and floors that decide on admission."""
+    """The SHA-256, in hex, of what decides which entries are admissible."""
     bounds = [
         (code, purpose.longest_term_days, purpose.known_characters_floor)
         for code in sorted(purposes.codes)
@@ -180,19 +177,19 @@ def digest_of(purposes: Purposes) -> str:
 
 
 def document(given: D | Mapping[str, Any], kind: type[D], decode: Callable[[bytes], D]) -> D:
-    """Return a document that follows its schema; raise DocumentError for any other."""
+    """A document that is what its schema says, whoever made it; else DocumentError."""
     try:
         if isinstance(given, kind):
             return decode(encode(given))
         if isinstance(given, Mapping):
             return decode(msgspec.json.encode(dict(given)))
     except (TypeError, ValueError, OverflowError, RecursionError):
-        pass  # continue outside the clause, so that no error chain holds the document
+        pass  # outside of the clause, so that no error chain carries the document along
     raise DocumentError("schema", rule=f"must be what JSON can say of {kind.__name__}")
 
 
 def time_ms(at: datetime.datetime | int) -> int:
-    """Return a time in ms since 1970; ValueError if documents cannot have it."""
+    """A time in ms since 1970. ValueError where it is none that documents can name."""
     if isinstance(at, datetime.datetime) and at.tzinfo is not None:
         at = (at - EPOCH) // datetime.timedelta(milliseconds=1)
     if type(at) is not int or not _FIRST_MS <= at <= _LAST_MS:

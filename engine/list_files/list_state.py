@@ -1,9 +1,10 @@
-"""The hot list topic's state as digests: which entries are listed, without holding them.
+"""The hot list topic's state as digests: which entries stand, without holding them.
 
-Records are applied in the order of their partition, and the last record of each key counts, as in
-the worker. Memory is bounded: a digest and the id of each key, about a hundred bytes, for at most
-about twice as many records as there are keys. A value that is not a valid entry under its key
-belongs to no list: no sync removes it, and the next entry written under that id replaces it.
+Records are applied in the order of their partition, and the last one of each key counts, as in
+the worker. It is kept in bounded memory: a digest and the id of each key, about a hundred bytes,
+for at most twice as many records as there are keys, and some. A value that cannot be read as an
+entry under its key stands on no list: nobody's sync removes it, and whoever writes that id
+anew takes its place.
 
 Pure.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, get_type_hints
 
 import msgspec
 import numpy as np
@@ -20,62 +21,48 @@ from numpy.typing import NDArray
 
 from engine.clock import parse_time
 from engine.documents.codec import decode_entry
-from engine.documents.model import Area, Authority, Hours, Vehicle
+from engine.documents.model import Entry
 from engine.errors import DocumentError
 from engine.list_files.digests import DigestColumns, Digests, Names
 
-#: Stands in for a list: for a value that is no entry, and for a key that was removed.
+#: In the place of a list: a value that is no entry, and a key that was removed.
 UNREADABLE: Final = -1
 _REMOVED: Final = -2
 
 _LISTS: Final = DigestColumns._fields.index("lists")
-#: The fewest records between two calls of `settle`, which drops superseded records.
+#: Records between two times at which those that are superseded are let go, at the least.
 _SETTLE_RECORDS: Final = 1 << 18
 _IDS_AT_A_TIME: Final = 1 << 16
 _TIMES_REMEMBERED: Final = 1 << 16
 
 
-class _Standing(msgspec.Struct, frozen=True, gc=False):
-    """A listed entry, decoded without the rules for its texts, because a million then decode
-    faster. An entry that breaks those rules never equals one of a file, which obeys them."""
-
-    entry_id: str
-    list_id: str
-    plate: str
-    agency: str
-    purpose: str
-    authority: Authority
-    requested_by: str
-    created_at: str
-    expires_at: str
-    starts_at: str | None = None
-    region: str | None = None
-    confusables: bool | None = None
-    distance: int | None = None
-    vehicle: Vehicle | None = None
-    priority: int | None = None
-    instructions: str | None = None
-    area: tuple[Area, ...] | None = None
-    hours: Hours | None = None
-    suppress_s: int | None = None
-
+_kinds = get_type_hints(Entry)
+#: An entry as it stands, without the rules for its texts: reading a million is quicker. No entry
+#: that breaks them can be the same as one of a file that keeps them.
+_Standing: type[Any] = msgspec.defstruct(
+    "_Standing",
+    [(each.name, _kinds[each.name], each.default) for each in msgspec.structs.fields(Entry)],
+    frozen=True,
+    gc=False,
+    kw_only=True,
+)
 
 _decode = msgspec.json.Decoder(_Standing).decode
 
 
 class ListState:
-    """The listed entries as digests; see the module. `names` numbers lists and requesters.
+    """See the module. `names` numbers lists and people.
 
-    `columns` has what was listed at the last call of `settle`, ordered by hashed id.
+    `columns` has what stood when `settle` was last called, in the order of the hashed ids.
     """
 
     def __init__(self, names: Names) -> None:
         self.columns: DigestColumns = Digests(names).columns()
         self._names = names
-        # The ids of `columns`, concatenated, and the start of each.
+        # The ids of `columns`, one after the other, and where each begins.
         self._ids = b""
         self._id_starts = np.zeros(1, dtype=np.int64)
-        # The records since then.
+        # What has come since.
         self._digests = Digests(names)
         self._new_ids = bytearray()
         self._new_id_ends = array("q")
@@ -85,7 +72,7 @@ class ListState:
         """Apply keys and values in order; None is a tombstone."""
         for key, value in records:
             if key is None:
-                continue  # a compacted topic accepts no record without a key
+                continue  # a compacted topic takes none
             self._new_ids += key
             self._new_id_ends.append(len(self._new_ids))
             if value is None:
@@ -96,14 +83,14 @@ class ListState:
                 created_ms = self._ms(entry.created_at)
                 expires_ms = self._ms(entry.expires_at)
             except (msgspec.DecodeError, UnicodeError, ValueError, RecursionError):
-                self._apply_slowly(key, value)
+                self._apply_patiently(key, value)
                 continue
             self._add(key, entry, created_ms, expires_ms)
         if len(self._digests) > len(self.columns.ids) + _SETTLE_RECORDS:
             self.settle()
 
-    def _apply_slowly(self, key: bytes, value: bytes) -> None:
-        """Decode a value that the fast decoder rejects: an entry may have 1.0 in place of 1."""
+    def _apply_patiently(self, key: bytes, value: bytes) -> None:
+        """What the quick way does not read may still be an entry, with 1.0 for a 1 in it."""
         try:
             entry = decode_entry(value)
         except DocumentError:
@@ -126,7 +113,7 @@ class ListState:
         return found
 
     def settle(self) -> None:
-        """Drop superseded and removed records; `columns` then has what is listed."""
+        """Let go what is superseded or removed; `columns` then has what stands."""
         pairs: list[Any] = list(zip(self.columns, self._digests.columns(), strict=True))
         self._digests = Digests(self._names)
         self.columns = self._digests.columns()
@@ -138,7 +125,7 @@ class ListState:
         kept = kept[last]
         kept = kept[lists[kept] != _REMOVED]
         del ids, lists, last
-        # One column at a time, so that only one exists twice.
+        # One column after the other, so that only one is there twice.
         merged = []
         while pairs:
             merged.append(np.concatenate(pairs.pop(0))[kept])
@@ -161,7 +148,7 @@ class ListState:
         np.cumsum(starts[kept + 1] - starts[kept], out=self._id_starts[1:])
 
     def places(self, ids: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """Return the positions in `columns` of these hashed ids, -1 for ids not listed."""
+        """Where in `columns` the entries with these hashed ids are, -1 for those that are not."""
         known = self.columns.ids
         if not len(known):
             return np.full(len(ids), -1, dtype=np.int64)
@@ -171,10 +158,10 @@ class ListState:
         return places
 
     def entry_id(self, place: int) -> bytes:
-        """Return the id of the entry at this position of `columns`."""
+        """The id of the entry at this place of `columns`."""
         return self._ids[self._id_starts[place] : self._id_starts[place + 1]]
 
     @property
     def unreadable(self) -> int:
-        """Keys whose value is not an entry."""
+        """Keys whose value is no entry."""
         return int(np.count_nonzero(self.columns.lists == UNREADABLE))

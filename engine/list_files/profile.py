@@ -27,31 +27,26 @@ What we ship is named without its ending.
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+from msgspec import Meta
 
 from engine.errors import ConfigError
 from engine.list_files.date_formats import DateForms
 from engine.list_files.entry_fields import FIELDS, TIMES
+from engine.resources import as_struct, read_toml
 
 DEFAULT: Final = "hotlist"
 #: Any other column.
 OTHERS: Final = "*"
 
 _DELIMITERS: Final = {",": ",", ";": ";", "tab": "\t", "auto": None}
-_UNLISTED: Final = ("refuse", "keep", "drop")
-_ENDINGS: Final = (".csv", ".tsv", ".txt", ".jsonl")
-_JSON: Final = ("columns", "documents")
-_DATES: Final = ("forms", "time_zone", "through")
-
-
-_FILE_BYTES: Final = 1024 * 1024
 _BASES: Final = 5
 
 
@@ -65,18 +60,18 @@ class Profile:
 
     name: str
     columns: dict[str, str | None]
-    title: str = ""
-    endings: tuple[str, ...] = (".csv", ".jsonl")
-    header: bool | None = True
-    delimiter: str | None = None
-    values: dict[str, dict[str, str]] = field(default_factory=dict)
-    unlisted: dict[str, str] = field(default_factory=dict)
-    constants: dict[str, Any] = field(default_factory=dict)
-    dates: DateForms | None = None
-    through: frozenset[str] = frozenset()
-    normalize: bool = False
-    id_fields: tuple[str, ...] = ("list_id", "plate")
-    json_documents: bool = False
+    title: str
+    endings: tuple[str, ...]
+    header: bool | None
+    delimiter: str | None
+    values: dict[str, dict[str, str]]
+    unlisted: dict[str, str]
+    constants: dict[str, Any]
+    dates: DateForms | None
+    through: frozenset[str]
+    normalize: bool
+    id_fields: tuple[str, ...]
+    json_documents: bool
 
 
 def load(name: str = DEFAULT, time_zone: str | None = None) -> Profile:
@@ -85,71 +80,89 @@ def load(name: str = DEFAULT, time_zone: str | None = None) -> Profile:
     `time_zone` takes the place of the profile's own. Raises ConfigError.
     """
     where, table = merged(name)
-    return _Reader(where, table, time_zone).profile(name)
+    return _Reader(where, as_struct(_File, table, where), time_zone).profile(name)
+
+
+class _Dates(msgspec.Struct):
+    """The dates of a profile; see the module."""
+
+    forms: Annotated[list[str], Meta(min_length=1, description="a list of forms such as %Y-%m-%d")]
+    time_zone: Any = "UTC"
+    through: Annotated[
+        list[Literal["created_at", "expires_at", "starts_at"]],
+        Meta(description=f"a list of {', '.join(TIMES)}"),
+    ] = []
+
+
+class _File(msgspec.Struct):
+    """What a profile's file may say; see the module. Which names are fields is checked later."""
+
+    columns: dict[str, Any]
+    title: Annotated[str, Meta(pattern=r"\S", description="a text that is not empty")] = ""
+    base: Any = None
+    endings: Annotated[
+        tuple[Literal[".csv", ".tsv", ".txt", ".jsonl"], ...],
+        Meta(min_length=1, description="a list of .csv, .tsv, .txt, .jsonl"),
+    ] = (".csv", ".jsonl")
+    header: Annotated[bool | Literal["auto"], Meta(description='true or false or "auto"')] = True
+    delimiter: Annotated[
+        Literal[",", ";", "tab", "auto"], Meta(description='"," or ";" or "tab" or "auto"')
+    ] = "auto"
+    values: dict[
+        str, dict[str, Annotated[str, Meta(description="a text; an empty one drops it")]]
+    ] = {}
+    unlisted: dict[
+        str,
+        Annotated[
+            Literal["refuse", "keep", "drop"], Meta(description='"refuse", "keep" or "drop"')
+        ],
+    ] = {}
+    constants: dict[str, Any] = {}
+    normalize: Annotated[bool, Meta(description="true or false")] = False
+    id: Annotated[tuple[str, ...], Meta(min_length=1, description="a list of fields")] = (
+        "list_id",
+        "plate",
+    )
+    json: Annotated[
+        Literal["columns", "documents"], Meta(description='"columns" or "documents"')
+    ] = "columns"
+    dates: _Dates | None = None
 
 
 class _Reader:
-    """Checks a profile's content, key by key."""
+    """Makes a profile of a file's content; checks that what it names is there."""
 
-    def __init__(self, where: str, table: Mapping[str, Any], time_zone: str | None) -> None:
+    def __init__(self, where: str, file: _File, time_zone: str | None) -> None:
         self._where = where
-        self._table = table
+        self._file = file
         self._time_zone = time_zone
 
     def profile(self, name: str) -> Profile:
-        known: dict[str, Callable[[], Any]] = {
-            "title": lambda: self._text("title", self._table["title"]),
-            "endings": self._endings,
-            "columns": self._columns,
-            "header": lambda: {True: True, False: False, "auto": None}[
-                self._one_of("header", (True, False, "auto"))
-            ],
-            "delimiter": lambda: _DELIMITERS[self._one_of("delimiter", tuple(_DELIMITERS))],
-            "values": self._values,
-            "unlisted": self._unlisted,
-            "constants": self._constants,
-            "normalize": lambda: self._one_of("normalize", (True, False)),
-            "id": self._id,
-            "json": lambda: self._one_of("json", _JSON) == "documents",
-            "dates": self._dates,
-        }
-        for key in self._table:
-            if key not in known:
-                raise self._refused(key, f"unknown key; known keys: base, {', '.join(known)}")
-        if "columns" not in self._table:
-            raise self._refused("columns", "is required")
-        found = {key: read() for key, read in known.items() if key in self._table}
-        if "id" in found:
-            found["id_fields"] = found.pop("id")
-        if "json" in found:
-            found["json_documents"] = found.pop("json")
-        if "dates" in found:
-            found["dates"], found["through"] = found["dates"]
-        elif self._time_zone is not None:
+        file = self._file
+        dates = file.dates
+        if dates is None and self._time_zone is not None:
             raise ConfigError(f"profile {name} has no dates without a zone", where="--time-zone")
-        return Profile(name=name, **found)
+        return Profile(
+            name=name,
+            columns=self._columns(),
+            title=file.title,
+            endings=file.endings,
+            header=None if file.header == "auto" else file.header,
+            delimiter=_DELIMITERS[file.delimiter],
+            values=self._values(),
+            unlisted={
+                self._field(f"unlisted.{key}", key): how for key, how in file.unlisted.items()
+            },
+            constants=self._constants(),
+            dates=None if dates is None else self._forms(dates),
+            through=frozenset(() if dates is None else dates.through),
+            normalize=file.normalize,
+            id_fields=tuple(self._field("id", each) for each in file.id),
+            json_documents=file.json == "documents",
+        )
 
     def _refused(self, key: str, rule: str) -> ConfigError:
         return ConfigError(rule, where=f"{self._where}: {key}")
-
-    def _text(self, key: str, value: object) -> str:
-        if not isinstance(value, str) or not value.strip():
-            raise self._refused(key, "must be a text that is not empty")
-        return value
-
-    def _one_of(self, key: str, allowed: tuple[Any, ...]) -> Any:
-        value = self._table[key]
-        for one in allowed:
-            if type(value) is type(one) and value == one:
-                return value
-        names = [str(one).lower() if isinstance(one, bool) else f'"{one}"' for one in allowed]
-        raise self._refused(key, f"must be {' or '.join(names)}")
-
-    def _by_name(self, key: str, value: object = None) -> dict[str, Any]:
-        table = self._table[key] if value is None else value
-        if not isinstance(table, dict):
-            raise self._refused(key, "must be a table")
-        return table
 
     def _field(self, key: str, name: object) -> str:
         if not isinstance(name, str) or name not in FIELDS:
@@ -158,7 +171,7 @@ class _Reader:
 
     def _columns(self) -> dict[str, str | None]:
         columns: dict[str, str | None] = {}
-        for name, becomes in self._by_name("columns").items():
+        for name, becomes in self._file.columns.items():
             key = f"columns.{name}"
             folded = fold(name)
             if not folded:
@@ -177,29 +190,18 @@ class _Reader:
 
     def _values(self) -> dict[str, dict[str, str]]:
         values: dict[str, dict[str, str]] = {}
-        for name, table in self._by_name("values").items():
+        for name, table in self._file.values.items():
             key = f"values.{name}"
             made = values[self._field(key, name)] = {}
-            for value, becomes in self._by_name(key, table).items():
-                if not isinstance(becomes, str):
-                    raise self._refused(f"{key}.{value}", "must be a text; an empty one drops it")
+            for value, becomes in table.items():
                 if made.get(fold(value), becomes) != becomes:
                     raise self._refused(f"{key}.{value}", "the same value twice")
                 made[fold(value)] = becomes
         return values
 
-    def _unlisted(self) -> dict[str, str]:
-        table = self._by_name("unlisted")
-        for name, what in table.items():
-            key = f"unlisted.{name}"
-            self._field(key, name)
-            if what not in _UNLISTED:
-                raise self._refused(key, 'must be "refuse", "keep" or "drop"')
-        return table
-
     def _constants(self) -> dict[str, Any]:
         constants: dict[str, Any] = {}
-        for name, value in self._by_name("constants").items():
+        for name, value in self._file.constants.items():
             key = f"constants.{name}"
             parse = FIELDS[self._field(key, name)].parse
             text = str(value).lower() if isinstance(value, bool) else str(value)
@@ -211,32 +213,10 @@ class _Reader:
                 raise self._refused(key, str(error)) from None
         return constants
 
-    def _endings(self) -> tuple[str, ...]:
-        names = self._table["endings"]
-        if not isinstance(names, list) or not names or not set(map(str, names)) <= set(_ENDINGS):
-            raise self._refused("endings", f"must be a list of {', '.join(_ENDINGS)}")
-        return tuple(names)
-
-    def _id(self) -> tuple[str, ...]:
-        names = self._table["id"]
-        if not isinstance(names, list) or not names:
-            raise self._refused("id", "must be a list of fields")
-        return tuple(self._field("id", name) for name in names)
-
-    def _dates(self) -> tuple[DateForms, frozenset[str]]:
-        table = self._by_name("dates")
-        for key in table:
-            if key not in _DATES:
-                raise self._refused(f"dates.{key}", f"unknown key; known keys: {', '.join(_DATES)}")
-        forms = table.get("forms")
-        if not isinstance(forms, list) or not forms or not all(isinstance(f, str) for f in forms):
-            raise self._refused("dates.forms", "must be a list of forms such as %Y-%m-%d")
-        through = table.get("through", [])
-        if not isinstance(through, list) or not set(map(str, through)) <= set(TIMES):
-            raise self._refused("dates.through", f"must be a list of {', '.join(TIMES)}")
-        zone = self._zone(table.get("time_zone", "UTC"))
+    def _forms(self, dates: _Dates) -> DateForms:
+        zone = self._zone(dates.time_zone)
         try:
-            return DateForms(forms, zone), frozenset(through)
+            return DateForms(dates.forms, zone)
         except ValueError as error:
             raise self._refused("dates.forms", str(error)) from None
 
@@ -271,38 +251,19 @@ def shipped() -> list[str]:
 def _table(name: str, beside: Path | None) -> tuple[Path | None, dict[str, Any]]:
     """Path (None where it is ours) and content of a profile's file."""
     path: Path | None = None
+    shipped_as = f"profiles/{name}.toml"
     if name.endswith(".toml") or "/" in name or "\\" in name:
         path = Path(name).expanduser()
         path = path if beside is None else beside.parent / path
-        where = str(path)
-    else:
-        where = f"{name}.toml"
     try:
-        if path is None:
-            data = (files("engine") / "data" / "profiles" / where).read_bytes()
-        else:
-            with path.open("rb") as file:
-                data = file.read(_FILE_BYTES + 1)
-    except FileNotFoundError as error:
-        if path is not None:
-            raise ConfigError("there is no such file", where=where) from error
+        return path, read_toml(shipped_as, path)[0]
+    except ConfigError as error:
+        if not isinstance(error.__cause__, FileNotFoundError) or path is not None:
+            raise
         raise ConfigError(
             f"there is no profile {name!r}",
             hint=f"there are {', '.join(shipped())}, and files whose names end in .toml",
         ) from error
-    except OSError as error:
-        raise ConfigError(
-            f"cannot be read: {error.strerror or type(error).__name__}", where=where
-        ) from error
-    if len(data) > _FILE_BYTES:
-        raise ConfigError(f"is larger than {_FILE_BYTES} bytes", where=where)
-    try:
-        return path, tomllib.loads(data.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise ConfigError("not UTF-8 text", where=f"{where}: line {line}") from error
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"not valid TOML: {error}", where=where) from error
 
 
 def merged(name: str) -> tuple[str, dict[str, Any]]:

@@ -4,16 +4,18 @@ Pure. The result depends on the read, the lists and the clock alone.
 
 The modules, in the order in which data passes them:
 
-    lists            the control state: entries and policies from the control topics
+    lists            the control state: entries and policies as the control topics give them
     matcher          fetches and control records in, matches and rejects out
     scanner          from a batch's records to the few that may match, compiled
-    outcome          candidates decided and counted: matches, denials, rejects
-    candidates       the entries that a read is like, and the match that one makes
-    conditions       an entry's conditions on a read besides its plate
+    decide           candidates decided and counted, made matches or rejects
+    outcome          what a fetch came to: matches, rejects and counts
+    candidates       the entries that a read is like, and by what
+    conditions       what an entry asks of a read beside its plate
     vehicles         whether a vehicle as read may be the one as listed
-    suppression      at most one match of an entry at a camera in a while; repeats are counted
-    suppression_key  the state of one entry at one camera
-    match            from a candidate to a match event, and what a person must compare
+    suppression      at most one match of an entry at a camera in a while; the rest is counted
+    suppression_key  what is remembered of one of them
+    match            from a candidate to a match event
+    verification     what a person must compare before acting on it
     explain          whether a read of a source may match an entry, step by step
 """
 

@@ -1,9 +1,8 @@
-"""Candidates: the entries that a read is like, each once, and the match that one of them makes.
+"""The entries that a read is like, each once, and by what it is like them.
 
-The worker (`outcome`) and the library (`hot_list_index`) share this definition. The read's own
-plate is tried first. For an entry that it is not like, the alternates are tried in their order, and
-the first one that fits makes the match. The worker and the library each check policy and clock
-themselves.
+The worker (`decide`) and the library (`snapshot`) share this definition. The read's own plate is
+tried first, then its alternates in their order, each only for the entries not found so far.
+Whether an entry may match at all, by policy and clock, is asked afterwards, by each in its own way.
 
 Pure.
 """
@@ -11,14 +10,23 @@ Pure.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
-from engine.documents.model import Detection, Entry, Match
+from engine.documents.model import Alternate, Detection, Entry
 from engine.index.plate_index import Index
-from engine.matching.match import Found, build_match
-from engine.plates.confidence import confidence
 from engine.plates.likeness import Likeness
-from engine.plates.misreads import Misreads
 from engine.wire.alternates import Asked, to_try
+
+
+class Found(NamedTuple):
+    """Why a read and an entry match: `plate` is the text that is like the listed one, in normal
+    form, of the read itself or of its `alternate`."""
+
+    entry: Entry
+    revision: int
+    likeness: Likeness
+    plate: str
+    alternate: Alternate | None = None
 
 
 def candidates_of(
@@ -28,10 +36,10 @@ def candidates_of(
     own: Iterable[tuple[int, Entry, Likeness]],
     asked: Asked,
 ) -> Iterator[tuple[int, Found]]:
-    """Yield the slot of each entry that the read is like, once, and how it is like it.
+    """The slots of the entries that the read is like, each once, and by what it is.
 
-    `plate` is the read's own plate in normal form, and `own` is what `Index.candidates` yields for
-    it. `asked` selects the alternates to try.
+    `plate` is the read's own in normal form, `own` what `Index.candidates` has for it, and
+    `asked` says which alternates are tried.
     """
     seen = set()
     for slot, entry, likeness in own:
@@ -42,18 +50,3 @@ def candidates_of(
             if slot not in seen:
                 seen.add(slot)
                 yield slot, Found(entry, index.revision(slot), likeness, text, alternate)
-
-
-def match_of(
-    found: Found,
-    read: Detection,
-    misreads: Misreads,
-    suppressed: int,
-    policy_revision: int,
-    list_revision: int,
-    now_ms: int,
-) -> Match:
-    """Return the match of a read and an entry that may match, with its confidence."""
-    stated = read.confidence if found.alternate is None else found.alternate.confidence
-    sure = confidence(found.likeness, found.entry.plate, found.plate, stated, misreads)
-    return build_match(found, read, sure, suppressed, policy_revision, list_revision, now_ms)

@@ -1,11 +1,9 @@
 """The control state of a worker: entries and policies from the control topics.
 
-`apply` takes control records in the order of their partition. The last record of each key decides.
-A refused record is counted, and also removes what its key had: so the state depends on the last
-record alone, whatever compaction has removed.
-
-Entries can be applied `STAGED`. Then `commit` makes all of them take effect together, and until
-then reads see the former lists. Policies always take effect at once.
+`apply` takes control records in the order of their partition. The last record of each key decides;
+a refused one also removes what its key had, so the state is the same whatever compaction removed.
+Entries can be applied `STAGED`: reads see the former lists until `commit` makes all of them take
+effect together. Policies always take effect at once.
 
 Each change is reported once, for the audit: when a record is applied, or when an entry has expired.
 A staged change is reported when it is applied, because nothing can stop it any more, and because a

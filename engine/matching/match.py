@@ -1,57 +1,27 @@
-"""From a read and an entry that match to the match event, and what a person must compare.
+"""From a read and an entry that match to the match event.
 
-A match is a lead. Its verification block lists what a person must compare before acting, what the
-engine found, and what it could not check. Whether the two match has been decided before
-(`likeness`, `eligibility`, `conditions`).
+Whether the two match has been decided before (`likeness`, `eligibility`, `conditions`).
 
-Pure: a function of the read, the entry, the policy, their revisions and the clock. Building the
-event is the largest part of the cost of a match, and most matches are exact. So parts that many
-matches share are created once.
+Pure: a function of the read, the entry, the policy, their revisions and the clock.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
 
 import xxhash
 
 from engine.clock import format_time
-from engine.documents.fields import CheckResult
-from engine.documents.hours import day_and_time, one_line, within
-from engine.documents.model import (
-    Alternate,
-    Area,
-    Check,
-    Detection,
-    Entry,
-    Hours,
-    Location,
-    Match,
-    Misreading,
-    PolicyRef,
-    Vehicle,
-    Verification,
-)
-from engine.index.eligibility import region_covers
-from engine.matching.conditions import area_in_words, circle_of
-from engine.matching.conditions import in_words as place_in_words
-from engine.matching.vehicles import compare_vehicles
-from engine.matching.vehicles import in_words as vehicle_in_words
-from engine.plates.likeness import Likeness
+from engine.documents.model import Detection, Match, PolicyRef, Verification
+from engine.matching.candidates import Found
+from engine.matching.verification import checks
+from engine.plates.confidence import confidence
+from engine.plates.misreads import Misreads
 
-#: The separator between the parts that a match id is the hash of.
+#: Separates the parts that are hashed into a match id.
 _SEPARATOR = b"\x1f"
-
-_PLATE_TEXT = "Compare the plate in the picture with the listed one, character by character."
-_REGION_TEXT = "Compare the region of the plate in the picture with the region as listed."
-_VEHICLE_TEXT = "Compare the vehicle in the picture with the vehicle as listed."
-_AREA_TEXT = "Make sure that the camera stands in the area that the entry is for."
-_HOURS_TEXT = "Make sure that the camera's clock is right: the entry is for certain hours."
-#: The checks if neither the read nor the entry has the field.
-_REGION_UNKNOWN = Check(check="region", result="unknown", text=_REGION_TEXT)
-_VEHICLE_UNKNOWN = Check(check="vehicle", result="unknown", text=_VEHICLE_TEXT)
-_SHOWN_CHARACTERS = 300
+#: All matches of a fetch have one time.
+_formatted = lru_cache(maxsize=1)(format_time)
 
 
 def match_id(entry_id: str, entry_revision: int, read_id: str) -> str:
@@ -64,18 +34,19 @@ def match_id(entry_id: str, entry_revision: int, read_id: str) -> str:
     return xxhash.xxh3_128_hexdigest(_SEPARATOR.join(parts))
 
 
-class Found(NamedTuple):
-    """An entry that a read is like, and how.
-
-    `plate` is the text that is like the listed plate, in normal form. It comes from the read
-    itself, or from its `alternate`.
-    """
-
-    entry: Entry
-    revision: int
-    likeness: Likeness
-    plate: str
-    alternate: Alternate | None = None
+def match_of(
+    found: Found,
+    read: Detection,
+    misreads: Misreads,
+    suppressed: int,
+    policy_revision: int,
+    list_revision: int,
+    now_ms: int,
+) -> Match:
+    """The match of a read and an entry that may match, with its confidence."""
+    stated = read.confidence if found.alternate is None else found.alternate.confidence
+    sure = confidence(found.likeness, found.entry.plate, found.plate, stated, misreads)
+    return build_match(found, read, sure, suppressed, policy_revision, list_revision, now_ms)
 
 
 def build_match(
@@ -126,162 +97,3 @@ def audit_fields(match: Match) -> dict[str, str | int]:
         "policy_revision": match.policy.revision,
         "suppressed": match.suppressed,
     }
-
-
-def checks(found: Found, read: Detection, now_ms: int) -> tuple[Check, ...]:
-    """Return what a person must compare before acting on a match."""
-    entry = found.entry
-    same_for_all = (
-        _plate_check(found, read),
-        _region_check(read.region, entry.region),
-        _vehicle_check(read.vehicle, entry.vehicle),
-    )
-    ages = (
-        Check(
-            check="entry_age",
-            result="unknown",
-            age_s=max(0, (now_ms - entry.created_ms) // 1000),
-            text="Ask the listing agency whether the entry still holds.",
-        ),
-        Check(
-            check="read_age",
-            result="unknown",
-            age_s=max(0, (now_ms - read.captured_ms) // 1000),
-            text="Consider how long ago the read was made.",
-        ),
-    )
-    if entry.area is None and entry.hours is None:
-        return same_for_all + ages
-    area = () if entry.area is None else (_area_check(read.location, entry.area),)
-    hours = () if entry.hours is None else (_hours_check(read.captured_ms, entry.hours),)
-    return same_for_all + area + hours + ages
-
-
-#: All matches of a fetch have one time.
-_formatted = lru_cache(maxsize=1)(format_time)
-
-
-def _plate_check(found: Found, read: Detection) -> Check:
-    likeness, alternate, listed = found.likeness, found.alternate, found.entry.plate
-    if likeness.match_type == "exact" and alternate is None:
-        return Check(
-            check="plate",
-            result="same",
-            read=read.plate,
-            listed=listed,
-            positions=(),
-            text=_PLATE_TEXT,
-        )
-    positions, misread = likeness.positions, likeness.misread
-    result: CheckResult = "differs" if positions else "same"
-    text = _PLATE_TEXT
-    if likeness.match_type == "partial":
-        text += " Of the listed plate only some characters are known."
-        result = "differs" if positions else "unknown"
-    if alternate is not None:
-        text += f" This is an alternate: the read's own plate is {read.plate}."
-    return Check(
-        check="plate",
-        result=result,
-        read=read.plate if alternate is None else alternate.plate,
-        listed=listed,
-        positions=positions,
-        look_alikes=likeness.look_alikes,
-        misread=None
-        if misread is None
-        else Misreading(kind=misread.kind, position=misread.position),
-        text=text,
-    )
-
-
-def _region_check(read: str | None, listed: str | None) -> Check:
-    """`unknown` where one only contains the other: `US` may or may not be `US-CA`."""
-    if read is None and listed is None:
-        return _REGION_UNKNOWN
-    result: CheckResult = "unknown"
-    text = _REGION_TEXT
-    if read is None:
-        text += " The read does not say it."
-    elif read == listed:
-        result = "same"
-    elif listed is not None:
-        if region_covers(read, listed) or region_covers(listed, read):
-            text += " One contains the other."
-        else:
-            result = "differs"
-    return Check(check="region", result=result, read=read, listed=listed, text=text)
-
-
-def _vehicle_check(read: Vehicle | None, listed: Vehicle | None) -> Check:
-    """`differs` where any listed field differs, `unknown` where none is known to be the same."""
-    if listed is None:
-        if read is None:
-            return _VEHICLE_UNKNOWN
-        return Check(
-            check="vehicle",
-            result="unknown",
-            read=vehicle_in_words(read) or None,
-            text=_VEHICLE_TEXT,
-        )
-    result: CheckResult = "unknown"
-    text = _VEHICLE_TEXT
-    differing, silent, open_ = [], [], []
-    for field, found in compare_vehicles(read, listed).items():
-        if found == "same":
-            result = "same"
-        elif found == "differs":
-            differing.append(field)
-        elif read is None or getattr(read, field) is None:
-            silent.append(field)
-        else:
-            open_.append(field)
-    if differing:
-        result = "differs"
-        text += f" They differ in {_and(differing)}."
-    if silent:
-        text += f" The read does not say the {_and(silent)}."
-    if open_:
-        text += f" What the read says of the {_and(open_)} leaves it open."
-    return Check(
-        check="vehicle",
-        result=result,
-        read=None if read is None else vehicle_in_words(read) or None,
-        listed=vehicle_in_words(listed) or None,
-        text=text,
-    )
-
-
-def _area_check(place: Location | None, area: tuple[Area, ...]) -> Check:
-    if place is None:
-        return Check(
-            check="area",
-            result="unknown",
-            listed=area_in_words(area, None),
-            text=f"{_AREA_TEXT} The read does not say where it was made.",
-        )
-    circle = circle_of(area, place)
-    return Check(
-        check="area",
-        result="differs" if circle is None else "same",
-        read=place_in_words(place),
-        listed=area_in_words(area, circle),
-        text=_AREA_TEXT,
-    )
-
-
-def _hours_check(captured_ms: int, hours: Hours) -> Check:
-    return Check(
-        check="hours",
-        result="same" if within(hours, captured_ms) else "differs",
-        read=day_and_time(hours, captured_ms),
-        listed=_cut(one_line(hours)),
-        text=_HOURS_TEXT,
-    )
-
-
-def _and(names: list[str]) -> str:
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 3]}..."

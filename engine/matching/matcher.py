@@ -23,11 +23,9 @@ from typing import Final
 from engine import limits
 from engine.index.hash_table import HashTable
 from engine.index.plate_index import Index
+from engine.matching.decide import Candidate, Decider, Read
 from engine.matching.lists import Lists
-from engine.matching.outcome import Candidate, Decider, Read
-from engine.matching.outcome import FoundMatch as FoundMatch
-from engine.matching.outcome import HandOver as HandOver
-from engine.matching.outcome import Outcome as Outcome
+from engine.matching.outcome import HandOver, Outcome
 from engine.matching.scanner import Scanner, is_sampled
 from engine.matching.suppression import Suppression
 from engine.plates.likeness import Likeness

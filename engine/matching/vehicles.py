@@ -17,16 +17,18 @@ Pure, but for the tables, which are read once. No word of a read or of an entry 
 from __future__ import annotations
 
 import re
-import tomllib
 import unicodedata
 from collections.abc import Iterator, Mapping
 from functools import cache
-from importlib.resources import files
-from typing import Any, Final
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta
 
 from engine.documents.fields import CheckResult
 from engine.documents.model import Vehicle
 from engine.errors import ConfigError
+from engine.resources import load_toml, read_toml
 
 #: In the order in which people say them.
 VEHICLE_FIELDS: Final = ("make", "model", "color", "type")
@@ -39,6 +41,23 @@ _CODE_CHARACTERS: Final = 3
 
 Meanings = frozenset[str]
 _NEAR_TO_NONE: Final[Meanings] = frozenset()
+
+
+_Texts = Annotated[list[str], Meta(description="a list of texts")]
+_Table = dict[str, _Texts]
+
+
+class _Tables(msgspec.Struct):
+    make: _Table = {}
+    color: _Table = {}
+    type: _Table = {}
+
+
+class VehicleTables(_Tables):
+    """What `vehicles.toml` may say; its comments have the meaning of each table."""
+
+    near: _Tables = msgspec.field(default_factory=_Tables)
+    nothing: _Texts = []
 
 
 class Words:
@@ -186,49 +205,29 @@ def _may_be_code(short: str, model: str) -> bool:
 @cache
 def shipped() -> Words:
     """The words that we ship."""
-    package = files("engine") / "data"
-    return words_of(
-        (package / _SHIPPED).read_text("utf-8"),
-        tomllib.loads((package / _CODES).read_text("utf-8"))["values"],
-    )
+    codes, _ = read_toml(_CODES)
+    tables, _ = load_toml(VehicleTables, _SHIPPED)
+    return words_of(tables, codes["values"])
 
 
-def words_of(text: str, codes: Mapping[str, Mapping[str, str]]) -> Words:
-    """The words of a TOML text as `vehicles.toml` is one, with the codes of a profile's values.
+def words_of(tables: VehicleTables, codes: Mapping[str, Mapping[str, str]]) -> Words:
+    """The words of `vehicles.toml`, with the codes of a profile's values.
 
-    Raises ConfigError where a word has two meanings, or something is not what it may be.
+    Raises ConfigError if a word has two meanings, or a code has no meaning.
     """
-    try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"is not TOML: {error}", where=_SHIPPED) from None
-    near = _tables("near.", content.pop("near", {}))
-    nothing = _texts("nothing", content.pop("nothing", []))
-    tables = _tables("", content)
-    words = {field: _words(field, tables[field]) for field in _TABLES}
+    near = {field: getattr(tables.near, field) for field in _TABLES}
+    words = {field: _words(field, getattr(tables, field)) for field in _TABLES}
     for field in _TABLES:
         _add_codes(field, words[field], codes.get(f"vehicle_{field}", {}))
     close = {field: _near(field, words[field], near[field]) for field in _TABLES}
-    return Words(words, close, frozenset(map(_fold, nothing)))
+    return Words(words, close, frozenset(map(_fold, tables.nothing)))
 
 
-def _tables(path: str, content: Any) -> dict[str, dict[str, Any]]:
-    """A table for each field, empty where there is none."""
-    if not isinstance(content, dict):
-        raise _refused(path.rstrip("."), "must be a table")
-    for name, table in content.items():
-        if name not in _TABLES:
-            raise _refused(path + name, f"unknown table; there are {', '.join(_TABLES)}")
-        if not isinstance(table, dict):
-            raise _refused(path + name, "must be a table")
-    return {field: content.get(field, {}) for field in _TABLES}
-
-
-def _words(field: str, content: Mapping[str, Any]) -> dict[str, Meanings]:
+def _words(field: str, content: Mapping[str, list[str]]) -> dict[str, Meanings]:
     words: dict[str, Meanings] = {}
     for meaning, synonyms in content.items():
         means = frozenset((_fold(meaning),))
-        for word in (meaning, *_texts(f"{field}.{meaning}", synonyms)):
+        for word in (meaning, *synonyms):
             folded = _fold(word)
             if folded in words:
                 raise _refused(f"{field}.{meaning}", f"{word!r} has a meaning already")
@@ -246,11 +245,11 @@ def _add_codes(field: str, words: dict[str, Meanings], codes: Mapping[str, str])
 
 
 def _near(
-    field: str, words: Mapping[str, Meanings], content: Mapping[str, Any]
+    field: str, words: Mapping[str, Meanings], content: Mapping[str, list[str]]
 ) -> dict[str, Meanings]:
     near: dict[str, set[str]] = {}
     for meaning, others in content.items():
-        for other in _texts(f"near.{field}.{meaning}", others):
+        for other in others:
             pair = [_fold(meaning), "*" if other == "*" else _fold(other)]
             for side in pair:
                 if side != "*" and words.get(side) != frozenset((side,)):
@@ -258,12 +257,6 @@ def _near(
             near.setdefault(pair[0], set()).add(pair[1])
             near.setdefault(pair[1], set()).add(pair[0])
     return {meaning: frozenset(others) for meaning, others in near.items() if meaning != "*"}
-
-
-def _texts(key: str, value: Any) -> list[str]:
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise _refused(key, "must be a list of texts")
-    return value
 
 
 def _refused(key: str, rule: str) -> ConfigError:

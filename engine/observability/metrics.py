@@ -23,7 +23,7 @@ from engine import limits
 from engine.documents.model import AUDIT_EVENTS, REJECT_REASONS
 from engine.index.eligibility import DENIAL_REASONS
 from engine.matching.lists import Applied, ControlKind, ControlRecord, Lists
-from engine.matching.matcher import Outcome
+from engine.matching.outcome import Outcome
 
 #: The label of all sources beyond the named ones.
 OTHER_SOURCES = "other"

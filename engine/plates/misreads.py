@@ -22,15 +22,17 @@ Immutable once loaded. No input or output but for `load`.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
 
 from engine.errors import ConfigError
 from engine.plates.misread_model import Rates
 from engine.plates.normal_form import is_normal
-from engine.resources import read
+from engine.resources import load_toml
 
 #: Bounds on what a file may say.
 GROUPS: Final = 100
@@ -40,15 +42,40 @@ CHARACTERS: Final = 256
 COUNT: Final = 10**9
 
 _SHIPPED: Final = "misreads.toml"
-#: The least and the most that each share may be.
-_SHARES: Final = {
-    "missing_rate": (1e-6, 0.5),
-    "added_rate": (1e-6, 0.5),
-    "plate_density": (1e-9, 1.0),
-    "other_pattern_share": (1e-9, 1.0),
-    "other_length_share": (1e-9, 1.0),
-}
-_NAMES: Final = ("groups", "counts", *_SHARES)
+
+
+def _table(least: int) -> Meta:
+    bound = f"at most {CHARACTERS}" if not least else f"{least} to {CHARACTERS}"
+    return Meta(
+        min_length=least, max_length=CHARACTERS, description=f"a table of {bound} characters"
+    )
+
+
+def _share(least: float, most: float) -> Meta:
+    return Meta(ge=least, le=most, description=f"a number from {least:g} to {most:g}")
+
+
+_Count = Annotated[int, Meta(ge=0, le=COUNT, description=f"a whole number from 0 to {COUNT}")]
+_Counts = Annotated[dict[str, _Count], _table(1)]
+_Groups = Annotated[
+    list[Annotated[str, Meta(min_length=2, max_length=GROUP_CHARACTERS)]],
+    Meta(
+        max_length=GROUPS,
+        description=f"a list of at most {GROUPS} texts of 2 to {GROUP_CHARACTERS} characters",
+    ),
+]
+
+
+class _File(msgspec.Struct):
+    """What a file may say; see the module."""
+
+    groups: _Groups
+    counts: Annotated[dict[str, _Counts], _table(0)]
+    missing_rate: Annotated[float, _share(1e-6, 0.5)]
+    added_rate: Annotated[float, _share(1e-6, 0.5)]
+    plate_density: Annotated[float, _share(1e-9, 1.0)]
+    other_pattern_share: Annotated[float, _share(1e-9, 1.0)]
+    other_length_share: Annotated[float, _share(1e-9, 1.0)]
 
 
 class Misreads:
@@ -101,13 +128,12 @@ class Misreads:
         Raises ConfigError where the file cannot be read or says something else than a table of
         misreads may.
         """
-        data, where = read(_SHIPPED, path)
-        table = _table(data, where)
-        shares = {name: _share(table[name], name, where) for name in _SHARES}
-        groups, counts = _groups(table["groups"], where), _counts(table["counts"], where)
-        if len({*"".join(groups), *counts}.union(*counts.values())) > CHARACTERS:
+        file, where = load_toml(_File, _SHIPPED, path)
+        _check_groups(file.groups, where)
+        _check_counts(file.counts, where)
+        if len({*"".join(file.groups), *file.counts}.union(*file.counts.values())) > CHARACTERS:
             raise ConfigError(f"names more than {CHARACTERS} characters", where=where)
-        return cls(groups, counts, **shares)
+        return cls(**msgspec.structs.asdict(file))
 
     def fold(self, plate: str) -> str:
         """The plate with one character of each group for all of them; `?` stays.
@@ -117,63 +143,22 @@ class Misreads:
         return plate.translate(self._folded)
 
 
-def _table(data: bytes, where: str) -> dict[str, Any]:
-    try:
-        table = tomllib.loads(data.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"is not TOML in UTF-8: {error}", where=where) from error
-    for name in table:
-        if name not in _NAMES:
-            raise ConfigError(f"unknown name {name!r}; there are {', '.join(_NAMES)}", where=where)
-    for name in _NAMES:
-        if name not in table:
-            raise ConfigError(f"{name} is missing", where=where)
-    return table
-
-
-def _share(value: object, name: str, where: str) -> float:
-    least, most = _SHARES[name]
-    if type(value) not in (int, float) or not least <= value <= most:  # type: ignore[operator]
-        raise ConfigError(f"{name} must be a number from {least:g} to {most:g}", where=where)
-    return float(value)  # type: ignore[arg-type]
-
-
-def _groups(value: object, where: str) -> list[str]:
-    if not isinstance(value, list) or len(value) > GROUPS:
-        raise ConfigError(f"groups must be a list of at most {GROUPS} texts", where=where)
+def _check_groups(groups: list[str], where: str) -> None:
     seen: dict[str, int] = {}
-    for number, group in enumerate(value):
-        if not isinstance(group, str) or not 2 <= len(group) <= GROUP_CHARACTERS:
-            raise ConfigError(
-                f"groups: {group!r} must be a text of 2 to {GROUP_CHARACTERS} characters",
-                where=where,
-            )
+    for number, group in enumerate(groups):
         for char in group:
             _check_character(char, f"groups: {group!r}", where)
             if char in seen:
-                also = "there twice" if seen[char] == number else f"in {value[seen[char]]!r} too"
+                also = "there twice" if seen[char] == number else f"in {groups[seen[char]]!r} too"
                 raise ConfigError(f"groups: {group!r}: {char!r} is {also}", where=where)
             seen[char] = number
-    return value
 
 
-def _counts(value: object, where: str) -> dict[str, dict[str, int]]:
-    if not isinstance(value, dict) or len(value) > CHARACTERS:
-        raise ConfigError(f"counts must be a table of at most {CHARACTERS} characters", where=where)
-    for true_char, counts in value.items():
+def _check_counts(all_counts: Mapping[str, Mapping[str, int]], where: str) -> None:
+    for true_char, counts in all_counts.items():
         _check_character(true_char, "counts", where)
-        place = f"counts.{true_char}"
-        if not isinstance(counts, dict) or not 1 <= len(counts) <= CHARACTERS:
-            raise ConfigError(
-                f"{place} must be a table of 1 to {CHARACTERS} characters", where=where
-            )
-        for read_char, count in counts.items():
-            _check_character(read_char, place, where)
-            if type(count) is not int or not 0 <= count <= COUNT:
-                raise ConfigError(
-                    f"{place}.{read_char} must be a whole number from 0 to {COUNT}", where=where
-                )
-    return value
+        for read_char in counts:
+            _check_character(read_char, f"counts.{true_char}", where)
 
 
 def _check_character(char: str, place: str, where: str) -> None:

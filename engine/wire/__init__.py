@@ -16,6 +16,7 @@ The modules, in the order in which data passes them:
 __all__ = [
     "alternates",
     "batch_reader",
+    "batch_splitter",
     "decompress",
     "headers",
     "record_batch",

@@ -14,7 +14,8 @@ from engine.control.gate import Gate
 from engine.delivery.pipeline import DeliverSome, log_context
 from engine.delivery.send_queue import Abandoned
 from engine.delivery.suppression_restore import Suppressing
-from engine.matching.matcher import HandOver, Matcher, Outcome
+from engine.matching.matcher import Matcher
+from engine.matching.outcome import HandOver, Outcome
 from engine.observability.stall_monitor import Watching
 from engine.observability.tracing import Tracing
 from engine.transport.consumer import Fetch

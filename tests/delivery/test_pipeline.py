@@ -19,7 +19,7 @@ from engine.documents.model import Reject
 from engine.errors import BrokerError
 from engine.kafka.topics import Topics
 from engine.matching.match import audit_fields
-from engine.matching.matcher import FoundMatch, Outcome
+from engine.matching.outcome import FoundMatch, Outcome
 from engine.matching.suppression import SuppressionRecord
 from engine.transport.consumer import Fetch
 from engine.wire.record_batch import RawFetch

@@ -20,7 +20,7 @@ from engine.delivery.suppression_changelog import Left, Written
 from engine.delivery.suppression_restore import Suppressing
 from engine.errors import BrokerError
 from engine.kafka.topics import Topics
-from engine.matching.matcher import Outcome
+from engine.matching.outcome import Outcome
 from engine.matching.suppression import SUPPRESSED, Suppression
 from engine.transport.assignment import Assignment
 from engine.transport.consumer import ByGroup, Fetch

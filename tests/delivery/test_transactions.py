@@ -22,7 +22,7 @@ from engine.delivery.send_queue import Abandoned
 from engine.delivery.transactions import Transactions
 from engine.documents.model import Reject
 from engine.errors import BrokerError
-from engine.matching.matcher import FoundMatch, Outcome
+from engine.matching.outcome import FoundMatch, Outcome
 from engine.matching.suppression import SuppressionRecord
 from engine.transport.consumer import Fetch
 from engine.wire.record_batch import RawFetch

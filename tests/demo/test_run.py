@@ -38,7 +38,8 @@ from engine.documents.codec import decode_detection, encode
 from engine.documents.model import Detection, Entry, Match, Policy, Rule, Vehicle
 from engine.documents.purposes import Purposes
 from engine.kafka.reader import follow
-from engine.matching.match import Found, build_match
+from engine.matching.candidates import Found
+from engine.matching.match import build_match
 from engine.matching.vehicles import vehicle_differs
 from engine.plates.likeness import compare
 from engine.plates.misreads import Misreads

@@ -93,31 +93,34 @@ NUMBER = "must be a whole number from 1 to"
         (
             {"towing": {**GOOD, "floor": 3}},
             (
-                "purpose 'towing': unknown field 'floor'; there are "
-                "title, description, longest_term_days, known_characters_floor"
+                "purpose 'towing': floor: unknown field; there are "
+                "title, longest_term_days, known_characters_floor, description"
             ),
         ),
-        ({"towing": {}}, "purpose 'towing': title must be a text of 1 to 100 characters"),
-        ({"towing": {"title": 1}}, "purpose 'towing': title must be a text of 1 to 100 characters"),
+        ({"towing": {}}, "purpose 'towing': title: is required"),
+        (
+            {"towing": {"title": 1}},
+            "purpose 'towing': title: must be a text of 1 to 100 characters",
+        ),
         (
             {"towing": {"title": "T" * 101}},
-            "purpose 'towing': title must be a text of 1 to 100 characters",
+            "purpose 'towing': title: must be a text of 1 to 100 characters",
         ),
         (
             {"towing": {**GOOD, "description": None}},
-            "purpose 'towing': description must be a text of 0 to 1000 characters",
+            "purpose 'towing': description: must be a text of 0 to 1000 characters",
         ),
         *(
             (
                 {"towing": {**GOOD, "longest_term_days": days}},
-                f"purpose 'towing': longest_term_days {NUMBER} 3650",
+                f"purpose 'towing': longest_term_days: {NUMBER} 3650",
             )
             for days in (0, 3651, 1.5, "30", True, None)
         ),
         *(
             (
                 {"towing": {**GOOD, "known_characters_floor": floor}},
-                f"purpose 'towing': known_characters_floor {NUMBER} 16",
+                f"purpose 'towing': known_characters_floor: {NUMBER} 16",
             )
             for floor in (0, 17, 4.0, "4", None)
         ),

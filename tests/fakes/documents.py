@@ -8,7 +8,8 @@ from typing import Any
 from engine.clock import format_time
 from engine.documents.codec import decode_detection, decode_entry, decode_policy
 from engine.documents.model import Detection, Entry, Match, Policy
-from engine.matching.match import Found, build_match
+from engine.matching.candidates import Found
+from engine.matching.match import build_match
 from engine.plates.likeness import Likeness
 from engine.plates.normal_form import normalize
 

@@ -21,7 +21,8 @@ from engine import limits
 from engine.documents.fields import ALTERNATES_HEADER
 from engine.kafka.raw_fetcher import parse
 from engine.matching.lists import ControlKind, ControlRecord, Lists, Phase
-from engine.matching.matcher import Matcher, Outcome
+from engine.matching.matcher import Matcher
+from engine.matching.outcome import Outcome
 from engine.matching.suppression import Suppression
 from engine.wire.batch_reader import BatchReader
 from engine.wire.decompress import CodecError, Decompressor

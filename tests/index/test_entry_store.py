@@ -127,11 +127,11 @@ class Slots(RuleBasedStateMachine):
         names |= {entry.authority.kind for entry in entries}
         times = {at for e in entries for at in (e.created_at, e.expires_at, e.starts_at)}
         for table, values in (
-            (kept._names, names),
-            (kept._times, times),
-            (kept._requesters, {entry.requested_by for entry in entries}),
-            (kept._vehicles, {entry.vehicle for entry in entries}),
-            (kept._instructions, {entry.instructions for entry in entries}),
+            (kept._tables["names"], names),
+            (kept._tables["times"], times),
+            (kept._tables["requesters"], {entry.requested_by for entry in entries}),
+            (kept._tables["vehicles"], {entry.vehicle for entry in entries}),
+            (kept._tables["instructions"], {entry.instructions for entry in entries}),
         ):
             assert isinstance(table, SharedValues)
             assert table._numbers.keys() <= values

@@ -23,9 +23,10 @@ from aiokafka.consumer import fetcher as aiokafka_fetcher
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.kafka import raw_fetcher as batches
+from engine.kafka import raw_fetcher
 from engine.kafka.raw_fetcher import deliver_batches, parse
 from engine.limits import CORRUPT_BATCH_FETCHES
+from engine.wire.batch_splitter import BatchSplitter, Damaged
 from engine.wire.record_batch import BatchError, RawBatch, RawFetch, Record
 from tests.fakes.record_batches import (
     CODECS,
@@ -543,23 +544,12 @@ def test_from_the_middle_of_a_damaged_batch() -> None:
     assert delivered[0].from_offset == 6
 
 
-def test_damage_on_two_partitions_is_counted_apart() -> None:
-    corrupt: dict[tuple[TopicPartition, int], int] = {}
-    data = damaged(batch_bytes([Sent(b"A", b"v")]), -1)
-    for _ in range(CORRUPT_BATCH_FETCHES - 1):
-        for partition in (0, 1):
-            tp = TopicPartition(TOPIC, partition)
-            assert not batches._Batches(data, corrupt, tp, 0).has_next()
-    assert batches._Batches(data, corrupt, _TP, 0).has_next()
-    assert len(corrupt) == 1, "what has been passed is forgotten"
-
-
 @given(st.binary(max_size=120), st.integers(0, 2**40))
 def test_arbitrary_bytes_stop_nothing(data: bytes, position: int) -> None:
-    corrupt: dict[tuple[TopicPartition, int], int] = {}
+    damaged: Damaged = {}
     for _ in range(CORRUPT_BATCH_FETCHES):
-        walk = batches._Batches(data, corrupt, _TP, position)
-        partition = batches._BatchesOfPartition(
+        walk = BatchSplitter(data, damaged, _TP, position)
+        partition = raw_fetcher._BatchesOfPartition(
             _TP, walk, None, position, None, None, True, _READ_COMMITTED
         )
         delivered = list(partition)

@@ -313,18 +313,18 @@ def test_a_profile_of_ones_own_on_top_of_another(tmp_path: Path) -> None:
 
 FIELD_LIST = ", ".join(FIELDS)
 KEYS = (
-    "title, endings, columns, header, delimiter, values, unlisted, constants, normalize, id, "
-    "json, dates"
+    "columns, title, base, endings, header, delimiter, values, unlisted, constants, normalize, "
+    "id, json, dates"
 )
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("x = [", "not valid TOML: Invalid value (at end of document)"),
-        ("\xff", "line 1: not UTF-8 text"),
+        ("x = [", "is not TOML in UTF-8: Invalid value (at end of document)"),
+        ("\xff", "is not TOML in UTF-8: see line 1"),
         ("", "columns: is required"),
-        ("colums = 1", f"colums: unknown key; known keys: base, {KEYS}"),
+        ("colums = 1", f"colums: unknown field; there are {KEYS}"),
         ("columns = 1", "columns: must be a table"),
         ("[columns]", "columns: must name a column that fills a field"),
         ("[columns]\nA = false", "columns: must name a column that fills a field"),
@@ -380,7 +380,7 @@ KEYS = (
         ),
         (
             "[columns]\nA = 'plate'\n[dates]\nform = 1",
-            "dates.form: unknown key; known keys: forms, time_zone, through",
+            "dates.form: unknown field; there are forms, time_zone, through",
         ),
         (
             "[columns]\nA = 'plate'\n[dates]\nforms = '%Y'",
@@ -420,7 +420,10 @@ def test_profiles_that_are_not_there(tmp_path: Path) -> None:
                 "and files whose names end in .toml"
             ),
         ),
-        (str(tmp_path / "x.toml"), f"{tmp_path / 'x.toml'}: there is no such file"),
+        (
+            str(tmp_path / "x.toml"),
+            f"{tmp_path / 'x.toml'}: cannot be read: No such file or directory",
+        ),
         (f"{tmp_path}/", f"{tmp_path}: cannot be read: Is a directory"),
         ("north_america", "north_america.toml: columns: is required"),
     ):

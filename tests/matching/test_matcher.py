@@ -21,7 +21,8 @@ from engine.documents.model import Alternate, Match
 from engine.index.hash_table import HashTable
 from engine.kafka.raw_fetcher import parse
 from engine.matching.lists import ControlKind, ControlRecord, Lists, Phase
-from engine.matching.matcher import Matcher, Outcome
+from engine.matching.matcher import Matcher
+from engine.matching.outcome import Outcome
 from engine.matching.scanner import is_sampled
 from engine.matching.suppression import Suppression
 from engine.plates.plate_hash import hash_of

@@ -14,12 +14,14 @@ from engine.documents.model import Vehicle
 from engine.errors import ConfigError
 from engine.matching.vehicles import (
     VEHICLE_FIELDS,
+    VehicleTables,
     compare_vehicles,
     in_words,
     shipped,
     vehicle_differs,
     words_of,
 )
+from engine.resources import as_struct
 
 TABLES = tomllib.loads((files("engine") / "data" / "vehicles.toml").read_text("utf-8"))
 CODES = tomllib.loads((files("engine") / "data" / "profiles/ncic.toml").read_text("utf-8"))[
@@ -217,9 +219,8 @@ def test_no_two_meanings_are_the_same(field: str) -> None:
 @pytest.mark.parametrize(
     ("text", "codes", "line"),
     [
-        ("[make", {}, "vehicles.toml: is not TOML: "),
-        ("[mark]", {}, "vehicles.toml: mark: unknown table; there are make, color, type"),
-        ("[near.mark]", {}, "vehicles.toml: near.mark: unknown table; there are make, color, type"),
+        ("[mark]", {}, "vehicles.toml: mark: unknown field; there are make, color, type"),
+        ("[near.mark]", {}, "vehicles.toml: near.mark: unknown field; there are make, color, type"),
         ("make = 1", {}, "vehicles.toml: make: must be a table"),
         ("near = 1", {}, "vehicles.toml: near: must be a table"),
         ("nothing = 'x'", {}, "vehicles.toml: nothing: must be a list of texts"),
@@ -254,5 +255,5 @@ def test_no_two_meanings_are_the_same(field: str) -> None:
 )
 def test_tables_that_cannot_be_right(text: str, codes: Any, line: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        words_of(text, codes)
+        words_of(as_struct(VehicleTables, tomllib.loads(text), "vehicles.toml"), codes)
     assert str(caught.value).startswith(line)

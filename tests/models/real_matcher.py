@@ -11,7 +11,8 @@ from engine.documents.model import Match
 from engine.documents.purposes import Purpose, Purposes
 from engine.kafka.raw_fetcher import parse
 from engine.matching.lists import ControlKind, ControlRecord, Lists, Phase
-from engine.matching.matcher import Matcher, Outcome
+from engine.matching.matcher import Matcher
+from engine.matching.outcome import Outcome
 from engine.matching.suppression import Suppression
 from engine.plates.misreads import Misreads
 from engine.plates.normal_form import normalize

@@ -41,7 +41,8 @@ from engine.documents.purposes import Purposes
 from engine.kafka.raw_fetcher import parse
 from engine.kafka.topics import Topics
 from engine.matching.lists import ControlKind, ControlRecord, Lists, Phase
-from engine.matching.matcher import Matcher, Outcome
+from engine.matching.matcher import Matcher
+from engine.matching.outcome import Outcome
 from engine.matching.suppression import Suppression
 from engine.plates.misreads import Misreads
 from engine.transport.assignment import Assignment, no_assignment

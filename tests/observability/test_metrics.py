@@ -16,7 +16,7 @@ from engine.documents.model import AUDIT_EVENTS, REJECT_REASONS
 from engine.documents.purposes import Purposes
 from engine.index.eligibility import DENIAL_REASONS, NO_POLICY, NOT_ALLOWED
 from engine.matching.lists import Applied, Lists
-from engine.matching.matcher import Outcome
+from engine.matching.outcome import Outcome
 from engine.observability.metrics import OTHER_SOURCES, Metrics
 
 #: The contract's names with their labels, but for those of what does not exist yet.

@@ -10,7 +10,7 @@ import pytest
 from aiokafka.errors import GroupAuthorizationFailedError, IncompatibleBrokerVersion
 
 from engine import limits
-from engine.matching.matcher import Outcome
+from engine.matching.outcome import Outcome
 from engine.observability.metrics import Metrics
 from engine.observability.unowned_lag import Offsets, UnownedLag, reads_waiting, to_show
 

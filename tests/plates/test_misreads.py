@@ -57,7 +57,7 @@ def test_a_worker_takes_the_file_that_it_is_given(tmp_path: Path) -> None:
     assert Worker(Settings(misreads=path)).lists.misreads.groups == ("O0", "ÖŐ", "千7")
     assert Worker(Settings()).lists.misreads.groups == SHIPPED.groups
     path.write_text("groups = []")
-    with pytest.raises(ConfigError, match="counts is missing"):
+    with pytest.raises(ConfigError, match="counts: is required"):
         Worker(Settings(misreads=path))
 
 
@@ -94,6 +94,8 @@ SHARES = (
     "other_length_share",
 )
 
+GROUPS = "groups: must be a list of at most 100 texts of 2 to 36 characters"
+
 
 def changed(name: str, written: str) -> str:
     """The good file with one value written otherwise."""
@@ -121,14 +123,26 @@ def many(count: int) -> str:
     [
         (
             "group = []\n" + GOOD,
-            f"unknown name 'group'; there are groups, counts, {', '.join(SHARES)}",
+            f"group: unknown field; there are groups, counts, {', '.join(SHARES)}",
         ),
-        *((without(name), f"{name} is missing") for name in ("groups", *SHARES)),
-        (GOOD[: GOOD.index("[counts]")], "counts is missing"),
-        (changed("groups", '"O0"'), "groups must be a list of at most 100 texts"),
-        (changed("groups", str(["O0"] * 101)), "groups must be a list of at most 100 texts"),
-        (changed("groups", "[1]"), "groups: 1 must be a text of 2 to 36 characters"),
-        (changed("groups", '["O"]'), "groups: 'O' must be a text of 2 to 36 characters"),
+        *((without(name), f"{name}: is required") for name in ("groups", *SHARES)),
+        (GOOD[: GOOD.index("[counts]")], "counts: is required"),
+        (
+            changed("groups", '"O0"'),
+            GROUPS,
+        ),
+        (
+            changed("groups", str(["O0"] * 101)),
+            GROUPS,
+        ),
+        (
+            changed("groups", "[1]"),
+            GROUPS,
+        ),
+        (
+            changed("groups", '["O"]'),
+            GROUPS,
+        ),
         (changed("groups", '["O0", "S5O"]'), "groups: 'S5O': 'O' is in 'O0' too"),
         (changed("groups", '["O0", "O0"]'), "groups: 'O0': 'O' is in 'O0' too"),
         (changed("groups", '["O0O"]'), "groups: 'O0O': 'O' is there twice"),
@@ -140,7 +154,7 @@ def many(count: int) -> str:
             for char in ("o", "?", "-", " ", "О", "０")
         ),
         *(
-            (changed(name, written), f"{name} must be a number from {least} to {most}")
+            (changed(name, written), f"{name}: must be a number from {least} to {most}")
             for name, least, most in (
                 ("missing_rate", "1e-06", "0.5"),
                 ("added_rate", "1e-06", "0.5"),
@@ -152,18 +166,18 @@ def many(count: int) -> str:
         ),
         (
             counting("").replace("[counts]", "counts = 1"),
-            "counts must be a table of at most 256 characters",
+            "counts: must be a table of at most 256 characters",
         ),
         (counting("o = { O = 1 }"), "counts: 'o' is not one character of a plate in normal form"),
         (counting("OO = { O = 1 }"), "counts: 'OO' is not one character of a plate in normal form"),
-        (counting("O = 1"), "counts.O must be a table of 1 to 256 characters"),
-        (counting("O = {}"), "counts.O must be a table of 1 to 256 characters"),
+        (counting("O = 1"), "counts.O: must be a table of 1 to 256 characters"),
+        (counting("O = {}"), "counts.O: must be a table of 1 to 256 characters"),
         (counting("O = { o = 1 }"), "counts.O: 'o' is not one character of a plate in normal form"),
         (counting(f"O = {{ {many(251)} }}"), "names more than 256 characters"),
         *(
             (
                 counting(f"O = {{ 0 = {written} }}"),
-                "counts.O.0 must be a whole number from 0 to 1000000000",
+                "counts.O.0: must be a whole number from 0 to 1000000000",
             )
             for written in ("-1", "1000000001", "1.0", "true", '"1"')
         ),

@@ -24,7 +24,8 @@ from engine.index.fuzzy_index import Similar
 from engine.index.hash_table import NO_SLOT, HashTable, hashes_of
 from engine.kafka.raw_fetcher import parse
 from engine.matching.lists import ControlKind, ControlRecord, Lists, Phase
-from engine.matching.matcher import Matcher, Outcome
+from engine.matching.matcher import Matcher
+from engine.matching.outcome import Outcome
 from engine.matching.suppression import Suppression
 from engine.plates.plate_hash import EMPTY, hash_of
 from engine.wire.batch_reader import BatchReader, operator_of

@@ -1,4 +1,4 @@
-"""`engine.matching.outcome`: what a fetch comes to is bounded, and cutting it changes nothing
+"""`engine.matching.decide`: what a fetch comes to is bounded, and cutting it changes nothing
 else."""
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from engine.documents.codec import encode
 from engine.documents.purposes import Purposes
 from engine.kafka.raw_fetcher import parse
 from engine.matching.lists import ControlKind, ControlRecord, Lists
-from engine.matching.matcher import Matcher, Outcome
+from engine.matching.matcher import Matcher
+from engine.matching.outcome import Outcome
 from engine.matching.suppression import Suppression
 from engine.wire.record_batch import RawFetch
 from tests.fakes.documents import (

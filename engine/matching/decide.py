@@ -1,0 +1,236 @@
+"""From a read that may match to an outcome: each candidate is decided and counted.
+
+A candidate is an entry that a plate is like. It passes three checks, in this order: whether the
+policy of the read's source and the clock allow the match, whether the entry's conditions exclude
+the read, and whether the match repeats an earlier one. A candidate that passes becomes a match.
+
+Nothing of a read is kept except in its matches. Of a bad read, only its position and the reason are
+kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from engine import limits
+from engine.clock import format_time
+from engine.documents.codec import decode_detection
+from engine.documents.model import Detection, Entry, Reject
+from engine.errors import DocumentError, RejectReason
+from engine.index.eligibility import POLICY_DENIALS
+from engine.matching.candidates import candidates_of
+from engine.matching.conditions import narrowed_out
+from engine.matching.lists import Lists
+from engine.matching.match import match_of
+from engine.matching.outcome import FoundMatch, HandOver, Outcome
+from engine.matching.scanner import is_sampled
+from engine.matching.suppression import SUPPRESSED, Suppression
+from engine.plates.likeness import Likeness
+from engine.plates.normal_form import normalize
+from engine.wire.alternates import NONE_ASKED, Asked
+from engine.wire.headers import Headers, headers_at
+from engine.wire.record_batch import RawFetch
+from engine.wire.trace_context import TraceContext, carried_by
+
+#: A slot, its entry, and how a plate is like it.
+Candidate = tuple[int, Entry, Likeness]
+
+
+#: The approximate size, on the wire or in memory, of a reject, a count by source, and a match
+#: without its read and the free text of its entry.
+_REJECT_BYTES: Final = 512
+_COUNT_BYTES: Final = 128
+_MATCH_BYTES: Final = 1024
+_MEMBER_BYTES: Final = 64
+_TRACE_BYTES: Final = 192
+
+
+class Read(NamedTuple):
+    """The parts of a read that must be processed in Python, and its position.
+
+    Only matches need `headers`. They are either parsed, or the data from their beginning on, which
+    is valid while the batch is processed.
+    """
+
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    asked: Asked = NONE_ASKED
+    headers: Headers | memoryview = ()
+
+
+class Decider:
+    """The decisions on one fetch at one point in time, and their outcome so far.
+
+    The caller stops after the read with which the outcome `is_full`.
+    """
+
+    def __init__(
+        self,
+        lists: Lists,
+        suppression: Suppression,
+        fetch: RawFetch,
+        now_ms: int,
+        sample_every: int,
+        hand_over: HandOver | None = None,
+    ) -> None:
+        self._lists = lists
+        self._suppression = suppression
+        self._fetch = fetch
+        self._now_ms = now_ms
+        self._sample_every = sample_every
+        self._hand_over = hand_over
+        self.outcome = Outcome(at_ms=now_ms, partition=fetch.partition)
+        self._size_bytes = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """The approximate size of the outcome so far."""
+        return self._size_bytes + self._suppression.changed_bytes
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the outcome has reached its limit."""
+        return self.size_bytes >= limits.OUTCOME_BYTES
+
+    def taken_to(self, offset: int) -> None:
+        """Note that all reads below an offset are processed; if it is full, no more will be."""
+        if self.is_full and self.outcome.next_offset is None:
+            self.outcome.next_offset = offset
+
+    def finish(self) -> Outcome:
+        """Finish and return the outcome."""
+        outcome = self.outcome
+        if outcome.next_offset is not None and outcome.next_offset > self._fetch.last_offset:
+            outcome.next_offset = None
+        outcome.suppression = self._suppression.take_changes()
+        return outcome
+
+    def open(self, read: Read, plate: str | None) -> tuple[Detection, str] | None:
+        """Decode a read's value; return the detection and its normalized plate.
+
+        If the value is bad, add a reject and return None. `plate` is the read's key in normal form,
+        with which the value must agree; None if the key names no plate.
+        """
+        self.outcome.values_opened += 1
+        assert read.value is not None
+        try:
+            detection = decode_detection(read.value)
+            opened_plate = normalize(detection.plate)
+        except DocumentError as error:
+            self.reject(error.reason, read.offset, error)
+            return None
+        if plate is not None and opened_plate != plate:
+            self.reject("key_mismatch", read.offset)
+            return None
+        if is_sampled(read.offset, self._sample_every):
+            source = detection.source
+            is_known = self._lists.eligibility.has_policy(source)
+            self.outcome.sampled_by_source[source if is_known else None] += 1
+        return detection, opened_plate
+
+    def match(
+        self, read: Read, detection: Detection, plate: str, found: Iterable[Candidate]
+    ) -> None:
+        """Emit a match for each entry that may match the read; count the denied ones.
+
+        `found` are the candidates for the read's own plate. Entries that it is not like may match
+        one of the alternates that the read requests.
+        """
+        lists = self._lists
+        trace, is_traced = None, False
+        for slot, each in candidates_of(lists.index, detection, plate, found, read.asked):
+            if self._hand_over is not None and self.size_bytes >= 2 * limits.OUTCOME_BYTES:
+                self._hand_over(self._taken_out())
+            denial = lists.eligibility.denial(slot, detection.source, detection.region)
+            if denial is None:
+                denial = narrowed_out(each.entry, detection)
+            if denial is not None:
+                self.outcome.denied[denial] += 1
+                if denial in POLICY_DENIALS:
+                    self.outcome.denied_by_source[detection.source, denial] += 1
+                    self._size_bytes += _COUNT_BYTES
+                continue
+            suppressed = self._suppression.admit(
+                each.entry,
+                each.plate,
+                detection.camera,
+                detection.captured_ms,
+                self._fetch.partition,
+                read.offset,
+                read.timestamp_ms,
+            )
+            if suppressed == SUPPRESSED:
+                self.outcome.suppressed += 1
+                continue
+            match = match_of(
+                each,
+                detection,
+                lists.misreads,
+                suppressed,
+                lists.eligibility.revision_of(detection.source),
+                lists.list_revision,
+                self._now_ms,
+            )
+            if not is_traced:
+                trace, is_traced = _trace_of(read), True
+            self.outcome.matches.append(FoundMatch(match, read.timestamp_ms, trace))
+            self._size_bytes += _size_bytes(each.entry, read, trace)
+
+    def _taken_out(self) -> Outcome:
+        """Remove and return the matches so far, which need not wait for the rest of a read."""
+        outcome = self.outcome
+        some = Outcome(
+            at_ms=self._now_ms,
+            partition=outcome.partition,
+            matches=outcome.matches,
+            suppressed=outcome.suppressed,
+            suppression=self._suppression.take_changes(),
+        )
+        outcome.matches, outcome.suppressed, self._size_bytes = [], 0, 0
+        return some
+
+    def reject(self, reason: RejectReason, offset: int, error: DocumentError | None = None) -> None:
+        """Add a reject for one bad record."""
+        self._reject(reason, offset, None, error)
+
+    def reject_rest(self, reason: RejectReason, offset: int, last_offset: int) -> None:
+        """Add a reject for a batch's records from an offset on, at least for the last one."""
+        self._reject(reason, min(offset, last_offset), last_offset, None)
+
+    def _reject(
+        self,
+        reason: RejectReason,
+        offset: int,
+        last_offset: int | None,
+        error: DocumentError | None,
+    ) -> None:
+        self._size_bytes += _REJECT_BYTES
+        self.outcome.rejects.append(
+            Reject(
+                topic=self._fetch.topic,
+                partition=self._fetch.partition,
+                offset=offset,
+                last_offset=last_offset,
+                reason=reason,
+                field=None if error is None else error.field,
+                rule=None if error is None else error.rule,
+                rejected_at=format_time(self._now_ms),
+            )
+        )
+
+
+def _trace_of(read: Read) -> TraceContext | None:
+    """Return the trace that a read belongs to, from its headers."""
+    headers = headers_at(read.headers) if isinstance(read.headers, memoryview) else read.headers
+    return carried_by(headers) if headers else None
+
+
+def _size_bytes(entry: Entry, read: Read, trace: TraceContext | None) -> int:
+    """Return the approximate size of a match."""
+    written = 2 * len(entry.instructions or "")
+    members = len(entry.area or ()) + (0 if entry.hours is None else len(entry.hours.windows))
+    traced = 0 if trace is None else _TRACE_BYTES + 2 * len(trace.state)
+    return _MATCH_BYTES + len(read.value or b"") + written + _MEMBER_BYTES * members + traced
