@@ -599,7 +599,10 @@ def test_a_run_shows_matches_and_no_plate_of_another_read(
     assert drawing.shown > 2
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", drawing.output.getvalue())
     assert "harbour-authority" in text
-    shown = set(re.findall(r"\b(?=[A-Z0-9]*\d)(?=[A-Z0-9]*[A-Z])[A-Z0-9]{6,8}\b", text + output))
+    # Differing characters stand in brackets; a narrow column cuts a plate off with an ellipsis.
+    text = re.sub(r"[\[\]]", "", text + output)
+    plate = r"\b(?=[A-Z0-9]*\d)(?=[A-Z0-9]*[A-Z])[A-Z0-9]{6,8}\b(?!…)"
+    shown = set(re.findall(plate, text))
     assert shown <= drawing.plates
 
 

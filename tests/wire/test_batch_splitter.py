@@ -69,6 +69,7 @@ def test_the_header_says_what_the_scanner_needs(codec: int, append_ms: int | Non
         control_batch(7, 99, commit=True),
         control_batch(8, 2**40, commit=False),
     ],
+    ids=["plain", "gzip", "commit marker", "abort marker"],
 )
 def test_the_header_is_read_as_aiokafka_reads_it(data: bytes) -> None:
     [batch] = split(data)
