@@ -111,7 +111,7 @@ def _fields(kind: Any, table: dict[str, Any], where: str, inside: str) -> dict[s
 def _converted(value: Any, kind: Any, rule: str, where: str, at: str) -> Any:
     try:
         return msgspec.convert(value, kind)
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, UnicodeEncodeError):  # the latter: half of a surrogate pair
         raise _refused(rule, where, at) from None
 
 

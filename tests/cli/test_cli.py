@@ -677,7 +677,11 @@ def test_unreadable_purposes_file_is_one_line() -> None:
                 "files whose names end in .toml"
             ),
         ),
-        (["--profile=own.toml"], 2, "own.toml: colums: unknown key; known keys: base, title, "),
+        (
+            ["--profile=own.toml"],
+            2,
+            "own.toml: colums: unknown field; there are columns, title, base, ",
+        ),
         (
             ["--profile=genetec", "--time-zone=Mars"],
             2,
