@@ -110,7 +110,7 @@ async def test_one_that_was_stopped_comes_back(
 
             async def has_noticed() -> bool:
                 await stops.alive()
-                return "the group shares out" in stops.log()
+                return "the group rebalances" in stops.log()
 
             await until(has_noticed, "it has noticed", stops.log)
             await produce(real_kafka, topics.detections, hamlet.reads_between(0.7, 1))
