@@ -408,8 +408,8 @@ def test_headers_are_looked_at_for_matches_alone(monkeypatch: pytest.MonkeyPatch
 
         return look
 
-    monkeypatch.setattr("engine.matching.outcome.headers_at", noting(headers_at))
-    monkeypatch.setattr("engine.matching.outcome.carried_by", noting(carried_by))
+    monkeypatch.setattr("engine.matching.decide.headers_at", noting(headers_at))
+    monkeypatch.setattr("engine.matching.decide.carried_by", noting(carried_by))
     matcher = matcher_of([("E1", entry_json())], [("S1", policy_json())], sample_every=1)
     hostile: Headers = (("traceparent", b"\x00" * 1000), ("tracestate", b"\xff"), *_TRACED)
     none = [
