@@ -28,11 +28,11 @@ Work = Literal["matching", "delivery", "waiting"]
 At = Literal["matching", "delivery", "waiting", "commit", "fetch"]
 
 _WORDS: Final[Mapping[At, str]] = {
-    "matching": "its reads are with the matcher, which does not get done with them",
-    "delivery": "what came of its reads is not acknowledged by the broker",
-    "waiting": "its reads are fetched, and their turn does not come",
-    "commit": "its reads are done, and the broker does not take their offset",
-    "fetch": "nothing is heard of it; it may have no leader",
+    "matching": "the matcher does not finish its reads",
+    "delivery": "the broker does not acknowledge the results of its reads",
+    "waiting": "its reads are fetched, but their turn does not come",
+    "commit": "its reads are done, but the broker does not accept their offset",
+    "fetch": "nothing is received from it; it may have no leader",
 }
 
 
