@@ -327,6 +327,8 @@ class Deployment:
     async def _prepare(self, worker: Worker, fetch: Fetch) -> bool:
         """Before a fetch is matched; False where it is not."""
         partition = fetch.raw.partition
+        if fetch.follows is None:  # it begins again, and so its state is read again
+            fetch.assignment.held(partition, Held).is_restored = False
         if not fetch.assignment.held(partition, Held).is_restored:
             await self._restore(worker, fetch)
         if fetch.committed is not None:
