@@ -25,6 +25,7 @@ from aiokafka.errors import (
     KafkaError,
     TopicAlreadyExistsError,
     TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
     for_code,
 )
 
@@ -166,11 +167,7 @@ async def check_topics(cluster: Cluster) -> list[str]:
             kept_from_us = await hidden(cluster.bootstrap, missing, cluster.security)
             if kept_from_us:
                 raise not_allowed(Refusal.of_topics(kept_from_us), "Describe")
-            raise TopicError(
-                f"{'topic' if len(missing) == 1 else 'topics'} {', '.join(missing)} missing",
-                where=cluster.bootstrap,
-                hint=f"run: {command}",
-            )
+            raise _missing(missing, cluster)
         control = [topics.name(name) for name in sorted(CONTROL)]
         for topic in await admin.describe_topics(control):
             _must_have_order(topic["topic"], len(topic["partitions"]), topics, command)
@@ -187,6 +184,14 @@ async def check_topics(cluster: Cluster) -> list[str]:
             raise error
         warnings.append(str(error))
     return warnings
+
+
+def _missing(names: Sequence[str], cluster: Cluster) -> TopicError:
+    return TopicError(
+        f"{'topic' if len(names) == 1 else 'topics'} {', '.join(names)} missing",
+        where=cluster.bootstrap,
+        hint=f"run: {create_command(cluster.bootstrap, cluster.topics)}",
+    )
 
 
 def _must_have_order(topic: str, partitions: int, topics: Topics, command: str) -> None:
@@ -312,6 +317,8 @@ async def _wrong_settings(
         ) from error
     wrong: dict[str, dict[str, tuple[str, str]]] = {}
     for code, message, _, name, entries in _resources(responses):
+        if code == UnknownTopicOrPartitionError.errno:  # deleted since it was listed
+            raise _missing([name], cluster)
         if code:
             raise _unreadable(name, for_code(code), message)
         have = {key: value or "" for key, value, *_ in entries}

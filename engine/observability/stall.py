@@ -125,7 +125,8 @@ class StuckWatch:
         """Return why a new process may do better than this one; empty if it would not."""
         now_s, oldest_s = self._now_s, self._now_s - limits.HUNG_S
         if self._matcher_since_s is not None and self._matcher_since_s <= oldest_s:
-            return f"the matcher does not get done for {now_s - self._matcher_since_s:.0f} s"
+            for_s = now_s - self._matcher_since_s
+            return f"the matcher has been busy with the same reads for {for_s:.0f} s"
         at = {each.at for each in self.stuck if each.since_s <= oldest_s}
         if "delivery" in at and self._moved_s <= oldest_s:
             # Without an acknowledgement for so long, the delivery should have failed.

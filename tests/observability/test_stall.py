@@ -140,7 +140,9 @@ def test_a_matcher_that_hangs_is_for_a_new_process() -> None:
     assert here.watch.stuck
     assert here.watch.hangs() == "", "it may be a long step"
     here.look(1, matcher_since_s=1_000.0, p0=matching)
-    assert here.watch.hangs() == f"the matcher does not get done for {HUNG_S:.0f} s"
+    assert here.watch.hangs() == (
+        f"the matcher has been busy with the same reads for {HUNG_S:.0f} s"
+    )
     here.look(1, matcher_since_s=here.now_s, p0=matching)
     assert here.watch.hangs() == ""
     here.look(HUNG_S, is_taking=False, matcher_since_s=here.now_s - HUNG_S)

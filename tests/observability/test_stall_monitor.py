@@ -97,7 +97,9 @@ def test_what_is_with_the_matcher(here: Here) -> None:
 def test_a_matcher_that_hangs_and_one_that_waits(here: Here) -> None:
     with here.watching.in_matcher():
         here.look(limits.HUNG_S)
-        assert here.watching.unhealthy() == f"the matcher does not get done for {limits.HUNG_S:g} s"
+        assert here.watching.unhealthy() == (
+            f"the matcher has been busy with the same reads for {limits.HUNG_S:g} s"
+        )
         assert here.watching.unready() == "", "no partition is stuck"
         with here.watching.waiting():
             here.look(1)

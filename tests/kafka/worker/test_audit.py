@@ -388,7 +388,7 @@ async def test_changes_that_nobody_audits_take_no_effect(
     monkeypatch.setattr(limits, "AUDIT_PENDING_CHANGES", 4)
     monkeypatch.setattr(limits, "AUDIT_STEP_CHANGES", 2)
     monkeypatch.setattr(limits, "AUDIT_LOOK_S", 0.2)
-    monkeypatch.setattr(limits, "CONTROL_STALE_S", 1.5)
+    monkeypatch.setattr(limits, "CONTROL_STALE_S", 2.0)
     topics = Topics(prefix)
     turn = ChangeAuditor.turn
     audits = asyncio.Event()

@@ -217,7 +217,7 @@ async def test_a_stuck_partition_is_named_until_it_moves(
     real_kafka: str, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Matches that are not acknowledged: for /readyz, because a new process would fare no better.
-    A matcher that does not get done: for /healthz, so that one is started."""
+    A matcher that does not finish: for /healthz, so that one is started."""
     monkeypatch.setattr(limits, "STUCK_LOOK_S", 0.05)
     topics = await listed(real_kafka, prefix)
     acknowledged, beats = asyncio.Event(), threading.Event()
@@ -261,9 +261,9 @@ async def test_a_stuck_partition_is_named_until_it_moves(
             monkeypatch.setattr(limits, "HUNG_S", 0.4)
             _, reason = await answer(here, "/healthz", 503)
             assert re.match(
-                rf"the matcher does not get done for \d+ s; {re.escape(topics.detections)}/2 is "
-                r"stuck at offset 1 for \d+ s: its reads are with the matcher, which does not get "
-                r"done with them$",
+                rf"the matcher has been busy with the same reads for \d+ s; "
+                rf"{re.escape(topics.detections)}/2 is stuck at offset 1 for \d+ s: "
+                r"the matcher does not finish its reads$",
                 reason,
             ), reason
         finally:

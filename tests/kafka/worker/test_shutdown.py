@@ -21,6 +21,7 @@ import orjson
 import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.abc import ConsumerRebalanceListener
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from engine import limits
@@ -51,6 +52,12 @@ from tests.kafka.worker_process import WorkerProcess
 PATIENCE_S = limits.SESSION_S / 2
 PLATES = [f"SHUT{number:03d}" for number in range(24)]
 NOBODY = orjson.dumps(a_read(plate="NOBODY"))
+#: What a broker answers while a group's coordinator is made, loads or moves.
+_COORDINATOR_MOVES = {
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+}
 
 
 class Street:
@@ -97,12 +104,23 @@ class Street:
         """How many members both groups have, and those that have asked to join."""
         groups = [self.group, f"{self.group}.audit"]
 
-        def ask() -> dict[str, int]:
-            admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
-            told = admin.describe_consumer_groups(groups, request_timeout=10)
-            return {name: len(told[name].result().members) for name in groups}
+        admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
+        members: dict[str, int] = {}
 
-        return await asyncio.to_thread(ask)
+        def ask() -> None:
+            told = admin.describe_consumer_groups(groups, request_timeout=10)
+            members.update({name: len(told[name].result().members) for name in groups})
+
+        async def answered() -> bool:
+            try:
+                await asyncio.to_thread(ask)
+            except KafkaException as error:
+                if error.args[0].code() not in _COORDINATOR_MOVES:
+                    raise
+            return bool(members)
+
+        await until(answered, "the groups' coordinators answer")
+        return members
 
     async def nobody_is_left(self) -> None:
         assert set((await self.members()).values()) == {0}
@@ -335,7 +353,7 @@ async def test_at_a_closed_gate(
     async with running(street, prefix) as here:
         await here.ready()
 
-        async def stays_closed(_: ControlReplica) -> None: ...
+        async def stays_closed(*_: Any) -> None: ...
 
         monkeypatch.setattr(ControlReplica, "_catch_up", stays_closed)
         here.worker.gate.close("closed by a test")
