@@ -49,6 +49,7 @@ from engine.kafka.topics import Topics
 from tests.fakes.examples import a_policy, a_read, an_entry
 from tests.kafka.broker import RealBroker
 from tests.kafka.following import sent
+from tests.kafka.forked_worker import ForkedWorker
 from tests.kafka.records import (
     ToSend,
     committed_offsets,
@@ -407,7 +408,7 @@ class Trial:
         """
         self._starts += 1
         worker = await self._stack.enter_async_context(
-            WorkerProcess(
+            ForkedWorker(
                 self._directory / f"{self._starts}-{name}.log",
                 self._bootstrap,
                 self._topics.prefix,

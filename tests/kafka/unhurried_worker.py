@@ -29,8 +29,12 @@ def _hear_late(at_most_s: float) -> None:
     App._on_partitions_assigned = on_partitions_assigned  # type: ignore[method-assign]
 
 
-if __name__ == "__main__":
-    at_most_s, *arguments = sys.argv[1:]
+def run(at_most_s: str, *arguments: str) -> None:
+    """Run the command line with a worker that hears late."""
     vars(limits).update(SESSION_S=6.0, HEARTBEAT_S=1.2)
     _hear_late(float(at_most_s))
-    main(arguments)
+    main(list(arguments))
+
+
+if __name__ == "__main__":
+    run(*sys.argv[1:])

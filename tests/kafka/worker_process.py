@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import aiohttp
 
@@ -17,6 +17,18 @@ from tests.kafka.records import WAIT_S, until
 
 _ROOT = Path(__file__).resolve().parents[2]
 _LISTENS = re.compile(r"metrics and health at (http://[^\s\"]+)")
+
+
+class Process(Protocol):
+    """The part of `asyncio.subprocess.Process` that is used here."""
+
+    @property
+    def returncode(self) -> int | None: ...
+    @property
+    def pid(self) -> int: ...
+    def send_signal(self, number: int, /) -> None: ...
+    def kill(self) -> None: ...
+    async def wait(self) -> int: ...
 
 
 class WorkerProcess:
@@ -42,7 +54,7 @@ class WorkerProcess:
             *("worker", "--bootstrap", bootstrap, "--prefix", prefix, "--http-port", "0"),
             *("--group", f"{prefix}group", *arguments),
         ]
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Process | None = None
         self._url = ""
 
     async def __aenter__(self) -> Self:
@@ -68,7 +80,7 @@ class WorkerProcess:
         await self._running.wait()
 
     @property
-    def _running(self) -> asyncio.subprocess.Process:
+    def _running(self) -> Process:
         assert self._process is not None
         return self._process
 
