@@ -1,4 +1,4 @@
-"""Every limit, in one place.
+"""Every limit, in one place. Long because each limit is here, beside its reason.
 
 Nothing in the engine grows without a bound that is defined here. `check()` asserts the relations
 between them; the worker calls it before anything else, so a careless edit fails at the start
@@ -210,6 +210,10 @@ CONNECT_S: Final = 10.0
 REQUEST_MS: Final = 5000
 #: How long a command waits for its client to disconnect.
 CLIENT_STOP_S: Final = 3.0
+#: `hotlist replay --rate` sends what it has at least this often; `hotlist traffic` reports how many
+#: reads it has sent this often.
+REPLAY_STEP_S: Final = 0.02
+TRAFFIC_REPORT_S: Final = 10.0
 #: How long a consumer waits for records before its owner checks for other work.
 POLL_MS: Final = 200
 #: How long to wait before a broker is asked again: after a failure, while a group's coordinator

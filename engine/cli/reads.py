@@ -24,8 +24,6 @@ from engine.list_files.text import numbered_lines
 from engine.plates.normal_form import normalize
 
 _LINES_A_STEP = 1000
-#: With a rate, records are sent at least this often.
-_PACE_S = 0.02
 
 
 class ReadFileError(HotlistError):
@@ -102,7 +100,7 @@ def replay(settings: Settings, file: Path, rate: float | None) -> None:
                     continue
                 if rate is not None:
                     early_s = start_s + taken / rate - loop.time()
-                    if early_s > _PACE_S:
+                    if early_s > limits.REPLAY_STEP_S:
                         await box.flush()
                         await asyncio.sleep(early_s)
                 await box.send(read.key, read.value)

@@ -7,12 +7,10 @@ from pathlib import Path
 
 import click
 
+from engine import limits
 from engine.cli.options import takes_settings
 from engine.clock import SystemClock
 from engine.config import Settings
-
-#: The interval between lines of progress.
-_REPORT_EVERY_S = 10.0
 
 
 @click.command()
@@ -62,7 +60,7 @@ def traffic(
 
     def report(sent: int) -> None:
         nonlocal reported_s
-        if time.monotonic() - reported_s >= _REPORT_EVERY_S:
+        if time.monotonic() - reported_s >= limits.TRAFFIC_REPORT_S:
             reported_s = time.monotonic()
             click.echo(f"{sent:,} made-up reads sent to {topic}")
 

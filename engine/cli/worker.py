@@ -72,11 +72,11 @@ def demo(broker: str | None, reads: int | None, plain: bool) -> int:
     from engine.cli.tail import readable
     from engine.demo.run import run_demo
 
-    return run_demo(broker, reads, click.echo, readable, None if plain else _live())
+    return run_demo(broker, reads, click.echo, readable, None if plain else live_screen())
 
 
-def _live() -> Screen | None:
-    """Return what draws the demo on the terminal; None if there is no terminal."""
+def live_screen() -> Screen | None:
+    """Return the screen that draws the demo on this terminal; None if it cannot be drawn on."""
     if not sys.stdout.isatty():
         return None
     try:

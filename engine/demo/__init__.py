@@ -8,8 +8,10 @@ The modules, in the order in which data passes them:
     traffic          reads of such a city at a steady rate
     embedded_broker  the in-process broker
     run              the demo: broker, city, worker, and a count of the matches
+    city_data        the demo's sources, kinds of entries and vehicles
     city             the lists, policies and reads of the demo
     fast_clock       the city's time, and its traffic by the hour
+    feed             the reads on their way to Kafka
     expected         the expected matches
     board            the state that the demo shows
     lessons          what the demo explains about policies

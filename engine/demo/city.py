@@ -20,9 +20,9 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from engine.clock import format_time
+from engine.demo.city_data import KINDS, REGION, SOURCES, VEHICLES, CitySource, EntryKind
 from engine.demo.synthetic import invented_plate
-from engine.documents.fields import AuthorityKind
-from engine.documents.model import Authority, Entry, Policy, Rule, Vehicle
+from engine.documents.model import Authority, Entry, Policy, Vehicle
 from engine.plates.misreads import Misreads
 
 _ENTRIES: Final = 2_000
@@ -37,99 +37,6 @@ _UNDER_WAY: Final = 40
 #: The share of readings with a wrong character.
 _MISREAD_SHARE: Final = 0.2
 _HOUR_MS: Final = 3_600_000
-
-#: All plates are of this region.
-REGION: Final = "US-CA"
-#: Make, model, colour and type; no two of them can be mistaken for each other.
-VEHICLES: Final = (
-    ("Toyota", "Corolla", "white", "sedan"),
-    ("Ford", "F-150", "black", "pickup"),
-    ("Volkswagen", "Golf", "gray", "hatchback"),
-    ("Honda", "Civic", "blue", "sedan"),
-    ("Chevrolet", "Express", "yellow", "van"),
-    ("Subaru", "Outback", "green", "station wagon"),
-    ("Nissan", "Frontier", "red", "pickup"),
-)
-
-
-class CitySource(NamedTuple):
-    """An owner of cameras: their number and share of the traffic, and the policy, also in words."""
-
-    name: str
-    camera: str
-    cameras: int
-    share: float
-    rules: tuple[Rule, ...] | None
-    in_words: str
-
-
-_IN_DANGER: Final = ("missing_person", "endangered_person")
-SOURCES: Final = (
-    CitySource(
-        *("city-police", "police", 60, 0.30),
-        (Rule(agencies="*", purposes="*"),),
-        "everyone, for everything",
-    ),
-    CitySource(
-        *("highway-patrol", "highway", 40, 0.30),
-        (Rule(agencies=("PD01", "SP02"), purposes="*"),),
-        "PD01 and SP02",
-    ),
-    CitySource(
-        *("toll-road", "toll", 24, 0.15),
-        (
-            Rule(agencies=("TOLL",), purposes=("unpaid_toll",)),
-            Rule(agencies="*", purposes=_IN_DANGER),
-        ),
-        "tolls, persons in danger",
-    ),
-    CitySource(
-        *("city-parking", "parking", 30, 0.10),
-        (
-            Rule(agencies=("PARKING",), purposes=("permit", "access")),
-            Rule(agencies=("PD01",), purposes=("stolen_vehicle", "stolen_plate")),
-        ),
-        "permits, stolen for PD01",
-    ),
-    CitySource(
-        *("state-university", "campus", 16, 0.08),
-        (Rule(agencies="*", purposes=_IN_DANGER),),
-        "persons in danger alone",
-    ),
-    CitySource("harbour-authority", "harbour", 12, 0.07, None, "none: nothing matches"),
-)
-
-
-class _Kind(NamedTuple):
-    """A kind of entries: agency and purpose, its share of all entries, and the shares of its
-    entries that allow one misread or are partial; the others may match look-alikes."""
-
-    agency: str
-    purpose: str
-    authority: AuthorityKind
-    share: float
-    confusables: bool = False
-    distance: float = 0.0
-    partial: float = 0.0
-    priority: int | None = None
-    instructions: str | None = None
-
-
-_KINDS: Final = (
-    _Kind("PD01", "stolen_vehicle", "case", 0.36, confusables=True, partial=0.04),
-    _Kind("PD01", "stolen_plate", "case", 0.10, confusables=True),
-    _Kind("SP02", "wanted_person", "warrant", 0.10, confusables=True, partial=0.2, priority=2),
-    _Kind("SP02", "missing_person", "case", 0.08, confusables=True, distance=0.5, priority=2),
-    _Kind(
-        *("SP02", "endangered_person", "case", 0.05),
-        distance=1.0,
-        priority=1,
-        instructions="Call dispatch at once",
-    ),
-    _Kind("TOLL", "unpaid_toll", "statute", 0.11),
-    _Kind("PARKING", "permit", "contract", 0.14, priority=5),
-    _Kind("PARKING", "access", "contract", 0.06, priority=5),
-)
 
 
 class SentRead(NamedTuple):
@@ -166,7 +73,7 @@ class ShownCity:
         self.entries: list[Entry] = [
             self._entry(kind, number, now_ms)
             for number, kind in enumerate(
-                (kind for kind in _KINDS for _ in range(round(kind.share * _ENTRIES))), start=1
+                (kind for kind in KINDS for _ in range(round(kind.share * _ENTRIES))), start=1
             )
         ]
         self._about = [self._vehicle(self._plate()) for _ in range(_VEHICLES_ABOUT)]
@@ -289,7 +196,7 @@ class ShownCity:
                 found.append(self._vehicle(seen.plate.replace("8", "B", 1), seen.vehicle))
         return found
 
-    def _entry(self, kind: _Kind, number: int, now_ms: int) -> Entry:
+    def _entry(self, kind: EntryKind, number: int, now_ms: int) -> Entry:
         chance = self._chance
         seen = self._vehicle(self._plate())
         self._listed.append(seen)

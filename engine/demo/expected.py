@@ -3,7 +3,7 @@
 This is the demo's judge, so it uses none of the engine's code: the texts that an entry covers are
 listed one by one; policies, vehicles and suppression are plain loops over the documents that were
 sent. It supports only what the demo's lists use: plates of the letters A to Z and digits,
-look-alikes as shipped, one misread, unknown characters, one region, vehicles of `city`.
+look-alikes as shipped, one misread, unknown characters, one region, vehicles of `city_data`.
 
 For an entry's reads at a camera, each within `suppress_s` of the one before, the order in which
 their partitions are processed decides which ones match and which are suppressed. Every order gives
@@ -167,6 +167,11 @@ class Expected:
     def settled(self) -> tuple[int, int]:
         """The result of `judged` for the reads that `settle` has evicted."""
         return self._lost, self._invented
+
+    @property
+    def unsettled(self) -> int:
+        """The number of entries' reads that `settle` has not evicted yet."""
+        return len(self._open)
 
     @property
     def suppressed(self) -> int:

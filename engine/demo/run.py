@@ -1,10 +1,10 @@
 """The demo: a broker, a city, a worker, and a comparison of the matches with the expected ones.
 
 Everything passes through Kafka as in production: lists and policies on the control topics, reads on
-the detections topic, matches from the matches topic. `city` makes the records, as many as
-`fast_clock` says; `expected` computes the expected matches without the engine's own code. `board`
-is the state shown, with `lessons` on policies; `screen` draws it on a terminal, `lines` in plain
-lines.
+the detections topic, matches from the matches topic. `city` makes the records; `feed` sends them
+at the rate of `fast_clock`; `expected` computes the expected matches without the engine's own
+code. `board` is the state shown, with `lessons` on policies; `screen` draws it on a terminal,
+`lines` in plain lines.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from typing import Any, Final, Protocol
 
 from prometheus_client.metrics import MetricWrapperBase
 
-from engine.clock import SystemClock, format_time
+from engine.clock import SystemClock
 from engine.config import Settings
 from engine.demo.board import Board
-from engine.demo.city import SOURCES, ShownCity
+from engine.demo.city import ShownCity
+from engine.demo.city_data import SOURCES
 from engine.demo.embedded_broker import EmbeddedBroker
 from engine.demo.expected import Expected
-from engine.demo.fast_clock import CityClock
+from engine.demo.feed import ReadFeed
 from engine.demo.lessons import lessons
 from engine.demo.lines import Result, report_lines
 from engine.documents.codec import encode, read_match
@@ -34,18 +35,10 @@ from engine.kafka.cluster import Cluster
 from engine.kafka.reader import follow
 from engine.kafka.topic_admin import create_topics, delete_topics
 from engine.kafka.topics import Topics
-from engine.kafka.writer import Outbox, outbox
+from engine.kafka.writer import outbox
 from engine.worker.worker import Worker, WorkerOptions
 
 _SEED: Final = 2026
-#: Reads produced but not yet processed. The embedded broker keeps about 5 MB a partition.
-_READS_AHEAD: Final = 10_000
-_READS_A_STEP: Final = 2_000
-#: Reads made in one go, without yielding to other tasks of this thread.
-_READS_A_TURN: Final = 200
-_STEP_S: Final = 0.02
-#: If this machine cannot keep up with the city, it is shown slower: older reads are dropped.
-_OWED_S: Final = 0.1
 _DRAW_EVERY_S: Final = 0.25
 _REPORT_EVERY_S: Final = 1.0
 _SETTLE_EVERY_S: Final = 10.0
@@ -118,11 +111,7 @@ class _Demo:
             tuple((source.name, source.in_words) for source in SOURCES),
             tuple(lessons(self._city.entries, self._policies, self._clock.now_ms())),
         )
-        self._sent = 0
-        #: How many reads the city's clock asked for.
-        self._asked = 0.0
-        #: The latest read's own time, which never goes back.
-        self._captured_ms = 0
+        self._feed = ReadFeed(self._city, self._expected, self._board, self._clock)
         self._stopped = asyncio.Event()
         self._worker = Worker(settings, WorkerOptions(self._clock, check_topics=not embedded))
 
@@ -159,7 +148,7 @@ class _Demo:
                     task.cancel()
                 await asyncio.gather(*beside, return_exceptions=True)
             self._count()
-        return Result(self._sent, self._asked, took_s, self._expected, self._board)
+        return Result(self._feed.sent, self._feed.asked, took_s, self._expected, self._board)
 
     @contextlib.contextmanager
     def _stopping_on_signals(self) -> Iterator[None]:
@@ -219,40 +208,10 @@ class _Demo:
 
     async def _send_reads(self, count: int | None, tasks: list[asyncio.Task[None]]) -> None:
         """Send as many reads as the city's clock asks for, until `count` or a signal."""
-        city_clock, began_s = CityClock(), time.perf_counter()
-        owed, last_s = 0.0, 0.0
         async with outbox(self._settings, self._topics.detections) as box:
-            while (count is None or self._sent < count) and not self._stopped.is_set():
+            while (count is None or self._feed.sent < count) and not self._stopped.is_set():
                 _raise_if_ended(tasks)
-                now_s = time.perf_counter() - began_s
-                rate = city_clock.rate(now_s)
-                self._asked += rate * (now_s - last_s)
-                owed = min(owed + rate * (now_s - last_s), rate * _OWED_S)
-                last_s = now_s
-                self._board.time, self._board.period = (
-                    city_clock.text(now_s),
-                    city_clock.period(now_s),
-                )
-                room = _READS_AHEAD - (self._sent - self._worker.reads_processed)
-                step = max(0, min(int(owed), _READS_A_STEP, room))
-                if count is not None:
-                    step = min(step, count - self._sent)
-                owed -= step
-                if step:
-                    await self._send_step(box, step)
-                    await box.flush()
-                await asyncio.sleep(max(0.0, began_s + now_s + _STEP_S - time.perf_counter()))
-
-    async def _send_step(self, box: Outbox, step: int) -> None:
-        captured_ms = self._captured_ms = max(self._captured_ms, self._clock.now_ms())
-        expected, sent = self._expected, self._board.sent
-        for number, read in enumerate(self._city.reads(step, format_time(captured_ms)), start=1):
-            expected.note(read, captured_ms)
-            sent[read.source] += 1
-            await box.send(read.plate.encode(), read.value)
-            if number % _READS_A_TURN == 0:
-                await asyncio.sleep(0)
-        self._sent += step
+                await self._feed.send_due(box, self._worker.reads_processed, count)
 
     async def _watch(self) -> None:
         """Receive the matches as a consumer does."""
@@ -302,7 +261,7 @@ class _Demo:
         deadline_s = time.perf_counter() + _LAST_MATCHES_S
         while time.perf_counter() < deadline_s:
             _raise_if_ended(tasks)
-            if self._worker.reads_processed >= self._sent and not self._expected.judged()[0]:
+            if self._worker.reads_processed >= self._feed.sent and not self._expected.judged()[0]:
                 break
             await asyncio.sleep(0.05)
         await asyncio.sleep(0.3)  # an unexpected match would come now

@@ -26,7 +26,8 @@ from engine.cli import worker as cli_run
 from engine.cli.tail import readable
 from engine.clock import format_time
 from engine.demo.board import Board, in_brackets, quantile_ms, side_by_side, to_compare
-from engine.demo.city import SOURCES, VEHICLES, SentRead, ShownCity
+from engine.demo.city import SentRead, ShownCity
+from engine.demo.city_data import SOURCES, VEHICLES
 from engine.demo.expected import Expected, meant
 from engine.demo.fast_clock import PEAK, CityClock
 from engine.demo.lessons import lessons
@@ -306,14 +307,14 @@ def test_every_order_of_the_partitions_is_right_and_nothing_else(data: st.DataOb
         assert expected.judged() == (0, 1) or expected.judged()[1] > 0
 
 
-def test_what_is_settled_is_forgotten() -> None:
+def test_what_is_settled_is_evicted() -> None:
     expected = judge(an_entry("ABC1234"))
     for number in range(50):
         expected.note(a_read(number), NOW_MS + 10_000 * number)
         if number % 2:
             expected.came("E1", f"R{number}", "exact")
         expected.settle(NOW_MS + 10_000 * number)
-        assert len(expected._open) <= 13
+        assert expected.unsettled <= 13
     assert expected.judged()[0] == 25
     assert expected.settled[0] > 15
 
@@ -652,12 +653,12 @@ def test_ctrl_c_ends_it_with_the_summary() -> None:
 
 
 def test_live_only_on_a_terminal_that_can(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert cli_run._live() is None  # under pytest
+    assert cli_run.live_screen() is None  # under pytest
     monkeypatch.setattr(sys, "stdout", SimpleNamespace(isatty=lambda: True, encoding="utf-8"))
     monkeypatch.setenv("TERM", "dumb")
-    assert cli_run._live() is None
+    assert cli_run.live_screen() is None
     monkeypatch.setenv("TERM", "xterm")
-    assert isinstance(cli_run._live(), Screen)
+    assert isinstance(cli_run.live_screen(), Screen)
 
 
 def test_without_rich_it_says_so_and_goes_on(
@@ -666,7 +667,7 @@ def test_without_rich_it_says_so_and_goes_on(
     monkeypatch.setattr(sys, "stdout", SimpleNamespace(isatty=lambda: True))
     monkeypatch.delitem(sys.modules, "engine.demo.screen")
     monkeypatch.setitem(sys.modules, "rich.console", None)
-    assert cli_run._live() is None
+    assert cli_run.live_screen() is None
     assert capsys.readouterr().err == (
         "without the package rich in plain lines; run: pip install 'hotlist-engine[embedded]'\n"
     )
