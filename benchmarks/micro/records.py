@@ -19,7 +19,7 @@ from engine.documents.model import Match
 from engine.kafka.topics import Topics
 from engine.matching.candidates import Found
 from engine.matching.lists import ControlKind, ControlRecord, Lists
-from engine.matching.match import build_match
+from engine.matching.match import Basis, build_match
 from engine.plates.likeness import Likeness
 from engine.plates.normal_form import normalize
 from engine.wire.decompress import Decompressor
@@ -69,7 +69,7 @@ def documents() -> list[MeasuredCase]:
 
     def match() -> Match:
         found = Found(entry, 1, Likeness("exact"), plate)
-        return build_match(found, detection, 0.99, 0, 1, 1, now_ms)
+        return build_match(found, detection, 0.99, 0, Basis(1, 1, now_ms))
 
     found = match()
     steps: dict[str, Callable[[], object]] = {

@@ -26,7 +26,7 @@ from engine.library.archive import write_parts
 from engine.library.library_index import LibraryIndex
 from engine.matching.candidates import candidates_of
 from engine.matching.conditions import narrowed_out
-from engine.matching.match import match_of
+from engine.matching.match import Basis, build_match, confidence_of
 from engine.plates.likeness import Likeness
 from engine.plates.misreads import Misreads
 from engine.plates.normal_form import normalize
@@ -114,7 +114,7 @@ class Snapshot:
         alternates: bool = True,
     ) -> list[Match]:
         """The matches that the worker would make of a read at a time (aware, or in ms since
-        1970), if it held these entries and policies; each read for itself, so none is folded.
+        1970), if it held these entries and policies; each read for itself, so none is suppressed.
 
         The read's alternates are tried as the worker does it where the read's header names all
         of them; without `alternates`, as where there is no header. `list_revision` is this
@@ -128,14 +128,12 @@ class Snapshot:
         asked = None if alternates else NONE_ASKED
         candidates = candidates_of(index, detection, plate, index.candidates(plate), asked)
         return [
-            match_of(
+            build_match(
                 found,
                 detection,
-                self._misreads,
+                confidence_of(found, detection, self._misreads),
                 0,
-                eligibility.revision_of(detection.source),
-                self._revision,
-                at_ms,
+                Basis(eligibility.revision_of(detection.source), self._revision, at_ms),
             )
             for slot, found in candidates
             if index.in_force(slot, at_ms)

@@ -22,7 +22,7 @@ from engine.index.eligibility import POLICY_DENIALS
 from engine.matching.candidates import candidates_of
 from engine.matching.conditions import narrowed_out
 from engine.matching.lists import Lists
-from engine.matching.match import match_of
+from engine.matching.match import Basis, build_match, confidence_of
 from engine.matching.outcome import FoundMatch, HandOver, Outcome
 from engine.matching.scanner import is_sampled
 from engine.matching.suppression import SUPPRESSED, Suppression
@@ -165,15 +165,11 @@ class Decider:
             if suppressed == SUPPRESSED:
                 self.outcome.suppressed += 1
                 continue
-            match = match_of(
-                each,
-                detection,
-                lists.misreads,
-                suppressed,
-                lists.eligibility.revision_of(detection.source),
-                lists.list_revision,
-                self._now_ms,
+            basis = Basis(
+                lists.eligibility.revision_of(detection.source), lists.list_revision, self._now_ms
             )
+            confidence = confidence_of(each, detection, lists.misreads)
+            match = build_match(each, detection, confidence, suppressed, basis)
             if not is_traced:
                 trace, is_traced = _trace_of(read), True
             self.outcome.matches.append(FoundMatch(match, read.timestamp_ms, trace))

@@ -8,6 +8,7 @@ Pure: a function of the read, the entry, the policy, their revisions and the clo
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Final, NamedTuple
 
 import xxhash
 
@@ -18,61 +19,57 @@ from engine.matching.verification import checks
 from engine.plates.confidence import confidence
 from engine.plates.misreads import Misreads
 
-#: Separates the parts that are hashed into a match id.
-_SEPARATOR = b"\x1f"
+#: Separates the parts that are hashed into a match id. A source may contain it; there it becomes a
+#: byte that no UTF-8 text has. No entry id contains it, and nothing follows the read id.
+_SEPARATOR: Final = b"\x1f"
+_SEPARATOR_IN_SOURCE: Final = b"\xff"
 #: All matches of a fetch have one time.
 _formatted = lru_cache(maxsize=1)(format_time)
 
 
-def match_id(entry_id: str, entry_revision: int, read_id: str) -> str:
-    """Return the id of a match: xxh3-128 in hex of entry id, entry revision and read id.
+class Basis(NamedTuple):
+    """What a match rests on besides its read and entry: two revisions, and the time in ms."""
 
-    The same read and the same revision of an entry give the same id, however often the read
-    is processed, so that a consumer can drop a duplicate.
+    policy_revision: int
+    list_revision: int
+    now_ms: int
+
+
+def match_id(entry_id: str, entry_revision: int, source: str, read_id: str) -> str:
+    """Return the id of a match: xxh3-128 in hex of entry id, entry revision, source and read id.
+
+    A read id is unique within its source only. The same read and the same revision of an entry
+    give the same id, however often the read is processed, so that a consumer can drop a duplicate.
     """
-    parts = (entry_id.encode(), str(entry_revision).encode(), read_id.encode())
+    named = source.encode().replace(_SEPARATOR, _SEPARATOR_IN_SOURCE)
+    parts = (entry_id.encode(), str(entry_revision).encode(), named, read_id.encode())
     return xxhash.xxh3_128_hexdigest(_SEPARATOR.join(parts))
 
 
-def match_of(
-    found: Found,
-    read: Detection,
-    misreads: Misreads,
-    suppressed: int,
-    policy_revision: int,
-    list_revision: int,
-    now_ms: int,
-) -> Match:
-    """The match of a read and an entry that may match, with its confidence."""
+def confidence_of(found: Found, read: Detection, misreads: Misreads) -> float:
+    """Return the confidence of the match of a read and an entry, from 0 to 1 with four digits."""
     stated = read.confidence if found.alternate is None else found.alternate.confidence
-    sure = confidence(found.likeness, found.entry.plate, found.plate, stated, misreads)
-    return build_match(found, read, sure, suppressed, policy_revision, list_revision, now_ms)
+    return confidence(found.likeness, found.entry.plate, found.plate, stated, misreads)
 
 
 def build_match(
-    found: Found,
-    read: Detection,
-    confidence: float,
-    suppressed: int,
-    policy_revision: int,
-    list_revision: int,
-    now_ms: int,
+    found: Found, read: Detection, confidence: float, suppressed: int, basis: Basis
 ) -> Match:
     """Build the match of a read and an entry."""
     entry = found.entry
     return Match(
-        match_id=match_id(entry.entry_id, found.revision, read.read_id),
-        matched_at=_formatted(now_ms),
+        match_id=match_id(entry.entry_id, found.revision, read.source, read.read_id),
+        matched_at=_formatted(basis.now_ms),
         match_type=found.likeness.match_type,
         confidence=confidence,
         alternate=found.alternate,
         entry=entry,
         entry_revision=found.revision,
         read=read,
-        verification=Verification(required=True, checks=checks(found, read, now_ms)),
+        verification=Verification(required=True, checks=checks(found, read, basis.now_ms)),
         suppressed=suppressed,
-        policy=PolicyRef(source=read.source, revision=policy_revision),
-        list_revision=list_revision,
+        policy=PolicyRef(source=read.source, revision=basis.policy_revision),
+        list_revision=basis.list_revision,
     )
 
 

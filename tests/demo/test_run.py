@@ -40,7 +40,7 @@ from engine.documents.model import Detection, Entry, Match, Policy, Rule, Vehicl
 from engine.documents.purposes import Purposes
 from engine.kafka.reader import follow
 from engine.matching.candidates import Found
-from engine.matching.match import build_match
+from engine.matching.match import Basis, build_match
 from engine.matching.vehicles import vehicle_differs
 from engine.plates.likeness import compare
 from engine.plates.misreads import Misreads
@@ -98,7 +98,7 @@ def a_match(read: str, listed: str, *, confidence: float = 0.629, **fields: Any)
         vehicle=Vehicle(make="Honda", model="Civic", color="blue", type="sedan"),
     )
     found = Found(entry, 1, likeness, read)
-    return build_match(found, detection, confidence, 3, 1, 1, NOW_MS)
+    return build_match(found, detection, confidence, 3, Basis(1, 1, NOW_MS))
 
 
 # The city.

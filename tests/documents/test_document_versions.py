@@ -14,12 +14,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import orjson
 import pytest
+import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.audit.chain import GENESIS_HASH, Opener
+from engine.audit.chain import GENESIS_HASH, Chain, Opener
+from engine.audit.report import AuditReport
 from engine.delivery.audit_writer import _opened
 from engine.documents import model
 from engine.documents.codec import (
@@ -36,7 +39,9 @@ from engine.documents.codec import (
 )
 from engine.errors import DocumentError
 from engine.library.hot_list_index import HotListIndex
+from engine.matching.match import audit_fields, match_id
 from engine.matching.suppression import SUPPRESSED, Suppression
+from tests.fakes.chains import as_records
 from tests.fakes.documents import NOW_MS, detection, entry
 
 Json = Any
@@ -105,10 +110,47 @@ def test_states_of_version_0_1_fold_what_they_folded() -> None:
 def test_an_index_that_version_0_1_saved_answers_as_it_did() -> None:
     index = HotListIndex.load(DIRECTORY / "index.hotlist")
     matches = index.snapshot().match(detection(), NOW_MS)
-    assert [[match.entry.entry_id, match.match_type, match.match_id] for match in matches] == [
-        json.loads(line) for line in kept("index_matches")
+    answered = [
+        [match.entry.entry_id, match.match_type, id_of_version_0_1(json.loads(encode(match)))]
+        for match in matches
     ]
+    assert answered == [json.loads(line) for line in kept("index_matches")]
     assert len(matches) == 4, "one of each type"
+
+
+def id_of_version_0_1(match: Json) -> str:
+    """The id of a match as version 0.1 made it, without the source."""
+    parts = (match["entry"]["entry_id"], str(match["entry_revision"]), match["read"]["read_id"])
+    return xxhash.xxh3_128_hexdigest("\x1f".join(parts).encode())
+
+
+def test_a_match_of_version_0_1_holds_what_both_ids_are_made_of() -> None:
+    """So a consumer finds the match that the other version made of the same read."""
+    line = kept("match")[1]
+    assert read_match(line).match_id == id_of_version_0_1(json.loads(line))
+    assert new_id_of(read_match(line)) != read_match(line).match_id
+
+
+def new_id_of(match: model.Match) -> str:
+    read = match.read
+    return match_id(match.entry.entry_id, match.entry_revision, read.source, read.read_id)
+
+
+def test_the_report_counts_a_match_of_both_versions_twice_and_says_for_whom() -> None:
+    """After a crash in an upgrade two records of one match may have two ids."""
+    old = read_match(kept("match")[1])
+    new = msgspec.structs.replace(old, match_id=new_id_of(old))
+    chain = Chain("worker-1")
+    records = as_records(
+        [
+            (b"worker-1", chain.seal("match", audit_fields(each), NOW_MS))
+            for each in (old, new, new, old)
+        ]
+    )
+    report = AuditReport(["source"], 0, 2 * NOW_MS)
+    report.take(0, records)
+    (row,) = report.rows()
+    assert (row.values, row.counts["match"], report.repeats) == ((old.read.source,), 2, 2)
 
 
 def places(value: Json, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:

@@ -9,7 +9,7 @@ from engine.clock import format_time
 from engine.documents.codec import decode_detection, decode_entry, decode_policy
 from engine.documents.model import Detection, Entry, Match, Policy
 from engine.matching.candidates import Found
-from engine.matching.match import build_match
+from engine.matching.match import Basis, build_match
 from engine.plates.likeness import Likeness
 from engine.plates.normal_form import normalize
 
@@ -89,7 +89,7 @@ def exact_match(listed: Entry, read: Detection) -> Match:
     """The match of an entry, revision 17, with a read of its plate: list revision 20, policy
     revision 4."""
     found = Found(listed, 17, Likeness("exact"), normalize(read.plate))
-    return build_match(found, read, 0.99, 0, 4, 20, NOW_MS)
+    return build_match(found, read, 0.99, 0, Basis(4, 20, NOW_MS))
 
 
 def as_bytes(document: Any) -> bytes:

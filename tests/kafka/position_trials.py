@@ -514,7 +514,9 @@ class Trial:
             read = orjson.loads(record.value)
             if read["plate"] in revisions:
                 plate = read["plate"]
-                found_id = match_id(_entry_of(plate), revisions[plate], read["read_id"])
+                found_id = match_id(
+                    _entry_of(plate), revisions[plate], read["source"], read["read_id"]
+                )
                 listed.append(Read(record.partition, record.offset, found_id))
         until_s = time.monotonic() + _MARKERS_S
         while True:

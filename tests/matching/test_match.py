@@ -6,14 +6,14 @@ import json
 
 import pytest
 import xxhash
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from engine.clock import parse_time
 from engine.documents.codec import decode_match, encode
 from engine.documents.model import Alternate, Match
 from engine.matching.candidates import Found
-from engine.matching.match import audit_fields, build_match, match_id
+from engine.matching.match import Basis, audit_fields, build_match, match_id
 from engine.plates.likeness import Likeness, compare
 from engine.plates.misreads import Misreads
 from engine.plates.normal_form import normalize
@@ -31,32 +31,44 @@ def match_of(
     alternate: Alternate | None = None,
 ) -> Match:
     found = Found(entry(**entry_fields), 17, likeness, "ABC123", alternate)
-    match = build_match(found, detection(**read_fields), 0.875, 2, 3, 40, NOW_MS)
+    match = build_match(found, detection(**read_fields), 0.875, 2, Basis(3, 40, NOW_MS))
     validator("match").validate(json.loads(encode(match)))
     assert decode_match(encode(match)) == match
     return match
 
 
 @pytest.mark.parametrize(
-    ("entry_id", "revision", "read_id"),
-    [("E1", 0, "R1"), ("E1", 17, "R1"), ("é", 2**40, "R\x1f"), ("E1", 1, "7R1"), ("E1", 17, "R")],
+    ("entry_id", "revision", "source", "read_id"),
+    [
+        ("E1", 0, "S1", "R1"),
+        ("E1", 17, "S1", "R1"),
+        ("é", 2**40, "ü", "R\x1f"),
+        ("E1", 1, "7S1", "R1"),
+        ("E1", 17, "S", "1R1"),
+    ],
 )
-def test_the_formula_of_the_id(entry_id: str, revision: int, read_id: str) -> None:
-    text = f"{entry_id}\x1f{revision}\x1f{read_id}"
-    assert match_id(entry_id, revision, read_id) == xxhash.xxh3_128(text.encode()).hexdigest()
+def test_the_formula_of_the_id(entry_id: str, revision: int, source: str, read_id: str) -> None:
+    text = f"{entry_id}\x1f{revision}\x1f{source}\x1f{read_id}"
+    expected = xxhash.xxh3_128(text.encode()).hexdigest()
+    assert match_id(entry_id, revision, source, read_id) == expected
+
+
+def test_two_sources_may_number_their_reads_alike() -> None:
+    """A read id is unique within its source only."""
+    one, other = match_of({}, {"source": "city-a"}), match_of({}, {"source": "city-b"})
+    assert one.match_id != other.match_id
 
 
 def test_an_id_that_others_can_compare_with() -> None:
     """Written down, so that a change of the formula cannot go unseen."""
-    assert match_id("E1", 17, "R1") == "5cb4edd607d5f290ac1ee94f2c55903a"
+    assert match_id("E1", 17, "S1", "R1") == "0766446245f7adbe91a3bb7458bfd56a"
 
 
-@given(
-    st.tuples(st.text("E1\u00e9"), st.integers(0, 20), st.text("R17\x1f")),
-    st.tuples(st.text("E1\u00e9"), st.integers(0, 20), st.text("R17\x1f")),
-)
+@given(*2 * [st.tuples(st.text("E1\u00e9"), st.integers(0, 20), *2 * [st.text("S17\x1f\xff")])])
+@example(("E", 1, "a", "b\x1fc"), ("E", 1, "a\x1fb", "c"))
+@example(("E", 1, "a", "\x1fb\x1fc"), ("E", 1, "a\x1fb", "c"))
 def test_the_parts_of_an_id_do_not_run_into_each_other(
-    one: tuple[str, int, str], other: tuple[str, int, str]
+    one: tuple[str, int, str, str], other: tuple[str, int, str, str]
 ) -> None:
     assert (match_id(*one) == match_id(*other)) is (one == other)
 
@@ -65,7 +77,7 @@ def test_a_match_says_all_that_it_rests_on() -> None:
     match = match_of(
         {"vehicle": {"make": "Ford"}, "instructions": "Call."}, {"confidence": 0.5, "region": "NL"}
     )
-    assert match.match_id == match_id("E1", 17, "R1")
+    assert match.match_id == match_id("E1", 17, "S1", "R1")
     assert match.matched_at == at(0)
     assert match.match_type == "exact"
     assert match.entry == entry(vehicle={"make": "Ford"}, instructions="Call.")
@@ -113,9 +125,7 @@ def test_the_schemas_examples_are_what_comes_out(example: Json) -> None:
         match.read,
         match.confidence,
         match.suppressed,
-        match.policy.revision,
-        match.list_revision,
-        parse_time(match.matched_at),
+        Basis(match.policy.revision, match.list_revision, parse_time(match.matched_at)),
     )
     assert json.loads(encode(again)) == example
 

@@ -70,9 +70,10 @@ def plain_plate(plate: str) -> str:
     )
 
 
-def match_id(entry_id: str, entry_offset: int, read_id: str) -> str:
-    """xxh3-128 of entry id, revision (the offset of the entry's record) and read id."""
-    parts = "\x1f".join([entry_id, str(entry_offset), read_id])
+def match_id(entry_id: str, entry_offset: int, source: str, read_id: str) -> str:
+    """xxh3-128 of entry id, revision (the offset of the entry's record), source and read id."""
+    assert "\x1f" not in source, "for such a source the schema has a rule of its own"
+    parts = "\x1f".join([entry_id, str(entry_offset), source, read_id])
     return xxhash.xxh3_128(parts.encode("utf-8")).hexdigest()
 
 
@@ -209,7 +210,7 @@ class Naive:
             if folded is None:
                 answer.folded += 1
                 continue
-            found = match_id(entry["entry_id"], offset, read["read_id"])
+            found = match_id(entry["entry_id"], offset, read["source"], read["read_id"])
             answer.matches.append(
                 Matched(found, entry["entry_id"], read["read_id"], like, alternate, folded)
             )

@@ -228,12 +228,13 @@ def _came(step: Document, read: Read, revisions: dict[str, int]) -> Came:
         like = Likeness(expected["type"], tuple(look_alikes), misread and tuple(misread))
         assert positions(like) == differing, "the table contradicts itself"
         alternate: Any = expected.get("alternate")
-        found = match_id(entry_id, revisions[entry_id], read.document["read_id"])
+        source, read_id = read.document["source"], read.document["read_id"]
+        found = match_id(entry_id, revisions[entry_id], source, read_id)
         matches.append(
             Matched(
                 found,
                 entry_id,
-                read.document["read_id"],
+                read_id,
                 like,
                 alternate and (alternate[0], alternate[1] if len(alternate) > 1 else None),
                 expected.get("suppressed", 0),

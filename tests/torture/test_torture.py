@@ -129,6 +129,7 @@ class World:
             self.churn,
             is_exactly_once=is_exactly_once,
         )
+        self._source_of: dict[str, str] = {}
         self._offsets: dict[str, int] = {"hotlist": 0}
         self._changes = 0
         self._chain = Chain("g/1")
@@ -156,6 +157,7 @@ class World:
         """A read, committed a second later."""
         document = a_read(read_id=read_id, plate=plate, source=source)
         self.evidence.read_sent_s[read_id] = at_s
+        self._source_of[read_id] = source
         offset = self._next("detections")
         self.evidence.note("detections", [Sent(0, offset, b"", orjson.dumps(document))], at_s)
         self.evidence.note_committed(0, offset + 1, at_s + 1)
@@ -164,7 +166,7 @@ class World:
         self, read_id: str, entry_id: str, revision: int, *, at_s: float, is_audited: bool = True
     ) -> str:
         """A record of a match."""
-        found = match_id(entry_id, revision, read_id)
+        found = match_id(entry_id, revision, self._source_of[read_id], read_id)
         document = {
             "match_id": found,
             "entry": {"entry_id": entry_id},

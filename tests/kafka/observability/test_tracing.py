@@ -67,7 +67,7 @@ async def test_from_the_read_to_the_match(
         trace = _texts(names, "traceparent", "tracestate")
         assert trace == _texts(names, "ce_traceparent", "ce_tracestate")
         carried[orjson.loads(record.value)["read"]["read_id"]] = trace
-    own = {read_id: match_id("E-1", 0, read_id)[:16] for read_id in _READS}
+    own = {read_id: match_id("E-1", 0, a_read()["source"], read_id)[:16] for read_id in _READS}
     passed = own if exports else dict.fromkeys(_READS, _SPAN)
     assert carried == {
         "scanned": [f"00-{'1' * 32}-{passed['scanned']}-01", "a=1"],
