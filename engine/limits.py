@@ -113,6 +113,8 @@ CONTROL_STEP_BYTES: Final = 4 * MIB
 #: Headers of a control record that are examined, and bytes of an operator's name.
 CONTROL_HEADERS: Final = 64
 OPERATOR_BYTES: Final = 512
+#: How much later than its record an entry may claim to have been created: clocks differ.
+CREATED_AHEAD_MS: Final = 5 * 60_000
 #: Expired entries that are evicted in one step, and filed times that are examined.
 SLOTS_A_DROP: Final = 2048
 SLOTS_A_TIDYING: Final = 64 * KIB

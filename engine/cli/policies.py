@@ -104,7 +104,7 @@ def show(settings: Settings, as_json: bool) -> None:
     topic = Topics(settings.prefix).policies
     policies = []
     unreadable = 0
-    for value in run(read_to_end(settings, topic, reading)).values():
+    for value, _ in run(read_to_end(settings, topic, reading)).values():
         try:
             policies.append(decode_policy(value))
         except DocumentError:
@@ -135,16 +135,17 @@ def explain(settings: Settings, source: str, entry_id: str, as_json: bool, **val
     the plates. Status 0 if such a read may match, 1 if it may not (and after an error).
     """
     from engine.documents.admission import Purposes
-    from engine.kafka.reader import read_to_end
+    from engine.kafka.reader import LastRecord, read_to_end
     from engine.kafka.session import run
     from engine.kafka.topics import Topics
+    from engine.matching.explain import LastEntry
     from engine.matching.explain import explain as explained
 
     topics = Topics(settings.prefix)
     purposes = Purposes.load(settings.purposes)
     keys = [name.encode(errors="surrogateescape") for name in (entry_id, source)]
 
-    async def last_records() -> list[bytes | None]:
+    async def last_records() -> list[LastRecord | None]:
         return [
             (await read_to_end(settings, topic, reading, only={key})).get(key)
             for topic, key in zip((topics.hotlist, topics.policies), keys, strict=True)
@@ -153,7 +154,13 @@ def explain(settings: Settings, source: str, entry_id: str, as_json: bool, **val
     entry, policy = run(last_records())
     now_ms = SystemClock().now_ms()
     read = said_by(values, now_ms)
-    found = explained((entry_id, entry), (source, policy), read, purposes, now_ms)
+    found = explained(
+        (entry_id, None if entry is None else LastEntry(*entry)),
+        (source, None if policy is None else policy.value),
+        read,
+        purposes,
+        now_ms,
+    )
     if as_json:
         json_line(
             {

@@ -12,7 +12,7 @@ from engine.demo.board import Lesson
 from engine.documents.codec import encode
 from engine.documents.model import Entry, Policy
 from engine.documents.purposes import Purposes
-from engine.matching.explain import DescribedRead, explain
+from engine.matching.explain import DescribedRead, LastEntry, explain
 
 #: By source, the purpose of the entry.
 _EXPLAINED: Final = {"harbour-authority": "missing_person", "state-university": "stolen_vehicle"}
@@ -25,7 +25,7 @@ def lessons(entries: list[Entry], policies: list[Policy], now_ms: int) -> Iterat
         entry = next(entry for entry in entries if entry.purpose == purpose)
         policy = next((policy for policy in policies if policy.source == source), None)
         found = explain(
-            (entry.entry_id, encode(entry)),
+            (entry.entry_id, LastEntry(encode(entry), now_ms)),
             (source, None if policy is None else encode(policy)),
             DescribedRead(now_ms),
             purposes,

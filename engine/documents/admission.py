@@ -6,9 +6,10 @@ known characters not to be a dragnet, and one more if one of them may be wrong. 
 every entry before they send it. The worker checks it again, because anyone with access to the
 broker can produce one by hand.
 
-`check_entry` checks one entry alone; `check_change` checks an entry against the one that it
-replaces. Only the commands refuse by `check_change`, because compaction may have removed the older
-entry, and workers would then reach different states.
+`check_entry` checks one entry alone and, with the time at which it was sent, that it was not
+created after that. `check_change` checks an entry against the one that it replaces. Only the
+commands refuse by `check_change`, because compaction may have removed the older entry, and workers
+would then reach different states.
 
 Pure: no clock (an expired entry is not a bad entry), no input or output.
 """
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from engine import limits
 from engine.clock import format_time
 from engine.documents.hours import zone_names
 from engine.documents.model import Entry
@@ -26,10 +28,15 @@ from engine.errors import RuleError
 from engine.plates.normal_form import WILDCARD, PlateError, is_normal_pattern, normalize
 
 _DAY_MS: Final = 86_400_000
+_MINUTE_MS: Final = 60_000
 
 
-def check_entry(entry: Entry, purposes: Purposes) -> None:
-    """Raise RuleError for the first rule that the entry breaks, with its field and value."""
+def check_entry(entry: Entry, purposes: Purposes, sent_ms: int | None = None) -> None:
+    """Raise RuleError for the first rule that the entry breaks, with its field and value.
+
+    `sent_ms` is the timestamp of the entry's record. A worker that starts later must decide the
+    same, so its own clock does not count. None if there is no record.
+    """
     purpose = purposes.get(entry.purpose)
     if purpose is None:
         raise RuleError(
@@ -39,11 +46,27 @@ def check_entry(entry: Entry, purposes: Purposes) -> None:
         )
     _check_plate(entry, purpose)
     _check_term(entry, purpose)
+    if sent_ms is not None:
+        check_created(entry.created_at, entry.created_ms, sent_ms)
     if entry.hours is not None and entry.hours.time_zone not in zone_names():
         raise RuleError(
             "hours.time_zone",
             entry.hours.time_zone,
             "must be a time zone of the IANA database such as America/Los_Angeles",
+        )
+
+
+def check_created(created_at: str, created_ms: int, sent_ms: int) -> None:
+    """Raise RuleError if an entry was created after it was sent, clock skew aside.
+
+    Its term would otherwise begin in the future, and the entry would match long before that. A
+    record without a timestamp (-1) proves nothing, so its entry is refused as well.
+    """
+    if created_ms > sent_ms + limits.CREATED_AHEAD_MS:
+        minutes = limits.CREATED_AHEAD_MS // _MINUTE_MS
+        rule = f"must be at most {minutes} minutes after the time at which the entry is sent"
+        raise RuleError(
+            "created_at", created_at, f"{rule}, {format_time(sent_ms)}" if sent_ms >= 0 else rule
         )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Container, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
@@ -26,21 +26,28 @@ Deleted = Callable[[TopicPartition, int, int], None]
 Progress = Callable[[int], contextlib.AbstractContextManager[Callable[[int], None]]]
 
 
+class LastRecord(NamedTuple):
+    """The last record of a key: its value, and its timestamp in milliseconds since 1970."""
+
+    value: bytes
+    timestamp_ms: int
+
+
 async def read_to_end(
     settings: Settings,
     topic: str,
     progress: Progress,
     *,
     only: Container[bytes] | None = None,
-) -> dict[bytes, bytes]:
-    """Return the last value of each key of a compacted topic, without the removed keys.
+) -> dict[bytes, LastRecord]:
+    """Return the last record of each key of a compacted topic, without the removed keys.
 
     `only` has the keys to keep; without it all are kept. `progress` makes a progress bar for a
     number of steps; its context returns a function that is called with the steps just done. Reads
     up to the topic's end at the time of the call. Raises BrokerError, or TopicError if the topic
     is missing.
     """
-    found: dict[bytes, bytes] = {}
+    found: dict[bytes, LastRecord] = {}
     async with consuming(settings, topic) as (consumer, partitions):
         starts = await consumer.beginning_offsets(partitions)
         ends = await consumer.end_offsets(partitions)
@@ -89,7 +96,9 @@ async def between(
         yield fetched, moved
 
 
-def _apply(records: list[Any], found: dict[bytes, bytes], only: Container[bytes] | None) -> None:
+def _apply(
+    records: list[Any], found: dict[bytes, LastRecord], only: Container[bytes] | None
+) -> None:
     for record in records:
         if record.key is None:
             continue  # a compacted topic accepts no record without a key
@@ -98,7 +107,7 @@ def _apply(records: list[Any], found: dict[bytes, bytes], only: Container[bytes]
         if record.value is None:
             found.pop(record.key, None)
         else:
-            found[record.key] = record.value
+            found[record.key] = LastRecord(record.value, record.timestamp)
 
 
 def _ignore(part: TopicPartition, first: int, next_offset: int) -> None:

@@ -1,9 +1,9 @@
 """The names of the topics, `<prefix><name>.v1`, and the settings of each, as data.
 
 A setting that a promise of the engine rests on is `required`: a control topic is compacted, so is
-the suppression state, and the audit topic deletes nothing. A new topic also gets the other
-settings, and an operator may change these. This module does nothing: `topic_admin` declares and
-checks the topics.
+the suppression state, the broker timestamps the entries, and the audit topic deletes nothing. A
+new topic also gets the other settings, and an operator may change these. This module does nothing:
+`topic_admin` declares and checks the topics.
 """
 
 from __future__ import annotations
@@ -46,6 +46,9 @@ _CONTROL_SETTINGS: Final = {
     "max.compaction.lag.ms": str(_DAY_MS),
     "delete.retention.ms": str(_DAY_MS),
 }
+# The timestamp of an entry's record decides whether its `created_at` is in the future, so the
+# broker sets it, not the producer.
+_HOTLIST_SETTINGS: Final = {**_CONTROL_SETTINGS, "message.timestamp.type": "LogAppendTime"}
 
 
 def _kept(retention_ms: int, segment_ms: int) -> dict[str, str]:
@@ -61,7 +64,12 @@ def _kept(retention_ms: int, segment_ms: int) -> dict[str, str]:
 DECLARED: Final[tuple[Declaration, ...]] = (
     # An hour is enough to bridge a restart or an outage; reads are not ours to keep.
     Declaration("detections", _kept(_HOUR_MS, 10 * _MINUTE_MS)),
-    Declaration("hotlist", _CONTROL_SETTINGS, required=frozenset({"cleanup.policy"}), partitions=1),
+    Declaration(
+        "hotlist",
+        _HOTLIST_SETTINGS,
+        required=frozenset({"cleanup.policy", "message.timestamp.type"}),
+        partitions=1,
+    ),
     Declaration(
         "policies", _CONTROL_SETTINGS, required=frozenset({"cleanup.policy"}), partitions=1
     ),
@@ -89,7 +97,7 @@ DECLARED: Final[tuple[Declaration, ...]] = (
     ),
 )
 
-#: A worker cannot keep its promises without these; the audit's settings are a warning only.
+#: A worker does not start if these are not compacted; another wrong setting is a warning only.
 CONTROL: Final = frozenset({"hotlist", "policies"})
 COMPACTED: Final = CONTROL | {"suppression"}
 #: The engine's own topic, which no other program reads: a worker creates it if it is missing.

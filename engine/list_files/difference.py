@@ -23,8 +23,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from engine import limits
 from engine.clock import format_time
-from engine.documents.admission import Purposes, check_entry, check_extension
+from engine.documents.admission import Purposes, check_created, check_entry, check_extension
 from engine.documents.codec import decode_entry, encode
 from engine.errors import RuleError
 from engine.list_files.digests import DigestColumns
@@ -107,6 +108,10 @@ def compare_to_state(
     }
     if list_id is not None:
         _check_lists(file, list_id, rows, there, listed, problems)
+    for place in np.flatnonzero(rows.created_ms > now_ms + limits.CREATED_AHEAD_MS).tolist():
+        problems.setdefault(place, _future(int(rows.created_ms[place]), now_ms))
+    # Workers refuse an entry from the future, so nothing is kept of it.
+    listed &= there.created_ms <= now_ms + limits.CREATED_AHEAD_MS
     good = np.ones(len(file), dtype=bool)
     good[list(problems)] = False
 
@@ -126,6 +131,15 @@ def compare_to_state(
         named = np.concatenate([rows.ids, file.bad_ids])
         found.removed = np.flatnonzero(on_list & ~np.isin(state.columns.ids, named))
     return found
+
+
+def _future(created_ms: int, now_ms: int) -> str:
+    """Return the problem of a row that was created in the future."""
+    try:
+        check_created(format_time(created_ms), created_ms, now_ms)
+    except RuleError as error:
+        return str(error)
+    raise AssertionError("the row was not created in the future")
 
 
 class _Kept(NamedTuple):

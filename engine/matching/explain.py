@@ -49,6 +49,13 @@ class DescribedRead(NamedTuple):
     location: Location | None = None
 
 
+class LastEntry(NamedTuple):
+    """The last record of an entry: its value, and its timestamp in milliseconds since 1970."""
+
+    value: bytes
+    sent_ms: int
+
+
 class Explanation(NamedTuple):
     """All conditions in order, and the rule that allows, counted from 1; None if none does."""
 
@@ -67,7 +74,7 @@ class Explanation(NamedTuple):
 
 
 def explain(
-    entry: tuple[str, bytes | None],
+    entry: tuple[str, LastEntry | None],
     policy: tuple[str, bytes | None],
     read: DescribedRead,
     purposes: Purposes,
@@ -75,12 +82,12 @@ def explain(
 ) -> Explanation:
     """Explain whether a source's read may match an entry.
 
-    `entry` is an entry id and `policy` a source, each with the value of its last record; None if
-    there is no such record.
+    `entry` is an entry id with its last record, and `policy` a source with the value of its last
+    record; None if there is no such record.
     """
-    entry_id, entry_value = entry
+    entry_id, entry_record = entry
     source, policy_value = policy
-    listed, entry_conditions = _entry(entry_id, entry_value, purposes, now_ms)
+    listed, entry_conditions = _entry(entry_id, entry_record, purposes, now_ms)
     in_force, policy_condition = _policy(source, policy_value)
     place = None
     if listed is not None and in_force is not None:
@@ -101,14 +108,14 @@ def explain(
 
 
 def _entry(
-    entry_id: str, value: bytes | None, purposes: Purposes, now_ms: int
+    entry_id: str, record: LastEntry | None, purposes: Purposes, now_ms: int
 ) -> tuple[Entry | None, tuple[Condition, ...]]:
     """Return the entry, if the worker admits its record, and the conditions on it."""
     entry, refusal = None, ""
-    if value is not None:
+    if record is not None:
         try:
-            entry = decode_entry(value)
-            check_entry(entry, purposes)
+            entry = decode_entry(record.value)
+            check_entry(entry, purposes, record.sent_ms)
             if entry.entry_id != entry_id:
                 raise DocumentError("key_mismatch")
         except (DocumentError, RuleError) as error:
@@ -120,7 +127,7 @@ def _entry(
         ("the entry has started", decides.NOT_STARTED),
     )
     answers: list[tuple[bool | None, str]]
-    if value is None:
+    if record is None:
         answers = [(False, "no record of it"), *[(None, "")] * 3]
     elif entry is None:
         answers = [(True, "its last record"), (False, refusal), *[(None, "")] * 2]

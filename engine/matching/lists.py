@@ -201,7 +201,7 @@ class Lists:
         try:
             if record.value is not None:
                 entry = decode_entry(record.value)
-                check_entry(entry, self._purposes)
+                check_entry(entry, self._purposes, record.timestamp_ms)
                 if entry.entry_id.encode() != key:
                     raise DocumentError("key_mismatch")
                 applied.changed += 1

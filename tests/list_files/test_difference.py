@@ -244,6 +244,18 @@ def test_no_row_may_take_another_lists_entry() -> None:
     assert "c" not in topic.values
 
 
+def test_an_entry_of_the_future_is_a_bad_row_and_nothing_is_kept_of_a_standing_one() -> None:
+    topic = Topic(entry("future", created_at=day(5), expires_at=day(9)))
+    later = document("l-1", created_at=day(1), expires_at=day(2))
+    found, _ = topic.send([later, document("future")], today=0)
+    assert found.problems == {
+        0: f"created_at '{day(1)}': must be at most 5 minutes after the time at which the entry is "
+        f"sent, {day(0)}"
+    }
+    assert set(topic.entries) == {"future"}
+    assert topic.entries["future"].created_at == day(0)
+
+
 def test_bad_rows_take_nobody_away() -> None:
     topic = Topic(entry("a"), entry("b"), entry("c"))
     bad = (BadRow(3, "what", "b"), BadRow(4, "what"))

@@ -28,6 +28,7 @@ from engine.matching.explain import (
     REFUSED,
     DescribedRead,
     Explanation,
+    LastEntry,
     explain,
 )
 from engine.matching.lists import ControlKind, ControlRecord, Lists
@@ -79,7 +80,7 @@ _ENTRY_VALUES = (
             "area": st.sampled_from([None, _AREA]),
             "hours": st.sampled_from([None, _HOURS, {**_HOURS, "time_zone": "Mars/Olympus"}]),
             "plate": st.sampled_from(["ABC123", "abc", "A??"]),
-            "created_at": st.just(at(-2 * DAY_MS)),
+            "created_at": st.sampled_from([at(-2 * DAY_MS), at(300_000), at(300_001)]),
             "expires_at": _TIMES_MS.map(at),
             "starts_at": _TIMES_MS.map(at),
             "entry_id": st.sampled_from(["E1", "E1", "E2"]),
@@ -135,7 +136,8 @@ def worker_says(entry: bytes | None, policy: bytes | None, read: Detection) -> s
 def test_the_verdict_is_the_workers(
     entry: bytes | None, policy: bytes | None, read: Detection
 ) -> None:
-    found = explain(("E1", entry), ("S1", policy), said(read), _PURPOSES, NOW_MS)
+    last = None if entry is None else LastEntry(entry, NOW_MS)
+    found = explain(("E1", last), ("S1", policy), said(read), _PURPOSES, NOW_MS)
     denial = found.denial
     if denial in (NOT_LISTED, REFUSED, EXPIRED):
         denial = "not held"
@@ -156,7 +158,7 @@ def explained(
 ) -> Explanation:
     value = as_bytes(entry_json(**fields) if entry is None else entry)
     return explain(
-        ("E1", value),
+        ("E1", LastEntry(value, NOW_MS)),
         ("S1", as_bytes(policy_json() if policy is None else policy)),
         DescribedRead(NOW_MS, region) if read is None else read,
         _PURPOSES,
@@ -239,6 +241,11 @@ def test_what_is_said_of_an_entry_that_narrows() -> None:
     [
         (explained(plate="AB"), REFUSED, "plate 'AB': must have at least"),
         (explained(entry=entry_json(entry_id="E2")), REFUSED, "key_mismatch"),
+        (
+            explained(created_at=at(300_001), expires_at=at(DAY_MS)),
+            REFUSED,
+            "created_at '2026-09-21T14:18:20.001Z': must be at most 5 minutes after",
+        ),
         (explained(expires_at=at(0)), EXPIRED, f"expires at {at(0)}"),
         (explained(starts_at=at(1)), NOT_STARTED, f"starts at {at(1)}"),
         (

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pytest
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -42,6 +43,11 @@ BAD_ENTRIES: list[tuple[bytes, str]] = [
     (as_bytes(entry_json(plate="AB?")), "plate"),
     (as_bytes(entry_json(expires_at=at(400 * 86_400_000))), "expires_at"),
     (as_bytes(entry_json(created_at=at(0), expires_at=at(0))), "expires_at"),
+    (as_bytes(entry_json(created_at=at(DAY_MS), expires_at=at(2 * DAY_MS))), "created_at"),
+    (
+        as_bytes(entry_json(created_at="2899-01-01T00:00:00Z", expires_at="2899-12-01T00:00:00Z")),
+        "created_at",
+    ),
     (as_bytes(entry_json(starts_at=at(200 * 86_400_000))), "starts_at"),
 ]
 
@@ -349,6 +355,63 @@ def test_the_same_state_from_all_records_and_from_what_compaction_leaves() -> No
     assert len(states[0]) == 1
 
 
+AHEAD_MS = limits.CREATED_AHEAD_MS
+
+
+@given(
+    sent=st.lists(
+        st.tuples(
+            st.sampled_from(["E1", "E2"]),
+            st.integers(0, 3 * AHEAD_MS),
+            st.sampled_from([-AHEAD_MS, 0, AHEAD_MS - 1, AHEAD_MS, AHEAD_MS + 1, 2 * AHEAD_MS]),
+        ),
+        min_size=1,
+        max_size=8,
+    ),
+    data=st.data(),
+)
+def test_when_an_entry_was_sent_decides_whether_it_came_from_the_future(
+    sent: list[tuple[str, int, int]], data: st.DataObject
+) -> None:
+    """In every worker, whenever it starts, and whatever compaction has left by then: an entry that
+    was refused when it came stays refused after its `created_at` has passed."""
+    every, expected = [], {}
+    for offset, (entry_id, sent_ms, ahead_ms) in enumerate(sent):
+        created, ends = at(sent_ms + ahead_ms), at(100 * DAY_MS)
+        each = put(offset, NOW_MS + sent_ms, entry_id=entry_id, created_at=created, expires_at=ends)
+        every.append(each)
+        expected[entry_id] = offset if ahead_ms <= AHEAD_MS else None
+    left = [each for each in every if is_last(each, every) or data.draw(st.booleans())]
+    begin_ms = NOW_MS + data.draw(st.integers(0, 10 * DAY_MS))
+    steps = data.draw(st.integers(1, len(left)))
+    lists = Lists(_PURPOSES)
+    for at_place in range(0, len(left), steps):
+        phase = data.draw(_PHASES)
+        lists.apply(left[at_place : at_place + steps], begin_ms, phase)
+    lists.commit()
+    held = {
+        each.entry_id: lists.index.revision(slot) for slot, each in lists.index.slots_of("ABC123")
+    }
+    assert held == {key: offset for key, offset in expected.items() if offset is not None}
+    assert lists.refused_count == list(expected.values()).count(None)
+
+
+def is_last(record: ControlRecord, records: list[ControlRecord]) -> bool:
+    return [each.offset for each in records if each.key == record.key][-1] == record.offset
+
+
+def test_a_record_without_a_timestamp_proves_no_creation() -> None:
+    lists = Lists(_PURPOSES)
+    applied = lists.apply([put(0, -1)], NOW_MS)
+    assert applied.refused == {"created_at": 1}
+    [change] = applied.changes
+    assert change.event == "entry_refused"
+    assert (
+        change.fields["rule"]
+        == "must be at most 5 minutes after the time at which the entry is sent"
+    )
+
+
 def test_within_one_step_a_later_record_counts() -> None:
     lists = Lists(_PURPOSES)
     first, then = (as_bytes(entry_json(plate=plate)) for plate in ("FIRST1", "THEN1"))
@@ -454,9 +517,10 @@ def test_an_entry_that_comes_too_late_is_told_with_its_end() -> None:
 def test_an_extension_without_a_new_authority_counts_and_is_told() -> None:
     lists = Lists(_PURPOSES)
     first = put(0, created_at=at(0), expires_at=at(DAY_MS))
-    longer = put(1, created_at=at(DAY_MS), expires_at=at(365 * DAY_MS + 1))
+    longer = put(1, NOW_MS + DAY_MS, created_at=at(DAY_MS), expires_at=at(365 * DAY_MS + 1))
     allowed = put(
         2,
+        NOW_MS + DAY_MS,
         created_at=at(DAY_MS),
         expires_at=at(366 * DAY_MS),
         authority={"kind": "case", "reference": "2026-2"},

@@ -259,19 +259,19 @@ def show(settings: Settings, as_json: bool, **wanted: str | None) -> None:
 
     topic = Topics(settings.prefix).hotlist
     purposes = Purposes.load(settings.purposes)
-    entries: list[Entry] = []
+    entries: list[tuple[Entry, int]] = []
     unreadable = 0
-    for value in run(read_to_end(settings, topic, reading)).values():
+    for value, sent_ms in run(read_to_end(settings, topic, reading)).values():
         try:
             entry = decode_entry(value)
         except DocumentError:
             unreadable += 1
             continue
         if all(want in (None, getattr(entry, name)) for name, want in wanted.items()):
-            entries.append(entry)
-    entries.sort(key=lambda entry: (entry.list_id, entry.entry_id))
+            entries.append((entry, sent_ms))
+    entries.sort(key=lambda each: (each[0].list_id, each[0].entry_id))
     if as_json:
-        for entry in entries:
+        for entry, _ in entries:
             json_line(encode(entry))
     else:
         now_ms = SystemClock().now_ms()
@@ -286,9 +286,9 @@ def show(settings: Settings, as_json: bool, **wanted: str | None) -> None:
                     entry.purpose,
                     str(entry.priority_in_force),
                     entry.expires_at,
-                    _state(entry, now_ms, purposes),
+                    _state(entry, sent_ms, now_ms, purposes),
                 )
-                for entry in entries
+                for entry, sent_ms in entries
             ),
         )
     if unreadable:
@@ -301,12 +301,12 @@ def _listed(ids: list[str]) -> str:
     return f"{shown} and {more} more" if more > 0 else shown
 
 
-def _state(entry: Any, now_ms: int, purposes: Any) -> str:
-    """Return the entry's state in the worker at this time."""
+def _state(entry: Any, sent_ms: int, now_ms: int, purposes: Any) -> str:
+    """Return the state that an entry, sent at a time, has in the worker now."""
     from engine.documents.admission import check_entry
 
     try:
-        check_entry(entry, purposes)
+        check_entry(entry, purposes, sent_ms)
     except RuleError as error:
         return f"refused: {error}"
     if entry.expires_ms <= now_ms:

@@ -115,16 +115,34 @@ async def test_missing_topics_are_named_and_not_made(real_kafka: str, topics: To
         assert "\n" not in text
 
 
+async def test_entries_that_their_producers_timestamp_are_a_warning(
+    real_kafka: str, topics: Topics
+) -> None:
+    """A topic of an older version: the worker starts, and says what to run."""
+    given = {declared.name: dict(declared.settings) for declared in DECLARED}
+    del given["hotlist"]["message.timestamp.type"]
+    await make_by_hand(real_kafka, topics, settings=given)
+    [warning] = await check_topics(Cluster(real_kafka, topics))
+    assert warning == (
+        f"topic {topics.hotlist}: message.timestamp.type is CreateTime and must be LogAppendTime; "
+        f"to correct it run: {create_command(real_kafka, topics)}"
+    )
+    made = dict(await create_topics(Cluster(real_kafka, topics), partitions=1, replication=1))
+    assert made[topics.hotlist] == "corrected"
+    assert await check_topics(Cluster(real_kafka, topics)) == []
+
+
 @pytest.mark.parametrize("policy", ["delete", "compact,delete"])
 @pytest.mark.parametrize("name", ["hotlist", "policies", "suppression"])
 async def test_a_topic_with_a_state_that_forgets_is_refused_then_corrected(
     real_kafka: str, topics: Topics, name: str, policy: str
 ) -> None:
     given: dict[str, dict[str, str]] = {declared.name: {} for declared in DECLARED}
-    given["hotlist"] = given["policies"] = {"cleanup.policy": "compact"}
+    given["policies"] = {"cleanup.policy": "compact"}
+    given["hotlist"] = {"cleanup.policy": "compact", "message.timestamp.type": "LogAppendTime"}
     given["suppression"] = {"cleanup.policy": "compact"}
     given["audit"] = {"retention.ms": "-1"}
-    given[name] = {"cleanup.policy": policy, "max.message.bytes": "2000000"}
+    given[name] |= {"cleanup.policy": policy, "max.message.bytes": "2000000"}
     await make_by_hand(real_kafka, topics, settings=given)
 
     with pytest.raises(TopicError) as caught:
@@ -160,7 +178,8 @@ async def test_a_control_topic_of_several_partitions_is_refused(
 
 async def test_an_audit_that_forgets_is_a_warning(real_kafka: str, topics: Topics) -> None:
     given: dict[str, dict[str, str]] = {declared.name: {} for declared in DECLARED}
-    given["hotlist"] = given["policies"] = {"cleanup.policy": "compact"}
+    given["policies"] = {"cleanup.policy": "compact"}
+    given["hotlist"] = {"cleanup.policy": "compact", "message.timestamp.type": "LogAppendTime"}
     given["suppression"] = {"cleanup.policy": "compact"}
     given["audit"] = {"retention.ms": "604800000"}
     await make_by_hand(real_kafka, topics, settings=given)
