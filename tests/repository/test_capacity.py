@@ -85,9 +85,8 @@ def _measured() -> dict[str, float]:
     cold = _figure("footprint", "a first start, nothing compiled", "resident")
     return {
         "a worker with an empty list": _figure("list_size", "1,000 entries, import", "resident"),
-        "compiling, where nothing is compiled yet": cold
-        - _figure("footprint", "a start", "resident"),
-        "reads on their way, at full speed": _peak_mib("codec", "lz4")
+        "compiling, if nothing is compiled yet": cold - _figure("footprint", "a start", "resident"),
+        "reads in flight, at full speed": _peak_mib("codec", "lz4")
         - _figure("list_size", "100,000 entries, import", "at its peak"),
         "an entry": _figure("list_size", "1,000,000 entries, single", "peak an entry"),
         "an entry that asks for more than its plate": (beside - alone) * 2**20 / 110_000,
@@ -154,8 +153,8 @@ class Needs:
         remembered = min(limits.SUPPRESSION_KEYS, self.matches_a_day / 12 / (self.workers - 1))
         return (
             CONSTANTS["a worker with an empty list"]
-            + CONSTANTS["compiling, where nothing is compiled yet"]
-            + CONSTANTS["reads on their way, at full speed"]
+            + CONSTANTS["compiling, if nothing is compiled yet"]
+            + CONSTANTS["reads in flight, at full speed"]
             + (entries + 512 * remembered) / 2**20
         )
 
