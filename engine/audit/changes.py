@@ -58,16 +58,26 @@ class Change(NamedTuple):
 
 
 def entry_put(
-    record: ControlRecord, entry: Entry, now_ms: int, *, is_new: bool, is_extended: bool
+    record: ControlRecord,
+    entry: Entry,
+    now_ms: int,
+    *,
+    replaced: Entry | None,
+    is_extended: bool,
 ) -> Change:
     """Describe an entry that was added, or that replaced the one with its id.
 
-    `is_extended` if it now lasts beyond its term without a new authority.
+    A replaced entry's list and agency are named if they were others. `is_extended` if the entry now
+    lasts beyond its term without a new authority.
     """
     fields = _entry_fields(entry)
+    if replaced is not None and replaced.list_id != entry.list_id:
+        fields["former_list_id"] = replaced.list_id
+    if replaced is not None and replaced.agency != entry.agency:
+        fields["former_agency"] = replaced.agency
     if is_extended:
         fields["extended"] = 1
-    return _change(record, "entry_added" if is_new else "entry_changed", now_ms, fields)
+    return _change(record, "entry_added" if replaced is None else "entry_changed", now_ms, fields)
 
 
 def entry_removed(record: ControlRecord, removed: Entry | None, now_ms: int) -> Change:

@@ -94,10 +94,12 @@ def compare_to_state(
     *,
     list_id: str | None = None,
     renew: bool = False,
+    take_over: bool = False,
 ) -> Difference:
     """Return the difference: with `list_id` for a sync of that list, otherwise for an import.
 
-    `renew` is for a sync; an import always renews.
+    `renew` is for a sync; an import always renews. `take_over` is for an import: rows may replace
+    entries of other lists and agencies.
     """
     rows = file.columns()
     places = state.places(rows.ids)
@@ -108,6 +110,8 @@ def compare_to_state(
     }
     if list_id is not None:
         _check_lists(file, list_id, rows, there, listed, problems)
+    elif not take_over:
+        _check_owners(file, rows, there, listed, problems)
     for place in np.flatnonzero(rows.created_ms > now_ms + limits.CREATED_AHEAD_MS).tolist():
         problems.setdefault(place, _future(int(rows.created_ms[place]), now_ms))
     # Workers refuse an entry from the future, so nothing is kept of it.
@@ -250,4 +254,22 @@ def _check_lists(
         other = file.names.text(int(there.lists[place]))
         problems.setdefault(
             place, f"entry_id is on list {other!r}, which is not the list that is synced"
+        )
+
+
+def _check_owners(
+    file: FileEntries,
+    rows: DigestColumns,
+    there: DigestColumns,
+    listed: NDArray[np.bool_],
+    problems: dict[int, str],
+) -> None:
+    """Report rows whose id belongs to another list or agency."""
+    is_other = (rows.lists != there.lists) | (rows.agencies != there.agencies)
+    for place in np.flatnonzero(listed & is_other).tolist():
+        list_id = file.names.text(int(there.lists[place]))
+        agency = file.names.text(int(there.agencies[place]))
+        problems.setdefault(
+            place,
+            f"entry_id belongs to list {list_id!r} of agency {agency!r}; --take-over replaces it",
         )

@@ -1,9 +1,10 @@
 """Entries as digests: what it takes to tell whether two are the same, in some fifty bytes each.
 
 A digest has the hash of the entry's id, of its content and of its authority reference, the two
-times that bound its life, its list and who asked for it. The content is all of the entry but its
-id, `created_at`, `expires_at` and `requested_by`: those are what an entry keeps while it stands.
-Lists and names of people are numbers in a `Names` that the digests to be compared share.
+times that bound its life, its list, its agency and who asked for it. The content is all of the
+entry but its id, `created_at`, `expires_at` and `requested_by`: those are what an entry keeps while
+it stands. Lists, agencies and people are numbers in a `Names` that the digests to be compared
+share.
 
 Hashes are 64-bit xxh3: among a million entries, two different ids are taken for the same in one
 list out of thirty million. Pure.
@@ -71,6 +72,7 @@ class DigestColumns(NamedTuple):
     created_ms: NDArray[np.int64]
     expires_ms: NDArray[np.int64]
     lists: NDArray[np.int32]
+    agencies: NDArray[np.int32]
     requested_by: NDArray[np.int32]
 
     def at(self, places: NDArray[np.int64]) -> DigestColumns:
@@ -81,8 +83,8 @@ class DigestColumns(NamedTuple):
         return DigestColumns(*(column[places] for column in columns))
 
 
-_TYPECODES: Final = "QQQqqii"
-_DTYPES: Final = (np.uint64, np.uint64, np.uint64, np.int64, np.int64, np.int32, np.int32)
+_TYPECODES: Final = "QQQqqiii"
+_DTYPES: Final = (np.uint64, np.uint64, np.uint64, np.int64, np.int64, *[np.int32] * 3)
 
 
 class Digests:
@@ -97,18 +99,21 @@ class Digests:
 
     def add(self, entry_id: bytes, entry: Entry, created_ms: int, expires_ms: int) -> None:
         """The digest of one entry."""
-        ids, contents, references, created, expires, lists, requested = self._arrays
+        ids, contents, references, created, expires, lists, agencies, requested = self._arrays
         ids.append(_hash(entry_id))
         contents.append(_hash(_json(_content(entry))))
         references.append(_hash(entry.authority.reference.encode()))
         created.append(created_ms)
         expires.append(expires_ms)
         lists.append(self._names.number(entry.list_id))
+        agencies.append(self._names.number(entry.agency))
         requested.append(self._names.number(entry.requested_by))
 
     def add_without_entry(self, entry_id: bytes, mark: int) -> None:
         """An id without an entry; `mark`, below zero, stands in the place of its list."""
-        for values, value in zip(self._arrays, (_hash(entry_id), 0, 0, 0, 0, mark, 0), strict=True):
+        for values, value in zip(
+            self._arrays, (_hash(entry_id), 0, 0, 0, 0, mark, 0, 0), strict=True
+        ):
             values.append(value)
 
     def columns(self) -> DigestColumns:

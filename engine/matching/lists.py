@@ -255,12 +255,12 @@ class Lists:
             try:
                 check_change(held[0], entry, self._purposes)
             except RuleError:
-                # Admitted anyway, because compaction may have removed the older entry, and workers
-                # would reach different states.
+                # Admitted anyway: compaction may have removed the older entry in other workers.
                 is_extended = True
                 applied.extended += 1
+        old = held and held[0]
         applied.changes.append(
-            changes.entry_put(record, entry, now_ms, is_new=held is None, is_extended=is_extended)
+            changes.entry_put(record, entry, now_ms, replaced=old, is_extended=is_extended)
         )
 
     def _apply_policy(

@@ -54,24 +54,31 @@ def check_schema(change: Change) -> None:
 
 
 @pytest.mark.parametrize(
-    ("is_new", "is_extended", "event", "more"),
+    ("replaced", "is_extended", "event", "more"),
     [
-        (True, False, "entry_added", {}),
-        (False, False, "entry_changed", {}),
-        (False, True, "entry_changed", {"extended": 1}),
+        (None, False, "entry_added", {}),
+        (entry(), False, "entry_changed", {}),
+        (entry(), True, "entry_changed", {"extended": 1}),
+        (entry(list_id="L0"), False, "entry_changed", {"former_list_id": "L0"}),
+        (
+            entry(list_id="L0", agency="AG0"),
+            False,
+            "entry_changed",
+            {"former_list_id": "L0", "former_agency": "AG0"},
+        ),
     ],
 )
 def test_an_entry_that_is_put(
-    is_new: bool, is_extended: bool, event: str, more: dict[str, str | int]
+    replaced: Entry | None, is_extended: bool, event: str, more: dict[str, str | int]
 ) -> None:
     change = changes.entry_put(
-        record(b"E1", "chief"), entry(), _LATER_MS, is_new=is_new, is_extended=is_extended
+        record(b"E1", "chief"), entry(), _LATER_MS, replaced=replaced, is_extended=is_extended
     )
     check(change, event, {**_OF_ENTRY, **more, "revision": 41, "operator": "chief"})
 
 
 def test_nobody_is_named_where_the_record_names_nobody() -> None:
-    change = changes.entry_put(record(b"E1"), entry(), NOW_MS, is_new=True, is_extended=False)
+    change = changes.entry_put(record(b"E1"), entry(), NOW_MS, replaced=None, is_extended=False)
     assert "operator" not in change.fields
 
 

@@ -244,6 +244,28 @@ def test_no_row_may_take_another_lists_entry() -> None:
     assert "c" not in topic.values
 
 
+@pytest.mark.parametrize(
+    ("owner", "named"),
+    [
+        ({"list_id": "m"}, "list 'm' of agency 'agency'"),
+        ({"agency": "other"}, "list 'l' of agency 'other'"),
+        ({"list_id": "m", "agency": "other"}, "list 'm' of agency 'other'"),
+    ],
+)
+def test_an_import_takes_over_anothers_entry_only_if_asked_to(
+    owner: dict[str, Any], named: str
+) -> None:
+    standing = entry("a", **owner)
+    topic = Topic(standing, entry("b"))
+    found, _ = topic.send([document("a"), document("b", priority=1)])
+    assert found.problems == {0: f"entry_id belongs to {named}; --take-over replaces it"}
+    assert topic.entries["a"] == standing
+    assert topic.entries["b"].priority == 1
+    found, _ = topic.send([document("a")], take_over=True)
+    assert (found.changed_count, found.problems) == (1, {})
+    assert (topic.entries["a"].list_id, topic.entries["a"].agency) == ("l", "agency")
+
+
 def test_an_entry_of_the_future_is_a_bad_row_and_nothing_is_kept_of_a_standing_one() -> None:
     topic = Topic(entry("future", created_at=day(5), expires_at=day(9)))
     later = document("l-1", created_at=day(1), expires_at=day(2))

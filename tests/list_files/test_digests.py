@@ -69,6 +69,7 @@ def test_what_makes_a_difference(field: str) -> None:
         "expires_at": {"expires_ms"},
         "requested_by": {"requested_by"},
         "list_id": {"contents", "lists"},
+        "agency": {"contents", "agencies"},
     }
     assert differing == expected.get(field, {"contents"})
     assert (field in NOT_CONTENT) == ("contents" not in differing)
@@ -88,4 +89,4 @@ def test_names_are_kept_once() -> None:
 
 def test_columns_of_nothing() -> None:
     columns = digests().columns().at(np.array([-1, -1]))
-    assert [len(column) for column in columns] == [2] * 7
+    assert [len(column) for column in columns] == [2] * 8

@@ -531,6 +531,19 @@ def test_an_extension_without_a_new_authority_counts_and_is_told() -> None:
     assert len(lists.index) == 1
 
 
+@pytest.mark.parametrize("phase", Phase)
+def test_an_entry_that_changes_its_owner_names_the_former_one(phase: Phase) -> None:
+    """However the change was made: a worker sees only the record."""
+    lists = Lists(_PURPOSES)
+    records = [put(0, list_id="L0", agency="AG0"), put(1), put(2, priority=1)]
+    applied = lists.apply(records, NOW_MS, phase)
+    former = [
+        {name: text for name, text in change.fields.items() if name.startswith("former_")}
+        for change in applied.changes
+    ]
+    assert former == [{}, {"former_list_id": "L0", "former_agency": "AG0"}, {}]
+
+
 def test_expiries_come_in_pieces() -> None:
     lists = Lists(_PURPOSES)
     count = 2 * limits.SLOTS_A_DROP + 1

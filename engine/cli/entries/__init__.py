@@ -20,7 +20,13 @@ from typing import Any
 import click
 import orjson
 
-from engine.cli.entries.options import WeeklyHours, file_options, row_options, supplied_by
+from engine.cli.entries.options import (
+    WeeklyHours,
+    file_options,
+    row_options,
+    supplied_by,
+    take_over_option,
+)
 from engine.cli.options import (
     file_argument,
     json_option,
@@ -89,9 +95,12 @@ def group() -> None:
     metavar="SECONDS",
     help="Suppress repeats at one camera within this time.  [default: 60]",
 )
+@take_over_option
 @json_option
 @takes_settings("bootstrap", "prefix", "purposes", "operator")
-def add_command(settings: Settings, as_json: bool, area: tuple[str, ...], **values: Any) -> None:
+def add_command(
+    settings: Settings, as_json: bool, take_over: bool, area: tuple[str, ...], **values: Any
+) -> None:
     """Add one entry, or change the entry with its id."""
     from engine.cli.entries.add import add_entry
     from engine.list_files.entry_fields import parse_area
@@ -117,7 +126,9 @@ def add_command(settings: Settings, as_json: bool, area: tuple[str, ...], **valu
     except ValueError as error:
         raise click.UsageError(f"--area {error}") from None
     supplied = supplied_by(values, operator, SystemClock().now_ms())
-    what, data = add_entry(settings, document, supplied, operator_header(operator))
+    what, data = add_entry(
+        settings, document, supplied, operator_header(operator), take_over=take_over
+    )
     if as_json:
         json_line(data)
     else:
@@ -150,9 +161,10 @@ class RemovalError(HotlistError):
 @group.command("import")
 @file_argument()
 @file_options
+@take_over_option
 @json_option
 @takes_settings("bootstrap", "prefix", "purposes", "operator")
-def import_command(settings: Settings, file: Path, **values: Any) -> None:
+def import_command(settings: Settings, file: Path, take_over: bool, **values: Any) -> None:
     """Add or change the entries of a file; leave all other entries unchanged.
 
     FILE is .jsonl, or .csv with `,` `;` or tab between cells; a profile describes its columns.
@@ -162,7 +174,7 @@ def import_command(settings: Settings, file: Path, **values: Any) -> None:
     from engine.cli.entries.import_ import import_file
 
     operator = operator_name(settings)
-    import_file(settings, _wish(file, operator, values))
+    import_file(settings, _wish(file, operator, values, take_over=take_over))
 
 
 @group.command()

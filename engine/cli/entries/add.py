@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,12 +14,14 @@ from engine.clock import SystemClock, format_time
 from engine.config import Settings
 from engine.documents.admission import Purposes, check_entry
 from engine.documents.codec import encode
+from engine.documents.model import Entry
 from engine.errors import DocumentError, HotlistError, RuleError
 from engine.kafka.session import run
 from engine.kafka.topics import Topics
 from engine.kafka.writer import Headers, outbox
-from engine.list_files.difference import compare_to_state
+from engine.list_files.difference import Difference, compare_to_state
 from engine.list_files.digests import Names
+from engine.list_files.list_state import ListState
 from engine.list_files.parsed_file import FileEntries
 from engine.list_files.profile import load
 from engine.list_files.rows import Filling, Row, Supplied, problem_of
@@ -30,12 +32,17 @@ class EntryError(HotlistError):
 
 
 def add_entry(
-    settings: Settings, document: dict[str, Any], supplied: Supplied, headers: Headers
+    settings: Settings,
+    document: dict[str, Any],
+    supplied: Supplied,
+    headers: Headers,
+    *,
+    take_over: bool,
 ) -> tuple[str, bytes]:
     """Add the entry, or change the entry with its id.
 
-    Returns `added`, `changed` or `unchanged`, and the entry's JSON. Raises EntryError if it
-    breaks a rule, and BrokerError.
+    Without `take_over` that entry must be of the same list and agency. Returns `added`, `changed`
+    or `unchanged`, and the entry's JSON. Raises EntryError if it breaks a rule, and BrokerError.
     """
     purposes = Purposes.load(settings.purposes)
     try:
@@ -46,7 +53,12 @@ def add_entry(
         raise EntryError(problem_of(error, document)) from None
     file = FileEntries(Names())
     file.add(Row(1, entry, data, fresh))
-    return run(_add(settings, file, entry, purposes, headers))
+
+    def compare(state: ListState) -> Difference:
+        now_ms = SystemClock().now_ms()
+        return compare_to_state(file, state, purposes, now_ms, take_over=take_over)
+
+    return run(_add(settings, file, entry, compare, headers))
 
 
 def _spoken(supplied: Supplied) -> Supplied:
@@ -62,12 +74,16 @@ def _spoken(supplied: Supplied) -> Supplied:
 
 
 async def _add(
-    settings: Settings, file: FileEntries, entry: Any, purposes: Purposes, headers: Headers
+    settings: Settings,
+    file: FileEntries,
+    entry: Entry,
+    compare: Callable[[ListState], Difference],
+    headers: Headers,
 ) -> tuple[str, bytes]:
     topic = Topics(settings.prefix).hotlist
     async with list_reader(settings, topic, file.names) as reader:
         await reader.catch_up(reading)
-        found = compare_to_state(file, reader.state, purposes, SystemClock().now_ms())
+        found = compare(reader.state)
         if found.problems:
             raise EntryError(found.problems[0])
         for what, key, value in found.records(file):

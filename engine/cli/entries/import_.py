@@ -54,6 +54,7 @@ class Wish:
     dry_run: bool = False
     renew: bool = False
     allow_shrink: bool = False
+    take_over: bool = False
     as_json: bool = False
 
 
@@ -81,7 +82,7 @@ async def _import(
 
         def difference() -> Difference:
             now_ms = SystemClock().now_ms()
-            return compare_to_state(file, reader.state, purposes, now_ms)
+            return compare_to_state(file, reader.state, purposes, now_ms, take_over=wish.take_over)
 
         found = await _compared(reader, difference)
         report.problems(file, found)

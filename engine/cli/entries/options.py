@@ -104,6 +104,11 @@ _FILE_OPTIONS = (
 )
 
 
+take_over_option = click.option(
+    "--take-over", is_flag=True, help="Replace entries of another list or agency with the same id."
+)
+
+
 def file_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the flags that control how a file is parsed, and those of `row_options`."""
     options = (*_ROW_OPTIONS, *_FILE_OPTIONS)

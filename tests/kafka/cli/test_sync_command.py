@@ -243,6 +243,25 @@ def test_add_changes_what_stands_and_keeps_when_it_was_made(commands: Commands) 
     assert len(commands.records(commands.topics.hotlist)) == 2
 
 
+@pytest.mark.parametrize("command", [["import", "x.csv"], ["add", "--id=e", "--plate=AB12CD"]])
+def test_anothers_entry_is_taken_over_only_with_the_flag(
+    commands: Commands, command: list[str]
+) -> None:
+    write("x.csv", ["e,AB12CD"], "entry_id,plate")
+    others = ["--list=stolen", "--agency=PD01", *ROW_FLAGS[2:]]
+    commands.good("entries", "add", "--id=e", "--plate=XX99XX", *others)
+    before = _entries(commands)
+    result = commands.run("entries", *command, *ROW_FLAGS)
+    assert result.exit_code == 1
+    assert (
+        "entry_id belongs to list 'stolen' of agency 'PD01'; --take-over replaces it"
+    ) in result.stderr.splitlines()[0]
+    assert _entries(commands) == before
+    commands.good("entries", *command, *ROW_FLAGS, "--take-over")
+    assert plates_of(commands) == {"AB12CD"}
+    assert plates_of(commands, "stolen") == set()
+
+
 def test_killed_in_the_middle_leaves_the_list_as_it_was(commands: Commands) -> None:
     commands.good("entries", "sync", write("a.csv", some(50)), *ROW_FLAGS)
     before = _entries(commands)
