@@ -1,13 +1,13 @@
 """Matches licence plate reads in Kafka against hot lists held in memory.
 
-A read goes in, a match comes out; a read that matches nothing leaves only a count behind. For
-programs that produce reads there are `Detection`, the document, `encode`, which makes a record of
-it, and `normalize`, which makes the record's key; for those that match by themselves, without
-Kafka, `HotListIndex`. Everything else is run through the command `hotlist`.
+A read goes in, and a match comes out. A read that matches nothing leaves only a count. Programs
+that produce reads use `Detection`, the document, `encode`, which makes a record of it, and
+`normalize`, which makes the record's key. Programs that match without Kafka use `HotListIndex`. The
+command `hotlist` runs everything else.
 
-The packages, from the commands down to the words that they share. Each may import those below it,
-never those above; the contracts in `pyproject.toml` hold that. Each one's docstring lists its
-modules.
+The packages, from the commands down to the types that they share. Each may import those below it,
+never those above; the contracts in `pyproject.toml` check that. The docstring of each package lists
+its modules.
 
     cli            the commands
     demo           a made-up city: the demo, its traffic, its broker
@@ -29,13 +29,13 @@ modules.
 
 The modules beside them:
 
-    tasks          background tasks, of which the first failure ends them all
+    tasks          background tasks; the first failure ends all of them
     config         settings: flag, variable, hotlist.toml, default
-    resources      files that we ship and that an operator may replace; they lie in `data/`
+    resources      shipped files that an operator may replace; they are in `data/`
     clock          the time of day, and how it is written
     errors         the errors that people see
     limits         every limit
-    versions       which versions are at work
+    versions       the versions in use
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ __all__ = ["Detection", "HotListIndex", "encode", "normalize"]
 
 
 def __getattr__(name: str) -> Any:
-    # Not before it is asked for: it brings a compiler along, and who produces reads does not
-    # want to wait for that.
+    # Imported on first use, because it loads a compiler, and a program that only produces reads
+    # should not wait for that.
     if name == "HotListIndex":
         from engine.library.hot_list_index import HotListIndex
 

@@ -228,8 +228,8 @@ METADATA_PAUSE_S: Final = 0.01
 GONE_LOOKS: Final = 3
 #: How long a worker may be silent before the group gives its partitions to others: after a
 #: crash its reads wait that long. It tells the broker that it lives every HEARTBEAT_S.
-#: By the answer it hears that the group rebalances, and whoever has heard it takes no reads
-#: until the last one has: HEARTBEAT_S is what a rolling restart costs, and a request is small.
+#: The response announces a rebalance, and a member that knows of it takes no reads until the last
+#: member knows too. So a rolling restart costs HEARTBEAT_S; a request is small.
 SESSION_S: Final = 15.0
 HEARTBEAT_S: Final = 0.3
 #: How often entries are started and ended while no reads come.
@@ -304,7 +304,7 @@ def check() -> None:
     assert 10 * FETCH_WAIT_MS <= 1000 * CONTROL_STALE_S, "silence is more than an idle fetch"
     assert DELIVERY_TIMEOUT_S < TRANSACTION_S, "a late delivery is not yet a late transaction"
     assert DELIVERY_TIMEOUT_S < DELIVERY_TRANSACTION_S, "we give up before the broker does"
-    assert DELIVERY_TRANSACTION_S < RESTORE_S, "a transaction nobody ends does not end a restore"
+    assert DELIVERY_TRANSACTION_S < RESTORE_S, "an abandoned transaction does not end a restore"
     assert SESSION_S + REBALANCE_S < FENCED_S, "the group has time to rebalance"
     assert 2 * SHUTDOWN_S <= REBALANCE_S, "handing over waits for what is in flight"
     assert 3 * HEARTBEAT_S <= SESSION_S, "one lost heartbeat must not cost the partitions"

@@ -1,8 +1,8 @@
-"""Files that decide much. We ship one of each; an operator's own may replace it.
+"""Shipped files that an operator's own may replace.
 
-The module that reads a file declares what it may say: a msgspec Struct, in which the description
-of a field is its rule in words. An unknown field, a missing one, or a value that breaks its rule is
-a ConfigError that names the file, the field and the rule.
+The module that reads a file declares its content as a msgspec Struct, in which the description of a
+field is its rule in words. An unknown field, a missing one, or a value that breaks its rule is a
+ConfigError that names the file, the field and the rule.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def read(name: str, path: Path | None) -> tuple[bytes, str]:
 
 
 def read_toml(name: str, path: Path | None = None) -> tuple[dict[str, Any], str]:
-    """The content of a TOML file, and what to call it in errors; see `read`."""
+    """Return the content of a TOML file, and its name for errors; see `read`."""
     data, where = read(name, path)
     try:
         return tomllib.loads(data.decode("utf-8-sig")), where
@@ -57,13 +57,13 @@ def read_toml(name: str, path: Path | None = None) -> tuple[dict[str, Any], str]
 
 
 def load_toml(kind: type[S], name: str, path: Path | None = None) -> tuple[S, str]:
-    """A TOML file as this Struct, and what to call the file in errors; see `read`."""
+    """Return a TOML file as this Struct, and its name for errors; see `read`."""
     table, where = read_toml(name, path)
     return as_struct(kind, table, where), where
 
 
 def as_struct(kind: type[S], table: object, where: str) -> S:
-    """What a file says at one place, as this Struct. Raises ConfigError."""
+    """Return a table of a file as this Struct. Raises ConfigError."""
     found: S = _as(kind, table, where, "")
     return found
 
@@ -71,7 +71,7 @@ def as_struct(kind: type[S], table: object, where: str) -> S:
 def _as(kind: Any, value: Any, where: str, at: str) -> Any:
     rule = "must be a table"
     metas: Sequence[Meta] = ()
-    if NoneType in get_args(kind):  # which TOML cannot say
+    if NoneType in get_args(kind):  # TOML has no null
         kind = next(each for each in get_args(kind) if each is not NoneType)
     if get_origin(kind) is Annotated:
         kind, *metas = get_args(kind)

@@ -1,7 +1,7 @@
-"""Background tasks that belong together: the first failure of one ends them all.
+"""Background tasks that belong together: the first failure ends all of them.
 
-A `Supervisor` is told to `stop`, or of a failure by `fail`; whichever comes first counts. It is
-used from one event loop, and can be made before that runs.
+A `Supervisor` ends by `stop` or by `fail`; the first call counts. It belongs to one event loop, and
+can be made before that runs.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ T = TypeVar("T")
 
 
 class StoppedError(Exception):
-    """The end came before what was waited for."""
+    """The supervisor ended before the awaited result came."""
 
 
 class Supervisor:
-    """See the module."""
+    """The owner of a group of background tasks; see the module."""
 
     def __init__(self) -> None:
         self._has_ended = asyncio.Event()
@@ -27,19 +27,21 @@ class Supervisor:
 
     @property
     def has_ended(self) -> bool:
-        """Whether it was stopped, or something has failed."""
+        """Whether it was stopped, or a task has failed."""
         return self._has_ended.is_set()
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run something in the background; its failure is everyone's. Whoever starts it cancels
-        it, or sees to it that it ends."""
+        """Run a task in the background; its failure ends the supervisor.
+
+        The caller cancels the task, or makes sure that it ends.
+        """
         task = asyncio.create_task(work)
         task.add_done_callback(self._on_done)
         return task
 
     @contextlib.asynccontextmanager
     async def running(self, work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
-        """As `start`, for as long as the context lasts."""
+        """Run a task in the background until the context ends, as `start` does."""
         task = self.start(work)
         try:
             yield task
@@ -48,24 +50,26 @@ class Supervisor:
             await asyncio.gather(task, return_exceptions=True)
 
     def stop(self) -> None:
-        """End in order."""
+        """End without an error."""
         self._has_ended.set()
 
     def fail(self, error: BaseException) -> None:
-        """End because of an error, unless the end has come already."""
+        """End because of an error, unless it has ended already."""
         if not self._has_ended.is_set():
             self._failure = error
             self._has_ended.set()
 
     async def ended(self) -> None:
-        """Wait for the end. Raises what failed."""
+        """Wait for the end. Raises the error that caused it, if there is one."""
         await self._has_ended.wait()
         if self._failure is not None:
             raise self._failure
 
     async def unless_ended(self, awaited: Awaitable[T]) -> T:
-        """Wait for something; at the end it is cancelled. Raises StoppedError then, or what
-        failed."""
+        """Wait for a result; if the supervisor ends first, cancel it.
+
+        Raises then StoppedError, or the error that ended the supervisor.
+        """
         waiting = asyncio.ensure_future(awaited)
         if await self.comes_in_time(waiting):
             return waiting.result()
@@ -73,7 +77,7 @@ class Supervisor:
         raise StoppedError
 
     async def comes_in_time(self, waiting: asyncio.Future[Any]) -> bool:
-        """Wait for something; False if the end came first, and it is cancelled."""
+        """Wait for a result. If the supervisor ends first, cancel it and return False."""
         ending = asyncio.ensure_future(self._has_ended.wait())
         try:
             await asyncio.wait({waiting, ending}, return_when=asyncio.FIRST_COMPLETED)

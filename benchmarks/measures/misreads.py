@@ -86,10 +86,10 @@ class _Ways:
         self._groups: dict[str, tuple[Misreads, dict[str, list[int]]]] = {}
         for other in settings.other_groups:
             table = table_of(listed.misreads, listed.misreads.counts, other.groups)
-            by_fold: dict[str, list[int]] = {}
+            by_skeleton: dict[str, list[int]] = {}
             for number, plate in enumerate(listed.plates):
-                by_fold.setdefault(table.fold(plate), []).append(number)
-            self._groups[f"look-alikes, {other.name}"] = table, by_fold
+                by_skeleton.setdefault(table.skeleton(plate), []).append(number)
+            self._groups[f"look-alikes, {other.name}"] = table, by_skeleton
         self.names = (*_ASKED, *self._floors, *self._groups)
 
     def of(self, read: str, stated: float, known: Misreads) -> Iterator[tuple[str, int]]:
@@ -101,8 +101,8 @@ class _Ways:
             for way, least in self._floors.items():
                 if sure >= least:
                     yield way, found.entry
-        for way, (table, by_fold) in self._groups.items():
-            for entry in by_fold.get(table.fold(read), ()):
+        for way, (table, by_skeleton) in self._groups.items():
+            for entry in by_skeleton.get(table.skeleton(read), ()):
                 yield way, entry
 
     def _asked(self, read: str, found: Found) -> Iterator[str]:

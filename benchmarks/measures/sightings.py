@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
 from benchmarks.measures.definition import Count, Share, Strict
@@ -123,7 +124,7 @@ class Round:
         shipped = listed.misreads
         known, reader = halves(shipped.counts, scenery.lump, scenery.seed + number)
         self.known = known
-        self.reader = Reader(reader, shipped.missing_rate, shipped.added_rate)
+        self.reader = Reader(reader, shipped.table.missing_rate, shipped.table.added_rate)
         seen = self.chance.integers(len(listed.plates), size=scenery.sightings).tolist()
         self.sightings = [Sighting(entry, listed.plates[entry]) for entry in seen]
         others = draw_plates(scenery.formats, scenery.others, self.chance)
@@ -145,15 +146,8 @@ class Round:
 
 def table_of(shipped: Misreads, counts: Counts, groups: Sequence[str] | None = None) -> Misreads:
     """The shipped table with other counts, or other groups."""
-    return Misreads(
-        shipped.groups if groups is None else groups,
-        counts,
-        missing_rate=shipped.missing_rate,
-        added_rate=shipped.added_rate,
-        plate_density=shipped.plate_density,
-        other_pattern_share=shipped.other_pattern_share,
-        other_length_share=shipped.other_length_share,
-    )
+    groups = list(shipped.groups if groups is None else groups)
+    return Misreads(msgspec.structs.replace(shipped.table, groups=groups, counts=counts))
 
 
 def wilson(hits: float, count: float) -> tuple[float, float]:

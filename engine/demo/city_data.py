@@ -1,5 +1,4 @@
-"""The fixed data of the demo's city: its sources with their policies, its kinds of entries and its
-vehicles.
+"""The fixed data of the demo's city: sources with their policies, kinds of entries, vehicles.
 
 Each source shows an aspect of policies: one allows everything, some allow a few purposes or
 agencies, one has no policy.

@@ -62,7 +62,7 @@ def _value(code: np.uint64) -> np.uint64:
 
 def values_by_byte(misreads: Misreads) -> Hashes:
     """Return, for each byte of a plain key, the value of its character in the skeleton."""
-    codes = np.frombuffer(misreads.fold_bytes, dtype=np.uint8).astype(np.uint64)
+    codes = np.frombuffer(misreads.skeleton_bytes, dtype=np.uint8).astype(np.uint64)
     mixed: Any = _mixed.py_func
     values: Hashes = mixed((codes + _ONE) * _STEP)
     return values

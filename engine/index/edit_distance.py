@@ -61,7 +61,7 @@ class NearRows(NamedTuple):
 
 
 @numba.njit(inline="always")
-def is_folded_alike(
+def has_look_alike(
     hashes: Hashes,
     heads: Slots,
     marks: Hashes,
@@ -197,7 +197,7 @@ class NearPlates:
     """Slots by the skeletons of their plates; with `one_apart`, also one character apart."""
 
     def __init__(self, misreads: Misreads, *, one_apart: bool) -> None:
-        self._fold = misreads.fold
+        self._skeleton = misreads.skeleton
         self._values = values_by_byte(misreads)
         self._ways = WAYS if one_apart else 1
         self._table = HashTable(selective=True)
@@ -301,7 +301,7 @@ class NearPlates:
         """Return the hashes and postings that are filed, or looked up, for these plates."""
         hashes: Hashes = np.empty(len(plates) * self._ways, dtype=np.uint64)
         postings: Slots = np.empty(len(plates) * self._ways, dtype=np.int32)
-        skeletons = codes_of([self._fold(plate) for plate in plates])
+        skeletons = codes_of([self._skeleton(plate) for plate in plates])
         as_array = np.array(numbers, dtype=np.int32)
         count = postings_of(skeletons, as_array, self._ways, hashes, postings)
         return hashes[:count], postings[:count]

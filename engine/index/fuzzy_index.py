@@ -20,7 +20,7 @@ from engine.index.deletion_hashes import Bytes, values_by_byte
 from engine.index.edit_distance import NearPlates
 from engine.index.hash_table import Hashes, Slots
 from engine.index.wildcards import Patterns, Ranges, Rows
-from engine.plates.misreads import Misreads
+from engine.plates.misreads import Misreads, MisreadTable
 from engine.plates.normal_form import WILDCARD
 
 #: A slot, its plate, and whether look-alikes count.
@@ -155,12 +155,14 @@ class Similar:
 #: The tables for scans that look up exact plates only.
 NOTHING_SIMILAR: Final = Similar(
     Misreads(
-        (),
-        {},
-        missing_rate=0,
-        added_rate=0,
-        plate_density=0,
-        other_pattern_share=0,
-        other_length_share=0,
+        MisreadTable(
+            groups=[],
+            counts={},
+            missing_rate=0,
+            added_rate=0,
+            plate_density=0,
+            other_pattern_share=0,
+            other_length_share=0,
+        )
     )
 ).scan_tables

@@ -138,7 +138,7 @@ class PartsReader:
             return msgspec.json.decode(self.blob(name), type=kind)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
             # No reason, because it could quote the content.
-            raise self.refuse(name, "is not the JSON that belongs there") from None
+            raise self.refuse(name, "is not valid JSON for this part") from None
 
     def blob(self, name: str) -> bytes:
         """Return bytes."""
@@ -217,7 +217,7 @@ def _check_digest(file: IO[bytes], where: str) -> int:
         raise IndexFileError(
             f"has format {int(comment[1])}, and this version reads format {FORMAT}",
             where=where,
-            hint="load it with the version that saved it, or make the index anew",
+            hint="load it with the version that saved it, or build the index again",
         )
     if _digest(file, size_bytes - _HEX_CHARACTERS) != comment[2]:
         raise IndexFileError("is damaged: its checksum is another one", where=where)

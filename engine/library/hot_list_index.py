@@ -56,10 +56,10 @@ class Refused(NamedTuple):
 
 
 class Added(NamedTuple):
-    """The result of adding entries, each of which is counted once.
+    """The result of adding entries. Each entry is counted once.
 
-    `added` entries are new. `replaced` ones replaced the entry with their id, perhaps one that was
-    given before them. `refused` ones changed nothing.
+    `added` entries are new. `replaced` ones replaced the entry with their id, perhaps one that came
+    earlier in the same call. `refused` ones changed nothing.
     """
 
     added: int

@@ -1,7 +1,7 @@
-"""An index of hot lists as it was once: what is asked of the library is asked here.
+"""An immutable snapshot of an index, which answers the library's queries.
 
-Immutable, and for any number of threads; see `hot_list_index`. There is no clock: a question
-names the time as of which it is asked. There is no suppression: each read is answered for itself.
+Any number of threads may use it; see `hot_list_index`. It has no clock: each query names its time.
+It does not suppress: each read is answered by itself.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from engine.wire.alternates import NONE_ASKED
 MANIFEST: Final = "manifest.json"
 
 
-#: The times that documents can name.
+#: The times that a document may contain.
 _FIRST_MS: Final = parse_time("1900-01-01T00:00:00.000Z")
 _LAST_MS: Final = parse_time("2999-12-31T23:59:59.999Z")
 D = TypeVar("D", Detection, Entry, Policy)
 
 
 class Found(NamedTuple):
-    """An entry whose plate is like one that was asked for, and how."""
+    """An entry whose plate resembles the requested one, and how."""
 
     slot: int
     entry: Entry
@@ -50,8 +50,8 @@ class Found(NamedTuple):
 
 
 class Manifest(msgspec.Struct, forbid_unknown_fields=True):
-    """What is inside a saved index: entries, in so many slots, after so many changes, admitted
-    by the purposes that have this digest."""
+    """The description of a saved index: its numbers of entries, slots and changes, and the digest
+    of the purposes by which the entries were admitted."""
 
     entries: Count
     slots: Annotated[int, Meta(ge=0, lt=2**31)]
@@ -60,10 +60,10 @@ class Manifest(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Snapshot:
-    """A `HotListIndex` as it was once; from its `snapshot`. Never changes; for any thread.
+    """An immutable state of a `HotListIndex`, from its method `snapshot`. Thread-safe.
 
-    A slot is a number by which an entry goes in this snapshot. While an entry stays, it keeps
-    its slot in later snapshots too; once it is removed or replaced, another may get it.
+    A slot is the number of an entry in this snapshot. An entry keeps its slot in later snapshots
+    until it is removed or replaced; then another entry may get the slot.
     """
 
     def __init__(
@@ -75,33 +75,33 @@ class Snapshot:
         self._revision = revision
 
     def __len__(self) -> int:
-        """Entries held, whether in force or not."""
+        """Return the number of entries, in force or not."""
         return len(self._index)
 
     def __iter__(self) -> Iterator[Entry]:
-        """All entries."""
+        """Yield all entries."""
         return self.entries(self._index.slots)
 
     @property
     def revision(self) -> int:
-        """`HotListIndex.revision` at that time; the `list_revision` of matches."""
+        """`HotListIndex.revision` when the snapshot was taken; the `list_revision` of matches."""
         return self._revision
 
     def get(self, entry_id: str) -> Entry | None:
-        """The entry with this id, or None."""
+        """Return the entry with this id, or None."""
         found = self._index.find(entry_id)
         return None if found is None else found[0]
 
     def entries(self, slots: Iterable[int]) -> Iterator[Entry]:
-        """The entries in these slots, which must be some of this snapshot's."""
+        """Yield the entries in these slots, all of which must be in use in this snapshot."""
         for slot in slots:  # a generator, which keeps the snapshot in use
             yield self._index.entry(slot)
 
     def find(self, plate: str) -> list[Found]:
-        """The entries whose plate is like this one, which need not be in normal form.
+        """Return the entries whose plate resembles this one, which need not be in normal form.
 
-        By the plate alone: whoever's they are, in force or not. `likeness` says how the plate is
-        like the listed one. Raises PlateError, a DocumentError, where no plate is left of it.
+        Only the plate counts: agency, policy and time are ignored. `likeness` says how the plate
+        resembles the listed one. Raises PlateError, a DocumentError, if it has no normal form.
         """
         normal = normalize(plate)
         return [Found(*each) for each in self._index.candidates(normal)]
@@ -113,13 +113,12 @@ class Snapshot:
         *,
         alternates: bool = True,
     ) -> list[Match]:
-        """The matches that the worker would make of a read at a time (aware, or in ms since
-        1970), if it held these entries and policies; each read for itself, so none is suppressed.
+        """Return the matches that the worker would make of a read, if it held this snapshot.
 
-        The read's alternates are tried as the worker does it where the read's header names all
-        of them; without `alternates`, as where there is no header. `list_revision` is this
-        snapshot's revision. Raises DocumentError where the read is not what the schema says or
-        no plate is left of its plate.
+        The time is aware, or in ms since 1970. None is suppressed, because each read is answered
+        by itself. The read's alternates are tried as if the record's header named all of them, or
+        none without `alternates`. `list_revision` is this snapshot's revision. Raises
+        DocumentError if the read breaks its schema or its plate has no normal form.
         """
         at_ms = time_ms(at)
         detection = document(read, Detection, decode_detection)
@@ -142,16 +141,18 @@ class Snapshot:
         ]
 
     def eligible(self, source: str, at: datetime.datetime | int) -> BitMap:
-        """The slots of the entries that are in force at a time (aware, or in ms since 1970) and
-        that the source's policy allows; the caller's own. Regions are left aside. Without a
-        policy there are none."""
+        """Return the slots of the entries that are in force and that the source's policy allows.
+
+        The time is aware, or in ms since 1970. Regions are ignored. Without a policy there are
+        none. The set is the caller's own.
+        """
         return self._index.eligible(source, time_ms(at))
 
     def save(self, path: str | Path) -> None:
         """Write everything into one file, which `HotListIndex.load` reads.
 
-        It holds the hot list, so only its owner may read it (mode 0600), and no read. It is
-        either written whole or not at all. Raises IndexFileError where it cannot be written.
+        The file holds the hot list, so only its owner may read it (mode 0600). It holds no read.
+        It is written whole or not at all. Raises IndexFileError if it cannot be written.
         """
         manifest = Manifest(
             entries=len(self),
@@ -165,7 +166,7 @@ class Snapshot:
 
 
 def digest_of(purposes: Purposes) -> str:
-    """The SHA-256, in hex, of what decides which entries are admissible."""
+    """Return the SHA-256, in hex, of the rules that decide which entries are admissible."""
     bounds = [
         (code, purpose.longest_term_days, purpose.known_characters_floor)
         for code in sorted(purposes.codes)
@@ -175,19 +176,21 @@ def digest_of(purposes: Purposes) -> str:
 
 
 def document(given: D | Mapping[str, Any], kind: type[D], decode: Callable[[bytes], D]) -> D:
-    """A document that is what its schema says, whoever made it; else DocumentError."""
+    """Return a document of this kind. Raises DocumentError if it breaks its schema."""
     try:
         if isinstance(given, kind):
             return decode(encode(given))
         if isinstance(given, Mapping):
             return decode(msgspec.json.encode(dict(given)))
     except (TypeError, ValueError, OverflowError, RecursionError):
-        pass  # outside of the clause, so that no error chain carries the document along
-    raise DocumentError("schema", rule=f"must be what JSON can say of {kind.__name__}")
+        pass  # raised after the clause, so that no chained error holds the document
+    raise DocumentError(
+        "schema", rule=f"must be of type {kind.__name__}, or a mapping of JSON values"
+    )
 
 
 def time_ms(at: datetime.datetime | int) -> int:
-    """A time in ms since 1970. ValueError where it is none that documents can name."""
+    """Return a time in ms since 1970. Raises ValueError if no document may contain it."""
     if isinstance(at, datetime.datetime) and at.tzinfo is not None:
         at = (at - EPOCH) // datetime.timedelta(milliseconds=1)
     if type(at) is not int or not _FIRST_MS <= at <= _LAST_MS:

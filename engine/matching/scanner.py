@@ -22,7 +22,7 @@ import numba
 import numpy as np
 
 from engine import limits
-from engine.index.edit_distance import is_folded_alike, is_one_apart, may_be_one_apart
+from engine.index.edit_distance import has_look_alike, is_one_apart, may_be_one_apart
 from engine.index.fuzzy_index import NOTHING_SIMILAR, ScanTables
 from engine.index.hash_table import Hashes, HashTable, Slots, first_place, is_marked
 from engine.index.wildcards import find_fitting
@@ -145,7 +145,7 @@ def _scan(
                     rest_end = rest_at + int(rows[index, SLOT] % SPAN)
                 while (has_similar or kind == ASKING) and not is_like:
                     if has_alike:
-                        is_like = is_folded_alike(
+                        is_like = has_look_alike(
                             alike_hashes,
                             alike_heads,
                             alike_marks,

@@ -67,8 +67,8 @@ def confidence(
         one_end = _missing if kind == "missing" else _added
         this, pattern = one_end(listed, plate, scaled, rates)
         beyond = _of_any_pattern(plate, scaled)
-    others = pattern - this + misreads.other_length_share * beyond
-    return round(min(max(this / (this + misreads.plate_density * others), LEAST), MOST), 4)
+    others = pattern - this + misreads.table.other_length_share * beyond
+    return round(min(max(this / (this + misreads.table.plate_density * others), LEAST), MOST), 4)
 
 
 def _of_any_pattern(plate: str, scaled: Scaled) -> float:

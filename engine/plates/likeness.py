@@ -79,7 +79,7 @@ def compare(
     if not -distance <= longer <= distance:
         return None
     if confusables:
-        skeleton, listed_skeleton = misreads.fold(plate), misreads.fold(listed)
+        skeleton, listed_skeleton = misreads.skeleton(plate), misreads.skeleton(listed)
         if skeleton == listed_skeleton:
             return Likeness("confusable", _unlike(plate, listed))
     else:
@@ -112,7 +112,7 @@ def _partial(plate: str, listed: str, misreads: Misreads | None) -> Likeness | N
     look_alikes = []
     for at, (char, one) in enumerate(zip(plate, listed, strict=True)):
         if char != one and one != WILDCARD:
-            if misreads is None or misreads.fold(char) != misreads.fold(one):
+            if misreads is None or misreads.skeleton(char) != misreads.skeleton(one):
                 return None
             look_alikes.append(at)
     return Likeness("partial", tuple(look_alikes))

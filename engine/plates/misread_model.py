@@ -1,22 +1,23 @@
 """How probable each misread is: the counts of a table of misreads, smoothed and scaled.
 
-The model of a reader. It reads the character t rightly with probability a(t), and else as r with
-probability q(r|t); it leaves characters out and puts some in at the table's rates.
+The model of a reader: it reads the character t correctly with probability a(t), and otherwise as r
+with probability q(r|t). It omits and adds characters at the table's rates.
 
-    a(t)   = (t read rightly + RIGHT_WEIGHT * share of right readings of all)
+    a(t)   = (t read correctly + RIGHT_WEIGHT * share of correct readings of all)
              / (readings of t + RIGHT_WEIGHT)
     q(r|t) = (t read as r + MISREAD_WEIGHT * prior(r|t)) / (misreadings of t + MISREAD_WEIGHT)
 
-so that few counts say little. The prior gives half to the look-alikes of t, where it has any, and
-spreads the rest over all other characters. Characters that the table does not know share one
-place in it, and that is a letter's.
+So small counts have little weight. If t has look-alikes, the prior gives half to them and spreads
+the rest over all other characters. All characters that the table does not contain share one place,
+which counts as a letter.
 
-A better or worse picture has all errors scaled at once. At scale k, t is read rightly with a(t)
-to the power of k, and what that leaves is spread by q; a character is not missing, or not added,
-with the k-th power of what the rates leave. Scale 1 is what the counts say. A read that states
-its confidence has the scale at which the product of all that went right is that confidence.
+A better or worse picture scales all errors at once. At scale k, t is read correctly with
+probability a(t) to the power of k, and q spreads the rest. In the same way, the probabilities that
+a character is not omitted and that none is added are raised to the power of k. Scale 1 is that of
+the counts. A read that states its confidence gets the scale at which the probability that
+everything is right equals that confidence.
 
-Pure. Scales are steps of 3% on a ladder, and what one needs is computed once.
+Pure. Scales are steps of 3%, and the values of each step are computed once.
 """
 
 from __future__ import annotations
@@ -26,32 +27,32 @@ from collections.abc import Mapping, Sequence
 from string import ascii_uppercase, digits
 from typing import Final
 
-#: In readings. These predict one half of the shipped counts best from the other, where the six
-#: readings of a photograph, which are alike, stay together.
+#: In readings. With these weights, one half of the shipped counts predicts the other half best (the
+#: six similar readings of one photograph stay in one half).
 RIGHT_WEIGHT: Final = 40.0
 MISREAD_WEIGHT: Final = 24.0
-#: A table without counts: nineteen characters of twenty are read rightly.
+#: Without counts, nineteen characters of twenty are read correctly.
 _PRIOR_RIGHT: Final = 19
 _PRIOR_READINGS: Final = 20
 
-#: A read's confidence is taken to lie between these.
+#: A read's confidence is limited to this range.
 LEAST_CONFIDENCE: Final = 0.01
 MOST_CONFIDENCE: Final = 0.9999
 
-#: Stands for all characters that the table does not know.
+#: Stands for all characters that the table does not contain.
 OTHER: Final = ""
 _STEPS_AN_E: Final = 1 / math.log(1.03)
 
 
 class ByCharacter(dict[str, float]):
-    """A value for each character; one that the table does not know has that of OTHER."""
+    """A value for each character; a character that the table does not contain has that of OTHER."""
 
     def __missing__(self, char: str) -> float:
         return self[OTHER]
 
 
 class Rates:
-    """The model that a table of misreads gives; see the module and `misreads.Misreads`."""
+    """The model of a table of misreads; see the module and `misreads.Misreads`."""
 
     def __init__(
         self,
@@ -71,19 +72,19 @@ class Rates:
             char: _spread(char, counts.get(char, {}), groups, self.alphabet)
             for char in self.alphabet
         }
-        #: By character -log a(t), what a right reading of it costs at scale 1.
+        #: By character -log a(t), the loss of a correct reading at scale 1.
         self.losses: ByCharacter = _losses(counts, self.alphabet)
         self.missing_loss: float = -math.log1p(-missing_rate)
         self.added_loss: float = -math.log1p(-added_rate)
         self._scaled: dict[int, Scaled] = {}
 
     def choices(self, char: str) -> int:
-        """How many characters there are of a character's kind, letters or digits."""
+        """Return how many characters are of this one's kind, letters or digits."""
         digits = len(self.digits)
         return digits if char in self.digits else len(self.alphabet) - digits
 
     def at(self, plate: str, confidence: float | None) -> Scaled:
-        """The model at the scale of a read plate: the one of its confidence, or 1 without."""
+        """Return the model at the scale of a read plate's confidence; scale 1 without one."""
         if confidence is None:
             return self._step(0)
         loss = sum(map(self.losses.__getitem__, plate))
@@ -99,20 +100,22 @@ class Rates:
 
 
 class Scaled:
-    """The model at one scale. What it says of a character that was read is relative to its right
-    reading: divided by the probability with which that character, were it there, is read."""
+    """The model at one scale.
+
+    Its probabilities of a read character are relative to the correct reading of that character.
+    """
 
     def __init__(self, rates: Rates, scale: float) -> None:
         self._rates = rates
         self._right = ByCharacter(
             (char, math.exp(-scale * loss)) for char, loss in rates.losses.items()
         )
-        #: That a character is missing from the read; that one certain character is added to it.
+        #: The probability that a character is missing, and that one given character is added.
         self.missing: float = -math.expm1(-scale * rates.missing_loss)
         self.added: float = -math.expm1(-scale * rates.added_loss) / len(rates.alphabet)
-        #: By the character that was read: the sum over all characters that may have been there,
-        #: where the plate's pattern has a letter, where it has a digit, and where it has what
-        #: was read. Those of the other kind count for as much as such plates are rarer.
+        #: By the read character, the sum over all true characters: if the plate's pattern has a
+        #: letter there, if it has a digit, and if it has the kind that was read. Characters of the
+        #: other kind are weighted, because such plates are rarer.
         self.letters: ByCharacter = ByCharacter()
         self.digits: ByCharacter = ByCharacter()
         self.alike: ByCharacter = ByCharacter()
@@ -124,11 +127,11 @@ class Scaled:
             self.alike[read] = self.column(read)[read]
 
     def column(self, true: str) -> ByCharacter:
-        """The sums where the plate's pattern has such a character as `true`."""
+        """Return the sums for a position whose pattern has a character of this one's kind."""
         return self.digits if true in self._rates.digits else self.letters
 
     def instead(self, true: str, read: str) -> float:
-        """That `true` is read as `read`."""
+        """Return the probability that `true` is read as `read`."""
         if true == read:
             return 1.0
         spread = self._rates.spread
@@ -150,7 +153,10 @@ def _losses(counts: Mapping[str, Mapping[str, int]], alphabet: Sequence[str]) ->
 def _spread(
     true: str, counts: Mapping[str, int], groups: Sequence[str], alphabet: Sequence[str]
 ) -> ByCharacter:
-    """q(r|t) of the module; a character is no misread of itself, but OTHER stands for many."""
+    """Return q(r|t) of the module, by r.
+
+    A character is no misread of itself, except OTHER, which stands for many.
+    """
     others = [char for char in alphabet if char != true or true == OTHER]
     look_alikes = next((group for group in groups if true and true in group), true)
     wrong = sum(counts.values()) - counts.get(true, 0)

@@ -1,28 +1,29 @@
-"""The table of misreads: which characters cameras take for which, and how often.
+"""The table of misreads: which characters cameras mistake for which, and how often.
 
-A TOML file; `engine/data/misreads.toml` is the one that we ship, with its reasons. A file
-of the operator's own replaces it whole, and nothing in it is guessed: a name that is unknown or
-missing, a character in two groups or not in normal form, or a number out of bounds is a
-ConfigError that names the file, the place and what is wrong. It holds
+The table is a TOML file. `engine/data/misreads.toml` is the shipped one, with its reasons. An
+operator's own file replaces it completely. Each of these is a ConfigError that names the file, the
+place and the fault: a name that is unknown or missing, a character in two groups or not in normal
+form, a number out of bounds. The file holds
 
-- `groups`: look-alikes, one string a group. An entry with `confusables` matches whatever
-  characters of a group stand in the place of others of it;
-- `counts`: how often a character (the table's name) was read as which (its keys);
-- `missing_rate`, `added_rate`: the share of characters that a reader leaves out, and of the gaps
-  between and around them into which it puts one more;
-- `plate_density`: the share of the plates of one pattern of letters and digits that exist;
-- `other_pattern_share`, `other_length_share`: how much rarer a plate is with a letter in the place
-  of a digit or a digit in that of a letter, and one that is a character longer or shorter.
+- `groups`: look-alikes, one string for each group. An entry with `confusables` also matches a plate
+  in which characters are replaced by others of their group;
+- `counts`: how often each character (the table's name) was read as which one (its keys);
+- `missing_rate`, `added_rate`: the share of characters that a reader omits, and the share of gaps
+  between and around characters in which it adds one;
+- `plate_density`: the share of existing plates among all plates of one pattern of letters and
+  digits;
+- `other_pattern_share`, `other_length_share`: how much rarer a plate is that has a letter in place
+  of a digit or a digit in place of a letter, and one that is longer or shorter by a character.
 
-`groups` decides what matches, the others only what confidence a match has. All workers of a
-group must have the same file, or they find different matches.
+`groups` decides what matches. The other values only decide the confidence of a match. All workers
+of a group must have the same file, or they find different matches.
 
-Immutable once loaded. No input or output but for `load`.
+Immutable once loaded. Only `load` does input or output.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -37,7 +38,7 @@ from engine.resources import load_toml
 #: Bounds on what a file may say.
 GROUPS: Final = 100
 GROUP_CHARACTERS: Final = 36
-#: In all: what a step of confidence costs grows with their square.
+#: In all. The cost of a step of confidence grows with their square.
 CHARACTERS: Final = 256
 COUNT: Final = 10**9
 
@@ -66,8 +67,8 @@ _Groups = Annotated[
 ]
 
 
-class _File(msgspec.Struct):
-    """What a file may say; see the module."""
+class MisreadTable(msgspec.Struct, frozen=True):
+    """What a file says; see the module. `counts` is by the true character, then by the read one."""
 
     groups: _Groups
     counts: Annotated[dict[str, _Counts], _table(0)]
@@ -79,68 +80,51 @@ class _File(msgspec.Struct):
 
 
 class Misreads:
-    """The misreads of one file; see the module. `load` checks what this takes as it is.
+    """The misreads of a table. It does not check the table; `load` does."""
 
-    `counts` is by the true character, then by the one that was read.
-    """
-
-    def __init__(
-        self,
-        groups: Sequence[str],
-        counts: Mapping[str, Mapping[str, int]],
-        *,
-        missing_rate: float,
-        added_rate: float,
-        plate_density: float,
-        other_pattern_share: float,
-        other_length_share: float,
-    ) -> None:
-        self.groups: tuple[str, ...] = tuple(groups)
-        self.counts = counts
-        self.missing_rate = missing_rate
-        self.added_rate = added_rate
-        self.plate_density = plate_density
-        self.other_pattern_share = other_pattern_share
-        self.other_length_share = other_length_share
-        #: What the counts say of each misread.
+    def __init__(self, table: MisreadTable) -> None:
+        self.table = table
+        self.groups: tuple[str, ...] = tuple(table.groups)
+        self.counts: Mapping[str, Mapping[str, int]] = table.counts
+        #: The probability of each misread.
         self.rates: Rates = Rates(
             self.groups,
-            counts,
-            missing_rate=missing_rate,
-            added_rate=added_rate,
-            other_pattern_share=other_pattern_share,
+            self.counts,
+            missing_rate=table.missing_rate,
+            added_rate=table.added_rate,
+            other_pattern_share=table.other_pattern_share,
         )
         #: From a character to the one that stands for its group: the first in ASCII, if any.
-        self._folded = {
+        self._stands_for = {
             ord(char): next((one for one in group if one.isascii()), group[0])
             for group in self.groups
             for char in group
         }
-        #: `fold` for a plate of ASCII characters as bytes: the byte that each one becomes.
-        self.fold_bytes: bytes = bytes(
-            ord(self._folded.get(code, chr(code))) if code < 128 else code for code in range(256)
+        #: `skeleton` for an ASCII plate as bytes: the byte that replaces each byte.
+        self.skeleton_bytes: bytes = bytes(
+            ord(self._stands_for.get(code, chr(code))) if code < 128 else code
+            for code in range(256)
         )
 
     @classmethod
     def load(cls, path: Path | None = None) -> Misreads:
-        """The misreads of the file at `path`, or of the one that we ship.
+        """Return the misreads of the file at `path`, or of the shipped one.
 
-        Raises ConfigError where the file cannot be read or says something else than a table of
-        misreads may.
+        Raises ConfigError if the file cannot be read or is not a valid table of misreads.
         """
-        file, where = load_toml(_File, _SHIPPED, path)
-        _check_groups(file.groups, where)
-        _check_counts(file.counts, where)
-        if len({*"".join(file.groups), *file.counts}.union(*file.counts.values())) > CHARACTERS:
+        table, where = load_toml(MisreadTable, _SHIPPED, path)
+        _check_groups(table.groups, where)
+        _check_counts(table.counts, where)
+        if len({*"".join(table.groups), *table.counts}.union(*table.counts.values())) > CHARACTERS:
             raise ConfigError(f"names more than {CHARACTERS} characters", where=where)
-        return cls(**msgspec.structs.asdict(file))
+        return cls(table)
 
-    def fold(self, plate: str) -> str:
-        """The plate with one character of each group for all of them; `?` stays.
+    def skeleton(self, plate: str) -> str:
+        """Return the plate with each character replaced by the one that stands for its group.
 
-        Two plates are look-alikes where they fold to the same.
+        Two plates are look-alikes if their skeletons are equal. `?` stays.
         """
-        return plate.translate(self._folded)
+        return plate.translate(self._stands_for)
 
 
 def _check_groups(groups: list[str], where: str) -> None:

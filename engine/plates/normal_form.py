@@ -99,7 +99,7 @@ def is_normal(plate: str) -> bool:
 
 
 def is_normal_pattern(plate: str) -> bool:
-    """Return as `is_normal` does, and allow `?` for each unknown character.
+    """Return whether `plate` is in normal form, with `?` for each unknown character.
 
     `engine.documents.admission` decides how many characters must be known.
     """

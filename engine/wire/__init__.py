@@ -5,7 +5,7 @@ Pure. Every length from the wire is checked, and none is trusted.
 The modules, in the order in which data passes them:
 
     record_batch    fetched batches, unopened: plain data
-    batch_splitter  what a fetch brought, cut into batches and checked
+    batch_splitter  a fetch's bytes, split into batches and checked
     decompress      record batches into a reused buffer
     record_decoder  record format v2, compiled: a row of numbers for each record
     batch_reader    all records of a control batch

@@ -1,7 +1,7 @@
 """The alternates of a read: which of them its header requests, and in which order they are tried.
 
 The header `alternates` holds their normal forms, in UTF-8, joined by commas. The header requests
-them, so that no value is decoded in vain; the value confirms them. So an alternate counts if the
+them, so that no value is decoded needlessly; the value confirms them. So an alternate counts if the
 header names its normal form and the value has one with that form. A malformed header is no error:
 all alternates of the value are then tried. An empty header requests none.
 
@@ -29,7 +29,7 @@ def asked_by(headers: Iterable[tuple[str, bytes | None]]) -> Asked:
 
 
 def asked_for(values: Sequence[bytes | None]) -> Asked:
-    """Do as `asked_by` does, from the values of all headers with that name."""
+    """Return the same as `asked_by`, from the values of all headers with that name."""
     if len(values) > 1:
         return None
     if not values or not values[0]:

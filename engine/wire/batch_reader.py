@@ -1,7 +1,7 @@
-"""All records of a fetched batch, by the compiled walk where it can, else by a parser.
+"""All records of a fetched batch, read by the compiled walk if possible, else by a parser.
 
-For the control topics, of which every record counts: several times faster than one record
-object after the other out of aiokafka. One `BatchReader` serves one thread.
+For the control topics, whose records are all needed. It is several times faster than aiokafka,
+which creates an object for each record. One `BatchReader` serves one thread.
 """
 
 from __future__ import annotations
@@ -29,32 +29,31 @@ from engine.wire.record_decoder import (
     walk,
 )
 
-#: As `headers_from`: no record's.
+#: A value of `headers_from`: no record's headers are read.
 NO_HEADERS: Final = 1 << 63
 
 Headers = tuple[tuple[str, bytes | None], ...]
 
 
 class BatchReader:
-    """See the module. `parse` gives the records of a batch that the walk does not read."""
+    """A reader of batches. `parse` returns the records of a batch that the walk cannot read."""
 
     def __init__(self, parse: Parse) -> None:
         self._parse = parse
         self._decompressor = Decompressor()
         self._rows: Rows = np.empty((1024, COLUMNS), dtype=np.int64)
-        # Compiles what is not in numba's cache: now, and not when the first record waits.
+        # If the walk is not in numba's cache, compile it now, not when the first record waits.
         walk(np.empty(0, dtype=np.uint8), 0, np.zeros(5, dtype=np.int64), self._rows, 0)
 
     def records(self, batch: RawBatch, headers_from: int = NO_HEADERS) -> list[Record]:
-        """As `each`, all of them."""
+        """Return all records of a batch; see `each`."""
         return list(self.each(batch, headers_from))
 
     def each(self, batch: RawBatch, headers_from: int = NO_HEADERS) -> Iterator[Record]:
-        """The records of a batch, one after the other, before the next batch is begun; their
-        headers from an offset on, because few are asked for those, and of one record no more
-        than CONTROL_HEADERS.
+        """Yield the records of a batch. Finish one batch before you begin the next.
 
-        Raises BatchError where they cannot be read.
+        Records from the offset `headers_from` on have their headers, at most CONTROL_HEADERS each;
+        few callers need them. Raises BatchError if a record cannot be read.
         """
         if not batch.intact:
             raise BatchError("corrupt_batch", batch.first_offset)
@@ -83,7 +82,7 @@ class BatchReader:
             )
 
     def _walked(self, batch: RawBatch, data: Bytes) -> Rows:
-        """A row for each record; valid until the next batch."""
+        """Return a row for each record, valid until the next batch."""
         [header] = headers_of([batch], len(data))
         if len(self._rows) < batch.record_count:
             self._rows = np.empty((batch.record_count, COLUMNS), dtype=np.int64)
@@ -94,7 +93,7 @@ class BatchReader:
 
 
 def operator_of(headers: Headers) -> str | None:
-    """Who made a change, by its record's own account: the last such header with a name in it."""
+    """Return the operator that a record names: the last such header that has a value."""
     for name, value in reversed(headers):
         if name == OPERATOR_HEADER and value:
             return value[: limits.OPERATOR_BYTES].decode(errors="replace")
@@ -107,9 +106,9 @@ def every_record(
     batches: Iterable[RawBatch],
     headers_from: int = NO_HEADERS,
 ) -> Iterator[Record]:
-    """The records of control batches of the partition `where`, as `BatchReader.each` gives them.
+    """Yield the records of control batches of the partition `where`, as `BatchReader.each` does.
 
-    Raises BrokerError: a read may be passed over; a change of the lists may not.
+    Raises BrokerError if one cannot be read, because no change of the lists may be skipped.
     """
     try:
         for batch in batches:
@@ -119,16 +118,16 @@ def every_record(
 
 
 def unreadable_record(reason: str, where: str) -> BrokerError:
-    """The error for a control record that cannot be read."""
+    """Return the error for a control record that cannot be read."""
     return BrokerError(
         f"a control record cannot be read ({reason})",
         where=where,
-        hint="repair the topic or write the lists to it anew",
+        hint="repair the topic, or delete it and write the lists again",
     )
 
 
 def _headers(data: memoryview) -> Headers:
-    """A record's headers, which the walk has found to be well formed."""
+    """Return a record's headers; the walk has already checked that they are well formed."""
     headers = headers_at(data, first=limits.CONTROL_HEADERS)
     assert headers is not None
     return tuple((name, None if value is None else bytes(value)) for name, value in headers)

@@ -1,9 +1,9 @@
-"""Splits what a fetch brought for one partition into record batches, and checks each one.
+"""Splits one partition's bytes of a fetch into record batches, and checks each one.
 
-The header of a batch is read by this module's own struct; the records behind it are not looked at.
+This module reads the header of a batch with its own struct. It does not read the records.
 
 Formats: https://kafka.apache.org/documentation/#recordbatch, and the message formats 0 and 1 of
-brokers before 0.11, of which only the offset, the length and the checksum are read.
+brokers before 0.11. From these it reads only the offset, the length and the checksum.
 
 Pure.
 """
@@ -19,13 +19,13 @@ from crc32c import crc32c
 from engine.limits import CORRUPT_BATCH_FETCHES
 from engine.wire.record_batch import V2_HEADER_BYTES, RawBatch
 
-#: Offset (8) and length (4): the part that the length does not count.
+#: Offset (8) and length (4), which the length does not include.
 _LOG_OVERHEAD = 12
 _MAGIC_AT = 16
-#: The checksum of a version 2 batch, and where the bytes begin that it covers.
+#: The positions of a version 2 batch's checksum and of the first byte that it covers.
 _V2_CRC_AT = 17
 _V2_CRC_FROM = 21
-#: More records than a broker takes in one batch: a damaged header may claim anything.
+#: More records than a broker accepts in one batch. A damaged header may hold any number.
 _PLAUSIBLE_RECORDS = 1 << 20
 #: The smallest batch of any magic: a version 0 message without key and value.
 _SMALLEST_BATCH = 26
@@ -44,8 +44,10 @@ Damaged = dict[tuple[Hashable, int], int]
 
 
 class Batch:
-    """One record batch of a partition. It iterates as one record that is the whole batch, as the
-    seam in aiokafka needs it."""
+    """One record batch of a partition.
+
+    Iterating over it yields the whole batch as one record, as the seam in aiokafka needs it.
+    """
 
     __slots__ = (
         "append_ms",
@@ -79,13 +81,13 @@ class Batch:
 
     @classmethod
     def read(cls, data: memoryview, position: int) -> Batch:
-        """A batch with a right checksum, by its header.
+        """Return a batch with a correct checksum, with the fields of its header.
 
         `position` is the offset from which it was fetched.
         """
         magic = data[_MAGIC_AT]
         if magic < 2:
-            # A message that wraps others names the last one's offset and no first one.
+            # A message that wraps others has the offset of the last one, and not of the first.
             last_offset = int.from_bytes(data[:8], "big", signed=True)
             return cls(data, position, last_offset + 1, magic)
         (base_offset, _, _, _, _, attributes, last_delta, first_ms, max_ms, producer_id, _, _,
@@ -102,7 +104,7 @@ class Batch:
         return batch
 
     def raw(self, from_offset: int, covered_from: int) -> RawBatch:
-        """The batch as the scanner takes it; see `RawBatch`."""
+        """Return the batch in the scanner's form."""
         return RawBatch(
             data=self.data,
             magic=self.magic,
@@ -127,16 +129,16 @@ class Batch:
 
 
 class BatchSplitter:
-    """Splits a partition's bytes into batches, for aiokafka in the place of its `MemoryRecords`.
+    """A splitter of a partition's bytes into batches. It replaces aiokafka's `MemoryRecords`.
 
     A wrong checksum ends the data before that batch, so aiokafka fetches it again: the network may
-    have caused the damage. When the same batch is wrong for the last time, it is delivered with
-    `intact` False, so that it is rejected and does not stop the stream. (aiokafka would raise, and
-    would lose the good batches before the bad one.)
+    have caused the damage. After CORRUPT_BATCH_FETCHES such fetches the batch is delivered with
+    `intact` False. It is then rejected and does not stop the stream. (aiokafka would raise, and
+    lose the good batches before the bad one.)
 
-    `damaged` counts these fetches for all partitions, by `partition`. `position` is the offset
-    from which the data was fetched. The position after a damaged batch always lies further on, and
-    never past a batch that is whole.
+    `damaged` counts these fetches by `partition`, for all partitions. `position` is the offset from
+    which the data was fetched. After a damaged batch the position always advances, and never past a
+    batch that is whole.
     """
 
     def __init__(
@@ -151,11 +153,11 @@ class BatchSplitter:
         self._advance()
 
     def has_next(self) -> bool:
-        """Whether a whole batch is left."""
+        """Return whether a whole batch is left."""
         return self._next is not None
 
     def next_batch(self) -> Batch | None:
-        """The next batch, or None when no whole one is left."""
+        """Return the next batch, or None if no whole one is left."""
         batch = self._next
         self._advance()
         return batch
@@ -165,7 +167,7 @@ class BatchSplitter:
         at = self._at
         end = self._end_of_batch(at)
         if end > len(self._data):
-            return  # the broker cuts a response anywhere; the rest comes with the next fetch
+            return  # a response may end inside a batch; the next fetch returns it whole
         key = (self._partition, self._position)
         if _is_intact(self._data[at:end]):
             self._damaged.pop(key, None)
@@ -177,22 +179,25 @@ class BatchSplitter:
             del self._damaged[key]
             if end - at < _SMALLEST_BATCH:
                 end = len(self._data)  # without a length, the next batch cannot be found
-            # The header of a damaged batch is as doubtful as the rest.
+            # The header of a damaged batch may be damaged too.
             next_offset = self._offset_after_damage(at, end)
             self._next = Batch(self._data[at:end], self._position, next_offset)
         self._at = end
         self._position = max(self._position, self._next.next_offset)
 
     def _end_of_batch(self, at: int) -> int:
-        """The end of a batch by its own length; past all data when that is cut off."""
+        """Return the end of a batch by its own length; past all data if it is cut off."""
         if len(self._data) - at < _LOG_OVERHEAD:
             return len(self._data) + 1
         length = int.from_bytes(self._data[at + 8 : at + _LOG_OVERHEAD], "big", signed=True)
         return at + _LOG_OVERHEAD + length
 
     def _offset_after_damage(self, at: int, end: int) -> int:
-        """The offset to go on from: the next batch that is whole; else what the header says, if
-        two of its fields agree; else one further, so that the stream never stands still."""
+        """Return the offset at which to continue after a damaged batch.
+
+        That is the offset of the next whole batch. Without one, it is the end that the header
+        gives, if two of its fields agree; else one offset further, so that the stream advances.
+        """
         position, data = self._position, self._data
         following = self._end_of_batch(end)
         if following <= len(data) and _is_intact(data[end:following]):
@@ -210,15 +215,15 @@ class BatchSplitter:
 
 
 def _is_intact(batch: memoryview) -> bool:
-    """Whether a batch's checksum is right."""
+    """Return whether a batch's checksum is correct."""
     if len(batch) < _SMALLEST_BATCH:
         return False
     if batch[_MAGIC_AT] >= 2:
         if len(batch) < V2_HEADER_BYTES:
             return False
         stored = int.from_bytes(batch[_V2_CRC_AT:_V2_CRC_FROM], "big")
-        # Not aiokafka's own, which adds up 2 GB a second: it took a sixth of all CPU time. And
-        # never without the GIL: to get it again would take longer than the sum.
+        # aiokafka's own checksum processes 2 GB a second and took a sixth of all CPU time. The GIL
+        # is kept, because taking it again would last longer than the checksum.
         checksum: int = crc32c(batch[_V2_CRC_FROM:], gil_release_mode=0)
         return checksum == stored
     return zlib.crc32(batch[_MAGIC_AT:]) == int.from_bytes(batch[_LOG_OVERHEAD:_MAGIC_AT], "big")

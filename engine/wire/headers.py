@@ -1,11 +1,11 @@
-"""The headers of one record, read in Python from where they stand: record format v2.
+"""The headers of one record in record format v2, read in Python from the batch's buffer.
 
-The compiled walk passes over them. They are read here for few records: reads that have made a
-match, and control records whose author is not known yet. The walk has found them well formed by
-then, and still no length is believed.
+The compiled walk skips them. This module reads them for a few records only: reads that have made a
+match, and control records whose operator is not known yet. The walk has checked by then that they
+are well formed, but no length is trusted here either.
 
-Format: KIP-82, https://kafka.apache.org/documentation/#recordheader: how many there are, and of
-each the length of its name, its name, the length of its value (negative: none) and its value.
+Format: KIP-82, https://kafka.apache.org/documentation/#recordheader: the number of headers, and for
+each the length of its name, the name, the length of its value (negative if none) and the value.
 
 Pure.
 """
@@ -16,18 +16,17 @@ from collections.abc import Sequence
 
 from engine import limits
 
-#: As they come: a name, and a value or none.
+#: Names and values in their order; a value may be None.
 Headers = Sequence[tuple[str, bytes | memoryview | None]]
 
 
 def headers_at(
     data: memoryview, *, first: int | None = None
 ) -> list[tuple[str, memoryview | None]] | None:
-    """The headers that begin where `data` does; what follows them is not looked at.
+    """Return the headers at the beginning of `data`, and ignore what follows them.
 
-    Values are parts of `data`, and valid as long as that is. None if they are not well formed
-    within `data`, or more than `limits.READ_HEADERS`. With `first`, only so many are looked at, and
-    there may be more.
+    Values are views of `data`, valid as long as it is. Returns None if the headers are malformed,
+    or more than `limits.READ_HEADERS`. With `first`, reads only so many, whatever their number.
     """
     count, at = _varint(data, 0)
     if at < 0 or count < 0 or (first is None and count > limits.READ_HEADERS):
@@ -51,8 +50,8 @@ def headers_at(
 
 
 def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    """A zigzag varint and the position after it; position -1 where it does not end in time."""
-    if at < len(data) and (byte := data[at]) < 0x80:  # as nearly all of them
+    """Return a zigzag varint and the position after it, or -1 if it does not end in time."""
+    if at < len(data) and (byte := data[at]) < 0x80:  # nearly all have one byte
         return (byte >> 1) ^ -(byte & 1), at + 1
     raw = 0
     for shift in range(0, 63, 7):

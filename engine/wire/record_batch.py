@@ -1,6 +1,6 @@
-"""What a fetch brings, unopened: the words that the seam, the scanner and the matcher share.
+"""Fetched batches, unopened: the types that the seam, the scanner and the matcher share.
 
-Plain data, independent of where it comes from.
+Plain data, independent of its origin.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ _PLATES = st.text("AB8O0Ü", min_size=1, max_size=6) | st.sampled_from(
 
 
 def folded_alike(plate: str, listed: str) -> bool:
-    return _MISREADS.fold(plate) == _MISREADS.fold(listed)
+    return _MISREADS.skeleton(plate) == _MISREADS.skeleton(listed)
 
 
 def one_apart(plate: str, listed: str) -> bool:
@@ -99,5 +99,5 @@ def test_the_hash_of_a_rest_is_that_of_the_text_itself(plates: list[str]) -> Non
 def test_values_of_bytes_are_those_of_folded_characters() -> None:
     values = values_by_byte(_MISREADS)
     assert values[ord("O")] == values[ord("0")] != values[ord("A")]
-    assert len(set(values.tolist())) == len(set(_MISREADS.fold_bytes))
+    assert len(set(values.tolist())) == len(set(_MISREADS.skeleton_bytes))
     assert int(folded_module.BASE) * int(folded_module.BASE_INVERSE) % (1 << 64) == 1

@@ -48,9 +48,9 @@ class Model:
 
 def fits(plate: str, pattern: str, alike: bool) -> bool:
     """By definition; a letter beyond ASCII counts as any other one of these."""
-    fold = _MISREADS.fold if alike else str
+    skeleton = _MISREADS.skeleton if alike else str
     return len(plate) == len(pattern) and all(
-        known in ("?", char) or fold(known) == fold(char)
+        known in ("?", char) or skeleton(known) == skeleton(char)
         for char, known in zip(plate, pattern, strict=True)
     )
 

@@ -218,7 +218,7 @@ def test_a_later_format(tmp_path: Path) -> None:
     path.write_bytes(b"hotlist-index 2 sha256 " + b"0" * 64)
     assert refused(path) == (
         "has format 2, and this version reads format 1; "
-        "load it with the version that saved it, or make the index anew"
+        "load it with the version that saved it, or build the index again"
     )
 
 
@@ -346,7 +346,7 @@ def test_bitmaps_that_are_none(tmp_path: Path, data: bytes, what: str) -> None:
 def test_values_that_are_others(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "hot.index"
     path.write_bytes(archive_of(("manifest.json", data)))
-    assert refused(path) == "manifest.json is not the JSON that belongs there"
+    assert refused(path) == "manifest.json is not valid JSON for this part"
 
 
 def test_a_part_that_is_missing(tmp_path: Path) -> None:

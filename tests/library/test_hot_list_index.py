@@ -494,7 +494,7 @@ def test_what_is_refused_is_said_and_changes_nothing() -> None:
         [
             Refused(0, "plate 'abc-123': must be in normal form, which is ABC123"),
             Refused(2, "$.expires_at: must be a time in UTC such as 2026-01-31T12:00:00.000Z"),
-            Refused(3, "$: must be what JSON can say of Entry"),
+            Refused(3, "$: must be of type Entry, or a mapping of JSON values"),
         ],
     )
     assert index.get("E1") == entry()

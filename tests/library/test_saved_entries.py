@@ -254,9 +254,9 @@ def test_entries_that_are_none(tmp_path: Path, packed: list[bytes], what: str) -
 @pytest.mark.parametrize(
     ("shared", "what"),
     [
-        ({}, "entries/shared.json is not the JSON that belongs there"),
-        (tables() | {"more": []}, "entries/shared.json is not the JSON that belongs there"),
-        (tables() | {"times": ["soon"]}, "entries/shared.json is not the JSON that belongs there"),
+        ({}, "entries/shared.json is not valid JSON for this part"),
+        (tables() | {"more": []}, "entries/shared.json is not valid JSON for this part"),
+        (tables() | {"times": ["soon"]}, "entries/shared.json is not valid JSON for this part"),
         (tables() | {"times": []}, _NO_TABLE),
         (tables() | {"requesters": [None]}, _NO_TABLE),
         (tables() | {"requesters": ["somebody", "somebody"]}, _NO_TABLE),

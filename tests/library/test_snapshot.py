@@ -36,18 +36,18 @@ def test_documents_of_any_form() -> None:
     [
         (entry_json(plate=5), "$.plate: must be a string, not an integer"),
         (entry_json(agency=None), "$.agency: is required"),
-        (entry_json(agency=object()), "$: must be what JSON can say of Entry"),
+        (entry_json(agency=object()), "$: must be of type Entry, or a mapping of JSON values"),
         (
             msgspec.structs.replace(entry(), region="nowhere"),
             "$.region: must be an ISO 3166-2 code such as US-CA, or a country such as NL",
         ),
         (
             msgspec.structs.replace(entry(), list_id="\ud800"),
-            "$: must be what JSON can say of Entry",
+            "$: must be of type Entry, or a mapping of JSON values",
         ),
-        (detection(), "$: must be what JSON can say of Entry"),
-        (None, "$: must be what JSON can say of Entry"),
-        ("ABC123", "$: must be what JSON can say of Entry"),
+        (detection(), "$: must be of type Entry, or a mapping of JSON values"),
+        (None, "$: must be of type Entry, or a mapping of JSON values"),
+        ("ABC123", "$: must be of type Entry, or a mapping of JSON values"),
     ],
 )
 def test_documents_that_are_none(given: Any, what: str) -> None:

@@ -5,6 +5,7 @@ import math
 from string import ascii_uppercase, digits
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -22,10 +23,7 @@ ALPHABET = (*KNOWN, OTHER)
 
 def table(**changes: Any) -> Misreads:
     """The shipped table with something else in it."""
-    shares = ("missing_rate", "added_rate", "plate_density", "other_pattern_share")
-    names = ("groups", "counts", *shares, "other_length_share")
-    fields = {name: getattr(SHIPPED, name) for name in names}
-    return Misreads(**{**fields, **changes})
+    return Misreads(msgspec.structs.replace(SHIPPED.table, **changes))
 
 
 def stated(plate: str, listed: str, read: float | None = None, table: Misreads = SHIPPED) -> float:
@@ -49,8 +47,8 @@ class Trying:
             of_char = counts.get(char, {})
             right = (of_char.get(char, 0) + 40 * share) / (sum(of_char.values()) + 40)
             self.right[char] = math.pow(right, scale)
-        self.missing = 1 - math.pow(1 - misreads.missing_rate, scale)
-        self.added = (1 - math.pow(1 - misreads.added_rate, scale)) / len(ALPHABET)
+        self.missing = 1 - math.pow(1 - misreads.table.missing_rate, scale)
+        self.added = (1 - math.pow(1 - misreads.table.added_rate, scale)) / len(ALPHABET)
 
     def reading(self, true: str, read: str) -> float:
         if true == read:
@@ -81,7 +79,7 @@ class Trying:
 
     def all_of(self, pattern: str, plate: str) -> float:
         """The sum over all plates as long as `pattern`, each as rare as its pattern is."""
-        rarer, kinds = self.misreads.other_pattern_share, [char.isdigit() for char in pattern]
+        rarer, kinds = self.misreads.table.other_pattern_share, [char.isdigit() for char in pattern]
         return sum(
             self.channel(true, plate)
             * math.pow(rarer, sum(map(bool.__ne__, kinds, (char.isdigit() for char in true))))
@@ -105,8 +103,8 @@ class Trying:
             beyond *= pattern
         else:
             beyond = self.all_of(plate, plate)
-        others = pattern - this + self.misreads.other_length_share * beyond
-        return this / (this + self.misreads.plate_density * others)
+        others = pattern - this + self.misreads.table.other_length_share * beyond
+        return this / (this + self.misreads.table.plate_density * others)
 
 
 @pytest.mark.parametrize(

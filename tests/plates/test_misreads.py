@@ -1,4 +1,4 @@
-"""The table of misreads: what is shipped, what a file may say, and folding."""
+"""The table of misreads: what is shipped, what a file may say, and skeletons."""
 
 import math
 from pathlib import Path
@@ -44,12 +44,12 @@ def test_a_file_of_our_own_replaces_it_whole(tmp_path: Path) -> None:
     own = Misreads.load(write(tmp_path, GOOD))
     assert own.groups == ("O0", "ÖŐ", "千7")
     assert own.counts == {"0": {"0": 9, "O": 1}, "Ö": {"Ö": 3, "Ő": 1}}
-    assert (own.missing_rate, own.added_rate) == (0.01, 0.02)
-    assert (own.plate_density, own.other_pattern_share) == (1.0, 0.5)
-    assert own.other_length_share == 0.25
-    assert own.fold("B0ŐÖ千7?") == "BOÖÖ77?"
-    assert own.fold_bytes[ord("0")] == ord("O")
-    assert own.fold_bytes[ord("B")] == ord("B")
+    assert (own.table.missing_rate, own.table.added_rate) == (0.01, 0.02)
+    assert (own.table.plate_density, own.table.other_pattern_share) == (1.0, 0.5)
+    assert own.table.other_length_share == 0.25
+    assert own.skeleton("B0ŐÖ千7?") == "BOÖÖ77?"
+    assert own.skeleton_bytes[ord("0")] == ord("O")
+    assert own.skeleton_bytes[ord("B")] == ord("B")
 
 
 def test_a_worker_takes_the_file_that_it_is_given(tmp_path: Path) -> None:
@@ -72,18 +72,18 @@ def test_plates_fold_to_the_same_where_they_are_look_alikes(one: str, other: str
         )
 
     look_alikes = len(one) == len(other) and all(map(alike, one, other))
-    assert (SHIPPED.fold(one) == SHIPPED.fold(other)) == look_alikes
-    assert SHIPPED.fold(SHIPPED.fold(one)) == SHIPPED.fold(one)
+    assert (SHIPPED.skeleton(one) == SHIPPED.skeleton(other)) == look_alikes
+    assert SHIPPED.skeleton(SHIPPED.skeleton(one)) == SHIPPED.skeleton(one)
 
 
 @given(st.text(st.characters(max_codepoint=127)))
 def test_bytes_are_folded_as_characters_are(text: str) -> None:
-    assert text.encode().translate(SHIPPED.fold_bytes) == SHIPPED.fold(text).encode()
+    assert text.encode().translate(SHIPPED.skeleton_bytes) == SHIPPED.skeleton(text).encode()
 
 
 def test_bytes_beyond_ascii_stay() -> None:
-    assert SHIPPED.fold_bytes[128:] == bytes(range(128, 256))
-    assert len(SHIPPED.fold_bytes) == 256
+    assert SHIPPED.skeleton_bytes[128:] == bytes(range(128, 256))
+    assert len(SHIPPED.skeleton_bytes) == 256
 
 
 SHARES = (
@@ -212,8 +212,8 @@ def test_as_many_characters_as_there_may_be(tmp_path: Path) -> None:
 def test_no_group_and_no_counts_are_possible(tmp_path: Path) -> None:
     text = changed("groups", "[]")
     bare = Misreads.load(write(tmp_path, text[: text.index("[counts]")] + "[counts]\n"))
-    assert bare.fold("AO0Q?") == "AO0Q?"
-    assert bare.fold_bytes == bytes(range(256))
+    assert bare.skeleton("AO0Q?") == "AO0Q?"
+    assert bare.skeleton_bytes == bytes(range(256))
 
 
 def share_at_least(count: int, of: float) -> float:
