@@ -10,6 +10,7 @@ The modules, in the order in which data passes them:
     date_formats   dates as other systems write them
     entry_fields   the fields of an entry by flat names
     columns        from a row to a document
+    identity       which entry a row is for, even a bad one
     rows           from a document to an entry, completed and checked
     digests        entries as hashes, for comparison
     parsed_file    a file's rows, held compactly until they are sent

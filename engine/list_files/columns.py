@@ -2,13 +2,17 @@
 
 `Columns` builds a document from the cells of a CSV row or of a flat JSON object. It finds each
 column's field, looks values up in the profile's tables, parses dates and normalizes plates. A bad
-cell gives a one-line problem that names the column, the value and the rule. Whether the document
-is a valid and admissible entry is checked later, in `rows`.
+cell gives a one-line problem that names the column, the value and the rule; the other cells are
+still read, because they may say which entry the row is for. Whether the document is a valid and
+admissible entry is checked later, in `rows`.
 """
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from engine.clock import format_time
@@ -18,15 +22,36 @@ from engine.plates.normal_form import WILDCARD, PlateError, normalize
 
 #: Other systems' wildcards for any number of characters. We have no such wildcard.
 _FOREIGN_WILDCARDS: Final = "*%"
+#: What stands for bytes that are not text.
+_NOT_TEXT: Final = re.compile("[\ud800-\udfff]")
 
 Parse = Callable[[str], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A row that is not a document: what is wrong with it, in one line.
+
+    `document` has the row's other values, and `bad_paths` the fields of its bad cells. It is None
+    if the row's values cannot be assigned to fields at all.
+    """
+
+    problem: str
+    document: dict[str, Any] | None = None
+    bad_paths: tuple[str, ...] = ()
 
 
 class Columns:
     """The columns with these normalized names, in the order of the cells."""
 
-    def __init__(self, profile: Profile, names: Sequence[str]) -> None:
+    def __init__(
+        self, profile: Profile, names: Sequence[str], *, width: int | None = None, not_text: str
+    ) -> None:
+        """`width` is the number of cells in the header, of which the last may have no name.
+        `not_text` is the problem with a cell whose bytes are not text."""
         self._count = len(names)
+        self._width = self._count if width is None else width
+        self._not_text = not_text
         rank = {name: place for place, name in enumerate(profile.columns)}
         self._cells: list[tuple[int, str, Field, Parse | None]] = []
         for place, name in sorted(enumerate(names), key=lambda pair: rank.get(pair[1], 0)):
@@ -34,47 +59,62 @@ class Columns:
             if field is not None:
                 self._cells.append((place, name, FIELDS[field], _parse(profile, field)))
 
-    def document(self, cells: Sequence[str]) -> dict[str, Any] | str:
+    def document(self, cells: Sequence[str]) -> dict[str, Any] | Unread:
         """Return the document of a row, or what is wrong with the row."""
         count = self._count
         if len(cells) != count and (len(cells) < count or any(cells[count:])):
-            return f"{len(cells)} cells, but {count} columns"
+            return Unread(f"{len(cells)} cells, but {count} columns")
         document: dict[str, Any] = {}
+        problem, bad = None, []
         for place, name, field, parse in self._cells:
             value: Any = cells[place].strip()
             if not value:
                 continue
-            if parse is not None:
-                try:
+            try:
+                if not value.isascii() and _NOT_TEXT.search(value):
+                    raise ValueError(self._not_text)
+                if parse is not None:
                     value = parse(value)
-                except ValueError as error:
-                    return f"{name} {quoted(cells[place].strip())}: {error}"
-                if value is None:
-                    continue
+            except ValueError as error:
+                problem = problem or f"{name} {quoted(cells[place].strip())}: {error}"
+                bad.append(field.path)
+                continue
+            if value is None:
+                continue
             part = field.part
             if part is None:
                 document.setdefault(field.field, value)
             else:
                 document.setdefault(field.field, {}).setdefault(part, value)
-        return document
+        if problem is None:
+            return document
+        # With a cell too many or too few, the values may stand under the wrong columns.
+        return Unread(problem, document if len(cells) == self._width else None, tuple(bad))
+
+    def is_whole(self, cells: Sequence[str]) -> bool:
+        """Whether there are as many cells as columns, and more than one."""
+        return len(cells) == self._width > 1
 
 
 def object_document(
-    profile: Profile, found: Mapping[str, Any], known: dict[tuple[str, ...], Columns]
-) -> dict[str, Any] | str:
+    profile: Profile,
+    found: Mapping[str, Any],
+    known: dict[tuple[str, ...], Columns],
+    not_text: str,
+) -> dict[str, Any] | Unread:
     """Return the document of a flat JSON object by column, or what is wrong with the object.
 
-    `known` caches the columns of earlier objects.
+    `known` caches the columns of earlier objects. `not_text` is as for `Columns`.
     """
     names = tuple(fold(name) for name in found)
     columns = known.get(names)
     if columns is None:
         for name, column in zip(found, names, strict=True):
             if column not in profile.columns and OTHERS not in profile.columns:
-                return f"unknown column {quoted(name)}"
+                return Unread(f"unknown column {quoted(name)}")
             if names.count(column) > 1:
-                return f"column {column} twice"
-        columns = Columns(profile, names)
+                return Unread(f"column {column} twice")
+        columns = Columns(profile, names, not_text=not_text)
         if len(known) < _LAYOUTS:
             known[names] = columns
     cells = []
@@ -86,7 +126,7 @@ def object_document(
         elif isinstance(value, int | float):
             value = str(value)
         elif not isinstance(value, str):
-            return f"{name}: must be a text, a number, true or false"
+            return Unread(f"{name}: must be a text, a number, true or false")
         cells.append(value)
     return columns.document(cells)
 
@@ -102,8 +142,10 @@ def _parse(profile: Profile, field: str) -> Parse | None:
     steps: list[Parse] = []
     if field in profile.values:
         steps.append(_look_up(profile, field))
-    if field == "plate" and profile.normalize:
-        steps.append(_normal_pattern)
+    if field == "plate":
+        steps.append(_plate_cell)
+        if profile.normalize:
+            steps.append(_normal_pattern)
     if field in TIMES and profile.dates is not None:
         steps.append(_date(profile, field))
     own = FIELDS[field].parse
@@ -139,6 +181,17 @@ def _look_up(profile: Profile, field: str) -> Parse:
         return cell if unlisted == "keep" else None
 
     return look_up
+
+
+def _plate_cell(cell: str) -> str:
+    if not cell.isprintable() and any(map(_is_control, cell)):
+        # Normalizing would drop it, and with a line break make one plate of two.
+        raise ValueError("must not hold control characters")
+    return cell
+
+
+def _is_control(letter: str) -> bool:
+    return unicodedata.category(letter) == "Cc"
 
 
 def _normal_pattern(cell: str) -> str:

@@ -3,6 +3,10 @@
 The profile gives the delimiter (`,` `;` or tab); otherwise it is detected in the header row. A
 row's number is the line on which it begins, even if its quoted cells contain line breaks. The
 profile says what the columns mean, and `columns` interprets the cells.
+
+A missing or stray quote can make one cell of several rows without breaking any rule of CSV. So a
+row of several lines comes with the cells of each further line, read as a row by itself: `rows`
+decides whether that is a row.
 """
 
 from __future__ import annotations
@@ -11,10 +15,10 @@ import contextlib
 import csv
 import io
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, NamedTuple
 
 from engine import limits
 from engine.list_files.entry_fields import quoted
@@ -25,15 +29,28 @@ from engine.list_files.text import Encoding, EntryFileError
 ROW_BYTES: Final = limits.READ_VALUE_BYTES
 
 
+class CsvRow(NamedTuple):
+    """A row: its line, and its cells or what is wrong with it.
+
+    `further` has the cells of each further line of a row of several lines, read by itself.
+    """
+
+    line: int
+    cells: list[str] | str
+    further: Sequence[list[str]] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """An open CSV file: the normalized names of its columns, and its rows.
 
-    `rows` yields the line of each row with its cells, or with what is wrong with it.
+    `width` is the number of cells in the header; columns at the end may have no name. Rows without
+    any text are left out.
     """
 
     names: list[str]
-    rows: Iterator[tuple[int, list[str] | str]]
+    width: int
+    rows: Iterator[CsvRow]
 
 
 @contextlib.contextmanager
@@ -47,16 +64,18 @@ def csv_table(file: BinaryIO, path: Path, profile: Profile, encoding: Encoding) 
     try:
         first = text.readline(ROW_BYTES)
         delimiter = profile.delimiter or _delimiter(first, profile)
-        reader = csv.reader(_lines(first, text, path), delimiter=delimiter, strict=True)
+        lines = _Lines(first, text, path)
+        reader = csv.reader(lines, delimiter=delimiter, strict=True)
         line, cells = _first_row(reader, path)
         known = any(fold(cell) in profile.columns for cell in cells)
         if profile.header or (profile.header is None and known):
-            yield Table(_header(cells, path, profile, encoding), _rows(reader))
+            names = _header(cells, path, profile, encoding)
+            yield Table(names, len(cells), _rows(reader, lines, delimiter))
         else:
             # Trailing columns that are never filled are often left out, but then in every row.
             names = _unnamed(profile)[: max(1, len(cells))]
-            rows: list[tuple[int, list[str] | str]] = [(line, cells)] if cells else []
-            yield Table(names, itertools.chain(rows, _rows(reader)))
+            rows = [CsvRow(line, cells, lines.further(delimiter))] if _has_text(cells) else []
+            yield Table(names, len(names), itertools.chain(rows, _rows(reader, lines, delimiter)))
     finally:
         text.detach()
 
@@ -73,29 +92,63 @@ def _first_row(reader: Any, path: Path) -> tuple[int, list[str]]:
             return line, cells or []
 
 
-def _rows(reader: Any) -> Iterator[tuple[int, list[str] | str]]:
+def _rows(reader: Any, lines: _Lines, delimiter: str) -> Iterator[CsvRow]:
     while True:
         line = reader.line_num + 1
+        lines.row.clear()
         try:
             cells = next(reader, None)
         except csv.Error as error:
-            yield line, f"not valid CSV: {error}"
+            yield CsvRow(line, f"not valid CSV: {error}")
             continue
         if cells is None:
             return
-        if cells:
-            yield line, cells
+        if _has_text(cells):
+            yield CsvRow(line, cells, lines.further(delimiter))
 
 
-def _lines(first: str, text: io.TextIOWrapper, path: Path) -> Iterator[str]:
-    number, line = 1, first
-    while line:
+def _has_text(cells: list[str]) -> bool:
+    return any(map(str.strip, cells))
+
+
+class _Lines:
+    """The lines of a file for the CSV reader; `row` has those of the row that is being read."""
+
+    def __init__(self, first: str, text: io.TextIOWrapper, path: Path) -> None:
+        self.row: list[str] = []
+        self._next = first
+        self._text = text
+        self._path = path
+        self._number = 0
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        line = self._next
+        if not line:
+            raise StopIteration
+        self._number += 1
         if len(line) >= ROW_BYTES:
             raise EntryFileError(
-                f"longer than {ROW_BYTES} characters", where=f"{path}: line {number}"
+                f"longer than {ROW_BYTES} characters", where=f"{self._path}: line {self._number}"
             )
-        yield line
-        number, line = number + 1, text.readline(ROW_BYTES)
+        self._next = self._text.readline(ROW_BYTES)
+        self.row.append(line)
+        return line
+
+    def further(self, delimiter: str) -> Sequence[list[str]]:
+        """Return the cells of each line of the row except the first, read as rows."""
+        if len(self.row) < 2:
+            return ()
+        return [_cells(line, delimiter) for line in self.row[1:]]
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
+    try:
+        return next(csv.reader([line], delimiter=delimiter), [])
+    except csv.Error:
+        return []
 
 
 def _unnamed(profile: Profile) -> list[str]:

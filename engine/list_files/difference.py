@@ -3,7 +3,8 @@
 `compare_to_state` compares a file's rows (`FileEntries`) with a `ListState`. An import leaves
 entries that the file does not name as they are. A sync (`list_id`) treats the file as the complete
 new state of one list: it removes entries of that list that the file does not name, and it may not
-touch any other list.
+touch any other list. A bad row names its entry too. If the entry of a bad row cannot be known,
+nothing is removed.
 
 The term of an entry belongs to its authority. While the authority reference stays the same, an
 entry keeps its `created_at` if its row gives none. In a sync it also keeps `expires_at` and
@@ -58,6 +59,8 @@ class Difference:
     expired: int = 0
     #: Entries that the list held before.
     standing: int = 0
+    #: Entries that no good row names, but a bad row may: they are not removed.
+    not_removed: int = 0
     replaced: set[int] = field(default_factory=set)
     replacements: Spool = field(default_factory=Spool)
     problems: dict[int, str] = field(default_factory=dict)
@@ -132,8 +135,12 @@ def compare_to_state(
     if list_id is not None:
         on_list = state.columns.lists == file.names.number(list_id)
         found.standing = int(np.count_nonzero(on_list))
-        named = np.concatenate([rows.ids, file.bad_ids])
-        found.removed = np.flatnonzero(on_list & ~np.isin(state.columns.ids, named))
+        named = np.concatenate([rows.ids, file.spared_ids])
+        gone = np.flatnonzero(on_list & ~np.isin(state.columns.ids, named))
+        if file.bad_unknown(list_id):
+            found.not_removed = len(gone)
+        else:
+            found.removed = gone
     return found
 
 

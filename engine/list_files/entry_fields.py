@@ -75,6 +75,11 @@ class Field:
     part: str | None = None
     parse: Callable[[str], Any] | None = None
 
+    @property
+    def path(self) -> str:
+        """The field's path in the document, such as `plate` or `authority.kind`."""
+        return self.field if self.part is None else f"{self.field}.{self.part}"
+
     def of(self, document: dict[str, Any]) -> Any:
         """Return the field's value in an entry's document, None if it is absent."""
         value = document.get(self.field)

@@ -11,6 +11,7 @@ here. Pure.
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.list_files.digests import DigestColumns, Digests, Names, id_hash
-from engine.list_files.rows import BadRow, Row
+from engine.list_files.rows import DERIVED, BadRow, Row
 
 #: Bytes that are compressed together.
 _BLOCK_BYTES: Final = 1024 * 1024
@@ -41,7 +42,10 @@ class FileEntries:
         self._digests = Digests(names)
         self._lines = array("q")
         self._fresh = array("B")
-        self._bad_ids = array("Q")
+        self._spared_ids = array("Q")
+        self._bad_unknown = 0
+        self._bad_derived: Counter[str] = Counter()
+        self._gives_ids = False
         self._repeats: tuple[int, dict[int, int]] = (0, {})
 
     def __len__(self) -> int:
@@ -53,13 +57,22 @@ class FileEntries:
         self._digests.add(entry.entry_id.encode(), entry, entry.created_ms, entry.expires_ms)
         self._lines.append(row.line)
         self._fresh.append(row.fresh)
+        self._gives_ids |= not row.fresh & DERIVED
+        if row.spared_id is not None:
+            self._spared_ids.append(id_hash(row.spared_id.encode(errors="replace")))
         self.spool.append(row.data)
 
     def add_bad(self, row: BadRow) -> None:
-        """Count a bad row. The entry whose id it gives, if any, is not removed."""
+        """Count a bad row. A sync does not remove its entry."""
         self.bad += 1
-        if row.entry_id is not None:
-            self._bad_ids.append(id_hash(row.entry_id.encode(errors="replace")))
+        if row.entry_id is None:
+            self._bad_unknown += 1
+            return
+        if row.list_id is None:
+            self._gives_ids = True
+        else:
+            self._bad_derived[row.list_id] += 1
+        self._spared_ids.append(id_hash(row.entry_id.encode()))
 
     def columns(self) -> DigestColumns:
         """Return the digests of the good rows."""
@@ -76,9 +89,18 @@ class FileEntries:
         return np.frombuffer(self._fresh, dtype=np.uint8)
 
     @property
-    def bad_ids(self) -> NDArray[np.uint64]:
-        """The hashed ids that bad rows name."""
-        return np.frombuffer(self._bad_ids, dtype=np.uint64)
+    def spared_ids(self) -> NDArray[np.uint64]:
+        """The hashed ids of entries that a sync leaves alone, although no good row names them."""
+        return np.frombuffer(self._spared_ids, dtype=np.uint64)
+
+    def bad_unknown(self, list_id: str) -> int:
+        """Return how many bad rows may be for any entry of the list: a sync removes nothing then.
+
+        In a file whose rows give their ids, a bad row without one may have lost it. A bad row that
+        names another list may have lost its list.
+        """
+        known = 0 if self._gives_ids else self._bad_derived[list_id]
+        return self._bad_unknown + self._bad_derived.total() - known
 
     def repeats(self) -> dict[int, int]:
         """Map the position of each row with a repeated id to the line of the first one."""

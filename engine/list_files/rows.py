@@ -5,37 +5,42 @@ passes from bytes (`text`) to cells (`csv_files`) to a document (`columns`). Her
 completed from `Supplied`, gets an id if it has none, and passes the same checks as any other
 entry: the schema (`documents.model`) and the rules (`admission`).
 
+A bad row names its entry too, if that can be known: see `identity`.
+
 Rows are read one at a time and are not kept. Nothing here knows Kafka or the terminal. A file
 that cannot be read as a whole raises EntryFileError.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
 import orjson
-import xxhash
 
 from engine.documents.admission import Purposes, check_entry
 from engine.documents.codec import encode, entry_of
 from engine.documents.model import Entry
 from engine.errors import DocumentError, RuleError
-from engine.list_files.columns import Columns, object_document
-from engine.list_files.csv_files import ROW_BYTES, csv_table
+from engine.list_files.columns import Columns, Unread, object_document
+from engine.list_files.csv_files import ROW_BYTES, CsvRow, csv_table
 from engine.list_files.entry_fields import FIELDS, quoted
+from engine.list_files.identity import Identity, error_path, paths_without_text
 from engine.list_files.profile import Profile
 from engine.list_files.text import UTF_8, Encoding, EntryFileError, numbered_lines
 
 #: Values that the row did not give, as bits: they come from the clock or the operator, and an
 #: entry that is already listed keeps its own. UNCHECKED: admissible only with a date that it keeps.
+#: DERIVED: the row gave no id.
 CREATED: Final = 1
 EXPIRES: Final = 2
 REQUESTED: Final = 4
 UNCHECKED: Final = 8
+DERIVED: Final = 16
 _BITS: Final = {"created_at": CREATED, "expires_at": EXPIRES, "requested_by": REQUESTED}
 
 
@@ -52,30 +57,31 @@ class Supplied:
 
 
 class Row(NamedTuple):
-    """A good row: the line on which it begins, its entry, that as JSON, and its `fresh` bits."""
+    """A good row: the line on which it begins, its entry, that as JSON, and its `fresh` bits.
+
+    If the row names another list than the user, `spared_id` is the id on the user's list, which a
+    sync refuses the row for, but does not remove.
+    """
 
     line: int
     entry: Entry
     data: bytes
     fresh: int
+    spared_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
     """A row that is not an entry: the line on which it begins, and why, in one line.
 
-    `entry_id` is set if the row gives one, so that a sync does not remove that entry.
+    `entry_id` is the id of the row's entry, None if it cannot be known. If the row gave no id,
+    `list_id` is the list for which one was derived. A sync does not remove that entry.
     """
 
     line: int
     problem: str
     entry_id: str | None = None
-
-
-def derived_id(*parts: str) -> str:
-    """Return the id of an entry without an id of its own. It depends only on the parts that the
-    profile chooses, such as list and plate."""
-    return xxhash.xxh3_128_hexdigest("\x1f".join(parts).encode(errors="replace"))
+    list_id: str | None = None
 
 
 class Filling:
@@ -83,30 +89,20 @@ class Filling:
 
     def __init__(self, profile: Profile, supplied: Supplied, purposes: Purposes) -> None:
         self._purposes = purposes
-        self._id_fields = [FIELDS[name] for name in profile.id_fields]
+        self._identity = Identity(profile, purposes)
         self._supplied: dict[str, Any] = {}
         _fill(self._supplied, supplied.flags)
         constants: dict[str, Any] = {}
         for name, value in profile.constants.items():
             FIELDS[name].put(constants, value)
         _fill(self._supplied, constants)
+        self._list_id: str | None = supplied.flags.get("list_id")
         self._fresh = [(name, value, _BITS[name]) for name, value in supplied.fresh.items()]
 
     def entry(self, document: dict[str, Any]) -> tuple[Entry, bytes, int]:
         """Return the entry of one row, completed in place and checked, with its JSON and its
         fresh bits. Raises RuleError or DocumentError; `problem_of` makes a line from either."""
-        _fill(document, self._supplied)
-        fresh = 0
-        for name, value, bit in self._fresh:
-            if document.get(name) is None:
-                document[name] = value
-                fresh |= bit
-        if document.get("entry_id") is None:
-            # If a required part is missing, the schema will report it.
-            parts = [field.of(document) for field in self._id_fields]
-            document["entry_id"] = derived_id(
-                *("" if part is None else str(part) for part in parts)
-            )
+        fresh = self._complete(document)
         entry = entry_of(document)
         try:
             data = encode(entry)
@@ -120,6 +116,59 @@ class Filling:
                 raise
             fresh |= UNCHECKED
         return entry, data, fresh
+
+    def row(self, line: int, document: dict[str, Any]) -> Row | BadRow:
+        """Return the row of a document, which is completed in place."""
+        derived = document.get("entry_id") is None
+        try:
+            entry, data, fresh = self.entry(document)
+        except (DocumentError, RuleError) as error:
+            bad = [error_path(error), *paths_without_text(document)]
+            return self._bad(line, problem_of(error, document), document, bad, derived=derived)
+        spared_id = None
+        if derived and self._list_id not in (None, entry.list_id):
+            spared_id = self._identity.derive({**document, "list_id": self._list_id})
+        return Row(line, entry, data, fresh, spared_id)
+
+    def bad_row(self, line: int, unread: Unread) -> BadRow:
+        """Return the row of what is not a document."""
+        document = unread.document
+        if document is None:
+            return BadRow(line, unread.problem)
+        derived = self._complete(document) & DERIVED > 0
+        return self._bad(line, unread.problem, document, unread.bad_paths, derived=derived)
+
+    def _bad(
+        self,
+        line: int,
+        problem: str,
+        document: dict[str, Any],
+        bad_paths: Iterable[str],
+        *,
+        derived: bool,
+    ) -> BadRow:
+        if derived and self._list_id is not None:
+            # Whatever the row says: a sync removes entries of this list only.
+            document = {**document, "list_id": self._list_id}
+            document["entry_id"] = self._identity.derive(document)
+            bad_paths = [path for path in bad_paths if path != "list_id"]
+        entry_id = self._identity.of_bad_row(document, filter(None, bad_paths), derived=derived)
+        if entry_id is None or not derived:
+            return BadRow(line, problem, entry_id)
+        return BadRow(line, problem, entry_id, document["list_id"])
+
+    def _complete(self, document: dict[str, Any]) -> int:
+        """Fill in what the row lacks; return its fresh bits."""
+        _fill(document, self._supplied)
+        fresh = 0
+        for name, value, bit in self._fresh:
+            if document.get(name) is None:
+                document[name] = value
+                fresh |= bit
+        if document.get("entry_id") is None:
+            document["entry_id"] = self._identity.derive(document)
+            fresh |= DERIVED
+        return fresh
 
 
 def problem_of(error: DocumentError | RuleError, document: Mapping[str, Any]) -> str:
@@ -153,23 +202,16 @@ def read_rows(
     Raises EntryFileError if the whole file cannot be read as entries.
     """
     filling = Filling(profile, supplied, purposes)
-    for line, document in _documents(file, path, profile, encoding):
-        if isinstance(document, str):
-            yield BadRow(line, document)
-            continue
-        try:
-            yield Row(line, *filling.entry(document))
-        except (DocumentError, RuleError) as error:
-            problem = problem_of(error, document)
-            if isinstance(error, DocumentError) and error.reason == "invalid_json":
-                problem = encoding.problem
-            own_id = document.get("entry_id")
-            yield BadRow(line, problem, own_id if isinstance(own_id, str) else None)
+    for line, found in _documents(file, path, profile, filling, encoding):
+        if isinstance(found, Unread):
+            yield filling.bad_row(line, found)
+        else:
+            yield filling.row(line, found)
 
 
 def _documents(
-    file: BinaryIO, path: Path, profile: Profile, encoding: Encoding
-) -> Iterator[tuple[int, dict[str, Any] | str]]:
+    file: BinaryIO, path: Path, profile: Profile, filling: Filling, encoding: Encoding
+) -> Iterator[tuple[int, dict[str, Any] | Unread]]:
     ending = path.suffix.lower()
     if ending not in profile.endings:
         raise EntryFileError(f"must end in {' or '.join(profile.endings)}", where=str(path))
@@ -177,9 +219,29 @@ def _documents(
         yield from _json_documents(file, profile, encoding)
     else:
         with csv_table(file, path, profile, encoding) as table:
-            document_of = Columns(profile, table.names).document
-            for line, cells in table.rows:
-                yield line, cells if isinstance(cells, str) else document_of(cells)
+            columns = Columns(profile, table.names, width=table.width, not_text=encoding.problem)
+            for row in table.rows:
+                if isinstance(row.cells, str):
+                    yield row.line, Unread(row.cells)
+                elif row.further and (hidden := _hidden(row, columns, filling)):
+                    yield row.line, hidden
+                else:
+                    yield row.line, columns.document(row.cells)
+
+
+def _hidden(row: CsvRow, columns: Columns, filling: Filling) -> Unread | None:
+    """Return what is wrong with a row of several lines, if one of them is a row by itself."""
+    for line, cells in enumerate(row.further, start=row.line + 1):
+        if not columns.is_whole(cells):
+            continue
+        found = columns.document(cells)
+        unread = found if isinstance(found, Unread) else Unread("", found)
+        if filling.bad_row(line, unread).entry_id is not None:
+            return Unread(
+                f"a quoted cell includes line {line}, which is a row: a quote is missing or "
+                "out of place"
+            )
+    return None
 
 
 def _fill(document: dict[str, Any], supplied: Mapping[str, Any]) -> None:
@@ -194,33 +256,38 @@ def _fill(document: dict[str, Any], supplied: Mapping[str, Any]) -> None:
 
 def _json_documents(
     file: BinaryIO, profile: Profile, encoding: Encoding
-) -> Iterator[tuple[int, dict[str, Any] | str]]:
+) -> Iterator[tuple[int, dict[str, Any] | Unread]]:
     layouts: dict[tuple[str, ...], Columns] = {}
     for line, content in numbered_lines(file, ROW_BYTES):
         if content is None:
-            yield line, f"longer than {ROW_BYTES} bytes"
+            yield line, Unread(f"longer than {ROW_BYTES} bytes")
             continue
+        problem = None
         try:
             if encoding is not UTF_8:
                 document = orjson.loads(content.decode(encoding.codec))
             else:
                 document = orjson.loads(content)
-        except orjson.JSONDecodeError as error:
-            yield line, _not_json(content, error, encoding)
-        except UnicodeDecodeError:
-            yield line, encoding.problem
+        except (orjson.JSONDecodeError, UnicodeDecodeError) as error:
+            document, problem = _not_json(content, error, encoding)
+        if not isinstance(document, dict):
+            yield line, Unread(problem or "must be a JSON object")
+        elif not profile.json_documents:
+            yield line, object_document(profile, document, layouts, encoding.problem)
+        elif problem is not None:
+            yield line, Unread(problem, document, tuple(paths_without_text(document)))
         else:
-            if not isinstance(document, dict):
-                yield line, "must be a JSON object"
-            elif profile.json_documents:
-                yield line, document
-            else:
-                yield line, object_document(profile, document, layouts)
+            yield line, document
 
 
-def _not_json(content: bytes, error: orjson.JSONDecodeError, encoding: Encoding) -> str:
+def _not_json(content: bytes, error: ValueError, encoding: Encoding) -> tuple[Any, str]:
+    """Return what a line says in spite of bytes that are not text, and what is wrong with it."""
     try:
         content.decode(encoding.codec)
     except UnicodeDecodeError:
-        return encoding.problem
-    return f"not valid JSON at column {error.colno}"
+        try:
+            text = content.decode(encoding.codec, errors="surrogateescape")
+            return json.loads(text), encoding.problem
+        except (ValueError, RecursionError):
+            return None, encoding.problem
+    return None, f"not valid JSON at column {getattr(error, 'colno', 1)}"

@@ -278,11 +278,29 @@ def test_an_entry_of_the_future_is_a_bad_row_and_nothing_is_kept_of_a_standing_o
     assert topic.entries["future"].created_at == day(0)
 
 
-def test_bad_rows_take_nobody_away() -> None:
+def test_bad_rows_remove_no_entry() -> None:
     topic = Topic(entry("a"), entry("b"), entry("c"))
-    bad = (BadRow(3, "what", "b"), BadRow(4, "what"))
-    topic.send([document("a")], bad=bad, list_id="l")
-    assert set(topic.values) == {"a", "b"}
+    found, _ = topic.send([document("a")], bad=(BadRow(3, "what", "b"),), list_id="l")
+    assert (set(topic.values), found.not_removed) == ({"a", "b"}, 0)
+    # A bad row whose entry is not known may be for any entry. Changes are still sent.
+    bad = (BadRow(3, "what"),)
+    found, _ = topic.send([document("a", priority=1), document("n")], bad=bad, list_id="l")
+    assert (set(topic.values), found.not_removed) == ({"a", "b", "n"}, 1)
+    assert (found.added_count, found.changed_count, len(found.removed)) == (1, 1, 0)
+
+
+def test_a_derived_id_is_no_id_beside_rows_that_give_theirs() -> None:
+    derived = BadRow(3, "what", "d", "l")
+    topic = Topic(entry("a"), entry("b"))
+    found, _ = topic.send([document("a")], bad=(derived,), list_id="l")
+    assert (set(topic.values), found.not_removed) == ({"a", "b"}, 1)
+    # In a file that gives no ids it is one, for the list that it was derived for.
+    topic = Topic(entry("d"), entry("b"))
+    found, _ = topic.send([], bad=(derived,), list_id="l")
+    assert set(topic.values) == {"d"}
+    topic = Topic(entry("d"), entry("b"))
+    found, _ = topic.send([], bad=(BadRow(3, "what", "d", "other"),), list_id="l")
+    assert (set(topic.values), found.not_removed) == ({"d", "b"}, 1)
 
 
 def test_repeats_name_the_first_row() -> None:

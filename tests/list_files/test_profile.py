@@ -15,8 +15,9 @@ from engine.documents.purposes import Purposes
 from engine.errors import ConfigError
 from engine.list_files import profile
 from engine.list_files.entry_fields import FIELDS
+from engine.list_files.identity import derived_id
 from engine.list_files.profile import Profile
-from engine.list_files.rows import BadRow, Supplied, derived_id, read_rows
+from engine.list_files.rows import BadRow, Supplied, read_rows
 from engine.list_files.text import encoding_of
 
 DATA = Path(__file__).parents[1] / "data"

@@ -184,7 +184,9 @@ def import_command(settings: Settings, file: Path, take_over: bool, **values: An
     "--renew", is_flag=True, help="Set new dates on existing entries whose rows have none."
 )
 @click.option(
-    "--allow-shrink", is_flag=True, help="Allow the removal of more than half of the list."
+    "--allow-shrink",
+    is_flag=True,
+    help="Allow the removal of a tenth of the list or more, and a file without entries.",
 )
 @json_option
 @takes_settings("bootstrap", "prefix", "purposes", "operator")

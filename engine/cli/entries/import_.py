@@ -144,6 +144,7 @@ async def _sync(
         if box is None:
             report.dry_run(file, found, reader.state)
         report.judge(file, found, skip_invalid=wish.skip_invalid)
+        report.not_removed(file, found, list_id)
         if not wish.allow_shrink:
             _brake(found, list_id, wish.path)
         if box is None:
@@ -192,8 +193,8 @@ def _brake(found: Difference, list_id: str, path: Path) -> None:
     """Refuse a file that looks truncated."""
     removed = len(found.removed)
     if (
-        removed > limits.SYNC_REMOVED_ENTRIES
-        and removed > limits.SYNC_REMOVED_SHARE * found.standing
+        removed >= limits.SYNC_REMOVED_ENTRIES
+        and removed >= limits.SYNC_REMOVED_SHARE * found.standing
     ):
         raise SyncError(
             f"would remove {removed} of the {found.standing} entries of list {list_id}",

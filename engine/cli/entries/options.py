@@ -99,7 +99,9 @@ _FILE_OPTIONS = (
     ),
     click.option("--dry-run", is_flag=True, help="Show the difference; send nothing."),
     click.option(
-        "--skip-invalid", is_flag=True, help="Send the valid rows even if others are invalid."
+        "--skip-invalid",
+        is_flag=True,
+        help="Send the valid rows even if others are invalid, whose entries stay as they are.",
     ),
 )
 

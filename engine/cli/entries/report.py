@@ -52,6 +52,16 @@ class Report:
                 hint="--skip-invalid sends the others",
             )
 
+    def not_removed(self, file: FileEntries, found: Difference, list_id: str) -> None:
+        """Report that bad rows keep the sync from removing entries."""
+        if found.not_removed:
+            bad = file.bad_unknown(list_id)
+            remark(
+                f"{self._path}: nothing was removed, because {bad} bad "
+                f"{'row does' if bad == 1 else 'rows do'} not say for which entry; without "
+                f"{'it' if bad == 1 else 'them'} {found.not_removed} would be removed"
+            )
+
     def dry_run(self, file: FileEntries, found: Difference, state: ListState) -> None:
         """Print the difference."""
         counts = _counts(file, found)
@@ -92,6 +102,7 @@ class Report:
         """Report the result of a sync; `revision` is None if nothing was sent."""
         counts = _counts(file, found)
         if self._as_json:
+            counts["not_removed"] = found.not_removed
             json_line({"list_id": list_id, **counts, "list_revision": revision})
         elif revision is None:
             click.echo(

@@ -100,6 +100,7 @@ def test_sync_adds_changes_and_removes_the_difference(commands: Commands) -> Non
         "removed": 0,
         "unchanged": 6,
         "invalid": 0,
+        "not_removed": 0,
         "list_revision": None,
     }
 
@@ -107,14 +108,16 @@ def test_sync_adds_changes_and_removes_the_difference(commands: Commands) -> Non
 def test_dry_run_sends_nothing(commands: Commands) -> None:
     commands.good("entries", "sync", write("a.csv", some(2)), *ROW_FLAGS)
     records = len(commands.records(commands.topics.hotlist))
-    name = write("b.csv", [f"{some(1, 1)[0]},1", f"{some(1, 2)[0]},", "x,"], "plate,priority")
+    name = write(
+        "b.csv", [f"{some(1, 1)[0]},1", f"{some(1, 2)[0]},", "AB9999,high"], "plate,priority"
+    )
     result = commands.run("entries", "sync", name, *ROW_FLAGS, "--dry-run")
     assert result.exit_code == 1
     assert result.stdout == (
         "dry run, nothing was sent: 1 added, 1 changed, 1 removed, 0 unchanged, 1 invalid\n"
     )
     assert result.stderr.splitlines() == [
-        "b.csv: line 4: plate 'x': must be in normal form, which is X",
+        "b.csv: line 4: priority 'high': must be a number",
         "hotlist: b.csv: 1 of 3 rows are bad, nothing was sent; --skip-invalid sends the others",
     ]
     flags = [*ROW_FLAGS, "--dry-run", "--json", "--skip-invalid"]
@@ -125,7 +128,7 @@ def test_dry_run_sends_nothing(commands: Commands) -> None:
     assert lines[3] == {
         "change": "invalid",
         "line": 4,
-        "problem": "plate 'x': must be in normal form, which is X",
+        "problem": "priority 'high': must be a number",
     }
     shown = {entry["plate"]: entry["entry_id"] for entry in _entries(commands)}
     assert lines[0]["entry_id"] == shown[some(1, 1)[0]]
@@ -144,13 +147,13 @@ def _entries(commands: Commands) -> list[Any]:
 
 
 def test_a_file_that_was_cut_off_is_refused(commands: Commands) -> None:
-    commands.good("entries", "sync", write("a.csv", some(210)), *ROW_FLAGS)
-    short, empty = write("short.csv", some(100)), write("empty.csv", [])
+    commands.good("entries", "sync", write("a.csv", some(100)), *ROW_FLAGS)
+    short, empty = write("short.csv", some(90)), write("empty.csv", [])
     result = commands.run("entries", "sync", short, *ROW_FLAGS)
     assert (result.exit_code, result.stderr) == (
         1,
         (
-            "hotlist: short.csv: would remove 110 of the 210 entries of list l; nothing was sent; "
+            "hotlist: short.csv: would remove 10 of the 100 entries of list l; nothing was sent; "
             "--allow-shrink does it\n"
         ),
     )
@@ -161,14 +164,42 @@ def test_a_file_that_was_cut_off_is_refused(commands: Commands) -> None:
     )
     # The dry run says what would have been.
     result = commands.run("entries", "sync", short, *ROW_FLAGS, "--dry-run")
-    assert (result.exit_code, "110 removed" in result.stdout) == (1, True)
-    assert plates_of(commands) == set(some(210))
-    commands.good("entries", "sync", short, *ROW_FLAGS, "--allow-shrink")
+    assert (result.exit_code, "10 removed" in result.stdout) == (1, True)
     assert plates_of(commands) == set(some(100))
-    # Half of a small list is nothing unusual.
-    commands.good("entries", "sync", write("few.csv", some(1)), *ROW_FLAGS)
+    commands.good("entries", "sync", write("few.csv", some(91)), *ROW_FLAGS)
+    commands.good("entries", "sync", write("few.csv", some(10)), *ROW_FLAGS, "--allow-shrink")
+    assert plates_of(commands) == set(some(10))
+    # A small list loses a few without a question, but never all of them.
+    commands.good("entries", "sync", write("few.csv", some(6)), *ROW_FLAGS)
+    commands.good("entries", "sync", write("few.csv", some(2)), *ROW_FLAGS)
+    assert commands.run("entries", "sync", empty, *ROW_FLAGS).exit_code == 1
     commands.good("entries", "sync", empty, *ROW_FLAGS, "--allow-shrink")
     assert plates_of(commands) == set()
+
+
+def test_skipped_rows_are_left_alone(commands: Commands) -> None:
+    commands.good("entries", "sync", write("a.csv", some(4)), *ROW_FLAGS)
+    first, second, third, _ = some(4)
+    # The second row is bad, and the fourth is gone.
+    name = write("b.csv", [f"{first},1", f"{second},high", f"{third},"], "plate,priority")
+    result = commands.run("entries", "sync", name, *ROW_FLAGS, "--skip-invalid")
+    assert result.stdout.startswith("list l: 0 added, 1 changed, 1 removed, 1 unchanged, skipped 1")
+    assert plates_of(commands) == {first, second, third}
+    # Now the second row has lost its plate.
+    name = write("c.csv", [first, "?", "AB999999"])
+    result = commands.run("entries", "sync", name, *ROW_FLAGS, "--skip-invalid")
+    assert result.stdout.startswith("list l: 1 added, 1 changed, 0 removed, 0 unchanged, skipped 1")
+    assert result.stderr.splitlines() == [
+        "c.csv: line 3: plate '?': must have at least 4 known characters for stolen_vehicle, not 0",
+        (
+            "c.csv: nothing was removed, because 1 bad row does not say for which entry; without "
+            "it 2 would be removed"
+        ),
+    ]
+    assert plates_of(commands) == {first, second, third, "AB999999"}
+    result = commands.run("entries", "sync", name, *ROW_FLAGS, "--skip-invalid", "--json")
+    document = orjson.loads(result.stdout)
+    assert (document["removed"], document["not_removed"]) == (0, 2)
 
 
 def test_the_list_is_the_one_that_the_rows_name(commands: Commands) -> None:
@@ -274,7 +305,7 @@ def test_killed_in_the_middle_leaves_the_list_as_it_was(commands: Commands) -> N
         "Outbox.flush = flush_and_die"
     )
     name = write("b.csv", some(3000, 25))
-    killed = process(commands, "entries", "sync", name, *ROW_FLAGS, before=die)
+    killed = process(commands, "entries", "sync", name, *ROW_FLAGS, "--allow-shrink", before=die)
     assert killed.communicate(timeout=60) == (b"", b"")
     assert killed.returncode == -signal.SIGKILL
     assert _entries(commands) == before
@@ -295,7 +326,8 @@ def test_one_that_fails_in_the_middle_takes_back_what_it_sent(
         raise BrokerError("gone", where="broker")
 
     monkeypatch.setattr(import_, "_send", send_and_fail)
-    result = commands.run("entries", "sync", write("b.csv", some(500, 100)), *ROW_FLAGS)
+    name = write("b.csv", some(500, 100))
+    result = commands.run("entries", "sync", name, *ROW_FLAGS, "--allow-shrink")
     assert (result.exit_code, result.stderr) == (1, "hotlist: broker: gone\n")
     assert plates_of(commands) == set(some(5))
     # Nothing is left open behind which later changes would wait.
@@ -328,17 +360,18 @@ def test_of_two_syncs_of_a_list_the_later_one_counts(
     commands.good("entries", "sync", write("a.csv", some(5)), *ROW_FLAGS)
     write("first.csv", some(2000, 100))
     write("second.csv", some(2000, 200))
+    flags = [*ROW_FLAGS, "--allow-shrink"]
     send = import_._send
 
     async def send_with_another_beside_it(*args: Any) -> None:
         await send(*args)
-        other = process(commands, "entries", "sync", "second.csv", *ROW_FLAGS)
+        other = process(commands, "entries", "sync", "second.csv", *flags)
         output, errors = await asyncio.to_thread(other.communicate, timeout=60)
         assert (other.returncode, errors) == (0, b""), errors
         assert output.startswith(b"list l: 2000 added, 0 changed, 5 removed")
 
     monkeypatch.setattr(import_, "_send", send_with_another_beside_it)
-    result = commands.run("entries", "sync", "first.csv", *ROW_FLAGS)
+    result = commands.run("entries", "sync", "first.csv", *flags)
     assert (result.exit_code, result.stdout, result.stderr) == (
         1,
         "",
@@ -418,7 +451,7 @@ def test_windows_1252_is_said(commands: Commands) -> None:
     )
     assert plates_of(commands, "Café") == {"MÜ1234"}
     result = commands.run("entries", "import", "w.csv", *ROW_FLAGS, "--encoding=utf-8")
-    assert result.stderr.splitlines()[0] == "w.csv: line 2: not UTF-8 text"
+    assert result.stderr.splitlines()[0] == ("w.csv: line 2: plate 'M\\udcdc1234': not UTF-8 text")
 
 
 async def test_reader_goes_on_where_it_stopped(commands: Commands) -> None:
