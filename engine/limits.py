@@ -55,6 +55,8 @@ CAR_SETTLES_S: Final = 10.0
 DOCTOR_READS: Final = 1000
 DOCTOR_WATCH_S: Final = 3.0
 DOCTOR_LAG_READS: Final = 10_000
+#: How long one of its checks may take.
+DOCTOR_CHECK_S: Final = 20.0
 CLOCK_SKEW_S: Final = 5.0
 #: `hotlist ingest --listen`: messages in work at a time, how long receiving one may take and how
 #: long its acknowledgement, how long records are gathered, and the shortest token.
@@ -198,6 +200,10 @@ END_STEP_S: Final = 0.5
 #: How often each consumer asks the brokers which partitions its topics have: the age that its
 #: picture of the cluster may reach. Partitions that are added are found within three times that.
 METADATA_MAX_AGE_S: Final = 10.0
+#: How often a worker asks the brokers where the logs that it reads end; and for how long an open
+#: transaction may hold records back before the worker logs it.
+LAG_LOOK_S: Final = 5.0
+HELD_BACK_S: Final = 10.0
 #: How long a broker may take to say where a partition of the reads begins.
 OFFSETS_MS: Final = 5000
 #: How long declaring or checking topics may take in all, and the pause before topics are looked at
@@ -324,6 +330,9 @@ def check() -> None:
     assert 8 * STUCK_LOOK_S <= STUCK_S, "stuck partitions are found in time"
     assert 2 * CONTROL_STALE_S < STUCK_S, "the gate closes before partitions are called stuck"
     assert 3 * METADATA_MAX_AGE_S <= STUCK_S, "added partitions are found before reads are late"
+    assert 2 * LAG_LOOK_S <= HELD_BACK_S, "who holds records back is asked before it is logged"
+    assert HELD_BACK_S + LAG_LOOK_S <= STUCK_S, "it is logged before the partition is stuck"
+    assert CONNECT_S + 2 * DOCTOR_WATCH_S < DOCTOR_CHECK_S, "a check connects, and looks twice"
     assert GONE_LOOKS * RETRY_PAUSE_S < CONTROL_STALE_S, "a topic that is gone is noticed in time"
     assert FETCH_WAIT_MS < 1000 * METADATA_MAX_AGE_S, "records come while the cluster is asked"
     assert 10 * COMMIT_INTERVAL_S <= STUCK_S, "an offset has time to be committed"

@@ -15,6 +15,7 @@ The modules, in the order in which data passes them:
     reader          reads a topic to its end, between offsets, or as it comes
     writer          records written for a command, and how many of them are acknowledged
     raw_fetcher     the seam in aiokafka that leaves fetched record batches unopened
+    open_transactions  what open transactions hold back, and whose they are
     fetch_limit     fetching pauses while too much is held
     leave_group     a member leaves its group at once, whatever it is doing
 """
@@ -26,6 +27,7 @@ __all__ = [
     "diagnosis",
     "fetch_limit",
     "leave_group",
+    "open_transactions",
     "raw_fetcher",
     "reader",
     "security",

@@ -5,7 +5,9 @@ Counts, sizes and ages only: nothing here holds a plate, a read or a secret.
 The modules, in the order in which data passes them:
 
     metrics        every metric
-    unowned_lag    the lag of partitions that no worker owns
+    held_back      what open transactions hold back, since when
+    broker_view    what the lag monitor asks the brokers
+    lag_monitor    the reads that wait, as the brokers see it
     stall          which partitions are stuck, since when and why
     stall_monitor  stuck partitions, logged, shown and reported
     status         the data of the status page: counts, sizes and ages
@@ -19,7 +21,10 @@ The modules, in the order in which data passes them:
 """
 
 __all__ = [
+    "broker_view",
+    "held_back",
     "http_server",
+    "lag_monitor",
     "log_sampling",
     "logs",
     "metrics",
@@ -27,5 +32,4 @@ __all__ = [
     "stall_monitor",
     "status",
     "tracing",
-    "unowned_lag",
 ]

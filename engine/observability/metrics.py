@@ -25,6 +25,8 @@ from engine.index.eligibility import DENIAL_REASONS
 from engine.matching.lists import Applied, ControlKind, ControlRecord, Lists
 from engine.matching.outcome import Outcome
 
+#: The topics that an open transaction may hold back from a worker, by their label.
+HELD_TOPICS = ("reads", "entries", "policies", "suppression", "audit")
 #: The label of all sources beyond the named ones.
 OTHER_SOURCES = "other"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
@@ -190,15 +192,23 @@ class Metrics:
         self.ready = self._gauge("hotlist_ready", "1 while the worker takes reads, else 0.")
         self.lag = self._gauge(
             "hotlist_consumer_lag",
-            "Reads of a partition that wait behind the last fetch. The owner of the lowest "
-            "partition also shows the partitions that no worker owns.",
+            "Reads of a partition that wait, those that an open transaction holds back with them; "
+            f"current within {limits.LAG_LOOK_S:g} s while nothing is fetched, too. The owner of "
+            "the lowest partition also shows the partitions that no worker owns.",
+            "partition",
+        )
+        self.held_back_s = self._gauge(
+            "hotlist_held_back_seconds",
+            "How long an open transaction has held back records of a topic that this worker reads "
+            f"({', '.join(HELD_TOPICS)}), by topic and partition; no value while none does.",
+            "topic",
             "partition",
         )
         self.stuck_s = self._gauge(
             "hotlist_partition_stuck_seconds",
             f"How long a partition that this worker owns has been stuck: {limits.STUCK_S:g} s or "
-            "more without progress in its work, without a commit, or without any report; 0 while "
-            "it is not.",
+            "more without progress in its work, without a commit, without any report, or with its "
+            "reads held back by an open transaction; 0 while it is not.",
             "partition",
         )
         for event in AUDIT_EVENTS:
@@ -234,17 +244,23 @@ class Metrics:
         self.lag.clear()
         self._unowned.clear()
 
-    def show_unowned_lag(self, lag: Mapping[int, int], own: Container[int]) -> None:
-        """Set the lag of exactly these partitions beside the worker's `own`.
+    def show_lag(self, lag: Mapping[int, int], own: Container[int]) -> None:
+        """Set the lag of these partitions: the worker's `own`, and those without an owner.
 
-        The label of a partition that the worker owns by now stays.
+        The label of a partition that was shown without an owner and is neither goes.
         """
         for partition in self._unowned - lag.keys():
             if partition not in own:
                 self.lag.remove(str(partition))
-        self._unowned = set(lag)
+        self._unowned = {partition for partition in lag if partition not in own}
         for partition, waiting in lag.items():
             self.lag.labels(str(partition)).set(waiting)
+
+    def show_held_back(self, held_s: Mapping[tuple[str, int], float]) -> None:
+        """Set for how long exactly these partitions are held back, by kind of topic and number."""
+        self.held_back_s.clear()
+        for (kind, partition), for_s in held_s.items():
+            self.held_back_s.labels(kind, str(partition)).set(for_s)
 
     def count_delivered(self, outcome: Outcome, now_ms: int, took_s: float) -> None:
         """Count a fetch's outcome that the broker has just acknowledged."""

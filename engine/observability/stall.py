@@ -4,12 +4,12 @@ A partition is stuck if for `limits.STUCK_S` it had work and finished none, if i
 could not be committed for that long, or if nothing was received from it, not even that there is
 nothing new. Waiting for the lists does not count: no reads are taken then, and the gate says why.
 Nor is a partition stuck if its fetches wait for those of other partitions, as long as these
-progress.
+progress. A partition whose reads an open transaction has held back for as long is stuck, too.
 
 The caller looks every second and passes what it sees; what is stuck follows from what has not
 changed between the looks. The worker `hangs` after `limits.HUNG_S` only if a new process may do
-better: then its supervisor restarts it. A broker that does not answer and a partition without a
-leader are not such cases.
+better: then its supervisor restarts it. A broker that does not answer, a partition without a
+leader and a transaction that stays open are not such cases.
 
 Pure: no clock of its own, no I/O, no thread.
 """
@@ -24,8 +24,9 @@ from engine import limits
 #: Where a partition's oldest fetch that is not done is: in the matcher, on its way to the broker,
 #: or waiting for its turn.
 Work = Literal["matching", "delivery", "waiting"]
-#: What a partition is stuck at: one of these, its commit, or its fetching.
-At = Literal["matching", "delivery", "waiting", "commit", "fetch"]
+#: What a partition is stuck at: one of these, its commit, its fetching, or a transaction that holds
+#: its reads back.
+At = Literal["matching", "delivery", "waiting", "commit", "fetch", "transaction"]
 
 _WORDS: Final[Mapping[At, str]] = {
     "matching": "the matcher does not finish its reads",
@@ -33,33 +34,40 @@ _WORDS: Final[Mapping[At, str]] = {
     "waiting": "its reads are fetched, but their turn does not come",
     "commit": "its reads are done, but the broker does not accept their offset",
     "fetch": "nothing is received from it; it may have no leader",
+    "transaction": "an open transaction holds its reads back",
 }
 
 
 class Seen(NamedTuple):
     """What the worker sees of a partition that it owns: the offset below which everything is
     done and the committed one, None if there is none yet; where its oldest unfinished fetch is,
-    None if there is none; and when it was last heard from, None if never."""
+    None if there is none; when it was last heard from, None if never; and from which offset on
+    reads wait to be done, None for the start of the log. `held_s` is since when an open transaction
+    holds its reads back, None if none does, and `held_why` says so in words."""
 
     done_to: int | None
     committed_to: int | None
     work: Work | None
     heard_s: float | None
+    next_offset: int | None = None
+    held_s: float | None = None
+    held_why: str = ""
 
 
 class Stuck(NamedTuple):
     """A stuck partition: since when, by the clock of the looks, at what, and at which offset,
-    None if nothing is done yet."""
+    None if nothing is done yet. `cause` has more about it than `at` says, in words."""
 
     partition: int
     since_s: float
     at: At
     offset: int | None
+    cause: str = ""
 
     @property
     def why(self) -> str:
         """What it is stuck at, in words."""
-        return _WORDS[self.at]
+        return self.cause or _WORDS[self.at]
 
     def describe(self, topic: str, now_s: float) -> str:
         """Describe it in one line."""
@@ -71,10 +79,11 @@ class Stuck(NamedTuple):
 class _Partition:
     """The last view of a partition, and the last time at which each aspect was all right."""
 
-    __slots__ = ("committed_s", "heard_s", "moved_s", "seen")
+    __slots__ = ("begun_s", "committed_s", "heard_s", "moved_s", "seen")
 
     def __init__(self, seen: Seen, now_s: float) -> None:
         self.seen = seen
+        self.begun_s = now_s
         self.moved_s = self.committed_s = self.heard_s = now_s
 
 
@@ -127,7 +136,11 @@ class StuckWatch:
         if self._matcher_since_s is not None and self._matcher_since_s <= oldest_s:
             for_s = now_s - self._matcher_since_s
             return f"the matcher has been busy with the same reads for {for_s:.0f} s"
-        at = {each.at for each in self.stuck if each.since_s <= oldest_s}
+        at = {
+            each.at
+            for each in self.stuck
+            if each.since_s <= oldest_s and each.at != "transaction"  # its producer's fault
+        }
         if "delivery" in at and self._moved_s <= oldest_s:
             # Without an acknowledgement for so long, the delivery should have failed.
             return "deliveries neither succeed nor fail"
@@ -161,4 +174,6 @@ class StuckWatch:
             return Stuck(partition, state.committed_s, "commit", seen.committed_to)
         if state.heard_s <= oldest_s:
             return Stuck(partition, state.heard_s, "fetch", seen.done_to)
+        if seen.held_s is not None and (held_s := max(seen.held_s, state.begun_s)) <= oldest_s:
+            return Stuck(partition, held_s, "transaction", seen.next_offset, seen.held_why)
         return None

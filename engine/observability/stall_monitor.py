@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from engine import limits
+from engine.observability.held_back import HeldBack, TopicPart
 from engine.observability.metrics import Metrics
 from engine.observability.stall import Seen, Stuck, StuckWatch
 
@@ -31,6 +32,7 @@ class Watching:
         self._metrics = metrics
         self._watch = StuckWatch()
         self._named: dict[int, Stuck] = {}
+        self._held: Mapping[TopicPart, HeldBack] = {}
         self._matching: int | None = None
         self._matcher_since_s: float | None = None
 
@@ -38,6 +40,21 @@ class Watching:
     def stuck(self) -> tuple[Stuck, ...]:
         """The partitions that are stuck, `since_s` by the monotonic clock."""
         return self._watch.stuck
+
+    def note_held(self, held: Mapping[TopicPart, HeldBack]) -> None:
+        """Take note of the partitions that open transactions hold back now."""
+        self._held = held
+
+    @property
+    def held_elsewhere(self) -> Mapping[TopicPart, HeldBack]:
+        """The partitions of other topics than the reads that are held back for long, `since_s` by
+        the monotonic clock."""
+        until_s = time.monotonic() - limits.HELD_BACK_S
+        return {
+            (topic, partition): each
+            for (topic, partition), each in self._held.items()
+            if topic != self._topic and each.since_s <= until_s
+        }
 
     def says(self) -> list[str]:
         """Return a line for each stuck partition."""
@@ -87,14 +104,16 @@ class Watching:
             await asyncio.sleep(limits.STUCK_LOOK_S)
             self.look(see(), is_taking=is_taking())
 
+    def _seen(self, partition: int, seen: Seen) -> Seen:
+        """Return what is seen of a partition, with what is only known here."""
+        if partition == self._matching and seen.work == "delivery":
+            seen = seen._replace(work="matching")
+        held = self._held.get((self._topic, partition))
+        return seen if held is None else seen._replace(held_s=held.since_s, held_why=held.why)
+
     def look(self, seen: Mapping[int, Seen], *, is_taking: bool) -> None:
         """Look once."""
-        seen = {
-            partition: each._replace(work="matching")
-            if partition == self._matching and each.work == "delivery"
-            else each
-            for partition, each in seen.items()
-        }
+        seen = {partition: self._seen(partition, each) for partition, each in seen.items()}
         now_s = time.monotonic()
         self._watch.look(now_s, seen, is_taking=is_taking, matcher_since_s=self._matcher_since_s)
         named = {each.partition: each for each in self._watch.stuck}

@@ -105,6 +105,17 @@ class StuckPartition:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldPartition:
+    """A partition of another topic than the reads that an open transaction holds back: for how
+    long, and whose transaction it is, in words."""
+
+    topic: str
+    partition: int
+    for_s: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What a worker knows about itself beside its metrics. `not_ready_because` is empty while it
     takes reads; `topics` are by their purpose; `faults` is None if the log is not kept."""
@@ -116,6 +127,7 @@ class Facts:
     topics: Mapping[str, str]
     versions: Mapping[str, str]
     stuck: Sequence[StuckPartition] = ()
+    held: Sequence[HeldPartition] = ()
     faults: Sequence[Fault] | None = None
 
 
@@ -129,6 +141,7 @@ class Status:
     ready: bool
     not_ready_because: str
     stuck: Sequence[StuckPartition]
+    held: Sequence[HeldPartition]
     throughput: Throughput
     delay: Delay
     lag: dict[int, int]
@@ -180,6 +193,7 @@ class Watch:
             ready=not facts.not_ready_because,
             not_ready_because=facts.not_ready_because,
             stuck=facts.stuck,
+            held=facts.held,
             throughput=self._throughput(),
             delay=self._delay(),
             lag=dict(sorted(lag.items())),

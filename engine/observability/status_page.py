@@ -85,7 +85,13 @@ def in_page(status: Status) -> Shown:
     worst = sorted(status.lag.items(), key=lambda each: (-each[1], each[0]))
     named = sorted(worst[: limits.STATUS_PARTITIONS])
     tables = {
-        "stuck": [[str(each.partition), each.why, _duration(each.for_s)] for each in status.stuck],
+        "stuck": [
+            *([str(each.partition), each.why, _duration(each.for_s)] for each in status.stuck),
+            *(
+                [f"{each.topic}/{each.partition}", each.why, _duration(each.for_s)]
+                for each in status.held
+            ),
+        ],
         "lag": [[str(partition), _count(reads)] for partition, reads in named],
         "rejects": [
             [why.replace("_", " "), _count(count)]

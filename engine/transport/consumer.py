@@ -71,11 +71,11 @@ async def commit_by_group(
 class Fetch:
     """What one fetch brought for one partition, on its way through the engine.
 
-    `raw` holds the batches, `high_watermark` the first offset that committed readers cannot
-    see yet, `assignment` is the one that the fetch belongs to, and `committed` what the group had
-    committed of the partition when the fetch was delivered, None if this worker has committed
-    nothing. `next_offset` is the one after its last record, `follows` that of the fetch before it,
-    None if there was none in this assignment.
+    `raw` holds the batches, `log_end` the end of the partition's log at that time, open
+    transactions included, `assignment` is the one that the fetch belongs to, and `committed` what
+    the group had committed of the partition when the fetch was delivered, None if this worker has
+    committed nothing. `next_offset` is the one after its last record, `follows` that of the fetch
+    before it, None if there was none in this assignment.
 
     Whoever has the fetch is the only one who changes it, and only by its methods: the agent's
     coroutine while it is processed, then its delivery.
@@ -89,7 +89,7 @@ class Fetch:
         "assignment",
         "committed",
         "follows",
-        "high_watermark",
+        "log_end",
         "next_offset",
         "raw",
     )
@@ -97,14 +97,14 @@ class Fetch:
     def __init__(
         self,
         raw: RawFetch,
-        high_watermark: int,
+        log_end: int,
         assignment: Assignment,
         *,
         follows: int | None = None,
         committed: int | None = None,
     ) -> None:
         self.raw = raw
-        self.high_watermark = high_watermark
+        self.log_end = log_end
         self.assignment = assignment
         self.next_offset = raw.last_offset + 1
         self.follows = follows
@@ -131,7 +131,7 @@ class Fetch:
         """Keep what lies below an offset, which is processed, and give the rest as a fetch of its
         own. Each is done or abandoned by itself."""
         rest = Fetch(
-            *(self.raw.since(offset), self.high_watermark, self.assignment),
+            *(self.raw.since(offset), self.log_end, self.assignment),
             follows=offset,
             committed=self.committed,
         )
@@ -144,7 +144,7 @@ class Fetch:
     @property
     def lag(self) -> int:
         """Records of the partition that lay behind this fetch when it was made."""
-        return max(0, self.high_watermark - self.next_offset)
+        return max(0, self.log_end - self.next_offset)
 
     def done(self) -> None:
         """Say that all matches and rejects of this fetch are acknowledged by the broker.
@@ -176,7 +176,7 @@ class FetchedBatches(NamedTuple):
     """What one fetch brought for one partition, as the consumer thread hands it on."""
 
     raw: RawFetch
-    high_watermark: int
+    log_end: int
 
 
 class _Thread(WorkerThread):
@@ -192,7 +192,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.room = FetchRoom()
-        self.positioned: PositionedFetcher[TP] = PositionedFetcher(_GroupSource(self))
+        self._source = _GroupSource(self)
+        self.positioned: PositionedFetcher[TP] = PositionedFetcher(self._source)
         super().__init__(*args, **kwargs)
 
     Worker = _Thread
@@ -232,6 +233,13 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         opted_in = cast(Transport, self.transport).batch_topics
         assigned = () if self._consumer is None else self._consumer.assignment()
         return [tp for tp in assigned if tp.topic in opted_in]
+
+    def fetches_from(self, tp: TP) -> int | None:
+        """The offset at which a partition is fetched on; None if that is not known now."""
+        assignment = None if self._consumer is None else self._source.assignment()
+        state = None if assignment is None else assignment.state_value(tp)
+        # Asked by another thread, in which it may be gone by the next look.
+        return None if state is None else cast("int | None", state._position)
 
     @Service.task
     async def _hear_of_refusal(self) -> None:
@@ -384,7 +392,7 @@ class _GroupSource:
         self, consumer: AIOKafkaConsumer, tp: Any, batches: list[RawBatch]
     ) -> FetchedBatches:
         raw = RawFetch(tp.topic, tp.partition, tuple(batches))
-        return FetchedBatches(raw, consumer.last_stable_offset(tp) or 0)
+        return FetchedBatches(raw, consumer.highwater(tp) or 0)
 
 
 class _Parts:
@@ -413,7 +421,7 @@ class Consumer(driver.Consumer):
             return super()._to_message(tp, record)
         raw = record.raw
         fetch = Fetch(
-            *(raw, record.high_watermark, self.current),
+            *(raw, record.log_end, self.current),
             follows=self.book.expected(tp),
             committed=self.book.committed_to(tp),
         )
@@ -533,8 +541,21 @@ class Consumer(driver.Consumer):
             work: Work | None = None
             if oldest is not None:
                 work = "delivery" if oldest.begun else "waiting"
-            seen[tp.partition] = Seen(self.book.done_to(tp), committed_to, work, heard_s.get(tp))
+            seen[tp.partition] = Seen(
+                *(self.book.done_to(tp), committed_to, work, heard_s.get(tp)),
+                next_offset=self._next_offset(tp),
+            )
         return seen
+
+    def _next_offset(self, tp: TP) -> int | None:
+        """The offset from which on reads wait to be done; None for the start of the log."""
+        if self.book.oldest(tp) is None and not self._intake.is_handing_on:
+            # It is behind what holds no read: ends of transactions, and aborted ones.
+            position = cast(ConsumerThread, self._thread).fetches_from(tp)
+            if position is not None:
+                return position
+        done_to = self.book.done_to(tp)
+        return self.book.start(tp) if done_to is None else done_to
 
     def _forget(self, message: ConsumerMessage) -> None:
         self._unacked_messages.discard(message)

@@ -78,6 +78,10 @@ class OffsetBook(Generic[P]):
         self.drop(partition)
         self._start[partition] = start
 
+    def start(self, partition: P) -> int | None:
+        """Where a partition is read from; None for the start of its log, or if it has not begun."""
+        return self._start.get(partition)
+
     def missing(self, partition: P, covered_from: int) -> Missing | None:
         """What a fetch that accounts for the log from `covered_from` on would leave out."""
         expected = self._expected.get(partition)

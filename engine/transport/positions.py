@@ -131,14 +131,18 @@ class FetchIntake(Generic[P]):
         self._taker = taker
         #: Something of the last fetch was thrown away, or may have been.
         self._must_restart = False
+        #: The positions are behind what is fetched and not handed on yet.
+        self.is_handing_on = False
 
     async def take(self, timeout_s: float) -> AsyncIterator[tuple[P, Any]]:
         """What the next fetch brings, by partition; may end after a part of it."""
         taker = self._taker
         # Until all of it is handed on: a cancelled task and a closed iterator throw away, too.
         restart, self._must_restart = self._must_restart, True
+        self.is_handing_on = restart
         fetched = await taker.fetch(timeout_s, restart=restart)
         if fetched is not None:
+            self.is_handing_on = True
             if not taker.may_take(fetched.generation):
                 return
             for partition, start in (fetched.starts or {}).items():
@@ -150,7 +154,7 @@ class FetchIntake(Generic[P]):
                     if not await self._leaves_nothing_out(partition, record):
                         return
                     yield partition, record
-        self._must_restart = False
+        self._must_restart = self.is_handing_on = False
 
     async def _leaves_nothing_out(self, partition: P, record: Any) -> bool:
         """Whether a fetch may be taken. If not, the worker ends, or all is fetched again."""

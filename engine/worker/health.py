@@ -15,7 +15,7 @@ from engine.control.gate import Gate
 from engine.matching.lists import Lists
 from engine.observability.log_sampling import Fault
 from engine.observability.stall_monitor import Watching
-from engine.observability.status import Facts, Status, StuckPartition, Watch
+from engine.observability.status import Facts, HeldPartition, Status, StuckPartition, Watch
 from engine.transport.runtime import Runtime
 from engine.versions import versions
 
@@ -83,6 +83,10 @@ class Health:
                 stuck=[
                     StuckPartition(each.partition, time.monotonic() - each.since_s, each.why)
                     for each in self._watching.stuck
+                ],
+                held=[
+                    HeldPartition(*part, time.monotonic() - each.since_s, each.why)
+                    for part, each in self._watching.held_elsewhere.items()
                 ],
                 faults=None if self._faults is None else self._faults(),
             )

@@ -41,12 +41,13 @@ from engine.kafka.topic_admin import check_topics, make_own_topic
 from engine.matching.lists import Lists
 from engine.matching.matcher import Matcher
 from engine.matching.suppression import Suppression
+from engine.observability.broker_view import BrokerView
 from engine.observability.http_server import HttpServer
+from engine.observability.lag_monitor import LagMonitor
 from engine.observability.log_sampling import Fault
 from engine.observability.metrics import Metrics
 from engine.observability.stall_monitor import Watching
 from engine.observability.tracing import make_tracing
-from engine.observability.unowned_lag import show_unowned_lag
 from engine.plates.misreads import Misreads
 from engine.tasks import StoppedError, Supervisor
 from engine.transport.app import App, make_app
@@ -179,7 +180,10 @@ class Worker:
                 partial(self._thread.call, self.matcher.scrub),
                 app.overwrite_received,
             ),
-            show_unowned_lag(cluster, self.metrics, lambda: app.seen().keys()),
+            LagMonitor(
+                *(cluster.topics, BrokerView(cluster), self.metrics, app.seen),
+                self._watching.note_held,
+            ).run(),
         ):
             await stack.enter_async_context(tasks.running(work))
         stack.callback(self.health.stopping)

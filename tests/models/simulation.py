@@ -314,7 +314,7 @@ class Deployment:
         partition, received = taken
         book, raw = worker.book, received.raw
         fetch = Fetch(
-            *(raw, received.high_watermark, worker.assignment),
+            *(raw, received.log_end, worker.assignment),
             follows=book.expected(partition),
             committed=book.committed_to(partition),
         )

@@ -252,3 +252,19 @@ def _last(kept: list[tuple[float, _Look]], is_well: Callable[[_Look, _Look], boo
         if is_well(now, before):
             since_s = now_s
     return since_s
+
+
+def test_reads_that_a_transaction_holds_back() -> None:
+    """They count from when the worker takes reads, and a new process would not do better."""
+    here = Looks()
+    begun_s = here.now_s - 5
+    held = seen()._replace(held_s=begun_s, held_why="whose it is", next_offset=17)
+    assert here.look(0, p0=held) == []
+    assert here.look(STUCK_S - 1, p0=held) == []
+    assert here.look(1, p0=held) == [Stuck(0, begun_s + 5, "transaction", 17, "whose it is")]
+    assert here.watch.stuck[0].why == "whose it is"
+    here.look(HUNG_S, p0=held)
+    assert here.watch.hangs() == ""
+    assert here.look(1, p0=seen()) == []
+    here.look(1, False, p0=held)
+    assert here.look(STUCK_S + 1, False, p0=held) == []

@@ -11,6 +11,8 @@ from types import SimpleNamespace
 import pytest
 
 from engine import limits
+from engine.kafka.open_transactions import OpenTransaction
+from engine.observability.held_back import HeldBack
 from engine.observability.metrics import Metrics
 from engine.observability.stall import Seen, Work
 from engine.observability.stall_monitor import Watching
@@ -128,3 +130,25 @@ async def test_it_looks_again_and_again(here: Here, monkeypatch: pytest.MonkeyPa
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert [each.partition for each in here.watching.stuck] == [7]
+
+
+def test_what_open_transactions_hold_back(here: Here, caplog: pytest.LogCaptureFixture) -> None:
+    """Of the reads it is a stuck partition; of other topics it is shown beside them."""
+    caplog.set_level(logging.INFO)
+    holder = OpenTransaction(7, 3, 0, "feed", 0)
+    held = HeldBack(3, 2, here.now_s, (holder,))
+    other = ("lpr.hotlist.v1", 0)
+    here.watching.note_held({(TOPIC, 2): held, other: held})
+    here.look(0, p2=None, p3=None)
+    assert here.watching.held_elsewhere == {}
+    here.look(limits.STUCK_S, p2=None, p3=None)
+    assert here.watching.held_elsewhere == {other: held}
+    [line] = here.watching.says()
+    assert "feed" in line
+    assert here.watching.unready() == line
+    assert here.watching.unhealthy() == ""
+    assert here.shown() == {"2": limits.STUCK_S, "3": 0.0}
+    here.watching.note_held({})
+    here.look(1, p2=None, p3=None)
+    assert here.watching.says() == []
+    assert here.watching.held_elsewhere == {}

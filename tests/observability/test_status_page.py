@@ -16,7 +16,14 @@ from hypothesis import strategies as st
 from engine import limits
 from engine.observability.http_server import HttpServer
 from engine.observability.log_sampling import Fault
-from engine.observability.status import Delay, ListSummary, Status, StuckPartition, Throughput
+from engine.observability.status import (
+    Delay,
+    HeldPartition,
+    ListSummary,
+    Status,
+    StuckPartition,
+    Throughput,
+)
 from engine.observability.status_page import Page, in_page, status_json
 from tests.browser.axe import violations
 from tests.browser.chromium import Tab, browsing
@@ -29,6 +36,7 @@ A_STATUS = Status(
     ready=True,
     not_ready_because="",
     stuck=(),
+    held=(),
     throughput=Throughput(8_123_456_789, 82_931_000.0, 10.0, (80e6, 84e6, 81e6)),
     delay=Delay(41, 0.0043, 0.0121, 0.0234, 300.0),
     lag={0: 12, 1: 0, 2: 34_567, 3: 1},
@@ -383,3 +391,10 @@ async def test_by_keyboard_and_to_screen_readers() -> None:
                 await tab.call("Input.dispatchKeyEvent", type=kind, key="Tab", code="Tab")
             reached.append(await tab.evaluate("document.activeElement.textContent"))
         assert reached == ["metrics", "JSON"]
+
+
+def test_what_is_held_back_of_other_topics_stands_beside_the_stuck_partitions() -> None:
+    held = HeldPartition("lpr.hotlist.v1", 0, 75.0, "an open transaction")
+    shown = in_page(dataclasses.replace(A_STATUS, held=(held,)))
+    assert shown.state == "ready"
+    assert shown.tables["stuck"] == [["lpr.hotlist.v1/0", "an open transaction", "1 min 15 s"]]

@@ -3,6 +3,7 @@
 The modules, in the order in which data passes them:
 
     checks    the questions to the brokers
+    transactions  open transactions that hold records back
     findings  the meaning of the answers; pure
 """
 

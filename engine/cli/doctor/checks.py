@@ -12,7 +12,7 @@ import contextlib
 import email.utils
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import aiohttp
 from aiokafka import TopicPartition
@@ -30,6 +30,7 @@ from engine.cli.doctor.findings import (
     judge_sample,
     judge_topics,
 )
+from engine.cli.doctor.transactions import transactions
 from engine.clock import SystemClock
 from engine.config import Settings
 from engine.errors import BrokerError, HotlistError
@@ -42,8 +43,6 @@ from engine.kafka.reader import between, consuming, read_to_end
 from engine.kafka.security import security
 from engine.kafka.topic_admin import check_topics
 from engine.kafka.topics import Topics
-
-_TIMEOUT_S: Final = 20.0
 
 
 class Looking(NamedTuple):
@@ -69,6 +68,7 @@ async def examine(settings: Settings, looking: Looking) -> AsyncGenerator[Findin
             _rights(settings, topics, admin, looking.role),
             _workers(settings, topics, admin),
             _lists(settings, topics),
+            transactions(settings),
             _reads(settings, topics),
             _http(looking.workers),
         )
@@ -81,7 +81,7 @@ async def examine(settings: Settings, looking: Looking) -> AsyncGenerator[Findin
 async def _safely(findings: AsyncGenerator[Finding, None]) -> AsyncGenerator[Finding, None]:
     """Yield the findings of a check; the last one says why it failed, if it did."""
     try:
-        async with asyncio.timeout(_TIMEOUT_S):
+        async with asyncio.timeout(limits.DOCTOR_CHECK_S):
             async for finding in findings:
                 yield finding
     except HotlistError as error:
@@ -216,7 +216,8 @@ async def positions(
             where=f"consumer group {group}",
             hint="check again in a minute",
         )
-    ends = await consumer.end_offsets(parts)
+    # What an open transaction holds back waits, too.
+    ends = await log_ends(consumer, parts)
     return {
         part: (ends[part], offset if (offset := committed[part].offset) >= 0 else None)
         for part in parts
