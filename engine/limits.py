@@ -156,7 +156,7 @@ AUDIT_LOOK_S: Final = 1.0
 #: the entry's own time; a key is evicted after twice that.
 SUPPRESSION_LATE_S: Final = 3600
 #: Matches of one key and partition that a late read is compared with, and the most that are kept
-#: while their reads may come again; each takes 32 bytes of memory and 80 of the changelog.
+#: while their reads may come again; each takes 40 bytes of memory and some 130 of the changelog.
 SUPPRESSION_MATCHES: Final = 64
 SUPPRESSION_MATCHES_MOST: Final = 4096
 #: Keys that a worker holds, about half a kilobyte each; among how many of the oldest one is evicted
@@ -304,7 +304,7 @@ def check() -> None:
     assert AUDIT_BATCH_BYTES < SINK_BATCH_BYTES, "what is sealed at a time is one batch"
     assert 2 * AUDIT_STEP_CHANGES <= AUDIT_PENDING_CHANGES, "applying goes on beside the audit"
     assert SUPPRESSION_MATCHES_MOST % SUPPRESSION_MATCHES == 0, "matches go in steps"
-    assert 128 * SUPPRESSION_MATCHES_MOST < 2 * SINK_BATCH_BYTES, "a key's state is a record"
+    assert 192 * SUPPRESSION_MATCHES_MOST < 2 * SINK_BATCH_BYTES, "a key's state is a record"
     assert 2 * SUPPRESSION_KEYS_COMPARED < SUPPRESSION_KEYS, "room is found among the oldest"
     assert AUDIT_LOOK_S < CONTROL_STALE_S, "others learn what is audited before they wait long"
     assert 10 * FETCH_WAIT_MS <= 1000 * CONTROL_STALE_S, "silence is more than an idle fetch"

@@ -2,7 +2,7 @@
 
 After a crash a match or a change may be in two chains. Each is counted once: a match is identified
 by its id, a change by its event, the revision that made it and the entry or source that it
-concerns, suppressed reads by their entry and the last of them.
+concerns, suppressed reads by their entry, agency and purpose and the last of them.
 For every counted event, eight bytes of a hash are kept (in sorted runs, merged as they grow), so a
 hundred million events take less than a gigabyte. Among ten million events, the chance that two are
 mistaken for one is three in a million.
@@ -154,6 +154,7 @@ def _identity(sealed: SealedRecord) -> int:
         identity = f"{sealed.event}\x1f{fields.get('revision', '')}\x1f{about}"
         if sealed.event == "suppressed":  # identified by the last read that it counts
             identity += f"\x1f{fields.get('partition', '')}\x1f{fields.get('offset', '')}"
+            identity += f"\x1f{fields.get('agency', '')}\x1f{fields.get('purpose', '')}"
     return xxhash.xxh3_64_intdigest(identity.encode())
 
 

@@ -12,7 +12,8 @@ from typing import NamedTuple, Protocol
 
 from engine.delivery.audit_writer import Event
 from engine.matching.outcome import Outcome
-from engine.matching.suppression import SuppressionRecord, Unmatched
+from engine.matching.suppression import Unmatched
+from engine.matching.suppression_states import SuppressionRecord
 from engine.transport.assignment import Assignment
 from engine.transport.consumer import ByGroup, Fetch
 

@@ -41,7 +41,7 @@ from engine.errors import BrokerError
 from engine.kafka.cluster import Cluster
 from engine.kafka.raw_fetcher import deliver_batches, log_ends, parse
 from engine.kafka.reader import between
-from engine.matching.suppression import SuppressionRecord
+from engine.matching.suppression_states import SuppressionRecord
 from engine.wire.batch_reader import BatchReader
 from engine.wire.record_batch import BatchError, RawBatch
 
@@ -211,7 +211,7 @@ class SuppressionReader:
 
     def _unreadable(self, why: str) -> BrokerError:
         return BrokerError(
-            f"what was folded before cannot be read ({why})",
+            f"the suppression state cannot be read ({why})",
             where=f"topic {self._topic}",
             hint="start the worker again when the cluster is well",
         )

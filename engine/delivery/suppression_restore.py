@@ -6,9 +6,9 @@ partitions are revoked: no state is held any more, and what is handed over is ac
 Offsets below the last ones seen mean that the group was rewound or the topic recreated; the state
 is then restored again.
 
-Beside that keys are looked at in turn, some every second: those whose entry has ended or that
-are old are forgotten. What was folded of an entry that has ended is audited first (`suppressed`),
-and only then forgotten on the topic. The state itself is touched on the matcher thread alone.
+Some keys are checked in turn every second. A key is evicted if it is old, or if its entry has ended
+or lists something else. A count of suppressed reads that no match will carry is audited first
+(`suppressed`), and only then evicted from the topic. Only the matcher thread touches the state.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ from engine.delivery.send_queue import Abandoned
 from engine.delivery.suppression_changelog import SuppressionReader, Written, key_in
 from engine.documents.codec import decode_suppression
 from engine.documents.fields import AuditEvent
-from engine.documents.model import SuppressionState
+from engine.documents.model import Entry, SuppressionState
 from engine.errors import DocumentError
-from engine.matching.suppression import Suppression, SuppressionRecord, Unmatched
+from engine.matching.suppression import Suppression, Unmatched
+from engine.matching.suppression_states import SuppressionRecord
 from engine.transport.assignment import Assignment, no_assignment
 from engine.transport.consumer import Fetch
 from engine.transport.runtime import Runtime
@@ -40,7 +41,7 @@ log = logging.getLogger(__name__)
 
 
 class SuppressedEvent(NamedTuple):
-    """What the audit records of reads that were folded and that no match will carry."""
+    """What the audit records of suppressed reads that no match will carry."""
 
     event: AuditEvent
     at_ms: int
@@ -54,8 +55,8 @@ class ListsInUse(Protocol):
     def are_whole(self) -> bool:
         """Whether they can be relied on now."""
 
-    def is_listed(self, entry_id: str) -> bool:
-        """Whether they have an entry; on the matcher thread."""
+    def listed(self, entry_id: str) -> Iterable[Entry]:
+        """The entries with an id, also one that a transaction stages; on the matcher thread."""
 
 
 class Suppressing:
@@ -217,7 +218,7 @@ class _Keys:
     def _tidy(self) -> Tidied:
         now_ms = self._clock.now_ms()
         self._state.turn_to(now_ms)
-        self._state.tidy(self.lists.is_listed)
+        self._state.tidy(self.lists.listed)
         taken = self._state.take_unmatched()
         return Tidied(taken, _by_partition(taken, now_ms), self._state.take_changes())
 
@@ -239,17 +240,16 @@ def _by_partition(taken: Iterable[Unmatched], now_ms: int) -> dict[int, list[Eve
 
 def _event(unmatched: Unmatched, now_ms: int) -> SuppressedEvent:
     authority = unmatched.authority
-    return SuppressedEvent(
-        "suppressed",
-        now_ms,
-        {
-            "entry_id": unmatched.entry_id,
-            "list_id": unmatched.list_id,
-            "agency": unmatched.agency,
-            "purpose": unmatched.purpose,
-            "authority": f"{authority.kind} {authority.reference}",
-            "suppressed": unmatched.suppressed,
-            "partition": unmatched.partition,
-            "offset": unmatched.offset,
-        },
-    )
+    fields: dict[str, str | int] = {
+        "entry_id": unmatched.entry_id,
+        "list_id": unmatched.list_id,
+        "agency": unmatched.agency,
+        "purpose": unmatched.purpose,
+        "authority": f"{authority.kind} {authority.reference}",
+        "suppressed": unmatched.suppressed,
+        "partition": unmatched.partition,
+        "offset": unmatched.offset,
+    }
+    if unmatched.source is not None:  # a state of version 0.1 has none
+        fields["source"] = unmatched.source
+    return SuppressedEvent("suppressed", now_ms, fields)

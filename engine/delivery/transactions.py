@@ -34,7 +34,7 @@ from engine.delivery.suppression_changelog import StateRecord, state_record
 from engine.delivery.transactional_producer import Fenced
 from engine.errors import BrokerError
 from engine.matching.outcome import Outcome
-from engine.matching.suppression import SuppressionRecord
+from engine.matching.suppression_states import SuppressionRecord
 from engine.transport.assignment import Assignment, no_assignment
 from engine.transport.consumer import ByGroup, Fetch
 from engine.transport.runtime import Runtime

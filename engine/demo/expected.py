@@ -5,12 +5,13 @@ listed one by one; policies, vehicles and suppression are plain loops over the d
 sent. It supports only what the demo's lists use: plates of the letters A to Z and digits,
 look-alikes as shipped, one misread, unknown characters, one region, vehicles of `city_data`.
 
-For an entry's reads at a camera, each within `suppress_s` of the one before, the order in which
-their partitions are processed decides which ones match and which are suppressed. Every order gives
-a set of matches in which no two are within `suppress_s` of each other and from which none is
-missing: a read without a match has a match within `suppress_s`, of an earlier read if the plate
-was read the same, because then both are in one partition. Anything else is a match lost or
-invented.
+For an entry's reads at a camera of a source, each within `suppress_s` of the one before, the order
+in which their partitions are processed decides which ones match and which are suppressed. Every
+order gives a set of matches from which none is missing: a read without a match has a match within
+`suppress_s` that is not of a worse type, of an earlier read if the plate was read the same, because
+then both are in one partition. Two matches within `suppress_s` of each other can both come only if
+one that was processed later is better: its type is closer, or its confidence ten times as high.
+Anything else is a match lost or invented.
 """
 
 from __future__ import annotations
@@ -26,11 +27,13 @@ from engine.documents.model import Entry, Policy
 
 _GROUPS: Final = ("OQD0", "IL1", "B8", "S5", "Z2", "G6", "T7")
 _CHARACTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+#: The closest type first.
+_CLOSER: Final = ("exact", "confusable", "distance", "partial")
 #: A worker that delivers no match for this long has failed.
 _MATCHED_BY_MS: Final = 120_000
 
-#: Entry, camera and, for a partial plate, the plate as read.
-_Place = tuple[str, str, str]
+#: Entry, source, camera and, for a partial plate, the plate as read.
+_Place = tuple[str, str, str, str]
 #: Entry and read.
 _Pair = tuple[str, str]
 
@@ -76,7 +79,8 @@ class _Passage:
     apart_ms: int
     reads: list[tuple[int, str, str]] = field(default_factory=list)
     types: dict[str, str] = field(default_factory=dict)
-    came: dict[str, str] = field(default_factory=dict)
+    #: The type and the confidence of each match that came.
+    came: dict[str, tuple[str, float]] = field(default_factory=dict)
 
     def judged(self) -> tuple[int, int]:
         """Return how many matches are lost and invented. A lost match counts once, with all reads
@@ -91,13 +95,39 @@ class _Passage:
                 if other != number and abs(self.reads[other][0] - at_ms) < self.apart_ms
             }
             if number in stand:
-                invented += any(other < number for other in near - missing)
-                if self.came[read_id] != self.types[read_id]:
+                invented += any(
+                    not self._may_both_stand(other, number)
+                    for other in near - missing
+                    if other < number
+                )
+                if self.came[read_id][0] != self.types[read_id]:
                     lost, invented = lost + 1, invented + 1
-            elif not any(other < number or self.reads[other][2] != plate for other in near):
+            elif not any(
+                (other < number or self.reads[other][2] != plate)
+                and not self._is_closer(number, other)
+                for other in near
+            ):
                 lost += 1
                 missing.add(number)
         return lost, invented
+
+    def _is_closer(self, one: int, other: int) -> bool:
+        """Whether a read is closer to the listed plate than another one."""
+        types = [_CLOSER.index(self.types[self.reads[each][1]]) for each in (one, other)]
+        return types[0] < types[1]
+
+    def _is_better(self, one: int, other: int) -> bool:
+        """Whether the match of a read is better than that of another one."""
+        (_, sure), (_, other_sure) = (self.came[self.reads[each][1]] for each in (one, other))
+        times_as_sure = round(10_000 * sure) >= 10 * round(10_000 * other_sure)
+        return self._is_closer(one, other) or times_as_sure
+
+    def _may_both_stand(self, earlier: int, later: int) -> bool:
+        """Whether matches of both can come; reads of one plate are processed in their order."""
+        if self._is_better(later, earlier):
+            return True
+        same_plate = self.reads[earlier][2] == self.reads[later][2]
+        return not same_plate and self._is_better(earlier, later)
 
 
 class Expected:
@@ -125,7 +155,8 @@ class Expected:
                 self.denied[read.source, denial] += 1
                 continue
             self.allowed += 1
-            place = entry.entry_id, read.camera, read.plate if "?" in entry.plate else ""
+            of_plate = read.plate if "?" in entry.plate else ""
+            place = entry.entry_id, read.source, read.camera, of_plate
             passage = self._latest.get(place)
             apart_ms = 1000 * (60 if entry.suppress_s is None else entry.suppress_s)
             if passage is None or captured_ms - passage.reads[-1][0] >= apart_ms:
@@ -134,14 +165,14 @@ class Expected:
             passage.types[read.read_id] = match_type
             self._open[entry.entry_id, read.read_id] = passage
 
-    def came(self, entry_id: str, read_id: str, match_type: str) -> None:
+    def came(self, entry_id: str, read_id: str, match_type: str, confidence: float) -> None:
         """Record a match; a repetition of one does not count."""
         passage = self._open.get((entry_id, read_id))
         if passage is None:
             self._invented += 1
             self.matched += 1
         elif read_id not in passage.came:
-            passage.came[read_id] = match_type
+            passage.came[read_id] = match_type, confidence
             self.matched += 1
 
     def judged(self) -> tuple[int, int]:

@@ -220,7 +220,12 @@ class _Demo:
             async for value in values:
                 match = read_match(value)
                 delay_ms = self._clock.now_ms() - match.read.captured_ms
-                self._expected.came(match.entry.entry_id, match.read.read_id, match.match_type)
+                self._expected.came(
+                    match.entry.entry_id,
+                    match.read.read_id,
+                    match.match_type,
+                    match.confidence,
+                )
                 self._board.saw(match, delay_ms)
 
     async def _report(self) -> None:

@@ -59,6 +59,7 @@ TIME_ZONE_PATTERN: Final = "^[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+)*$"
 PRINTABLE_PATTERN: Final = r"^[^\x00-\x1f\x7f]+$"
 MATCH_ID_PATTERN: Final = "^[0-9a-f]{32}$"
 HASH_PATTERN: Final = "^[0-9a-f]{64}$"
+LISTING_PATTERN: Final = "^[0-9a-f]{16}$"
 
 #: The largest integer that every JSON parser represents exactly.
 INTEGER_MAX: Final = 2**53 - 1
@@ -77,6 +78,7 @@ EndOfWindow = Annotated[str, Meta(pattern=anchored(END_PATTERN))]
 TimeZone = Annotated[str, Meta(max_length=64, pattern=anchored(TIME_ZONE_PATTERN))]
 MatchId = Annotated[str, Meta(pattern=anchored(MATCH_ID_PATTERN))]
 Hash = Annotated[str, Meta(pattern=anchored(HASH_PATTERN))]
+ListingHash = Annotated[str, Meta(pattern=anchored(LISTING_PATTERN))]
 # No control characters, because U+001F separates an entry id from what follows it in a match id.
 EntryId = Annotated[str, Meta(min_length=1, max_length=128, pattern=anchored(PRINTABLE_PATTERN))]
 Name = Annotated[str, Meta(min_length=1, max_length=128)]

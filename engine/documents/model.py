@@ -37,6 +37,7 @@ from engine.documents.fields import (
     Integer,
     Latitude,
     ListedPlate,
+    ListingHash,
     Longitude,
     MatchId,
     Name,
@@ -312,23 +313,31 @@ class RecentMatch(_Document, frozen=True):
     """A match in a SuppressionState.
 
     It has its read's own time and offset, the number of suppressed reads that the match reports,
-    and the time when its read reached the topic.
+    the time when its read reached the topic, and the match's type and confidence. Version 0.1 wrote
+    neither of these two.
     """
 
     captured_ms: Integer
     offset: Annotated[int, Meta(ge=-1, le=INTEGER_MAX)]
     suppressed: Count
     arrived_ms: Integer
+    match_type: MatchType | None = None
+    confidence: Confidence | None = None
 
 
 class SuppressionState(_Document, frozen=True, kw_only=True):
-    """The suppression state of one key in one partition; used by the engine only."""
+    """The suppression state of one key in one partition; used by the engine only.
+
+    Version 0.1 wrote neither `source` nor `listing`.
+    """
 
     entry_id: EntryId
     matches: Annotated[tuple[RecentMatch, ...], Meta(max_length=limits.SUPPRESSION_MATCHES_MOST)]
     suppress_s: Annotated[int, Meta(ge=0, le=86_400)]
     offset: Annotated[int, Meta(ge=-1, le=INTEGER_MAX)]
     suppressed: Count
+    source: Name | None = None
+    listing: ListingHash | None = None
     list_id: Name | None = None
     agency: Name | None = None
     purpose: Code | None = None

@@ -159,10 +159,10 @@ class Index:
                 return self.entry(slot), self.revision(slot)
         return None
 
-    def is_listed(self, entry_id: str) -> bool:
-        """Return whether an entry with this id is visible, or will be after the commit."""
+    def listed(self, entry_id: str) -> list[Entry]:
+        """Return the entries with this id: the visible one, and the one that the commit brings."""
         head = self._ids.get(hash_of(entry_id.encode()))
-        return bool(self._slots_of_id(entry_id, head))
+        return [self.entry(slot) for slot in self._slots_of_id(entry_id, head)]
 
     def commit(self) -> None:
         """Make everything that is staged take effect."""

@@ -13,7 +13,9 @@ The modules, in the order in which data passes them:
     conditions       what an entry asks of a read beside its plate
     vehicles         whether a vehicle as read may be the one as listed
     suppression      at most one match of an entry at a camera in a while; the rest is counted
-    suppression_key  what is remembered of one of them
+    suppression_states  what is held of all of them, and what has changed
+    suppression_key  what is held of one of them
+    quality          which of two matches is the better one
     match            from a candidate to a match event
     verification     what a person must compare before acting on it
     explain          whether a read of a source may match an entry, step by step
@@ -28,4 +30,5 @@ __all__ = [
     "matcher",
     "outcome",
     "suppression",
+    "suppression_states",
 ]

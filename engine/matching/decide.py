@@ -11,6 +11,7 @@ kept.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Final, NamedTuple
 
 from engine import limits
@@ -24,8 +25,10 @@ from engine.matching.conditions import narrowed_out
 from engine.matching.lists import Lists
 from engine.matching.match import Basis, build_match, confidence_of
 from engine.matching.outcome import FoundMatch, HandOver, Outcome
+from engine.matching.quality import Quality
 from engine.matching.scanner import is_sampled
 from engine.matching.suppression import SUPPRESSED, Suppression
+from engine.matching.suppression_key import Sighting
 from engine.plates.likeness import Likeness
 from engine.plates.normal_form import normalize
 from engine.wire.alternates import NONE_ASKED, Asked
@@ -153,23 +156,27 @@ class Decider:
                     self.outcome.denied_by_source[detection.source, denial] += 1
                     self._size_bytes += _COUNT_BYTES
                 continue
-            suppressed = self._suppression.admit(
-                each.entry,
+            quality = Quality(
+                each.likeness.match_type, partial(confidence_of, each, detection, lists.misreads)
+            )
+            seen = Sighting(
                 each.plate,
+                detection.source,
                 detection.camera,
                 detection.captured_ms,
+                read.timestamp_ms,
                 self._fetch.partition,
                 read.offset,
-                read.timestamp_ms,
+                quality,
             )
+            suppressed = self._suppression.admit(each.entry, seen)
             if suppressed == SUPPRESSED:
                 self.outcome.suppressed += 1
                 continue
             basis = Basis(
                 lists.eligibility.revision_of(detection.source), lists.list_revision, self._now_ms
             )
-            confidence = confidence_of(each, detection, lists.misreads)
-            match = build_match(each, detection, confidence, suppressed, basis)
+            match = build_match(each, detection, quality.confidence, suppressed, basis)
             if not is_traced:
                 trace, is_traced = _trace_of(read), True
             self.outcome.matches.append(FoundMatch(match, read.timestamp_ms, trace))

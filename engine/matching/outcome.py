@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from engine.documents.model import Match, Reject
-from engine.matching.suppression import SuppressionRecord
+from engine.matching.suppression_states import SuppressionRecord
 from engine.wire.trace_context import TraceContext
 
 

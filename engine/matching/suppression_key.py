@@ -1,6 +1,12 @@
 """One key of the suppression: its recent matches in one partition, and the suppressed reads since.
 
+The key names what repeats: the entry as it lists its plate, agency and purpose, the source and its
+camera, and for a partial entry the plate as read. So a corrected entry, or another source's camera
+of the same name, has a key of its own.
+
 A match suppresses a read whose own time is less than the window before or after its own, if also
+
+* the read is not a better match (`engine.matching.quality`),
 
 * the two reached the topic within LATE_MS plus the window of each other, and
 * fewer than SUPPRESSION_MATCHES further matches of the key lie between them in the partition.
@@ -17,20 +23,68 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from typing import Final
+from sys import intern
+from typing import Final, NamedTuple
+
+import xxhash
 
 from engine import limits
 from engine.documents.codec import encode
+from engine.documents.fields import INTEGER_MAX
 from engine.documents.model import Authority, Entry, RecentMatch, SuppressionState
+from engine.matching.quality import Quality, packed, unpacked
 
 LATE_MS: Final = 1000 * limits.SUPPRESSION_LATE_S
 NO_OFFSET: Final = -1
 #: The fields of each match, sorted by the first: its read's own time and offset, the number of
-#: suppressed reads that it reports, and when its read reached the topic.
-_OFFSET, _CARRIED, _ARRIVED, _WIDTH = 1, 2, 3, 4
+#: suppressed reads that it reports, when its read reached the topic, and its packed quality.
+_OFFSET, _CARRIED, _ARRIVED, _QUALITY, _WIDTH = 1, 2, 3, 4, 5
 #: The approximate size as written of a match, and of the rest without names.
-_MATCH_BYTES: Final = 80
+_MATCH_BYTES: Final = 128
 _WRITTEN_BYTES: Final = 512
+
+
+class Sighting(NamedTuple):
+    """A read of an entry, as far as it decides whether its match is a repeat.
+
+    `plate` is the text that matched, in normal form; `captured_ms` the read's own time, and
+    `arrived_ms` its Kafka timestamp.
+    """
+
+    plate: str
+    source: str
+    camera: str
+    captured_ms: int
+    arrived_ms: int
+    partition: int
+    offset: int
+    quality: Quality
+
+
+def key_of(entry: Entry, seen: Sighting) -> bytes:
+    """Return the key: 16 bytes, the xxh3 of its parts, whose lengths keep them unambiguous."""
+    entry_id, listed, agency, purpose = entry.entry_id, entry.plate, entry.agency, entry.purpose
+    plate, source, camera = seen.plate if "?" in listed else "", seen.source, seen.camera
+    parts = (
+        f"{len(entry_id)} {len(listed)} {len(agency)} {len(purpose)} {len(source)} {len(camera)} "
+        f"{entry_id}{listed}{agency}{purpose}{source}{camera}{plate}"
+    )
+    return xxhash.xxh3_128_digest(parts.encode())
+
+
+def listing_of(entry: Entry) -> str:
+    """Return what an entry lists and for whom, its plate, agency and purpose, as a hash in hex."""
+    listed, agency, purpose = entry.plate, entry.agency, entry.purpose
+    parts = f"{len(listed)} {len(agency)} {listed}{agency}{purpose}"
+    return xxhash.xxh3_64_hexdigest(parts.encode())
+
+
+def in_bounds(time_ms: int) -> int:
+    """Return a Kafka timestamp, or the nearest one that the changelog can hold.
+
+    A producer may give a record any timestamp of 64 bits.
+    """
+    return max(-INTEGER_MAX, min(time_ms, INTEGER_MAX))
 
 
 class KeyState:
@@ -45,8 +99,10 @@ class KeyState:
         "is_gone",
         "key",
         "last_offset",
+        "listing",
         "matches",
         "partition",
+        "source",
         "suppressed",
         "terms",
         "touched_ms",
@@ -57,6 +113,10 @@ class KeyState:
         self.key = key
         self.partition = partition
         self.entry_id = entry_id
+        #: What the entry lists and for whom, and the source of the reads; None if an older version
+        #: wrote the state, whose keys hold neither.
+        self.listing: str | None = None
+        self.source: str | None = None
         self.matches: array[int] = array("q")
         #: The highest offset of a match.
         self.last_offset = NO_OFFSET
@@ -76,11 +136,16 @@ class KeyState:
         #: The same key in another partition.
         self.beside: KeyState | None = None
 
-    def is_near(
-        self, captured_ms: int, arrived_ms: int, window_ms: int, offset: int | None
-    ) -> bool:
-        """Return whether a match suppresses a read; `offset` is None for another partition."""
-        matches = self.matches
+    def name(self, entry: Entry, seen: Sighting) -> None:
+        """Note whose state it is."""
+        if self.source is None or self.listing is None:
+            self.listing = listing_of(entry)
+            self.source = intern(seen.source)
+
+    def suppresses(self, seen: Sighting, window_ms: int) -> bool:
+        """Return whether one of the matches suppresses a read of this partition or another."""
+        captured_ms, arrived_ms, matches = seen.captured_ms, seen.arrived_ms, self.matches
+        is_own = seen.partition == self.partition
         end = len(matches)
         if end and captured_ms - matches[end - _WIDTH] >= window_ms:
             return False  # the usual case: in order, and long after the last match
@@ -88,8 +153,10 @@ class KeyState:
         for at in range(self._first_from(captured_ms - window_ms + 1), end, _WIDTH):
             if matches[at] >= captured_ms + window_ms:
                 return False
-            if -late_ms <= arrived_ms - matches[at + _ARRIVED] <= late_ms and (
-                offset is None or self._is_recent(matches[at + _OFFSET], offset)
+            if (
+                -late_ms <= arrived_ms - matches[at + _ARRIVED] <= late_ms
+                and (not is_own or self._is_recent(matches[at + _OFFSET], seen.offset))
+                and not seen.quality.is_better_than(matches[at + _QUALITY])
             ):
                 return True
         return False
@@ -110,24 +177,26 @@ class KeyState:
         self.suppressed += 1
         self.terms = (entry.list_id, entry.agency, entry.purpose, entry.authority)
 
-    def match(self, captured_ms: int, offset: int, arrived_ms: int, settled: int) -> int:
+    def match(self, seen: Sighting, settled: int) -> int:
         """Note a match; return the number of suppressed reads that it reports.
 
         `settled` is the offset below which no read of the partition comes again.
         """
-        self.counted = offset
+        self.counted = seen.offset
         carried = self.suppressed - self.handed
         self.suppressed = self.handed
-        self.add(captured_ms, offset, carried, arrived_ms)
+        self.add(seen.captured_ms, seen.offset, carried, seen.arrived_ms, seen.quality.packed)
         count = len(self.matches) // _WIDTH
         if count > limits.SUPPRESSION_MATCHES and count % limits.SUPPRESSION_MATCHES == 0:
             self._evict_matches(count, settled)
         return carried
 
-    def add(self, captured_ms: int, offset: int, carried: int, arrived_ms: int) -> None:
+    def add(
+        self, captured_ms: int, offset: int, carried: int, arrived_ms: int, quality: int
+    ) -> None:
         """Insert a match by its own time."""
         matches = self.matches
-        match = (captured_ms, offset, carried, arrived_ms)
+        match = (captured_ms, offset, carried, arrived_ms, quality)
         if not matches or captured_ms >= matches[len(matches) - _WIDTH]:
             matches.extend(match)
         else:
@@ -143,11 +212,13 @@ class KeyState:
         return SuppressionState(
             entry_id=self.entry_id,
             matches=tuple(
-                [RecentMatch(*matches[at : at + _WIDTH]) for at in range(0, len(matches), _WIDTH)]
+                [_recent_match(*matches[at : at + _WIDTH]) for at in range(0, len(matches), _WIDTH)]
             ),
             suppress_s=self.window_ms // 1000,
             offset=self.counted,
             suppressed=self.suppressed,
+            source=self.source,
+            listing=self.listing,
             list_id=list_id,
             agency=agency,
             purpose=purpose,
@@ -169,6 +240,8 @@ class KeyState:
         If that was for another topic of the same name, the times are valid and the offsets are not.
         """
         self.window_ms = 1000 * written.suppress_s
+        if written.source is not None and written.listing is not None:
+            self.source, self.listing = intern(written.source), intern(written.listing)
         if written.list_id and written.agency and written.purpose and written.authority:
             self.suppressed = written.suppressed
             self.terms = (written.list_id, written.agency, written.purpose, written.authority)
@@ -176,7 +249,8 @@ class KeyState:
             self.counted = written.offset
         for match in written.matches:
             offset = match.offset if is_of_this_log else NO_OFFSET
-            self.add(match.captured_ms, offset, match.suppressed, match.arrived_ms)
+            quality = packed(match.match_type, match.confidence)
+            self.add(match.captured_ms, offset, match.suppressed, match.arrived_ms, quality)
 
     def _first_from(self, captured_ms: int) -> int:
         """Return the position of the first match whose own time is not before this."""
@@ -203,3 +277,10 @@ class KeyState:
             if self.matches[at + _OFFSET] >= first:
                 kept.extend(self.matches[at : at + _WIDTH])
         self.matches = kept
+
+
+def _recent_match(
+    captured_ms: int, offset: int, carried: int, arrived_ms: int, quality: int
+) -> RecentMatch:
+    match_type, confidence = unpacked(quality)
+    return RecentMatch(captured_ms, offset, carried, arrived_ms, match_type, confidence)

@@ -34,6 +34,7 @@ from engine.delivery.suppression_restore import Suppressing
 from engine.delivery.transactional_producer import GroupOffsets, TransactionalSink
 from engine.delivery.transactions import Transactions
 from engine.documents.admission import Purposes
+from engine.documents.model import Entry
 from engine.errors import ConfigError
 from engine.kafka.cluster import Cluster
 from engine.kafka.raw_fetcher import parse
@@ -309,5 +310,5 @@ class _Lists:
     def are_whole(self) -> bool:
         return self.gate.is_open
 
-    def is_listed(self, entry_id: str) -> bool:
-        return self.lists.index.is_listed(entry_id)
+    def listed(self, entry_id: str) -> list[Entry]:
+        return self.lists.index.listed(entry_id)

@@ -58,7 +58,10 @@ def identity(event: Event) -> tuple[object, ...]:
     if name == "match":
         return name, fields["match_id"]
     if name == "suppressed":
-        return name, fields["entry_id"], fields["partition"], fields["offset"]
+        return (
+            *(name, fields["entry_id"], fields["partition"], fields["offset"]),
+            fields.get("agency"),
+        )
     return name, fields["revision"], fields.get("entry_id", fields.get("source"))
 
 

@@ -20,7 +20,7 @@ from engine.errors import BrokerError
 from engine.kafka.topics import Topics
 from engine.matching.match import audit_fields
 from engine.matching.outcome import FoundMatch, Outcome
-from engine.matching.suppression import SuppressionRecord
+from engine.matching.suppression_states import SuppressionRecord
 from engine.transport.consumer import Fetch
 from engine.wire.record_batch import RawFetch
 from tests.fakes.assignments import an_assignment

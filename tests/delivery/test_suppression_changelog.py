@@ -16,7 +16,7 @@ from engine.delivery.records import Record
 from engine.delivery.suppression_changelog import SuppressionLog, Written, keep_latest, key_in
 from engine.errors import BrokerError
 from engine.kafka.topics import Topics
-from engine.matching.suppression import SuppressionRecord
+from engine.matching.suppression_states import SuppressionRecord
 from tests.fakes.runtime import CLUSTER
 
 TOPICS = Topics("lpr.")

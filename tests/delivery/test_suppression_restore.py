@@ -18,6 +18,7 @@ from engine.delivery.records import Record
 from engine.delivery.send_queue import Abandoned
 from engine.delivery.suppression_changelog import Left, Written
 from engine.delivery.suppression_restore import Suppressing
+from engine.documents.model import Entry
 from engine.errors import BrokerError
 from engine.kafka.topics import Topics
 from engine.matching.outcome import Outcome
@@ -26,7 +27,7 @@ from engine.transport.assignment import Assignment
 from engine.transport.consumer import ByGroup, Fetch
 from engine.wire.record_batch import RawFetch
 from tests.fakes.assignments import an_assignment
-from tests.fakes.documents import NOW_MS, entry
+from tests.fakes.documents import NOW_MS, entry, sighting
 from tests.fakes.record_batches import Sent, batch_bytes, raw_batch
 from tests.fakes.runtime import runtime_of
 
@@ -131,8 +132,8 @@ class Lists:
     def __init__(self) -> None:
         self.are_whole = self.is_there = True
 
-    def is_listed(self, entry_id: str) -> bool:
-        return self.is_there
+    def listed(self, entry_id: str) -> list[Entry]:
+        return [ENTRY] if self.is_there else []
 
 
 class Here:
@@ -171,7 +172,8 @@ class Here:
         return answer
 
     def admit(self, captured_s: int, partition: int, offset: int) -> int:
-        return self.state.admit(ENTRY, "ABC123", "C1", 1000 * captured_s, partition, offset, NOW_MS)
+        seen = sighting(captured_ms=1000 * captured_s, partition=partition, offset=offset)
+        return self.state.admit(ENTRY, seen)
 
     async def noted(self) -> None:
         await self.note()
@@ -324,6 +326,7 @@ async def test_a_count_is_audited_before_it_is_forgotten(monkeypatch: pytest.Mon
         "agency": "AG1",
         "purpose": "stolen_vehicle",
         "authority": "case 2026-1",
+        "source": "S1",
         "suppressed": 2,
         "partition": 3,
         "offset": 9,

@@ -31,7 +31,7 @@ from engine.delivery.suppression_changelog import state_record
 from engine.delivery.transactional_producer import Fenced, GroupOffsets, TransactionalSink
 from engine.errors import BrokerError
 from engine.kafka.topics import Topics
-from engine.matching.suppression import SuppressionRecord
+from engine.matching.suppression_states import SuppressionRecord
 from tests.delivery.test_sink import Batch
 from tests.fakes.runtime import CLUSTER
 

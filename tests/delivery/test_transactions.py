@@ -23,7 +23,7 @@ from engine.delivery.transactions import Transactions
 from engine.documents.model import Reject
 from engine.errors import BrokerError
 from engine.matching.outcome import FoundMatch, Outcome
-from engine.matching.suppression import SuppressionRecord
+from engine.matching.suppression_states import SuppressionRecord
 from engine.transport.consumer import Fetch
 from engine.wire.record_batch import RawFetch
 from tests.fakes.assignments import an_assignment, by_no_group

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import AsyncGenerator
+from itertools import combinations
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +20,7 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from rich.console import Console
 
 import engine.demo.run
@@ -219,8 +221,8 @@ def test_one_match_of_an_entry_at_a_camera_in_a_while() -> None:
     expected.note(a_read(9, camera="C2"), NOW_MS + 15_000)
     assert expected.judged() == (3, 0)
     for read_id in ("R0", "R2", "R9"):
-        expected.came("E1", read_id, "exact")
-        expected.came("E1", read_id, "exact")  # once more, as at least once may do
+        expected.came("E1", read_id, "exact", 0.99)
+        expected.came("E1", read_id, "exact", 0.99)  # once more, as at least once may do
     assert expected.judged() == (0, 0)
     assert (expected.matched, expected.suppressed) == (3, 2)
 
@@ -247,7 +249,7 @@ def test_what_is_lost_and_what_is_invented(
     expected.note(a_read(2, camera="C2"), NOW_MS + 5)
     expected.note(a_read(3, plate="ABD1234"), NOW_MS + 5)
     for match in came:
-        expected.came(*match)
+        expected.came(*match, 0.99)
     assert expected.judged() == verdict
     expected.settle(NOW_MS + 200_000)
     assert expected.judged() == expected.settled == verdict
@@ -276,35 +278,71 @@ def test_what_policies_and_vehicles_deny() -> None:
     assert expected.judged() == (1, 0)
 
 
+#: By plate as read, the type of the match and its confidence.
+_QUALITIES = {"ABC1238": ("exact", 0.99), "ABC123B": ("confusable", 0.5)}
+
+
+def possible(reads: list[tuple[int, str, str]]) -> set[frozenset[str]]:
+    """The sets of reads that match, over every order of two partitions with one plate each."""
+    found = set()
+    first = sum(read[2] == "ABC1238" for read in reads)
+    for places in combinations(range(len(reads)), first):
+        queues = {
+            plate: [read for read in reads if read[2] == plate] for plate in ("ABC1238", "ABC123B")
+        }
+        matched: list[tuple[int, str, str]] = []
+        for place in range(len(reads)):
+            read = queues["ABC1238" if place in places else "ABC123B"].pop(0)
+            if all(
+                abs(read[0] - other[0]) >= 8_000 or (read[2], other[2]) == ("ABC1238", "ABC123B")
+                for other in matched
+            ):
+                matched.append(read)
+        found.add(frozenset(read_id for _, read_id, _ in matched))
+    return found
+
+
 @given(data=st.data())
 def test_every_order_of_the_partitions_is_right_and_nothing_else(data: st.DataObject) -> None:
-    plates = data.draw(st.lists(st.sampled_from(("ABC1238", "ABC123B")), min_size=1, max_size=12))
+    plates = data.draw(st.lists(st.sampled_from(("ABC1238", "ABC123B")), min_size=1, max_size=7))
     steps = data.draw(st.lists(st.integers(0, 9_000), min_size=len(plates), max_size=len(plates)))
     reads, at_ms = [], NOW_MS
-    expected = judge(an_entry("ABC1238", confusables=True))
     for number, (plate, step_ms) in enumerate(zip(plates, steps, strict=True)):
         at_ms += step_ms
         reads.append((at_ms, f"R{number}", plate))
-        expected.note(a_read(number, plate=plate), at_ms)
-    # One partition for each plate, taken in turns of any length.
-    waiting = {plate: [read for read in reads if read[2] == plate] for plate in set(plates)}
-    matched: list[tuple[int, str, str]] = []
-    while any(waiting.values()):
-        plate = data.draw(st.sampled_from(sorted(key for key in waiting if waiting[key])))
-        read = waiting[plate].pop(0)
-        if all(abs(read[0] - other[0]) >= 8_000 for other in matched):
-            matched.append(read)
-    types = {"ABC1238": "exact", "ABC123B": "confusable"}
-    left_out = data.draw(st.sampled_from([None, *matched]))
-    added = data.draw(st.sampled_from([None, *(read for read in reads if read not in matched)]))
-    for read in matched:
-        if read != left_out:
-            expected.came("E1", read[1], types[read[2]])
-    assert expected.judged()[1] == 0
-    assert (expected.judged()[0] > 0) == (left_out is not None)
-    if added is not None and left_out is None:
-        expected.came("E1", added[1], types[added[2]])
-        assert expected.judged() == (0, 1) or expected.judged()[1] > 0
+    right = possible(reads)
+    chosen = data.draw(st.sampled_from(sorted(map(sorted, right))))
+    changed = set(chosen) ^ data.draw(st.sets(st.sampled_from([read[1] for read in reads])))
+    for came in (set(chosen), changed):
+        expected = judge(an_entry("ABC1238", confusables=True))
+        for number, (at_ms, _, plate) in enumerate(reads):
+            expected.note(a_read(number, plate=plate), at_ms)
+        for _, read_id, plate in reads:
+            if read_id in came:
+                expected.came("E1", read_id, *_QUALITIES[plate])
+        is_right = expected.judged() == (0, 0)
+        assert is_right or came not in right
+        if len(set(plates)) == 1:  # then there is one order only
+            assert is_right is (came in right)
+
+
+def test_a_better_match_comes_beside_a_worse_one() -> None:
+    expected = judge(an_entry("ABC1238", confusables=True))
+    expected.note(a_read(0, plate="ABC123B"), NOW_MS)
+    expected.note(a_read(1, plate="ABC1238"), NOW_MS + 1_000)
+    expected.came("E1", "R0", "confusable", 0.01)
+    assert expected.judged() == (1, 0), "the exact read cannot be suppressed by it"
+    expected.came("E1", "R1", "exact", 0.99)
+    assert expected.judged() == (0, 0)
+
+
+def test_cameras_of_two_sources_are_two() -> None:
+    policies = (ALL, Policy(**{**structs.asdict(ALL), "source": "toll-roads"}))
+    expected = judge(an_entry("ABC1234"), policies=policies)
+    for number, source in enumerate(("city-police", "toll-roads")):
+        expected.note(a_read(number, source=source), NOW_MS)
+    expected.came("E1", "R0", "exact", 0.99)
+    assert expected.judged() == (1, 0)
 
 
 def test_what_is_settled_is_evicted() -> None:
@@ -312,7 +350,7 @@ def test_what_is_settled_is_evicted() -> None:
     for number in range(50):
         expected.note(a_read(number), NOW_MS + 10_000 * number)
         if number % 2:
-            expected.came("E1", f"R{number}", "exact")
+            expected.came("E1", f"R{number}", "exact", 0.99)
         expected.settle(NOW_MS + 10_000 * number)
         assert expected.unsettled <= 13
     assert expected.judged()[0] == 25
@@ -516,9 +554,9 @@ def a_result(**differing: int) -> Result:
     board.processed = 4 + differing.get("processed", 0)
     board.rejects = differing.get("rejects", 0)
     if not differing.get("lost"):
-        expected.came("E1", "R0", "exact")
+        expected.came("E1", "R0", "exact", 0.99)
     if differing.get("invented"):
-        expected.came("E9", "R0", "exact")
+        expected.came("E9", "R0", "exact", 0.99)
     board.saw(a_match("7ABC123", "7ABC123"), 12.4)
     return Result(4, 4.0, 2.0, expected, board)
 

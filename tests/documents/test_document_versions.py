@@ -41,8 +41,9 @@ from engine.errors import DocumentError
 from engine.library.hot_list_index import HotListIndex
 from engine.matching.match import audit_fields, match_id
 from engine.matching.suppression import SUPPRESSED, Suppression
+from engine.matching.suppression_key import LATE_MS
 from tests.fakes.chains import as_records
-from tests.fakes.documents import NOW_MS, detection, entry
+from tests.fakes.documents import NOW_MS, detection, entry, sighting
 
 Json = Any
 
@@ -89,7 +90,8 @@ def test_a_chain_of_version_0_1_is_whole() -> None:
         head = record.hash
 
 
-def test_states_of_version_0_1_fold_what_they_folded() -> None:
+def test_states_of_version_0_1_suppress_nothing_and_their_counts_are_audited() -> None:
+    """Their keys hold neither the source nor what the entry lists, so a match more is made."""
     states = [
         (bytes.fromhex(line["key"]), decode_suppression(orjson.dumps(line["state"])))
         for line in map(orjson.loads, (DIRECTORY / "suppression.jsonl").read_bytes().splitlines())
@@ -99,12 +101,57 @@ def test_states_of_version_0_1_fold_what_they_folded() -> None:
     restored.restore(0, states, 4)
 
     def admit(camera: str, captured_ms: int, offset: int) -> int:
-        return restored.admit(entry(), "ABC123", camera, captured_ms, 0, offset, NOW_MS)
+        seen = sighting(camera=camera, captured_ms=captured_ms, offset=offset)
+        return restored.admit(entry(), seen)
 
-    assert admit("C1", NOW_MS - 1_000, 4) == SUPPRESSED, "its match was four seconds before"
-    assert admit("C2", NOW_MS - 900, 5) == SUPPRESSED
-    assert admit("C3", NOW_MS - 800, 6) == 0, "a camera of which nothing is known"
-    assert admit("C1", NOW_MS + 60_000, 7) == 2, "one of the kept state and one of now"
+    assert admit("C1", NOW_MS - 1_000, 4) == 0, "a match of four seconds before is not its own"
+    assert admit("C2", NOW_MS - 900, 5) == 0
+    assert admit("C1", NOW_MS - 800, 6) == SUPPRESSED, "the state of now"
+    assert admit("C1", NOW_MS + 60_000, 7) == 1
+
+    # While it is new it stays, for a worker of version 0.1 that may own the partition again.
+    restored.take_changes()
+    restored.tidy(lambda entry_id: [entry(entry_id=entry_id)])
+    assert (restored.take_unmatched(), restored.take_changes()) == ([], [])
+    restored.turn_to(NOW_MS + 3 * LATE_MS)
+    restored.tidy(lambda entry_id: [entry(entry_id=entry_id)])
+    unmatched = restored.take_unmatched()
+    audited = [(each.entry_id, each.source, each.suppressed) for each in unmatched]
+    assert audited == [("E1", None, 1)]
+    restored.audited(unmatched)
+    gone = {change.key for change in restored.take_changes() if change.value is None}
+    assert gone >= {key for key, _ in states}
+
+
+def test_version_0_1_reads_the_states_of_now() -> None:
+    """All fields that it needs are there, and it ignores the others."""
+    state = Suppression()
+    for offset in range(2):
+        state.admit(entry(), sighting(offset=offset))
+    ((_, _, value),) = state.take_changes()
+    document = orjson.loads(value or b"")
+    needed = orjson.loads(kept("suppression")[0])
+    assert needed.keys() - document.keys() == set()
+    for match in document["matches"]:
+        assert needed["matches"][0].keys() - match.keys() == set()
+
+
+def test_a_state_that_version_0_1_has_written_again_loses_no_match() -> None:
+    """It drops the fields that it does not know, and any other match is better than such a one."""
+    state = Suppression()
+    assert state.admit(entry(), sighting(match_type="distance", confidence=0.5)) == 0
+    ((_, key, value),) = state.take_changes()
+    document = orjson.loads(value or b"")
+    for name in ("source", "listing"):
+        del document[name]
+    for match in document["matches"]:
+        del match["match_type"], match["confidence"]
+    restored = Suppression()
+    restored.turn_to(NOW_MS)
+    restored.restore(0, [(key, decode_suppression(orjson.dumps(document)))], 1)
+    assert restored.admit(entry(), sighting(offset=0)) == 0, "the same read again"
+    assert restored.admit(entry(), sighting(match_type="distance", offset=1)) == 0
+    assert restored.admit(entry(), sighting(match_type="distance", offset=2)) == SUPPRESSED
 
 
 def test_an_index_that_version_0_1_saved_answers_as_it_did() -> None:

@@ -10,6 +10,8 @@ from engine.documents.codec import decode_detection, decode_entry, decode_policy
 from engine.documents.model import Detection, Entry, Match, Policy
 from engine.matching.candidates import Found
 from engine.matching.match import Basis, build_match
+from engine.matching.quality import Quality
+from engine.matching.suppression_key import Sighting
 from engine.plates.likeness import Likeness
 from engine.plates.normal_form import normalize
 
@@ -83,6 +85,20 @@ def policy(**fields: Any) -> Policy:
 def detection(**fields: Any) -> Detection:
     """As `detection_json`, typed."""
     return decode_detection(as_bytes(detection_json(**fields)))
+
+
+def sighting(**fields: Any) -> Sighting:
+    """A read of ABC123 at S1's camera C1, at NOW_MS in partition 0, for the suppression."""
+    match_type = fields.pop("match_type", "exact")
+    confidence = fields.pop("confidence", 0.99)
+    usual: dict[str, Any] = {
+        "plate": "ABC123",
+        "source": "S1",
+        "camera": "C1",
+        "captured_ms": NOW_MS,
+    }
+    usual |= {"arrived_ms": NOW_MS, "partition": 0, "offset": 0}
+    return Sighting(**usual | fields, quality=Quality(match_type, lambda: confidence))
 
 
 def exact_match(listed: Entry, read: Detection) -> Match:

@@ -43,6 +43,7 @@ from tests.fuzz.json_texts import json_value
 from tests.fuzz.mutations import TEXTS, any_of, change_bytes, change_json
 from tests.matching.test_scanner import _LISTED, _SOME_ASKING, check
 from tests.models.naive import Naive, plain_plate
+from tests.models.real_confidence import how_sure
 from tests.models.real_matcher import FLOORS, MISREADS, PURPOSES, matched, ordered
 from tests.repository.schemas import validator
 from tests.wire.test_decompress import _DECODERS
@@ -409,7 +410,7 @@ _POLICIES: Final = (
 
 
 def _lists_and_model() -> tuple[Lists, Naive]:
-    lists, naive = Lists(PURPOSES, MISREADS), Naive(FLOORS)
+    lists, naive = Lists(PURPOSES, MISREADS), Naive(FLOORS, how_sure)
     for offset, entry in enumerate(_LISTS):
         key = entry["entry_id"].encode()
         record = ControlRecord(ControlKind.ENTRY, 0, offset, NOW_MS, key, as_bytes(entry))
@@ -439,7 +440,7 @@ def _run_fetches(data: bytes) -> Iterable[Hashable]:
         return ["nothing"]
     checked, unchecked = (_processed(raw_fetch(*batches), sample_every) for sample_every in (1, 0))
     _naive.emitted.clear()
-    _naive.folded.clear()
+    _naive.suppressed.clear()
     wanted = _Wanted()
     for batch in batches:
         wanted.take(batch)
@@ -453,7 +454,7 @@ def _run_fetches(data: bytes) -> Iterable[Hashable]:
     agree(_roughly(rejects), _roughly(wanted.rejects), "rejects")
     agree(ordered(matched(checked)), ordered(wanted.matches), "matches")
     agree(checked.denied, wanted.denied, "denied")
-    agree(checked.suppressed, wanted.folded, "folded")
+    agree(checked.suppressed, wanted.suppressed, "suppressed")
     agree(checked.reads, wanted.reads, "reads")
     # Where no value is opened without need, the answer is the same, and fewer faults are seen.
     agree(ordered(matched(unchecked)), ordered(wanted.matches), "matches without a check")
@@ -464,7 +465,7 @@ def _run_fetches(data: bytes) -> Iterable[Hashable]:
         *(reason for _, reason in rejects),
         *((match.entry_id, match.likeness, match.alternate is None) for match in wanted.matches),
         *wanted.denied,
-        ("folded", wanted.folded > 0),
+        ("suppressed", wanted.suppressed > 0),
     ]
 
 
@@ -511,7 +512,7 @@ class _Wanted:
         self.rejects: list[tuple[int, str]] = []
         self.matches: list[Any] = []
         self.denied: Counter[str] = Counter()
-        self.folded = 0
+        self.suppressed = 0
 
     def take(self, batch: RawBatch) -> None:
         """One batch."""
@@ -556,7 +557,7 @@ class _Wanted:
         answer = _naive.read(read, NOW_MS, key=record.key, headers=headers)
         self.matches += answer.matches
         self.denied += answer.denied
-        self.folded += answer.folded
+        self.suppressed += answer.suppressed
         return answer.rejected
 
 

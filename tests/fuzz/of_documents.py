@@ -35,7 +35,7 @@ from engine.list_files.list_state import ListState
 from engine.matching.lists import ControlKind, ControlRecord, Lists, Phase
 from engine.matching.suppression import Suppression
 from tests.documents.test_model import _VALIDATORS as VALIDATORS
-from tests.fakes.documents import NOW_MS
+from tests.fakes.documents import NOW_MS, sighting
 from tests.fuzz.fuzzer import Target, agree
 from tests.fuzz.json_texts import is_far_out, json_value
 from tests.fuzz.mutations import any_of, behind_first_line, change_bytes, change_json
@@ -274,10 +274,12 @@ def _run_suppression(data: bytes) -> Iterable[Hashable]:
     entry, read = _AN_ENTRY, _A_READ
     before = len(suppression)
     outcomes = [
-        suppression.admit(entry, "ABC123", read.camera, captured_ms, 0, (1 << 40) + at, NOW_MS)
+        suppression.admit(
+            entry, sighting(camera=read.camera, captured_ms=captured_ms, offset=(1 << 40) + at)
+        )
         for at, captured_ms in enumerate((NOW_MS, NOW_MS, NOW_MS + 3_600_000))
     ]
-    assert outcomes[1] != outcomes[0] or outcomes[0] < 0, "a match folds the next read"
+    assert outcomes[1] != outcomes[0] or outcomes[0] < 0, "a match suppresses the next read"
     assert len(suppression) <= before + 1 <= limits.SUPPRESSION_KEYS + 1
     for record in suppression.take_changes():
         if record.value is not None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from engine.documents.codec import encode
 from engine.documents.model import Entry
 from engine.index import hash_table as table_module
 from engine.index import plate_index as index_module
@@ -199,8 +200,10 @@ class Entries(RuleBasedStateMachine):
     def what_will_be_is_known(self) -> None:
         for entry_id in ("E0", "E1", "E2", "E3", "E4", "E5", "\ufffd"):
             assert self.index.find(entry_id) == self.after_commit.get(entry_id)
-            listed = entry_id in self.model or entry_id in self.after_commit
-            assert self.index.is_listed(entry_id) is listed
+            listed = [
+                model[entry_id][0] for model in (self.model, self.after_commit) if entry_id in model
+            ]
+            assert {*map(encode, self.index.listed(entry_id))} == {*map(encode, listed)}
         assert self.index.is_staging is (self.model != self.after_commit)
         assert self.index.has_expired is bool(self.expired)
 

@@ -100,7 +100,7 @@ class Town:
                 self.hit_count += 1
                 answer = oracle.answer(read, self._at, (header,) if asks else ())
                 self.matches |= {match.match_id: match for match in answer.matches}
-                self.folded_count += answer.folded
+                self.folded_count += answer.suppressed
         self.expected = {Expected(*match[:3]) for match in self.matches.values()}
 
     def _oracle(self) -> Oracle:

@@ -12,15 +12,12 @@ from hypothesis import strategies as st
 
 from engine import limits
 from engine.documents.codec import decode_suppression
-from engine.matching.suppression import (
-    SUPPRESSED,
-    Suppression,
-    SuppressionRecord,
-    Unmatched,
-    key_of,
-)
-from engine.matching.suppression_key import LATE_MS
-from tests.fakes.documents import NOW_MS, entry
+from engine.documents.model import Entry
+from engine.matching.suppression import SUPPRESSED, Suppression, Unmatched
+from engine.matching.suppression_key import LATE_MS, key_of
+from engine.matching.suppression_states import SuppressionRecord
+from engine.plates.likeness import MatchType
+from tests.fakes.documents import NOW_MS, entry, sighting
 
 S = 1000
 #: By suppress_s; of the same id, as if the entry was changed from read to read.
@@ -35,18 +32,26 @@ class Read(NamedTuple):
     arrived_ms: int = 0
     camera: str = "C1"
     suppress_s: int = 60
+    match_type: MatchType = "exact"
+    confidence: float = 0.99
 
 
 class Made(NamedTuple):
     """A match as the naive model remembers it."""
 
-    captured_ms: int
-    arrived_ms: int
+    read: Read
     offset: int
 
 
+def is_better(one: Read, other: Read) -> bool:
+    order = ["partial", "distance", "confusable", "exact"]
+    if order.index(one.match_type) > order.index(other.match_type):
+        return True
+    return round(10_000 * one.confidence) >= 10 * round(10_000 * other.confidence)
+
+
 class Naive:
-    """The rule as the README has it, over lists that forget nothing."""
+    """The rule as the README has it, over lists that only grow."""
 
     def __init__(self) -> None:
         self.made: dict[str, dict[int, list[Made]]] = defaultdict(lambda: defaultdict(list))
@@ -58,29 +63,28 @@ class Naive:
             for match in made:
                 between = sum(match.offset < other.offset < offset for other in made)
                 if (
-                    abs(read.captured_ms - match.captured_ms) < window_ms
-                    and abs(read.arrived_ms - match.arrived_ms) <= LATE_MS + window_ms
+                    abs(read.captured_ms - match.read.captured_ms) < window_ms
+                    and abs(read.arrived_ms - match.read.arrived_ms) <= LATE_MS + window_ms
+                    and not is_better(read, match.read)
                     and (of != partition or between < limits.SUPPRESSION_MATCHES)
                 ):
                     self.suppressed[read.camera, partition] += 1
                     return SUPPRESSED
         if window_ms or self.suppressed[read.camera, partition]:
-            self.made[read.camera][partition].append(
-                Made(read.captured_ms, read.arrived_ms, offset)
-            )
+            self.made[read.camera][partition].append(Made(read, offset))
         return self.suppressed.pop((read.camera, partition), 0)
 
 
 def admit(state: Suppression, read: Read, partition: int, offset: int) -> int:
+    of_read = read._asdict()
     return state.admit(
-        ENTRIES[read.suppress_s],
-        "ABC123",
-        read.camera,
-        read.captured_ms,
-        partition,
-        offset,
-        read.arrived_ms,
+        ENTRIES[of_read.pop("suppress_s")],
+        sighting(partition=partition, offset=offset, **of_read),
     )
+
+
+def key_at(camera: str, **fields: Any) -> bytes:
+    return key_of(ENTRIES[60], sighting(camera=camera, **fields))
 
 
 def at(*captured_s: float, **fields: Any) -> list[Read]:
@@ -96,7 +100,7 @@ def answers(state: Suppression, reads: list[Read], partition: int = 0, first: in
 
 
 def held(state: Suppression) -> int:
-    return sum(each.suppressed for each in state._round if not each.is_gone)
+    return sum(each.suppressed for each in state.states)
 
 
 def restored(records: dict[tuple[int, bytes], bytes], ends: dict[int, int]) -> Suppression:
@@ -130,6 +134,8 @@ READS = st.builds(
     arrived_ms=st.sampled_from([0, 0, 0, 5, LATE_MS, LATE_MS + 60 * S, LATE_MS + 60 * S + 1]),
     camera=st.sampled_from(["C1", "C1", "C2"]),
     suppress_s=st.sampled_from([60, 60, 10, 0]),
+    match_type=st.sampled_from(["exact", "exact", "confusable", "distance"]),
+    confidence=st.sampled_from([0.9999, 0.99, 0.99, 0.099, 0.08, 0.008, 0.0001]),
 )
 
 
@@ -206,14 +212,14 @@ def test_what_becomes_of_a_read_is_said_by_its_partition_alone(
 def test_the_same_reads_again_change_nothing(log: list[Read], first: int) -> None:
     state = Suppression()
     expected = answers(state, log)
-    before = [(each.key, each.document()) for each in state._round]
+    before = [(each.key, each.document()) for each in state.states]
     state.take_changes()
     assert answers(state, log[first:], first=first) == expected[first:]
-    assert [(each.key, each.document()) for each in state._round] == before
+    assert [(each.key, each.document()) for each in state.states] == before
     assert state.take_changes() == []
 
 
-def test_reads_before_and_after_a_match_are_folded() -> None:
+def test_reads_before_and_after_a_match_are_suppressed() -> None:
     reads = at(100, 159.999, 40.001, 160, 40)
     assert answers(Suppression(), reads) == [0, SUPPRESSED, SUPPRESSED, 2, 0]
 
@@ -232,7 +238,7 @@ def test_a_late_read_counts_where_it_belongs() -> None:
     ]
 
 
-def test_a_vehicle_read_in_two_ways_is_folded_across_partitions() -> None:
+def test_a_vehicle_read_in_two_ways_is_suppressed_across_partitions() -> None:
     state = Suppression()
     assert admit(state, one(0), 0, 5) == 0
     assert admit(state, one(30), 1, 9) == SUPPRESSED
@@ -246,27 +252,137 @@ def test_each_camera_and_each_plate_of_a_partial_entry_is_its_own() -> None:
     for offset, (plate, answer) in enumerate(
         [("ABC123", 0), ("ABC923", 0), ("ABC123", SUPPRESSED)]
     ):
-        assert state.admit(PARTIAL, plate, "C1", 0, 0, offset, 0) == answer
+        seen = sighting(plate=plate, offset=offset, match_type="partial")
+        assert state.admit(PARTIAL, seen) == answer
 
 
 def test_no_two_keys_are_one() -> None:
-    """Cameras are called as their owners like."""
+    """Sources and cameras are called as their owners like."""
+    names = ("1", " 1", "1 1", "1A", "1AB", "1 1A")
     keys = {
-        key_of(of, plate, camera)
+        key_of(of, sighting(plate=plate, camera=camera, source=source))
         for of in (entry(entry_id="E"), entry(entry_id="E 1"), PARTIAL)
         for plate in ("A", "AB")
-        for camera in ("", "1", " 1", "1 1", "1A", "1AB", "1 1A")
+        for camera in ("", *names)
+        for source in names
     }
-    assert len(keys) == 2 * 7 + 2 * 7
+    assert len(keys) == (2 + 2) * 7 * 6
 
 
-def test_nothing_is_held_of_an_entry_that_folds_nothing() -> None:
+def test_cameras_of_two_sources_may_have_one_name() -> None:
+    """City A's cam-1 and city B's cam-1 may be far apart."""
+    state = Suppression()
+    seen = [sighting(source=source, offset=at) for at, source in enumerate(("A", "B", "A", "B"))]
+    assert [state.admit(ENTRIES[60], each) for each in seen] == [0, 0, SUPPRESSED, SUPPRESSED]
+
+
+@pytest.mark.parametrize(
+    "changed", [{"plate": "ABC12?"}, {"agency": "AG2"}, {"purpose": "missing_person"}]
+)
+def test_a_corrected_entry_is_not_suppressed_by_its_old_forms_match(changed: Any) -> None:
+    """What an entry lists and for whom is what its match tells."""
+    old, new = entry(suppress_s=60), entry(suppress_s=60, **changed)
+    state = Suppression()
+    assert [state.admit(old, sighting(offset=at)) for at in (0, 1)] == [0, SUPPRESSED]
+    assert [state.admit(new, sighting(offset=at)) for at in (2, 3)] == [0, SUPPRESSED]
+    # No match will carry the count of the old form, so it is audited; that of the new one waits.
+    state.tidy(lambda _: [new])
+    (taken,) = state.take_unmatched()
+    assert (taken.agency, taken.purpose, taken.suppressed) == (old.agency, old.purpose, 1)
+    state.audited([taken])
+    assert len(state) == 1
+    assert state.admit(new, sighting(offset=4, captured_ms=NOW_MS + 60 * S)) == 1
+
+
+def test_a_staged_correction_ends_nothing_yet() -> None:
+    old, new = entry(suppress_s=60), entry(suppress_s=60, agency="AG2")
+    state = Suppression()
+    assert [state.admit(old, sighting(offset=at)) for at in (0, 1)] == [0, SUPPRESSED]
+    state.tidy(lambda _: [old, new])
+    assert (state.take_unmatched(), len(state)) == ([], 1)
+
+
+def test_what_else_changes_in_an_entry_lets_no_match_repeat() -> None:
+    state = Suppression()
+    assert state.admit(entry(instructions="Call."), sighting(offset=0)) == 0
+    assert state.admit(entry(instructions="Wait.", priority=1), sighting(offset=1)) == SUPPRESSED
+
+
+def test_the_sought_car_is_not_suppressed_by_a_doubtful_match() -> None:
+    """A match at distance one of confidence 0.008, and a second later the very plate."""
+    state = Suppression()
+    doubtful = Read(0, match_type="distance", confidence=0.008)
+    reads = [doubtful, one(1), doubtful._replace(captured_ms=2 * S), one(3)]
+    assert answers(state, reads) == [0, 0, SUPPRESSED, SUPPRESSED]
+    assert answers(state, [one(70)], first=4) == [2]
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later", "is_told"),
+    [
+        (("distance", 0.9), ("confusable", 0.1), True),
+        (("confusable", 0.9), ("exact", 0.1), True),
+        (("distance", 0.9), ("exact", 0.1), True),
+        (("exact", 0.9), ("confusable", 0.9), False),
+        (("exact", 0.09), ("confusable", 0.9), True),
+        (("exact", 0.0901), ("confusable", 0.9), False),
+        (("exact", 0.0001), ("exact", 0.001), True),
+        (("exact", 0.0001), ("exact", 0.0009), False),
+        (("exact", 0.5), ("exact", 0.9999), False),
+        (("distance", 0.008), ("distance", 0.0799), False),
+        (("distance", 0.008), ("distance", 0.08), True),
+    ],
+)
+def test_which_match_is_better(
+    earlier: tuple[MatchType, float], later: tuple[MatchType, float], is_told: bool
+) -> None:
+    state = Suppression()
+    reads = [
+        Read(number * S, match_type=match_type, confidence=confidence)
+        for number, (match_type, confidence) in enumerate((earlier, later))
+    ]
+    assert answers(state, reads) == [0, 0 if is_told else SUPPRESSED]
+    again = answers(state, reads)
+    assert again == [0, 0 if is_told else SUPPRESSED], "and again the same"
+
+
+@given(st.lists(READS, max_size=60))
+def test_no_better_match_is_suppressed_by_a_worse_one_and_few_are_told(log: list[Read]) -> None:
+    """At one camera at one time: each that is told is better than all before it."""
+    log = [read._replace(captured_ms=0, arrived_ms=0, camera="C1", suppress_s=60) for read in log]
+    answered = answers(Suppression(), log)
+    told = [read for read, answer in zip(log, answered, strict=True) if answer != SUPPRESSED]
+    for number, read in enumerate(told):
+        assert all(is_better(read, before) for before in told[:number])
+    assert len(told) <= 3 * 4
+    for place, (read, answer) in enumerate(zip(log, answered, strict=True)):
+        if answer == SUPPRESSED:
+            assert not all(is_better(read, before) for before in log[:place])
+    carried = sum(max(0, answer) for answer in answered)
+    assert len(told) + answered.count(SUPPRESSED) == len(log)
+    assert carried <= answered.count(SUPPRESSED)
+
+
+@pytest.mark.parametrize("arrived_ms", [2**53, 2**63 - 1, -(2**53), -(2**63)])
+def test_a_timestamp_that_json_cannot_hold_leaves_a_state_that_can_be_read(arrived_ms: int) -> None:
+    """A producer may give a record any timestamp of 64 bits."""
+    state = Suppression()
+    log = at(0, 1, arrived_ms=arrived_ms)
+    assert answers(state, log) == [0, SUPPRESSED]
+    topic: dict[tuple[int, bytes], bytes] = {}
+    noted(topic, state.take_changes())
+    again = restored(topic, {0: 2})
+    assert answers(again, log) == [0, SUPPRESSED]
+    assert answers(again, at(2, arrived_ms=arrived_ms), first=2) == [SUPPRESSED]
+
+
+def test_nothing_is_held_of_an_entry_that_suppresses_nothing() -> None:
     state = Suppression()
     assert answers(state, at(0, 0, 1, suppress_s=0)) == [0, 0, 0]
     assert (len(state), state.take_changes()) == (0, [])
 
 
-def test_what_was_folded_before_the_entry_changed_is_carried() -> None:
+def test_what_was_suppressed_before_the_entry_changed_is_carried() -> None:
     state = Suppression()
     assert answers(state, at(0, 1, 2) + at(2, 3, suppress_s=0)) == [0, SUPPRESSED, SUPPRESSED, 2, 0]
 
@@ -274,7 +390,7 @@ def test_what_was_folded_before_the_entry_changed_is_carried() -> None:
 # ---- state that moves
 
 
-def test_a_topic_that_begins_anew_loses_no_match() -> None:
+def test_a_recreated_topic_loses_no_match() -> None:
     state = Suppression()
     answers(state, at(0, 1, 2), first=1000)
     topic: dict[tuple[int, bytes], bytes] = {}
@@ -298,8 +414,8 @@ def test_too_many_matches_that_are_not_settled_lose_none() -> None:
     state = Suppression()
     log = at(*range(0, 60 * 200, 60))
     assert answers(state, log) == [0] * 200
-    (only,) = state._round
-    assert 4 * 32 <= len(only.matches) <= 4 * 64
+    (only,) = state.states
+    assert 32 <= len(only.document().matches) <= 64
     assert answers(state, log) == [0] * 200, "each is emitted again"
 
 
@@ -311,13 +427,13 @@ def test_what_was_written_is_what_is_held() -> None:
     topic: dict[tuple[int, bytes], bytes] = {}
     noted(topic, state.take_changes())
     again = restored(topic, {0: 6})
-    assert {each.key: each.document() for each in again._round} == {
-        each.key: each.document() for each in state._round
+    assert {each.key: each.document() for each in again.states} == {
+        each.key: each.document() for each in state.states
     }
     assert again.take_changes() == []
 
 
-def test_a_partition_given_up_is_told_of_nothing() -> None:
+def test_a_revoked_partition_reports_nothing() -> None:
     state = Suppression()
     for partition in (0, 1):
         answers(state, at(0, 1), partition)
@@ -325,24 +441,24 @@ def test_a_partition_given_up_is_told_of_nothing() -> None:
     state.drop(0)
     assert len(state) == 1
     assert {change.partition for change in state.take_changes()} == {1}
-    assert admit(state, one(501), 0, 1) == SUPPRESSED, "partition 1 still folds"
+    assert admit(state, one(501), 0, 1) == SUPPRESSED, "partition 1 still suppresses"
     state.clear()
     assert (len(state), state.take_changes(), state.take_unmatched()) == (0, [], [])
     assert admit(state, one(1), 0, 1) == 0
 
 
-# ---- forgetting
+# ---- eviction
 
 
-def none_listed(entry_id: str) -> bool:
-    return False
+def none_listed(entry_id: str) -> list[Entry]:
+    return []
 
 
-def all_listed(entry_id: str) -> bool:
-    return True
+def all_listed(entry_id: str) -> list[Entry]:
+    return [ENTRIES[60]]
 
 
-def test_a_key_is_forgotten_by_the_workers_clock() -> None:
+def test_a_key_is_evicted_by_the_workers_clock() -> None:
     state = Suppression()
     state.turn_to(NOW_MS)
     answers(state, at(0))
@@ -353,7 +469,7 @@ def test_a_key_is_forgotten_by_the_workers_clock() -> None:
     state.turn_to(NOW_MS + 2 * LATE_MS + 60 * S + 1)
     state.tidy(all_listed)
     assert len(state) == 0
-    assert state.take_changes() == [(0, key_of(ENTRIES[60], "ABC123", "C1"), None)]
+    assert state.take_changes() == [(0, key_at("C1"), None)]
 
 
 def test_a_count_outlives_the_matches_before_it() -> None:
@@ -376,15 +492,20 @@ def test_one_wild_clock_ends_nothing_else(captured_s: float) -> None:
     assert answers(state, at(30, 61, captured_s), first=5) == [SUPPRESSED, 4, SUPPRESSED]
 
 
-def test_what_ended_entries_had_is_audited_and_only_then_forgotten() -> None:
+def test_what_ended_entries_had_is_audited_and_only_then_evicted() -> None:
     state = Suppression()
     answers(state, at(0, 1, 2), 3, first=40)
     state.take_changes()
     state.tidy(none_listed)
     (taken,) = state.take_unmatched()
-    key = key_of(ENTRIES[60], "ABC123", "C1")
+    key = key_at("C1")
     authority = ENTRIES[60].authority
-    assert taken == Unmatched(3, key, "E1", "L1", "AG1", "stolen_vehicle", authority, 2, 42)
+    assert taken == Unmatched(
+        *(3, key, "E1", "L1", "AG1", "stolen_vehicle", authority),
+        source="S1",
+        suppressed=2,
+        offset=42,
+    )
     state.tidy(none_listed)
     assert state.take_unmatched() == [], "under way"
     assert state.take_changes() == []
@@ -415,7 +536,7 @@ def test_what_was_read_anew_meanwhile_is_not_taken_for_audited() -> None:
     state.drop(0)
     state.restore(0, [(key, decode_suppression(v)) for (_, key), v in topic.items()], 3)
     state.audited(taken)
-    assert held(state) == 2, "told once more rather than lost"
+    assert held(state) == 2, "audited once more rather than lost"
 
 
 def test_the_oldest_without_a_count_goes_when_there_is_no_room(
@@ -431,8 +552,8 @@ def test_the_oldest_without_a_count_goes_when_there_is_no_room(
     state.take_changes()
     admit(state, one(1, camera="new"), 0, 11)
     assert len(state) == 4
-    forgotten, _ = state.take_changes()
-    assert forgotten == (0, key_of(ENTRIES[60], "", "C1"), None)
+    evicted, _ = state.take_changes()
+    assert evicted == (0, key_at("C1"), None)
     assert admit(state, one(60, camera="C0"), 0, 12) == 1
 
 
@@ -444,7 +565,7 @@ def test_where_all_have_counts_these_are_audited_to_make_room(
     for number in range(2):
         answers(state, at(0, 1, camera=f"C{number}"), first=10 * number)
     new = at(0, 1, camera="new")
-    assert answers(state, new, first=30) == [0, 0], "without room nothing is folded"
+    assert answers(state, new, first=30) == [0, 0], "without room nothing is suppressed"
     taken = state.take_unmatched()
     assert [unmatched.suppressed for unmatched in taken] == [1, 1]
     state.audited(taken)
@@ -471,7 +592,7 @@ def test_counts_add_up_and_memory_is_bounded(
         carried += max(0, answer)
         assert len(state) <= 5
         if offset < len(listed):
-            state.tidy(lambda _, is_on=listed[offset]: is_on)  # type: ignore[misc]
+            state.tidy(all_listed if listed[offset] else none_listed)
             taken = state.take_unmatched()
             state.audited(taken)
             audited += sum(unmatched.suppressed for unmatched in taken)

@@ -12,7 +12,7 @@ import datetime
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -23,8 +23,21 @@ from tests.models.naive_conditions import covers, narrowed_out
 Document = dict[str, Any]
 #: An alternate's plate as it stands in the read, and its confidence.
 Alternate = tuple[str, float | None]
-#: Entry, camera, and for a pattern the plate that matched it.
-Folding = tuple[str, str, str]
+#: Entry, what it lists and for whom, source, camera, and for a pattern the plate that matched it.
+Repeats = tuple[str, str, str, str, str, str, str]
+
+
+class Emitted(NamedTuple):
+    """A match: its read's own time, how close it is, and how sure."""
+
+    at_ms: int
+    match_type: str
+    confidence: float
+
+
+#: How sure a match is, by the entry, how it is like it, the plate, and the stated confidence.
+HowSure = Callable[[Document, "Likeness", str, float | None], float]
+_CLOSER = ("exact", "confusable", "distance", "partial")
 
 #: The characters that OCR takes for one another, as shipped.
 GROUPS = ("OQD0", "IL1", "B8", "S5", "Z2", "G6", "T7")
@@ -56,7 +69,7 @@ class Answer:
 
     matches: list[Matched] = field(default_factory=list)
     denied: Counter[str] = field(default_factory=Counter)
-    folded: int = 0
+    suppressed: int = 0
     rejected: str | None = None
 
 
@@ -124,17 +137,21 @@ def _fits(pieces: list[str], plate: str) -> bool:
 class Naive:
     """The lists, the policies and what was matched lately; each read is held to all of it."""
 
-    def __init__(self, floors: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self, floors: Mapping[str, int] | None = None, how_sure: HowSure | None = None
+    ) -> None:
+        #: Without it all are as sure, and a closer likeness alone makes a better match.
+        self._how_sure = how_sure
         #: Known characters that a plate needs, by purpose, where it is not four.
         self._floors = floors or {}
         #: What reads see, and what they would see after a commit: offset and entry by id.
         self.entries: dict[str, tuple[int, Document]] = {}
         self.after_commit: dict[str, tuple[int, Document]] = {}
         self.policies: dict[str, Document] = {}
-        #: By entry, camera and, for a pattern, plate: the own times of the reads that matched.
-        self.emitted: dict[Folding, list[int]] = {}
-        #: Reads that were folded since the last match, by that and by partition.
-        self.folded: Counter[tuple[Folding, int]] = Counter()
+        #: The reads that matched, by what they repeat.
+        self.emitted: dict[Repeats, list[Emitted]] = {}
+        #: Reads that were suppressed since the last match, by that and by partition.
+        self.suppressed: Counter[tuple[Repeats, int]] = Counter()
 
     def put(self, offset: int, key: str, entry: Document | None, *, staged: bool = False) -> None:
         """A record of the hot list topic; None for a tombstone."""
@@ -172,12 +189,12 @@ class Naive:
         key: bytes | None = None,
         headers: Sequence[bytes] = (),
         partition: int = 0,
-        folds: bool = True,
+        suppresses: bool = True,
         among: Iterable[str] | None = None,
     ) -> Answer:
-        """What must come of a read at a time. `headers` are those that name alternates; where it
-        does not fold, each read is answered for itself; `among` names the only entries that can
-        be like the read, where the caller knows them."""
+        """What must come of a read at a time. `headers` are those that name alternates. If it
+        suppresses nothing, each read is answered for itself. `among` names the only entries that
+        can be like the read, if the caller knows them."""
         answer = Answer()
         plate = plain_plate(read["plate"])
         if not 1 <= len(plate) <= 16:
@@ -206,32 +223,40 @@ class Naive:
             if denial is not None:
                 answer.denied[denial] += 1
                 continue
-            folded = self._admit(entry, text, read, partition) if folds else 0
-            if folded is None:
-                answer.folded += 1
-                continue
+            suppressed = 0
+            if suppresses:
+                stated = read.get("confidence") if alternate is None else alternate[1]
+                sure = 1.0
+                if self._how_sure is not None:
+                    sure = self._how_sure(entry, like, text, stated)
+                made = Emitted(time_ms(read["captured_at"]), like.match_type, sure)
+                count = self._admit(entry, text, read, made, partition)
+                if count is None:
+                    answer.suppressed += 1
+                    continue
+                suppressed = count
             found = match_id(entry["entry_id"], offset, read["source"], read["read_id"])
             answer.matches.append(
-                Matched(found, entry["entry_id"], read["read_id"], like, alternate, folded)
+                Matched(found, entry["entry_id"], read["read_id"], like, alternate, suppressed)
             )
         return answer
 
     def forget(self, at_ms: int) -> Counter[str]:
-        """Forget what the reads of entries did that have ended by a time; by entry, the reads that
-        were folded and that no match can carry any more."""
+        """Drop what the reads of entries did that have ended by a time or list something else; by
+        entry, the reads that were suppressed and that no match can carry any more."""
         listed = {
-            entry_id
+            _listing(entry)
             for entries in (self.entries, self.after_commit)
-            for entry_id, (_, entry) in entries.items()
+            for _, entry in entries.values()
             if at_ms < time_ms(entry["expires_at"])
         }
         ended: Counter[str] = Counter()
-        for (which, _), count in self.folded.items():
-            if which[0] not in listed:
+        for (which, _), count in self.suppressed.items():
+            if which[:4] not in listed:
                 ended[which[0]] += count
-        self.emitted = {which: own for which, own in self.emitted.items() if which[0] in listed}
-        self.folded = Counter(
-            {place: count for place, count in self.folded.items() if place[0][0] in listed}
+        self.emitted = {which: own for which, own in self.emitted.items() if which[:4] in listed}
+        self.suppressed = Counter(
+            {place: count for place, count in self.suppressed.items() if place[0][:4] in listed}
         )
         return ended
 
@@ -255,19 +280,32 @@ class Naive:
             return False
         return bool(known >= self._floors.get(entry["purpose"], 4) + distance)
 
-    def _admit(self, entry: Document, plate: str, read: Document, partition: int) -> int | None:
-        """How many reads were folded since the last match; None where this one is."""
+    def _admit(
+        self, entry: Document, plate: str, read: Document, made: Emitted, partition: int
+    ) -> int | None:
+        """How many reads were suppressed since the last match; None where this one is."""
         apart_ms = 1000 * entry.get("suppress_s", 60)
         if not apart_ms:
             return 0
         pattern_plate = plate if "?" in entry["plate"] else ""
-        which = entry["entry_id"], read["camera"], pattern_plate
-        at_ms = time_ms(read["captured_at"])
-        if any(abs(at_ms - one) < apart_ms for one in self.emitted.get(which, [])):
-            self.folded[which, partition] += 1
-            return None
-        self.emitted.setdefault(which, []).append(at_ms)
-        return self.folded.pop((which, partition), 0)
+        which = *_listing(entry), read["source"], read["camera"], pattern_plate
+        for one in self.emitted.get(which, []):
+            if abs(made.at_ms - one.at_ms) < apart_ms and not is_better(made, one):
+                self.suppressed[which, partition] += 1
+                return None
+        self.emitted.setdefault(which, []).append(made)
+        return self.suppressed.pop((which, partition), 0)
+
+
+def _listing(entry: Document) -> tuple[str, str, str, str]:
+    return entry["entry_id"], entry["plate"], entry["agency"], entry["purpose"]
+
+
+def is_better(one: Emitted, other: Emitted) -> bool:
+    """Whether a match is better than another: a closer likeness, or ten times as sure."""
+    if _CLOSER.index(one.match_type) < _CLOSER.index(other.match_type):
+        return True
+    return round(10_000 * one.confidence) >= 10 * round(10_000 * other.confidence)
 
 
 def _normal_key(key: bytes | None) -> str | None:

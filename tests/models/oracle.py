@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from tests.models.naive import GROUPS, Answer, Document, Naive, time_ms
 from tests.models.naive import plain_plate as plain_plate
+from tests.models.real_confidence import how_sure
 
 _CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
@@ -40,7 +41,7 @@ class Oracle:
         entry_records: Iterable[tuple[int, str, Document | None]],
         policy_records: Iterable[tuple[str, Document | None]],
     ) -> None:
-        self._naive = Naive()
+        self._naive = Naive(how_sure=how_sure)
         for offset, key, entry in entry_records:
             self._naive.put(offset, key, entry, staged=True)
         self._naive.commit()
@@ -61,17 +62,17 @@ class Oracle:
         at: datetime.datetime,
         headers: Sequence[bytes] = (),
         *,
-        folds: bool = True,
+        suppresses: bool = True,
     ) -> Answer:
-        """What must come of a read, after those before it; it has its right key. Where it does
-        not fold, it is answered for itself and nothing is remembered."""
+        """What must come of a read, after those before it; it has its right key. If it
+        suppresses nothing, it is answered for itself and nothing is remembered."""
         among = {
             entry_id: None for text in _texts(read) for entry_id in self._by_text.get(text, ())
         }
         if not among:
             return Answer()
         at_ms = time_ms(at.isoformat())
-        return self._naive.read(read, at_ms, headers=headers, among=among, folds=folds)
+        return self._naive.read(read, at_ms, headers=headers, among=among, suppresses=suppresses)
 
 
 def expected_matches(

@@ -50,7 +50,7 @@ class LibraryBesideNaive:
     def agree(self, read: Document, at_ms: int) -> None:
         """Both make the same matches of a read, with its alternates and without."""
         for headers in (), _ALL_ALTERNATES:
-            answer = self._model.read(read, at_ms, headers=headers, folds=False)
+            answer = self._model.read(read, at_ms, headers=headers, suppresses=False)
             snapshot = self.library.snapshot()
             if answer.rejected is not None:
                 with pytest.raises(DocumentError):

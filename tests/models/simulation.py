@@ -54,6 +54,7 @@ from tests.fakes.group_consumer import GroupConsumer
 from tests.fakes.record_batches import Sent, batch_bytes, raw_batch
 from tests.fakes.runtime import CLUSTER, runtime_of
 from tests.models.naive import Naive
+from tests.models.real_confidence import how_sure
 
 _TOPICS = Topics("lpr.")
 _PURPOSES, _MISREADS = Purposes.load(), Misreads.load()
@@ -141,7 +142,7 @@ class Deployment:
         self._workers: list[Worker] = []
         self._silent: list[Worker] = []
         self._all_workers: list[Worker] = []
-        self._naive = Naive()
+        self._naive = Naive(how_sure=how_sure)
         self._entries = [entry | {"suppress_s": 0} if self.expires else entry for entry in _ENTRIES]
         for offset, entry in enumerate(self._entries):
             self._naive.put(offset, entry["entry_id"], entry)
@@ -228,7 +229,7 @@ class Deployment:
             for _, read in records:
                 answer = self._naive.read(read, NOW_MS, partition=partition)
                 self.expected |= {one.match_id: one.suppressed for one in answer.matches}
-                self.expected_folded += answer.folded
+                self.expected_folded += answer.suppressed
             offset = chance.choice((0, 0, 7))  # retention may have removed what was before
             while records:
                 size = chance.randint(1, 3)

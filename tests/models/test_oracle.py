@@ -11,6 +11,7 @@ from tests.fakes.documents import NOW_MS, detection_json, entry_json, policy_jso
 from tests.models.naive import Naive
 from tests.models.near_plates import misread
 from tests.models.oracle import Oracle, expected_matches
+from tests.models.real_confidence import how_sure
 from tests.models.real_matcher import ordered
 
 _AT = datetime.datetime.fromtimestamp(NOW_MS / 1000, datetime.UTC)
@@ -33,7 +34,7 @@ def test_it_asks_about_every_entry_that_can_be_like_a_read(
         [(offset, entry["entry_id"], entry) for offset, entry in enumerate(listed)],
         [("S1", policy_json())],
     )
-    model = Naive()
+    model = Naive(how_sure=how_sure)
     model.put_policy("S1", policy_json())
     for offset, entry in enumerate(listed):
         model.put(offset, entry["entry_id"], entry)
@@ -45,7 +46,7 @@ def test_it_asks_about_every_entry_that_can_be_like_a_read(
         by_oracle = oracle.answer(read, _AT, headers)
         by_model = model.read(read, NOW_MS, headers=headers)
         assert ordered(by_oracle.matches) == ordered(by_model.matches)
-        assert (by_oracle.denied, by_oracle.folded) == (by_model.denied, by_model.folded)
+        assert (by_oracle.denied, by_oracle.suppressed) == (by_model.denied, by_model.suppressed)
         assert oracle.can_match(read) or not by_model.matches
 
 

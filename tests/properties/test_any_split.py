@@ -16,6 +16,7 @@ from engine.matching.suppression import Suppression
 from tests.fakes.documents import NOW_MS, at, detection_json, entry_json, policy_json
 from tests.fakes.record_batches import CODECS
 from tests.models.naive import Document, Matched, Naive, plain_plate, time_ms
+from tests.models.real_confidence import how_sure
 from tests.models.real_matcher import FLOORS, Read, RealMatcher, matched
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
@@ -154,7 +155,7 @@ def _cut(draw: Draw, reads: list[Read]) -> Iterator[tuple[int, list[Read]]]:
 
 def _naively(entries: dict[str, Document], reads: list[Read], **fields: Any) -> list[Matched]:
     """What the naive model makes of the reads in their order."""
-    model = Naive(FLOORS)
+    model = Naive(FLOORS, how_sure)
     model.put_policy("S1", policy_json())
     for offset, (entry_id, entry) in enumerate(entries.items()):
         model.put(offset, entry_id, entry | fields)

@@ -41,6 +41,7 @@ from tests.fakes.documents import (
 from tests.fakes.record_batches import ZSTD, Sent, batch_bytes, raw_batch, raw_fetch
 from tests.index.test_hash_table import BY_LOW_BITS
 from tests.models.naive import Naive, likeness
+from tests.models.real_confidence import how_sure
 from tests.models.real_matcher import FLOORS, MISREADS, PURPOSES, Read, keyed, matched, ordered
 
 
@@ -49,7 +50,7 @@ class Deployment:
 
     def __init__(self, *entries: Json) -> None:
         self.lists = Lists(PURPOSES, MISREADS)
-        self.naive = Naive(FLOORS)
+        self.naive = Naive(FLOORS, how_sure)
         self.matcher = Matcher(self.lists, 0, parse, Suppression())
         self.put(*entries)
         value = as_bytes(policy_json())

@@ -26,6 +26,7 @@ from tests.fakes.record_batches import CODECS
 from tests.models import naive
 from tests.models.naive import Document, Likeness, Matched, Naive, likeness, match_id
 from tests.models.near_plates import LISTED_PLATES, misread
+from tests.models.real_confidence import how_sure
 from tests.models.real_library import LibraryBesideNaive
 from tests.models.real_matcher import (
     FLOORS,
@@ -70,7 +71,7 @@ class ByNaive:
     """The naive model."""
 
     def __init__(self) -> None:
-        self.model = Naive(FLOORS)
+        self.model = Naive(FLOORS, how_sure)
 
     def put(
         self, offset: int, key: str, entry: Document | None, now_ms: int, *, staged: bool
@@ -86,7 +87,7 @@ class ByNaive:
     def read(self, read: Read, now_ms: int) -> Came:
         answer = self.model.read(read.document, now_ms, key=read.key, headers=read.headers)
         rejected = [] if answer.rejected is None else [answer.rejected]
-        return Came(answer.matches, answer.denied, answer.folded, rejected)
+        return Came(answer.matches, answer.denied, answer.suppressed, rejected)
 
 
 class ByMatcher:

@@ -17,6 +17,7 @@ from tests.fakes.documents import NOW_MS, at, detection_json, entry_json, policy
 from tests.fakes.record_batches import CODECS
 from tests.models.naive import Document, Naive, plain_plate
 from tests.models.near_plates import LISTED_PLATES, Draw, misread
+from tests.models.real_confidence import how_sure
 from tests.models.real_library import LibraryBesideNaive
 from tests.models.real_matcher import FLOORS, Read, RealMatcher, matched, ordered, plain
 
@@ -85,7 +86,7 @@ class Matching(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.real = RealMatcher()
-        self.model = Naive(FLOORS)
+        self.model = Naive(FLOORS, how_sure)
         self.library = LibraryBesideNaive()
         self.now_ms = NOW_MS
         self.offset = 0
@@ -145,7 +146,7 @@ class Matching(RuleBasedStateMachine):
         suppression, index = self.real.suppression, self.real.lists.index
         self.real.lists.turn_to(self.now_ms)
         suppression.turn_to(self.now_ms)
-        suppression.tidy(index.is_listed)
+        suppression.tidy(index.listed)
         unmatched = suppression.take_unmatched()
         suppression.audited(unmatched)
         ended: Counter[str] = Counter()
@@ -196,7 +197,7 @@ class Matching(RuleBasedStateMachine):
                 [match for answer in answers for match in answer.matches]
             )
             assert outcome.denied == sum((answer.denied for answer in answers), Counter())
-            assert outcome.suppressed == sum(answer.folded for answer in answers)
+            assert outcome.suppressed == sum(answer.suppressed for answer in answers)
             assert [(each.offset - began, each.reason) for each in outcome.rejects] == [
                 (place, answer.rejected)
                 for place, answer in enumerate(answers)

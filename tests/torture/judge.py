@@ -146,12 +146,12 @@ class Judge:
         for _ in expected - found:
             self._add("matches lost", read_id)
             self.findings.lost_reads.add(read_id)
-        if not answer.folded:
+        if not answer.suppressed:
             return
-        self.findings.folded += answer.folded
+        self.findings.folded += answer.suppressed
         unfolded = found - self._expected
         if unfolded and not self._is_exactly_once:
-            each = self._oracle.answer(read.document, at, read.headers, folds=False)
+            each = self._oracle.answer(read.document, at, read.headers, suppresses=False)
             unfolded &= {match.match_id for match in each.matches}
             self._optional |= unfolded
             self.findings.unfolded += len(unfolded)

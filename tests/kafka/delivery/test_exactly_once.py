@@ -23,7 +23,7 @@ from engine.delivery.suppression_changelog import SuppressionReader, state_recor
 from engine.errors import ConfigError
 from engine.kafka.cluster import Cluster
 from engine.kafka.topics import Topics
-from engine.matching.suppression import SuppressionRecord
+from engine.matching.suppression_states import SuppressionRecord
 from engine.worker.worker import Worker, WorkerOptions
 from tests.kafka.delivery.test_suppression import remembered
 from tests.kafka.records import (

@@ -1,0 +1,148 @@
+"""The states that the suppression holds, by key and partition, and which of them have changed.
+
+Their number is bounded. If there are too many, the oldest of a few is evicted that has no count of
+suppressed reads. States are visited in turn, so that each one is checked now and then.
+
+Pure; plain book-keeping for `engine.matching.suppression`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from engine import limits
+from engine.matching.suppression_key import KeyState
+
+
+class SuppressionRecord(NamedTuple):
+    """A key's latest state as JSON, for the changelog; None if it was evicted."""
+
+    partition: int
+    key: bytes
+    value: bytes | None
+
+
+class KeyStates:
+    """The states; see the module. Iterating gives every state once, in no order."""
+
+    def __init__(self) -> None:
+        self._by_key: dict[bytes, KeyState] = {}
+        self._count = 0
+        #: Every state in use, and some that are gone; the next one to visit is in front.
+        self._round: deque[KeyState] = deque()
+        self._changed: dict[KeyState, None] = {}
+        #: The approximate size of the changed states as written.
+        self.changed_bytes = 0
+        self._evicted: dict[tuple[int, bytes], None] = {}
+
+    def __len__(self) -> int:
+        """Return the number of keys, each counted once for every partition."""
+        return self._count
+
+    def __iter__(self) -> Iterator[KeyState]:
+        return (state for state in self._round if not state.is_gone)
+
+    def first(self, key: bytes) -> KeyState | None:
+        """Return a state of a key; `beside` leads to those in other partitions."""
+        return self._by_key.get(key)
+
+    def own(self, key: bytes, partition: int) -> KeyState | None:
+        """Return the state of a key in a partition."""
+        state = self._by_key.get(key)
+        while state is not None and state.partition != partition:
+            state = state.beside
+        return state
+
+    def add(self, state: KeyState) -> None:
+        """Add a state of a key that has none in its partition. Make room first."""
+        state.beside = self._by_key.get(state.key)
+        self._by_key[state.key] = state
+        self._count += 1
+        self._round.append(state)
+        self._evicted.pop((state.partition, state.key), None)
+
+    def note_change(self, state: KeyState) -> None:
+        """Note that a state is about to change, or has changed."""
+        if state not in self._changed:
+            self._changed[state] = None
+            self.changed_bytes += state.size_bytes
+
+    def take_changes(self) -> list[SuppressionRecord]:
+        """Return the latest state of each key that has changed since the last call."""
+        if not self._changed and not self._evicted:
+            return []
+        records = [SuppressionRecord(*place, None) for place in self._evicted]
+        records += [
+            SuppressionRecord(state.partition, state.key, state.written())
+            for state in self._changed
+        ]
+        self._evicted.clear()
+        self._changed.clear()
+        self.changed_bytes = 0
+        return records
+
+    def visit(self, most: int) -> Iterator[KeyState]:
+        """Yield at most so many states in turn; the caller may evict each one."""
+        for _ in range(min(most, len(self._round))):
+            state = self._round.popleft()
+            if state.is_gone:
+                continue
+            yield state
+            if not state.is_gone:
+                self._round.append(state)
+
+    def make_room(self) -> list[KeyState]:
+        """Make room for one more state if there is none: evict the oldest one without a count.
+
+        Only some states are compared. If all of them have counts, none is evicted, and they are
+        returned.
+        """
+        if self._count < limits.SUPPRESSION_KEYS:
+            return []
+        seen: list[KeyState] = []
+        while self._round and len(seen) < limits.SUPPRESSION_KEYS_COMPARED:
+            state = self._round.popleft()
+            if not state.is_gone:
+                seen.append(state)
+        without_count = [state for state in seen if not state.suppressed]
+        if without_count:
+            self.evict(min(without_count, key=lambda state: state.touched_ms))
+        self._round.extend(state for state in seen if not state.is_gone)
+        return [] if without_count else seen
+
+    def evict(self, state: KeyState) -> None:
+        """Evict a state; a tombstone replaces it in the changelog."""
+        head = self._by_key[state.key]
+        if head is not state:
+            while head.beside is not state:
+                assert head.beside is not None
+                head = head.beside
+            head.beside = state.beside
+        elif state.beside is None:
+            del self._by_key[state.key]
+        else:
+            self._by_key[state.key] = state.beside
+        self._count -= 1
+        state.is_gone = True
+        self._changed.pop(state, None)
+        self._evicted[state.partition, state.key] = None
+
+    def drop(self, partition: int) -> None:
+        """Drop the states of a partition without reporting changes."""
+        for state in self._round:
+            if state.partition == partition and not state.is_gone:
+                self.evict(state)
+        self._evicted = dict.fromkeys(place for place in self._evicted if place[0] != partition)
+
+    def clear(self) -> None:
+        """Drop all states without reporting changes."""
+        for state in self._round:
+            state.is_gone = True
+        self._by_key.clear()
+        self._count = 0
+        self._round.clear()
+        self._changed.clear()
+        self.changed_bytes = 0
+        self._evicted.clear()
