@@ -108,7 +108,7 @@ class PartitionTransactions:
         self._queue.close()
 
     async def _keep_id(self) -> None:
-        # The broker forgets an id of which it has not heard for some days.
+        # The broker drops an id that has not been used for some days.
         if self.committed is not None:
             await self._sink.transact((), (), self.committed)
 

@@ -28,7 +28,7 @@ class Tidied(NamedTuple):
 
 
 class Keys(Protocol):
-    """The suppression's keys, some of which are looked at every second."""
+    """The suppression's keys; some are checked every second."""
 
     async def tidy(self) -> Tidied:
         """Look at some keys. Counts that are taken are to be audited before they are forgotten."""

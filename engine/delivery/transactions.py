@@ -73,7 +73,7 @@ class Transactions:
         self._offsets = offsets
         self._begin_chain = begin_chain
         self._count = count
-        #: The last assignment of which partitions were claimed.
+        #: The last assignment in which partitions were claimed.
         self._latest = no_assignment()
         self._claiming: set[asyncio.Task[None]] = set()
         #: By partition, chains whose last record is known to be committed.
