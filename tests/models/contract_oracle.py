@@ -50,8 +50,12 @@ def exact_or_partial(read: Document, entry: Document) -> Likeness | None:
 
 
 def joined_with_separators(entry_id: str, revision: int, source: str, read_id: str) -> bytes:
-    """Join the parts of a match's id with the byte 0x1F, which the ids can contain themselves."""
-    return "\x1f".join((entry_id, str(revision), source, read_id)).encode()
+    """Join the parts of a match's id by 0x1F as match.v1.json does; one in a source is 0xFF.
+
+    No entry id contains 0x1F, and nothing follows the read id.
+    """
+    named = source.encode().replace(b"\x1f", b"\xff")
+    return b"\x1f".join((entry_id.encode(), str(revision).encode(), named, read_id.encode()))
 
 
 def plate_as_listed(read: Document, entry: Document) -> str:
@@ -244,10 +248,12 @@ def _in_force(entry: Document, clock_ms: int) -> bool:
 
 
 def better(new: Likeness, than: Likeness) -> bool:
-    """Whether a match is better: "a closer likeness, or ten times the confidence"."""
-    return new.rank < than.rank or (
-        new.confidence > than.confidence and new.confidence >= MUCH_SURER * than.confidence
-    )
+    """Whether a match is better: "a closer likeness, or ten times the confidence".
+
+    Confidences are compared as a match shows them, with "4 digits" (match.v1.json).
+    """
+    own, other = round(new.confidence * 10_000), round(than.confidence * 10_000)
+    return new.rank < than.rank or (own > other and own >= MUCH_SURER * other)
 
 
 def run(events: list[Event], rules: Rules) -> list[Outcome]:
