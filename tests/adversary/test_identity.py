@@ -38,8 +38,8 @@ def test_two_sources_that_use_one_read_id_have_two_match_ids(sides: Sides) -> No
 def test_no_choice_of_names_makes_two_reads_one_match(
     sides: Sides, one: tuple[str, str], other: tuple[str, str]
 ) -> None:
-    """The contract: "xxh3-128 in hex of entry id, entry revision, source and read id": a sender that
-    chooses a source and a read id cannot make the match of another source's read look like a
+    """The contract: "xxh3-128 in hex of entry id, entry revision, source and read id": a sender
+    cannot choose a source and a read id that make the match of another source's read look like a
     duplicate."""
     sides.entry(suppress_s=0)
     ids = set()
