@@ -243,8 +243,8 @@ EXPIRY_INTERVAL_S: Final = 1.0
 #: How often the reused buffers are wiped; and the longest time between two scrubs of freed memory
 #: while the reads do not pause. Such a scrub blocks every thread that allocates memory, so more
 #: of them would show among the longest one in a hundred delays.
-FORGET_INTERVAL_S: Final = 1.0
-FORGET_FREED_S: Final = 60.0
+SCRUB_INTERVAL_S: Final = 1.0
+SCRUB_FREED_S: Final = 60.0
 #: How long the group waits for a worker to give back its partitions, with what is in flight.
 REBALANCE_S: Final = 60.0
 #: How often delivered offsets are committed.
@@ -319,7 +319,7 @@ def check() -> None:
     assert SPANS_A_REQUEST < SPANS_WAITING, "some wait while others are sent"
     assert TRACESTATE_CHARACTERS <= TRACESTATE_BYTES, "what is passed on was examined"
     assert LEAVE_S < SESSION_S, "a leave request is sent before the session times out"
-    assert FORGET_INTERVAL_S <= FORGET_FREED_S, "freed memory is checked once an interval"
+    assert SCRUB_INTERVAL_S <= SCRUB_FREED_S, "freed memory is checked once an interval"
     assert HTTP_SHUTDOWN_S < SHUTDOWN_S, "a probe must not delay the shutdown"
     assert STATUS_POINT_S % STATUS_SAMPLE_S == 0, "a stretch is a number of samples"
     assert STATUS_KEPT_S >= 60, "the delay is that of the last minute"

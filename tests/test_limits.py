@@ -24,7 +24,7 @@ def test_the_limits_agree() -> None:
         ("AUDIT_BATCH_BYTES", limits.SINK_BATCH_BYTES),
         ("AUDIT_STEP_CHANGES", limits.AUDIT_PENDING_CHANGES),
         ("AUDIT_LOOK_S", limits.CONTROL_STALE_S),
-        ("FORGET_FREED_S", limits.FORGET_INTERVAL_S / 2),
+        ("SCRUB_FREED_S", limits.SCRUB_INTERVAL_S / 2),
         ("HTTP_SHUTDOWN_S", limits.SHUTDOWN_S),
         ("FETCHED_BYTES", 2 * limits.FETCH_BYTES - 1),
         ("BATCH_RECORDS", limits.BATCH_BYTES // 64 - 1),

@@ -1,10 +1,10 @@
-"""Which worker audits the changes of the lists, and how far that has come, by Kafka's own means.
+"""The consumer group that decides which worker audits the changes of the lists, and from where.
 
-The workers form a consumer group beside their own, `<group>.audit`, which subscribes to the
-control topics for the sake of the assignment alone: it reads nothing. Whoever is assigned a
-partition audits its changes and commits the offset below which all are audited. With the first
-partition of the entries goes the time up to which all expiries are audited, in the commit's
-metadata. The group sees to it that a commit of somebody who has lost the partition is refused.
+The workers form a second consumer group, `<group>.audit`. It subscribes to the control topics only
+for the assignment, and reads nothing. The worker that is assigned a partition audits its changes,
+and commits the offset below which all changes are audited. The metadata of the commit of the first
+partition of the entries holds the time up to which all expiries are audited. The group rejects a
+commit of a worker that has lost the partition.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from engine.kafka.leave_group import leave_group
 
 _EXPIRED_UNTIL: Final = "expired_until_ms"
 
-#: Called before partitions are given up; what is committed until it returns still counts.
+#: Called before partitions are revoked; what is committed until it returns still counts.
 GiveUp = Callable[[], Awaitable[None]]
 
 
@@ -114,7 +114,7 @@ class AuditGroup:
             async with asyncio.timeout(limits.CONNECT_S):
                 await self._consumer.commit(offsets)
         except (IllegalStateError, TimeoutError):
-            return False  # the partitions are somebody else's now, or the broker is away
+            return False  # another worker owns the partitions now, or the broker is unavailable
         except KafkaError as error:
             if not error.retriable and not isinstance(error, CommitFailedError):
                 raise self._unusable(error) from error
@@ -155,7 +155,7 @@ class AuditGroup:
         if refused is not None and refused.kind == "group":
             return not_allowed(Refusal("group", (self.name,)), "Read")
         return BrokerError(
-            f"the audit cannot be shared out among the workers ({type(error).__name__})",
+            f"the workers cannot divide the audit among themselves ({type(error).__name__})",
             where=self._where,
         )
 
@@ -181,7 +181,7 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
 
 
 def _expired_until_ms(metadata: str | None) -> int:
-    """The time in a commit's metadata; 0 where nobody has put one there."""
+    """Return the time in a commit's metadata; 0 if there is none."""
     try:
         found = orjson.loads(metadata or "")
     except orjson.JSONDecodeError:

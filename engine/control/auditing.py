@@ -36,9 +36,9 @@ class Auditing:
         self._tasks: list[tuple[asyncio.Task[None], Callable[[], None]]] = []
 
     async def start(self) -> Progress:
-        """Begin a chain and join the group; what is audited already and need not be told again.
+        """Begin a chain and join the group; return how far the changes are audited already.
 
-        Raises BrokerError where the audit can be neither read nor shared.
+        Raises BrokerError if the audit cannot be read or the group cannot be joined.
         """
         progress = await self.changes.start()
         sealing = await self.begin_chain()
@@ -51,9 +51,9 @@ class Auditing:
         return progress
 
     async def begin_chain(self) -> Sealing:
-        """A chain of this worker and nobody else; it names the last record that is committed.
+        """Begin a chain that only this worker writes; it names the last committed record.
 
-        Raises BrokerError where the audit cannot be read.
+        Raises BrokerError if the audit cannot be read.
         """
         cluster = self._runtime.cluster
         last = await last_record(cluster)

@@ -1,10 +1,11 @@
-"""Sees to it that each change of the lists is audited: by one worker, and without a gap.
+"""The auditor of changes of the lists: one worker audits each change, without a gap.
 
 Every worker offers it all changes as they take effect. The owner of a control partition in the
-audit's group appends them to its chain, waits for the acknowledgement and commits; the others
-look at what is committed and forget it. An owner that is new looks before it begins, and has
-kept what its predecessor left. While more changes wait than `limits` allows, nothing more is
-to be applied (`room`): in the end a change that nobody audits does not take effect.
+audit's group appends them to its chain, waits for the acknowledgement and commits. The other
+workers check what is committed, and drop those changes. A new owner checks that too before it
+begins, and has kept the changes that its predecessor did not audit. While more changes wait than
+`limits` allows, the worker applies no more (`room`). So a change that no worker can audit does not
+take effect in the end.
 """
 
 from __future__ import annotations
@@ -51,8 +52,8 @@ class ChangeAuditor:
         self._has_room.set()
         #: Held from taking changes to committing them, so that giving up waits for that.
         self._step_lock = asyncio.Lock()
-        #: The partitions whose commits were looked at since this worker became their owner.
-        self._taken_over: frozenset[Part] = frozenset()
+        #: The partitions whose commits this worker has read since it became their owner.
+        self._ready_parts: frozenset[Part] = frozenset()
         self._is_closing = False
 
     async def start(self) -> Progress:
@@ -107,9 +108,9 @@ class ChangeAuditor:
             pass
 
     async def _look(self) -> None:
-        """Look at what is committed, where this worker is a new owner or keeps others' changes."""
+        """Read what is committed, if this worker is a new owner or keeps others' changes."""
         owned = self._group.owned
-        if owned <= self._taken_over and not self._pending.waits_beside(owned):
+        if owned <= self._ready_parts and not self._pending.waits_beside(owned):
             return
         try:
             progress = await self._group.progress()
@@ -119,12 +120,12 @@ class ChangeAuditor:
         self._pending.learn(progress)
         self._note_size()
         if self._group.owned == owned:
-            self._taken_over = owned
+            self._ready_parts = owned
 
     async def _step(self) -> bool:
         """Audit some of what waits and commit it; whether there may be more to do."""
         async with self._step_lock:
-            owned = self._taken_over & self._group.owned
+            owned = self._ready_parts & self._group.owned
             changes = self._pending.first(owned, limits.AUDIT_STEP_CHANGES)
             if changes:
                 await self._append(changes)
@@ -138,8 +139,8 @@ class ChangeAuditor:
             return bool(changes)
 
     async def _give_up(self) -> None:
-        """What is under way is finished and committed before somebody else goes on."""
-        self._taken_over = frozenset()
+        """Finish and commit the current step before another worker continues."""
+        self._ready_parts = frozenset()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(limits.SHUTDOWN_S), self._step_lock:
                 pass
@@ -153,5 +154,5 @@ class ChangeAuditor:
             self._has_room.set()
         else:
             self._has_room.clear()
-        if self._pending and self._taken_over:
+        if self._pending and self._ready_parts:
             self._wake.set()

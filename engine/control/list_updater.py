@@ -57,14 +57,16 @@ class ListUpdater:
         await self._in_matcher_thread(self._lists.commit)
 
     async def expire(self) -> None:
-        """Start and end entries by the clock while no reads come to do it, and forget what has
-        ended: in pieces, between which fetches get their turn. Until cancelled."""
+        """Start and end entries by the clock while no reads do it, and evict ended ones.
+
+        It evicts in small steps, so that fetches get their turn. Runs until cancelled.
+        """
         while True:
             await asyncio.sleep(limits.EXPIRY_INTERVAL_S)
             is_more = True
             while is_more:
                 await self._changes.room()
-                expired, until_ms, is_more = await self._in_matcher_thread(self._forget_some)
+                expired, until_ms, is_more = await self._in_matcher_thread(self._evict_some)
                 self._changes.offer_expired(expired, until_ms)
 
     async def _until_auditable(self) -> None:
@@ -84,6 +86,6 @@ class ListUpdater:
         await self._changes.room()
         self._gate.close(before)
 
-    def _forget_some(self) -> tuple[list[Change], int, bool]:
+    def _evict_some(self) -> tuple[list[Change], int, bool]:
         expired = self._lists.advance(self._clock.now_ms())
         return expired, self._lists.expired_until_ms, self._lists.has_ended

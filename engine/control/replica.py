@@ -4,10 +4,10 @@ A Faust table would be kept by the consumer group; this replica belongs to no gr
 itself all partitions of both control topics, reads them to the end as it was at the start, opens
 the gate and follows on. What it does when is decided by `engine.control.state`; the I/O is here.
 
-No change is passed over. Every partition is read from its oldest record, and an offset that is not
-there any more ends the worker. So does a control topic that is gone, that was made anew or that was
-given more partitions; the replica asks the brokers every `limits.METADATA_MAX_AGE_S`. With
-partitions added, the changes of one entry would lie in two of them and have no order.
+No change is skipped. Every partition is read from its oldest record, and an offset that is gone
+ends the worker. So does a control topic that was deleted, was recreated or got more partitions; the
+replica asks the brokers every `limits.METADATA_MAX_AGE_S`. With more partitions, the changes of one
+entry could be in two of them and would have no order.
 
 Records are handed on in bounded steps. Their meaning is not known here.
 """
@@ -55,7 +55,7 @@ class Updates(Protocol):
 
     @property
     def audited_to(self) -> Mapping[tuple[ControlKind, int], int]:
-        """By topic and partition, the offset below which nobody asks who made a change."""
+        """By topic and partition, the offset below which the operator of a change is not needed."""
 
     async def apply(self, records: list[ControlRecord], phase: Phase) -> None:
         """Apply some records of one topic, in their order."""
@@ -111,7 +111,7 @@ class ControlReplica:
         while not all(map(consumer.partitions_for_topic, self._kinds)):
             await asyncio.sleep(limits.METADATA_PAUSE_S)
             await consumer._client.force_metadata_update()
-        # Before anything is read: a topic that is made anew from here on has another id.
+        # Before anything is read: a topic that is recreated from here on has another id.
         self._ids = {topic.name: topic.id for topic in await self._describe()}
         self._assigned = [
             TopicPartition(topic, number)

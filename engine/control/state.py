@@ -7,10 +7,10 @@
   transaction of the hot list in part only. It is then committed, and the gate opens.
 - After the load, what was sent to the hot list in one transaction counts as a whole. From its
   first batch on, records are staged; they are committed when no transaction is received in part.
-- The gate closes when a partition has been silent for too long. If it is closed, whoever has closed
-  it, it opens again when all partitions have caught up with their ends as they are then.
-- A control topic that is gone, was made anew or has other partitions is not the one that was read.
-  That ends the worker: it must read the lists again from their beginning.
+- The gate closes when a partition has been silent for too long. Whatever closed it, it opens again
+  when all partitions have caught up with their ends as they are then.
+- A control topic that was deleted, was recreated or has other partitions is not the one that was
+  read. That ends the worker: it must read the lists again from their beginning.
 
 Pure.
 """
@@ -171,7 +171,7 @@ class ControlState:
         for topic in topics:
             count, had = topic.partitions, self._partitions[topic.name]
             if topic.is_anew:
-                raise other_topic("the topic was made anew", topic.name)
+                raise other_topic("the topic was recreated", topic.name)
             if not topic.is_gone and count != had:
                 raise other_topic(
                     f"the topic has {count} partitions now, and had {had}", topic.name
@@ -203,10 +203,12 @@ def _have_reached(received: Mapping[ControlPartition, Received], ends: Ends) -> 
 
 
 def other_topic(what: str, *where: str) -> BrokerError:
-    """The error for a topic that is not the one that was read. Only a worker that reads it anew
-    knows the lists again: what it held before would stay listed."""
+    """Return the error for a topic that is not the one that was read.
+
+    The worker must restart and read the lists again, or entries of the old topic would stay listed.
+    """
     return BrokerError(
         what,
         where=" and ".join(sorted(where)),
-        hint="start the worker again when it is as it must be, so that the lists are read anew",
+        hint="repair the topic, then restart the worker, which reads the lists again",
     )

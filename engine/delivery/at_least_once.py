@@ -81,13 +81,13 @@ class AtLeastOnce:
         await handed
 
     async def note(self, assignment: Assignment, keys: Keys) -> None:
-        """Counts are forgotten on the topic when they are audited. After a crash in between they
-        are audited twice; entry, partition and offset tell."""
+        """Evict counts from the topic once they are audited. After a crash in between they are
+        audited twice, with the same entry, partition and offset."""
         tidied = await keys.tidy()
         self.changelog.append(tidied.changes)
         if tidied.taken:
             await self._append([event for some in tidied.events.values() for event in some])
-            self.changelog.append(await keys.forget(tidied.taken))
+            self.changelog.append(await keys.evict(tidied.taken))
 
     async def commit(
         self, assignment: Assignment, offsets: Mapping[int, int], by_group: ByGroup

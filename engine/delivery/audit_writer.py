@@ -1,13 +1,12 @@
 """A worker's own chain of audit records, and its way to the audit topic.
 
-Each worker process writes one chain: nobody else can, so nobody has to be kept out, and a crash
-ends a chain and breaks none. Its first record names the last record that stood on the topic
-when the chain began (`follows_*`), so that a chain which is taken away whole is missed.
+Each worker process writes one chain. No other process writes to it, so no fencing is needed, and a
+crash ends a chain without breaking it. The first record names the last record on the topic when the
+chain began (`follows_*`), so a chain that is removed completely is missed.
 
-Records are sealed in the order in which they are sent, one batch under way at a time. What is
-handed over meanwhile goes with the next one. What is sealed is sent, whoever has stopped
-waiting for it: a chain has no gaps. A record says what happened and to whose benefit; what
-may stand in it is for those who make the events to know.
+Records are sealed in the order in which they are sent, one batch in flight at a time. Records that
+arrive meanwhile go with the next batch. What is sealed is sent, even if no caller waits for it any
+more: a chain has no gaps. The callers that make the events decide what a record may contain.
 """
 
 from __future__ import annotations
@@ -147,7 +146,7 @@ def tell(count: Count, events: Sequence[Event]) -> None:
 
 
 def new_chain_id(group: str, now_ms: int) -> str:
-    """The id of a chain that a worker of a group begins now, and nobody else ever."""
+    """Return a unique id for a chain that a worker of a group begins now."""
     own = f"/{format_time(now_ms)}-{secrets.token_hex(4)}"
     return group[: limits.AUDIT_CHAIN_CHARACTERS - len(own)] + own
 

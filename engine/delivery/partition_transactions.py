@@ -1,11 +1,11 @@
 """The transactions of one partition of the reads, one after the other.
 
-Each takes all that waits, in its order, and commits the offset after the last of it; an offset that
-the group has already is never committed again, so none goes back.
+Each takes everything that waits, in its order, and commits the offset after it. An offset that the
+group already has is never committed again, so the group's offset never goes back.
 
-The audit of the partition's matches is a chain of its own, begun with the first of them. While a
-transaction is under way the chain belongs to nobody: where its outcome stays unknown (the worker is
-fenced, or the last answer is lost), the chain is never written again.
+The matches of the partition are audited in a chain of their own, which begins with the first of
+them. If the outcome of a transaction stays unknown (the worker is fenced, or the last response is
+lost), the chain is never continued.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from engine.delivery.records import Outgoing
 from engine.delivery.send_queue import Abandoned, SendQueue
 from engine.delivery.suppression_changelog import StateRecord
 
-#: Begins a chain of audit records that nobody else writes.
+#: Begins a chain of audit records that only this worker writes.
 BeginChain = Callable[[], Awaitable[Sealing]]
 
 

@@ -1,10 +1,10 @@
 """From fetches to deliveries: through the matcher one by one, delivered beside it.
 
 A fetch is done when its matches, the audit's record of each of them, its rejects and what it
-changed in the suppression's state are all acknowledged by the broker, and only then may its
-offset be committed. A match waits for its audit record. A bounded number of fetches is in delivery
-while the next are matched. A fetch that fails is abandoned: it is read again by whoever gets its
-partition next, and repeats what got through of it.
+changed in the suppression's state are all acknowledged by the broker, and only then may its offset
+be committed. A match waits for its audit record. A bounded number of fetches is in delivery while
+the next are matched. A fetch that fails is abandoned: the next owner of its partition reads it
+again, and repeats what was already delivered of it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Delivered = Callable[[Outcome, float], None]
 
 
 class Pipeline:
-    """See the module. `failed` is told of what ends the worker."""
+    """See the module. `failed` receives the error that ends the worker."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class Pipeline:
 
     @property
     def in_delivery(self) -> int:
-        """Fetches, or parts of them, of which not all is acknowledged yet."""
+        """The number of fetches, or parts of them, that are not fully acknowledged yet."""
         return len(self._deliveries)
 
     async def deliver_some(self, fetch: Fetch, outcome: Outcome) -> None:

@@ -31,13 +31,13 @@ class Keys(Protocol):
     """The suppression's keys; some are checked every second."""
 
     async def tidy(self) -> Tidied:
-        """Look at some keys. Counts that are taken are to be audited before they are forgotten."""
+        """Check some keys. Audit the counts that it takes before you evict them."""
 
-    async def forget(self, taken: Sequence[Unmatched]) -> Sequence[SuppressionRecord]:
-        """Forget counts that are audited; what changed by that."""
+    async def evict(self, taken: Sequence[Unmatched]) -> Sequence[SuppressionRecord]:
+        """Evict audited counts; return what changed."""
 
-    async def tidy_and_forget(self) -> Tidied:
-        """Both at once, where neither can count without the other."""
+    async def tidy_and_evict(self) -> Tidied:
+        """Do both at once, if neither can count without the other."""
 
 
 class Delivery(Protocol):
@@ -69,7 +69,7 @@ class Delivery(Protocol):
         """Deliver it; returns when all of it is acknowledged. Raises Abandoned, or what failed."""
 
     async def note(self, assignment: Assignment, keys: Keys) -> None:
-        """Have some keys looked at; audit the counts that no match will carry, and forget them."""
+        """Check some keys; audit the counts that no match will carry, and evict them."""
 
     async def commit(
         self, assignment: Assignment, offsets: Mapping[int, int], by_group: ByGroup

@@ -54,8 +54,10 @@ async def by_partition(producer: Any, records: Iterable[Record]) -> dict[Any, li
 async def send(
     producer: Any, records: ByPartition, acknowledged: Callable[[object], None] | None = None
 ) -> None:
-    """Produce records in whole batches, all at once; returns when all are acknowledged, each of
-    which `acknowledged` is told."""
+    """Produce records in whole batches, all at once; return when all are acknowledged.
+
+    Calls `acknowledged` for each batch.
+    """
     acknowledgements = []
     for (topic, partition), of_partition in records.items():
         for batch in batches(producer, of_partition):

@@ -40,9 +40,9 @@ class Record(Protocol):
 def match_record(topics: Topics, match: Match, trace: TraceContext | None = None) -> Outgoing:
     """A match event, with its CloudEvents 1.0 attributes as headers (Kafka binary binding).
 
-    The trace that it belongs to stands there twice: as tracing libraries have it on Kafka, and as
-    an attribute of the event (CloudEvents' extension for distributed tracing), which is what is
-    left of it where somebody passes the event on by another way than Kafka.
+    The headers hold its trace twice: in the form that tracing libraries use on Kafka, and as an
+    attribute of the event (CloudEvents' extension for distributed tracing). The attribute remains
+    if a consumer forwards the event by another protocol.
     """
     headers = [
         ("content-type", b"application/json"),

@@ -1,10 +1,9 @@
 """The suppression's state on Kafka: a compacted topic, `<prefix>suppression.v1`.
 
 The key of a record is `<group>/<source partition>/<32 hex digits of the key>`, because every group
-of workers has a state of its own; its value the latest SuppressionState, none where the key is
-forgotten. What a partition of the reads has done lies
-in the partition of the same number (modulo how many there are), so that its next owner finds it
-in one place.
+of workers has a state of its own. The value is the latest SuppressionState, or none if the key is
+evicted. The state of a partition of the reads is in the partition of the same number (modulo their
+number), so that its next owner finds it in one place.
 
 One writer sends what has changed, the latest state of each key once, and nothing more of a
 partition before that is acknowledged; so the records of a key come in their order, whatever has
@@ -50,7 +49,7 @@ log = logging.getLogger(__name__)
 _NO_HEADERS: Final[Headers] = []
 _KEY_DIGITS: Final = 32
 
-#: The latest state by key, as JSON that nobody has looked at yet.
+#: The latest state by key, as JSON that is not decoded yet.
 Written = dict[bytes, bytes]
 
 
@@ -143,8 +142,8 @@ class SuppressionReader:
         self._consumer = cluster.reader(
             max_partition_fetch_bytes=limits.FETCH_PARTITION_BYTES,
             fetch_max_bytes=limits.FETCH_BYTES,
-            # It knows nothing of a topic until it is told to read it, and waits so long before it
-            # looks again. Meanwhile no reads of the partitions are taken.
+            # The consumer has no metadata of a topic before it is assigned, and waits this long
+            # before it asks again. Meanwhile no reads of the partitions are taken.
             retry_backoff_ms=int(limits.METADATA_PAUSE_S * 1000),
         )
 
@@ -170,8 +169,8 @@ class SuppressionReader:
         held = {TopicPartition(self._topic, source % partitions) for source in sources}
         consumer = self._consumer
         try:
-            # All at once and in one set: for each other one the consumer asks for metadata anew,
-            # and waits a tenth of a second.
+            # All in one assignment: for each further one the consumer requests metadata again, and
+            # waits a tenth of a second.
             consumer.assign([*held, *of_reads.values()])
             consumer.pause(*of_reads.values())
             begins = await consumer.beginning_offsets([*held])

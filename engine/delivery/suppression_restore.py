@@ -123,7 +123,7 @@ class Suppressing:
 
     async def on_revoked(self, assignment: Assignment) -> None:
         """The assignment has ended. Its state is let go of, and what is in flight is delivered."""
-        self._runtime.metrics.forget_partitions()
+        self._runtime.metrics.drop_partitions()
         await self._on_matcher_thread(self._state.clear)
         await self._delivery.on_revoked(assignment)
 
@@ -198,7 +198,7 @@ class Suppressing:
 
 
 class _Keys:
-    """The keys of the state, looked at and forgotten on the matcher thread."""
+    """The keys of the state, checked and evicted on the matcher thread."""
 
     def __init__(self, runtime: Runtime, state: Suppression, lists: ListsInUse) -> None:
         self.lists = lists
@@ -209,11 +209,11 @@ class _Keys:
     async def tidy(self) -> Tidied:
         return await self._on_matcher_thread(self._tidy)
 
-    async def forget(self, taken: Sequence[Unmatched]) -> Sequence[SuppressionRecord]:
-        return await self._on_matcher_thread(partial(self._forget, taken))
+    async def evict(self, taken: Sequence[Unmatched]) -> Sequence[SuppressionRecord]:
+        return await self._on_matcher_thread(partial(self._evict, taken))
 
-    async def tidy_and_forget(self) -> Tidied:
-        return await self._on_matcher_thread(self._tidy_and_forget)
+    async def tidy_and_evict(self) -> Tidied:
+        return await self._on_matcher_thread(self._tidy_and_evict)
 
     def _tidy(self) -> Tidied:
         now_ms = self._clock.now_ms()
@@ -222,13 +222,13 @@ class _Keys:
         taken = self._state.take_unmatched()
         return Tidied(taken, _by_partition(taken, now_ms), self._state.take_changes())
 
-    def _forget(self, taken: Sequence[Unmatched]) -> list[SuppressionRecord]:
+    def _evict(self, taken: Sequence[Unmatched]) -> list[SuppressionRecord]:
         self._state.audited(taken)
         return self._state.take_changes()
 
-    def _tidy_and_forget(self) -> Tidied:
+    def _tidy_and_evict(self) -> Tidied:
         tidied = self._tidy()
-        return tidied._replace(changes=[*tidied.changes, *self._forget(tidied.taken)])
+        return tidied._replace(changes=[*tidied.changes, *self._evict(tidied.taken)])
 
 
 def _by_partition(taken: Iterable[Unmatched], now_ms: int) -> dict[int, list[Event]]:

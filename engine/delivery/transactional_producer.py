@@ -1,9 +1,9 @@
 """One partition of the reads as Kafka's transactions have it: a producer with a transactional id.
 
-The id is `<group>/<topic of the reads>/<partition>`: whoever makes such a producer is the only one
-from then on. A transaction of an earlier one that is still open is aborted, one whose end is
-decided is brought to it, and whatever the earlier one still tries is refused (`Fenced`). Only after
-that it is certain what the group has committed, and `GroupOffsets` says it.
+The id is `<group>/<topic of the reads>/<partition>`. A new producer with this id fences the earlier
+ones: the broker aborts their open transaction, completes one whose end is decided, and rejects
+whatever they still try (`Fenced`). Only after that it is certain what the group has committed;
+`GroupOffsets` returns it.
 
 A transaction holds records and the group's offset, and all of it counts at once or nothing of it
 does. Nothing is tried a second time here: aiokafka sends again what has to be sent again, within
@@ -43,7 +43,7 @@ T = TypeVar("T")
 #: "not enough replicas" to one batch in fifty of the next: it is through a moment later, and with
 #: the usual tenth of a second that would be what one match in a hundred takes.
 _BACKOFF_MS: Final = 20
-#: What a broker says to somebody whose id is another's now, or no one's any more.
+#: The broker's errors for a producer whose id another one uses now, or that has expired.
 _FENCING: Final = (ProducerFenced, InvalidProducerEpoch, InvalidProducerIdMapping)
 
 
@@ -216,7 +216,7 @@ async def _stopped(producer: Any) -> None:
 
 
 def _hush(producer: Any) -> None:
-    """Look at the failures of a producer that nobody awaits, or the event loop would complain."""
+    """Retrieve the exceptions of a producer's futures, or the event loop would log them."""
     accumulator = producer._message_accumulator
     batches = [batch for waiting in accumulator._batches.values() for batch in waiting]
     failed = [batch._drain_waiter for batch in (*batches, *accumulator._pending_batches)]

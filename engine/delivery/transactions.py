@@ -1,19 +1,19 @@
 """Delivery exactly once: what comes of a partition's reads, and its offset, in one transaction.
 
 Every partition of the reads that this worker owns has a transactional id of its own
-(`engine.delivery.transactional_producer`), taken anew in each assignment. That fences
-whoever had it before, and only then is it asked what the group has committed: this worker's
-consumer asked before, and a transaction of the last owner may have been committed in between. What
-lies below is cut from the fetches. So a read's matches, rejects, audit records and suppression
-states count once, however often it is fetched and by whomever; a group's generation is of no help
-there, for a worker that was stalled may not know yet that it is out of it.
+(`engine.delivery.transactional_producer`), which it claims again in each assignment. That fences
+the former owner. Only then does the worker ask what the group has committed, because its consumer
+asked earlier and the former owner may have committed a transaction in between. Reads below that
+offset are cut from the fetches. So a read's matches, rejects, audit records and suppression states
+count once, however often and by whichever worker it is fetched. The group's generation does not
+help here, because a worker that was stalled may not know yet that it has left the group.
 
 A partition's transactions follow one after the other (`engine.delivery.partition_transactions`).
 Offsets of fetches that came to nothing go by the same way, so that there is one order of all. The
 chain in which the matches of a partition are audited is kept while the partition is elsewhere.
 
-Whoever is fenced has lost the partition: what it was given is abandoned, and the group is asked to
-rebalance. Any other failure ends the worker without a commit.
+A worker that is fenced has lost the partition: it abandons what was handed over, and asks the group
+to rebalance. Any other failure ends the worker without a commit.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class Transactions:
         partition = fetch.raw.partition
         own = [change for change in outcome.suppression if change.partition == partition]
         if len(own) < len(outcome.suppression):
-            # To make room, what is oldest is forgotten, of whatever partition it is.
+            # To make room, the oldest keys are evicted, whatever their partition.
             others = [one for one in outcome.suppression if one.partition != partition]
             self._add_states(fetch.assignment, {}, others)
         handed = _add(
@@ -147,8 +147,8 @@ class Transactions:
         await handed
 
     async def note(self, assignment: Assignment, keys: Keys) -> None:
-        """A count's audit and its forgetting go into one transaction."""
-        tidied = await keys.tidy_and_forget()
+        """Audit and evict a count in one transaction."""
+        tidied = await keys.tidy_and_evict()
         self._add_states(assignment, tidied.events, tidied.changes)
 
     async def commit(
@@ -181,7 +181,7 @@ class Transactions:
     async def on_revoked(self, assignment: Assignment) -> None:
         """Commit what is handed over, and let go of the transactional ids."""
         if self._claiming:
-            # One that is made yet would fence whoever is next.
+            # A producer that is made only now would fence the next owner.
             _, late = await asyncio.wait({*self._claiming}, timeout=limits.SHUTDOWN_S)
             for claim in late:
                 claim.cancel()
@@ -190,7 +190,7 @@ class Transactions:
         await asyncio.gather(*(self._let_go(*each) for each in held.items()))
 
     async def _cut_at_floor(self, fetch: Fetch, held: Held) -> None:
-        # If the topic has been made anew, the offset is one of the old topic's.
+        # If the topic was recreated, the offset belongs to the old topic.
         end = await self._offsets.end(fetch.raw.partition)
         if held.claim is None:
             return  # revoked meanwhile
@@ -279,7 +279,7 @@ class Transactions:
         if assignment.is_ours:
             self._tasks.fail(
                 BrokerError(
-                    "somebody else uses it, and the consumer group knows of nobody",
+                    "another process uses it, and is not in this consumer group",
                     where=f"transactional id {transactional_id}",
                     hint="give each deployment a --group (HOTLIST_GROUP) of its own",
                 )

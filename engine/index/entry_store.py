@@ -1,10 +1,10 @@
 """Entries in compact form: values that many of them share are stored once.
 
-An entry's JSON takes several hundred bytes, most of which it shares with its neighbours: list,
-agency, purpose, requester, makes and colours. Here an entry becomes a MessagePack array in
-which such values are numbers into tables of shared values, and its own values (id, plate,
-reference) stand as they are: some fifty bytes. `packed_entry` has the layout. `get` returns an
-equal Entry; a test holds that for all entries that can be generated.
+An entry's JSON takes several hundred bytes, and many entries share most of it: list, agency,
+purpose, requester, makes and colours. Here an entry becomes a MessagePack array. Shared values are
+numbers of a table's rows, and its own values (id, plate, reference) are stored as they are: some
+fifty bytes. `packed_entry` has the layout. `get` returns an equal Entry; a test checks that for all
+entries that can be generated.
 
 Nothing of an entry outlives it: see `intern_table`.
 """

@@ -93,7 +93,7 @@ class Snapshot:
         return None if found is None else found[0]
 
     def entries(self, slots: Iterable[int]) -> Iterator[Entry]:
-        """Yield the entries in these slots, all of which must be in use in this snapshot."""
+        """Yield the entries in these slots, which must all be in use in this snapshot."""
         for slot in slots:  # a generator, which keeps the snapshot in use
             yield self._index.entry(slot)
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from engine.clock import format_time
 from engine.list_files.entry_fields import FIELDS, TIMES, Field, quoted
-from engine.list_files.profile import OTHERS, Profile, fold
+from engine.list_files.profile import OTHERS, Profile, caseless
 from engine.plates.normal_form import WILDCARD, PlateError, normalize
 
 #: Other systems' wildcards for any number of characters. We have no such wildcard.
@@ -47,7 +47,7 @@ class Columns:
     def __init__(
         self, profile: Profile, names: Sequence[str], *, width: int | None = None, not_text: str
     ) -> None:
-        """`width` is the number of cells in the header, of which the last may have no name.
+        """`width` is the number of cells in the header; the last one may have no name.
         `not_text` is the problem with a cell whose bytes are not text."""
         self._count = len(names)
         self._width = self._count if width is None else width
@@ -106,7 +106,7 @@ def object_document(
 
     `known` caches the columns of earlier objects. `not_text` is as for `Columns`.
     """
-    names = tuple(fold(name) for name in found)
+    names = tuple(caseless(name) for name in found)
     columns = known.get(names)
     if columns is None:
         for name, column in zip(found, names, strict=True):
@@ -170,7 +170,7 @@ def _look_up(profile: Profile, field: str) -> Parse:
     unlisted = profile.unlisted.get(field, "refuse")
 
     def look_up(cell: str) -> str | None:
-        found = table.get(fold(cell))
+        found = table.get(caseless(cell))
         if found is not None:
             return found or None
         if unlisted == "refuse":

@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, Final, NamedTuple
 
 from engine import limits
 from engine.list_files.entry_fields import quoted
-from engine.list_files.profile import OTHERS, Profile, fold
+from engine.list_files.profile import OTHERS, Profile, caseless
 from engine.list_files.text import Encoding, EntryFileError
 
 #: The limit for one line of the file, and so for the JSON of one entry.
@@ -67,7 +67,7 @@ def csv_table(file: BinaryIO, path: Path, profile: Profile, encoding: Encoding) 
         lines = _Lines(first, text, path)
         reader = csv.reader(lines, delimiter=delimiter, strict=True)
         line, cells = _first_row(reader, path)
-        known = any(fold(cell) in profile.columns for cell in cells)
+        known = any(caseless(cell) in profile.columns for cell in cells)
         if profile.header or (profile.header is None and known):
             names = _header(cells, path, profile, encoding)
             yield Table(names, len(cells), _rows(reader, lines, delimiter))
@@ -160,7 +160,7 @@ def _delimiter(first: str, profile: Profile) -> str:
 
     def known_columns(delimiter: str) -> int:
         return sum(
-            fold(cell.strip().strip('"')) in profile.columns for cell in first.split(delimiter)
+            caseless(cell.strip().strip('"')) in profile.columns for cell in first.split(delimiter)
         )
 
     def columns(delimiter: str) -> int:
@@ -171,7 +171,7 @@ def _delimiter(first: str, profile: Profile) -> str:
 
 def _header(cells: list[str], path: Path, profile: Profile, encoding: Encoding) -> list[str]:
     where = f"{path}: line 1"
-    names = [fold(cell) for cell in cells]
+    names = [caseless(cell) for cell in cells]
     while names and not names[-1]:
         names.pop()  # spreadsheets write empty columns at the end
     if not names:

@@ -3,8 +3,7 @@
 Records are applied in the order of their partition, and the last one of each key counts, as in
 the worker. It is kept in bounded memory: a digest and the id of each key, about a hundred bytes,
 for at most twice as many records as there are keys, and some. A value that cannot be read as an
-entry under its key stands on no list: nobody's sync removes it, and whoever writes that id
-anew takes its place.
+entry with its key is on no list: no sync removes it, and the next entry with that id replaces it.
 
 Pure.
 """

@@ -1,8 +1,8 @@
 """Column profiles: what the columns of a file are, and what becomes of them.
 
-A profile is a TOML file; those that we ship lie in `engine/data/profiles/`, a user's own is named
-by its path. Nothing in one is guessed: a key or a field that nobody knows, a date form that cannot
-be read or a value of the wrong type is a ConfigError that names the file, the key and the rule.
+A profile is a TOML file. The shipped ones are in `engine/data/profiles/`; a user's own is named by
+its path. Each of these is a ConfigError that names the file, the key and the rule: an unknown key
+or field, a date format that cannot be read, a value of the wrong type.
 
     title       what the profile is for
     base        the profile that this one changes; tables are merged, all else is replaced
@@ -54,8 +54,8 @@ _BASES: Final = 5
 class Profile:
     """One profile, as the module says; `delimiter` None is found by the header.
 
-    `columns` maps a folded name to a field, or to None for a column that is read past, in the
-    profile's order. `values` holds folded values by field.
+    `columns` maps a name without case to a field, or to None for a column that is skipped, in the
+    profile's order. `values` holds values without case by field.
     """
 
     name: str
@@ -173,17 +173,17 @@ class _Reader:
         columns: dict[str, str | None] = {}
         for name, becomes in self._file.columns.items():
             key = f"columns.{name}"
-            folded = fold(name)
-            if not folded:
+            caseless_name = caseless(name)
+            if not caseless_name:
                 raise self._refused(key, "a column must have a name")
-            if folded in columns:
+            if caseless_name in columns:
                 raise self._refused(key, "the same column twice, in other letters")
             if becomes is False:
-                columns[folded] = None
-            elif folded == OTHERS:
+                columns[caseless_name] = None
+            elif caseless_name == OTHERS:
                 raise self._refused(key, "must be false: all other columns are read past")
             else:
-                columns[folded] = self._field(key, becomes)
+                columns[caseless_name] = self._field(key, becomes)
         if not any(columns.values()):
             raise self._refused("columns", "must name a column that fills a field")
         return columns
@@ -194,9 +194,9 @@ class _Reader:
             key = f"values.{name}"
             made = values[self._field(key, name)] = {}
             for value, becomes in table.items():
-                if made.get(fold(value), becomes) != becomes:
+                if made.get(caseless(value), becomes) != becomes:
                     raise self._refused(f"{key}.{value}", "the same value twice")
-                made[fold(value)] = becomes
+                made[caseless(value)] = becomes
         return values
 
     def _constants(self) -> dict[str, Any]:
@@ -236,8 +236,8 @@ class _Reader:
             ) from None
 
 
-def fold(text: str) -> str:
-    """A column's name or a value, with what makes no difference taken away."""
+def caseless(text: str) -> str:
+    """Return a column's name or a value without the case and space that make no difference."""
     return text.strip().casefold()
 
 
@@ -286,8 +286,8 @@ def _over(below: Any, above: Any) -> Any:
     """`above` laid over `below`. Names that differ only by case are the same."""
     if not isinstance(below, dict) or not isinstance(above, dict):
         return above
-    names = {fold(name): name for name in above}
-    merged = {names.get(fold(name), name): value for name, value in below.items()}
+    names = {caseless(name): name for name in above}
+    merged = {names.get(caseless(name), name): value for name, value in below.items()}
     for name, value in above.items():
         merged[name] = _over(merged.get(name), value)
     return merged

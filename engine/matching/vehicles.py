@@ -4,8 +4,8 @@ Cameras, agencies and NCIC each have words of their own for makes, colours and t
 in `vehicles.toml` beside this module, and the codes in `profiles/ncic.toml`, say which of them
 mean the same, and which meanings at least do not contradict each other: a general word (`car`)
 does not contradict a special one (`sedan`), nor silver gray. Of a text with several words
-(`BLK/WHI`) one that agrees is enough. Texts of which no word is known are compared as they are,
-without case, accents and punctuation.
+(`BLK/WHI`) one that agrees is enough. Texts without a known word are compared as they are, without
+case, accents and punctuation.
 
 For models there is no table. One that begins with the other (`Civic`, `Civic EX`) does not
 contradict it, nor does one of up to three characters that may be its NCIC code (`SLV`,
@@ -61,8 +61,8 @@ class VehicleTables(_Tables):
 
 
 class Words:
-    """The meanings of each field's folded words, which meanings do not contradict each other,
-    and the folded texts that say nothing."""
+    """The meanings of each field's words, the meanings that do not contradict each other, and the
+    texts that say nothing. All texts are normalized."""
 
     def __init__(
         self,
@@ -77,11 +77,11 @@ class Words:
     def meanings(self, field: str, text: str) -> Meanings:
         """What a text of this field may mean; nothing where it says nothing."""
         words = self._words[field]
-        folded = _folded_words(text)
-        whole = "".join(folded)
+        plain_words = _plain_words(text)
+        whole = "".join(plain_words)
         if not whole or whole in self._nothing:
             return frozenset()
-        return words.get(whole) or frozenset(_found(words, folded)) or frozenset((whole,))
+        return words.get(whole) or frozenset(_found(words, plain_words)) or frozenset((whole,))
 
     def compare(self, field: str, read: str | None, listed: str) -> CheckResult:
         """What a read's text of this field says beside the listed one.
@@ -94,7 +94,7 @@ class Words:
         words = self._words[field]
         one = words.get(read.lower())
         if one is not None and one is words.get(listed.lower()):
-            return "same"  # most of the time, and without any folding
+            return "same"  # most of the time, and without normalizing
         if field == "model":
             return self._compare_models(read, listed)
         return self._compare_meanings(field, read, listed)
@@ -125,13 +125,13 @@ class Words:
         return "unknown" if other.startswith(one) or _may_be_code(one, other) else "differs"
 
     def _model(self, text: str) -> str:
-        """A model's text, folded, without a make before it; empty where it says nothing."""
-        folded = _folded_words(text)
-        whole = "".join(folded)
+        """Return a model's normalized text without a make before it; empty if it says nothing."""
+        words = _plain_words(text)
+        whole = "".join(words)
         makes = self._words["make"]
-        for count in range(len(folded) - 1, 0, -1):
-            if "".join(folded[:count]) in makes:
-                whole = "".join(folded[count:])
+        for count in range(len(words) - 1, 0, -1):
+            if "".join(words[:count]) in makes:
+                whole = "".join(words[count:])
                 break
         return "" if whole in self._nothing else whole
 
@@ -170,23 +170,23 @@ def _differs(compare: Any, field: str, read: str | None, listed: str | None) -> 
     return read is not None and listed is not None and compare(field, read, listed) == "differs"
 
 
-def _folded_words(text: str) -> list[str]:
+def _plain_words(text: str) -> list[str]:
     if not text.isascii():
         plain = unicodedata.normalize("NFKD", text)
         text = "".join(char for char in plain if not unicodedata.combining(char))
     return _WORD.findall(text.casefold())
 
 
-def _fold(text: str) -> str:
-    return "".join(_folded_words(text))
+def _plain(text: str) -> str:
+    return "".join(_plain_words(text))
 
 
-def _found(words: Mapping[str, Meanings], folded: list[str]) -> Iterator[str]:
+def _found(words: Mapping[str, Meanings], plain_words: list[str]) -> Iterator[str]:
     """The meanings of the known runs of words, the longest first; others are passed over."""
     at = 0
-    while at < len(folded):
-        for end in range(len(folded), at, -1):
-            known = words.get("".join(folded[at:end]))
+    while at < len(plain_words):
+        for end in range(len(plain_words), at, -1):
+            known = words.get("".join(plain_words[at:end]))
             if known is not None:
                 yield from known
                 at = end - 1
@@ -220,27 +220,27 @@ def words_of(tables: VehicleTables, codes: Mapping[str, Mapping[str, str]]) -> W
     for field in _TABLES:
         _add_codes(field, words[field], codes.get(f"vehicle_{field}", {}))
     close = {field: _near(field, words[field], near[field]) for field in _TABLES}
-    return Words(words, close, frozenset(map(_fold, tables.nothing)))
+    return Words(words, close, frozenset(map(_plain, tables.nothing)))
 
 
 def _words(field: str, content: Mapping[str, list[str]]) -> dict[str, Meanings]:
     words: dict[str, Meanings] = {}
     for meaning, synonyms in content.items():
-        means = frozenset((_fold(meaning),))
+        means = frozenset((_plain(meaning),))
         for word in (meaning, *synonyms):
-            folded = _fold(word)
-            if folded in words:
+            plain = _plain(word)
+            if plain in words:
                 raise _refused(f"{field}.{meaning}", f"{word!r} has a meaning already")
-            words[folded] = means
+            words[plain] = means
     return words
 
 
 def _add_codes(field: str, words: dict[str, Meanings], codes: Mapping[str, str]) -> None:
     for code, word in codes.items():
-        means = words.get(_fold(word))
+        means = words.get(_plain(word))
         if means is None:
             raise _refused(field, f"lacks {word!r}, the word for {code} in {_CODES}")
-        if words.setdefault(_fold(code), means) != means:
+        if words.setdefault(_plain(code), means) != means:
             raise _refused(field, f"{code!r} has another meaning in {_CODES}")
 
 
@@ -250,7 +250,7 @@ def _near(
     near: dict[str, set[str]] = {}
     for meaning, others in content.items():
         for other in others:
-            pair = [_fold(meaning), "*" if other == "*" else _fold(other)]
+            pair = [_plain(meaning), "*" if other == "*" else _plain(other)]
             for side in pair:
                 if side != "*" and words.get(side) != frozenset((side,)):
                     raise _refused(f"near.{field}.{meaning}", f"{side!r} is no meaning of a word")

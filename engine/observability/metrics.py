@@ -239,7 +239,7 @@ class Metrics:
         for reason, count in outcome.odd_keys.items():
             self.odd_keys.labels(reason).inc(count)
 
-    def forget_partitions(self) -> None:
+    def drop_partitions(self) -> None:
         """Drop the lag of revoked partitions: another worker may own them now."""
         self.lag.clear()
         self._unowned.clear()

@@ -1,9 +1,9 @@
 """An assignment of partitions of the reads: what is ours from "assigned" to "revoked".
 
-In each rebalance the group revokes all partitions and then assigns anew, the same ones perhaps. So
-whatever belongs to a partition only for as long as this worker owns it belongs to the assignment:
-it comes into being with it, and nothing of it is found in the next one. Each fetch carries the
-assignment that it was fetched under; whether it is still ours is asked of that alone.
+In each rebalance the group revokes all partitions and then assigns partitions again, perhaps the
+same ones. So the assignment holds whatever belongs to a partition only while this worker owns it. A
+new assignment starts empty. Each fetch carries the assignment under which it was fetched, and only
+that decides whether the fetch is still ours.
 
 Belongs to the event loop of the Faust app.
 """

@@ -1,12 +1,12 @@
-"""What the worker does so that little of the reads stays in its memory once they are processed.
+"""Scrubs the reads out of the worker's memory once they are processed.
 
-Our own buffers are wiped by whoever owns them; `forget_reads` says when. Beyond them lie memory
-that was given back to the C library, which nobody clears, and the one buffer into which uvloop
-receives everything: the other functions deal with these. Where the system offers no way (another
-C library than glibc, another event loop than uvloop) they do nothing, and nothing fails.
+The owners of our own buffers wipe them; `scrub_reads` decides when. Two places remain: memory that
+was freed to the C library, which does not clear it, and the one buffer into which uvloop receives
+everything. The other functions handle these. If the system offers no way (a C library other than
+glibc, an event loop other than uvloop), they do nothing, and nothing fails.
 
-What this cannot do: the last bytes of a freed block that shares its page with one in use stay
-until they are written over. It knows nothing of what reads look like.
+It cannot scrub the last bytes of a freed block that shares its page with a block in use. They stay
+until they are overwritten.
 """
 
 from __future__ import annotations
@@ -34,38 +34,37 @@ _KEPT_BYTES: Final = 256 * limits.MIB
 _LARGE_BYTES: Final = 32 * limits.MIB
 
 
-async def forget_reads(
+async def scrub_reads(
     processed: Callable[[], int],
     wipe_buffers: Callable[[], Awaitable[None]],
     overwrite_received: Callable[[], Awaitable[None]],
 ) -> None:
-    """Wipe what fetches leave in memory, every second in which there were some; until cancelled.
+    """Scrub what fetches leave in memory, after every second with a fetch, until cancelled.
 
-    `processed` counts fetches. Our own buffers are wiped each time; the rest when the fetches
-    pause, and now and then while they do not, because that memory is used again at once.
+    `processed` counts fetches. Our own buffers are wiped each time. The rest is scrubbed when the
+    fetches pause, and every SCRUB_FREED_S while they do not, because that memory is reused at once.
     """
     wiped = freed = 0
     freed_s = time.monotonic()
     while True:
-        await asyncio.sleep(limits.FORGET_INTERVAL_S)
+        await asyncio.sleep(limits.SCRUB_INTERVAL_S)
         fetches, now_s = processed(), time.monotonic()
         flowing = fetches != wiped
         if flowing:
             await wipe_buffers()
             wiped = fetches
-        if fetches != freed and (not flowing or now_s - freed_s >= limits.FORGET_FREED_S):
+        if fetches != freed and (not flowing or now_s - freed_s >= limits.SCRUB_FREED_S):
             await overwrite_received()
             return_free_memory()
             freed, freed_s = fetches, now_s
 
 
 def settle_memory() -> None:
-    """Let all threads take memory from one place, which keeps it until `return_free_memory`.
+    """Let all threads allocate from one arena, which keeps its memory until `return_free_memory`.
 
-    To be called before any thread has taken memory from another: of the others, glibc never
-    gives the end back to the system. And it is we who say when, because glibc by itself would
-    give the memory of each fetch back and take it anew for the next, which costs the fetching
-    thread a third of its time.
+    Call it before any thread has allocated from another arena, because glibc never returns the end
+    of the others to the system. By itself glibc would return the memory of each fetch and request
+    it again for the next one, which costs the fetching thread a third of its time.
     """
     mallopt = _c_function("mallopt")
     if mallopt is not None:

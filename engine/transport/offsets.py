@@ -4,11 +4,11 @@ A fetch covers a range of offsets, is delivered once to the stream and is done o
 and rejects are acknowledged by the broker. Fetches of one partition may become done in any
 order; the offset to commit is the one after the longest run of done fetches from the first.
 
-The book also guards that no read is skipped. It is told where each partition must begin, and
-refuses a fetch that leaves something out between there, or the fetch before, and its own first
-offset. Compaction, aborted transactions and control batches leave no such gap: a fetch says from
-which offset on it accounts for the log (`covered_from`). What retention has removed is missing,
-too; the caller asks the broker, and says so with `skip`.
+The book also checks that no read is skipped. The caller sets where each partition must begin. The
+book rejects a fetch that leaves a gap after that offset or after the fetch before it. Compaction,
+aborted transactions and control batches leave no such gap, because a fetch has the first offset
+that it accounts for (`covered_from`). Reads that retention has removed do leave one; the caller
+asks the broker about them and calls `skip`.
 
 Pure book-keeping: no clock, no I/O, no thread.
 """
@@ -60,10 +60,10 @@ class SkippedReadsError(HotlistError):
 class OffsetBook(Generic[P]):
     """The deliveries in flight and the positions that follow from them, by partition.
 
-    A partition that is assigned begins with `begin`, one that is revoked is forgotten with `drop`;
-    a delivery from before that may still become done and then changes nothing. The same holds if
-    a fetch begins below the end of the one before: the topic was made anew, or its end was cut
-    off, and what was delivered from there on will come again.
+    `begin` starts a partition that is assigned, and `drop` ends one that is revoked. A delivery
+    from before may still become done, and then changes nothing. The same holds if a fetch begins
+    below the end of the one before: the topic was recreated or truncated, and its records will come
+    again.
     """
 
     def __init__(self) -> None:

@@ -72,7 +72,7 @@ class PositionedFetcher(Generic[P]):
     async def fetch(self, timeout_s: float, *, restart: bool) -> Fetched[P] | None:
         """What was fetched; None if nothing can be said of the current assignment yet.
 
-        `restart` begins anew at the committed offsets. Raises what the source raises.
+        `restart` begins again at the committed offsets. Raises what the source raises.
         """
         async with self._one_at_a_time:
             if restart:

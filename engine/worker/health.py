@@ -56,7 +56,7 @@ class Health:
         self.stage = "stopping"
 
     def unhealthy(self) -> str:
-        """Why this process should be started anew; else empty."""
+        """Return why this process should be restarted; empty if it should not."""
         return "stopping" if self._runtime.tasks.has_ended else self._watching.unhealthy()
 
     def unready(self) -> str:

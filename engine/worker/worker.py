@@ -52,7 +52,7 @@ from engine.observability.tracing import make_tracing
 from engine.plates.misreads import Misreads
 from engine.tasks import StoppedError, Supervisor
 from engine.transport.app import App, make_app
-from engine.transport.memory import forget_reads, return_free_memory
+from engine.transport.memory import return_free_memory, scrub_reads
 from engine.transport.runtime import MatcherThread, Runtime
 from engine.versions import DISTRIBUTION, versions
 from engine.worker.health import Health
@@ -157,7 +157,7 @@ class Worker:
         await stack.enter_async_context(tasks.running(self.health.sample()))
         if self.options.check_topics:
             await tasks.unless_ended(self._check_topics())
-        # Not before: who starts one that cannot work is told why in one line.
+        # Only now: a worker that cannot start prints only one line, with the reason.
         self._introduce()
 
         sink = Sink(cluster)
@@ -176,7 +176,7 @@ class Worker:
             app, processor = await self._start_reads(stack, sink, audit)
         for work in (
             self._watching.run(app.seen, self.health.is_ready),
-            forget_reads(
+            scrub_reads(
                 lambda: processor.fetches_processed,
                 partial(self._thread.call, self.matcher.scrub),
                 app.overwrite_received,
@@ -217,7 +217,7 @@ class Worker:
         log.info(
             "limits: %d KiB a read, %d MiB a fetch of a partition, %d MiB a batch unpacked, "
             "%d fetches waiting, %d in delivery; not ready after %d s without news of the lists, "
-            "given up by the group after %d s of silence",
+            "removed from the group after %d s of silence",
             *(limits.READ_VALUE_BYTES // limits.KIB, limits.FETCH_PARTITION_BYTES // mib),
             *(limits.BATCH_BYTES // mib, limits.FETCHES_WAITING, limits.FETCHES_IN_DELIVERY),
             *(limits.CONTROL_STALE_S, limits.SESSION_S),

@@ -114,7 +114,7 @@ async def test_a_coordinator_that_never_comes(
     monkeypatch.setattr(limits, "CONNECT_S", 0.05)
     kafka.answers = [GroupCoordinatorNotAvailableError() for _ in range(1_000_000)]
     message = (
-        r"^consumer group workers\.audit: the audit cannot be shared out among the workers "
+        r"^consumer group workers\.audit: the workers cannot divide the audit among themselves "
         r"\(GroupCoordinatorNotAvailableError\)"
     )
     with pytest.raises(BrokerError, match=message):

@@ -119,7 +119,7 @@ async def test_an_offset_that_is_gone_ends_the_worker(consumer: Consumer) -> Non
     """What lay there cannot be had any more, or the topic is another one."""
     replica = a_replica()
     consumer.fails.append(OffsetOutOfRangeError({ENTRIES: 7}))
-    gone = r"^lpr\.hotlist\.v1/0/7: .* start the worker again"
+    gone = r"^lpr\.hotlist\.v1/0/7: .* then restart the worker"
     with pytest.raises(BrokerError, match=gone):
         await replica._step(a_state())
 

@@ -123,7 +123,7 @@ def test_a_gate_that_another_part_has_closed_opens_after_catching_up() -> None:
 @pytest.mark.parametrize(
     ("topic", "error"),
     [
-        (SeenTopic("lists", 1, is_anew=True), r"^lists: the topic was made anew"),
+        (SeenTopic("lists", 1, is_anew=True), r"^lists: the topic was recreated"),
         (SeenTopic("policies", 3), r"^policies: .* 3 partitions now, and had 1"),
     ],
 )

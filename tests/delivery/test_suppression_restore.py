@@ -113,7 +113,7 @@ class Transactions:
         raise AssertionError("nothing is delivered here")
 
     async def note(self, assignment: Assignment, keys: Keys) -> None:
-        tidied = await keys.tidy_and_forget()
+        tidied = await keys.tidy_and_evict()
         if tidied.events or tidied.changes:
             self.noted.append((tidied.events, tidied.changes))
 

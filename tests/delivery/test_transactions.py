@@ -85,10 +85,10 @@ class Told:
     async def tidy(self) -> Tidied:
         raise AssertionError("audited and forgotten apart")
 
-    async def forget(self, taken: Any) -> list[SuppressionRecord]:
+    async def evict(self, taken: Any) -> list[SuppressionRecord]:
         raise AssertionError("audited and forgotten apart")
 
-    async def tidy_and_forget(self) -> Tidied:
+    async def tidy_and_evict(self) -> Tidied:
         return self._tidied
 
 
@@ -321,8 +321,8 @@ async def test_where_the_group_does_not_share_out_the_worker_ends(
             await asyncio.sleep(0.005)
         [failure] = here.failures
         assert str(failure) == (
-            "transactional id group/0: somebody else uses it, and the consumer group knows of "
-            "nobody; give each deployment a --group (HOTLIST_GROUP) of its own"
+            "transactional id group/0: another process uses it, and is not in this consumer group; "
+            "give each deployment a --group (HOTLIST_GROUP) of its own"
         )
 
 

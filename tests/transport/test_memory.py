@@ -15,9 +15,9 @@ import pytest
 from engine import limits
 from engine.transport import memory
 from engine.transport.memory import (
-    forget_reads,
     overwrite_receive_buffer,
     return_free_memory,
+    scrub_reads,
     settle_memory,
 )
 
@@ -48,12 +48,12 @@ async def steps(counts: Sequence[int], monkeypatch: pytest.MonkeyPatch) -> list[
     def give_back() -> None:
         done[-1] += "return "
 
-    monkeypatch.setattr(limits, "FORGET_INTERVAL_S", 0)
+    monkeypatch.setattr(limits, "SCRUB_INTERVAL_S", 0)
     monkeypatch.setattr(memory, "return_free_memory", give_back)
     clock = SimpleNamespace(monotonic=lambda: float(next(seconds)))
     monkeypatch.setattr(memory, "time", clock)  # the event loop keeps the real one
     with pytest.raises(_Over):
-        await forget_reads(processed, wipe, overwrite)
+        await scrub_reads(processed, wipe, overwrite)
     return [each.strip() for each in done[:-1]]
 
 
@@ -78,7 +78,7 @@ async def test_after_reads_buffers_first_and_the_rest_when_they_pause(
 async def test_while_reads_do_not_pause_the_rest_comes_now_and_then(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(limits, "FORGET_FREED_S", 5)
+    monkeypatch.setattr(limits, "SCRUB_FREED_S", 5)
     done = await steps(range(1, 16), monkeypatch)
     often = ["wipe"] * 4 + ["wipe overwrite return"]
     assert done == often * 3

@@ -335,7 +335,7 @@ async def test_a_control_topic_made_anew_ends_the_worker(real_kafka: str, prefix
         await produce(real_kafka, topics.hotlist, sent(*new))
         error = await ended_with(here)
     assert str(error).startswith(f"{topics.hotlist}: ")
-    assert "start the worker again" in str(error)
+    assert "restart the worker" in str(error)
 
 
 @pytest.mark.usefixtures("_looks_often")

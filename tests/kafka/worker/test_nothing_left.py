@@ -231,7 +231,7 @@ async def _heap_without_traces(watched: Watched, traces: Traces) -> bytes:
 
     async def nothing_found() -> bool:
         nonlocal heap, found
-        await asyncio.sleep(limits.FORGET_INTERVAL_S)
+        await asyncio.sleep(limits.SCRUB_INTERVAL_S)
         heap = await watched.heap()
         found = traces.found_in(heap)
         return not found
@@ -267,7 +267,7 @@ async def test_what_is_left_in_memory_that_is_not_in_use(
 
         async def little_left() -> bool:
             nonlocal found
-            await asyncio.sleep(limits.FORGET_INTERVAL_S)
+            await asyncio.sleep(limits.SCRUB_INTERVAL_S)
             memory = _memory(worker.pid)
             assert town.listed.encode() in memory, "the search finds the list"
             found = len(town.traces.texts & set(_MARKED.findall(memory)))
