@@ -31,12 +31,12 @@ class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 class Input(_Strict, frozen=True, kw_only=True):
     """What the topics hold.
 
-    `reads` go to the topic, made of `distinct_reads` reads over and over; these stand once on
-    a topic of their own, and the first `short_reads` of them on another. `batch_bytes` is a
-    record batch before compression. `hit_rate` is the share of reads that show a listed plate,
-    whoever may match. Beside the `entries`, so many stand on the lists that match look-alikes,
-    have unknown characters or allow one misread more. With `suppress_s` each repetition of the
-    reads is a day after the one before; without it every read makes its matches.
+    `reads` go to the topic, made of `distinct_reads` reads over and over; these stand once on a
+    topic of their own, and the first `short_reads` of them on another. `batch_bytes` is a record
+    batch before compression. `hit_rate` is the share of reads that show a listed plate, whatever
+    the policies allow. Beside the `entries`, the lists have so many that match look-alikes, have
+    unknown characters or allow one more misread. With `suppress_s` each repetition of the reads is
+    a day after the one before; without it every read makes its matches.
     """
 
     reads: Count

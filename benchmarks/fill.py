@@ -2,8 +2,8 @@
 
 Record batches are built once and sent as often as the case asks, so filling is bound by the
 broker. A repeated batch differs in nothing but its offsets; the definitions say so under bias.
-Where matches are folded, each repetition is of another day and built anew.
-Batches are cut by bytes alone, as a busy producer cuts them.
+If the case suppresses matches, each repetition is built again, for another day. The size in bytes
+alone decides where a batch ends, as with a busy producer.
 """
 
 from __future__ import annotations
@@ -223,8 +223,10 @@ async def _fill_reads(producer: Any, prefix: str, wanted: Input, scene: Scene) -
 
 
 def _repeated(producer: Any, reads: list[Read], batches: list[Any], wanted: Input) -> Iterator[Any]:
-    """A partition's batches over and over; reads that may be folded are of another day each time,
-    so that nothing is."""
+    """Repeat a partition's batches.
+
+    If the case suppresses matches, each repetition is of another day, so that none is suppressed.
+    """
     for days in reversed(range(wanted.repeats)):
         if wanted.suppress_s:
             batches = list(batches_of(producer, (days_ago(read, days) for read in reads)))

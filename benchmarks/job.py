@@ -1,9 +1,9 @@
-"""What an engine's process is told, and what it answers.
+"""The job that an engine's process gets, and its answer.
 
 The harness gives a `Job` as one JSON argument. The engine reads the topic from its beginning
 with the group it is given, and when every read is processed and every match is acknowledged
 by the broker it prints one JSON line (`Answer`) on standard output, its last, and ends. What
-it writes on standard error is shown where it fails.
+it writes on standard error is shown if it fails.
 
 The clock of an engine runs from the moment at which its code has the first reads in hand to
 the last acknowledgement. Those first reads are not counted into its rate: one that takes

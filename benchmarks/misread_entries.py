@@ -68,8 +68,8 @@ class Like:
 
     def __init__(self, entries: Sequence[Entry]) -> None:
         first_of = {char: group[0] for group in Misreads.load().groups for char in group}
-        self._folding = str.maketrans(first_of)
-        self._folded: dict[str, list[Entry]] = defaultdict(list)
+        self._stands_for = str.maketrans(first_of)
+        self._by_skeleton: dict[str, list[Entry]] = defaultdict(list)
         self._by_known: dict[tuple[int, ...], dict[str, list[Entry]]] = {}
         self._shortened: dict[str, set[int]] = defaultdict(set)
         self._distant = [entry for entry in entries if entry.distance]
@@ -80,14 +80,14 @@ class Like:
                 of_known = self._by_known.setdefault(known, defaultdict(list))
                 of_known["".join(plate[place] for place in known)].append(entry)
             elif entry.confusables:
-                self._folded[plate.translate(self._folding)].append(entry)
+                self._by_skeleton[plate.translate(self._stands_for)].append(entry)
         for number, entry in enumerate(self._distant):
             for text in (entry.plate, *_shortened(entry.plate)):
                 self._shortened[text].add(number)
 
     def of(self, plate: str) -> Iterator[Entry]:
         """The entries that a plate of seven characters is like."""
-        yield from self._folded.get(plate.translate(self._folding), ())
+        yield from self._by_skeleton.get(plate.translate(self._stands_for), ())
         for known, of_known in self._by_known.items():
             yield from of_known.get("".join([plate[place] for place in known]), ())
         if self._distant:

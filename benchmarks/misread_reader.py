@@ -41,7 +41,7 @@ class Format(Strict, frozen=True, kw_only=True):
 
 
 def draw_plates(formats: Sequence[Format], count: int, chance: np.random.Generator) -> list[str]:
-    """Plates of which each that there can be is equally likely."""
+    """Plates; every possible plate is equally likely."""
     sizes = np.array([each.plates for each in formats], dtype=float)
     plates = []
     for each, number in zip(formats, chance.multinomial(count, sizes / sizes.sum()), strict=True):

@@ -94,7 +94,7 @@ class Scene:
         if policy is None:
             return 0
         plate = read["plate"]
-        count = int(is_hit and _allowed(policy, self._listed[plate]) and not self._folds(read))
+        count = int(is_hit and _allowed(policy, self._listed[plate]) and not self._suppresses(read))
         if self._has_misread:
             for entry in self._like.of(plate):
                 listed = entry.vehicle
@@ -102,8 +102,8 @@ class Scene:
                     count += _allowed(policy, entry)
         return count
 
-    def _folds(self, read: dict[str, Any]) -> bool:
-        """Whether a read that matches exactly is folded; reads come in the order of their times."""
+    def _suppresses(self, read: dict[str, Any]) -> bool:
+        """Return whether an exact match is suppressed; reads come in the order of their times."""
         at_ms = parse_time(read["captured_at"])
         place = read["plate"], read["camera"]
         matched_ms = self._matched_ms.get(place)

@@ -1,7 +1,7 @@
 """The targets, as data (`targets.toml`), and whether results reach them.
 
 A target compares the median of one figure, or of one divided by another, with a bound. A figure
-that nobody has measured yet leaves its target open; it is never met by default.
+that is not measured yet leaves its target open; it is never met by default.
 """
 
 from __future__ import annotations

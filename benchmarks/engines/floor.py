@@ -1,4 +1,4 @@
-"""The floor: aiokafka fetches record batches and nobody opens them.
+"""The floor: aiokafka fetches record batches and does not open them.
 
 `python -m benchmarks.engines.floor JOB`. No worker on aiokafka can be faster than this. The
 consumer has the worker's settings and the worker's seam (`engine.kafka.raw_fetcher`), without

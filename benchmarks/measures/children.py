@@ -1,4 +1,4 @@
-"""Processes beside this one that say something line by line and are told things the same way.
+"""Child processes that exchange lines with this one.
 
 A child gets one JSON argument, prints JSON lines on standard output, reads lines from standard
 input, and ends when its standard input does.

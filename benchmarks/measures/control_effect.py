@@ -125,7 +125,7 @@ def _check(answer: Answer, probed: Probed, delivered: int, job: Job, settings: S
 
 
 def _counted(probed: Probed, settings: Settings) -> list[Effect]:
-    """The effects after the warm-up and before the tail, all of which must have come."""
+    """The effects after the warm-up and before the tail; all of them must have come."""
     from_ns = probed.effects[0].intended_ns + int(settings.warm_up_s * 1e9)
     to_ns = probed.last_match_ns - _TAIL_NS
     effects = [effect for effect in probed.effects if from_ns <= effect.intended_ns <= to_ns]

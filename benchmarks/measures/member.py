@@ -1,8 +1,8 @@
-"""A worker of a group that holds its first fetch until it is told to go.
+"""A worker of a group that holds its first fetch until a line of input arrives.
 
 `python -m benchmarks.measures.member MEMBER`. It joins the group while the topic is still empty,
-so that no rebalance falls into what is measured; a line of input lets it go, and the end of its
-input ends it in order.
+so that no rebalance disturbs the measurement. A line of input starts it, and the end of its input
+stops it in order.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 `python -m benchmarks.measures.pacer PACE`. The timetable is fixed before the first read, and a
 read that goes out late keeps its intended time: a client or broker that stalls is charged for
-all reads that had to wait, so no delay is left out for want of somebody to measure it.
+all reads that had to wait, so no delay is omitted.
 
 Some reads are probes, of plates that are listed and may match. A probe's id holds its intended
 time in nanoseconds of the machine's clock. Two ways to produce, by pace: one record at a time

@@ -1,9 +1,9 @@
 """Measure `rolling_restart`: how long a partition's reads wait while workers are replaced.
 
-Several workers in one group under a steady load of which one read in a few is a probe, so that
-every partition has one every few milliseconds. Each worker is replaced in turn. The pause of a
-partition is the longest delay of a probe of it, from its intended time to its visible match, less
-the usual delay. Lost probes are a failure; matches that came twice are counted.
+Several workers in one group are under a steady load. One read in a few is a probe, so that every
+partition has one every few milliseconds. Each worker is replaced in turn. The pause of a partition
+is the longest delay of a probe of it, from its intended time to its visible match, less the usual
+delay. Lost probes are a failure; matches that came twice are counted.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from engine.kafka.topics import Topics
 _READY_S = 120.0
 _END_S = 120.0
 
-#: Whether the new worker is started when the old one has ended, or has joined before it is told to.
+#: Whether the new worker is started when the old one has ended, or has joined before it ends.
 Order = Literal["stop first", "start first"]
 _ORDERS: tuple[Order, ...] = ("stop first", "start first")
 

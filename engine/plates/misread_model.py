@@ -92,6 +92,11 @@ class Rates:
         confidence = min(max(confidence, LEAST_CONFIDENCE), MOST_CONFIDENCE)
         return self._step(round(_STEPS_AN_E * math.log(-math.log(confidence) / loss)))
 
+    @property
+    def scale_count(self) -> int:
+        """The number of scales computed so far."""
+        return len(self._scaled)
+
     def _step(self, step: int) -> Scaled:
         scaled = self._scaled.get(step)
         if scaled is None:

@@ -265,4 +265,4 @@ def test_what_is_kept_is_bounded() -> None:
     for thousandth in range(1001):
         for plate in ("A", "ABC1234", "千" * 16):
             stated(plate, plate, thousandth / 1000, misreads)
-    assert len(misreads.rates._scaled) < 600
+    assert misreads.rates.scale_count < 600
