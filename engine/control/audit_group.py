@@ -55,7 +55,7 @@ class AuditGroup:
         self._admin = cluster.admin(request_timeout_ms=limits.REQUEST_MS)
 
     async def start(self) -> Progress:
-        """Connect; what the group has committed. Raises BrokerError where that is not to be had.
+        """Connect; what the group has committed. Raises BrokerError if that is not to be had.
 
         A group's coordinator may take a while to be there, above all in a new cluster.
         """
@@ -79,7 +79,7 @@ class AuditGroup:
         self._consumer.subscribe(list(self._kinds), listener=_Listener(self, changed, give_up))
 
     async def progress(self) -> Progress:
-        """What the group has committed. Raises BrokerError where it does not say."""
+        """What the group has committed. Raises BrokerError if it does not say."""
         try:
             parts = await self._parts()
             found = await self._admin.list_consumer_group_offsets(self.name, partitions=parts)
@@ -98,9 +98,9 @@ class AuditGroup:
         return Progress(offsets, _expired_until_ms(found[with_expiries].metadata))
 
     async def commit(self, progress: Progress) -> bool:
-        """Commit; False where that did not come about, and may be tried again if still `owned`.
+        """Commit; False if that did not come about, and may be tried again if still `owned`.
 
-        Raises BrokerError where it never will.
+        Raises BrokerError if it never will.
         """
         until = orjson.dumps({_EXPIRED_UNTIL: progress.expired_until_ms}).decode()
         offsets = {
@@ -122,7 +122,7 @@ class AuditGroup:
         return True
 
     async def keep_alive(self) -> None:
-        """Show the group that this worker lives. Raises BrokerError where it is refused."""
+        """Show the group that this worker lives. Raises BrokerError if it is refused."""
         try:
             await self._consumer.getmany(timeout_ms=0)
         except KafkaError as error:

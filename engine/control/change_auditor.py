@@ -59,7 +59,7 @@ class ChangeAuditor:
     async def start(self) -> Progress:
         """Connect; what is audited already, to be known before the lists are read.
 
-        Raises BrokerError where that is not to be had.
+        Raises BrokerError if that is not to be had.
         """
         progress = await self._group.start()
         self._pending.learn(progress)
@@ -86,7 +86,7 @@ class ChangeAuditor:
         self._note_size()
 
     async def run(self) -> None:
-        """Audit, commit and look, until `close`. Raises BrokerError where that is refused."""
+        """Audit, commit and look, until `close`. Raises BrokerError if that is refused."""
         while not self._is_closing:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._pause_s()):
@@ -102,7 +102,7 @@ class ChangeAuditor:
         self._wake.set()
 
     async def turn(self) -> None:
-        """Do what there is to do now. Raises BrokerError where that is refused."""
+        """Do what there is to do now. Raises BrokerError if that is refused."""
         await self._look()
         while await self._step():
             pass

@@ -260,7 +260,7 @@ class ControlReplica:
 
 
 def _some(records: Iterator[ControlRecord]) -> list[ControlRecord]:
-    """The next records, as many as are applied in one step; none where there are no more."""
+    """The next records, as many as are applied in one step; none if there are no more."""
     some: list[ControlRecord] = []
     size_bytes = 0
     for record in records:

@@ -24,9 +24,9 @@ from engine.transport.consumer import Fetch
 log = logging.getLogger(__name__)
 
 #: Begins to deliver some of what comes of a fetch that is still being processed; returns when there
-#: is room for more. Raises Abandoned where there never will be.
+#: is room for more. Raises Abandoned if there never will be.
 DeliverSome = Callable[[Fetch, Outcome], Awaitable[None]]
-#: Matches a fetch; None where the worker ends before it may. Where parts of what comes of it may
+#: Matches a fetch; None if the worker ends before it may. Where parts of what comes of it may
 #: count before the rest, they can be delivered early.
 Process = Callable[[Fetch, DeliverSome | None], Awaitable[Outcome | None]]
 #: Told of what is delivered, and how long that took, in seconds.

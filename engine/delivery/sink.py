@@ -37,7 +37,7 @@ class Sink:
         self._acknowledged_s = 0.0
 
     async def start(self) -> None:
-        """Connect. Raises BrokerError where the broker cannot be reached."""
+        """Connect. Raises BrokerError if the broker cannot be reached."""
         try:
             await asyncio.wait_for(self._producer.start(), limits.CONNECT_S)
         except (KafkaError, TimeoutError, OSError) as error:

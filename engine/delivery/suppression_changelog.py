@@ -107,7 +107,7 @@ class SuppressionLog:
         await self._queue.flushed()
 
     async def run(self) -> None:
-        """Send what is handed over, until `close`. Raises BrokerError where that fails."""
+        """Send what is handed over, until `close`. Raises BrokerError if that fails."""
         await self._queue.run(self._send)
 
     def close(self) -> None:
@@ -148,7 +148,7 @@ class SuppressionReader:
         )
 
     async def start(self) -> None:
-        """Connect. Raises BrokerError where the broker is not reached."""
+        """Connect. Raises BrokerError if the broker is not reached."""
         try:
             async with asyncio.timeout(limits.CONNECT_S):
                 await self._consumer.start()
@@ -163,7 +163,7 @@ class SuppressionReader:
 
     async def states_of(self, sources: Sequence[int], partitions: int) -> dict[int, Left]:
         """What partitions of the reads have left, each up to where the topic, which has so many
-        partitions, ends now. Raises BrokerError where that cannot be read."""
+        partitions, ends now. Raises BrokerError if that cannot be read."""
         states = {source: Left({}, 0) for source in sources}
         of_reads = {source: TopicPartition(self._reads, source) for source in sources}
         held = {TopicPartition(self._topic, source % partitions) for source in sources}
@@ -239,7 +239,7 @@ def _place(group: str, source: int) -> bytes:
 
 
 def key_in(key: bytes) -> bytes | None:
-    """The key that a record's key names; None where it is none of ours."""
+    """The key that a record's key names; None if it is none of ours."""
     digits = key.rpartition(b"/")[2]
     try:
         return bytes.fromhex(digits.decode()) if len(digits) == _KEY_DIGITS else None

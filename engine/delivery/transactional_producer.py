@@ -62,7 +62,7 @@ class TransactionalSink:
         self._producer: Any = None
 
     async def start(self) -> None:
-        """Be the only one with this id. Raises BrokerError where that does not come about."""
+        """Be the only one with this id. Raises BrokerError if that does not come about."""
         self._producer = await _until_done(self._started, f"transactional id {self.id}")
 
     async def transact(
@@ -134,7 +134,7 @@ class GroupOffsets:
         self._admin = cluster.admin(request_timeout_ms=limits.REQUEST_MS)
 
     async def start(self) -> None:
-        """Connect. Raises BrokerError where the broker is not reached."""
+        """Connect. Raises BrokerError if the broker is not reached."""
         await _until_done(self._admin.start, f"consumer group {self._group}")
 
     async def stop(self) -> None:
@@ -142,7 +142,7 @@ class GroupOffsets:
         await self._admin.close()
 
     async def committed(self, partition: int) -> int | None:
-        """The group's offset of a partition; None where it has none."""
+        """The group's offset of a partition; None if it has none."""
         tp = TopicPartition(self._topic, partition)
 
         async def ask() -> int:

@@ -77,7 +77,7 @@ class Purposes:
     def load(cls, path: Path | None = None) -> Purposes:
         """The purposes of the file at `path`, or of the one that we ship.
 
-        Raises ConfigError where the file cannot be read or says something else than a purposes
+        Raises ConfigError if the file cannot be read or says something else than a purposes
         file may.
         """
         data, where = read(_SHIPPED, path)

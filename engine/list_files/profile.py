@@ -249,7 +249,7 @@ def shipped() -> list[str]:
 
 
 def _table(name: str, beside: Path | None) -> tuple[Path | None, dict[str, Any]]:
-    """Path (None where it is ours) and content of a profile's file."""
+    """Path (None if it is ours) and content of a profile's file."""
     path: Path | None = None
     shipped_as = f"profiles/{name}.toml"
     if name.endswith(".toml") or "/" in name or "\\" in name:

@@ -75,7 +75,7 @@ class Words:
         self._nothing = nothing
 
     def meanings(self, field: str, text: str) -> Meanings:
-        """What a text of this field may mean; nothing where it says nothing."""
+        """What a text of this field may mean; nothing if it says nothing."""
         words = self._words[field]
         plain_words = _plain_words(text)
         whole = "".join(plain_words)
@@ -150,7 +150,7 @@ def compare_vehicles(read: Vehicle | None, listed: Vehicle) -> dict[str, CheckRe
 
 
 def in_words(vehicle: Vehicle) -> str:
-    """What is said of a vehicle, in the sender's words; empty where nothing is."""
+    """What is said of a vehicle, in the sender's words; empty if nothing is."""
     said = (getattr(vehicle, field) for field in VEHICLE_FIELDS)
     return " ".join(value for value in said if value is not None)
 

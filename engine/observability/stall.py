@@ -110,7 +110,7 @@ class StuckWatch:
         """Look at all partitions that this worker owns.
 
         `is_taking` is False while reads wait for the lists; `matcher_since_s` is when the matcher
-        began with what it does now, None where it does nothing.
+        began with what it does now, None if it does nothing.
         """
         self._now_s, self._matcher_since_s = now_s, matcher_since_s
         known = self._partitions if is_taking else {}

@@ -139,7 +139,7 @@ class OffsetBook(Generic[P]):
             self._position[delivery.partition] = waiting.popleft().next_offset
 
     def expected(self, partition: P) -> int | None:
-        """Where the last delivered fetch of a partition ends; None where there was none."""
+        """Where the last delivered fetch of a partition ends; None if there was none."""
         return self._expected.get(partition)
 
     def oldest(self, partition: P) -> Delivery[P] | None:
@@ -148,11 +148,11 @@ class OffsetBook(Generic[P]):
         return waiting[0] if waiting else None
 
     def done_to(self, partition: P) -> int | None:
-        """The offset below which all is done; None where nothing has been yet."""
+        """The offset below which all is done; None if nothing has been yet."""
         return self._position.get(partition)
 
     def to_commit(self, partition: P) -> int | None:
-        """The offset to commit for a partition: None where nothing has become done since."""
+        """The offset to commit for a partition: None if nothing has become done since."""
         position = self._position.get(partition)
         return None if position == self._committed.get(partition) else position
 
@@ -162,7 +162,7 @@ class OffsetBook(Generic[P]):
             self._committed[partition] = offset
 
     def committed_to(self, partition: P) -> int | None:
-        """The offset that the broker has taken last; None where it has taken none yet."""
+        """The offset that the broker has taken last; None if it has taken none yet."""
         return self._committed.get(partition)
 
     def drop(self, partition: P) -> None:
