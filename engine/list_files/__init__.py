@@ -6,9 +6,11 @@ The modules, in the order in which data passes them:
 
     text           files of lines, with their numbers; UTF-8 or Windows-1252
     csv_files      rows of cells
+    json_files     documents of lines of JSON
     profile        which columns a file has; `data/profiles/` has the profiles that we ship
     date_formats   dates as other systems write them
     entry_fields   the fields of an entry by flat names
+    plate_cells    what stands for a plate and is none
     columns        from a row to a document
     identity       which entry a row is for, even a bad one
     rows           from a document to an entry, completed and checked

@@ -10,14 +10,15 @@ admissible entry is checked later, in `rows`.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from engine.clock import format_time
 from engine.list_files.entry_fields import FIELDS, TIMES, Field, quoted
+from engine.list_files.plate_cells import check_plate_cell
 from engine.list_files.profile import OTHERS, Profile, caseless
+from engine.list_files.text import Encoding
 from engine.plates.normal_form import WILDCARD, PlateError, normalize
 
 #: Other systems' wildcards for any number of characters. We have no such wildcard.
@@ -45,19 +46,25 @@ class Columns:
     """The columns with these normalized names, in the order of the cells."""
 
     def __init__(
-        self, profile: Profile, names: Sequence[str], *, width: int | None = None, not_text: str
+        self,
+        profile: Profile,
+        names: Sequence[str],
+        encoding: Encoding,
+        *,
+        width: int | None = None,
     ) -> None:
-        """`width` is the number of cells in the header; the last one may have no name.
-        `not_text` is the problem with a cell whose bytes are not text."""
+        """`width` is the number of cells in the header; the last ones may have no name."""
         self._count = len(names)
         self._width = self._count if width is None else width
-        self._not_text = not_text
+        self._not_text = encoding.problem
         rank = {name: place for place, name in enumerate(profile.columns)}
         self._cells: list[tuple[int, str, Field, Parse | None]] = []
         for place, name in sorted(enumerate(names), key=lambda pair: rank.get(pair[1], 0)):
             field = profile.columns.get(name)
             if field is not None:
-                self._cells.append((place, name, FIELDS[field], _parse(profile, field)))
+                self._cells.append(
+                    (place, name, FIELDS[field], _parse(profile, field, guessed=encoding.guessed))
+                )
 
     def document(self, cells: Sequence[str]) -> dict[str, Any] | Unread:
         """Return the document of a row, or what is wrong with the row."""
@@ -100,11 +107,11 @@ def object_document(
     profile: Profile,
     found: Mapping[str, Any],
     known: dict[tuple[str, ...], Columns],
-    not_text: str,
+    encoding: Encoding,
 ) -> dict[str, Any] | Unread:
     """Return the document of a flat JSON object by column, or what is wrong with the object.
 
-    `known` caches the columns of earlier objects. `not_text` is as for `Columns`.
+    `known` caches the columns of earlier objects.
     """
     names = tuple(caseless(name) for name in found)
     columns = known.get(names)
@@ -114,7 +121,7 @@ def object_document(
                 return Unread(f"unknown column {quoted(name)}")
             if names.count(column) > 1:
                 return Unread(f"column {column} twice")
-        columns = Columns(profile, names, not_text=not_text)
+        columns = Columns(profile, names, encoding)
         if len(known) < _LAYOUTS:
             known[names] = columns
     cells = []
@@ -134,7 +141,7 @@ def object_document(
 _LAYOUTS: Final = 1000
 
 
-def _parse(profile: Profile, field: str) -> Parse | None:
+def _parse(profile: Profile, field: str, *, guessed: bool) -> Parse | None:
     """Return the parser of the field's cells that are not empty; None keeps the cell's text.
 
     The parser returns None if the cell counts as empty, and raises ValueError with the rule.
@@ -143,7 +150,7 @@ def _parse(profile: Profile, field: str) -> Parse | None:
     if field in profile.values:
         steps.append(_look_up(profile, field))
     if field == "plate":
-        steps.append(_plate_cell)
+        steps.append(_plate_cell(guessed=guessed))
         if profile.normalize:
             steps.append(_normal_pattern)
     if field in TIMES and profile.dates is not None:
@@ -183,15 +190,12 @@ def _look_up(profile: Profile, field: str) -> Parse:
     return look_up
 
 
-def _plate_cell(cell: str) -> str:
-    if not cell.isprintable() and any(map(_is_control, cell)):
-        # Normalizing would drop it, and with a line break make one plate of two.
-        raise ValueError("must not hold control characters")
-    return cell
+def _plate_cell(*, guessed: bool) -> Parse:
+    def plate_cell(cell: str) -> str:
+        check_plate_cell(cell, guessed=guessed)
+        return cell
 
-
-def _is_control(letter: str) -> bool:
-    return unicodedata.category(letter) == "Cc"
+    return plate_cell
 
 
 def _normal_pattern(cell: str) -> str:

@@ -1,7 +1,8 @@
 """Files of entries: each row becomes an admissible Entry, or a problem with its line number.
 
 A file is JSON Lines (`.jsonl`, one entry on each line) or CSV, as its column profile says. A row
-passes from bytes (`text`) to cells (`csv_files`) to a document (`columns`). Here the document is
+passes from bytes (`text`) to cells (`csv_files`) to a document (`columns`); a line of JSON becomes
+a document in `json_files`. Here the document is
 completed from `Supplied`, gets an id if it has none, and passes the same checks as any other
 entry: the schema (`documents.model`) and the rules (`admission`).
 
@@ -13,25 +14,23 @@ that cannot be read as a whole raises EntryFileError.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
-import orjson
-
 from engine.documents.admission import Purposes, check_entry
 from engine.documents.codec import encode, entry_of
 from engine.documents.model import Entry
 from engine.errors import DocumentError, RuleError
-from engine.list_files.columns import Columns, Unread, object_document
-from engine.list_files.csv_files import ROW_BYTES, CsvRow, csv_table
+from engine.list_files.columns import Columns, Unread
+from engine.list_files.csv_files import CsvRow, csv_table
 from engine.list_files.entry_fields import FIELDS, quoted
 from engine.list_files.identity import Identity, error_path, paths_without_text
+from engine.list_files.json_files import json_documents
 from engine.list_files.profile import Profile
-from engine.list_files.text import UTF_8, Encoding, EntryFileError, numbered_lines
+from engine.list_files.text import UTF_8, Encoding, EntryFileError
 
 #: Values that the row did not give, as bits: they come from the clock or the operator, and an
 #: entry that is already listed keeps its own. UNCHECKED: admissible only with a date that it keeps.
@@ -108,6 +107,8 @@ class Filling:
             data = encode(entry)
         except UnicodeEncodeError:
             raise DocumentError("invalid_json", rule="not text") from None
+        if _MAYBE_CONTROL.search(data):
+            _check_characters(document)
         try:
             check_entry(entry, self._purposes)
         except RuleError:
@@ -171,6 +172,21 @@ class Filling:
         return fresh
 
 
+#: What JSON in UTF-8 has wherever a text has a control character.
+_MAYBE_CONTROL: Final = re.compile(rb"[\\\x7f\xc2]")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+#: Instructions may have several lines.
+_CONTROL_IN_LINES: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+
+
+def _check_characters(document: dict[str, Any]) -> None:
+    for name, field in FIELDS.items():
+        value = field.of(document)
+        refused = _CONTROL_IN_LINES if name == "instructions" else _CONTROL
+        if isinstance(value, str) and refused.search(value):
+            raise RuleError(field.path, value, "must not hold control characters")
+
+
 def problem_of(error: DocumentError | RuleError, document: Mapping[str, Any]) -> str:
     """Return field, value and rule in one line. It may show values: the document is the user's."""
     if isinstance(error, RuleError):
@@ -216,10 +232,10 @@ def _documents(
     if ending not in profile.endings:
         raise EntryFileError(f"must end in {' or '.join(profile.endings)}", where=str(path))
     if ending == ".jsonl":
-        yield from _json_documents(file, profile, encoding)
+        yield from json_documents(file, profile, encoding)
     else:
         with csv_table(file, path, profile, encoding) as table:
-            columns = Columns(profile, table.names, width=table.width, not_text=encoding.problem)
+            columns = Columns(profile, table.names, encoding, width=table.width)
             for row in table.rows:
                 if isinstance(row.cells, str):
                     yield row.line, Unread(row.cells)
@@ -252,42 +268,3 @@ def _fill(document: dict[str, Any], supplied: Mapping[str, Any]) -> None:
             document[field] = dict(value) if isinstance(value, dict) else value
         elif isinstance(value, dict) and isinstance(own, dict):
             _fill(own, value)
-
-
-def _json_documents(
-    file: BinaryIO, profile: Profile, encoding: Encoding
-) -> Iterator[tuple[int, dict[str, Any] | Unread]]:
-    layouts: dict[tuple[str, ...], Columns] = {}
-    for line, content in numbered_lines(file, ROW_BYTES):
-        if content is None:
-            yield line, Unread(f"longer than {ROW_BYTES} bytes")
-            continue
-        problem = None
-        try:
-            if encoding is not UTF_8:
-                document = orjson.loads(content.decode(encoding.codec))
-            else:
-                document = orjson.loads(content)
-        except (orjson.JSONDecodeError, UnicodeDecodeError) as error:
-            document, problem = _not_json(content, error, encoding)
-        if not isinstance(document, dict):
-            yield line, Unread(problem or "must be a JSON object")
-        elif not profile.json_documents:
-            yield line, object_document(profile, document, layouts, encoding.problem)
-        elif problem is not None:
-            yield line, Unread(problem, document, tuple(paths_without_text(document)))
-        else:
-            yield line, document
-
-
-def _not_json(content: bytes, error: ValueError, encoding: Encoding) -> tuple[Any, str]:
-    """Return what a line says in spite of bytes that are not text, and what is wrong with it."""
-    try:
-        content.decode(encoding.codec)
-    except UnicodeDecodeError:
-        try:
-            text = content.decode(encoding.codec, errors="surrogateescape")
-            return json.loads(text), encoding.problem
-        except (ValueError, RecursionError):
-            return None, encoding.problem
-    return None, f"not valid JSON at column {getattr(error, 'colno', 1)}"

@@ -1,7 +1,12 @@
 """The text of a file: its encoding, UTF-8 or Windows-1252, and its lines.
 
-A file counts as Windows-1252 only if its bytes are not UTF-8, because hardly any text except ASCII
-is valid in both, and both read ASCII alike. To find out, the file is read once, in bounded pieces.
+A file is UTF-8 unless the user says otherwise, or all of the file does. It counts as Windows-1252
+if some of its bytes are not UTF-8, no letter beyond ASCII is, and Windows-1252 defines all bytes.
+Spreadsheets in Western Europe and America save such files as `CSV`. A file that has letters in
+UTF-8, and other bytes too, is a UTF-8 file with damaged rows. To find out, the file is read once,
+in bounded pieces. Even then a plate has only letters that other encodings have too: see
+`plate_cells`.
+
 Bytes that the encoding does not define come through as surrogates, so that they are a problem of
 one row and not of the whole file.
 
@@ -13,6 +18,7 @@ mean and whether they are UTF-8.
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Final
@@ -60,7 +66,7 @@ def encoding_of(file: BinaryIO, wanted: str, where: str) -> Encoding:
         raise EntryFileError("is UTF-16 text", where=where, hint="save it as UTF-8")
     if wanted == "windows-1252":
         found = WINDOWS_1252
-    elif wanted == "utf-8" or head == codecs.BOM_UTF8 or _is_utf_8(file):
+    elif wanted == "utf-8" or head == codecs.BOM_UTF8 or not _is_windows_1252(file):
         found = UTF_8
     else:
         found = Encoding(WINDOWS_1252.name, WINDOWS_1252.codec, guessed=True)
@@ -68,16 +74,26 @@ def encoding_of(file: BinaryIO, wanted: str, where: str) -> Encoding:
     return found
 
 
-def _is_utf_8(file: BinaryIO) -> bool:
+#: Text decoded as UTF-8 with surrogates for all other bytes: letters beyond ASCII, bytes that are
+#: not UTF-8, and bytes that are not defined in Windows-1252 either.
+_LETTER: Final = re.compile("[^\x00-\x7f\udc80-\udcff]")
+_NOT_UTF_8: Final = re.compile("[\udc80-\udcff]")
+_UNDEFINED: Final = re.compile("[\udc81\udc8d\udc8f\udc90\udc9d]")
+
+
+def _is_windows_1252(file: BinaryIO) -> bool:
     file.seek(0)
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    try:
-        while piece := file.read(_PIECE_BYTES):
-            decoder.decode(piece)
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
-        return False
-    return True
+    decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+    found = False
+    while True:
+        piece = file.read(_PIECE_BYTES)
+        text = decoder.decode(piece, final=not piece)
+        if not text.isascii():
+            if _LETTER.search(text) or _UNDEFINED.search(text):
+                return False
+            found = found or _NOT_UTF_8.search(text) is not None
+        if not piece:
+            return found
 
 
 def numbered_lines(file: BinaryIO, limit_bytes: int) -> Iterator[tuple[int, bytes | None]]:

@@ -138,6 +138,7 @@ def _check_csv(content: bytes, rows: list[Row | BadRow], used: Profile) -> None:
     if table is None or not table or len(text) >= limits.READ_VALUE_BYTES:
         return
     _, header = table.pop(0)
+    table = [(line, cells) for line, cells in table if any(cell.strip() for cell in cells)]
     agree([row.line for row in rows], [line for line, _ in table], "lines")
     fields = [used.columns.get(cell.strip().casefold()) for cell in header]
     for row, (_, cells) in zip(rows, table, strict=True):

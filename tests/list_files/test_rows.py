@@ -401,15 +401,36 @@ def test_id_is_derived_from_list_and_plate_alone() -> None:
     assert derived_id("list", "AB12CE") != first.entry_id != derived_id("lis", "tAB12CD")
 
 
+@pytest.mark.parametrize("field", ["instructions", "agency", "vehicle_make", "authority_reference"])
+@pytest.mark.parametrize("name", ["x.csv", "x.jsonl"])
+@pytest.mark.parametrize("control", ["\0", "\x1b", "\x7f", "\x85"])
+def test_control_characters_are_refused(field: str, name: str, control: str) -> None:
+    document: dict[str, Any] = {"plate": "AB12CD"}
+    FIELDS[field].put(document, f"a{control}b")
+    data = json.dumps(document) if name == "x.jsonl" else f"plate,{field}\nAB12CD,a{control}b\n"
+    (bad,) = rows_of(data, name)
+    assert isinstance(bad, BadRow)
+    path = FIELDS[field].path
+    assert bad.problem == f"{path} {f'a{control}b'!r}: must not hold control characters"
+    assert bad.entry_id == derived_id("list", "AB12CD")
+
+
+def test_instructions_may_have_lines() -> None:
+    (entry,) = entries_of('plate,instructions\nAB12CD,"one\r\ntwo\tthree – é"\n')
+    assert entry.instructions == "one\r\ntwo\tthree – é"
+
+
 def test_spreadsheet_exports() -> None:
     data = b"\xef\xbb\xbfPlate;List;Authority_Ref;;\r\n AB12CD ;own;r-1;;\r\n\r\n"
     (entry,) = entries_of(data)
     assert (entry.plate, entry.list_id, entry.authority.reference) == ("AB12CD", "own", "r-1")
 
 
-PLATES = st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", min_size=4, max_size=16)
+PLATES = st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", min_size=4, max_size=16).filter(
+    lambda plate: any(map(str.isdigit, plate))  # words may stand for no plate
+)
 TEXTS = (
-    st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
+    st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=40)
     .map(str.strip)
     .filter(bool)
 )

@@ -41,6 +41,18 @@ def test_windows_1252_where_it_is_no_utf_8(before: int) -> None:
     guessed = found(b"a" * before + "é\n".encode("cp1252"))
     assert guessed == Encoding("Windows-1252", "cp1252", guessed=True)
     assert found(b"a" * before + "é".encode()[:1]).guessed
+    # Beside letters in UTF-8, or if Windows-1252 does not have it either, a byte is damage.
+    assert found("é".encode() + b"a" * before + b"\xe9") == UTF_8
+    assert found(b"\xe9" + b"a" * before + "é".encode()) == UTF_8
+    assert found(b"\xe9" + b"a" * before + b"\x81") == UTF_8
+
+
+@given(text=st.text(), at=st.floats(0, 1), byte=st.integers(0x80, 0xFF))
+def test_one_byte_makes_no_other_encoding_of_a_utf_8_file(text: str, at: float, byte: int) -> None:
+    data = ("Ü" + text + "Ü").encode()
+    place = 2 + round(at * (len(data) - 4))
+    data = data[:place] + bytes([byte]) + data[place:]
+    assert found(data) == UTF_8
 
 
 def test_what_is_asked_for_counts() -> None:
