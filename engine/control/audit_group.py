@@ -47,7 +47,7 @@ class AuditGroup:
             group_id=self.name,
             auto_offset_reset="latest",
             metadata_max_age_ms=int(1000 * limits.METADATA_MAX_AGE_S),
-            max_partition_fetch_bytes=1,  # what is fetched until it is paused is fetched in vain
+            max_partition_fetch_bytes=1,  # records fetched before the pause are not used
             session_timeout_ms=int(limits.SESSION_S * 1000),
             heartbeat_interval_ms=int(limits.HEARTBEAT_S * 1000),
             rebalance_timeout_ms=int(limits.REBALANCE_S * 1000),
@@ -55,9 +55,9 @@ class AuditGroup:
         self._admin = cluster.admin(request_timeout_ms=limits.REQUEST_MS)
 
     async def start(self) -> Progress:
-        """Connect; what the group has committed. Raises BrokerError if that is not to be had.
+        """Connect, and return what the group has committed. Raises BrokerError if that fails.
 
-        A group's coordinator may take a while to be there, above all in a new cluster.
+        A group's coordinator may take a while to start, above all in a new cluster.
         """
         deadline_s = time.monotonic() + limits.CONNECT_S
         try:
@@ -74,21 +74,21 @@ class AuditGroup:
             raise self._unusable(error) from error
 
     def join(self, changed: Callable[[], None], give_up: GiveUp) -> None:
-        """Take part in the election. `changed` is called when there is something new in `owned`,
-        `give_up` before partitions go to others."""
+        """Join the group. `changed` is called when `owned` has changed, `give_up` before partitions
+        are revoked."""
         self._consumer.subscribe(list(self._kinds), listener=_Listener(self, changed, give_up))
 
     async def progress(self) -> Progress:
-        """What the group has committed. Raises BrokerError if it does not say."""
+        """Return what the group has committed. Raises BrokerError if that cannot be read."""
         try:
             parts = await self._parts()
             found = await self._admin.list_consumer_group_offsets(self.name, partitions=parts)
         except (KafkaError, TimeoutError, OSError) as error:
             raise self._unusable(error) from error
         if not parts or any(tp not in found for tp in parts):
-            # So it is while the coordinator loads. To take that for "nothing" would be to
-            # audit everything once more.
-            raise BrokerError("the group does not say what it has committed", where=self._where)
+            # The coordinator is still loading. To take that for "nothing committed" would mean to
+            # audit everything again.
+            raise BrokerError("the group does not return what it has committed", where=self._where)
         offsets = {
             (self._kinds[tp.topic], tp.partition): committed.offset
             for tp, committed in found.items()
@@ -98,9 +98,9 @@ class AuditGroup:
         return Progress(offsets, _expired_until_ms(found[with_expiries].metadata))
 
     async def commit(self, progress: Progress) -> bool:
-        """Commit; False if that did not come about, and may be tried again if still `owned`.
+        """Commit; return False if it failed and may be retried while the partition is `owned`.
 
-        Raises BrokerError if it never will.
+        Raises BrokerError if it cannot succeed.
         """
         until = orjson.dumps({_EXPIRED_UNTIL: progress.expired_until_ms}).decode()
         offsets = {
@@ -122,7 +122,7 @@ class AuditGroup:
         return True
 
     async def keep_alive(self) -> None:
-        """Show the group that this worker lives. Raises BrokerError if it is refused."""
+        """Send a sign of life to the group. Raises BrokerError if that is denied."""
         try:
             await self._consumer.getmany(timeout_ms=0)
         except KafkaError as error:
@@ -134,7 +134,7 @@ class AuditGroup:
         self.owned = frozenset()
         await leave_group(self._consumer)
         with contextlib.suppress(KafkaError, TimeoutError, OSError):
-            async with asyncio.timeout(limits.LEAVE_S):  # a broker that is away says nothing
+            async with asyncio.timeout(limits.LEAVE_S):  # an unavailable broker does not answer
                 await self._consumer.stop()
         await self._admin.close()
 

@@ -57,9 +57,9 @@ class ChangeAuditor:
         self._is_closing = False
 
     async def start(self) -> Progress:
-        """Connect; what is audited already, to be known before the lists are read.
+        """Connect; return how far changes are audited, which is needed before the lists are read.
 
-        Raises BrokerError if that is not to be had.
+        Raises BrokerError if that cannot be read.
         """
         progress = await self._group.start()
         self._pending.learn(progress)
@@ -68,7 +68,7 @@ class ChangeAuditor:
 
     @property
     def waiting(self) -> int:
-        """Changes that are not known to be audited."""
+        """The number of changes that are not known to be audited."""
         return len(self._pending)
 
     async def room(self) -> None:
@@ -76,17 +76,17 @@ class ChangeAuditor:
         await self._has_room.wait()
 
     def offer(self, part: Part, applied_to: int, changes: Iterable[Change]) -> None:
-        """Take note that a control partition was applied up to an offset, and what changed."""
+        """Add the changes of a control partition that was applied up to an offset."""
         self._pending.offer(part, applied_to, changes)
         self._note_size()
 
     def offer_expired(self, changes: Iterable[Change], until_ms: int) -> None:
-        """Take note of what has expired, and that this is all that has up to a time."""
+        """Add the entries that have expired: all of them up to a time."""
         self._pending.offer_expired(changes, until_ms)
         self._note_size()
 
     async def run(self) -> None:
-        """Audit, commit and look, until `close`. Raises BrokerError if that is refused."""
+        """Audit, commit and check, until `close`. Raises BrokerError if that is denied."""
         while not self._is_closing:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._pause_s()):
@@ -97,12 +97,12 @@ class ChangeAuditor:
         await self.turn()
 
     def close(self) -> None:
-        """End `run` once what waits here is audited, as far as that is up to this worker."""
+        """End `run` once the waiting changes are audited, as far as this worker owns them."""
         self._is_closing = True
         self._wake.set()
 
     async def turn(self) -> None:
-        """Do what there is to do now. Raises BrokerError if that is refused."""
+        """Do everything that is due now. Raises BrokerError if that is denied."""
         await self._look()
         while await self._step():
             pass
@@ -123,7 +123,7 @@ class ChangeAuditor:
             self._ready_parts = owned
 
     async def _step(self) -> bool:
-        """Audit some of what waits and commit it; whether there may be more to do."""
+        """Audit and commit some of the waiting changes; return whether there may be more."""
         async with self._step_lock:
             owned = self._ready_parts & self._group.owned
             changes = self._pending.first(owned, limits.AUDIT_STEP_CHANGES)

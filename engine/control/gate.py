@@ -1,6 +1,6 @@
 """The gate before the reads: a worker takes them only while it is open.
 
-It is made before all that opens, closes or passes it.
+It is made before every part that opens, closes or passes it.
 """
 
 from __future__ import annotations

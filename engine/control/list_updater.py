@@ -1,8 +1,8 @@
-"""Keeps the lists up to date: control records take effect, entries begin and end.
+"""Applies control records to the lists, and starts and ends entries.
 
-Nothing takes effect that could not be audited. While too many changes wait for that, no further
-ones are applied; when it lasts, no reads are taken either, because they would be matched against
-lists that do not hold any more. The lists themselves are touched on the matcher thread alone.
+A change takes effect only if it can be audited. While too many changes wait for the audit, no
+further ones are applied. If this lasts, the worker takes no reads either, because it would match
+them against outdated lists. Only the matcher thread uses the lists themselves.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class ListUpdater:
         )
 
     async def commit(self) -> None:
-        """The end of the load, or of what is staged."""
+        """End the load, or commit the staged records."""
         await self._in_matcher_thread(self._lists.commit)
 
     async def expire(self) -> None:

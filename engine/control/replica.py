@@ -2,14 +2,14 @@
 
 A Faust table would be kept by the consumer group; this replica belongs to no group. It assigns
 itself all partitions of both control topics, reads them to the end as it was at the start, opens
-the gate and follows on. What it does when is decided by `engine.control.state`; the I/O is here.
+the gate and follows them. `engine.control.state` decides what to do next; the I/O is here.
 
 No change is skipped. Every partition is read from its oldest record, and an offset that is gone
 ends the worker. So does a control topic that was deleted, was recreated or got more partitions; the
 replica asks the brokers every `limits.METADATA_MAX_AGE_S`. With more partitions, the changes of one
 entry could be in two of them and would have no order.
 
-Records are handed on in bounded steps. Their meaning is not known here.
+Records are passed on in bounded steps. This module does not interpret them.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Updates(Protocol):
         """Apply some records of one topic, in their order."""
 
     async def commit(self) -> None:
-        """End the load, or let what is staged count."""
+        """End the load, or commit the staged records."""
 
 
 class ControlReplica:
@@ -86,14 +86,14 @@ class ControlReplica:
         self._ids: dict[str, bytes | None] = {}
         self._batch_reader = BatchReader(parse)
         self._consumer = cluster.reader(
-            reset="none",  # else aiokafka would pass records over where it has to
+            reset="none",  # otherwise aiokafka would skip records if an offset is gone
             metadata_max_age_ms=int(1000 * limits.METADATA_MAX_AGE_S),
             max_partition_fetch_bytes=limits.FETCH_PARTITION_BYTES,
             fetch_max_bytes=limits.FETCH_BYTES,
         )
 
     async def start(self) -> None:
-        """Connect. Raises BrokerError if the broker or a control topic is not reached."""
+        """Connect. Raises BrokerError if the broker or a control topic cannot be reached."""
         self.gate.close("the control topics have not been read to their end yet")
         try:
             async with asyncio.timeout(limits.CONNECT_S):
@@ -136,8 +136,10 @@ class ControlReplica:
         await self._consumer.stop()
 
     async def run(self) -> None:
-        """Load, open the gate, follow; until cancelled. Raises BrokerError if that is not possible
-        any more."""
+        """Load the topics, open the gate and follow them, until cancelled.
+
+        Raises BrokerError if it cannot follow them any more.
+        """
         try:
             ends = await self._ends()
         except KafkaError as error:
@@ -161,14 +163,14 @@ class ControlReplica:
             await self._step(state)
 
     async def _watch(self, state: ControlState) -> None:
-        """Ask again and again whether the topics are the ones that are read."""
+        """Check regularly that the topics are still those that were read."""
         while True:
             await asyncio.sleep(state.look_again_s)
             try:
                 async with asyncio.timeout(self._stale_s):
                     topics = await self._describe()
             except (KafkaError, TimeoutError, OSError):
-                continue  # the silence is what counts
+                continue  # only the silence counts
             state.described(
                 SeenTopic(
                     topic.name,
@@ -202,7 +204,7 @@ class ControlReplica:
         await self._act(state, state.caught_up(received, ends))
 
     async def _step(self, state: ControlState) -> None:
-        """Fetch, and hand on what has come."""
+        """Fetch records, and pass them on."""
         try:
             found = await self._consumer.getmany(
                 timeout_ms=limits.POLL_MS, max_records=limits.CONTROL_BATCHES_A_STEP
@@ -214,7 +216,7 @@ class ControlReplica:
                 f"{tp.topic}/{tp.partition}/{offset}",
             ) from error
         except RecordTooLargeError as error:
-            # Of a batch whose length is damaged; aiokafka goes on one offset further.
+            # The length of a batch is damaged; aiokafka would continue one offset further.
             raise unreadable_record("corrupt_batch", " and ".join(self._kinds)) from error
         except KafkaError as error:
             if refusal(error) is not None:
@@ -246,7 +248,7 @@ class ControlReplica:
 
     def _unpack(self, tp: TopicPartition, batches: list[RawBatch]) -> Iterator[ControlRecord]:
         kind = self._kinds[tp.topic]
-        # Who made a change is for the audit, which knows the ones below.
+        # The operator of a change is for the audit, which has the changes below already.
         named_from = self._updater.audited_to.get((kind, tp.partition), 0)
         where = f"{tp.topic}/{tp.partition}"
         for record in every_record(self._batch_reader, where, batches, named_from):
@@ -260,7 +262,7 @@ class ControlReplica:
 
 
 def _some(records: Iterator[ControlRecord]) -> list[ControlRecord]:
-    """The next records, as many as are applied in one step; none if there are no more."""
+    """Return the records for the next step; none if there are no more."""
     some: list[ControlRecord] = []
     size_bytes = 0
     for record in records:

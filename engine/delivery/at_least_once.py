@@ -1,4 +1,4 @@
-"""Delivery at least once: each thing by its own way to the broker, the matches after their audit.
+"""At-least-once delivery: matches are sent after their audit records are acknowledged.
 
 Otherwise a crash could leave a match that is on no chain: if its entry has changed before the read
 is processed again, that comes to another match. The group's consumer commits the offsets of fetches
@@ -59,23 +59,26 @@ class AtLeastOnce:
         await asyncio.gather(*self._writing, return_exceptions=True)
 
     async def claim(self, assignment: Assignment, partitions: Iterable[int]) -> None:
-        """Wait until the changelog has all that was handed over; others may write to it, too."""
+        """Wait until the changelog has everything handed over. Other workers may write to it."""
         await self.changelog.flushed()
 
     async def cut(self, fetch: Fetch) -> bool:
-        """Nothing is cut: what counts already comes once more."""
+        """Cut nothing: reads that were delivered already are delivered again."""
         return True
 
     def pass_over(self, fetch: Fetch) -> None:
-        """Nothing to do: the fetch is done."""
+        """Do nothing: the fetch is done."""
 
     def hand_over(self, fetch: Fetch, outcome: Outcome) -> asyncio.Future[None]:
-        """Later states of the same keys must come to stand behind these."""
+        """Add the states now, so that later states of the same keys follow them."""
         return self.changelog.append(outcome.suppression)
 
     async def finish(self, outcome: Outcome, handed: asyncio.Future[None]) -> None:
-        """Whatever fails, the audit's records are sent: they are sealed into the chain, and say no
-        more than that the engine found a match."""
+        """Deliver the matches after their audit records.
+
+        If the matches fail, the audit records stay: they are sealed into the chain, and say only
+        that the engine found a match.
+        """
         await self._append(match_events(outcome))
         await self._sink.deliver(records_of(self._topics, outcome))
         await handed
@@ -96,5 +99,5 @@ class AtLeastOnce:
         return await commit_by_group(assignment, offsets, by_group)
 
     async def on_revoked(self, assignment: Assignment) -> None:
-        """Wait until the changelog has all that was handed over."""
+        """Wait until the changelog has everything handed over."""
         await self.changelog.flushed()

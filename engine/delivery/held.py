@@ -1,6 +1,6 @@
-"""What a worker holds of a partition of the reads for as long as it is assigned.
+"""The state of one partition of the reads while it is assigned to this worker.
 
-Found by `Assignment.held(partition, Held)`, and gone with the assignment.
+`Assignment.held(partition, Held)` returns it; it ends with the assignment.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from engine.delivery.partition_transactions import PartitionTransactions, Transa
 
 
 class Claim(NamedTuple):
-    """A transactional id that is ours, and the transactions that are made with it."""
+    """A transactional id that this worker has claimed, and its transactions."""
 
     sink: Transacts
     transactions: PartitionTransactions

@@ -1,4 +1,4 @@
-"""From fetches to deliveries: through the matcher one by one, delivered beside it.
+"""From fetches to deliveries: fetches are matched one by one, and delivered meanwhile.
 
 A fetch is done when its matches, the audit's record of each of them, its rejects and what it
 changed in the suppression's state are all acknowledged by the broker, and only then may its offset
@@ -23,13 +23,13 @@ from engine.transport.consumer import Fetch
 
 log = logging.getLogger(__name__)
 
-#: Begins to deliver some of what comes of a fetch that is still being processed; returns when there
-#: is room for more. Raises Abandoned if there never will be.
+#: Begins to deliver part of the outcome of a fetch that is still being processed; returns when
+#: there is room for more. Raises Abandoned if there never will be.
 DeliverSome = Callable[[Fetch, Outcome], Awaitable[None]]
-#: Matches a fetch; None if the worker ends before it may. Where parts of what comes of it may
-#: count before the rest, they can be delivered early.
+#: Matches a fetch; None if the worker ends first. If parts of the outcome may count before the
+#: rest, they can be delivered early.
 Process = Callable[[Fetch, DeliverSome | None], Awaitable[Outcome | None]]
-#: Told of what is delivered, and how long that took, in seconds.
+#: Called with each delivered outcome, and the seconds that its delivery took.
 Delivered = Callable[[Outcome, float], None]
 
 
@@ -49,19 +49,19 @@ class Pipeline:
         self._failed = failed
         self._room = asyncio.Semaphore(limits.FETCHES_IN_DELIVERY)
         self._deliveries: set[asyncio.Task[None]] = set()
-        #: Deliveries of what came of a fetch before all of it was processed.
+        #: Deliveries of parts of a fetch that is still being processed.
         self._early: dict[Fetch, list[asyncio.Task[None]]] = {}
         self._waiting_for_room: asyncio.Future[Any] | None = None
         self._is_closing = False
 
     async def take(self, fetch: Fetch) -> None:
-        """Process a fetch, in parts where it comes to much; returns when the next may be taken."""
+        """Process a fetch, in parts if its outcome is large; return when the next may be taken."""
         rest: Fetch | None = fetch
         while rest is not None:
             rest = await self._take(rest)
 
     async def _take(self, fetch: Fetch) -> Fetch | None:
-        """Process a fetch, or as much of it as goes into one outcome; what is left of it."""
+        """Process a fetch, or as much of it as fits in one outcome; return the rest of it."""
         try:
             deliver_some = self.deliver_some if self._delivery.takes_parts else None
             outcome = await self._process(fetch, deliver_some)
@@ -79,7 +79,7 @@ class Pipeline:
         return rest
 
     async def _hand_on(self, fetch: Fetch, outcome: Outcome) -> None:
-        """Begin to deliver what came of a fetch, as soon as there is room."""
+        """Begin to deliver the outcome of a fetch, as soon as there is room."""
         something = outcome.matches or outcome.rejects or outcome.suppressed or outcome.suppression
         if not something and fetch not in self._early:
             self._delivery.pass_over(fetch)
@@ -97,7 +97,7 @@ class Pipeline:
         return len(self._deliveries)
 
     async def deliver_some(self, fetch: Fetch, outcome: Outcome) -> None:
-        """As `DeliverSome`."""
+        """Deliver part of a fetch's outcome; see `DeliverSome`."""
         if self._is_closing:
             raise Abandoned
         handed = self._delivery.hand_over(fetch, outcome)
@@ -114,7 +114,7 @@ class Pipeline:
         self._delivered(outcome, time.perf_counter() - started_s)
 
     async def close(self) -> None:
-        """Wait for what is in delivery."""
+        """Wait for the deliveries in flight."""
         self._is_closing = True
         if self._waiting_for_room is not None:
             self._waiting_for_room.cancel()
@@ -145,7 +145,7 @@ class Pipeline:
 
 
 def log_context(fetch: Fetch, reads: int | None = None) -> dict[str, object]:
-    """Where a fetch comes from, for a line in the log: as far as it is still known."""
+    """Return the origin of a fetch for a log line, as far as it is still known."""
     raw = fetch.raw
     return {
         "topic": raw.topic,

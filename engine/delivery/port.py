@@ -1,7 +1,7 @@
-"""The one way by which what comes of fetches gets to Kafka, and counts there.
+"""The port by which the outcomes of fetches are delivered to Kafka.
 
-`Delivery` is the port. Behind it lie both modes: `engine.delivery.at_least_once` and
-`engine.delivery.transactions`. Nothing else asks which of them it is.
+`Delivery` is the port. Both modes implement it: `engine.delivery.at_least_once` and
+`engine.delivery.transactions`. No other code asks which mode is in use.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from engine.transport.consumer import ByGroup, Fetch
 
 
 class Tidied(NamedTuple):
-    """What came of looking at some keys: counts that no match will carry, as they are and as events
-    by partition, and what changed in the state."""
+    """The result of checking some keys: counts that no match will carry, as they are and as events
+    by partition, and the changes of the state."""
 
     taken: Sequence[Unmatched]
     events: Mapping[int, Sequence[Event]]
@@ -41,32 +41,35 @@ class Keys(Protocol):
 
 
 class Delivery(Protocol):
-    """How what came of fetches gets to the broker. Is given the fetches in their order."""
+    """Delivers the outcomes of fetches to the broker. It receives the fetches in their order."""
 
-    #: Whether some of what comes of a fetch may count before the rest of it.
+    #: Whether part of a fetch's outcome may count before the rest of it.
     takes_parts: bool
 
     async def start(self) -> None:
-        """Connect. Raises BrokerError if the broker is not reached."""
+        """Connect. Raises BrokerError if the broker cannot be reached."""
 
     async def stop(self) -> None:
-        """Deliver what is handed over; disconnect."""
+        """Deliver everything handed over, and disconnect."""
 
     async def claim(self, assignment: Assignment, partitions: Iterable[int]) -> None:
-        """Make sure that what was handed over of partitions is delivered, and that no other worker
-        delivers anything of them. Raises BrokerError, or Abandoned if they are lost meanwhile."""
+        """Claim partitions: everything handed over of them is delivered, and no other worker can
+        deliver for them. Raises BrokerError, or Abandoned if they are lost meanwhile."""
 
     async def cut(self, fetch: Fetch) -> bool:
-        """Take from a fetch what counts already; False if its partition is not ours."""
+        """Cut the reads that count already from a fetch; False if its partition is not ours."""
 
     def pass_over(self, fetch: Fetch) -> None:
-        """A fetch came to nothing that is delivered."""
+        """Record that a fetch has nothing to deliver."""
 
     def hand_over(self, fetch: Fetch, outcome: Outcome) -> asyncio.Future[None]:
-        """Note what has to stand in the order of the fetches; waits for nothing."""
+        """Queue what must be written in the order of the fetches, without waiting."""
 
     async def finish(self, outcome: Outcome, handed: asyncio.Future[None]) -> None:
-        """Deliver it; returns when all of it is acknowledged. Raises Abandoned, or what failed."""
+        """Deliver an outcome; return when all of it is acknowledged.
+
+        Raises Abandoned, or the error of the delivery.
+        """
 
     async def note(self, assignment: Assignment, keys: Keys) -> None:
         """Check some keys; audit the counts that no match will carry, and evict them."""
@@ -74,8 +77,10 @@ class Delivery(Protocol):
     async def commit(
         self, assignment: Assignment, offsets: Mapping[int, int], by_group: ByGroup
     ) -> Mapping[int, int]:
-        """Commit offsets by partition, by the group's consumer or in another way; how far they are
-        committed then."""
+        """Commit offsets by partition, by the group's consumer or in a transaction.
+
+        Returns the committed offsets.
+        """
 
     async def on_revoked(self, assignment: Assignment) -> None:
-        """Deliver what is handed over of an assignment that has ended, and let go of it."""
+        """Deliver what is handed over of an assignment that has ended, and release it."""

@@ -1,6 +1,6 @@
-"""A worker's producer: records put together into whole batches, by partition.
+"""A worker's producer: it sends records in whole batches, by partition.
 
-One call a record would cost more than finding the match did.
+A call for each record would cost more than finding the match.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ByPartition = Mapping[tuple[str, int], Sequence[Record]]
 
 
 def make_producer(cluster: Cluster, **options: Any) -> Any:
-    """A worker's producer; `options` are further ones of aiokafka's."""
+    """Make a worker's producer; `options` are further options of aiokafka."""
     return cluster.producer(
         max_batch_size=limits.SINK_BATCH_BYTES,
         max_request_size=2 * limits.SINK_BATCH_BYTES,
@@ -39,7 +39,7 @@ async def partition_of(producer: Any, topic: str, key: bytes) -> int:
 
 
 async def by_partition(producer: Any, records: Iterable[Record]) -> dict[Any, list[Record]]:
-    """Records by the topic and partition that their keys say."""
+    """Return records by topic and by the partition of their keys."""
     partitions_of: dict[str, list[int]] = {}
     found: dict[tuple[str, int], list[Record]] = {}
     for record in records:
@@ -71,7 +71,7 @@ async def send(
 async def send_batch(
     producer: Any, batch: BatchBuilder, topic: str, partition: int
 ) -> asyncio.Future[Any]:
-    """Give a batch to the producer as soon as it has room; its acknowledgement."""
+    """Pass a batch to the producer as soon as it has room; return the acknowledgement."""
     while True:
         try:
             found: asyncio.Future[Any] = await producer.send_batch(
@@ -79,13 +79,13 @@ async def send_batch(
             )
             return found
         except KafkaTimeoutError:
-            # The one before it waits still. How long to go on is not for aiokafka to say, which
-            # counts each of its waits several times.
+            # The batch before it still waits. aiokafka's own time limit is not used, because it
+            # counts each wait several times.
             continue
 
 
 def batches(producer: Any, records: Iterable[Record]) -> Iterator[BatchBuilder]:
-    """Records put together, closed and ready to be sent."""
+    """Yield batches of the records, closed and ready to be sent."""
     batch = producer.create_batch()
     for record in records:
         while not _append(batch, record):
@@ -96,7 +96,7 @@ def batches(producer: Any, records: Iterable[Record]) -> Iterator[BatchBuilder]:
 
 
 def _append(batch: BatchBuilder, record: Record) -> bool:
-    """Add a record to a batch; False, and the batch closed, where it does not fit.
+    """Add a record to a batch. If it does not fit, close the batch and return False.
 
     An empty batch takes a record of any size.
     """

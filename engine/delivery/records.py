@@ -1,4 +1,4 @@
-"""The records that a worker produces: matches, rejects, and what the audit records of matches."""
+"""The records that a worker produces: matches, rejects, and audit records of matches."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Outgoing(NamedTuple):
 
 
 class Record(Protocol):
-    """What is sent: an Outgoing, or one whose value is None, a tombstone."""
+    """A record to send: an Outgoing, or one without a value, a tombstone."""
 
     @property
     def topic(self) -> str: ...
@@ -66,7 +66,7 @@ def reject_record(topics: Topics, reject: Reject) -> Outgoing:
 
 
 class MatchEvent(NamedTuple):
-    """What the audit records of a match."""
+    """Return the audit event of a match."""
 
     event: AuditEvent
     at_ms: int
@@ -81,6 +81,6 @@ def records_of(topics: Topics, outcome: Outcome) -> list[Outgoing]:
 
 
 def match_events(outcome: Outcome) -> list[MatchEvent]:
-    """What the audit records of an outcome's matches."""
+    """Return the audit events of an outcome's matches."""
     at_ms = outcome.at_ms
     return [MatchEvent("match", at_ms, audit_fields(found.match)) for found in outcome.matches]

@@ -1,4 +1,4 @@
-"""A queue of what is to be sent: handed over in order, sent in rounds by one task, acknowledged.
+"""A queue of items to be sent: added in order, sent in rounds by one task, acknowledged.
 
 Each item comes with a future that is done when the broker has the item. One round is under way at
 a time; what comes meanwhile goes with the next one. So nothing that has to be sent again can come
@@ -16,8 +16,8 @@ T = TypeVar("T")
 
 
 class Abandoned(Exception):
-    """This worker does not deliver it: the partition is revoked, or is another worker's, or the
-    worker ends. Whoever has the partition next does the work again."""
+    """This worker will not deliver the item: the partition was revoked, another worker owns it, or
+    this worker ends. The next owner of the partition repeats the work."""
 
 
 class _Handed(NamedTuple, Generic[T]):
@@ -26,9 +26,9 @@ class _Handed(NamedTuple, Generic[T]):
 
 
 class SendQueue(Generic[T]):
-    """See the module. Only while `run` runs is anything sent.
+    """See the module. Items are sent only while `run` runs.
 
-    `failure` is why nothing is taken any more, None while there is no reason.
+    `failure` is the reason why no item is accepted any more, or None.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class SendQueue(Generic[T]):
         self._is_closing = False
 
     def add(self, item: T) -> asyncio.Future[None]:
-        """Hand an item over; the future is done when the broker has it.
+        """Add an item; the future is done when the broker has it.
 
         It fails with what ends `run`, and then so does all that is handed over later. Whoever stops
         waiting for it stops nothing.
@@ -51,7 +51,7 @@ class SendQueue(Generic[T]):
         return self._waiting[-1].acknowledged
 
     def nothing(self) -> asyncio.Future[None]:
-        """The future of something empty, which need not be sent."""
+        """Return the future of an empty item, which need not be sent."""
         acknowledged = acknowledgement()
         if self.failure is not None:
             acknowledged.set_exception(self.failure)
@@ -60,7 +60,7 @@ class SendQueue(Generic[T]):
         return acknowledged
 
     async def flushed(self) -> None:
-        """Wait until all that was handed over is acknowledged. Raises what `add` tells of."""
+        """Wait until every item is acknowledged. Raises the same errors as the futures of `add`."""
         await wait_all([each.acknowledged for each in (*self._under_way, *self._waiting)])
 
     async def run(
@@ -82,27 +82,27 @@ class SendQueue(Generic[T]):
             raise
 
     def close(self) -> None:
-        """End `run` once everything handed over is sent."""
+        """End `run` once every item is sent."""
         self._is_closing = True
         self._wake.set()
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing waits to be taken."""
+        """Return whether no item waits."""
         return not self._waiting
 
     def take(self) -> T:
-        """The first item that waits; it is under way from now on."""
+        """Take the first item that waits; it is in flight from now on."""
         handed = self._waiting.popleft()
         self._under_way.append(handed)
         return handed.item
 
     def take_all(self) -> list[T]:
-        """All items that wait."""
+        """Take all items that wait."""
         return [self.take() for _ in range(len(self._waiting))]
 
     def acknowledge(self, unfinished: int = 0) -> list[T]:
-        """The broker has what is under way, but for the last items; those that it has."""
+        """Resolve the items in flight except the last ones; return those that the broker has."""
         finished = len(self._under_way) - unfinished
         acknowledged = self._under_way[:finished]
         del self._under_way[:finished]
@@ -110,7 +110,7 @@ class SendQueue(Generic[T]):
         return [each.item for each in acknowledged]
 
     def reject(self, error: Exception) -> None:
-        """Let all that is not acknowledged fail, and all that is handed over later."""
+        """Fail every item that is not acknowledged, and every later one."""
         self.failure = error
         reject_all((each.acknowledged for each in (*self._under_way, *self._waiting)), error)
         self._under_way.clear()
@@ -135,21 +135,21 @@ def acknowledgement() -> asyncio.Future[None]:
 
 
 def resolve_all(acknowledgements: Iterable[asyncio.Future[None]]) -> None:
-    """The broker has it."""
+    """Mark the item as acknowledged."""
     for each in acknowledgements:
         if not each.done():
             each.set_result(None)
 
 
 def reject_all(acknowledgements: Iterable[asyncio.Future[None]], error: Exception) -> None:
-    """The broker will not have it, and this is why."""
+    """Mark the item as failed, with the reason."""
     for each in acknowledgements:
         if not each.done():
             each.set_exception(error)
 
 
 async def wait_all(acknowledgements: Collection[asyncio.Future[None]]) -> None:
-    """Wait until all are done; raises what the first that failed did."""
+    """Wait until all are done; raise the error of the first that failed."""
     if acknowledgements:
         await asyncio.wait(acknowledgements)
     for each in acknowledgements:

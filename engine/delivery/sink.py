@@ -49,7 +49,7 @@ class Sink:
         await self._producer.stop()
 
     async def deliver(self, records: list[Outgoing]) -> None:
-        """Produce records; returns when all of them are acknowledged.
+        """Produce records; return when all of them are acknowledged.
 
         Raises BrokerError when the broker has acknowledged nothing for DELIVERY_TIMEOUT_S, neither
         of these nor of any others: a slow one is waited for.
@@ -57,11 +57,11 @@ class Sink:
         await self._persist(lambda: self._send_all(records), "matches")
 
     async def partition_of(self, topic: str, key: bytes) -> int:
-        """The partition of a topic that the records of a key go to."""
+        """Return the partition of a topic for a key."""
         return await partition_of(self._producer, topic, key)
 
     async def partitions_of(self, topic: str) -> int:
-        """How many partitions a topic has."""
+        """Return the number of partitions of a topic."""
         return len(await self._producer.partitions_for(topic))
 
     async def deliver_in_order(
@@ -76,7 +76,7 @@ class Sink:
         await self._persist(lambda: self._send_in_order(records, partition), what)
 
     async def _persist(self, send: Callable[[], Awaitable[None]], what: str) -> None:
-        """Send until it has succeeded; BrokerError where it cannot, or not in time."""
+        """Send until it succeeds. Raises BrokerError if it cannot, or not in time."""
         started_s = time.monotonic()
         while True:
             try:
@@ -92,12 +92,12 @@ class Sink:
             await asyncio.sleep(limits.RETRY_PAUSE_S)
 
     def _left_s(self, started_s: float) -> float:
-        """How long there may still be no acknowledgement."""
+        """Return how long the next acknowledgement may still take."""
         since_s = max(started_s, self._acknowledged_s)
         return since_s + limits.DELIVERY_TIMEOUT_S - time.monotonic()
 
     async def _while_it_moves(self, sending: Awaitable[None], started_s: float) -> None:
-        """Wait as long as there are acknowledgements. Raises TimeoutError."""
+        """Wait as long as acknowledgements arrive. Raises TimeoutError if they stop."""
         task = asyncio.ensure_future(sending)
         try:
             while not task.done():

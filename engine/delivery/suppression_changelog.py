@@ -1,4 +1,4 @@
-"""The suppression's state on Kafka: a compacted topic, `<prefix>suppression.v1`.
+"""The suppression state on Kafka: a compacted topic, `<prefix>suppression.v1`.
 
 The key of a record is `<group>/<source partition>/<32 hex digits of the key>`, because every group
 of workers has a state of its own. The value is the latest SuppressionState, or none if the key is
@@ -54,7 +54,7 @@ Written = dict[bytes, bytes]
 
 
 class Left(NamedTuple):
-    """What a partition of the reads has left, and where its reads end now."""
+    """The state that a partition of the reads has left, and the current end of its reads."""
 
     written: Written
     end_offset: int
@@ -70,7 +70,7 @@ class Delivers(Protocol):
 
 
 class StateRecord(NamedTuple):
-    """A record of the topic; no value is a tombstone. `source` is the partition of the reads."""
+    """A record of the topic; without a value, a tombstone. `source` is the reads' partition."""
 
     topic: str
     key: bytes
@@ -87,7 +87,7 @@ def state_record(cluster: Cluster, change: SuppressionRecord) -> StateRecord:
 
 
 class SuppressionLog:
-    """Sends changes. Only while `run` runs is anything sent."""
+    """Sends changes, only while `run` runs."""
 
     def __init__(self, cluster: Cluster, sink: Delivers) -> None:
         self._cluster = cluster
@@ -103,15 +103,15 @@ class SuppressionLog:
         return self._queue.add(records) if records else self._queue.nothing()
 
     async def flushed(self) -> None:
-        """Wait until all that was handed over is acknowledged. Raises what ended `run`."""
+        """Wait until every change is acknowledged. Raises the error that ended `run`."""
         await self._queue.flushed()
 
     async def run(self) -> None:
-        """Send what is handed over, until `close`. Raises BrokerError if that fails."""
+        """Send changes until `close`. Raises BrokerError if that fails."""
         await self._queue.run(self._send)
 
     def close(self) -> None:
-        """End `run` once everything handed over is sent."""
+        """End `run` once every change is sent."""
         self._queue.close()
 
     async def _send(self) -> None:
@@ -132,7 +132,7 @@ class SuppressionLog:
 
 
 class SuppressionReader:
-    """Reads what a group has left of partitions of the reads, whole batches at a time."""
+    """Reads the states that a group has left of partitions of the reads, in whole batches."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._group = cluster.group
@@ -148,7 +148,7 @@ class SuppressionReader:
         )
 
     async def start(self) -> None:
-        """Connect. Raises BrokerError if the broker is not reached."""
+        """Connect. Raises BrokerError if the broker cannot be reached."""
         try:
             async with asyncio.timeout(limits.CONNECT_S):
                 await self._consumer.start()
@@ -162,8 +162,10 @@ class SuppressionReader:
         await self._consumer.stop()
 
     async def states_of(self, sources: Sequence[int], partitions: int) -> dict[int, Left]:
-        """What partitions of the reads have left, each up to where the topic, which has so many
-        partitions, ends now. Raises BrokerError if that cannot be read."""
+        """Return the states of partitions of the reads, up to the current end of the topic.
+
+        `partitions` is the topic's number of partitions. Raises BrokerError if it cannot be read.
+        """
         states = {source: Left({}, 0) for source in sources}
         of_reads = {source: TopicPartition(self._reads, source) for source in sources}
         held = {TopicPartition(self._topic, source % partitions) for source in sources}
@@ -197,7 +199,7 @@ class SuppressionReader:
                     if record.key is not None:
                         keep_latest(places, record.key, record.value)
             except BatchError as error:
-                # No match is lost by it, though some may come again, and counts are gone.
+                # No match is lost, but some may be repeated, and the counts are gone.
                 log.error(
                     "states cannot be read: %s",
                     error.reason,
@@ -234,12 +236,12 @@ def keep_latest(places: Sequence[tuple[bytes, Written]], key: bytes, value: byte
 
 
 def _place(group: str, source: int) -> bytes:
-    """What stands before the digits in a record's key."""
+    """Return the part of a record's key before the digits."""
     return f"{group}/{source}/".encode()
 
 
 def key_in(key: bytes) -> bytes | None:
-    """The key that a record's key names; None if it is none of ours."""
+    """Return the state's key from a record's key; None if the record is not ours."""
     digits = key.rpartition(b"/")[2]
     try:
         return bytes.fromhex(digits.decode()) if len(digits) == _KEY_DIGITS else None

@@ -1,4 +1,4 @@
-"""The suppression's part of a worker: its state comes with the partitions and goes with them.
+"""The suppression state of a worker, restored when partitions are assigned to it.
 
 When a partition is assigned, and before its first read is matched, its state is restored from the
 changelog (`engine.delivery.suppression_changelog`), which is read to its end. In a rebalance all
@@ -49,11 +49,11 @@ class SuppressedEvent(NamedTuple):
 
 
 class ListsInUse(Protocol):
-    """What is asked of the lists."""
+    """The part of the lists that is used here."""
 
     @property
     def are_whole(self) -> bool:
-        """Whether they can be relied on now."""
+        """Whether they are complete now."""
 
     def listed(self, entry_id: str) -> Iterable[Entry]:
         """The entries with an id, also one that a transaction stages; on the matcher thread."""
@@ -80,18 +80,20 @@ class Suppressing:
         self._reader = SuppressionReader(runtime.cluster)
         self._assignment = no_assignment()
         self._restoring = asyncio.Lock()
-        #: Keys are looked at; and states are fetched, of the last assignment.
+        #: The tasks that check keys, and that restore the states of the last assignment.
         self._looking: set[asyncio.Task[None]] = set()
         self._fetching: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Connect. Raises BrokerError if the broker is not reached."""
+        """Connect. Raises BrokerError if the broker cannot be reached."""
         await self._reader.start()
         self._looking.add(self._runtime.tasks.start(self._look()))
 
     async def prepare(self, fetch: Fetch) -> bool:
-        """Hold the state of a fetch's partition before its reads are matched; False if the
-        partition is not ours any more."""
+        """Restore the state of a fetch's partition before its reads are matched.
+
+        Returns False if the partition is not ours any more.
+        """
         assignment, partition = fetch.assignment, fetch.raw.partition
         first_offset = fetch.raw.first_offset
         held = assignment.held(partition, Held)
@@ -111,24 +113,24 @@ class Suppressing:
         return True
 
     def stopped_at(self, fetch: Fetch, offset: int) -> None:
-        """A fetch was matched up to an offset only; its rest comes next."""
+        """Record that a fetch was matched up to an offset only; its rest comes next."""
         fetch.assignment.held(fetch.raw.partition, Held).next_offset = offset
 
     def on_assigned(self, assignment: Assignment, partitions: Iterable[int]) -> None:
-        """These partitions are ours now: their states are read, whether or not reads come."""
+        """Begin to restore the states of newly assigned partitions, whether or not reads come."""
         self._assignment = assignment
         for task in self._fetching:
             task.cancel()
         self._fetching = {self._runtime.tasks.start(self._restore(assignment, sorted(partitions)))}
 
     async def on_revoked(self, assignment: Assignment) -> None:
-        """The assignment has ended. Its state is let go of, and what is in flight is delivered."""
+        """Drop the state of an assignment that has ended, and deliver what is in flight."""
         self._runtime.metrics.drop_partitions()
         await self._on_matcher_thread(self._state.clear)
         await self._delivery.on_revoked(assignment)
 
     async def stop(self) -> None:
-        """Look at no more keys; disconnect."""
+        """Stop checking keys, and disconnect."""
         tasks = [*self._fetching, *self._looking]
         for task in tasks:
             task.cancel()
@@ -136,7 +138,7 @@ class Suppressing:
         await self._reader.stop()
 
     async def _restore(self, assignment: Assignment, partitions: Iterable[int]) -> None:
-        """Hold the states of partitions, unless they are held or revoked."""
+        """Restore the states of partitions, unless they are restored already or revoked."""
         async with self._restoring:
             missing = [each for each in partitions if not assignment.held(each, Held).is_restored]
             if not missing or not assignment.is_ours:
@@ -159,7 +161,7 @@ class Suppressing:
     ) -> None:
         states = self._decoded(written)
         step: Callable[[], None] = partial(self._begin, partition)
-        # Nothing of it may be begun once it is revoked: that is cleared away only once.
+        # Start nothing for a revoked assignment, because its state is cleared only once.
         while assignment.is_ours:
             await self._on_matcher_thread(step)
             some = list(islice(states, limits.RESTORED_A_STEP))
@@ -190,7 +192,7 @@ class Suppressing:
             )
 
     async def _look(self) -> None:
-        """Look at some keys again and again, until cancelled."""
+        """Check some keys every EXPIRY_INTERVAL_S, until cancelled."""
         while True:
             await asyncio.sleep(limits.EXPIRY_INTERVAL_S)
             if self._keys.lists.are_whole:

@@ -1,4 +1,4 @@
-"""One partition of the reads as Kafka's transactions have it: a producer with a transactional id.
+"""A producer with a transactional id, for one partition of the reads.
 
 The id is `<group>/<topic of the reads>/<partition>`. A new producer with this id fences the earlier
 ones: the broker aborts their open transaction, completes one whose end is decided, and rejects
@@ -39,16 +39,16 @@ from engine.kafka.diagnosis import refusal
 
 T = TypeVar("T")
 
-#: How soon aiokafka asks again. A broker that is not through with the last transaction yet says
-#: "not enough replicas" to one batch in fifty of the next: it is through a moment later, and with
-#: the usual tenth of a second that would be what one match in a hundred takes.
+#: How soon aiokafka retries. A broker that has not finished the last transaction answers one batch
+#: in fifty of the next with "not enough replicas", and finishes a moment later. The usual tenth of
+#: a second would delay one match in a hundred that long.
 _BACKOFF_MS: Final = 20
 #: The broker's errors for a producer whose id another one uses now, or that has expired.
 _FENCING: Final = (ProducerFenced, InvalidProducerEpoch, InvalidProducerIdMapping)
 
 
 class Fenced(Abandoned):
-    """Somebody else has the transactional id now, or the broker has ended the transaction."""
+    """Another producer has the transactional id now, or the broker has ended the transaction."""
 
 
 class TransactionalSink:
@@ -62,7 +62,7 @@ class TransactionalSink:
         self._producer: Any = None
 
     async def start(self) -> None:
-        """Be the only one with this id. Raises BrokerError if that does not come about."""
+        """Claim this id, and fence its former user. Raises BrokerError if that fails."""
         self._producer = await _until_done(self._started, f"transactional id {self.id}")
 
     async def transact(
@@ -95,7 +95,7 @@ class TransactionalSink:
             ) from error
 
     async def stop(self) -> None:
-        """Abort what is open, where the broker lets us, and disconnect."""
+        """Abort an open transaction, if the broker allows it, and disconnect."""
         if self._producer is not None:
             await _stopped(self._producer)
 
@@ -125,7 +125,7 @@ class TransactionalSink:
 
 
 class GroupOffsets:
-    """What the group has committed of the reads, asked past all consumers."""
+    """Reads the group's committed offsets of the reads, independent of all consumers."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -142,19 +142,19 @@ class GroupOffsets:
         await self._admin.close()
 
     async def committed(self, partition: int) -> int | None:
-        """The group's offset of a partition; None if it has none."""
+        """Return the group's offset of a partition; None if it has none."""
         tp = TopicPartition(self._topic, partition)
 
         async def ask() -> int:
             found = await self._admin.list_consumer_group_offsets(self._group, partitions=[tp])
-            # While its coordinator loads, a group says nothing of what it was asked for.
+            # While the group's coordinator loads, its response lacks the partition.
             return int(found[tp].offset)
 
         offset = await _until_done(ask, f"consumer group {self._group}")
         return None if offset < 0 else offset
 
     async def end(self, partition: int) -> int:
-        """Where the partition ends now."""
+        """Return the current end of the partition."""
         tp = TopicPartition(self._topic, partition)
 
         async def ask() -> int:
@@ -169,7 +169,7 @@ class GroupOffsets:
 
 
 async def _until_done(ask: Callable[[], Awaitable[T]], where: str) -> T:
-    """Ask again until there is an answer; BrokerError where there is none in time."""
+    """Repeat a request until it succeeds. Raises BrokerError if it does not in time."""
     deadline_s = time.monotonic() + limits.DELIVERY_TIMEOUT_S
     while True:
         try:
@@ -194,8 +194,10 @@ async def _until_done(ask: Callable[[], Awaitable[T]], where: str) -> T:
 
 
 def _reason(producer: Any, error: BaseException) -> BaseException:
-    """What has ended a transaction: aiokafka's sender may have died of something else than it says
-    to us."""
+    """Return the error that ended a transaction.
+
+    aiokafka's sender may have failed by another error than the one that it raises.
+    """
     sender = producer._sender.sender_task
     if sender is not None and sender.done() and not sender.cancelled():
         error = sender.exception() or error
@@ -205,8 +207,7 @@ def _reason(producer: Any, error: BaseException) -> BaseException:
 
 
 async def _stopped(producer: Any) -> None:
-    """Close a producer, whether or not the broker is there; of a transaction that is open nothing
-    counts."""
+    """Close a producer, whether or not the broker is available; an open transaction is dropped."""
     _hush(producer)
     # aiokafka asserts that there is something to abort, and that it still may.
     with contextlib.suppress(TimeoutError, KafkaError, OSError, AssertionError):

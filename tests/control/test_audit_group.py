@@ -98,7 +98,7 @@ async def test_metadata_that_is_none_of_ours(kafka: Kafka, metadata: str | None)
 async def test_a_coordinator_that_keeps_silent_has_not_said_nothing(kafka: Kafka) -> None:
     """While it loads, it leaves partitions out. To take them for new would audit all anew."""
     kafka.committed = {}
-    with pytest.raises(BrokerError, match="does not say what it has committed"):
+    with pytest.raises(BrokerError, match="does not return what it has committed"):
         await group().progress()
 
 

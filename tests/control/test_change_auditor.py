@@ -68,7 +68,7 @@ class Group:
     async def progress(self) -> Progress:
         self.looks += 1
         if self.is_silent:
-            raise BrokerError("the group does not say what it has committed")
+            raise BrokerError("the group does not return what it has committed")
         return self.kafka.committed
 
     async def commit(self, progress: Progress) -> bool:
