@@ -11,7 +11,7 @@ For models there is no table. One that begins with the other (`Civic`, `Civic EX
 contradict it, nor does one of up to three characters that may be its NCIC code (`SLV`,
 `Silverado`).
 
-Pure, but for the tables, which are read once. No word of a read or of an entry is kept here.
+Pure, except for the tables, which are read once. No word of a read or an entry is kept.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from engine.documents.model import Vehicle
 from engine.errors import ConfigError
 from engine.resources import load_toml, read_toml
 
-#: In the order in which people say them.
+#: In the usual order of speech.
 VEHICLE_FIELDS: Final = ("make", "model", "color", "type")
 
 _TABLES: Final = ("make", "color", "type")
@@ -54,7 +54,7 @@ class _Tables(msgspec.Struct):
 
 
 class VehicleTables(_Tables):
-    """What `vehicles.toml` may say; its comments have the meaning of each table."""
+    """The content of `vehicles.toml`; its comments explain each table."""
 
     near: _Tables = msgspec.field(default_factory=_Tables)
     nothing: _Texts = []
@@ -75,7 +75,7 @@ class Words:
         self._nothing = nothing
 
     def meanings(self, field: str, text: str) -> Meanings:
-        """What a text of this field may mean; nothing if it says nothing."""
+        """Return the possible meanings of a text of this field; empty if it says nothing."""
         words = self._words[field]
         plain_words = _plain_words(text)
         whole = "".join(plain_words)
@@ -84,10 +84,10 @@ class Words:
         return words.get(whole) or frozenset(_found(words, plain_words)) or frozenset((whole,))
 
     def compare(self, field: str, read: str | None, listed: str) -> CheckResult:
-        """What a read's text of this field says beside the listed one.
+        """Compare a read's text of this field with the listed one.
 
-        `unknown` where one of them says nothing, or says no more than what the other does not
-        contradict.
+        `unknown` if one of them says nothing, or if they do not contradict each other but are not
+        known to mean the same.
         """
         if read is None:
             return "unknown"
@@ -137,9 +137,9 @@ class Words:
 
 
 def compare_vehicles(read: Vehicle | None, listed: Vehicle) -> dict[str, CheckResult]:
-    """For each field that the listed vehicle has, what the read vehicle says of it.
+    """Compare each field of the listed vehicle with the read vehicle.
 
-    `unknown` where the read says nothing, or nothing that would tell.
+    `unknown` if the read lacks the field, or if its text does not decide.
     """
     words = shipped()
     return {
@@ -150,13 +150,13 @@ def compare_vehicles(read: Vehicle | None, listed: Vehicle) -> dict[str, CheckRe
 
 
 def in_words(vehicle: Vehicle) -> str:
-    """What is said of a vehicle, in the sender's words; empty if nothing is."""
+    """Return a vehicle in the sender's words; empty if it has none."""
     said = (getattr(vehicle, field) for field in VEHICLE_FIELDS)
     return " ".join(value for value in said if value is not None)
 
 
 def vehicle_differs(read: Vehicle, listed: Vehicle) -> bool:
-    """Whether any of the fields that both have contradicts."""
+    """Return whether any field that both vehicles have differs."""
     compare = shipped().compare
     return (
         _differs(compare, "make", read.make, listed.make)
@@ -182,7 +182,7 @@ def _plain(text: str) -> str:
 
 
 def _found(words: Mapping[str, Meanings], plain_words: list[str]) -> Iterator[str]:
-    """The meanings of the known runs of words, the longest first; others are passed over."""
+    """Yield the meanings of the known runs of words, the longest first; skip other words."""
     at = 0
     while at < len(plain_words):
         for end in range(len(plain_words), at, -1):
@@ -195,7 +195,7 @@ def _found(words: Mapping[str, Meanings], plain_words: list[str]) -> Iterator[st
 
 
 def _may_be_code(short: str, model: str) -> bool:
-    """Whether the short text has some letters of the model, in their order, from the first."""
+    """Return whether the short text has some letters of the model in order, from the first."""
     if len(short) > _CODE_CHARACTERS or short[0] != model[0]:
         return False
     rest = iter(model)
@@ -204,14 +204,14 @@ def _may_be_code(short: str, model: str) -> bool:
 
 @cache
 def shipped() -> Words:
-    """The words that we ship."""
+    """Return the shipped words."""
     codes, _ = read_toml(_CODES)
     tables, _ = load_toml(VehicleTables, _SHIPPED)
     return words_of(tables, codes["values"])
 
 
 def words_of(tables: VehicleTables, codes: Mapping[str, Mapping[str, str]]) -> Words:
-    """The words of `vehicles.toml`, with the codes of a profile's values.
+    """Return the words of `vehicles.toml`, with the codes of a profile's values.
 
     Raises ConfigError if a word has two meanings, or a code has no meaning.
     """

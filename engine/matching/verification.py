@@ -32,7 +32,7 @@ _REGION_TEXT = "Compare the region of the plate in the picture with the region a
 _VEHICLE_TEXT = "Compare the vehicle in the picture with the vehicle as listed."
 _AREA_TEXT = "Make sure that the camera stands in the area that the entry is for."
 _HOURS_TEXT = "Make sure that the camera's clock is right: the entry is for certain hours."
-#: Where neither the read nor the entry says anything.
+#: If neither the read nor the entry has a value.
 _REGION_UNKNOWN = Check(check="region", result="unknown", text=_REGION_TEXT)
 _VEHICLE_UNKNOWN = Check(check="vehicle", result="unknown", text=_VEHICLE_TEXT)
 _SHOWN_CHARACTERS = 300
@@ -101,7 +101,7 @@ def _plate_check(found: Found, read: Detection) -> Check:
 
 
 def _region_check(read: str | None, listed: str | None) -> Check:
-    """`unknown` where one only contains the other: `US` may or may not be `US-CA`."""
+    """Compare two regions; `unknown` if one contains the other: `US` may or may not be `US-CA`."""
     if read is None and listed is None:
         return _REGION_UNKNOWN
     result: CheckResult = "unknown"
@@ -119,7 +119,7 @@ def _region_check(read: str | None, listed: str | None) -> Check:
 
 
 def _vehicle_check(read: Vehicle | None, listed: Vehicle | None) -> Check:
-    """`differs` where any listed field differs, `unknown` where none is known to be the same."""
+    """Return `differs` if any listed field differs, `unknown` if none is known to be the same."""
     if listed is None:
         if read is None:
             return _VEHICLE_UNKNOWN

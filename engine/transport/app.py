@@ -1,7 +1,7 @@
-"""The Faust app that hands fetches of the reads to the pipeline, and nothing more.
+"""The Faust app, which only passes fetches of the reads to the pipeline.
 
-Of what Faust starts besides, all is left out that the engine does itself or does not have: no
-tables, no producer, no web server, no directories.
+Faust features that the engine replaces or does not need are disabled: tables, the producer, the web
+server, directories.
 
 Besides `engine.transport.consumer` this is the only module that imports faust.
 """
@@ -27,7 +27,7 @@ from engine.transport.runtime import Runtime
 
 
 class _NoTables(TableManager):
-    """Faust's table manager, which would wait a second for tables to come: there are none."""
+    """Faust's table manager, without its wait of a second: the app has no tables."""
 
     logger = logging.getLogger("faust")
 
@@ -37,53 +37,53 @@ class _NoTables(TableManager):
 
 
 class _Boot(BootStrategy):
-    """What Faust starts: no producer of its own, because matches go out through the sink."""
+    """Faust's services, without its producer: the sink sends the matches."""
 
     enable_kafka_producer = False
 
 
 class App(faust.App):
-    """Faust's app, which leaves no directories behind: nothing of a worker lies on disk."""
+    """Faust's app, which creates no directories: a worker keeps nothing on disk."""
 
     BootStrategy = _Boot
     logger = logging.getLogger("faust.app")  # else its services would log in this module's name
 
-    #: Told when any of Faust's services has crashed, which ends none of the others by itself.
+    #: Called when one of Faust's services has crashed; by itself that ends none of the others.
     on_crash: Callable[[BaseException], None]
 
     def _create_directories(self) -> None:
         pass
 
     async def overwrite_received(self) -> None:
-        """Overwrite what was received last, reads among it, in the thread that fetches."""
+        """Overwrite the bytes received last, including reads, in the fetching thread."""
         await cast(Consumer, self.consumer).overwrite_received()
 
     @property
     def fetched_bytes(self) -> int:
-        """What is fetched of the reads and not processed yet, in bytes as fetched."""
+        """The size of the reads that are fetched and not processed yet, in bytes as fetched."""
         return cast(Consumer, self.consumer).fetched_bytes
 
     def seen(self) -> Mapping[int, Seen]:
-        """What there is to see of the partitions of the reads that are assigned."""
+        """Return the observed state of the assigned partitions of the reads."""
         return cast(Consumer, self.consumer).seen()
 
     def may_take(self, fetch: Fetch) -> bool:
-        """Whether a fetch that comes out of Faust's buffers still belongs to this worker.
+        """Return whether a fetch from Faust's buffers still belongs to this worker.
 
-        One that was on its way into them while they were emptied comes out later.
+        A fetch that was added while the buffers were emptied comes out later.
         """
         return bool(self.flow_control.is_active() and fetch.assignment.is_ours)
 
     async def _on_partitions_revoked(self, revoked: set[TP]) -> None:
-        # Faust hands over at once while it stops, before what is in flight is committed.
+        # While it stops, Faust would revoke at once, before what is in flight is committed.
         if self.should_stop:
             await cast(Consumer, self.consumer).wait_empty()
         else:
             await super()._on_partitions_revoked(revoked)
 
     def _on_rebalance_when_stopped(self) -> None:
-        # Faust would close the consumer here, in another thread's event loop than its own, and
-        # its connections before it has left the group. It is about to be stopped in order.
+        # Faust would close the consumer here, in the event loop of the wrong thread, and close its
+        # connections before it leaves the group. The consumer is stopped in order later.
         pass
 
     def _crash(self, reason: BaseException) -> None:
@@ -98,11 +98,11 @@ def make_app(
     on_revoked: Callable[[Assignment], Awaitable[None]],
     commit: Commit,
 ) -> App:
-    """An app whose one agent hands each fetch to `take`, and asks for the next when it returns.
+    """Make an app whose only agent passes each fetch to `take`, and then requests the next one.
 
-    In a rebalance all partitions are revoked first. When what was in flight of them is done, their
-    assignment ends, and `on_revoked` is called; no fetch is taken until it returns. Then
-    `on_assigned` is given the next assignment and its partitions. `commit` commits offsets.
+    In a rebalance all partitions are revoked first. When their fetches in flight are done, the
+    assignment ends and `on_revoked` is called; no fetch is taken until it returns. Then
+    `on_assigned` is called with the next assignment and its partitions. `commit` commits offsets.
     """
     loop = asyncio.get_running_loop()
     cluster, reads = runtime.cluster, runtime.cluster.topics.detections

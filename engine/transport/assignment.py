@@ -1,4 +1,4 @@
-"""An assignment of partitions of the reads: what is ours from "assigned" to "revoked".
+"""An assignment of partitions of the reads, from "assigned" to "revoked".
 
 In each rebalance the group revokes all partitions and then assigns partitions again, perhaps the
 same ones. So the assignment holds whatever belongs to a partition only while this worker owns it. A
@@ -32,26 +32,26 @@ class Assignment:
 
     @property
     def is_ours(self) -> bool:
-        """Whether its partitions are not revoked yet."""
+        """Whether its partitions are still assigned to this worker."""
         return self._is_ours
 
     def is_of(self, generation: int) -> bool:
-        """Whether it is ours, and what was fetched in a generation belongs to it."""
+        """Return whether it is ours and has this generation of the group."""
         return self._is_ours and generation == self.generation
 
     def end(self) -> None:
-        """Its partitions are revoked. What is held of them stays until it is put away."""
+        """Mark its partitions as revoked. Their state stays until its owner drops it."""
         self._is_ours = False
 
     def held(self, partition: int, kind: type[H]) -> H:
-        """What of this kind is held of a partition; made when it is first asked for."""
+        """Return the state of this kind for a partition; create it on first use."""
         by_partition: dict[int, H] = self._held.setdefault(kind, {})
         if partition not in by_partition:
             by_partition[partition] = kind()
         return by_partition[partition]
 
     def all_held(self, kind: type[H]) -> Mapping[int, H]:
-        """What of this kind is held, by partition."""
+        """Return all state of this kind, by partition."""
         return self._held.get(kind, {})
 
     def ask_to_rebalance(self) -> None:
@@ -62,7 +62,7 @@ class Assignment:
 
 
 def no_assignment() -> Assignment:
-    """What a worker has before its group has assigned anything: an assignment that has ended."""
+    """Return an assignment that has ended, for a worker that has not been assigned anything."""
 
     async def rejoin() -> None: ...
 

@@ -22,11 +22,11 @@ from typing import Any, Final
 
 from engine import limits
 
-#: As much as uvloop's buffer holds, and a little more.
+#: The size of uvloop's buffer, and a little more.
 _RECEIVE_BYTES: Final = 256 * 1024
-#: glibc's numbers for "how many arenas there may be", "how much free memory to keep" and "what
-#: is large enough to be taken from the system and given back by itself", and what we say there.
-#: 32 MiB is the largest that glibc takes for the latter, and holds any fetch.
+#: glibc's numbers for three options, and our values: the most arenas, the free memory to keep, and
+#: the size from which an allocation is a mapping of its own. 32 MiB is the largest value that glibc
+#: accepts for the latter, and holds any fetch.
 _M_ARENA_MAX: Final = -8
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
@@ -74,14 +74,14 @@ def settle_memory() -> None:
 
 
 def return_free_memory() -> None:
-    """Give free memory back to the system, page by page, with what is still written in it."""
+    """Return free memory to the system, page by page, with its contents."""
     trim = _c_function("malloc_trim")
     if trim is not None:
         trim(0)
 
 
 async def overwrite_receive_buffer() -> None:
-    """Let the running event loop receive zeros, over what it has received last."""
+    """Let the running event loop receive zeros, which overwrite what it received last."""
     with contextlib.suppress(OSError):  # no sockets left: the next time, then
         ours, theirs = socket.socketpair()
         with ours, theirs:
@@ -102,7 +102,7 @@ async def _receive_zeros(ours: socket.socket, theirs: socket.socket) -> None:
 
 
 class _Counting(asyncio.Protocol):
-    """Ends the waiting when so many bytes have come."""
+    """A protocol that completes when so many bytes have arrived."""
 
     def __init__(self, awaited: int, done: asyncio.Future[None]) -> None:
         self._awaited = awaited

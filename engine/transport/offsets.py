@@ -25,21 +25,23 @@ P = TypeVar("P", bound=Hashable)
 
 
 class Delivery(Generic[P]):
-    """A fetch on its way through the engine; the handle by which it becomes done."""
+    """A fetch in flight through the engine; its handle to mark it as done."""
 
     __slots__ = ("begun", "done", "next_offset", "partition")
 
     def __init__(self, partition: P, next_offset: int) -> None:
         self.partition = partition
         self.next_offset = next_offset
-        #: Somebody works on it; for the owner to set, and without a meaning here.
+        #: Whether it is being processed; the owner sets it, and this module ignores it.
         self.begun = False
         self.done = False
 
 
 class Missing(NamedTuple):
-    """Offsets [`first`, `next_offset`) that no fetch accounts for. `is_before_log` where nothing
-    is committed and they may lie before the start of the log."""
+    """Offsets [`first`, `next_offset`) that no fetch accounts for.
+
+    `is_before_log` is true if nothing is committed and they may be before the start of the log.
+    """
 
     first: int
     next_offset: int
@@ -47,7 +49,7 @@ class Missing(NamedTuple):
 
 
 class SkippedReadsError(HotlistError):
-    """A fetch left out reads that may still be on the topic."""
+    """The error for a fetch that skips reads which may still be on the topic."""
 
     def __init__(self, missing: Missing, *, where: str) -> None:
         super().__init__(
@@ -74,16 +76,16 @@ class OffsetBook(Generic[P]):
         self._committed: dict[P, int] = {}
 
     def begin(self, partition: P, start: int | None) -> None:
-        """A partition is read from `start` on, None for the start of its log."""
+        """Begin a partition at the offset `start`; None for the start of its log."""
         self.drop(partition)
         self._start[partition] = start
 
     def start(self, partition: P) -> int | None:
-        """Where a partition is read from; None for the start of its log, or if it has not begun."""
+        """Return where a partition begins; None for the start of its log or if it has not begun."""
         return self._start.get(partition)
 
     def missing(self, partition: P, covered_from: int) -> Missing | None:
-        """What a fetch that accounts for the log from `covered_from` on would leave out."""
+        """Return the gap before a fetch that accounts for the log from `covered_from` on."""
         expected = self._expected.get(partition)
         if expected is None and partition in self._start:
             expected = self._start[partition]
@@ -94,7 +96,7 @@ class OffsetBook(Generic[P]):
         return None
 
     def skip(self, partition: P, to: int) -> None:
-        """What lies below an offset is not on the topic any more."""
+        """Note that everything below an offset is gone from the topic."""
         if partition in self._expected:
             self._expected[partition] = max(to, self._expected[partition])
         else:
@@ -105,8 +107,8 @@ class OffsetBook(Generic[P]):
     ) -> Delivery[P]:
         """Note the fetch of [`first_offset`, `next_offset`) as delivered to the stream.
 
-        `covered_from` is the first offset that it accounts for, the same where it is None. Raises
-        SkippedReadsError, and notes nothing, if something before that is missing.
+        `covered_from` is the first offset that it accounts for; None means `first_offset`. Raises
+        SkippedReadsError, and notes nothing, if reads before that are missing.
         """
         missing = self.missing(partition, first_offset if covered_from is None else covered_from)
         if missing is not None:
@@ -119,8 +121,10 @@ class OffsetBook(Generic[P]):
         return delivery
 
     def cut(self, delivery: Delivery[P], at: int) -> Delivery[P]:
-        """Make a fetch two: `delivery` is what lies below an offset from here on, and what is
-        returned the rest. Each becomes done by itself."""
+        """Split a fetch at an offset: `delivery` keeps the part below it, and the rest is returned.
+
+        Each becomes done by itself.
+        """
         rest = Delivery(delivery.partition, delivery.next_offset)
         rest.begun = delivery.begun
         delivery.next_offset = at
@@ -132,41 +136,41 @@ class OffsetBook(Generic[P]):
         return rest
 
     def finish(self, delivery: Delivery[P]) -> None:
-        """Note a delivery as done. Twice is the same as once."""
+        """Note a delivery as done. Further calls have no effect."""
         delivery.done = True
         waiting = self._in_flight.get(delivery.partition)
         while waiting and waiting[0].done:
             self._position[delivery.partition] = waiting.popleft().next_offset
 
     def expected(self, partition: P) -> int | None:
-        """Where the last delivered fetch of a partition ends; None if there was none."""
+        """Return the end of the last delivered fetch of a partition; None if there was none."""
         return self._expected.get(partition)
 
     def oldest(self, partition: P) -> Delivery[P] | None:
-        """The first delivery of a partition that is not done; None where all are."""
+        """Return the first delivery of a partition that is not done; None if all are."""
         waiting = self._in_flight.get(partition)
         return waiting[0] if waiting else None
 
     def done_to(self, partition: P) -> int | None:
-        """The offset below which all is done; None if nothing has been yet."""
+        """Return the offset below which everything is done; None if nothing is done yet."""
         return self._position.get(partition)
 
     def to_commit(self, partition: P) -> int | None:
-        """The offset to commit for a partition: None if nothing has become done since."""
+        """Return the offset to commit for a partition; None if nothing has become done since."""
         position = self._position.get(partition)
         return None if position == self._committed.get(partition) else position
 
     def committed(self, partition: P, offset: int) -> None:
-        """Note that the broker has taken an offset."""
+        """Note that an offset was committed."""
         if partition in self._position:
             self._committed[partition] = offset
 
     def committed_to(self, partition: P) -> int | None:
-        """The offset that the broker has taken last; None if it has taken none yet."""
+        """Return the last committed offset; None if none is committed yet."""
         return self._committed.get(partition)
 
     def drop(self, partition: P) -> None:
-        """Forget a partition that this worker no longer owns."""
+        """Drop a partition that this worker no longer owns."""
         self._start.pop(partition, None)
         self._in_flight.pop(partition, None)
         self._expected.pop(partition, None)
@@ -174,9 +178,9 @@ class OffsetBook(Generic[P]):
         self._committed.pop(partition, None)
 
     def partitions(self) -> tuple[P, ...]:
-        """Partitions with a position."""
+        """The partitions with a position."""
         return tuple(self._position)
 
     def in_flight(self) -> int:
-        """Deliveries that are not done, in all partitions."""
+        """The number of deliveries that are not done, in all partitions."""
         return sum(len(waiting) for waiting in self._in_flight.values())

@@ -1,15 +1,15 @@
-"""Where each assigned partition is read from, so that no read is skipped.
+"""The offset from which each assigned partition is read, so that no read is skipped.
 
 After every assignment a partition is read from the offset that the group has committed, or from
 the start of its log if nothing is committed. `PositionedFetcher` looks the offsets up, seeks, and
-only then fetches. aiokafka's own `seek_to_committed` seeks nowhere without a committed offset, and
-Faust calls it at times of its own; neither is relied upon.
+only then fetches. aiokafka's own `seek_to_committed` does not seek without a committed offset, and
+Faust calls it at times of its own; this module uses neither.
 
-A fetch moves the position behind what it brought. `FetchIntake` hands on what was fetched. While a
-rebalance goes on it throws that away; then the next fetch begins at the committed offsets again.
-It takes no fetch that leaves reads out, except for those that retention has removed.
+A fetch moves the position past its records. `FetchIntake` passes them on. During a rebalance it
+drops them, and the next fetch begins at the committed offsets again. It accepts no fetch that skips
+reads, except for those that retention has removed.
 
-Knows neither Faust nor aiokafka: `Source` and `Taker` are what is asked of them.
+It uses neither Faust nor aiokafka: `Source` and `Taker` are the interfaces to them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Source(Protocol[P]):
         """The consumer group's generation."""
 
     def may_fetch(self) -> bool:
-        """False while the application takes nothing, because of a rebalance or its end."""
+        """False while the application takes nothing, because of a rebalance or a shutdown."""
 
     async def committed(self, assignment: Any) -> Mapping[P, int | None] | None:
         """The committed offset of each partition of an assignment, None if it has none. None
@@ -47,13 +47,13 @@ class Source(Protocol[P]):
         """Set the position of partitions: to an offset, or to the start of the log (None)."""
 
     async def fetched(self, timeout_s: float) -> Mapping[P, Sequence[Any]]:
-        """What has been fetched; the positions are behind it from then on. Empty if nothing
-        comes within `timeout_s`."""
+        """Return fetched records, and move the positions past them. Empty if nothing comes within
+        `timeout_s`."""
 
 
 class Fetched(NamedTuple, Generic[P]):
-    """What one fetch brought. `starts` says where the partitions begin if this is the first
-    fetch from there (an offset, or None for the start of the log), else it is None."""
+    """The records of one fetch. In the first fetch of an assignment, `starts` has the offset at
+    which each partition begins (None for the start of the log); otherwise it is None."""
 
     generation: int
     starts: Mapping[P, int | None] | None
@@ -61,7 +61,7 @@ class Fetched(NamedTuple, Generic[P]):
 
 
 class PositionedFetcher(Generic[P]):
-    """Fetches from where the group has to go on, and never from elsewhere."""
+    """Fetches from the offsets at which the group must continue, and from no others."""
 
     def __init__(self, source: Source[P]) -> None:
         self._source = source
@@ -70,7 +70,7 @@ class PositionedFetcher(Generic[P]):
         self._one_at_a_time = asyncio.Lock()
 
     async def fetch(self, timeout_s: float, *, restart: bool) -> Fetched[P] | None:
-        """What was fetched; None if nothing can be said of the current assignment yet.
+        """Return a fetch; None if the current assignment is not known yet.
 
         `restart` begins again at the committed offsets. Raises what the source raises.
         """
@@ -89,7 +89,7 @@ class PositionedFetcher(Generic[P]):
                     return None
                 source.seek(starts)
                 self._generation = source.generation()
-            # Until all of it is known to belong to this assignment, nothing has been started.
+            # Nothing has started until all of it is known to belong to this assignment.
             self._started = None
             records = await source.fetched(timeout_s)
             if source.assignment() is not assignment:
@@ -99,45 +99,45 @@ class PositionedFetcher(Generic[P]):
 
 
 class Taker(Protocol[P]):
-    """Who takes what was fetched, and answers for the rest of the worker."""
+    """The receiver of fetches, and the connection to the rest of the worker."""
 
     async def fetch(self, timeout_s: float, *, restart: bool) -> Fetched[P] | None:
-        """As `PositionedFetcher.fetch`."""
+        """Return a fetch; see `PositionedFetcher.fetch`."""
 
     def may_take(self, generation: int) -> bool:
-        """Whether what was fetched in this generation may be taken now."""
+        """Return whether fetches of this generation may be taken now."""
 
     def begin(self, partition: P, start: int | None) -> None:
-        """A partition is read from `start` on; None for the start of its log."""
+        """Begin a partition at `start`; None for the start of its log."""
 
     def covered_from(self, record: Any) -> int | None:
-        """The first offset for which a fetch accounts; None if the record is none of the reads."""
+        """Return the first offset that a fetch accounts for; None for a record of another topic."""
 
     async def log_start(self, partition: P) -> int | None:
-        """The first offset that is kept now; None if the broker does not say it."""
+        """Return the first offset that is kept now; None if the broker does not answer."""
 
     def reads_expired(self, partition: P, missing: Missing) -> None:
-        """Retention has removed reads before they were read."""
+        """Report that retention has removed reads before they were read."""
 
     def reads_skipped(self, partition: P, missing: Missing) -> None:
-        """Reads were left out that are still on the topic: the worker must end."""
+        """Report that reads were skipped that are still on the topic: the worker must end."""
 
 
 class FetchIntake(Generic[P]):
-    """Hands on what is fetched, one after the other, and leaves nothing out."""
+    """Passes fetches on, one after the other, without a gap."""
 
     def __init__(self, book: OffsetBook[P], taker: Taker[P]) -> None:
         self._book = book
         self._taker = taker
-        #: Something of the last fetch was thrown away, or may have been.
+        #: Whether a part of the last fetch was dropped, or may have been.
         self._must_restart = False
-        #: The positions are behind what is fetched and not handed on yet.
+        #: Whether the positions are past records that are not passed on yet.
         self.is_handing_on = False
 
     async def take(self, timeout_s: float) -> AsyncIterator[tuple[P, Any]]:
-        """What the next fetch brings, by partition; may end after a part of it."""
+        """Yield the records of the next fetch, by partition; may end after a part of it."""
         taker = self._taker
-        # Until all of it is handed on: a cancelled task and a closed iterator throw away, too.
+        # Until all of it is passed on: a cancelled task or a closed iterator drops the rest, too.
         restart, self._must_restart = self._must_restart, True
         self.is_handing_on = restart
         fetched = await taker.fetch(timeout_s, restart=restart)
@@ -157,7 +157,7 @@ class FetchIntake(Generic[P]):
         self._must_restart = self.is_handing_on = False
 
     async def _leaves_nothing_out(self, partition: P, record: Any) -> bool:
-        """Whether a fetch may be taken. If not, the worker ends, or all is fetched again."""
+        """Return whether a fetch may be taken. If not, the worker ends, or fetches again."""
         covered_from = self._taker.covered_from(record)
         if covered_from is None:
             return True

@@ -1,4 +1,4 @@
-"""What every part of a worker is given.
+"""What every part of a worker needs.
 
 That is the cluster, the clock, the metrics, the background tasks and the thread that matches.
 """
@@ -27,14 +27,14 @@ class Calls(Protocol):
 
 
 class MatcherThread:
-    """The one thread that touches the lists and the suppression's state."""
+    """The only thread that uses the lists and the suppression state."""
 
     def __init__(self, watching: Watching) -> None:
         self._watching = watching
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="matcher")
 
     async def call(self, function: Callable[[], T]) -> T:
-        """Call a function on the thread when its turn comes; what it returns or raises."""
+        """Call a function on the thread when its turn comes; return or raise its result."""
 
         def watched() -> T:
             with self._watching.in_matcher():
@@ -43,7 +43,7 @@ class MatcherThread:
         return await asyncio.get_running_loop().run_in_executor(self._executor, watched)
 
     def close(self) -> None:
-        """Wait for what was called, and end the thread."""
+        """Wait for the calls so far, and end the thread."""
         self._executor.shutdown()
 
 

@@ -1,6 +1,6 @@
 """What a worker reports: whether it is alive, whether it takes reads, its metrics and status.
 
-`stage` is why it takes no reads while the gate is open; empty while it takes them.
+`stage` is the reason why it takes no reads while the gate is open; empty while it takes them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from engine.versions import versions
 
 
 class Health:
-    """See the module. `faults` gives what the process's log had to report."""
+    """See the module. `faults` returns the faults in the process's log."""
 
     def __init__(
         self,
@@ -44,15 +44,15 @@ class Health:
 
     @property
     def not_ready_because(self) -> str:
-        """Why no reads are taken; an empty string while they are."""
+        """The reason why the worker takes no reads; empty while it takes them."""
         return self.stage if self._gate.is_open else self._gate.reason
 
     def is_ready(self) -> bool:
-        """Whether reads are taken."""
+        """Return whether the worker takes reads."""
         return not self.not_ready_because
 
     def stopping(self) -> None:
-        """No more reads are taken."""
+        """Note that the worker is stopping and takes no more reads."""
         self.stage = "stopping"
 
     def unhealthy(self) -> str:
@@ -60,11 +60,11 @@ class Health:
         return "stopping" if self._runtime.tasks.has_ended else self._watching.unhealthy()
 
     def unready(self) -> str:
-        """Why it takes no reads, or which partitions are stuck; else empty."""
+        """Return why it takes no reads, or which partitions are stuck; empty if neither."""
         return self.not_ready_because or self._watching.unready()
 
     def status(self) -> Status:
-        """What the status page shows, now."""
+        """Return the current content of the status page."""
         self._set_gauges()
         topics = self._runtime.cluster.topics
         return self._watch.status(
@@ -93,18 +93,18 @@ class Health:
         )
 
     def exposition(self) -> bytes:
-        """The metrics as Prometheus reads them, now."""
+        """Return the current metrics in Prometheus' format."""
         self._set_gauges()
         return self._runtime.metrics.exposition()
 
     async def sample(self) -> None:
-        """Note again and again how far the counts are, for the status page; until cancelled."""
+        """Sample the counts for the status page at intervals, until cancelled."""
         while True:
             self._watch.sample(time.monotonic())
             await asyncio.sleep(limits.STATUS_SAMPLE_S)
 
     def _set_gauges(self) -> None:
-        """Set the gauges of what is not counted as it happens."""
+        """Set the gauges whose values are not counted as they change."""
         metrics = self._runtime.metrics
         metrics.show_lists(self._lists, self._runtime.clock.now_ms())
         metrics.control_followed.set(1 if self._gate.is_open else 0)

@@ -1,6 +1,6 @@
 """One fetch's way to its outcome: through the gate, its partition's state, and the matcher thread.
 
-What comes of it is for `engine.delivery.pipeline` to deliver.
+`engine.delivery.pipeline` delivers the outcome.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class Processor:
         self.fetches_processed = 0
 
     async def process(self, fetch: Fetch, deliver_some: DeliverSome | None) -> Outcome | None:
-        """Wait for the gate, then match a fetch at the time at which its turn comes.
+        """Wait for the gate, then match a fetch when its turn comes.
 
-        None if the worker ends before the gate opens, or the fetch's partition is revoked.
+        Returns None if the worker ends before the gate opens, or the fetch's partition is revoked.
         """
         clock, metrics = self._runtime.clock, self._runtime.metrics
         if not await self._passed_gate() or not await self._prepared(fetch):
@@ -78,7 +78,7 @@ class Processor:
         return outcome
 
     def count_delivered(self, outcome: Outcome, took_s: float) -> None:
-        """Count what the broker has acknowledged."""
+        """Count an outcome that the broker has acknowledged."""
         now_ms = self._runtime.clock.now_ms()
         self._runtime.metrics.count_delivered(outcome, now_ms, took_s)
         if self._tracing is not None:
@@ -105,7 +105,7 @@ class Processor:
         return hand_over
 
     async def _prepared(self, fetch: Fetch) -> bool:
-        """As `Suppressing.prepare`; False if the worker ends meanwhile."""
+        """Restore the state of a fetch's partition; False if the worker ends meanwhile."""
         preparing = asyncio.ensure_future(self._suppressing.prepare(fetch))
         return await self._runtime.tasks.comes_in_time(preparing) and preparing.result()
 

@@ -1,8 +1,8 @@
 """The end of a worker, step by step, in a bounded time.
 
-In the ordinary case each step takes a few milliseconds. If the broker is away, some of them would
-wait for it, each for its own time and one after the other: together they have `limits.END_S`, and
-what is not done by then is left. Nothing is lost by that: what is not committed is read again.
+Usually each step takes a few milliseconds. If the broker is unavailable, some of them would wait
+for it, one after the other. Together they have `limits.END_S`; the worker skips what is not done by
+then. Nothing is lost: what is not committed is read again.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Shutdown:
         self._by_s: float | None = None
 
     async def step(self, what: str, stop: Callable[[], Awaitable[None]]) -> None:
-        """Wait for a step, as long as there is time; raises what it raises.
+        """Wait for a step, as long as there is time; raise its error.
 
         A step that is cancelled from within is done: aiokafka lets that out of a stop during which
         its own tasks are cancelled.
@@ -49,8 +49,10 @@ class Shutdown:
 
 
 def obey_signals(stop: Callable[[], None]) -> None:
-    """Let SIGTERM and SIGINT end the running event loop's worker in order, and a second one of
-    them the process at once, as if there were no handler."""
+    """Let SIGTERM and SIGINT end the running event loop's worker in order.
+
+    A second signal ends the process at once, as if there were no handler.
+    """
     loop = asyncio.get_running_loop()
     asked = False
 
