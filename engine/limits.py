@@ -98,6 +98,8 @@ FETCHES_WAITING: Final = 4
 #: What is fetched and not processed yet, compressed, wherever it waits: beyond it, fetching pauses.
 #: One response of each broker, which was already requested, may come on top.
 FETCHED_BYTES: Final = 2 * FETCH_BYTES
+#: How soon a fetcher that has no room checks for room again.
+FETCH_LOOK_S: Final = 0.02
 #: Fetches whose matches are in flight to the broker while the next ones are scanned.
 FETCHES_IN_DELIVERY: Final = 8
 #: The outcome of a fetch, in about the size it has on the wire: matches, rejects, suppression
@@ -176,6 +178,10 @@ DELIVERY_TIMEOUT_S: Final = 60.0
 #: With delivery exactly once: how long the broker lets a transaction stay open before it aborts it.
 #: After a crash readers see no later records for so long, unless another worker takes over.
 DELIVERY_TRANSACTION_S: Final = 75.0
+#: How soon a transactional producer retries. A broker that has not finished the last transaction
+#: answers one batch in fifty of the next with "not enough replicas", and finishes a moment later.
+#: The usual tenth of a second would delay one match in a hundred that long.
+TRANSACTION_BACKOFF_MS: Final = 20
 #: After how long without a delivery a transactional id is used, because the broker expires it
 #: after some days (transactional.id.expiration.ms, 7 days).
 TRANSACTIONAL_ID_S: Final = 12 * 3600.0
@@ -194,6 +200,8 @@ SHUTDOWN_S: Final = 15.0
 #: whatever the broker does. A supervisor must wait longer before it kills the worker: Kubernetes
 #: waits 30 s by default.
 LEAVE_S: Final = 2.0
+#: How often the leaving of a group checks whether it is done.
+LEAVE_LOOK_S: Final = 0.01
 END_S: Final = 25.0
 #: The least time that a step of the end has, however long those before it took.
 END_STEP_S: Final = 0.5

@@ -15,8 +15,7 @@ from engine import limits
 from engine.delivery.audit_writer import Event
 from engine.delivery.port import Keys
 from engine.delivery.records import Outgoing, match_events, records_of
-from engine.delivery.suppression_changelog import Delivers as DeliversStates
-from engine.delivery.suppression_changelog import SuppressionLog
+from engine.delivery.suppression_changelog import DeliversStates, SuppressionLog
 from engine.matching.outcome import Outcome
 from engine.transport.assignment import Assignment
 from engine.transport.consumer import ByGroup, Fetch, commit_by_group
@@ -26,7 +25,7 @@ from engine.transport.runtime import Runtime
 Append = Callable[[Sequence[Event]], "asyncio.Future[None]"]
 
 
-class Delivers(DeliversStates, Protocol):
+class DeliversMatches(DeliversStates, Protocol):
     """The part of `engine.delivery.sink.Sink` that is used here."""
 
     async def deliver(self, records: list[Outgoing]) -> None: ...
@@ -37,7 +36,7 @@ class AtLeastOnce:
 
     takes_parts = True
 
-    def __init__(self, runtime: Runtime, sink: Delivers, append: Append) -> None:
+    def __init__(self, runtime: Runtime, sink: DeliversMatches, append: Append) -> None:
         self._topics = runtime.cluster.topics
         self._tasks = runtime.tasks
         self._sink = sink

@@ -60,7 +60,7 @@ class Left(NamedTuple):
     end_offset: int
 
 
-class Delivers(Protocol):
+class DeliversStates(Protocol):
     """The part of `engine.delivery.sink.Sink` that is used here."""
 
     async def partitions_of(self, topic: str) -> int: ...
@@ -89,7 +89,7 @@ def state_record(cluster: Cluster, change: SuppressionRecord) -> StateRecord:
 class SuppressionLog:
     """Sends changes, only while `run` runs."""
 
-    def __init__(self, cluster: Cluster, sink: Delivers) -> None:
+    def __init__(self, cluster: Cluster, sink: DeliversStates) -> None:
         self._cluster = cluster
         self._sink = sink
         self._queue: SendQueue[Sequence[SuppressionRecord]] = SendQueue()

@@ -39,10 +39,6 @@ from engine.kafka.diagnosis import refusal
 
 T = TypeVar("T")
 
-#: How soon aiokafka retries. A broker that has not finished the last transaction answers one batch
-#: in fifty of the next with "not enough replicas", and finishes a moment later. The usual tenth of
-#: a second would delay one match in a hundred that long.
-_BACKOFF_MS: Final = 20
 #: The broker's errors for a producer whose id another one uses now, or that has expired.
 _FENCING: Final = (ProducerFenced, InvalidProducerEpoch, InvalidProducerIdMapping)
 
@@ -114,7 +110,7 @@ class TransactionalSink:
             self._cluster,
             transactional_id=self.id,
             transaction_timeout_ms=int(1000 * limits.DELIVERY_TRANSACTION_S),
-            retry_backoff_ms=_BACKOFF_MS,
+            retry_backoff_ms=limits.TRANSACTION_BACKOFF_MS,
         )
         try:
             await producer.start()

@@ -19,16 +19,13 @@ import time
 import weakref
 from collections.abc import Callable, Mapping
 from itertools import count
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.consumer import fetcher as aiokafka_fetcher
 
 from engine import limits
-
-#: How soon the fetcher checks for room again.
-_LOOK_AGAIN_S: Final = 0.02
 
 
 class FetchRoom:
@@ -82,7 +79,7 @@ class FetchRoom:
             is_full = self.is_full
             self._listen(assignment, fetcher._records, is_full=is_full)
             if is_full:
-                fetches, timeout_s = [], min(timeout_s, _LOOK_AGAIN_S)
+                fetches, timeout_s = [], min(timeout_s, limits.FETCH_LOOK_S)
             return fetches, resets, timeout_s, has_no_leader, resumed
 
         fetcher._get_actions_per_node = ask_if_there_is_room

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import Any, Final
+from typing import Any
 
 from aiokafka.client import ConnectionGroup
 from aiokafka.errors import KafkaError
@@ -24,8 +24,6 @@ from aiokafka.protocol.group import LeaveGroupRequest
 from engine import limits
 
 log = logging.getLogger(__name__)
-
-_LOOK_S: Final = 0.01
 
 
 async def leave_group(consumer: Any) -> None:
@@ -67,7 +65,7 @@ async def _cancel(coordinator: Any) -> bool:
         joins = coordinator._performed_join_prepare
         if joins or time.monotonic() > deadline_s or coordinator.coordinator_id is None:
             task.cancel()
-        await asyncio.wait({task}, timeout=_LOOK_S)
+        await asyncio.wait({task}, timeout=limits.LEAVE_LOOK_S)
     for other in (task, coordinator._heartbeat_task, coordinator._commit_refresh_task):
         if other is not None:
             other.cancel()

@@ -41,7 +41,7 @@ _LAST_MS: Final = parse_time("2999-12-31T23:59:59.999Z")
 D = TypeVar("D", Detection, Entry, Policy)
 
 
-class Found(NamedTuple):
+class FoundEntry(NamedTuple):
     """An entry whose plate resembles the requested one, and how."""
 
     slot: int
@@ -97,14 +97,14 @@ class Snapshot:
         for slot in slots:  # a generator, which keeps the snapshot in use
             yield self._index.entry(slot)
 
-    def find(self, plate: str) -> list[Found]:
+    def find(self, plate: str) -> list[FoundEntry]:
         """Return the entries whose plate resembles this one, which need not be in normal form.
 
         Only the plate counts: agency, policy and time are ignored. `likeness` says how the plate
         resembles the listed one. Raises PlateError, a DocumentError, if it has no normal form.
         """
         normal = normalize(plate)
-        return [Found(*each) for each in self._index.candidates(normal)]
+        return [FoundEntry(*each) for each in self._index.candidates(normal)]
 
     def match(
         self,

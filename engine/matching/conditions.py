@@ -53,11 +53,11 @@ def circle_of(area: tuple[Area, ...], place: Location) -> Area | None:
 def area_in_words(area: tuple[Area, ...], circle: Area | None) -> str:
     """Describe the circle, or if it is None, the area's first one and the number of others."""
     shown = circle or area[0]
-    text = f"within {shown.radius_m:.10g} m of {in_words(shown)}"
+    text = f"within {shown.radius_m:.10g} m of {place_in_words(shown)}"
     return text if circle is not None or len(area) == 1 else f"{text}, or {len(area) - 1} more"
 
 
-def in_words(place: Area | Location) -> str:
+def place_in_words(place: Area | Location) -> str:
     """Return latitude and longitude, to about a metre."""
     return f"{place.lat:.5f} {place.lon:.5f}"
 

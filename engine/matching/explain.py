@@ -19,10 +19,8 @@ from engine.documents.hours import day_and_time, one_line, within
 from engine.documents.model import Entry, Location, Policy, Vehicle
 from engine.errors import DocumentError, RuleError
 from engine.index import eligibility as decides
-from engine.matching.conditions import area_in_words, circle_of
-from engine.matching.conditions import in_words as place_in_words
-from engine.matching.vehicles import compare_vehicles
-from engine.matching.vehicles import in_words as vehicle_in_words
+from engine.matching.conditions import area_in_words, circle_of, place_in_words
+from engine.matching.vehicles import compare_vehicles, vehicle_in_words
 
 #: The reasons why the worker does not hold an entry; `engine.index.eligibility` has the others.
 NOT_LISTED = "not_listed"

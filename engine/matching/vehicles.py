@@ -141,7 +141,7 @@ def compare_vehicles(read: Vehicle | None, listed: Vehicle) -> dict[str, CheckRe
 
     `unknown` if the read lacks the field, or if its text does not decide.
     """
-    words = shipped()
+    words = shipped_words()
     return {
         field: words.compare(field, None if read is None else getattr(read, field), said)
         for field in VEHICLE_FIELDS
@@ -149,7 +149,7 @@ def compare_vehicles(read: Vehicle | None, listed: Vehicle) -> dict[str, CheckRe
     }
 
 
-def in_words(vehicle: Vehicle) -> str:
+def vehicle_in_words(vehicle: Vehicle) -> str:
     """Return a vehicle in the sender's words; empty if it has none."""
     said = (getattr(vehicle, field) for field in VEHICLE_FIELDS)
     return " ".join(value for value in said if value is not None)
@@ -157,7 +157,7 @@ def in_words(vehicle: Vehicle) -> str:
 
 def vehicle_differs(read: Vehicle, listed: Vehicle) -> bool:
     """Return whether any field that both vehicles have differs."""
-    compare = shipped().compare
+    compare = shipped_words().compare
     return (
         _differs(compare, "make", read.make, listed.make)
         or _differs(compare, "model", read.model, listed.model)
@@ -203,7 +203,7 @@ def _may_be_code(short: str, model: str) -> bool:
 
 
 @cache
-def shipped() -> Words:
+def shipped_words() -> Words:
     """Return the shipped words."""
     codes, _ = read_toml(_CODES)
     tables, _ = load_toml(VehicleTables, _SHIPPED)

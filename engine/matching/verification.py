@@ -22,10 +22,8 @@ from engine.documents.model import (
 )
 from engine.index.eligibility import region_covers
 from engine.matching.candidates import Found
-from engine.matching.conditions import area_in_words, circle_of
-from engine.matching.conditions import in_words as place_in_words
-from engine.matching.vehicles import compare_vehicles
-from engine.matching.vehicles import in_words as vehicle_in_words
+from engine.matching.conditions import area_in_words, circle_of, place_in_words
+from engine.matching.vehicles import compare_vehicles, vehicle_in_words
 
 _PLATE_TEXT = "Compare the plate in the picture with the listed one, character by character."
 _REGION_TEXT = "Compare the region of the plate in the picture with the region as listed."

@@ -20,7 +20,7 @@ from engine.documents.model import Hours
 from engine.list_files.date_formats import DateForms
 from engine.list_files.entry_fields import parse_area
 from engine.matching.conditions import narrowed_out
-from engine.matching.vehicles import shipped
+from engine.matching.vehicles import shipped_words
 from engine.plates.likeness import compare
 from engine.plates.misreads import Misreads
 from engine.plates.normal_form import (
@@ -40,7 +40,7 @@ from tests.models.naive_conditions import narrowed_out as plainly_narrowed_out
 from tests.models.real_matcher import plain
 
 _MISREADS: Final = Misreads.load()
-_VEHICLES: Final = shipped()
+_VEHICLES: Final = shipped_words()
 
 
 #: Letters that the naive model does not know for those that look like them.

@@ -23,8 +23,8 @@ from engine.matching.conditions import (
     area_in_words,
     circle_of,
     distance_m,
-    in_words,
     narrowed_out,
+    place_in_words,
 )
 from tests.fakes.documents import Json, detection, entry
 
@@ -222,7 +222,7 @@ def _away(start: Location, bearing: float, metres: float) -> Location:
 def test_in_words() -> None:
     near = Area(lat=37.7955, lon=-122.3937, radius_m=500)
     far = Area(lat=-0.5, lon=10, radius_m=1_000_000)
-    assert in_words(near) == "37.79550 -122.39370"
+    assert place_in_words(near) == "37.79550 -122.39370"
     assert area_in_words((near, far), far) == "within 1000000 m of -0.50000 10.00000"
     assert area_in_words((near,), None) == "within 500 m of 37.79550 -122.39370"
     assert area_in_words((near, far, far), None) == (

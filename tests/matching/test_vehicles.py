@@ -16,9 +16,9 @@ from engine.matching.vehicles import (
     VEHICLE_FIELDS,
     VehicleTables,
     compare_vehicles,
-    in_words,
-    shipped,
+    shipped_words,
     vehicle_differs,
+    vehicle_in_words,
     words_of,
 )
 from engine.resources import as_struct
@@ -56,7 +56,7 @@ FIELDS = ("make", "color", "type")
 def test_these_are_one(field: str, texts: list[str]) -> None:
     for read in texts:
         for listed in texts:
-            assert shipped().compare(field, read, listed) == "same", (read, listed)
+            assert shipped_words().compare(field, read, listed) == "same", (read, listed)
 
 
 @pytest.mark.parametrize(
@@ -74,8 +74,8 @@ def test_these_are_one(field: str, texts: list[str]) -> None:
     ],
 )
 def test_of_several_words_one_that_agrees_is_enough(field: str, one: str, other: str) -> None:
-    assert shipped().compare(field, one, other) == "same"
-    assert shipped().compare(field, other, one) == "same"
+    assert shipped_words().compare(field, one, other) == "same"
+    assert shipped_words().compare(field, other, one) == "same"
 
 
 @pytest.mark.parametrize(
@@ -114,8 +114,8 @@ def test_of_several_words_one_that_agrees_is_enough(field: str, one: str, other:
     ],
 )
 def test_these_may_be_one_or_not(field: str, one: str, other: str) -> None:
-    assert shipped().compare(field, one, other) == "unknown"
-    assert shipped().compare(field, other, one) == "unknown"
+    assert shipped_words().compare(field, one, other) == "unknown"
+    assert shipped_words().compare(field, other, one) == "unknown"
 
 
 @pytest.mark.parametrize(
@@ -141,12 +141,12 @@ def test_these_may_be_one_or_not(field: str, one: str, other: str) -> None:
     ],
 )
 def test_these_differ(field: str, one: str, other: str) -> None:
-    assert shipped().compare(field, one, other) == "differs"
-    assert shipped().compare(field, other, one) == "differs"
+    assert shipped_words().compare(field, one, other) == "differs"
+    assert shipped_words().compare(field, other, one) == "differs"
 
 
 def test_what_a_read_does_not_say_is_unknown() -> None:
-    assert all(shipped().compare(field, None, "x") == "unknown" for field in VEHICLE_FIELDS)
+    assert all(shipped_words().compare(field, None, "x") == "unknown" for field in VEHICLE_FIELDS)
 
 
 def test_a_vehicle_is_compared_in_the_fields_that_are_listed() -> None:
@@ -177,18 +177,18 @@ def test_a_vehicle_differs_where_any_field_does(read: Vehicle, listed: Vehicle) 
 @pytest.mark.parametrize("field", VEHICLE_FIELDS)
 @given(one=st.text(max_size=64), other=st.text(max_size=64))
 def test_any_text_can_be_compared_both_ways(field: str, one: str, other: str) -> None:
-    compare = shipped().compare
+    compare = shipped_words().compare
     assert compare(field, one, other) == compare(field, other, one)
     assert compare(field, one, one) in ("same", "unknown")
     assert compare(field, one, one.upper()) != "differs" or "ß" in one or not one.isascii()
 
 
 def test_in_words() -> None:
-    assert in_words(Vehicle(make="Ford", model="Transit", color="white", type="van")) == (
+    assert vehicle_in_words(Vehicle(make="Ford", model="Transit", color="white", type="van")) == (
         "Ford Transit white van"
     )
-    assert in_words(Vehicle(color="white")) == "white"
-    assert in_words(Vehicle()) == ""
+    assert vehicle_in_words(Vehicle(color="white")) == "white"
+    assert vehicle_in_words(Vehicle()) == ""
 
 
 # ---- the tables
@@ -197,7 +197,7 @@ def test_in_words() -> None:
 @pytest.mark.parametrize("field", FIELDS)
 def test_every_word_and_code_of_ncic_has_its_meaning(field: str) -> None:
     """A meaning by itself, each other word for it, and each code beside the word it stands for."""
-    words = shipped()
+    words = shipped_words()
     for meaning, synonyms in TABLES[field].items():
         for word in (meaning, *synonyms):
             assert words.compare(field, word, meaning) == "same"
@@ -213,7 +213,7 @@ def test_no_two_meanings_are_the_same(field: str) -> None:
     meanings = list(TABLES[field])
     for place, one in enumerate(meanings):
         for other in meanings[place + 1 :]:
-            assert shipped().compare(field, one, other) != "same", (one, other)
+            assert shipped_words().compare(field, one, other) != "same", (one, other)
 
 
 @pytest.mark.parametrize(
