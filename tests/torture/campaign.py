@@ -168,6 +168,7 @@ class Campaign:
 
         async def do(fault: Fault) -> None:
             await asyncio.sleep(max(0.0, began_s + fault.at_s - now_s()))
+            await faults.wait_for_target(fault)
             fault_began_s = now_s()
             had_effect = await faults.do(fault)
             done = Done(each.name, fault, fault_began_s, now_s(), had_effect)

@@ -18,6 +18,8 @@ from tests.torture.workers import Slot
 #: How long the broker may take to notice that its disk is full.
 _FULL_S: Final = 15.0
 _POLL_S: Final = 0.1
+#: How long a fault waits for what it needs: a worker takes some seconds to start, a broker more.
+_MET_S: Final = 90.0
 #: A slow network also answers late, by so much.
 _LATENCY_S: Final = 0.05
 #: What a full disk still has room for, at the most.
@@ -66,8 +68,27 @@ class Faults:
             "add": self._add,
         }
 
+    async def wait_for_target(self, fault: Fault) -> None:
+        """Wait until there is something to do the fault to.
+
+        In a storm all workers may be down at once, and the broker has one fault at a time.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_MET_S):
+                while not self._has_target(fault.kind):
+                    await asyncio.sleep(_POLL_S)
+
+    def _has_target(self, kind: str) -> bool:
+        if kind == "remove":
+            return len(self._removable()) > 1
+        if kind == "add":
+            return bool(self._free())
+        if kind in self._to_broker:
+            return not self._broker_busy.locked()
+        return any(slot.pid is not None for slot in self._slots)
+
     async def do(self, fault: Fault) -> bool:
-        """Do it and undo it; False where there was nobody to do it to."""
+        """Do it and undo it; False if there is nothing to do it to."""
         if fault.kind in self._to_group:
             return await self._to_group[fault.kind](fault)
         if fault.kind in self._to_broker:
@@ -85,7 +106,7 @@ class Faults:
 
     async def _remove(self, fault: Fault) -> bool:
         """One at least stays."""
-        wanted = [slot for slot in self._slots if slot.is_wanted and slot.pid is not None]
+        wanted = self._removable()
         if len(wanted) < 2:
             return False
         slot = wanted[fault.target % len(wanted)]
@@ -97,7 +118,7 @@ class Faults:
         return True
 
     async def _add(self, fault: Fault) -> bool:
-        free = [slot for slot in self._slots[self._usual :] if not slot.is_wanted]
+        free = self._free()
         if not free:
             return False
         slot = free[fault.target % len(free)]
@@ -107,6 +128,12 @@ class Faults:
         finally:
             await slot.end()
         return True
+
+    def _removable(self) -> list[Slot]:
+        return [slot for slot in self._slots if slot.is_wanted and slot.pid is not None]
+
+    def _free(self) -> list[Slot]:
+        return [slot for slot in self._slots[self._usual :] if not slot.is_wanted]
 
     # ---- to the broker
 
