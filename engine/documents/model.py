@@ -7,6 +7,8 @@ ignored; output documents (Match, Reject, AuditRecord) may not. Times stay strin
 
 This module does no input or output. The normal form of plates and the rules for entries are
 elsewhere (`normal_form`, `admission`), and `codec` reads and writes JSON.
+
+Long because the contract's six documents and the types that they share are defined here.
 """
 
 from __future__ import annotations

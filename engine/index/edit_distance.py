@@ -9,6 +9,8 @@ itself.
 A plate has several postings (`deletion_hashes.postings_of`), each with a number and a place in the
 chain of its hash. Numbers are assigned densely to the slots filed here, so the arrays for postings
 do not grow with all other entries. Belongs to one thread; the scanner reads `rows` on that thread.
+
+Long because the compiled loops and the arrays that they read must change together.
 """
 
 from __future__ import annotations

@@ -16,6 +16,8 @@ the patterns of the plate's length and the new ones.
 
 In the worst case a search reads whole rows: patterns / 64 words for each character.
 Belongs to one thread; the scanner reads the rows on that thread.
+
+Long because the compiled loops and the rows that they read must change together.
 """
 
 from __future__ import annotations
