@@ -190,10 +190,19 @@ FENCED_S: Final = 90.0
 #: How long a transaction of a command may stay open. While it is, workers see no change of the
 #: lists that comes after its beginning, even if the command has ended.
 TRANSACTION_S: Final = 120.0
+<<<<<<< HEAD
 #: A sync that removes this share of a list or more, and at least so many entries, indicates a file
 #: that was cut off.
 SYNC_REMOVED_SHARE: Final = 0.1
 SYNC_REMOVED_ENTRIES: Final = 5
+=======
+#: How long a command waits until its change counts, while a transaction before it is open.
+READABLE_S: Final = 15.0
+#: A sync that removes more than this share of a list, and more entries than this, indicates a
+#: file that was cut off.
+SYNC_REMOVED_SHARE: Final = 0.5
+SYNC_REMOVED_ENTRIES: Final = 100
+>>>>>>> 7365844 (A change of the lists that does not count yet is not reported as done)
 #: How long a stopping worker waits for what is in flight.
 SHUTDOWN_S: Final = 15.0
 #: How long a last commit and the leaving of a group may take, each; and the whole shutdown,
@@ -317,6 +326,7 @@ def check() -> None:
     assert AUDIT_LOOK_S < CONTROL_STALE_S, "others learn what is audited before they wait long"
     assert 10 * FETCH_WAIT_MS <= 1000 * CONTROL_STALE_S, "silence is more than an idle fetch"
     assert DELIVERY_TIMEOUT_S < TRANSACTION_S, "a late delivery is not yet a late transaction"
+    assert READABLE_S < TRANSACTION_S, "a command reports a transaction that a dead one left open"
     assert DELIVERY_TIMEOUT_S < DELIVERY_TRANSACTION_S, "we give up before the broker does"
     assert DELIVERY_TRANSACTION_S < RESTORE_S, "an abandoned transaction does not end a restore"
     assert SESSION_S + REBALANCE_S < FENCED_S, "the group has time to rebalance"

@@ -50,6 +50,7 @@ def set_(settings: Settings, file: Path) -> None:
     updated_by and updated_at if they are absent.
     """
     from engine.documents.codec import encode
+    from engine.kafka.readable import wait_readable
     from engine.kafka.session import run
     from engine.kafka.topics import Topics
     from engine.kafka.writer import outbox
@@ -62,6 +63,7 @@ def set_(settings: Settings, file: Path) -> None:
         async with outbox(settings, topic) as box:
             for policy in found:
                 await box.send(policy.source.encode(), encode(policy), operator_header(operator))
+        await wait_readable(settings, box.next_offsets)
 
     run(send())
     click.echo(f"set {len(found)} {'policy' if len(found) == 1 else 'policies'}")
@@ -72,6 +74,7 @@ def set_(settings: Settings, file: Path) -> None:
 @takes_settings("bootstrap", "prefix", "operator")
 def remove(settings: Settings, source: str) -> None:
     """Remove the policy of SOURCE, so that nothing matches on its reads."""
+    from engine.kafka.readable import wait_readable
     from engine.kafka.reader import read_to_end
     from engine.kafka.session import run
     from engine.kafka.topics import Topics
@@ -86,6 +89,7 @@ def remove(settings: Settings, source: str) -> None:
             raise PolicyError(f"no policy of {source!r}", where=topic, hint="nothing was removed")
         async with outbox(settings, topic) as box:
             await box.send(key, None, operator_header(operator))
+        await wait_readable(settings, box.next_offsets)
 
     run(send())
     click.echo("removed 1 policy")

@@ -13,6 +13,7 @@ The modules, in the order in which data passes them:
     acl_probe       what this login may do, as the broker reports it
     session         one command's session: it finds the topic and reports errors in one line
     reader          reads a topic to its end, between offsets, or as it comes
+    readable        waits until a command's records count
     writer          records written for a command, and how many of them are acknowledged
     raw_fetcher     the seam in aiokafka that leaves fetched record batches unopened
     open_transactions  what open transactions hold back, and whose they are
@@ -29,6 +30,7 @@ __all__ = [
     "leave_group",
     "open_transactions",
     "raw_fetcher",
+    "readable",
     "reader",
     "security",
     "session",

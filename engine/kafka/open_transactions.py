@@ -49,8 +49,9 @@ class Ends(NamedTuple):
 class OpenTransaction(NamedTuple):
     """A transaction that is open on a partition, from `first_offset` of it on.
 
-    `wrote_ms` is when its producer wrote to the partition last. `transactional_id` is empty and
-    `started_ms` None if the brokers do not tell them.
+    `wrote_ms` is when its producer wrote to the partition last. `transactional_id` is empty,
+    `started_ms` and `ends_ms` (from when on the broker aborts it) are None if the brokers do not
+    tell them.
     """
 
     producer_id: int
@@ -58,6 +59,7 @@ class OpenTransaction(NamedTuple):
     wrote_ms: int
     transactional_id: str = ""
     started_ms: int | None = None
+    ends_ms: int | None = None
 
     def describe(self) -> str:
         """Describe it in one phrase."""
@@ -273,8 +275,14 @@ async def _named(client: Any, producer_ids: Collection[int]) -> dict[int, dict[s
             answer = await client.send(broker.nodeId, _Transactions(names)) if names else None
         except (KafkaError, NotImplementedError, OSError):
             continue  # it may know nothing of them
-        for error, name, _, _, started_ms, producer_id, *_ in answer.transactions if answer else ():
+        for error, name, _, timeout_ms, started_ms, producer_id, *_ in (
+            answer.transactions if answer else ()
+        ):
             if not error:
-                started = started_ms if started_ms >= 0 else None
-                named[producer_id] = {"transactional_id": name, "started_ms": started}
+                named[producer_id] = {"transactional_id": name}
+                if started_ms >= 0:
+                    named[producer_id] |= {
+                        "started_ms": started_ms,
+                        "ends_ms": started_ms + timeout_ms,
+                    }
     return named

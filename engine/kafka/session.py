@@ -18,9 +18,9 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Coroutine, Iterator
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
-from aiokafka.errors import KafkaError, ProducerFenced
+from aiokafka.errors import InvalidProducerEpoch, InvalidTxnState, KafkaError, ProducerFenced
 
 from engine import limits
 from engine.config import Settings
@@ -42,6 +42,9 @@ def run(body: Coroutine[Any, Any, _T]) -> _T:
         return asyncio.run(body)
     finally:
         logger.setLevel(level)
+
+
+_FENCED: Final = (ProducerFenced, InvalidProducerEpoch, InvalidTxnState)
 
 
 class FencedError(BrokerError):
@@ -88,13 +91,15 @@ def broker_errors(bootstrap: str, topic: str, operation: str) -> Iterator[None]:
     """Convert aiokafka's errors to ours; `operation` is what we do on the topic."""
     try:
         yield
-    except ProducerFenced as error:
-        raise FencedError(
-            f"fenced by another producer, or the transaction took over {limits.TRANSACTION_S:g} s",
-            where=bootstrap,
-            hint="none of its records count",
-        ) from error
     except KafkaError as error:
+        # What ends aiokafka's sender is the cause of what it raises afterwards.
+        if isinstance(error, _FENCED) or isinstance(error.__cause__, _FENCED):
+            raise FencedError(
+                "fenced by another producer, or the transaction took over "
+                f"{limits.TRANSACTION_S:g} s",
+                where=bootstrap,
+                hint="none of its records count",
+            ) from error
         refused = refusal(error)
         if refused is not None:
             if refused.kind == "cluster":  # the broker says so if we may write to no topic

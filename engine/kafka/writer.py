@@ -9,7 +9,13 @@ from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
+from aiokafka.errors import (
+    IllegalOperation,
+    KafkaError,
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+    ProducerFenced,
+)
 from aiokafka.partitioner import DefaultPartitioner
 
 from engine import limits
@@ -51,7 +57,7 @@ class Outbox:
 
         Only for an outbox with a transactional id.
         """
-        await self._producer.begin_transaction()
+        await self._in_time(self._producer.begin_transaction())
         try:
             yield
             await self.flush()
@@ -59,7 +65,7 @@ class Outbox:
         except BaseException:
             self._open.clear()
             # A producer that is disconnected or fenced cannot abort; the broker does it.
-            with contextlib.suppress(KafkaError, TimeoutError):
+            with contextlib.suppress(KafkaError, TimeoutError, IllegalOperation, AssertionError):
                 await asyncio.wait_for(self._producer.abort_transaction(), limits.CLIENT_STOP_S)
             raise
 
@@ -105,6 +111,9 @@ class Outbox:
     async def _in_time(self, waiting: Any) -> Any:
         try:
             return await asyncio.wait_for(waiting, limits.DELIVERY_TIMEOUT_S)
+        except (IllegalOperation, AssertionError) as error:
+            # What aiokafka raises if its producer was fenced between two calls.
+            raise ProducerFenced from error
         except (TimeoutError, KafkaTimeoutError):
             raise BrokerError(
                 f"the broker stopped acknowledging records, after {self.sent} of them",

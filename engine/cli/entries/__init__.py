@@ -228,6 +228,7 @@ def _wish(file: Path, operator: str, values: dict[str, Any], **more: Any) -> Any
 @takes_settings("bootstrap", "prefix", "operator")
 def remove(settings: Settings, entry_ids: tuple[str, ...]) -> None:
     """Remove entries by their ids. If one of them does not exist, none is removed."""
+    from engine.kafka.readable import wait_readable
     from engine.kafka.reader import read_to_end
     from engine.kafka.session import run
     from engine.kafka.topics import Topics
@@ -250,6 +251,7 @@ def remove(settings: Settings, entry_ids: tuple[str, ...]) -> None:
         async with outbox(settings, topic) as box:
             for key in keys:
                 await box.send(key, None, operator_header(operator))
+        await wait_readable(settings, box.next_offsets)
 
     run(send())
     click.echo(f"removed {len(keys)} {'entry' if len(keys) == 1 else 'entries'}")

@@ -89,6 +89,7 @@ async def _add(
         for what, key, value in found.records(file):
             async with outbox(settings, topic) as box:
                 await box.send(key, value, headers)
+            await reader.readable(box.next_offsets)
             return what, value
         place = int(reader.state.places(file.columns().ids)[0])
         created_ms = int(reader.state.columns.created_ms[place])

@@ -23,6 +23,7 @@ from engine.clock import SystemClock
 from engine.config import Settings
 from engine.documents.admission import Purposes
 from engine.errors import HotlistError
+from engine.kafka.readable import sync_id
 from engine.kafka.session import FencedError, run
 from engine.kafka.topics import Topics
 from engine.kafka.writer import Headers, Outbox, outbox
@@ -94,6 +95,7 @@ async def _import(
         if not found.is_empty:
             async with outbox(settings, report.topic) as box:
                 await _send(box, file, found, reader, wish.headers)
+            await reader.readable(box.next_offsets)
         report.imported(file, found)
 
 
@@ -132,6 +134,8 @@ async def _sync(
             # Before the topic is read: from now on no earlier sync of the list can change it.
             box = await stack.enter_async_context(_alone(settings, report.topic, list_id))
         reader = await stack.enter_async_context(list_reader(settings, report.topic, file.names))
+        if box is not None:
+            await reader.settled()
 
         def difference() -> Difference:
             now_ms = SystemClock().now_ms()
@@ -153,7 +157,7 @@ async def _sync(
         if not found.is_empty:
             async with box.transaction():
                 await _send(box, file, found, reader, wish.headers)
-            revision = await reader.readable(box.next_offsets)
+            revision = await reader.committed(box.next_offsets)
         report.synced(file, found, list_id, revision)
 
 
@@ -161,7 +165,7 @@ async def _sync(
 async def _alone(settings: Settings, topic: str, list_id: str) -> AsyncIterator[Outbox]:
     """Open an outbox that only one sync of the list has at a time."""
     try:
-        async with outbox(settings, topic, transactional_id=f"{topic}/sync/{list_id}") as box:
+        async with outbox(settings, topic, transactional_id=sync_id(topic, list_id)) as box:
             yield box
     except FencedError:
         raise SyncError(

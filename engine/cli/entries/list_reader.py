@@ -13,10 +13,9 @@ from typing import Any
 
 from aiokafka import TopicPartition
 
-from engine import limits
 from engine.config import Settings
-from engine.errors import BrokerError
 from engine.kafka.raw_fetcher import parse
+from engine.kafka.readable import until_none_open, until_readable
 from engine.kafka.reader import Progress, between, consuming
 from engine.list_files.digests import Names
 from engine.list_files.list_state import ListState
@@ -63,24 +62,29 @@ class ListReader:
                 records = every_record(self._batch_reader, where, [batch])
                 self.state.apply((record.key, record.value) for record in records)
 
-    async def readable(self, next_offsets: Mapping[TopicPartition, int]) -> int:
+    async def settled(self) -> None:
+        """Wait until no transaction hides the topic's last changes.
+
+        Raises NotReadableError if it takes too long.
+        """
+        await until_none_open(self._consumer, self._partitions)
+
+    async def readable(self, next_offsets: Mapping[TopicPartition, int]) -> None:
+        """Wait until everyone can read the records that end before these offsets.
+
+        Raises NotReadableError if it takes too long.
+        """
+        await until_readable(self._consumer, next_offsets)
+
+    async def committed(self, next_offsets: Mapping[TopicPartition, int]) -> int:
         """Wait until everyone can read a transaction whose records end before these offsets.
 
-        Returns the list revision that the workers have from then on. Raises BrokerError if it
+        Returns the list revision that the workers have from then on. Raises NotReadableError if it
         takes too long.
         """
-        try:
-            async with asyncio.timeout(limits.DELIVERY_TIMEOUT_S):
-                # The transaction's end marker takes its own offset after the records.
-                while not all(
-                    end > next_offsets.get(part, -1) for part, end in (await self._ends()).items()
-                ):
-                    await asyncio.sleep(limits.METADATA_PAUSE_S)
-        except TimeoutError:
-            raise BrokerError(
-                "the sync is committed, but cannot be read yet",
-                where=f"topic {self._partitions[0].topic}",
-            ) from None
+        # The transaction's end marker takes its own offset after the records.
+        ends = {part: offset + 1 for part, offset in next_offsets.items()}
+        await until_readable(self._consumer, ends, "the sync is committed")
         return sum(next_offsets.get(part, self._at[part]) for part in self._partitions)
 
     async def _ends(self) -> dict[TopicPartition, int]:
