@@ -190,19 +190,12 @@ FENCED_S: Final = 90.0
 #: How long a transaction of a command may stay open. While it is, workers see no change of the
 #: lists that comes after its beginning, even if the command has ended.
 TRANSACTION_S: Final = 120.0
-<<<<<<< HEAD
+#: How long a command waits until its change counts, while a transaction before it is open.
+READABLE_S: Final = 15.0
 #: A sync that removes this share of a list or more, and at least so many entries, indicates a file
 #: that was cut off.
 SYNC_REMOVED_SHARE: Final = 0.1
 SYNC_REMOVED_ENTRIES: Final = 5
-=======
-#: How long a command waits until its change counts, while a transaction before it is open.
-READABLE_S: Final = 15.0
-#: A sync that removes more than this share of a list, and more entries than this, indicates a
-#: file that was cut off.
-SYNC_REMOVED_SHARE: Final = 0.5
-SYNC_REMOVED_ENTRIES: Final = 100
->>>>>>> 7365844 (A change of the lists that does not count yet is not reported as done)
 #: How long a stopping worker waits for what is in flight.
 SHUTDOWN_S: Final = 15.0
 #: How long a last commit and the leaving of a group may take, each; and the whole shutdown,

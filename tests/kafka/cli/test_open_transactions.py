@@ -51,12 +51,13 @@ def test_behind_a_dead_sync_no_command_says_that_its_change_counts(commands: Com
     topic = commands.topics.hotlist
     commands.good("entries", "add", "--id=old", "--plate=OLD123", *ROW_FLAGS)
     kill_a_sync(commands, *ROW_FLAGS)
-    not_yet = re.compile(
-        rf"hotlist: {re.escape(topic)}: sent, but does not count yet: an open "
-        rf"transaction of producer \d+ \({re.escape(topic)}/sync/l\) since ({TIME}) holds them "
-        rf"back, at the latest until about ({TIME}); it counts by itself when that has ended: do not send it again; "
-        r"if no sync of list l is running, the next one ends it at once\n"
+    what = (
+        rf"hotlist: {re.escape(topic)}: sent, but does not count yet: an open transaction of "
+        rf"producer \d+ \({re.escape(topic)}/sync/l\) since ({TIME}) holds them back, at the "
+        rf"latest until about ({TIME}); it counts by itself when that has ended: do not send "
+        r"it again; if no sync of list l is running, the next one ends it at once\n"
     )
+    not_yet = re.compile(what)
     for args in (
         ["add", "--id=new", "--plate=NEW123", *ROW_FLAGS],
         ["import", write("i.csv", ["imp,IMP123"], "entry_id,plate"), *ROW_FLAGS],

@@ -365,19 +365,13 @@ def test_of_two_syncs_of_a_list_the_later_one_counts(
     flags = [*ROW_FLAGS, "--allow-shrink"]
     send = import_._send
 
-<<<<<<< HEAD
-    async def send_with_another_beside_it(*args: Any) -> None:
-        await send(*args)
-        other = process(commands, "entries", "sync", "second.csv", *flags)
-=======
     async def send_with_another_beside_it(box: Any, *args: Any) -> None:
         if when in ("flushed", "at the end"):
             await send(box, *args)
         if when in ("between", "flushed"):
             await box.send(b"first", None, [])
             await box.flush()
-        other = process(commands, "entries", "sync", "second.csv", *ROW_FLAGS)
->>>>>>> 7365844 (A change of the lists that does not count yet is not reported as done)
+        other = process(commands, "entries", "sync", "second.csv", *flags)
         output, errors = await asyncio.to_thread(other.communicate, timeout=60)
         assert (other.returncode, errors) == (0, b""), errors
         assert output.startswith(b"list l: 2000 added, 0 changed, 5 removed")
