@@ -54,6 +54,8 @@ class Quality:
 
         The confidence is computed only if it can decide.
         """
+        if self._closeness * _WIDTH + _PARTS // _TIMES < packed < (self._closeness + 1) * _WIDTH:
+            return False  # the usual case: as close, and no confidence is ten times as high
         if packed < 0:
             return True
         closeness, parts = divmod(packed, _WIDTH)

@@ -45,7 +45,7 @@ from engine.matching.suppression_key import (
     LATE_MS,
     KeyState,
     Sighting,
-    in_bounds,
+    bounded,
     key_of,
     listing_of,
 )
@@ -103,9 +103,7 @@ class Suppression:
         """
         suppress_s = entry.suppress_s
         window_ms = 1000 * (_DEFAULT_S if suppress_s is None else suppress_s)
-        arrived_ms = in_bounds(seen.arrived_ms)
-        if arrived_ms != seen.arrived_ms:
-            seen = seen._replace(arrived_ms=arrived_ms)
+        seen = bounded(seen)
         key = key_of(entry, seen)
         own: KeyState | None = None
         is_repeat = False
@@ -126,7 +124,8 @@ class Suppression:
             return SUPPRESSED if is_repeat else 0
         elif not window_ms and not own.suppressed:
             return 0
-        own.name(entry, seen)
+        if own.listing is None:
+            own.name(entry, seen)
         self.states.note_change(own)
         if is_repeat:
             own.suppress(entry, seen.offset)

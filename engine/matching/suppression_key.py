@@ -26,6 +26,7 @@ from bisect import bisect_left
 from sys import intern
 from typing import Final, NamedTuple
 
+import orjson
 import xxhash
 
 from engine import limits
@@ -62,29 +63,29 @@ class Sighting(NamedTuple):
 
 
 def key_of(entry: Entry, seen: Sighting) -> bytes:
-    """Return the key: 16 bytes, the xxh3 of its parts, whose lengths keep them unambiguous."""
-    entry_id, listed, agency, purpose = entry.entry_id, entry.plate, entry.agency, entry.purpose
-    plate, source, camera = seen.plate if "?" in listed else "", seen.source, seen.camera
+    """Return the key: 16 bytes, the xxh3 of its parts as a JSON list."""
+    listed, plate = entry.plate, seen.plate
     parts = (
-        f"{len(entry_id)} {len(listed)} {len(agency)} {len(purpose)} {len(source)} {len(camera)} "
-        f"{entry_id}{listed}{agency}{purpose}{source}{camera}{plate}"
+        *(entry.entry_id, listed, entry.agency, entry.purpose),
+        *(seen.source, seen.camera, plate if "?" in listed else ""),
     )
-    return xxhash.xxh3_128_digest(parts.encode())
+    return xxhash.xxh3_128_digest(orjson.dumps(parts))
 
 
 def listing_of(entry: Entry) -> str:
     """Return what an entry lists and for whom, its plate, agency and purpose, as a hash in hex."""
-    listed, agency, purpose = entry.plate, entry.agency, entry.purpose
-    parts = f"{len(listed)} {len(agency)} {listed}{agency}{purpose}"
-    return xxhash.xxh3_64_hexdigest(parts.encode())
+    parts = (entry.plate, entry.agency, entry.purpose)
+    return xxhash.xxh3_64_hexdigest(orjson.dumps(parts))
 
 
-def in_bounds(time_ms: int) -> int:
-    """Return a Kafka timestamp, or the nearest one that the changelog can hold.
+def bounded(seen: Sighting) -> Sighting:
+    """Return the sighting with a Kafka timestamp that the changelog can hold, the nearest one.
 
     A producer may give a record any timestamp of 64 bits.
     """
-    return max(-INTEGER_MAX, min(time_ms, INTEGER_MAX))
+    if -INTEGER_MAX <= seen.arrived_ms <= INTEGER_MAX:
+        return seen
+    return seen._replace(arrived_ms=max(-INTEGER_MAX, min(seen.arrived_ms, INTEGER_MAX)))
 
 
 class KeyState:
@@ -138,14 +139,14 @@ class KeyState:
 
     def name(self, entry: Entry, seen: Sighting) -> None:
         """Note whose state it is."""
-        if self.source is None or self.listing is None:
-            self.listing = listing_of(entry)
-            self.source = intern(seen.source)
+        self.listing = listing_of(entry)
+        self.source = intern(seen.source)
 
     def suppresses(self, seen: Sighting, window_ms: int) -> bool:
         """Return whether one of the matches suppresses a read of this partition or another."""
         captured_ms, arrived_ms, matches = seen.captured_ms, seen.arrived_ms, self.matches
         is_own = seen.partition == self.partition
+        quality = seen.quality
         end = len(matches)
         if end and captured_ms - matches[end - _WIDTH] >= window_ms:
             return False  # the usual case: in order, and long after the last match
@@ -156,7 +157,7 @@ class KeyState:
             if (
                 -late_ms <= arrived_ms - matches[at + _ARRIVED] <= late_ms
                 and (not is_own or self._is_recent(matches[at + _OFFSET], seen.offset))
-                and not seen.quality.is_better_than(matches[at + _QUALITY])
+                and not quality.is_better_than(matches[at + _QUALITY])
             ):
                 return True
         return False

@@ -9,7 +9,7 @@ Pure; plain book-keeping for `engine.matching.suppression`.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from engine import limits
@@ -29,6 +29,8 @@ class KeyStates:
 
     def __init__(self) -> None:
         self._by_key: dict[bytes, KeyState] = {}
+        #: A state of a key, or None; `beside` leads to those in other partitions.
+        self.first: Callable[[bytes], KeyState | None] = self._by_key.get
         self._count = 0
         #: Every state in use, and some that are gone; the next one to visit is in front.
         self._round: deque[KeyState] = deque()
@@ -43,10 +45,6 @@ class KeyStates:
 
     def __iter__(self) -> Iterator[KeyState]:
         return (state for state in self._round if not state.is_gone)
-
-    def first(self, key: bytes) -> KeyState | None:
-        """Return a state of a key; `beside` leads to those in other partitions."""
-        return self._by_key.get(key)
 
     def own(self, key: bytes, partition: int) -> KeyState | None:
         """Return the state of a key in a partition."""
