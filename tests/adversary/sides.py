@@ -8,40 +8,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
-import engine
 from engine.documents.codec import decode_entry, encode
 from engine.documents.model import Match
 from engine.documents.purposes import Purposes
-from engine.index.eligibility import region_excludes
 from engine.kafka.raw_fetcher import parse
 from engine.matching.lists import ControlKind, ControlRecord, Lists
 from engine.matching.matcher import Matcher
 from engine.matching.suppression import Suppression
-from engine.plates.confidence import confidence
-from engine.plates.likeness import compare
-from engine.plates.misreads import Misreads
-from engine.plates.normal_form import PlateError, normalize
 from tests.fakes.documents import NOW_MS, as_bytes, at, detection_json, entry_json, policy_json
 from tests.fakes.record_batches import Sent, batch_bytes, raw_batch, raw_fetch
-from tests.models.contract_admission import Document, Purpose
+from tests.models.contract_admission import Document
 from tests.models.contract_oracle import ContractOracle, Rules
 from tests.models.contract_records import (
     EntryRecord,
     ExpectedMatch,
-    Likeness,
     Outcome,
     PolicyRecord,
     ReadRecord,
 )
+from tests.models.contract_rules import MISREADS, RULES, normal_form
 
 PURPOSES = Purposes.load()
-_MISREADS = Misreads.load()
-#: "a closer likeness": the closest first.
-_RANKS = {"exact": 0, "confusable": 1, "distance": 2, "partial": 3}
 
 
 class Seen(NamedTuple):
@@ -55,58 +44,12 @@ class Seen(NamedTuple):
     suppressed: int
 
 
-def _normal(text: str) -> str:
-    try:
-        return normalize(text)
-    except PlateError:
-        return ""
-
-
-@cache
-def _likeness(plate: str, stated: float | None, entry: bytes) -> Likeness | None:
-    listed = decode_entry(entry)
-    like = compare(
-        plate,
-        listed.plate,
-        confusables=bool(listed.confusables),
-        distance=listed.distance or 0,
-        misreads=_MISREADS,
-    )
-    if like is None:
-        return None
-    sure = confidence(like, listed.plate, plate, stated, _MISREADS)
-    return Likeness(like.match_type, _RANKS[like.match_type], sure)
-
-
-def likeness(read: Document, entry: Document) -> Likeness | None:
-    """How the read's own plate resembles the entry's, by the engine's table of misreads."""
-    return _likeness(_normal(read["plate"]), read.get("confidence"), as_bytes(entry))
-
-
-def conditions(read: Document, entry: Document) -> bool:
-    """Whether the entry's region admits the read; no other condition is drawn here."""
-    return not region_excludes(entry.get("region"), read.get("region"))
-
-
-def _purposes() -> dict[str, Purpose]:
-    shipped = json.loads(
-        Path(engine.__file__).with_name("data").joinpath("purposes.json").read_text()
-    )
-    return {
-        code: Purpose(purpose["longest_term_days"], purpose["known_characters_floor"])
-        for code, purpose in shipped.items()
-    }
-
-
-RULES = Rules(_purposes(), likeness=likeness, conditions=conditions, normalize=_normal)
-
-
 class Sides:
     """Both sides at one point in time; `read` compares them. Times are in seconds from NOW_MS."""
 
     def __init__(self, rules: Rules = RULES) -> None:
         self.oracle = ContractOracle(rules)
-        self.matcher = Matcher(Lists(PURPOSES, _MISREADS), 0, parse, Suppression())
+        self.matcher = Matcher(Lists(PURPOSES, MISREADS), 0, parse, Suppression())
         self.seconds = 0.0
         self._offsets: dict[object, int] = {}
         self._named: set[str] = set()
@@ -158,7 +101,7 @@ class Sides:
         """Give the matcher alone consecutive reads of one partition in one fetch."""
         sent = [
             Sent(
-                _normal(read.detection["plate"]).encode(),
+                normal_form(read.detection["plate"]).encode(),
                 as_bytes(read.detection),
                 timestamp_ms=read.timestamp_ms,
             )

@@ -122,6 +122,20 @@ class TransactionalDeployment(Deployment):
         if before is None or before.done():
             self._commits[id(worker)] = asyncio.create_task(_commit(worker))
 
+    def _share_out(self) -> None:
+        """A silent worker may commit after its partitions are assigned to another one."""
+        super()._share_out()
+        for worker in self._silent:
+            self._begin_commit(worker)
+
+    async def _answer(self) -> bool:
+        """Answer silent workers more often, so that they commit before the new owner claims."""
+        silent = [worker for worker in self._silent if worker.requests]
+        if not silent or self._chance.random() < 0.5:
+            return await super()._answer()
+        self._chance.choice(silent).requests.pop(0).do()
+        return True
+
     async def _fault(self) -> None:
         if self._is_to_share_out:
             await self._finish_all()

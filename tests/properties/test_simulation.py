@@ -33,8 +33,8 @@ def test_nothing_is_lost_and_nothing_invented_whatever_fails() -> None:
     if _COUNT >= 100:  # the runs are about something
         kinds = ("join", "leave", "crash", "silence", "wake", "throw away")
         assert all(faults[kind] > _COUNT // 4 for kind in kinds), faults
-        assert faults["grow"] > _COUNT // 16
-        assert faults["expire"] > _COUNT // 50
+        assert faults["grow"] > _COUNT // 8
+        assert faults["expire"] > _COUNT // 20
         assert folded > _COUNT
         assert repeated > _COUNT
         assert parts > _COUNT
@@ -54,10 +54,10 @@ def test_and_nothing_comes_twice_with_delivery_exactly_once() -> None:
     if _COUNT >= 100:
         kinds = ("join", "leave", "crash", "silence", "wake", "throw away")
         assert all(faults[kind] > count for kind in kinds), faults
-        assert faults["grow"] > count // 10
-        assert faults["expire"] > count // 25
+        assert faults["grow"] > count // 4
+        assert faults["expire"] > count // 10
         assert fenced > count
-        assert cut > count // 8
+        assert cut > count // 4
 
 
 def test_a_seek_that_leaves_out_partitions_without_a_commit_is_noticed(
