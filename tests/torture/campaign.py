@@ -145,6 +145,7 @@ class Campaign:
         judge = Judge(
             self._evidence,
             town.oracle(),
+            town.contract_oracle(),
             churn,
             is_exactly_once=plan.delivery == "exactly_once",
         )

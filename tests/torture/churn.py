@@ -25,10 +25,14 @@ Document = dict[str, Any]
 
 #: The source whose policy stays, and the one whose policy does not.
 STEADY: Final = "torture-steady"
+#: Another source with a steady policy: its cameras and read ids have the same names as STEADY's.
+NEIGHBOUR: Final = "torture-neighbour"
 SHIFTING: Final = "torture-shifting"
 #: Reads of what changes begin with this; those of entries that change together with the other.
 CHURN: Final = "churn-"
 PAIR: Final = "pair-"
+#: Reads of vehicles that are read again and again.
+FOLDING: Final = "folding-"
 #: The header that holds the number of the change.
 CHANGE_HEADER: Final = "change"
 
@@ -78,7 +82,9 @@ class Churn:
 
     def begin(self) -> list[Change]:
         """What stands on the lists before the first read."""
-        policies = tuple((source, a_policy(source=source)) for source in (STEADY, SHIFTING))
+        policies = tuple(
+            (source, a_policy(source=source)) for source in (STEADY, NEIGHBOUR, SHIFTING)
+        )
         edited = tuple((key, self._entry(key, plate)) for key, plate in self._edited.items())
         return [Change("plain", edited[::2], policies), self._all_together("commit")]
 
@@ -140,8 +146,12 @@ class Churn:
     def _entry(self, key: str, plate: str) -> Document:
         chance = self._chance
         alike = {"confusables": True} if chance.random() < 0.5 else {}
-        priority = chance.randint(1, 5)
-        return an_entry(entry_id=key, list_id="torture", plate=plate, priority=priority, **alike)
+        corrected = {
+            "priority": chance.randint(1, 5),
+            "agency": chance.choice(("AG0001", "AG0002")),
+            "purpose": chance.choice(("stolen_vehicle", "stolen_vehicle", "wanted_person")),
+        }
+        return an_entry(entry_id=key, list_id="torture", plate=plate, **corrected, **alike)
 
     def _policy(self) -> Document | None:
         kind = self._chance.choice(("all", "all", "none", "others", "gone"))

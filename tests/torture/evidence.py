@@ -41,13 +41,18 @@ class State(NamedTuple):
     seen_s: float
 
 
+def name_of(read: Document) -> str:
+    """Name a read: its id is unique within its source only."""
+    return f"{read['read_id']}@{read['source']}"
+
+
 @dataclass(slots=True)
 class SeenMatch:
-    """A match by its id, and when each record of it was seen."""
+    """A match by its id, and when each record of it was seen. `read` is its read's name."""
 
     match_id: str
     entry_id: str
-    read_id: str
+    read: str
     seen_s: list[float] = field(default_factory=list)
 
 
@@ -70,7 +75,7 @@ class Record(Protocol):
 class Evidence:
     """See the module."""
 
-    #: When the sending of a read, and of a change of the lists, was begun first.
+    #: When the sending of a read, by its name, and of a change of the lists was begun first.
     read_sent_s: dict[str, float] = field(default_factory=dict)
     change_sent_s: dict[int, float] = field(default_factory=dict)
     #: By partition, in the order of the topic.
@@ -110,7 +115,7 @@ class Evidence:
 
     def sent_s(self, read: Read) -> float:
         """When the sending of a read was begun."""
-        return self.read_sent_s[read.document["read_id"]]
+        return self.read_sent_s[name_of(read.document)]
 
     def _note_detections(self, record: Record, seen_s: float) -> None:
         headers = tuple(value for name, value in record.headers if name == "alternates")
@@ -139,11 +144,9 @@ class Evidence:
         match = orjson.loads(record.value or b"null")
         found = self.matches.get(match["match_id"])
         if found is None:
-            found = SeenMatch(
-                match["match_id"], match["entry"]["entry_id"], match["read"]["read_id"]
-            )
+            found = SeenMatch(match["match_id"], match["entry"]["entry_id"], name_of(match["read"]))
             self.matches[found.match_id] = found
-            self.matches_of[found.read_id].append(found)
+            self.matches_of[found.read].append(found)
         found.seen_s.append(seen_s)
 
     def _note_audit(self, record: Record, seen_s: float) -> None:

@@ -3,7 +3,9 @@
 Demanded of all that lies on the topics when everything has drained:
 
 * Reads that meet entries which nobody changes: the distinct match ids are those that
-  `tests.models.oracle` gives for the reads as they lie on their topic. None is lost, none invented.
+  `tests.models.oracle` gives for the reads as they lie on their topic, and
+  `tests.models.contract_oracle` for those of vehicles that are read again and again, by several
+  sources with the same camera names and read ids. None is lost, none invented.
   Where reads are folded, none that must match is lost either. A read that must be folded may
   match all the same only with at_least_once (a worker that fell silent and wakes up writes an
   older state of what it remembers over a newer one); with exactly_once never.
@@ -43,10 +45,12 @@ from typing import Final
 from engine import limits
 from engine.audit.verifier import Verifier
 from engine.wire.record_batch import Record
+from tests.models.contract_oracle import ContractOracle
+from tests.models.contract_records import ReadRecord
 from tests.models.naive import Naive, time_ms
 from tests.models.oracle import Oracle
-from tests.torture.churn import CHURN, PAIR, Churn
-from tests.torture.evidence import Evidence, Read, SeenMatch, State
+from tests.torture.churn import CHURN, FOLDING, PAIR, Churn
+from tests.torture.evidence import Evidence, Read, SeenMatch, State, name_of
 from tests.torture.town import at_now
 
 #: A worker is told of no silence before CONTROL_STALE_S; the rest is for one that was stopped.
@@ -81,14 +85,21 @@ class Judge:
     """Looks at what has come since it last looked; the oracle remembers what was folded."""
 
     def __init__(
-        self, evidence: Evidence, oracle: Oracle, churn: Churn, *, is_exactly_once: bool
+        self,
+        evidence: Evidence,
+        oracle: Oracle,
+        contract: ContractOracle,
+        churn: Churn,
+        *,
+        is_exactly_once: bool,
     ) -> None:
         self._evidence = evidence
         self._churn = churn
         self._oracle = oracle
+        self._contract = contract
         self._is_exactly_once = is_exactly_once
         self._judged: Counter[int] = Counter()
-        self._judged_ids: set[str] = set()
+        self._judged_names: set[str] = set()
         self._sent_twice: set[str] = set()
         self._expected: set[str] = set()
         self._optional: set[str] = set()
@@ -103,10 +114,10 @@ class Judge:
         for partition, reads in self._evidence.reads.items():
             for read in reads[self._judged[partition] :]:
                 self.findings.reads += 1
-                read_id = read.document["read_id"]
-                if read_id in self._judged_ids:
-                    self._sent_twice.add(read_id)
-                self._judged_ids.add(read_id)
+                read_id, name = read.document["read_id"], name_of(read.document)
+                if name in self._judged_names:
+                    self._sent_twice.add(name)
+                self._judged_names.add(name)
                 if not read_id.startswith((CHURN, PAIR)):
                     self._judge_steady(read, at)
                     continue
@@ -138,17 +149,16 @@ class Judge:
     # ---- reads of what nobody changes
 
     def _judge_steady(self, read: Read, at: datetime.datetime) -> None:
-        answer = self._oracle.answer(read.document, at, read.headers)
-        read_id = read.document["read_id"]
-        expected = {match.match_id for match in answer.matches}
-        found = {match.match_id for match in self._evidence.matches_of.get(read_id, ())}
+        expected, suppressed = self._answer(read, at)
+        name = name_of(read.document)
+        found = {match.match_id for match in self._evidence.matches_of.get(name, ())}
         self._expected |= expected
         for _ in expected - found:
-            self._add("matches lost", read_id)
-            self.findings.lost_reads.add(read_id)
-        if not answer.suppressed:
+            self._add("matches lost", name)
+            self.findings.lost_reads.add(name)
+        if not suppressed:
             return
-        self.findings.folded += answer.suppressed
+        self.findings.folded += suppressed
         unfolded = found - self._expected
         if unfolded and not self._is_exactly_once:
             each = self._oracle.answer(read.document, at, read.headers, suppresses=False)
@@ -156,23 +166,34 @@ class Judge:
             self._optional |= unfolded
             self.findings.unfolded += len(unfolded)
 
+    def _answer(self, read: Read, at: datetime.datetime) -> tuple[set[str], int]:
+        """Return the match ids that must come of a read, and how many matches are suppressed."""
+        if not read.document["read_id"].startswith(FOLDING):
+            answer = self._oracle.answer(read.document, at, read.headers)
+            return {match.match_id for match in answer.matches}, answer.suppressed
+        at_ms = time_ms(at.isoformat())
+        place = read.partition, read.offset
+        outcome = self._contract.process(ReadRecord(read.document, *place, at_ms, at_ms))
+        assert outcome is not None
+        return {match.match_id for match in outcome.matches}, len(outcome.suppressed)
+
     # ---- reads of what changes
 
     def _judge_churn(self, read: Read, at_ms: int) -> set[int]:
         """The changes whose revisions the read matched."""
         self.findings.churn_reads += 1
         evidence, document = self._evidence, read.document
-        read_id = document["read_id"]
+        name = name_of(document)
         key = self._churn.entry_of(document["plate"])
         sent_s = evidence.sent_s(read)
-        found = evidence.matches_of.get(read_id, [])
+        found = evidence.matches_of.get(name, [])
         until_s = max((match.seen_s[-1] for match in found), default=evidence.processed_s(read))
         outcomes = self._outcomes(read, key, sent_s, until_s, at_ms)
         if len(outcomes) == 1:
             self.findings.churn_certain += 1
         if not found and outcomes and None not in outcomes:
-            self._add("matches lost", read_id)
-            self.findings.lost_reads.add(read_id)
+            self._add("matches lost", name)
+            self.findings.lost_reads.add(name)
         versions = set()
         for match in found:
             state = outcomes.get(match.match_id)
@@ -185,8 +206,8 @@ class Judge:
             self.findings.oldest_revision_s = max(self.findings.oldest_revision_s, sent_s - gone_s)
         if len(found) > 1:
             self.findings.second_ids += len(found) - 1
-            if self._is_exactly_once and read_id not in self._sent_twice:
-                self._add("reads with several match ids", read_id)
+            if self._is_exactly_once and name not in self._sent_twice:
+                self._add("reads with several match ids", name)
         return versions
 
     def _outcomes(
@@ -231,7 +252,7 @@ class Judge:
             self._add("matches invented", _named(matches[match_id]))
         if self._is_exactly_once:
             for match in matches.values():
-                if len(match.seen_s) > 1 and match.read_id not in self._sent_twice:
+                if len(match.seen_s) > 1 and match.read not in self._sent_twice:
                     self._add("matches doubled", _named(match))
 
     def _judge_audit(self) -> None:
@@ -243,7 +264,7 @@ class Judge:
                 match = self._evidence.matches.get(match_id)
                 if match is None:
                     self._add("audit records of matches that are not there", match_id)
-                elif count > 1 and match.read_id not in self._sent_twice:
+                elif count > 1 and match.read not in self._sent_twice:
                     self._add("matches audited several times", match_id)
         for topic, offset in sorted(self._evidence.changes - self._evidence.audited_changes.keys()):
             self._add("changes without an audit record", f"{topic}/{offset}")
@@ -261,4 +282,4 @@ def chain_problems(audit: Mapping[int, Sequence[Record]]) -> list[str]:
 
 
 def _named(match: SeenMatch) -> str:
-    return f"{match.match_id} of {match.read_id} and {match.entry_id}"
+    return f"{match.match_id} of {match.read} and {match.entry_id}"

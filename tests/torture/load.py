@@ -20,7 +20,7 @@ from engine.kafka.topics import Topics
 from tests.kafka.records import ToSend, send_to_partition
 from tests.torture.churn import Change, Churn, records
 from tests.torture.cluster import ReadPartitions
-from tests.torture.evidence import Evidence
+from tests.torture.evidence import Evidence, name_of
 from tests.torture.town import TortureTown
 from tests.torture.workers import now_s
 
@@ -186,8 +186,8 @@ class Load:
         sent_s = now_s()
         for reads in by_partition.values():
             for read in reads:
-                read_id = orjson.loads(read.value or b"")["read_id"]
-                self._evidence.read_sent_s.setdefault(read_id, sent_s)
+                name = name_of(orjson.loads(read.value or b""))
+                self._evidence.read_sent_s.setdefault(name, sent_s)
         await asyncio.gather(
             *(self._send(partition, reads) for partition, reads in by_partition.items() if reads)
         )

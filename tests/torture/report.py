@@ -43,13 +43,13 @@ def rows(result: Result) -> list[Row]:
     evidence = result.evidence
     waits = sorted(
         (sent_s, min(seen_s for match in matches for seen_s in match.seen_s) - sent_s)
-        for read_id, matches in evidence.matches_of.items()
-        if (sent_s := evidence.read_sent_s.get(read_id)) is not None
+        for name, matches in evidence.matches_of.items()
+        if (sent_s := evidence.read_sent_s.get(name)) is not None
     )
     done = sorted((each for each in result.done if each.had_effect), key=lambda each: each.began_s)
     repeated = (at for match in evidence.matches.values() for at in match.seen_s[1:])
     repeats = _blamed(done, repeated)
-    lost = _blamed(done, (evidence.read_sent_s[read_id] for read_id in result.findings.lost_reads))
+    lost = _blamed(done, (evidence.read_sent_s[name] for name in result.findings.lost_reads))
     made = []
     for kind, of_kind in KINDS.items():
         own = [each for each in done if each.fault.kind == kind]

@@ -17,12 +17,15 @@ from engine.audit.chain import Chain
 from engine.wire.record_batch import Record as AuditRecord
 from tests.fakes.chains import MATCH, NOON_MS, changed
 from tests.fakes.examples import a_policy, a_read, an_entry
+from tests.models.contract_oracle import ContractOracle
+from tests.models.contract_records import EntryRecord, PolicyRecord
+from tests.models.contract_rules import RULES
 from tests.models.naive import match_id
 from tests.models.oracle import Oracle
 from tests.torture import report
 from tests.torture.campaign import Done, Plan, Result
 from tests.torture.churn import CHANGE_HEADER, CHURN, PAIR, STEADY, Churn, records
-from tests.torture.evidence import Evidence
+from tests.torture.evidence import Evidence, name_of
 from tests.torture.judge import SLACK_S, Judge
 from tests.torture.schedule import KINDS, Fault, rounds
 from tests.torture.wrapped_worker import STEP
@@ -123,9 +126,13 @@ class World:
         self.churn = Churn(1)
         stays = an_entry(suppress_s=suppress_s)
         policies = [("city", a_policy()), (STEADY, a_policy(source=STEADY))]
+        contract = ContractOracle(RULES)
+        contract.process(EntryRecord("E-1", stays, 0, NOON_MS))
+        contract.process(PolicyRecord("city", policies[0][1], 0, NOON_MS))
         self.judge = Judge(
             self.evidence,
             Oracle([(0, "E-1", stays)], policies),
+            contract,
             self.churn,
             is_exactly_once=is_exactly_once,
         )
@@ -156,7 +163,7 @@ class World:
     def read(self, read_id: str, plate: str, source: str = "city", *, at_s: float) -> None:
         """A read, committed a second later."""
         document = a_read(read_id=read_id, plate=plate, source=source)
-        self.evidence.read_sent_s[read_id] = at_s
+        self.evidence.read_sent_s[name_of(document)] = at_s
         self._source_of[read_id] = source
         offset = self._next("detections")
         self.evidence.note("detections", [Sent(0, offset, b"", orjson.dumps(document))], at_s)
@@ -170,7 +177,7 @@ class World:
         document = {
             "match_id": found,
             "entry": {"entry_id": entry_id},
-            "read": {"read_id": read_id},
+            "read": {"read_id": read_id, "source": self._source_of[read_id]},
         }
         offset = self._next("matches")
         self.evidence.note("matches", [Sent(0, offset, b"", orjson.dumps(document))], at_s)
@@ -208,15 +215,15 @@ def test_a_good_campaign_has_no_problems() -> None:
 def test_it_finds_a_match_that_is_lost() -> None:
     world = World()
     world.read("R-1", "ABC1234", at_s=1)
-    assert world.judge.judge() == ["1 matches lost: R-1"]
-    assert world.judge.findings.lost_reads == {"R-1"}
+    assert world.judge.judge() == ["1 matches lost: R-1@city"]
+    assert world.judge.findings.lost_reads == {"R-1@city"}
 
 
 def test_it_finds_a_match_that_is_invented() -> None:
     world = World()
     world.read("R-1", "ABC1235", at_s=1)
     made = world.match("R-1", "E-1", 0, at_s=2)
-    assert world.judge.judge() == [f"1 matches invented: {made} of R-1 and E-1"]
+    assert world.judge.judge() == [f"1 matches invented: {made} of R-1@city and E-1"]
 
 
 def test_it_finds_a_match_that_is_doubled_where_none_may_be() -> None:
@@ -224,7 +231,7 @@ def test_it_finds_a_match_that_is_doubled_where_none_may_be() -> None:
     world.read("R-1", "ABC1234", at_s=1)
     made = [world.match("R-1", "E-1", 0, at_s=at_s) for at_s in (2, 3)]
     assert world.judge.judge() == [
-        f"1 matches doubled: {made[0]} of R-1 and E-1",
+        f"1 matches doubled: {made[0]} of R-1@city and E-1",
         f"1 matches audited several times: {made[0]}",
     ]
 
@@ -243,7 +250,7 @@ def test_it_finds_a_match_and_a_change_that_are_not_audited() -> None:
     made = world.match("R-1", "E-1", 0, at_s=2, is_audited=False)
     del world.evidence.audited_changes["policies", 1]
     assert world.judge.judge() == [
-        f"1 matches without an audit record: {made} of R-1 and E-1",
+        f"1 matches without an audit record: {made} of R-1@city and E-1",
         "1 changes without an audit record: policies/1",
     ]
 
@@ -288,7 +295,7 @@ def test_a_read_must_match_what_was_in_force_all_the_time() -> None:
     entry_id, plate = next(world.of_churn("EDIT"))
     revision = world.control("hotlist", entry_id, listed(entry_id, plate), at_s=1)
     world.read(f"{CHURN}1", plate, STEADY, at_s=100)
-    assert world.judge.judge() == [f"1 matches lost: {CHURN}1"]
+    assert world.judge.judge() == [f"1 matches lost: {CHURN}1@{STEADY}"]
     world.read(f"{CHURN}2", plate, STEADY, at_s=101)
     world.match(f"{CHURN}2", entry_id, revision, at_s=102)
     assert world.judge.judge() == []
@@ -321,7 +328,7 @@ def test_exactly_once_no_read_matches_two_revisions() -> None:
     world.read(f"{CHURN}1", plate, STEADY, at_s=100)
     for revision in revisions:
         world.match(f"{CHURN}1", entry_id, revision, at_s=101)
-    assert world.judge.judge() == [f"1 reads with several match ids: {CHURN}1"]
+    assert world.judge.judge() == [f"1 reads with several match ids: {CHURN}1@{STEADY}"]
 
 
 @pytest.mark.parametrize("which", ["too old", "not yet", "aborted"])
@@ -335,7 +342,7 @@ def test_it_finds_a_match_of_a_revision_that_was_not_in_force(which: str) -> Non
     world.read(f"{CHURN}1", plate, STEADY, at_s=late_s + 1)
     revision = {"too old": first, "not yet": third, "aborted": third + 1}[which]
     made = world.match(f"{CHURN}1", entry_id, revision, at_s=late_s + 2)
-    named = f"{made} of {CHURN}1 and {entry_id}"
+    named = f"{made} of {CHURN}1@{STEADY} and {entry_id}"
     assert world.judge.judge() == [
         f"1 matches of a revision that was not in force: {named}",
         f"1 matches invented: {named}",
@@ -396,7 +403,7 @@ def test_what_must_be_folded_may_match_at_least_once_and_never_exactly_once() ->
             world.read(f"R-{number}", "ABC1234", at_s=1)
         world.match("R-0", "E-1", 0, at_s=2)
         made = world.match("R-1", "E-1", 0, at_s=3)
-        invented = [f"1 matches invented: {made} of R-1 and E-1"]
+        invented = [f"1 matches invented: {made} of R-1@city and E-1"]
         assert world.judge.judge() == (invented if is_exactly_once else [])
         assert world.judge.findings.folded == 1
         assert world.judge.findings.unfolded == (0 if is_exactly_once else 1)
@@ -407,7 +414,7 @@ def test_what_must_match_is_lost_where_it_is_folded() -> None:
     world.read("R-0", "ABC1234", at_s=1)
     world.read("R-1", "ABC1234", at_s=1)
     world.match("R-1", "E-1", 0, at_s=3)
-    assert world.judge.judge() == ["1 matches lost: R-0"]
+    assert world.judge.judge() == ["1 matches lost: R-0@city"]
 
 
 # ---- what changes is a matter of the seed, and the table
@@ -446,7 +453,7 @@ def test_the_table_says_what_each_fault_cost() -> None:
         world.match(f"R-{number}", "E-1", 0, at_s=15.0 if at_s < 20 else 50.5)
     world.match("R-0", "E-1", 0, at_s=20)
     world.read("R-3", "ABC1234", at_s=51.0)
-    assert world.judge.judge() == ["1 matches lost: R-3"]
+    assert world.judge.judge() == ["1 matches lost: R-3@city"]
     result = Result(Plan(1, 60, ("kill", "silent")), "", world.judge.findings)
     result.evidence = world.evidence
     kill, silent = Fault("kill", 1, 2, 0, 0), Fault("silent", 40, 5, 0, 0)

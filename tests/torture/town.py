@@ -18,12 +18,16 @@ from engine.clock import SystemClock, format_time
 from tests.fakes.examples import a_policy, a_read, an_entry
 from tests.kafka.records import ToSend, partition_of
 from tests.kafka.town import Records, Town
+from tests.models.contract_oracle import ContractOracle
+from tests.models.contract_records import EntryRecord, PolicyRecord
+from tests.models.contract_rules import RULES
 from tests.models.oracle import Oracle
-from tests.torture.churn import STEADY
+from tests.torture.churn import FOLDING, NEIGHBOUR, STEADY
 
 _FOLDING = [f"FOLDED000{number}" for number in range(8)]
 _SUPPRESS_S = 20
 _CAMERAS = ("gate-1", "gate-2")
+_CONFIDENCES = (None, 0.01, 0.1, 0.5, 0.95)
 _LATE_S = (0, 0, 0, 0, 25, 300)
 
 
@@ -34,14 +38,17 @@ class TortureTown:
         folding = round(reads * folding_share)
         self._town = Town(entries=300, sources=20, reads=reads - folding, hit_rate=0.5, seed=seed)
         self._chance = random.Random(f"{seed} town")
-        folded = [
+        self._folded = [
             an_entry(entry_id=f"E-{plate}", plate=plate, suppress_s=_SUPPRESS_S)
             for plate in _FOLDING
         ]
         self.entries: Records = {
             0: [
                 *self._town.entries[0],
-                *(ToSend(entry["entry_id"].encode(), orjson.dumps(entry)) for entry in folded),
+                *(
+                    ToSend(entry["entry_id"].encode(), orjson.dumps(entry))
+                    for entry in self._folded
+                ),
             ]
         }
         self.policies = self._town.policies
@@ -66,9 +73,20 @@ class TortureTown:
                     ((record.key or b"").decode(), orjson.loads(record.value or b""))
                     for record in self.policies[0]
                 ),
-                (STEADY, a_policy(source=STEADY)),
+                *((source, a_policy(source=source)) for source in (STEADY, NEIGHBOUR)),
             ],
         )
+
+    def contract_oracle(self) -> ContractOracle:
+        """What must come of the reads of vehicles that are read again and again."""
+        oracle = ContractOracle(RULES)
+        now_ms = SystemClock().now_ms()
+        first = len(self.entries[0]) - len(self._folded)
+        for offset, entry in enumerate(self._folded, first):
+            oracle.process(EntryRecord(entry["entry_id"], entry, offset, now_ms))
+        for source in (STEADY, NEIGHBOUR):
+            oracle.process(PolicyRecord(source, a_policy(source=source), 0, now_ms))
+        return oracle
 
     def reads_between(self, start: float, stop: float) -> Records:
         """A share of each partition's reads, such as the first half: 0 to 0.5."""
@@ -82,11 +100,13 @@ class TortureTown:
         for number in range(count):
             plate = self._chance.choice(_FOLDING)
             late_s = self._chance.choice(_LATE_S)
+            stated = self._chance.choice(_CONFIDENCES)
             read = a_read(
-                read_id=f"folding-{number}",
+                read_id=f"{FOLDING}{number // 2}",
                 plate=plate,
-                source=STEADY,
+                source=(STEADY, NEIGHBOUR)[number % 2],
                 camera=self._chance.choice(_CAMERAS),
+                **({} if stated is None else {"confidence": stated}),
                 captured_at=format_time(now_ms + 1000 * (number // 2 - late_s)),
             )
             key = plate.encode()
