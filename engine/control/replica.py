@@ -112,7 +112,12 @@ class ControlReplica:
             await asyncio.sleep(limits.METADATA_PAUSE_S)
             await consumer._client.force_metadata_update()
         # Before anything is read: a topic that is recreated from here on has another id.
-        self._ids = {topic.name: topic.id for topic in await self._describe()}
+        described = await self._describe()
+        while any(topic.error for topic in described):
+            # A description with an error has no id, and without it a later topic is not noticed.
+            await asyncio.sleep(limits.METADATA_PAUSE_S)
+            described = await self._describe()
+        self._ids = {topic.name: topic.id for topic in described}
         self._assigned = [
             TopicPartition(topic, number)
             for topic in self._kinds

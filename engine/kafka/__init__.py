@@ -7,6 +7,7 @@ The modules, in the order in which data passes them:
     security        how the brokers are reached, and as whom
     diagnosis       why no broker answers; what it does not let us do, and what must be allowed
     topics          topic names, and how each topic is set up
+    connections     each client closes every connection that it has made
     cluster         where the brokers are; makes every client
     topic_admin     topics declared and checked on a broker
     acls            what each role may do on the brokers

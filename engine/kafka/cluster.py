@@ -1,7 +1,8 @@
 """The Kafka cluster: where it is, how it is reached, which topics and group of it are ours.
 
-Every aiokafka client of the engine is made here, so that none of them connects in another way than
-the settings say. A client is made in the event loop that it belongs to, and is not started yet.
+Every aiokafka client of the engine is made here. So all of them connect as the settings say, and
+none leaves a connection open when it is closed. A client is made in the event loop that it belongs
+to, and is not started yet.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from aiokafka.client import AIOKafkaClient
 
 from engine import limits
 from engine.config import Settings
+from engine.kafka.connections import close_whole
 from engine.kafka.security import PLAINTEXT, Security, arguments, security
 from engine.kafka.topics import Topics
 
@@ -35,19 +37,23 @@ class Cluster:
 
     def producer(self, **options: Any) -> Any:
         """A producer whose records are acknowledged by all replicas, none of them twice."""
-        return AIOKafkaProducer(
+        producer = AIOKafkaProducer(
             **arguments(self.bootstrap, self.security),
             acks="all",
             enable_idempotence=True,
             compression_type="lz4",
             **options,
         )
+        close_whole(producer, "client")
+        return producer
 
     def consumer(self, **options: Any) -> Any:
         """A consumer that commits nothing by itself."""
-        return AIOKafkaConsumer(
+        consumer = AIOKafkaConsumer(
             **arguments(self.bootstrap, self.security), enable_auto_commit=False, **options
         )
+        close_whole(consumer, "_client")
+        return consumer
 
     def reader(self, *, reset: str = "earliest", **options: Any) -> Any:
         """A consumer of no group that reads committed records. `reset` says what it does about an
@@ -62,8 +68,12 @@ class Cluster:
 
     def admin(self, **options: Any) -> Any:
         """A client for topics, groups and rights."""
-        return AIOKafkaAdminClient(**arguments(self.bootstrap, self.security), **options)
+        admin = AIOKafkaAdminClient(**arguments(self.bootstrap, self.security), **options)
+        close_whole(admin, "_client", stop="close")
+        return admin
 
     def client(self, **options: Any) -> Any:
         """A client that asks for metadata alone."""
-        return AIOKafkaClient(**arguments(self.bootstrap, self.security), **options)
+        client = AIOKafkaClient(**arguments(self.bootstrap, self.security), **options)
+        close_whole(client, start="bootstrap", stop="close")
+        return client

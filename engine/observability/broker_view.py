@@ -97,10 +97,12 @@ class BrokerView:
         """Disconnect."""
         admin, self._admin = self._admin, None
         consumer, self._consumer = self._consumer, None
-        if admin is not None:
-            await admin.close()
-        if consumer is not None:
-            await consumer.stop()
+        try:
+            if admin is not None:
+                await admin.close()
+        finally:
+            if consumer is not None:
+                await consumer.stop()
 
     @contextlib.asynccontextmanager
     async def _connected(self) -> AsyncIterator[None]:

@@ -217,9 +217,11 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         )
 
     async def on_thread_stop(self) -> None:
-        if self._consumer is not None:
-            await leave_group(self._consumer)
-        await super().on_thread_stop()
+        try:
+            if self._consumer is not None:
+                await leave_group(self._consumer)
+        finally:
+            await super().on_thread_stop()
 
     async def on_start(self) -> None:
         await super().on_start()

@@ -64,6 +64,7 @@ class Kafka:
 @pytest.fixture
 def kafka(monkeypatch: pytest.MonkeyPatch) -> Kafka:
     kafka = Kafka()
+    monkeypatch.setattr("engine.kafka.cluster.close_whole", lambda *_, **__: None)
     monkeypatch.setattr("engine.kafka.cluster.AIOKafkaConsumer", lambda **_: kafka)
     monkeypatch.setattr("engine.kafka.cluster.AIOKafkaAdminClient", lambda **_: kafka)
     monkeypatch.setattr(limits, "COORDINATOR_PAUSE_S", 0)

@@ -10,7 +10,13 @@ from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError, OffsetOutOfRangeError, RecordTooLargeError
+from aiokafka.errors import (
+    KafkaError,
+    LeaderNotAvailableError,
+    OffsetOutOfRangeError,
+    RecordTooLargeError,
+    UnknownTopicOrPartitionError,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -84,6 +90,7 @@ class Consumer:
 @pytest.fixture
 def consumer(monkeypatch: pytest.MonkeyPatch) -> Consumer:
     consumer = Consumer()
+    monkeypatch.setattr("engine.kafka.cluster.close_whole", lambda *_, **__: None)
     monkeypatch.setattr("engine.kafka.cluster.AIOKafkaConsumer", lambda **_: consumer)
     monkeypatch.setattr(limits, "RETRY_PAUSE_S", 0.0)
     return consumer
@@ -136,6 +143,7 @@ async def test_another_failure_is_waited_out(consumer: Consumer) -> None:
 def test_out_of_range_is_told_to_us(monkeypatch: pytest.MonkeyPatch) -> None:
     """aiokafka would go on somewhere else by itself."""
     made: list[dict[str, Any]] = []
+    monkeypatch.setattr("engine.kafka.cluster.close_whole", lambda *_, **__: None)
     monkeypatch.setattr(
         "engine.kafka.cluster.AIOKafkaConsumer", lambda **options: made.append(options)
     )
@@ -154,3 +162,49 @@ def test_a_topic_made_anew_has_another_id(
     """Brokers of which some know no ids end no worker."""
     topic = Topic(TOPICS.hotlist, 0, ((1, 1, 1),), None, shown)
     assert topic.is_other_than(known) is is_other
+
+
+class StartingConsumer(Consumer):
+    """A consumer whose broker answers the first descriptions of topics with an error."""
+
+    class Client:
+        async def set_topics(self, _: Any) -> None: ...
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._client = self.Client()
+
+    def partitions_for_topic(self, _: str) -> set[int]:
+        return {0}
+
+    async def beginning_offsets(self, parts: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(parts, 0)
+
+    def assign(self, parts: list[TopicPartition]) -> None:
+        self.assigned = set(parts)
+
+    def seek(self, _: TopicPartition, __: int) -> None: ...
+
+
+async def test_a_description_with_an_error_has_no_id_and_is_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    consumer = StartingConsumer()
+    monkeypatch.setattr("engine.kafka.cluster.close_whole", lambda *_, **__: None)
+    monkeypatch.setattr("engine.kafka.cluster.AIOKafkaConsumer", lambda **_: consumer)
+    errors = deque([UnknownTopicOrPartitionError.errno, LeaderNotAvailableError.errno, 0])
+
+    async def described(_: Any, names: list[str]) -> list[Topic]:
+        error = errors.popleft()
+        parts = () if error else ((1, 1, 1),)
+        return [
+            Topic(TOPICS.hotlist, error, parts, None, None if error else b"e"),
+            Topic(TOPICS.policies, 0, ((1, 1, 1),), None, b"p"),
+        ]
+
+    monkeypatch.setattr("engine.control.replica.topics_as_shown", described)
+    replica = a_replica()
+    await replica._assign()
+    assert replica._ids == {TOPICS.hotlist: b"e", TOPICS.policies: b"p"}
+    assert consumer.assigned == {ENTRIES, TopicPartition(TOPICS.policies, 0)}
+    assert not errors

@@ -104,6 +104,7 @@ def sink_with(monkeypatch: pytest.MonkeyPatch) -> SinkWith:
     """Makes a sink of a producer."""
 
     def make(producer: Producer) -> Sink:
+        monkeypatch.setattr("engine.kafka.cluster.close_whole", lambda *_, **__: None)
         monkeypatch.setattr("engine.kafka.cluster.AIOKafkaProducer", lambda **_: producer)
         return Sink(CLUSTER)
 

@@ -254,5 +254,6 @@ async def test_a_group_that_says_nothing_is_asked_again(
 ) -> None:
     """To take silence for "nothing" would be to match all reads once more."""
     monkeypatch.setattr(limits, "COORDINATOR_PAUSE_S", 0)
+    monkeypatch.setattr("engine.kafka.cluster.close_whole", lambda *_, **__: None)
     monkeypatch.setattr("engine.kafka.cluster.AIOKafkaAdminClient", lambda **_: Admin(*answers))
     assert await GroupOffsets(CLUSTER).committed(7) == committed

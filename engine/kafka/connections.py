@@ -1,0 +1,106 @@
+"""A client closes every connection that it has made, however its start or its stop ends.
+
+aiokafka leaves a connection open in three cases: if the client is cancelled while it asks the first
+broker for the cluster; if another task is making a connection while the client closes; and if its
+stop is cancelled before it comes to the connections, after which a second stop does nothing. The
+stop of a consumer without a group even cancels itself if it comes soon after the start. An event
+loop that ends then reports an unclosed socket.
+
+`close_whole` is a seam in aiokafka: it gives one client copies of the two methods that make
+connections, with a `create_conn` that remembers them. `tests/kafka_package/test_connections.py` is
+the contract with aiokafka. Nothing is patched for other clients of the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import types
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from aiokafka import client as aiokafka_client
+from aiokafka.errors import KafkaConnectionError
+
+_SEAMS: Final = ("bootstrap", "_get_conn")
+_Method = Callable[[], Awaitable[None]]
+
+
+class _Connections:
+    """The connections that one client has made."""
+
+    def __init__(self) -> None:
+        self._made: list[Any] = []
+        self._is_closed = False
+
+    async def create(self, *args: Any, **options: Any) -> Any:
+        """Make a connection. Raises KafkaConnectionError if the client has been closed."""
+        connection = await aiokafka_client.create_conn(*args, **options)
+        if self._is_closed:
+            connection.close()
+            raise KafkaConnectionError("the client is closed")
+        self._made = [each for each in self._made if each.connected()]
+        self._made.append(connection)
+        return connection
+
+    def close(self) -> None:
+        """Close all of them, and each that is made from now on. Waits for nothing."""
+        self._is_closed = True
+        while self._made:
+            self._made.pop().close()
+
+
+def close_whole(client: Any, holds: str = "", *, start: str = "start", stop: str = "stop") -> None:
+    """Have a new client close all its connections when its start fails and when it stops.
+
+    `holds` names the attribute with the AIOKafkaClient in it, empty if it is one itself. `start`
+    and `stop` are the names of its methods. Raises RuntimeError if this aiokafka makes connections
+    in another way.
+    """
+    inner = getattr(client, holds) if holds else client
+    connections = _Connections()
+    names = {**vars(aiokafka_client), "create_conn": connections.create}
+    for seam in _SEAMS:
+        method = getattr(aiokafka_client.AIOKafkaClient, seam)
+        if "create_conn" not in method.__code__.co_names:
+            raise RuntimeError("this version of aiokafka connects otherwise; pin aiokafka 0.14")
+        copied = types.FunctionType(
+            method.__code__, names, method.__name__, method.__defaults__, method.__closure__
+        )
+        copied.__kwdefaults__ = method.__kwdefaults__
+        setattr(inner, seam, types.MethodType(copied, inner))
+    setattr(client, start, _starting(getattr(client, start), connections))
+    setattr(client, stop, _stopping(client, inner, getattr(client, stop), connections))
+
+
+def _starting(method: _Method, connections: _Connections) -> _Method:
+    """Wrap a client's start: close its connections if it fails or is cancelled."""
+
+    async def wrapped() -> None:
+        try:
+            await method()
+        except BaseException:
+            connections.close()
+            raise
+
+    return wrapped
+
+
+def _stopping(client: Any, inner: Any, method: _Method, connections: _Connections) -> _Method:
+    """Wrap a client's stop: close its connections, however it ends."""
+
+    async def wrapped() -> None:
+        try:
+            try:
+                await method()
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise
+                # aiokafka's own, of a task that it cancelled before that had begun.
+                if (fetcher := getattr(client, "_fetcher", None)) is not None:
+                    await fetcher.close()
+                await inner.close()
+        finally:
+            connections.close()
+
+    return wrapped

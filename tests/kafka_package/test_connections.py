@@ -1,0 +1,148 @@
+"""`engine.kafka.connections`: no connection stays open, whatever a client is cancelled in."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import itertools
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer
+from aiokafka import client as aiokafka_client
+from aiokafka.conn import AIOKafkaConnection
+from aiokafka.errors import KafkaError
+
+from engine.demo.embedded_broker import EmbeddedBroker
+from engine.kafka.cluster import Cluster
+from engine.kafka.topics import Topics
+
+#: More waits than any start or stop has.
+MOST = 200
+KINDS = {
+    "producer": (Cluster.producer, "start", "stop"),
+    "consumer": (Cluster.consumer, "start", "stop"),
+    "admin": (Cluster.admin, "start", "close"),
+    "client": (Cluster.client, "bootstrap", "close"),
+}
+
+
+class CancelledAt:
+    """Awaits a coroutine and cancels it at its nth wait; `was_cancelled` if it had so many."""
+
+    def __init__(self, coroutine: Any, wait: int) -> None:
+        self._coroutine = coroutine
+        self._wait = wait
+        self.was_cancelled = False
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        steps = self._coroutine.__await__()
+        try:
+            awaited = steps.send(None)
+            for wait in itertools.count(1):
+                if wait == self._wait:
+                    self.was_cancelled = True
+                    if awaited is not None:
+                        awaited.cancel()
+                error: BaseException | None = None
+                try:
+                    yield awaited
+                except BaseException as raised:  # noqa: BLE001 - it is passed on
+                    error = raised
+                if wait == self._wait and error is None:
+                    error = asyncio.CancelledError()
+                awaited = steps.send(None) if error is None else steps.throw(error)
+        except (StopIteration, asyncio.CancelledError, KafkaError):
+            return
+
+
+def open_connections() -> list[AIOKafkaConnection]:
+    return [
+        each
+        for each in gc.get_objects()
+        if isinstance(each, AIOKafkaConnection) and each.connected()
+    ]
+
+
+async def all_closed() -> bool:
+    """Whether none stays open; one that is being made is closed when it is complete."""
+    for _ in range(100):
+        if not open_connections():
+            return True
+        await asyncio.sleep(0.01)
+    return False
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Generator[Cluster, None, None]:
+    with EmbeddedBroker() as broker:
+        yield Cluster(broker.bootstrap, Topics("lpr."))
+
+
+async def cancel_everywhere(
+    make: Callable[[], Any], start: str, stop: str, *, in_stop: bool
+) -> int:
+    """Cancel a client's start, or its stop, at each of its waits; how many there are."""
+    for wait in range(1, MOST):
+        client = make()
+        if in_stop:
+            await getattr(client, start)()
+            step = CancelledAt(getattr(client, stop)(), wait)
+            await step
+        else:
+            step = CancelledAt(getattr(client, start)(), wait)
+            await step
+        is_whole = not step.was_cancelled or await all_closed()
+        await getattr(client, stop)()
+        assert is_whole, f"cancelled at wait {wait}"
+        assert await all_closed()
+        if not step.was_cancelled:
+            return wait - 1
+    raise AssertionError("it has more waits")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("in_stop", [False, True], ids=["start", "stop"])
+async def test_cancelled_at_each_wait(cluster: Cluster, kind: str, in_stop: bool) -> None:
+    make, start, stop = KINDS[kind]
+    waits = await cancel_everywhere(lambda: make(cluster), start, stop, in_stop=in_stop)
+    assert waits >= (1 if in_stop else 3)
+
+
+async def test_aiokafka_by_itself_leaves_one_open(cluster: Cluster) -> None:
+    """If this fails, the seam is needed no more."""
+
+    def make() -> AIOKafkaConsumer:
+        return AIOKafkaConsumer(bootstrap_servers=cluster.bootstrap)
+
+    try:
+        with pytest.raises(AssertionError, match="cancelled at wait"):
+            await cancel_everywhere(make, "start", "stop", in_stop=False)
+    finally:
+        for each in open_connections():
+            each.close()
+
+
+async def test_a_connection_that_comes_after_the_end(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another task is about to make one while the client closes."""
+    about_to, may_go = asyncio.Event(), asyncio.Event()
+    create: Callable[..., Awaitable[Any]] = aiokafka_client.create_conn
+
+    async def create_late(*args: Any, **options: Any) -> Any:
+        about_to.set()
+        await may_go.wait()
+        return await create(*args, **options)
+
+    client = cluster.client()
+    await client.bootstrap()
+    monkeypatch.setattr(aiokafka_client, "create_conn", create_late)
+    node = client.get_random_node()
+    connecting = asyncio.create_task(client.ready(node))
+    await about_to.wait()
+    await client.close()
+    may_go.set()
+    assert not await connecting
+    assert open_connections() == []
