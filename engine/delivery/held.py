@@ -6,10 +6,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from engine.delivery.audit_writer import Event
 from engine.delivery.partition_transactions import PartitionTransactions, Transacts
+from engine.delivery.records import Outgoing
+from engine.delivery.send_queue import Abandoned, acknowledgement
+from engine.delivery.suppression_changelog import StateRecord
+from engine.transport.assignment import Assignment
 
 
 class Claim(NamedTuple):
@@ -35,3 +41,23 @@ class Held:
     claim: Claim | None = None
     floor: int = 0
     handed_to: int | None = None
+
+    def add(
+        self,
+        records: Sequence[Outgoing],
+        events: Sequence[Event],
+        states: Sequence[StateRecord],
+        next_offset: int | None,
+    ) -> asyncio.Future[None]:
+        """Add to the partition's transactions; without a claim the future fails with Abandoned."""
+        if self.claim is None:
+            gone = acknowledgement()
+            gone.set_exception(Abandoned())
+            return gone
+        return self.claim.transactions.add(records, events, states, next_offset)
+
+    def refuse(self, assignment: Assignment) -> None:
+        """Take nothing more of the partition; what was handed over is still committed."""
+        if self.claim is not None and self.claim.transactions.failure is None:
+            self.claim.transactions.refuse()
+            assignment.ask_to_rebalance()

@@ -28,8 +28,8 @@ from engine.delivery.audit_writer import Count, Event, Sealing
 from engine.delivery.held import Claim, Held
 from engine.delivery.partition_transactions import BeginChain, PartitionTransactions, Transacts
 from engine.delivery.port import Keys
-from engine.delivery.records import Outgoing, match_events, records_of
-from engine.delivery.send_queue import Abandoned, acknowledgement
+from engine.delivery.records import match_events, records_of
+from engine.delivery.send_queue import Abandoned
 from engine.delivery.suppression_changelog import StateRecord, state_record
 from engine.delivery.transactional_producer import Fenced
 from engine.errors import BrokerError
@@ -112,7 +112,7 @@ class Transactions:
             return False
         if fetch.follows != held.handed_to:
             # The one between them has failed, or went by us: nothing behind it may be committed.
-            _refuse(assignment, held)
+            held.refuse(assignment)
             return False
         if fetch.raw.first_offset < held.floor:
             await self._cut_at_floor(fetch, held)
@@ -132,8 +132,7 @@ class Transactions:
             # To make room, the oldest keys are evicted, whatever their partition.
             others = [one for one in outcome.suppression if one.partition != partition]
             self._add_states(fetch.assignment, {}, others)
-        handed = _add(
-            _held(fetch),
+        handed = _held(fetch).add(
             records_of(self._cluster.topics, outcome),
             match_events(outcome),
             self._states(own),
@@ -257,7 +256,7 @@ class Transactions:
             by_partition.setdefault(change.partition, []).append(change)
         for partition, of_partition in by_partition.items():
             held = assignment.held(partition, Held)
-            _add(held, (), events.get(partition, ()), self._states(of_partition), None)
+            held.add((), events.get(partition, ()), self._states(of_partition), None)
 
     def _states(self, changes: Iterable[SuppressionRecord]) -> list[StateRecord]:
         return [state_record(self._cluster, change) for change in changes]
@@ -288,24 +287,3 @@ class Transactions:
 
 def _held(fetch: Fetch) -> Held:
     return fetch.assignment.held(fetch.raw.partition, Held)
-
-
-def _add(
-    held: Held,
-    records: Sequence[Outgoing],
-    events: Sequence[Event],
-    states: Sequence[StateRecord],
-    next_offset: int | None,
-) -> asyncio.Future[None]:
-    if held.claim is None:
-        gone = acknowledgement()
-        gone.set_exception(Abandoned())
-        return gone
-    return held.claim.transactions.add(records, events, states, next_offset)
-
-
-def _refuse(assignment: Assignment, held: Held) -> None:
-    """Take nothing more of a partition; what is handed over is committed."""
-    if held.claim is not None and held.claim.transactions.failure is None:
-        held.claim.transactions.refuse()
-        assignment.ask_to_rebalance()
