@@ -54,6 +54,8 @@ class Difference:
     added: NDArray[np.bool_]
     changed: NDArray[np.bool_]
     removed: NDArray[np.int64]
+    #: Where in the state each row's entry is, -1 if it is new.
+    places: NDArray[np.int64]
     unchanged: int = 0
     #: Rows whose entry is listed and has expired.
     expired: int = 0
@@ -105,7 +107,7 @@ def compare_to_state(
     entries of other lists and agencies.
     """
     rows = file.columns()
-    places = state.places(rows.ids)
+    places = file.places(state)
     there = state.columns.at(places)
     listed = (places >= 0) & (there.lists >= 0)
     problems = {
@@ -127,15 +129,16 @@ def compare_to_state(
         added=good & (places < 0),
         changed=good & (places >= 0) & ~kept.is_same,
         removed=np.empty(0, dtype=np.int64),
+        places=places,
         unchanged=int(np.count_nonzero(good & kept.is_same)),
         expired=int(np.count_nonzero(good & listed & (kept.expires_ms <= now_ms))),
         problems=problems,
     )
-    _look_at_rows(found, file, there, listed, kept, purposes)
+    _look_at_rows(found, file, _Listed(state, there, listed), kept, purposes)
     if list_id is not None:
         on_list = state.columns.lists == file.names.number(list_id)
         found.standing = int(np.count_nonzero(on_list))
-        named = np.concatenate([rows.ids, file.spared_ids])
+        named = np.concatenate([rows.ids, state.columns.ids[places[places >= 0]], file.spared_ids])
         gone = np.flatnonzero(on_list & ~np.isin(state.columns.ids, named))
         if file.bad_unknown(list_id):
             found.not_removed = len(gone)
@@ -151,6 +154,14 @@ def _future(created_ms: int, now_ms: int) -> str:
     except RuleError as error:
         return str(error)
     raise AssertionError("the row was not created in the future")
+
+
+class _Listed(NamedTuple):
+    """The state, what each row's entry is in it, and whether it is there."""
+
+    state: ListState
+    there: DigestColumns
+    listed: NDArray[np.bool_]
 
 
 class _Kept(NamedTuple):
@@ -199,12 +210,14 @@ def _keep(
 def _look_at_rows(
     found: Difference,
     file: FileEntries,
-    there: DigestColumns,
-    listed: NDArray[np.bool_],
+    before: _Listed,
     kept: _Kept,
     purposes: Purposes,
 ) -> None:
     """Build the entry of each row that changes an entry, and check the result."""
+    state, there, listed = before
+    # Rows whose entry has an id that an earlier version derived.
+    former = (found.places >= 0) & (there.ids != file.columns().ids)
     look = found.changed | (found.added & (file.fresh & UNCHECKED > 0))
     places = iter(np.flatnonzero(look).tolist())
     place = next(places, -1)
@@ -219,6 +232,9 @@ def _look_at_rows(
                 expires_at=_time(entry.expires_at, entry.expires_ms, int(kept.expires_ms[at])),
                 requested_by=file.names.text(int(kept.requested_by[at])),
             )
+        if former[at]:
+            own_id = state.entry_id(int(found.places[at])).decode()
+            entry = msgspec.structs.replace(entry, entry_id=own_id)
         try:
             if listed[at]:  # checked first, because its error says what would help
                 check_extension(
@@ -232,7 +248,7 @@ def _look_at_rows(
             found.problems[at] = str(error)
             found.added[at] = found.changed[at] = False
         else:
-            if kept.differs[at]:
+            if kept.differs[at] or former[at]:
                 found.replaced.add(at)
                 found.replacements.append(encode(entry))
         place = next(places, -1)

@@ -5,6 +5,10 @@ entry if the values that make up the id are good, however bad the others are. `I
 decides that, and returns None in every case of doubt: a wrong id would remove the entry that the
 row is for.
 
+A derived id always covers the agency, so that lists of two agencies with the same name do not
+share entries. Earlier versions left it out: an entry that they listed keeps its id as long as a
+row of the same list and agency names it (`former`, see `difference`).
+
 The values are checked in a document in which everything else is known to be good. A plate that
 is too short for the row's purpose is in doubt too, because it may have been cut off.
 
@@ -39,7 +43,7 @@ _STAND_INS: Final[dict[str, Any]] = {
 
 def derived_id(*parts: str) -> str:
     """Return the id of an entry without an id of its own. It depends only on the parts that the
-    profile chooses, such as list and plate."""
+    profile chooses, such as list and plate, and on the agency."""
     return xxhash.xxh3_128_hexdigest("\x1f".join(parts).encode(errors="replace"))
 
 
@@ -47,7 +51,9 @@ class Identity:
     """The ids of one file's entries, as its profile derives them."""
 
     def __init__(self, profile: Profile, purposes: Purposes) -> None:
-        self._fields = tuple(FIELDS[name] for name in profile.id_fields)
+        self._former_fields = tuple(FIELDS[name] for name in profile.id_fields)
+        names = dict.fromkeys((*profile.id_fields, "agency"))
+        self._fields = tuple(FIELDS[name] for name in names)
         self._purposes = purposes
         self._strictest = max(
             purposes.codes,
@@ -57,9 +63,11 @@ class Identity:
 
     def derive(self, document: dict[str, Any]) -> str:
         """Return the id derived from an entry's document."""
-        # If a required part is missing, the schema will report it.
-        parts = [field.of(document) for field in self._fields]
-        return derived_id(*("" if part is None else str(part) for part in parts))
+        return _derived(self._fields, document)
+
+    def former(self, document: dict[str, Any]) -> str:
+        """Return the id that earlier versions derived from the document."""
+        return _derived(self._former_fields, document)
 
     def of_bad_row(
         self, document: dict[str, Any], bad_paths: Iterable[str], *, derived: bool
@@ -89,6 +97,12 @@ class Identity:
     def _purpose(self, document: Mapping[str, Any]) -> str:
         own = document.get("purpose")
         return own if isinstance(own, str) and self._purposes.get(own) else self._strictest
+
+
+def _derived(fields: Iterable[Field], document: dict[str, Any]) -> str:
+    # If a required part is missing, the schema will report it.
+    parts = [field.of(document) for field in fields]
+    return derived_id(*("" if part is None else str(part) for part in parts))
 
 
 def error_path(error: DocumentError | RuleError) -> str:

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.list_files.digests import DigestColumns, Digests, Names, id_hash
+from engine.list_files.list_state import ListState
 from engine.list_files.rows import DERIVED, BadRow, Row
 
 #: Bytes that are compressed together.
@@ -42,6 +43,8 @@ class FileEntries:
         self._digests = Digests(names)
         self._lines = array("q")
         self._fresh = array("B")
+        # The hashed id that earlier versions derived for each good row, 0 if its id is given.
+        self._former_ids = array("Q")
         self._spared_ids = array("Q")
         self._bad_unknown = 0
         self._bad_derived: Counter[str] = Counter()
@@ -58,8 +61,8 @@ class FileEntries:
         self._lines.append(row.line)
         self._fresh.append(row.fresh)
         self._gives_ids |= not row.fresh & DERIVED
-        if row.spared_id is not None:
-            self._spared_ids.append(id_hash(row.spared_id.encode(errors="replace")))
+        self._former_ids.append(0 if row.former_id is None else id_hash(row.former_id.encode()))
+        self._spared_ids.extend(id_hash(each.encode()) for each in row.spared_ids)
         self.spool.append(row.data)
 
     def add_bad(self, row: BadRow) -> None:
@@ -73,6 +76,8 @@ class FileEntries:
         else:
             self._bad_derived[row.list_id] += 1
         self._spared_ids.append(id_hash(row.entry_id.encode()))
+        if row.former_id is not None:
+            self._spared_ids.append(id_hash(row.former_id.encode()))
 
     def columns(self) -> DigestColumns:
         """Return the digests of the good rows."""
@@ -118,6 +123,26 @@ class FileEntries:
         found = dict(sorted(found.items()))
         self._repeats = len(self), found
         return found
+
+    def places(self, state: ListState) -> NDArray[np.int64]:
+        """Return where in the state each row's entry is, -1 if it is new.
+
+        An entry that an earlier version listed keeps its derived id, so that the first sync of a
+        newer version does not remove and add the whole list. That id does not cover the agency, so
+        the entry must be of the row's list and agency.
+        """
+        rows = self.columns()
+        places = state.places(rows.ids)
+        new = np.flatnonzero((places < 0) & (self._former() != 0))
+        former = state.places(self._former()[new])
+        there = state.columns.at(former)
+        same_owner = (there.lists == rows.lists[new]) & (there.agencies == rows.agencies[new])
+        found = (former >= 0) & same_owner
+        places[new[found]] = former[found]
+        return places
+
+    def _former(self) -> NDArray[np.uint64]:
+        return np.frombuffer(self._former_ids, dtype=np.uint64)
 
     def list_ids(self) -> list[str]:
         """Return the lists of the rows."""

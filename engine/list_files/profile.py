@@ -19,7 +19,7 @@ or field, a date format that cannot be read, a value of the wrong type.
     dates       forms (see `date_formats`), time_zone, and the fields which a date without a time
                 holds through to the day's end
     normalize   true: plates are brought to normal form; else they must have it already
-    id          the fields that make the id of an entry without one
+    id          the fields that make the id of an entry without one; the agency always does too
     json        "columns": a line of JSON is an object by column; "documents": an entry
 
 What we ship is named without its ending.

@@ -58,15 +58,17 @@ class Supplied:
 class Row(NamedTuple):
     """A good row: the line on which it begins, its entry, that as JSON, and its `fresh` bits.
 
-    If the row names another list than the user, `spared_id` is the id on the user's list, which a
-    sync refuses the row for, but does not remove.
+    If the id is derived, `former_id` is the one that earlier versions derived. If the row names
+    another list than the user, `spared_ids` are its ids on the user's list: a sync refuses the row,
+    but does not remove that entry.
     """
 
     line: int
     entry: Entry
     data: bytes
     fresh: int
-    spared_id: str | None = None
+    former_id: str | None = None
+    spared_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +76,15 @@ class BadRow:
     """A row that is not an entry: the line on which it begins, and why, in one line.
 
     `entry_id` is the id of the row's entry, None if it cannot be known. If the row gave no id,
-    `list_id` is the list for which one was derived. A sync does not remove that entry.
+    `list_id` is the list for which one was derived, and `former_id` the one that earlier versions
+    derived. A sync does not remove that entry.
     """
 
     line: int
     problem: str
     entry_id: str | None = None
     list_id: str | None = None
+    former_id: str | None = None
 
 
 class Filling:
@@ -126,10 +130,15 @@ class Filling:
         except (DocumentError, RuleError) as error:
             bad = [error_path(error), *paths_without_text(document)]
             return self._bad(line, problem_of(error, document), document, bad, derived=derived)
-        spared_id = None
+        spared: tuple[str, ...] = ()
         if derived and self._list_id not in (None, entry.list_id):
-            spared_id = self._identity.derive({**document, "list_id": self._list_id})
-        return Row(line, entry, data, fresh, spared_id)
+            there = {**document, "list_id": self._list_id}
+            spared = self._identity.derive(there), self._identity.former(there)
+        return Row(line, entry, data, fresh, self.former_id(document, fresh), spared)
+
+    def former_id(self, document: dict[str, Any], fresh: int) -> str | None:
+        """Return the id that earlier versions derived for the document, None if it gives one."""
+        return self._identity.former(document) if fresh & DERIVED else None
 
     def bad_row(self, line: int, unread: Unread) -> BadRow:
         """Return the row of what is not a document."""
@@ -156,7 +165,8 @@ class Filling:
         entry_id = self._identity.of_bad_row(document, filter(None, bad_paths), derived=derived)
         if entry_id is None or not derived:
             return BadRow(line, problem, entry_id)
-        return BadRow(line, problem, entry_id, document["list_id"])
+        former_id = self._identity.former(document)
+        return BadRow(line, problem, entry_id, document["list_id"], former_id)
 
     def _complete(self, document: dict[str, Any]) -> int:
         """Fill in what the row lacks; return its fresh bits."""

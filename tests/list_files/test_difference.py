@@ -15,6 +15,7 @@ from engine.documents.model import Authority, Entry
 from engine.documents.purposes import Purpose, Purposes
 from engine.list_files.difference import Difference, compare_to_state
 from engine.list_files.digests import Names
+from engine.list_files.identity import derived_id
 from engine.list_files.list_state import ListState
 from engine.list_files.parsed_file import FileEntries
 from engine.list_files.profile import load
@@ -48,6 +49,12 @@ def entry(entry_id: str, **fields: Any) -> Entry:
     return msgspec.convert(document(entry_id, **{**times, **fields}), Entry)
 
 
+def without_id(**fields: Any) -> dict[str, Any]:
+    made = document("x", **fields)
+    del made["entry_id"]
+    return made
+
+
 class Topic:
     """A hot list topic as a dict, and commands that change it as theirs would."""
 
@@ -78,7 +85,9 @@ class Topic:
         filling = Filling(HOTLIST, Supplied({}, fresh), PURPOSES)
         file = FileEntries(Names())
         for line, row in enumerate(rows, start=2):
-            file.add(Row(line, *filling.entry(dict(row))))
+            found_row = filling.row(line, dict(row))
+            assert isinstance(found_row, Row)
+            file.add(found_row)
         for bad_row in bad:
             file.add_bad(bad_row)
         state = self.state(file.names)
@@ -301,6 +310,41 @@ def test_a_derived_id_is_no_id_beside_rows_that_give_theirs() -> None:
     topic = Topic(entry("d"), entry("b"))
     found, _ = topic.send([], bad=(BadRow(3, "what", "d", "other"),), list_id="l")
     assert (set(topic.values), found.not_removed) == ({"d", "b"}, 1)
+
+
+def test_entries_keep_the_ids_that_earlier_versions_derived() -> None:
+    plates = [f"ABC12{number}" for number in range(9)]
+    old = {plate: derived_id("l", plate) for plate in plates}
+    topic = Topic(*(entry(old[plate], plate=plate) for plate in plates))
+    before = dict(topic.values)
+    rows = [without_id(plate=plate) for plate in plates]
+    found, _ = topic.send(rows, list_id="l")
+    assert (found.is_empty, found.unchanged, topic.values) == (True, 9, before)
+    # A change goes to the same entry, a new plate gets an id of its own, and what is gone goes.
+    rows[0]["priority"] = 1
+    rows[1]["plate"] = "NEW123"
+    found, _ = topic.send(rows, list_id="l")
+    assert (found.added_count, found.changed_count, len(found.removed)) == (1, 1, 1)
+    assert topic.entries[old[plates[0]]].priority == 1
+    assert topic.entries[derived_id("l", "NEW123", "agency")].plate == "NEW123"
+    assert old[plates[1]] not in topic.entries
+    # Again there is nothing to do, and an import finds the same entries.
+    again, _ = topic.send(rows, list_id="l")
+    assert again.is_empty
+    again, _ = topic.send(rows)
+    assert (again.added_count, again.changed_count, again.unchanged) == (0, 0, 9)
+    # A bad row keeps the entry of its former id.
+    bad = BadRow(9, "what", "new", "l", old[plates[2]])
+    found, _ = topic.send([*rows[:2], *rows[3:]], bad=(bad,), list_id="l")
+    assert (len(found.removed), found.not_removed) == (0, 0)
+
+
+def test_an_agency_does_not_get_the_entry_of_another_one() -> None:
+    topic = Topic(entry(derived_id("l", "ABC123")))
+    row = without_id(agency="other")
+    found, _ = topic.send([row])
+    assert (found.added_count, found.changed_count, found.problems) == (1, 0, {})
+    assert {one.agency for one in topic.entries.values()} == {"agency", "other"}
 
 
 def test_repeats_name_the_first_row() -> None:

@@ -76,14 +76,14 @@ def test_our_own_has_every_field_under_its_name() -> None:
 def test_genetec() -> None:
     assert documents_of(DATA / "genetec.csv", profile.load("genetec")) == [
         {
-            "entry_id": derived_id("list", "7ABC123", "US-CA"),
+            "entry_id": derived_id("list", "7ABC123", "US-CA", "agency"),
             "plate": "7ABC123",
             "region": "US-CA",
             "starts_at": "2026-01-31T00:00:00.000Z",
             "expires_at": "2026-06-01T00:00:00.000Z",
         },
         {
-            "entry_id": derived_id("list", "DEF228", "CA-QC"),
+            "entry_id": derived_id("list", "DEF228", "CA-QC", "agency"),
             "plate": "DEF228",
             "purpose": "endangered_person",
             "region": "CA-QC",
@@ -91,14 +91,14 @@ def test_genetec() -> None:
         },
         # The same plate of another state is another entry.
         {
-            "entry_id": derived_id("list", "7ABC123", "US-NV"),
+            "entry_id": derived_id("list", "7ABC123", "US-NV", "agency"),
             "plate": "7ABC123",
             "purpose": "stolen_plate",
             "region": "US-NV",
             "expires_at": "2026-07-01T00:00:00.000Z",
         },
         {
-            "entry_id": derived_id("list", "345ABG", ""),
+            "entry_id": derived_id("list", "345ABG", "", "agency"),
             "plate": "345ABG",
             "purpose": "permit",
             "starts_at": "2026-01-31T08:00:00.000Z",
@@ -125,7 +125,7 @@ def test_ncic() -> None:
     flags = {"list_id": "list"}
     assert documents_of(DATA / "ncic.csv", profile.load("ncic"), flags) == [
         {
-            "entry_id": derived_id("list", "V100000001", "7ABC123", "US-CA"),
+            "entry_id": derived_id("list", "V100000001", "7ABC123", "US-CA", "CA0000000"),
             "plate": "7ABC123",
             "agency": "CA0000000",
             "purpose": "stolen_vehicle",
@@ -135,7 +135,7 @@ def test_ncic() -> None:
             "vehicle": {"make": "Ford", "model": "FOC", "color": "gray", "type": "four-door"},
         },
         {
-            "entry_id": derived_id("list", "P100000002", "NEB4567", "US-NE"),
+            "entry_id": derived_id("list", "P100000002", "NEB4567", "US-NE", "NE0000000"),
             "plate": "NEB4567",
             "agency": "NE0000000",
             "purpose": "stolen_plate",
@@ -145,7 +145,7 @@ def test_ncic() -> None:
         },
         # No NIC: the agency's own case. Codes that nobody listed stay.
         {
-            "entry_id": derived_id("list", "W-77", "DEF228", "CA-QC"),
+            "entry_id": derived_id("list", "W-77", "DEF228", "CA-QC", "VT0000000"),
             "plate": "DEF228",
             "agency": "VT0000000",
             "purpose": "wanted_person",
@@ -154,7 +154,7 @@ def test_ncic() -> None:
             "vehicle": {"make": "ZZZZ", "color": "XXX", "type": "station wagon"},
         },
         {
-            "entry_id": derived_id("list", "M100000003", "LMN456", "MX"),
+            "entry_id": derived_id("list", "M100000003", "LMN456", "MX", "TX0000000"),
             "plate": "LMN456",
             "agency": "TX0000000",
             "purpose": "endangered_person",
@@ -190,7 +190,7 @@ def test_bare_list_of_plates() -> None:
 def test_windows_1252_is_found_out() -> None:
     assert documents_of(DATA / "windows_1252.csv", profile.load()) == [
         {
-            "entry_id": derived_id("Café", "MÜ1234"),
+            "entry_id": derived_id("Café", "MÜ1234", "agency"),
             "list_id": "Café",
             "plate": "MÜ1234",
             "instructions": "grün – nur ansehen",

@@ -386,19 +386,26 @@ def test_file_that_cannot_be_read_as_a_whole(data: str | bytes, name: str, messa
 
 
 def test_row_that_is_not_utf8_is_that_row_only() -> None:
-    good, bad, after = rows_of(b"plate,agency\nAB12CD,a\nAB12CE,\xff\nAB12CF,b\n")
+    good, bad, after = rows_of(b"plate,vehicle_make\nAB12CD,a\nAB12CE,\xff\nAB12CF,b\n")
     assert isinstance(good, Row)
     assert bad == BadRow(
-        3, "agency '\\udcff': not UTF-8 text", derived_id("list", "AB12CE"), "list"
+        3,
+        "vehicle_make '\\udcff': not UTF-8 text",
+        derived_id("list", "AB12CE", "agency"),
+        "list",
+        derived_id("list", "AB12CE"),
     )
     assert isinstance(after, Row)
 
 
-def test_id_is_derived_from_list_and_plate_alone() -> None:
+def test_id_is_derived_from_list_plate_and_agency_alone() -> None:
     (first,) = entries_of("plate,priority\nAB12CD,1\n")
-    (second,) = entries_of('{"plate":"AB12CD","agency":"b"}', "x.jsonl")
-    assert first.entry_id == second.entry_id == derived_id("list", "AB12CD")
-    assert derived_id("list", "AB12CE") != first.entry_id != derived_id("lis", "tAB12CD")
+    (second,) = entries_of('{"plate":"AB12CD","agency":"agency","region":"NL"}', "x.jsonl")
+    assert first.entry_id == second.entry_id == derived_id("list", "AB12CD", "agency")
+    (other,) = entries_of('{"plate":"AB12CD","agency":"b"}', "x.jsonl")
+    assert other.entry_id == derived_id("list", "AB12CD", "b")
+    assert derived_id("list", "AB12CE", "agency") != first.entry_id != other.entry_id
+    assert derived_id("lis", "tAB12CD", "agency") != first.entry_id
 
 
 @pytest.mark.parametrize("field", ["instructions", "agency", "vehicle_make", "authority_reference"])
@@ -412,7 +419,9 @@ def test_control_characters_are_refused(field: str, name: str, control: str) -> 
     assert isinstance(bad, BadRow)
     path = FIELDS[field].path
     assert bad.problem == f"{path} {f'a{control}b'!r}: must not hold control characters"
-    assert bad.entry_id == derived_id("list", "AB12CD")
+    # The agency is a part of the id.
+    known = derived_id("list", "AB12CD", "agency")
+    assert bad.entry_id == (None if field == "agency" else known)
 
 
 def test_instructions_may_have_lines() -> None:
@@ -562,7 +571,7 @@ def test_bad_rows_tell_the_id_that_they_name() -> None:
     assert isinstance(derived, BadRow)
     assert isinstance(unknown, BadRow)
     assert named.entry_id == "e-1"
-    assert derived.entry_id == derived_id("list", "AB12CD")
+    assert derived.entry_id == derived_id("list", "AB12CD", "agency")
     assert unknown.entry_id is None
 
 
@@ -579,12 +588,22 @@ def test_windows_1252() -> None:
 
 
 def test_bytes_that_windows_1252_does_not_have_are_one_rows_problem() -> None:
-    data = b"plate,agency\nAB12CD,a\nAB12CE,\x81\nAB12CF,b\n"
+    data = b"plate,vehicle_make\nAB12CD,a\nAB12CE,\x81\nAB12CF,b\n"
     good, bad, after = rows_of(data, encoding=WINDOWS_1252)
     assert isinstance(good, Row)
     assert bad == BadRow(
-        3, "agency '\\udc81': not Windows-1252 text", derived_id("list", "AB12CE"), "list"
+        3,
+        "vehicle_make '\\udc81': not Windows-1252 text",
+        derived_id("list", "AB12CE", "agency"),
+        "list",
+        derived_id("list", "AB12CE"),
     )
     assert isinstance(after, Row)
-    (bad,) = rows_of(b'{"plate":"AB12CD","agency":"\x81"}', "x.jsonl", encoding=WINDOWS_1252)
-    assert bad == BadRow(1, "not Windows-1252 text", derived_id("list", "AB12CD"), "list")
+    (bad,) = rows_of(b'{"plate":"AB12CD","region":"\x81"}', "x.jsonl", encoding=WINDOWS_1252)
+    assert bad == BadRow(
+        1,
+        "not Windows-1252 text",
+        derived_id("list", "AB12CD", "agency"),
+        "list",
+        derived_id("list", "AB12CD"),
+    )

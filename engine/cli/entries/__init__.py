@@ -51,7 +51,10 @@ def group() -> None:
 
 @group.command("add")
 @click.option(
-    "--id", "entry_id", metavar="ID", help="The entry's id; default: made from list and plate."
+    "--id",
+    "entry_id",
+    metavar="ID",
+    help="The entry's id; default: made from list, agency and plate.",
 )
 @click.option(
     "--plate",

@@ -46,13 +46,14 @@ def add_entry(
     """
     purposes = Purposes.load(settings.purposes)
     try:
-        entry, data, fresh = Filling(load(), _spoken(supplied), purposes).entry(document)
+        filling = Filling(load(), _spoken(supplied), purposes)
+        entry, data, fresh = filling.entry(document)
         # An expired entry is never added; to stop an entry from matching, remove it.
         check_entry(entry, purposes)
     except (DocumentError, RuleError) as error:
         raise EntryError(problem_of(error, document)) from None
     file = FileEntries(Names())
-    file.add(Row(1, entry, data, fresh))
+    file.add(Row(1, entry, data, fresh, filling.former_id(document, fresh)))
 
     def compare(state: ListState) -> Difference:
         now_ms = SystemClock().now_ms()
@@ -91,6 +92,8 @@ async def _add(
                 await box.send(key, value, headers)
             await reader.readable(box.next_offsets)
             return what, value
-        place = int(reader.state.places(file.columns().ids)[0])
-        created_ms = int(reader.state.columns.created_ms[place])
-    return "unchanged", encode(msgspec.structs.replace(entry, created_at=format_time(created_ms)))
+        place = int(found.places[0])
+        created_at = format_time(int(reader.state.columns.created_ms[place]))
+        entry_id = reader.state.entry_id(place).decode()
+    same = msgspec.structs.replace(entry, entry_id=entry_id, created_at=created_at)
+    return "unchanged", encode(same)
