@@ -182,6 +182,18 @@ _ALL: Final = (
     ),
     Setting("purposes", _path, "FILE", "The purposes file; default: the shipped one."),
     Setting("misreads", _path, "FILE", "The table of misreads; default: the shipped one."),
+    Setting(
+        "checkpoint_key",
+        _path,
+        "FILE",
+        "Private key (PEM) that signs checkpoints of the worker's audit; see hotlist audit keygen.",
+    ),
+    Setting(
+        "checkpoint_dir",
+        _path,
+        "DIRECTORY",
+        "With a checkpoint key: where the worker writes its checkpoints.",
+    ),
     Setting("operator", _text, "NAME", "Who changes a list or a policy."),
     Setting("partitions", _whole(1, 100_000), "N", "Partitions of each topic that is created."),
     Setting("replication", _whole(1, 32767), "N", "Replicas of each partition that is created."),
@@ -267,6 +279,8 @@ class Settings:
     otlp_endpoint: str | None = None
     purposes: Path | None = None
     misreads: Path | None = None
+    checkpoint_key: Path | None = None
+    checkpoint_dir: Path = Path("checkpoints")
     operator: str | None = None
     partitions: int = 4
     replication: int = 1

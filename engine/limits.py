@@ -143,6 +143,11 @@ AUDIT_PROBLEMS: Final = 1000
 #: its largest number of lines.
 REPORT_EVENTS: Final = 100_000_000
 REPORT_GROUPS: Final = 100_000
+#: Records of each of the two topics that `audit verify --matches` compares in one pass; more take
+#: further passes.
+MATCHES_COMPARED: Final = 8_000_000
+#: How often a worker with a key writes a checkpoint of its chains, while they grow.
+CHECKPOINT_S: Final = 60.0
 #: A checkpoint: some hundred bytes for each chain that ever existed.
 CHECKPOINT_BYTES: Final = 256 * MIB
 #: How much of a worker's chain is sealed and sent at a time.
@@ -325,7 +330,7 @@ def check() -> None:
     assert SESSION_S + REBALANCE_S < FENCED_S, "the group has time to rebalance"
     assert 2 * SHUTDOWN_S <= REBALANCE_S, "handing over waits for what is in flight"
     assert 3 * HEARTBEAT_S <= SESSION_S, "one lost heartbeat must not cost the partitions"
-    assert SHUTDOWN_S + 3 * LEAVE_S < END_S, "after what is in flight the worker leaves its groups"
+    assert SHUTDOWN_S + 4 * LEAVE_S < END_S, "after what is in flight it ends its chains and leaves"
     assert SHUTDOWN_S + 3 * LEAVE_S + SPAN_EXPORT_S < END_S, "then the last spans are sent"
     assert SPANS_A_REQUEST < SPANS_WAITING, "some wait while others are sent"
     assert TRACESTATE_CHARACTERS <= TRACESTATE_BYTES, "what is passed on was examined"

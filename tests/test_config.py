@@ -19,7 +19,7 @@ def written(directory: Path, content: str | bytes) -> Path:
 
 
 def test_defaults_are_those_of_the_contract() -> None:
-    assert DEFAULTS == {
+    assert {
         "bootstrap": "localhost:9092",
         "prefix": "lpr.",
         "group": "hotlist-engine",
@@ -32,6 +32,8 @@ def test_defaults_are_those_of_the_contract() -> None:
         "otlp_endpoint": None,
         "purposes": None,
         "misreads": None,
+        "checkpoint_key": None,
+        "checkpoint_dir": Path("checkpoints"),
         "operator": None,
         "partitions": 4,
         "replication": 1,
@@ -43,7 +45,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "ssl_certfile": None,
         "ssl_keyfile": None,
         "ssl_key_password_file": None,
-    }
+    } == DEFAULTS
     assert set(SETTINGS) == set(DEFAULTS)
 
 

@@ -4,14 +4,28 @@ Pure: no Kafka, no event loop, no network. A chain holds no plate of a read that
 
 The modules, in the order in which data passes them:
 
-    changes          what changed on the lists, as audit records describe it
-    pending_changes  the changes that are not known to be audited
-    chain            how a record is sealed and opened
-    problems         what can be wrong with a chain, one line each
-    chain_state      the verified part of a chain, and the records that it must contain
-    verifier         whether the chains are intact, and where not
-    checkpoints      signed checkpoints of the chains
-    report           a summary of the audit for a period
+    changes           what changed on the lists, as audit records describe it
+    pending_changes   the changes that are not known to be audited
+    chain             how a record is sealed and opened
+    problems          what can be wrong with a chain, one line each
+    chain_state       the verified part of a chain, and the records that it must contain
+    gaps              the gaps of a chain, and records that come late
+    roots             where chains begin and end
+    lost_records      expected records that were not found
+    verifier          whether the chains are intact, and where not
+    match_comparison  the matches compared with the audit
+    checkpoints       signed checkpoints of the chains
+    report            a summary of the audit for a period
 """
 
-__all__ = ["chain", "changes", "checkpoints", "pending_changes", "problems", "report", "verifier"]
+__all__ = [
+    "chain",
+    "chain_state",
+    "changes",
+    "checkpoints",
+    "match_comparison",
+    "pending_changes",
+    "problems",
+    "report",
+    "verifier",
+]

@@ -89,7 +89,9 @@ class Gap:
 class ChainState:
     """A chain up to its last verified record. `heads`: what the next record may name as previous.
 
-    `last_offset` is that of the last record, `late_offset` that of the last one out of order.
+    `last_offset` is that of the last record, `late_offset` that of the last one out of order,
+    `end_offset` that of the record that ends it, -1 without one. `follows_nothing` if its first
+    record names no other chain, `has_events` if it holds more than its end.
     """
 
     key: bytes
@@ -102,6 +104,9 @@ class ChainState:
     others: tuple[str, ...] = ()
     last_offset: int = -1
     late_offset: int = -1
+    end_offset: int = -1
+    follows_nothing: bool = False
+    has_events: bool = False
     gaps: list[Gap] = field(default_factory=list)
     elsewhere: set[int] = field(default_factory=set)
 

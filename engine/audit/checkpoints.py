@@ -3,7 +3,8 @@
 A checkpoint is a JSON document with the last sequence and hash of every chain, signed with an
 Ed25519 key that the operator keeps away from the brokers. With an old checkpoint an auditor finds
 out that a chain was rewritten since, even if all of its hashes were computed again. Each may name
-the previous one by its hash, so that none can be removed from the middle of their sequence.
+the previous one by its hash, so that none can be removed from the middle of their sequence. Those
+that a worker makes are partial: they hold only the chains that it writes, and name no other.
 
 The signature covers the canonical JSON (as in `chain`) of the document without `signature`. The
 hash of a checkpoint is the SHA-256 of its canonical JSON with it. Reads and writes no files.
@@ -56,11 +57,13 @@ class _ChainHead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Checkpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A signed checkpoint. `previous` is the hash of the one before, absent in the first."""
+    """A signed checkpoint. `previous` is the hash of the one before, absent in the first. `partial`
+    if a worker made it, of its own chains only."""
 
     chains: tuple[_ChainHead, ...]
     format: Literal["hotlist-checkpoint-1"]
     made_at: Time
+    partial: bool = False
     previous: Hash | None = None
     public_key: _Hex32
     signature: _Hex64
@@ -121,6 +124,8 @@ def sign(
     heads: Sequence[Head],
     at_ms: int,
     previous: bytes | None = None,
+    *,
+    partial: bool = False,
 ) -> bytes:
     """Return a signed checkpoint of these chains, as a file's content; `previous` likewise."""
     document: dict[str, Any] = {
@@ -130,6 +135,8 @@ def sign(
         "public_key": _digits(key.public_key()),
         "topic": topic,
     }
+    if partial:
+        document["partial"] = True
     if previous is not None:
         document["previous"] = checkpoint_hash(previous)
     signature = key.sign(_canonical(document)).hex()
@@ -162,6 +169,29 @@ def open_checkpoint(content: bytes, where: str, key: Ed25519PublicKey) -> Checkp
             "its signature is invalid: it was changed after it was signed", where=where
         ) from None
     return checkpoint
+
+
+def open_all(files: Sequence[tuple[str, bytes]], key: Ed25519PublicKey) -> list[Checkpoint]:
+    """Open checkpoints by name and content, the oldest first.
+
+    Of the complete ones each must name the one before. Raises CheckpointError as `open_checkpoint`
+    does, and if one is missing between two.
+    """
+    opened: list[Checkpoint] = []
+    before: tuple[str, str] | None = None
+    for name, content in files:
+        found = open_checkpoint(content, name, key)
+        opened.append(found)
+        if found.partial:
+            continue
+        if before is not None and found.previous != before[1]:
+            raise CheckpointError(
+                f"does not name {before[0]} as the checkpoint before it",
+                where=name,
+                hint="give them all, the oldest first, or each alone",
+            )
+        before = name, checkpoint_hash(content)
+    return opened
 
 
 def _digits(key: Ed25519PublicKey) -> str:

@@ -22,6 +22,8 @@ ProblemKind = Literal[
     "cut_off",  # a partition whose beginning is gone
     "unfollowed",  # what a later chain names as its predecessor is not there
     "rewritten",  # not what a checkpoint holds
+    "after_end",  # after the last record of its chain
+    "no_predecessor",  # a chain with events that follows nothing, though others were there
 ]
 
 

@@ -8,7 +8,8 @@ After a problem the rest of a chain is judged by what its own records say, so th
 reported as one problem where possible. A chain alone cannot show that its end is missing or that it
 was sealed again; references to its records show that (`chain_state`). For these, some records may
 have to be read separately: after the first reading, `second_look` and `is_waiting` say which,
-`look_again` takes them, and `finish` reports what is missing.
+`look_again` takes them, and `finish` reports what is missing. `notes` then lists the chains for
+which the answer is incomplete (`roots`).
 
 Pure: no Kafka, no clock.
 """
@@ -16,7 +17,7 @@ Pure: no Kafka, no clock.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from engine import limits
 from engine.audit.chain import GENESIS_HASH, Opener, SealedRecord
@@ -24,12 +25,15 @@ from engine.audit.chain_state import (
     ChainState,
     ExpectedRecord,
     ExpectedRecords,
-    Gap,
     Head,
     Recent,
     tick_off,
 )
+from engine.audit.gaps import fill_gap, open_gap, report_gap
+from engine.audit.lost_records import report_lost, second_look
 from engine.audit.problems import Place, ProblemKind, Problems
+from engine.audit.roots import Note, Roots
+from engine.documents.fields import CHAIN_ENDED
 from engine.errors import DocumentError
 from engine.wire.record_batch import Record
 
@@ -50,14 +54,22 @@ class Verifier:
         self._chains: dict[str, ChainState] = {}
         self._recent: defaultdict[int, Recent] = defaultdict(Recent)
         self._expected = ExpectedRecords()
+        self._roots = Roots(topic)
 
     def heads(self) -> list[Head]:
         """Return the last record of each chain, by the chains' ids."""
         return [Head(name, at.next - 1, at.head) for name, at in sorted(self._chains.items())]
 
-    def expect(self, head: Head, checkpoint: str) -> None:
-        """Expect this record, which a checkpoint has. Call it before any record is taken."""
-        self._expect(ExpectedRecord(head, "rewritten", checkpoint, None))
+    def trust(self, name: str, heads: Sequence[Head], *, is_complete: bool) -> None:
+        """Expect what a checkpoint holds. `is_complete` if it holds every chain of its time. Call
+        it before any record is taken."""
+        for head in heads:
+            self._expect(ExpectedRecord(head, "rewritten", name, None))
+        self._roots.trust(name, {head.chain for head in heads}, is_complete=is_complete)
+
+    def notes(self) -> list[Note]:
+        """Return what is not a problem and yet cannot be verified. Call it after `finish`."""
+        return self._roots.notes(self._chains)
 
     def begins(self, partition: int, offset: int) -> None:
         """Check a partition's first offset. The topic is kept for ever, so it is 0."""
@@ -88,6 +100,7 @@ class Verifier:
                 and sealed.hash == true_hash
                 and record.key == state.key
                 and partition == state.partition
+                and state.end_offset < 0
             ):
                 self._advance(state, record.offset, sealed)
             else:
@@ -112,6 +125,11 @@ class Verifier:
         state.head = sealed.hash
         if state.others:
             state.others = ()
+        if sealed.event == CHAIN_ENDED:
+            state.end_offset = offset
+            self._roots.note_end(state.partition, offset)
+        else:
+            state.has_events = True
         state.last_offset = offset
         state.recent.add(sealed.hash)
         self.records += 1
@@ -136,8 +154,11 @@ class Verifier:
         if sealed.sequence < state.next:
             self._go_back(state, place, sealed)
             return
+        if state.end_offset >= 0:
+            what = f"it comes after the chain's last record, at offset {state.end_offset}"
+            self._add("after_end", what, place, sealed)
         if sealed.sequence > state.next:
-            self._open_gap(state, place, sealed)
+            open_gap(self.problems, state, place, sealed)
         elif sealed.previous_hash not in state.heads:
             before = (
                 f"that of the record before, at offset {state.last_offset}"
@@ -147,7 +168,7 @@ class Verifier:
             self._add("broken_link", f"its previous hash is not {before}", place, sealed)
         self._advance(state, place.offset, sealed)
         if is_new:
-            self._note_follows(place, sealed)
+            self._note_follows(state, place, sealed)
 
     def _changed(
         self, place: Place, named: str | None, sealed: SealedRecord, true_hash: str
@@ -191,25 +212,6 @@ class Verifier:
             what = f"the chain is in partition {state.partition}, but must be in a single one"
             self._add("two_partitions", what, place, sealed)
 
-    def _open_gap(self, state: ChainState, place: Place, sealed: SealedRecord) -> None:
-        if len(state.gaps) == limits.AUDIT_GAPS:
-            self._report_gap(sealed.chain, state.gaps.pop(0))
-        state.gaps.append(
-            Gap(state.next, sealed.sequence, state.heads, sealed.previous_hash, place)
-        )
-        state.next = sealed.sequence
-
-    def _report_gap(self, chain: str, gap: Gap) -> None:
-        count = gap.end - gap.first
-        which = f"{gap.first} is" if count == 1 else f"{gap.first} to {gap.end - 1} are"
-        self.problems.add(
-            "missing",
-            f"{which} missing before this record",
-            place=gap.after,
-            chain=chain,
-            sequence=gap.first,
-        )
-
     def _go_back(self, state: ChainState, place: Place, sealed: SealedRecord) -> None:
         """Handle a record whose sequence has passed: a repeat, a late record, or a forgery."""
         if sealed.hash in state.recent:
@@ -218,35 +220,15 @@ class Verifier:
         state.late_offset = place.offset
         if state.expected:
             tick_off(state.expected, sealed.sequence, sealed)
-        for gap in state.gaps:
-            if gap.first <= sealed.sequence < gap.end:
-                self._come_late(state, gap, place, sealed)
-                return
+        if fill_gap(self.problems, state, place, sealed):
+            self.records += 1
+            return
         what = "a second record with this sequence: one of the two is forged"
         if sealed.sequence == state.next - 1:
             what += f"; the other is at offset {state.last_offset}"
             state.others = (*state.others, sealed.hash)[-_HEADS:]
         state.recent.add(sealed.hash)
         self._add("forked", what, place, sealed)
-
-    def _come_late(self, state: ChainState, gap: Gap, place: Place, sealed: SealedRecord) -> None:
-        sequence = sealed.sequence
-        if not gap.is_late or sequence != gap.first:
-            what = f"it comes after a later record of its chain, at offset {gap.after.offset}"
-            self._add("reordered", what, place, sealed)
-        if (sequence == gap.first and sealed.previous_hash not in gap.heads) or (
-            sequence == gap.end - 1 and sealed.hash != gap.previous
-        ):
-            what = "its hashes are not those that the records beside it name"
-            self._add("broken_link", what, place, sealed)
-        state.recent.add(sealed.hash)
-        self.records += 1
-        at = state.gaps.index(gap)
-        left = Gap(gap.first, sequence, gap.heads, sealed.previous_hash, place, gap.is_late)
-        right = Gap(sequence + 1, gap.end, (sealed.hash,), gap.previous, gap.after, True)
-        state.gaps[at : at + 1] = [part for part in (left, right) if part.first < part.end]
-        if len(state.gaps) > limits.AUDIT_GAPS:
-            self._report_gap(sealed.chain, state.gaps.pop(0))
 
     # ---- expected records
 
@@ -261,12 +243,12 @@ class Verifier:
         if state is not None:
             state.expected = of_chain
 
-    def _note_follows(self, place: Place, sealed: SealedRecord) -> None:
+    def _note_follows(self, state: ChainState, place: Place, sealed: SealedRecord) -> None:
         """Expect the record of another chain that the first record of a chain may name."""
         named = [sealed.fields.get(name) for name in _FOLLOWS]
         match named:
             case [None, None, None]:
-                return
+                state.follows_nothing = sealed.sequence == 0
             case [str(chain), int(sequence), str(found)]:
                 head = Head(chain, sequence, found)
                 self._expect(ExpectedRecord(head, "unfollowed", sealed.chain, place))
@@ -276,14 +258,7 @@ class Verifier:
 
     def second_look(self) -> dict[int, tuple[int, int]]:
         """Return what must be read again, for `look_again`: first offset and end by partition."""
-        found: dict[int, tuple[int, int]] = {}
-        for expected in self._expected.lost():
-            if expected.has_passed:
-                state = self._chains[expected.head.chain]
-                first, end = state.first_offset, max(state.last_offset, state.late_offset) + 1
-                known_first, known_end = found.get(state.partition, (first, end))
-                found[state.partition] = (min(first, known_first), max(end, known_end))
-        return found
+        return second_look(self._expected, self._chains)
 
     def is_waiting(self) -> bool:
         """Return whether an expected record has not come yet, and may come after the end of what
@@ -297,35 +272,12 @@ class Verifier:
 
     def finish(self) -> None:
         """Report what is missing, after all records were taken."""
+        self._roots.judge(self.problems, self._chains)
         for chain, state in sorted(self._chains.items()):
             for gap in state.gaps:
-                self._report_gap(chain, gap)
+                report_gap(self.problems, chain, gap)
         for expected in self._expected.lost():
-            self._report_lost(expected)
-
-    def _report_lost(self, expected: ExpectedRecord) -> None:
-        chain, sequence, _ = expected.head
-        state = self._chains.get(chain)
-        if state is None:
-            why = "there is no such chain"
-        elif sequence >= state.next:
-            why = f"the chain ends at sequence {state.next - 1}"
-        elif any(gap.first <= sequence < gap.end for gap in state.gaps):
-            why = "it is missing"
-        else:
-            why = "another record is there"
-        who = (
-            f"chain {expected.by} begins after this record"
-            if expected.kind == "unfollowed"
-            else f"checkpoint {expected.by} holds this record"
-        )
-        self.problems.add(
-            expected.kind,
-            f"{who}, and {why}",
-            place=expected.place,
-            chain=chain,
-            sequence=sequence,
-        )
+            report_lost(self.problems, self._chains, expected)
 
     def _add(self, kind: ProblemKind, what: str, place: Place, sealed: SealedRecord) -> None:
         self.problems.add(kind, what, place=place, chain=sealed.chain, sequence=sealed.sequence)

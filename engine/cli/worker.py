@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     "otlp_endpoint",
     "purposes",
     "misreads",
+    "checkpoint_key",
+    "checkpoint_dir",
 )
 def worker(settings: Settings) -> None:
     """Run the engine: match reads against the lists until SIGTERM or Ctrl-C.

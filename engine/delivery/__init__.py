@@ -13,6 +13,7 @@ The modules, in the order in which data passes them:
     send_queue              handed over in order, sent in rounds, acknowledged
     sink                    matches, rejects and audit records out to Kafka, acknowledged
     audit_writer            the worker's own chain of audit records, and its way out
+    audit_chains            the chains that a worker begins and ends
     suppression_changelog   the suppression's state on Kafka
     suppression_restore     the suppression's part of a worker: restored, kept, let go of
     transactions            delivery exactly once: a partition's output and offset count together
@@ -22,6 +23,7 @@ The modules, in the order in which data passes them:
 
 __all__ = [
     "at_least_once",
+    "audit_chains",
     "audit_writer",
     "pipeline",
     "port",

@@ -1,41 +1,31 @@
 """A worker's own chain of audit records, and its way to the audit topic.
 
-Each worker process writes one chain. No other process writes to it, so no fencing is needed, and a
-crash ends a chain without breaking it. The first record names the last record on the topic when the
-chain began (`follows_*`), so a chain that is removed completely is missed.
+Each chain has one writer, which `engine.delivery.audit_chains` begins and ends it for. So no other
+writer has to be kept out, and a crash leaves a chain without an end and breaks none.
 
-Records are sealed in the order in which they are sent, one batch in flight at a time. Records that
-arrive meanwhile go with the next batch. What is sealed is sent, even if no caller waits for it any
-more: a chain has no gaps. The callers that make the events decide what a record may contain.
+Records are sealed in the order in which they are sent, one batch at a time. What is handed over
+meanwhile goes with the next batch. A sealed record is sent even if its caller no longer waits: a
+chain has no gaps. The caller decides what a record may contain.
 """
 
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final, Protocol
-
-from aiokafka.errors import KafkaError
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import Final, Protocol
 
 from engine import limits
 from engine.audit.chain import Chain
-from engine.clock import format_time
+from engine.audit.chain_state import Head
 from engine.delivery.records import Headers, Outgoing
 from engine.delivery.send_queue import SendQueue
-from engine.documents.codec import read_audit
+from engine.documents.fields import CHAIN_ENDED
 from engine.documents.model import AuditRecord
-from engine.errors import BrokerError, DocumentError
-from engine.kafka.cluster import Cluster
-from engine.kafka.reader import between
 from engine.kafka.topics import Topics
 
 #: A record on the wire beside its value: its key, lengths and offsets, generously.
 _BESIDE_VALUE_BYTES: Final = limits.AUDIT_CHAIN_CHARACTERS + 64
-#: Where the last record of a partition is looked for first: it, and the end of its transaction.
-_LOOKED_BACK: Final = 2
-_FURTHER_BACK: Final = 16
 _NO_HEADERS: Final[Headers] = []
 
 Fields = Mapping[str, str | int]
@@ -64,7 +54,8 @@ class Delivers(Protocol):
 class Sealing:
     """A chain's records, in the order in which they must come to stand on the topic.
 
-    `follows` is the record that the chain's first one names, None where there is none.
+    `follows` is the record that the chain's first one names, None if there is none. `head` is the
+    last record that the broker has acknowledged, None before the first.
     """
 
     def __init__(self, topics: Topics, chain: Chain, follows: AuditRecord | None = None) -> None:
@@ -72,6 +63,7 @@ class Sealing:
         self.key: Final = chain.id.encode()
         self._chain = chain
         self._follows = {} if follows is None else _named(follows)
+        self.head: Head | None = None
 
     def record(self, event: Event) -> Outgoing:
         """The chain's next record."""
@@ -81,16 +73,37 @@ class Sealing:
         value = self._chain.seal(event.event, fields, event.at_ms)
         return Outgoing(self.topic, self.key, value, _NO_HEADERS)
 
+    def end(self, at_ms: int) -> Outgoing:
+        """The chain's last record. Nothing may be sealed after it."""
+        value = self._chain.seal(CHAIN_ENDED, {}, at_ms)
+        return Outgoing(self.topic, self.key, value, _NO_HEADERS)
+
+    def acknowledged(self) -> None:
+        """The broker has all records that were sealed."""
+        if self._chain.sequence:
+            self.head = Head(self._chain.id, self._chain.sequence - 1, self._chain.head)
+
+    @property
+    def can_end(self) -> bool:
+        """Whether the chain has records, and the broker has all of them. Otherwise some may be
+        missing, and nothing may be written after them."""
+        return self.head is not None and self.head.sequence == self._chain.sequence - 1
+
+
+#: Begins a chain that no other writer has.
+BeginChain = Callable[[], Awaitable[Sealing]]
+
 
 class AuditLog:
-    """See the module. Only while `run` runs is anything sent."""
+    """See the module. Only while `run` runs is anything sent; the first record begins the chain."""
 
-    def __init__(self, sink: Delivers, sealing: Sealing, count: Count) -> None:
+    def __init__(self, sink: Delivers, begin_chain: BeginChain, count: Count) -> None:
         self._sink = sink
-        self._sealing = sealing
+        self._begin_chain = begin_chain
         self._count = count
         self._queue: SendQueue[Sequence[Event]] = SendQueue()
-        #: The partition that the chain goes to, once it is known.
+        #: The chain and the partition that it goes to, once it has begun.
+        self._sealing: Sealing | None = None
         self._partition: int | None = None
 
     def append(self, events: Sequence[Event]) -> asyncio.Future[None]:
@@ -110,20 +123,23 @@ class AuditLog:
         self._queue.close()
 
     async def _send(self) -> None:
+        if self._sealing is None:
+            self._sealing = await self._begin_chain()
         if self._partition is None:
             topic, key = self._sealing.topic, self._sealing.key
             self._partition = await self._sink.partition_of(topic, key)
-        for records in self._batches():
+        for records in self._batches(self._sealing):
             await self._sink.deliver_in_order(records, self._partition)
+            self._sealing.acknowledged()
 
-    def _batches(self) -> Iterator[list[Outgoing]]:
+    def _batches(self, sealing: Sealing) -> Iterator[list[Outgoing]]:
         """What waits, sealed, a batch at a time; it goes on when that is acknowledged."""
         records: list[Outgoing] = []
         size_bytes = 0
         while not self._queue.is_empty:
             events = self._queue.take()
             for position, event in enumerate(events, 1):
-                records.append(self._sealing.record(event))
+                records.append(sealing.record(event))
                 size_bytes += len(records[-1].value) + _BESIDE_VALUE_BYTES
                 if size_bytes >= limits.AUDIT_BATCH_BYTES:
                     yield records
@@ -143,74 +159,6 @@ def tell(count: Count, events: Sequence[Event]) -> None:
     """Tell of events that were acknowledged together, at least one."""
     by_event = Counter(event.event for event in events)
     count(by_event, min(event.at_ms for event in events))
-
-
-def new_chain_id(group: str, now_ms: int) -> str:
-    """Return a unique id for a chain that a worker of a group begins now."""
-    own = f"/{format_time(now_ms)}-{secrets.token_hex(4)}"
-    return group[: limits.AUDIT_CHAIN_CHARACTERS - len(own)] + own
-
-
-async def last_record(cluster: Cluster) -> AuditRecord | None:
-    """The newest of the last committed records of the audit topic's partitions; None where it has
-    none.
-
-    What is no audit record is passed over: to find it is for those who verify. Raises
-    BrokerError where the topic is not to be read.
-    """
-    topic = cluster.topics.audit
-    consumer = cluster.reader()
-    try:
-        async with asyncio.timeout(limits.CONNECT_S):
-            await consumer.start()
-            return await _last_of(consumer, topic)
-    except (KafkaError, TimeoutError, OSError) as error:
-        raise BrokerError(
-            f"the audit topic cannot be read ({type(error).__name__})",
-            where=f"topic {topic}",
-        ) from error
-    finally:
-        await consumer.stop()
-
-
-async def _last_of(consumer: Any, topic: str) -> AuditRecord | None:
-    consumer.subscribe([topic])  # with no group, this assigns all partitions
-    while not consumer.assignment():
-        await asyncio.sleep(limits.METADATA_PAUSE_S)
-    ends = await consumer.end_offsets(consumer.assignment())
-    begins = await consumer.beginning_offsets(consumer.assignment())
-    newest: tuple[int, AuditRecord] | None = None
-    span = _LOOKED_BACK
-    while unseen := {tp: end for tp, end in ends.items() if end > begins[tp]}:
-        # Behind the last record there are the ends of transactions and what was aborted, which are
-        # none: looked for further and further back.
-        starts = {tp: max(begins[tp], end - span) for tp, end in unseen.items()}
-        found = await _last_between(consumer, starts, unseen)
-        for last in found.values():
-            record = _opened(last.value)
-            if record is not None and (newest is None or newest[0] < last.timestamp):
-                newest = last.timestamp, record
-        ends = {tp: start for tp, start in starts.items() if tp not in found}
-        span *= _FURTHER_BACK
-    return None if newest is None else newest[1]
-
-
-async def _last_between(consumer: Any, starts: dict[Any, int], ends: dict[Any, int]) -> Any:
-    """The last record between these offsets, by partition; none where there is none."""
-    last: dict[Any, Any] = {}
-    async for found, _ in between(consumer, starts, ends):
-        for tp, records in found.items():
-            for record in records:
-                if record.offset < ends[tp]:
-                    last[tp] = record
-    return last
-
-
-def _opened(value: bytes | None) -> AuditRecord | None:
-    try:
-        return None if value is None else read_audit(value)
-    except DocumentError:
-        return None
 
 
 def _named(last: AuditRecord) -> dict[str, str | int]:

@@ -12,17 +12,14 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from engine import limits
-from engine.delivery.audit_writer import Count, Event, Sealing, tell
+from engine.delivery.audit_writer import BeginChain, Count, Event, Sealing, tell
 from engine.delivery.records import Outgoing
 from engine.delivery.send_queue import Abandoned, SendQueue
 from engine.delivery.suppression_changelog import StateRecord
-
-#: Begins a chain of audit records that only this worker writes.
-BeginChain = Callable[[], Awaitable[Sealing]]
 
 
 class Transacts(Protocol):
@@ -129,6 +126,8 @@ class PartitionTransactions:
             await self._sink.transact(
                 records, [*states.values()], next_offset if is_further else None
             )
+        if sealing is not None:
+            sealing.acknowledged()
         self.sealing = sealing
         self.ended_s = asyncio.get_running_loop().time()
         if is_further:

@@ -24,9 +24,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from engine import limits
-from engine.delivery.audit_writer import Count, Event, Sealing
+from engine.delivery.audit_writer import BeginChain, Count, Event, Sealing
 from engine.delivery.held import Claim, Held
-from engine.delivery.partition_transactions import BeginChain, PartitionTransactions, Transacts
+from engine.delivery.partition_transactions import PartitionTransactions, Transacts
 from engine.delivery.port import Keys
 from engine.delivery.records import match_events, records_of
 from engine.delivery.send_queue import Abandoned

@@ -33,10 +33,14 @@ AuditEvent = Literal[
     "entry_refused",
     "policy_changed",
     "suppressed",
+    "chain_ended",
 ]
 
 REJECT_REASONS: Final[tuple[str, ...]] = get_args(RejectReason)
 AUDIT_EVENTS: Final[tuple[str, ...]] = get_args(AuditEvent)
+#: The last record of a chain. It is about the chain itself: nothing is counted by it.
+CHAIN_ENDED: Final = "chain_ended"
+COUNTED_EVENTS: Final = tuple(event for event in AUDIT_EVENTS if event != CHAIN_ENDED)
 #: From Monday, as `datetime.weekday` counts.
 DAYS: Final[tuple[str, ...]] = get_args(Day)
 

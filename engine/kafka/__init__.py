@@ -9,6 +9,7 @@ The modules, in the order in which data passes them:
     topics          topic names, and how each topic is set up
     connections     each client closes every connection that it has made
     cluster         where the brokers are; makes every client
+    topic_config    the settings of topics as the brokers have them
     topic_admin     topics declared and checked on a broker
     acls            what each role may do on the brokers
     acl_probe       what this login may do, as the broker reports it
@@ -36,6 +37,7 @@ __all__ = [
     "security",
     "session",
     "topic_admin",
+    "topic_config",
     "topics",
     "writer",
 ]

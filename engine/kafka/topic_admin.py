@@ -11,28 +11,23 @@ with the wrong settings), and neither changes a setting that an operator may hav
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Final, Literal
+from collections.abc import Iterator
+from typing import Any, Literal
 
 from aiokafka.admin import NewTopic
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
-    IncompatibleBrokerVersion,
     InvalidReplicationFactorError,
-    KafkaError,
     TopicAlreadyExistsError,
     TopicAuthorizationFailedError,
-    UnknownTopicOrPartitionError,
     for_code,
 )
 
 from engine import limits
 from engine.errors import BrokerError, TopicError
 from engine.kafka.cluster import Cluster
-from engine.kafka.diagnosis import Refusal, hidden, not_allowed, unreachable
+from engine.kafka.diagnosis import Refusal, hidden, not_allowed
+from engine.kafka.topic_config import connected_admin, correct, missing_topics, wrong_settings
 from engine.kafka.topics import (
     COMPACTED,
     CONTROL,
@@ -42,9 +37,6 @@ from engine.kafka.topics import (
     Topics,
     create_command,
 )
-
-#: Kafka's source of a setting that was set for this topic (not inherited).
-_SOURCE_TOPIC: Final = 1
 
 TopicOutcome = Literal["created", "exists", "corrected"]
 
@@ -69,7 +61,7 @@ async def create_topics(
         )
         for declared in DECLARED
     }
-    async with _admin(cluster) as admin:
+    async with connected_admin(cluster) as admin:
         described = await admin.describe_cluster()
         # The embedded broker names a controller that is none of its nodes.
         nodes = {node["node_id"] for node in described["brokers"]}
@@ -94,13 +86,13 @@ async def create_topics(
                     outcome[name] = "created"
             await _until_led(admin, set(new))
         present = [d for d in DECLARED if outcome[topics.name(d.name)] != "created"]
-        wrong = await _wrong_settings(admin, cluster, present)
+        wrong = await wrong_settings(admin, cluster, present)
         for name, settings in wrong.items():
-            await _correct(admin, name, settings)
+            await correct(admin, name, settings)
             outcome[name] = "corrected"
         while wrong:  # until all brokers know it
             await asyncio.sleep(limits.ADMIN_PAUSE_S)
-            wrong = await _wrong_settings(admin, cluster, present)
+            wrong = await wrong_settings(admin, cluster, present)
     return [(name, outcome[name]) for name in new]
 
 
@@ -109,7 +101,7 @@ async def delete_topics(cluster: Cluster) -> None:
 
     Raises BrokerError if the broker is not reached.
     """
-    async with _admin(cluster) as admin:
+    async with connected_admin(cluster) as admin:
         await admin.delete_topics(list(cluster.topics.all), timeout_ms=limits.REQUEST_MS)
 
 
@@ -122,7 +114,7 @@ async def make_own_topic(cluster: Cluster) -> str | None:
     """
     topics = cluster.topics
     name = topics.name(OWN)
-    async with _admin(cluster) as admin:
+    async with connected_admin(cluster) as admin:
         there = set(await admin.list_topics())
         if name in there or topics.detections not in there:
             return None
@@ -161,18 +153,18 @@ async def check_topics(cluster: Cluster) -> list[str]:
     """
     topics = cluster.topics
     command = create_command(cluster.bootstrap, topics)
-    async with _admin(cluster) as admin:
+    async with connected_admin(cluster) as admin:
         there = set(await admin.list_topics())
         missing = [name for name in topics.all if name not in there]
         if missing:
             kept_from_us = await hidden(cluster.bootstrap, missing, cluster.security)
             if kept_from_us:
                 raise not_allowed(Refusal.of_topics(kept_from_us), "Describe")
-            raise _missing(missing, cluster)
+            raise missing_topics(missing, cluster)
         control = [topics.name(name) for name in sorted(CONTROL)]
         for topic in await admin.describe_topics(control):
             _must_have_order(topic["topic"], len(topic["partitions"]), topics, command)
-        wrong = await _wrong_settings(admin, cluster, DECLARED)
+        wrong = await wrong_settings(admin, cluster, DECLARED)
     compacted = {topics.name(name) for name in COMPACTED}
     warnings = []
     for name, settings in wrong.items():
@@ -185,14 +177,6 @@ async def check_topics(cluster: Cluster) -> list[str]:
             raise error
         warnings.append(str(error))
     return warnings
-
-
-def _missing(names: Sequence[str], cluster: Cluster) -> TopicError:
-    return TopicError(
-        f"{'topic' if len(names) == 1 else 'topics'} {', '.join(names)} missing",
-        where=cluster.bootstrap,
-        hint=f"run: {create_command(cluster.bootstrap, cluster.topics)}",
-    )
 
 
 def _must_have_order(topic: str, partitions: int, topics: Topics, command: str) -> None:
@@ -216,53 +200,6 @@ def _settings(declared: Declaration, replication: int) -> dict[str, str]:
         # An acknowledged record is then on two machines, and one of the three may be down.
         settings["min.insync.replicas"] = "2"
     return settings
-
-
-@asynccontextmanager
-async def _admin(cluster: Cluster) -> AsyncIterator[Any]:
-    """A connected admin client; everything that goes wrong inside becomes a BrokerError."""
-    admin = None
-    with _quiet("aiokafka"):
-        try:
-            async with asyncio.timeout(limits.ADMIN_S):
-                admin = cluster.admin(
-                    client_id="hotlist-engine-topics",
-                    request_timeout_ms=limits.REQUEST_MS,
-                )
-                try:
-                    await admin.start()
-                except (KafkaError, OSError, TimeoutError) as error:
-                    raise await unreachable(cluster.bootstrap, cluster.security) from error
-                except ValueError as error:
-                    raise BrokerError(
-                        "not a broker address", where=cluster.bootstrap, hint="write HOST:PORT"
-                    ) from error
-                yield admin
-        except TimeoutError as error:
-            raise BrokerError(
-                f"the broker did not finish within {limits.ADMIN_S:.0f} s",
-                where=cluster.bootstrap,
-                hint="try again when the cluster is well",
-            ) from error
-        except KafkaError as error:
-            raise BrokerError(
-                f"the broker did not answer as expected: {error!r}", where=cluster.bootstrap
-            ) from error
-        finally:
-            if admin is not None:
-                await admin.close()
-
-
-@contextmanager
-def _quiet(logger_name: str) -> Iterator[None]:
-    """Suppress a library's log lines; what they report is raised as an error instead."""
-    logger = logging.getLogger(logger_name)
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def _created(response: Any) -> Iterator[tuple[str, int, str]]:
@@ -295,76 +232,3 @@ async def _until_led(admin: Any, names: set[str]) -> None:
         if names <= led:
             return
         await asyncio.sleep(limits.ADMIN_PAUSE_S)
-
-
-async def _wrong_settings(
-    admin: Any, cluster: Cluster, declared: Sequence[Declaration]
-) -> dict[str, dict[str, tuple[str, str]]]:
-    """By topic, the required settings that differ: name to (as it is, as it must be)."""
-    wanted = {cluster.topics.name(d.name): d for d in declared if d.required}
-    if not wanted:
-        return {}
-    resources = [
-        ConfigResource(ConfigResourceType.TOPIC, name, dict.fromkeys(d.required))
-        for name, d in wanted.items()
-    ]
-    try:
-        responses = await admin.describe_configs(resources)
-    except IncompatibleBrokerVersion as error:
-        raise BrokerError(
-            "the broker does not show how topics are set up",
-            where=cluster.bootstrap,
-            hint="use a Kafka cluster, 2.1 or newer",
-        ) from error
-    wrong: dict[str, dict[str, tuple[str, str]]] = {}
-    for code, message, _, name, entries in _resources(responses):
-        if code == UnknownTopicOrPartitionError.errno:  # deleted since it was listed
-            raise _missing([name], cluster)
-        if code:
-            raise _unreadable(name, for_code(code), message)
-        have = {key: value or "" for key, value, *_ in entries}
-        settings = wanted[name].settings
-        differing = {
-            key: (have.get(key, ""), settings[key])
-            for key in sorted(wanted[name].required)
-            if have.get(key) != settings[key]
-        }
-        if differing:
-            wrong[name] = differing
-    return wrong
-
-
-async def _correct(admin: Any, topic: str, wrong: Mapping[str, tuple[str, str]]) -> None:
-    """Set the required settings of a topic and leave its others as they are.
-
-    AlterConfigs replaces all settings that the topic has, so they are sent too.
-    """
-    resource = ConfigResource(ConfigResourceType.TOPIC, topic)
-    own: dict[str, str] = {}
-    for code, message, _, _, entries in _resources(await admin.describe_configs([resource])):
-        if code:
-            raise _unreadable(topic, for_code(code), message)
-        own = {key: value for key, value, _, source, *_ in entries if source == _SOURCE_TOPIC}
-    own.update({key: want for key, (_, want) in wrong.items()})
-    resource = ConfigResource(ConfigResourceType.TOPIC, topic, own)
-    for code, message, *_ in _resources(await admin.alter_configs([resource])):
-        if code:
-            raise TopicError(
-                f"the broker refused to set {', '.join(sorted(wrong))}: "
-                f"{message or for_code(code).__name__}",
-                where=f"topic {topic}",
-                hint="ask the cluster's operator for AlterConfigs on it",
-            )
-
-
-def _resources(responses: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
-    for response in responses:
-        yield from response.resources
-
-
-def _unreadable(topic: str, error: type[Exception], message: str) -> TopicError:
-    return TopicError(
-        f"the broker does not show how it is set up: {message or error.__name__}",
-        where=f"topic {topic}",
-        hint="ask the cluster's operator for DescribeConfigs on it",
-    )

@@ -20,7 +20,8 @@ from prometheus_client import (
 )
 
 from engine import limits
-from engine.documents.model import AUDIT_EVENTS, REJECT_REASONS
+from engine.documents.fields import COUNTED_EVENTS
+from engine.documents.model import REJECT_REASONS
 from engine.index.eligibility import DENIAL_REASONS
 from engine.matching.lists import Applied, ControlKind, ControlRecord, Lists
 from engine.matching.outcome import Outcome
@@ -180,6 +181,12 @@ class Metrics:
             "hotlist_audit_pending",
             "Changes of the lists that neither this worker nor another is known to have audited.",
         )
+        self.audit_checkpoints = self._gauge(
+            "hotlist_audit_checkpoints",
+            "1 while the worker writes signed checkpoints of its audit; 0 without "
+            "--checkpoint-key, or if they cannot be written: then no one can find out that the "
+            "end of the audit was removed.",
+        )
         self.audit_delay_s = self._histogram(
             "hotlist_audit_delay_seconds",
             "From the event of an audit record to its acknowledgement; for a batch, the oldest "
@@ -211,7 +218,7 @@ class Metrics:
             "reads held back by an open transaction; 0 while it is not.",
             "partition",
         )
-        for event in AUDIT_EVENTS:
+        for event in COUNTED_EVENTS:
             self.audit_records.labels(event)
         for reason in REJECT_REASONS:
             self.rejects.labels(reason)

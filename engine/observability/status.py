@@ -147,6 +147,7 @@ class Status:
     lag: dict[int, int]
     lists: ListSummary
     audit_pending: int
+    audit_checkpoints: bool
     suppression_keys: int
     rejects: dict[str, int]
     faults: Sequence[Fault] | None
@@ -199,6 +200,7 @@ class Watch:
             lag=dict(sorted(lag.items())),
             lists=_list_summary(metrics),
             audit_pending=int(_values(metrics.audit_pending)[()]),
+            audit_checkpoints=bool(_values(metrics.audit_checkpoints)[()]),
             suppression_keys=int(_values(metrics.suppression_keys)[()]),
             rejects=rejects,
             faults=facts.faults,

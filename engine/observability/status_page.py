@@ -76,6 +76,7 @@ def in_page(status: Status) -> Shown:
         "newest-policy": _age(lists.newest_s.get("policy")),
         "change-delay": _or_dash(_duration, lists.change_p99_s),
         "audit-pending": _count(status.audit_pending),
+        "audit-checkpoints": _checkpoints(status),
         "suppression-keys": _count(status.suppression_keys),
         "delivery": status.delivery.replace("_", " "),
         "rejects-none": "" if status.rejects else "None since the start.",
@@ -113,6 +114,12 @@ def in_page(status: Status) -> Shown:
     }
     state = "waiting" if not status.ready else "stuck" if status.stuck else "ready"
     return Shown(state, texts, tables, _curve(throughput.history))
+
+
+def _checkpoints(status: Status) -> str:
+    if status.audit_checkpoints:
+        return "signed"
+    return "not signed: no one can find out that its end was removed (--checkpoint-key)"
 
 
 class Page:

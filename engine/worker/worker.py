@@ -162,7 +162,7 @@ class Worker:
 
         sink = Sink(cluster)
         self._stops(stack, "the producer's end", sink.stop)
-        audit = Auditing(self._runtime, sink)
+        audit = Auditing(self.settings, self._runtime, sink)
         self._stops(stack, "the audit's end", audit.stop)
         self.metrics.audit_pending.set_function(lambda: audit.changes.waiting)
         await tasks.unless_ended(sink.start())
@@ -294,7 +294,7 @@ class Worker:
             self._runtime,
             partial(TransactionalSink, cluster),
             GroupOffsets(cluster),
-            audit.begin_chain,
+            audit.chains.begin,
             audit.count,
         )
 

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from engine.audit.chain import GENESIS_HASH, Chain, Opener
 from engine.audit.report import AuditReport
-from engine.delivery.audit_writer import _opened
+from engine.delivery.audit_chains import _opened
 from engine.documents import model
 from engine.documents.codec import (
     decode_audit,

@@ -13,7 +13,7 @@ import orjson
 
 from engine.audit.chain import Chain
 from engine.cli import main
-from engine.control import auditing
+from engine.delivery import audit_chains
 from engine.documents.codec import encode
 from engine.documents.model import SuppressionState
 from engine.matching import suppression_key
@@ -43,5 +43,5 @@ class _NewerChain(Chain):
 
 if __name__ == "__main__":
     vars(suppression_key)["encode"] = _encode
-    vars(auditing)["Chain"] = _NewerChain
+    vars(audit_chains)["Chain"] = _NewerChain
     main()

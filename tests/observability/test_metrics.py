@@ -12,7 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from engine import limits
 from engine.audit.changes import ControlKind, ControlRecord
-from engine.documents.model import AUDIT_EVENTS, REJECT_REASONS
+from engine.documents.fields import COUNTED_EVENTS
+from engine.documents.model import REJECT_REASONS
 from engine.documents.purposes import Purposes
 from engine.index.eligibility import DENIAL_REASONS, NO_POLICY, NOT_ALLOWED
 from engine.matching.lists import Applied, Lists
@@ -140,9 +141,9 @@ def test_audit_records_are_counted_by_event() -> None:
     registry = used().registry
     counted = {
         event: registry.get_sample_value("hotlist_audit_records_total", {"event": event})
-        for event in AUDIT_EVENTS
+        for event in COUNTED_EVENTS
     }
-    assert counted == dict.fromkeys(AUDIT_EVENTS, 0) | {"match": 2, "entry_added": 1}
+    assert counted == dict.fromkeys(COUNTED_EVENTS, 0) | {"match": 2, "entry_added": 1}
     assert registry.get_sample_value("hotlist_audit_delay_seconds_sum") == 0.25
     assert registry.get_sample_value("hotlist_audit_pending") == 0
     assert registry.get_sample_value("hotlist_unauthorized_extensions_total") == 0

@@ -42,6 +42,7 @@ A_STATUS = Status(
     lag={0: 12, 1: 0, 2: 34_567, 3: 1},
     lists=ListSummary(1_004_331, 210, 2, 54, {"entry": 312.0}, 0.041),
     audit_pending=3,
+    audit_checkpoints=True,
     suppression_keys=5123,
     rejects={"key_mismatch": 12, "not_json": 1300},
     faults=(
@@ -76,6 +77,7 @@ EMPTY = dataclasses.replace(
     lag={},
     lists=ListSummary(0, 0, 0, 0, {}, None),
     audit_pending=0,
+    audit_checkpoints=False,
     suppression_keys=0,
     rejects={},
     faults=None,
@@ -109,6 +111,7 @@ def test_texts() -> None:
         "newest-policy": "none yet",
         "change-delay": "41 ms",
         "audit-pending": "3",
+        "audit-checkpoints": "signed",
         "suppression-keys": "5,123",
         "delivery": "at least once",
         "rejects-none": "",

@@ -6,12 +6,14 @@ whole. No command here overwrites a file: everything depends on old checkpoints 
 The modules, in the order in which data passes them:
 
     audit_reader  reads the audit topic, whole or for a period
+    match_reader  reads the matches topic and the audit, to compare them
+    files         keys and checkpoints, read and written
     report        `audit report`
 """
 
 from __future__ import annotations
 
-import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,26 +21,28 @@ import click
 
 from engine import limits
 from engine.cli.audit import report
+from engine.cli.audit.files import (
+    KEY_BYTES,
+    AuditError,
+    checkpoint_files,
+    must_be_new,
+    read_limited,
+    write_new,
+)
 from engine.cli.options import json_option, takes_settings
 from engine.cli.output import json_line, plain, reading
 from engine.clock import SystemClock
 from engine.config import Settings
-from engine.errors import HotlistError
 
 __all__ = ["group"]
 
 if TYPE_CHECKING:
     from engine.audit.checkpoints import Checkpoint
-    from engine.audit.problems import Problem
+    from engine.audit.problems import Place, Problem
     from engine.audit.verifier import Verifier
+    from engine.cli.audit.match_reader import Compared
 
 _FILE = click.Path(path_type=Path)
-#: More than any key file has.
-_KEY_BYTES = 64 * limits.KIB
-
-
-class AuditError(HotlistError):
-    """The audit is not whole, or one of its files is unusable."""
 
 
 @click.group("audit")
@@ -56,8 +60,8 @@ group.add_command(report.report)
     type=_FILE,
     metavar="FILE",
     multiple=True,
-    help="Also prove that everything in this checkpoint still exists. Give several oldest first; "
-    "each must name the one before.",
+    help="Also prove that everything in this checkpoint still exists; of a directory, in each of "
+    "its *.json. Give several oldest first; each must name the one before, but for the workers'.",
 )
 @click.option(
     "--public-key",
@@ -65,15 +69,27 @@ group.add_command(report.report)
     metavar="FILE",
     help="The key that verifies the checkpoints' signatures.",
 )
+@click.option(
+    "--matches",
+    "with_matches",
+    is_flag=True,
+    help="Also compare the matches topic with the audit, both ways; needs the right to read it.",
+)
 @json_option
 @takes_settings("bootstrap", "prefix")
 def verify(
-    settings: Settings, checkpoints: tuple[Path, ...], public_key: Path | None, as_json: bool
+    settings: Settings,
+    checkpoints: tuple[Path, ...],
+    public_key: Path | None,
+    with_matches: bool,
+    as_json: bool,
 ) -> None:
     """Verify every hash chain, and report that it is whole or where it breaks.
 
-    Finds changed, missing, reordered and forged records. Only a checkpoint reveals that a chain
-    was rewritten with new hashes, or that the last chain was truncated.
+    Finds changed, missing, reordered and duplicated records, records after a chain's end, and
+    chains without a predecessor. Only a checkpoint reveals that a chain was rewritten with new
+    hashes, or that the last one was truncated; only --matches that a match was added or removed.
+    The privacy guide lists what is found by what.
     """
     from engine.kafka.topics import Topics
 
@@ -84,28 +100,44 @@ def verify(
         )
     if public_key is not None and not checkpoints:
         raise click.UsageError("--public-key does nothing without --checkpoint")
+    checkpoints = tuple(checkpoint_files(checkpoints))
     opened = [] if public_key is None else _opened(checkpoints, public_key, topic)
     verifier = _verified(settings, dict(zip(map(str, checkpoints), opened, strict=True)))
     problems = verifier.problems
+    compared = _compared(settings) if with_matches else None
+    differing = [] if compared is None else compared.discrepancies
     for problem in problems.shown:
         if as_json:
             json_line(_as_json(problem))
         else:
             click.echo(plain(str(problem)))
+    for each in differing:
+        if as_json:
+            json_line({**_of_place(each.first), "problem": each.kind, "count": each.count})
+        else:
+            click.echo(plain(str(each)))
     if as_json:
         json_line(
             {
-                "whole": not problems.count,
+                "whole": not problems.count and not differing,
                 "chains": len(verifier.heads()),
                 "records": verifier.records,
                 "repeats": verifier.repeats,
-                "problems": problems.count,
+                "problems": problems.count + len(differing),
                 "checkpoints": len(opened),
+                "matches": None if compared is None else compared.matches,
+                "notes": {note.kind: note.count for note in verifier.notes()},
             }
         )
-    _raise_on_problems(verifier, topic)
     if not as_json:
-        click.echo(_summary(verifier, len(opened)))
+        for note in verifier.notes():
+            click.echo(plain(f"note: {note}"))
+        if compared is not None and compared.not_searched:
+            click.echo(plain(f"note: audited matches were not searched: {compared.not_searched}"))
+    _raise_on_problems(verifier, topic, more=len(differing))
+    if not as_json:
+        agreeing = "" if compared is None else f"; {_counted(compared.matches, 'match')} as audited"
+        click.echo(_summary(verifier, len(opened)) + agreeing)
 
 
 @group.command()
@@ -125,9 +157,9 @@ def checkpoint(settings: Settings, key: Path, out: Path, previous: Path | None) 
     from engine.kafka.topics import Topics
 
     topic = Topics(settings.prefix).audit
-    _must_be_new(out)
-    signing = private_key(_read(key, _KEY_BYTES), str(key))
-    before = None if previous is None else _read(previous, limits.CHECKPOINT_BYTES)
+    must_be_new(out)
+    signing = private_key(read_limited(key, KEY_BYTES), str(key))
+    before = None if previous is None else read_limited(previous, limits.CHECKPOINT_BYTES)
     expected: dict[str, Checkpoint] = {}
     if before is not None:
         opened = open_checkpoint(before, str(previous), signing.public_key())
@@ -137,7 +169,7 @@ def checkpoint(settings: Settings, key: Path, out: Path, previous: Path | None) 
     for problem in verifier.problems.shown:
         click.echo(plain(str(problem)))
     _raise_on_problems(verifier, topic, "nothing was signed")
-    _write(out, sign(signing, topic, verifier.heads(), SystemClock().now_ms(), before), 0o644)
+    write_new(out, sign(signing, topic, verifier.heads(), SystemClock().now_ms(), before), 0o644)
     click.echo(f"{_summary(verifier, len(expected))}; signed in {out}")
 
 
@@ -160,11 +192,11 @@ def keygen(key: Path, public_key: Path | None) -> None:
     from engine.audit.checkpoints import new_key_pair
 
     public_key = public_key or key.with_name(f"{key.name}.pub")
-    _must_be_new(key)
-    _must_be_new(public_key)
+    must_be_new(key)
+    must_be_new(public_key)
     pair = new_key_pair()
-    _write(key, pair.private, 0o600)
-    _write(public_key, pair.public, 0o644)
+    write_new(key, pair.private, 0o600)
+    write_new(public_key, pair.public, 0o644)
     click.echo(f"private key in {key}, public key in {public_key}")
 
 
@@ -176,32 +208,29 @@ def _verified(settings: Settings, checkpoints: dict[str, Checkpoint]) -> Verifie
 
     verifier = Verifier(Topics(settings.prefix).audit)
     for name, opened in checkpoints.items():
-        for head in opened.heads:
-            verifier.expect(head, name)
+        verifier.trust(name, opened.heads, is_complete=not opened.partial)
     run(verify_topic(settings, verifier, reading))
     return verifier
 
 
-def _opened(paths: tuple[Path, ...], public_key: Path, topic: str) -> list[Checkpoint]:
-    """Return the checkpoints in these files, each signed with the key and naming the one before."""
-    from engine.audit.checkpoints import checkpoint_hash, open_checkpoint
+def _compared(settings: Settings) -> Compared:
+    from engine.cli.audit.match_reader import compare_matches
+    from engine.kafka.session import run
+
+    return run(compare_matches(settings, reading))
+
+
+def _opened(paths: Sequence[Path], public_key: Path, topic: str) -> list[Checkpoint]:
+    """Return the checkpoints in these files; see `open_all`."""
+    from engine.audit.checkpoints import open_all
     from engine.audit.checkpoints import public_key as opened_key
 
-    key = opened_key(_read(public_key, _KEY_BYTES), str(public_key))
-    opened: list[Checkpoint] = []
-    before: tuple[Path, str] | None = None
-    for path in paths:
-        content = _read(path, limits.CHECKPOINT_BYTES)
-        found = open_checkpoint(content, str(path), key)
+    key = opened_key(read_limited(public_key, KEY_BYTES), str(public_key))
+    opened = open_all(
+        [(str(path), read_limited(path, limits.CHECKPOINT_BYTES)) for path in paths], key
+    )
+    for path, found in zip(paths, opened, strict=True):
         _must_be_of(found, topic, str(path))
-        if before is not None and found.previous != before[1]:
-            raise AuditError(
-                f"does not name {before[0]} as the checkpoint before it",
-                where=str(path),
-                hint="give them all, the oldest first, or each alone",
-            )
-        before = path, checkpoint_hash(content)
-        opened.append(found)
     return opened
 
 
@@ -214,11 +243,12 @@ def _must_be_of(opened: Checkpoint, topic: str, where: str) -> None:
         )
 
 
-def _raise_on_problems(verifier: Verifier, topic: str, then: str = "") -> None:
+def _raise_on_problems(verifier: Verifier, topic: str, then: str = "", more: int = 0) -> None:
     problems = verifier.problems
-    if not problems.count:
+    count = problems.count + more
+    if not count:
         return
-    found = f"{problems.count:,} {'problem' if problems.count == 1 else 'problems'}"
+    found = f"{count:,} {'problem' if count == 1 else 'problems'}"
     if problems.count > len(problems.shown):
         found += f", the first {len(problems.shown):,} of them shown"
     raise AuditError(f"the audit is not whole: {found}", where=topic, hint=then)
@@ -238,45 +268,23 @@ def _summary(verifier: Verifier, checkpoints: int) -> str:
 
 
 def _counted(count: int, of: str) -> str:
-    return f"{count:,} {of}{'' if count == 1 else 's'}"
+    ending = "es" if of.endswith("ch") else "s"
+    return f"{count:,} {of}{'' if count == 1 else ending}"
 
 
 def _as_json(problem: Problem) -> dict[str, object]:
-    place = problem.place
     return {
         "problem": problem.kind,
-        "topic": None if place is None else place.topic,
-        "partition": None if place is None else place.partition,
-        "offset": None if place is None else place.offset,
+        **_of_place(problem.place),
         "chain": problem.chain,
         "sequence": problem.sequence,
         "what": problem.what,
     }
 
 
-def _read(path: Path, most_bytes: int) -> bytes:
-    with path.open("rb") as file:
-        content = file.read(most_bytes + 1)
-    if len(content) > most_bytes:
-        raise AuditError(f"larger than {most_bytes} bytes", where=str(path))
-    return content
-
-
-def _must_be_new(path: Path) -> None:
-    if os.path.lexists(path):
-        raise _exists(path)
-
-
-def _exists(path: Path) -> AuditError:
-    return AuditError(
-        "exists already, and is not overwritten", where=str(path), hint="choose another name"
-    )
-
-
-def _write(path: Path, content: bytes, mode: int) -> None:
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    except FileExistsError:
-        raise _exists(path) from None
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
+def _of_place(place: Place | None) -> dict[str, object]:
+    return {
+        "topic": None if place is None else place.topic,
+        "partition": None if place is None else place.partition,
+        "offset": None if place is None else place.offset,
+    }

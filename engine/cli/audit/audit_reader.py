@@ -31,7 +31,9 @@ _SLACK_MS = 3_600_000
 Offsets = dict[TopicPartition, int]
 
 
-class _Takes(Protocol):
+class Takes(Protocol):
+    """What is given the records, and the batches that cannot be read."""
+
     def take(self, partition: int, records: Iterable[Record]) -> None: ...
     def unreadable(self, partition: int, offset: int, reason: str) -> None: ...
 
@@ -49,16 +51,16 @@ async def verify(settings: Settings, verifier: Verifier, progress: Progress) -> 
         ends = await consumer.end_offsets(partitions)
         for part in partitions:
             verifier.begins(part.partition, starts[part])
-        await _read(consumer, starts, ends, verifier, progress)
+        await read_batches(consumer, starts, ends, verifier, progress)
         again = verifier.second_look()
         if again:
             spans = {part: again.get(part.partition, (0, 0)) for part in partitions}
             first = {part: start for part, (start, _) in spans.items()}
             last = {part: end for part, (_, end) in spans.items()}
-            await _read(consumer, first, last, _LooksAgain(verifier), progress)
+            await read_batches(consumer, first, last, _LooksAgain(verifier), progress)
         if verifier.is_waiting():
             now = await consumer.end_offsets(partitions)
-            await _read(consumer, ends, now, _LooksAgain(verifier), progress)
+            await read_batches(consumer, ends, now, _LooksAgain(verifier), progress)
         verifier.finish()
 
 
@@ -71,7 +73,7 @@ async def report(settings: Settings, report: AuditReport, progress: Progress) ->
         starts = await consumer.beginning_offsets(partitions)
         ends = await consumer.end_offsets(partitions)
         await _skip(consumer, starts, ends, report.from_ms - _SLACK_MS)
-        await _read(consumer, starts, ends, report, progress)
+        await read_batches(consumer, starts, ends, report, progress)
 
 
 async def _skip(consumer: Any, starts: Offsets, ends: Offsets, until_ms: int) -> None:
@@ -100,9 +102,10 @@ class _LooksAgain:
         pass  # the first reading has reported it, or the next one will
 
 
-async def _read(
-    consumer: Any, starts: Offsets, ends: Offsets, takes: _Takes, progress: Progress
+async def read_batches(
+    consumer: Any, starts: Offsets, ends: Offsets, takes: Takes, progress: Progress
 ) -> None:
+    """Pass the committed records between these offsets to `takes`, in the order of a partition."""
     reader = BatchReader(parse)
 
     def unpack(fetched: dict[TopicPartition, list[RawBatch]]) -> None:
@@ -119,7 +122,7 @@ async def _read(
                 step(moved)
 
 
-def _unpack(reader: BatchReader, partition: int, batch: RawBatch, end: int, takes: _Takes) -> None:
+def _unpack(reader: BatchReader, partition: int, batch: RawBatch, end: int, takes: Takes) -> None:
     try:
         records = reader.records(batch)
     except BatchError as error:

@@ -15,7 +15,7 @@ from engine.cli.options import json_option, takes_settings
 from engine.cli.output import json_line, reading, remark, table
 from engine.clock import parse_time
 from engine.config import Settings
-from engine.documents.fields import AUDIT_EVENTS
+from engine.documents.fields import COUNTED_EVENTS
 
 if TYPE_CHECKING:
     from engine.audit.report import AuditReport, ReportLine
@@ -114,7 +114,7 @@ def report(
     summed = AuditReport(by, from_ms, to_ms)
     run(report_topic(settings, summed, reading))
     rows = summed.rows()
-    counted = ("count",) if "event" in by else AUDIT_EVENTS
+    counted = ("count",) if "event" in by else COUNTED_EVENTS
     if as_csv:
         _print_csv(by, counted, rows)
     elif as_json:

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import email.utils
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import aiohttp
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, for_code
 
@@ -22,15 +20,15 @@ from engine import limits
 from engine.cli.doctor.findings import (
     Finding,
     Partition,
-    Sample,
     judge_clocks,
     judge_control,
     judge_group,
     judge_rights,
-    judge_sample,
     judge_topics,
 )
+from engine.cli.doctor.read_sample import Sample, judge_sample
 from engine.cli.doctor.transactions import transactions
+from engine.cli.doctor.worker_ports import ask_workers
 from engine.clock import SystemClock
 from engine.config import Settings
 from engine.errors import BrokerError, HotlistError
@@ -70,7 +68,7 @@ async def examine(settings: Settings, looking: Looking) -> AsyncGenerator[Findin
             _lists(settings, topics),
             transactions(settings),
             _reads(settings, topics),
-            _http(looking.workers),
+            ask_workers(looking.workers),
         )
         for check in checks:
             async with contextlib.aclosing(check) as findings:
@@ -271,29 +269,3 @@ async def _reads(settings: Settings, topics: Topics) -> AsyncGenerator[Finding, 
 @contextlib.contextmanager
 def _no_progress() -> Any:
     yield lambda _: None
-
-
-async def _http(workers: Sequence[str]) -> AsyncGenerator[Finding, None]:
-    timeout = aiohttp.ClientTimeout(total=limits.HTTP_CONNECTION_S)
-    async with aiohttp.ClientSession(timeout=timeout) as client:
-        for url in workers:
-            try:
-                async with client.get(f"{url.rstrip('/')}/readyz") as answer:
-                    said = (await answer.content.read(500)).decode("utf-8", "replace").strip()
-                    date = answer.headers.get("Date")
-            except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-                what = f"worker {url} does not answer ({type(error).__name__})"
-                yield Finding(
-                    "workers", "problem", what, "check that it runs and that this is its port"
-                )
-                continue
-            if answer.status == 200:
-                yield Finding("workers", "ok", f"worker {url} takes reads")
-            else:
-                what = f"worker {url} takes no reads: {said}"
-                yield Finding("workers", "problem", what, "see its log, and deploy/RUNBOOK.md")
-            with contextlib.suppress(TypeError, ValueError):
-                at_s = email.utils.parsedate_to_datetime(str(date)).timestamp()
-                skew = judge_clocks(f"worker {url}", at_s - time.time())
-                if skew is not None:
-                    yield skew

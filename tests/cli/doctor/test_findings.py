@@ -11,14 +11,14 @@ from engine import limits
 from engine.cli.doctor.findings import (
     Finding,
     Partition,
-    Sample,
+    judge_checkpoints,
     judge_clocks,
     judge_control,
     judge_group,
     judge_rights,
-    judge_sample,
     judge_topics,
 )
+from engine.cli.doctor.read_sample import Sample, judge_sample
 from engine.clock import SystemClock, parse_time
 from tests.fakes.documents import detection_json
 
@@ -166,3 +166,22 @@ def test_reads_of_the_future() -> None:
 
 def test_no_reads() -> None:
     assert states(judge_sample(Sample())) == {"reads": ["note"]}
+
+
+@pytest.mark.parametrize(
+    ("metrics", "is_found"),
+    [
+        (b"# HELP x\nhotlist_audit_checkpoints 0.0\nhotlist_ready 1.0\n", True),
+        (b"hotlist_audit_checkpoints 1.0\n", False),
+        (b"", False),
+    ],
+)
+def test_a_worker_that_signs_nothing(metrics: bytes, is_found: bool) -> None:
+    found = judge_checkpoints("http://w:1", metrics)
+    assert (found is not None) == is_found
+    if found is not None:
+        assert (found.check, found.state) == ("audit", "warning")
+        assert found.what == (
+            "worker http://w:1 signs no checkpoints: no one can find out that the audit's end was "
+            "removed"
+        )

@@ -13,20 +13,28 @@ from typing import Any
 
 import orjson
 import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from click.testing import CliRunner, Result
 
+from engine import limits
 from engine.audit.chain import Chain
 from engine.audit.verifier import Verifier
 from engine.cli import main
 from engine.cli.audit.audit_reader import verify
 from engine.cli.output import reading
+from engine.clock import SystemClock
 from engine.config import Settings
+from engine.documents.codec import encode
 from engine.kafka.cluster import Cluster
 from engine.kafka.session import run
 from engine.kafka.topic_admin import create_topics, delete_topics
 from engine.kafka.topics import Topics
+from engine.matching.match import audit_fields
 from engine.wire.record_batch import Record
 from tests.fakes.chains import MATCH, NOON_MS, KeyValue, changed, follows, resealed, sealed
+from tests.fakes.documents import detection, exact_match
+from tests.fakes.documents import entry as an_entry
 from tests.kafka.conftest import Broker
 from tests.kafka.records import ToSend, produce, producing
 
@@ -64,19 +72,24 @@ class Audit:
         return CliRunner().invoke(main, ["audit", *args], env=self.env)
 
     def good(self, *args: str) -> str:
-        """Standard output of a command that must end well and without a remark."""
+        """Standard output of a command that must end well and without a remark, but for notes."""
         result = self.run(*args)
         assert (result.exit_code, result.stderr) == (0, ""), result.output
-        return result.stdout
+        return "".join(_without_notes(result.stdout.splitlines(keepends=True)))
 
     def problems(self, *args: str) -> list[str]:
         """The problems that a command shows, which must end badly."""
         result = self.run(*args)
-        found = result.stdout.splitlines()
+        found = _without_notes(result.stdout.splitlines())
         told = f"{len(found)} {'problem' if len(found) == 1 else 'problems'}"
         assert result.exit_code == 1
         assert result.stderr.startswith(f"hotlist: {self.topic}: the audit is not whole: {told}")
         return found
+
+
+def _without_notes(shown: Iterable[str]) -> list[str]:
+    """The notes say that these chains are of an earlier version, which wrote no ends."""
+    return [line for line in shown if not line.startswith("note: ")]
 
 
 @pytest.fixture
@@ -123,7 +136,19 @@ def test_whole_chains_verify(audit: Audit) -> None:
         "repeats": 20,
         "problems": 0,
         "checkpoints": 0,
+        "matches": None,
+        "notes": {"not_ended": 3, "no_predecessor": 2},
     }
+    assert audit.run("verify").stdout.splitlines()[:2] == [
+        (
+            f"note: no last record: 3 chains, the first g/3 at {audit.topic}/0/0; a record that is "
+            "appended to such a chain looks true"
+        ),
+        (
+            f"note: written before chains had ends: 2 chains, the first g/3 at {audit.topic}/0/0 "
+            "without a predecessor; a whole forged chain would look the same"
+        ),
+    ]
 
 
 def test_any_codec_and_aborted_transactions(real_audit: Audit) -> None:
@@ -264,9 +289,6 @@ def test_a_topic_without_its_beginning_is_not_whole(real_audit: Audit) -> None:
     real_audit.write(sealed(Chain("g/1"), 10))
 
     async def delete() -> None:
-        from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
-        from aiokafka.structs import TopicPartition
-
         admin = AIOKafkaAdminClient(bootstrap_servers=real_audit.bootstrap)
         await admin.start()
         try:
@@ -395,3 +417,89 @@ def test_the_process_ends_with_the_status(real_audit: Audit) -> None:
     assert status("verify") == 0
     real_audit.write([(b"g/1", b"no record")])
     assert status("verify") == 1
+
+
+def _matches(count: int) -> tuple[list[KeyValue], list[bytes]]:
+    """A chain of matches, and the matches."""
+    chain, matches = Chain("g/1"), []
+    audited: list[KeyValue] = []
+    for number in range(count):
+        match = exact_match(an_entry(), detection(read_id=f"R{number}"))
+        value = chain.seal("match", audit_fields(match), NOON_MS + number)
+        audited.append((b"g/1", value))
+        matches.append(encode(match))
+    return audited, matches
+
+
+def test_the_matches_are_compared_with_the_audit(
+    real_audit: Audit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both ways, in one pass and in several."""
+    audited, matches = _matches(50)
+    real_audit.write(audited)
+    topic = real_audit.topics.matches
+
+    def deliver(*values: bytes) -> None:
+        records = {0: [ToSend(b"E1", value) for value in values]}
+        asyncio.run(produce(real_audit.bootstrap, topic, records))
+
+    deliver(*matches[:49])
+    assert real_audit.problems("verify", "--matches") == [
+        (
+            f"{real_audit.topic}/0/49: audited and not on the matches topic: removed, or the "
+            "worker was killed before it was delivered"
+        )
+    ]
+    deliver(matches[49])
+    assert real_audit.good("verify", "--matches") == (
+        "1 chain, 50 records, whole; 50 matches as audited\n"
+    )
+    monkeypatch.setattr(limits, "MATCHES_COMPARED", 7)
+    forged = [encode(exact_match(an_entry(), detection(read_id=f"F{n}"))) for n in range(2)]
+    deliver(*forged, matches[3].replace(b"AG1", b"AG2"), b"{}")
+    assert real_audit.problems("verify", "--matches") == [
+        (
+            f"{topic}/0/50: on the matches topic and not in the audit: added, or the record was "
+            "removed; the first of 2"
+        ),
+        f"{topic}/0/52: other than its audit record says: one of the two was edited",
+        f"{topic}/0/53: on the matches topic and not a match",
+    ]
+    result = real_audit.run("verify", "--matches", "--json")
+    *found, last = map(orjson.loads, result.stdout.splitlines())
+    assert [(each["problem"], each["count"]) for each in found] == [
+        ("not_audited", 2),
+        ("edited", 1),
+        ("not_a_match", 1),
+    ]
+    assert (last["whole"], last["problems"], last["matches"]) == (False, 3, 53)
+
+
+def test_matches_that_retention_removed_are_not_missed(real_audit: Audit) -> None:
+    """The audit's records are older than the topic keeps matches; younger ones are missed."""
+    audited, matches = _matches(4)
+    now_ms = SystemClock().now_ms()
+    chain = Chain("g/2")
+    young = exact_match(an_entry(), detection(read_id="young"))
+    value = chain.seal("match", audit_fields(young), now_ms - 3_600_000)
+    real_audit.write(audited, [(b"g/2", value)])
+    topic = real_audit.topics.matches
+    records = {0: [ToSend(b"E1", value) for value in matches]}
+    asyncio.run(produce(real_audit.bootstrap, topic, records))
+
+    async def delete() -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=real_audit.bootstrap)
+        await admin.start()
+        try:
+            gone = {TopicPartition(topic, 0): RecordsToDelete(before_offset=2)}
+            await admin.delete_records(gone)
+        finally:
+            await admin.close()
+
+    asyncio.run(delete())
+    assert real_audit.problems("verify", "--matches") == [
+        (
+            f"{real_audit.topic}/1/0: audited and not on the matches topic: removed, or the "
+            "worker was killed before it was delivered"
+        )
+    ]

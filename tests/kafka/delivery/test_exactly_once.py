@@ -18,7 +18,7 @@ from aiokafka import AIOKafkaProducer
 from engine.audit.chain import Chain
 from engine.clock import SystemClock
 from engine.config import Settings
-from engine.delivery.audit_writer import last_record
+from engine.delivery.audit_chains import last_record
 from engine.delivery.suppression_changelog import SuppressionReader, state_record
 from engine.errors import ConfigError
 from engine.kafka.cluster import Cluster

@@ -17,12 +17,14 @@ import orjson
 import pytest
 
 from engine import limits
+from engine.audit.checkpoints import new_key_pair, open_checkpoint, public_key
 from engine.audit.verifier import Verifier
 from engine.cli.audit.audit_reader import verify
 from engine.clock import SystemClock, format_time
 from engine.config import Settings
 from engine.control.change_auditor import ChangeAuditor
 from engine.documents.codec import decode_audit
+from engine.documents.fields import CHAIN_ENDED
 from engine.documents.model import AuditRecord
 from engine.kafka.topics import Topics
 from tests.fakes.examples import a_policy, a_read, an_entry
@@ -58,6 +60,11 @@ def _no_bar(total: int) -> Iterator[Any]:
 
 
 async def the_audit(bootstrap: str, prefix: str) -> list[AuditRecord]:
+    """All events of the audit, whose chains are whole; the ends of chains are left out."""
+    return [each for each in await all_audit(bootstrap, prefix) if each.event != CHAIN_ENDED]
+
+
+async def all_audit(bootstrap: str, prefix: str) -> list[AuditRecord]:
     """All records of the audit, whose chains are whole."""
     topic = Topics(prefix).audit
     verifier = Verifier(topic)
@@ -358,13 +365,19 @@ async def test_a_chain_names_the_last_record_before_it(real_kafka: str, prefix: 
         async with worker_here(real_kafka, prefix) as here:
             await here.ready()
             await all_audited(real_kafka, prefix, here)
-    first, second = sorted(await the_audit(real_kafka, prefix), key=lambda r: r.recorded_at)
-    assert first.fields == told(first)
-    assert second.fields == told(second) | {
-        "follows_chain": first.chain,
-        "follows_sequence": 0,
-        "follows_hash": first.hash,
-    }
+    records = await all_audit(real_kafka, prefix)
+    by_hash = {record.hash: record for record in records}
+    first, second = sorted(await the_audit(real_kafka, prefix), key=lambda r: r.fields["revision"])
+    for record, of_chain, sequence in ((first, None, 0), (second, first.chain, 1)):
+        named_by = by_hash[str(record.fields["follows_hash"])]
+        assert named_by.event == CHAIN_ENDED
+        assert (named_by.sequence, named_by.chain) == (sequence, of_chain or named_by.chain)
+        assert record.fields == told(record) | {
+            "follows_chain": named_by.chain,
+            "follows_sequence": sequence,
+            "follows_hash": named_by.hash,
+        }
+    assert len(records) == 5, "one begins the topic, two events, two ends"
 
     async with producing(real_kafka, acks="all", transactional_id=f"{prefix}editor") as producer:
         await producer.begin_transaction()
@@ -425,3 +438,62 @@ async def test_changes_that_nobody_audits_take_no_effect(
         await all_audited(real_kafka, prefix, here)
     records = await the_audit(real_kafka, prefix)
     assert len(named(records, "match")) == len(named(records, "entry_added")) == 6
+
+
+async def test_a_worker_signs_the_ends_of_its_chains(
+    real_kafka: str, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And without its key, or with one that cannot be written, that is shown."""
+    monkeypatch.setattr(limits, "CHECKPOINT_S", 0.2)
+    topics, pair = Topics(prefix), new_key_pair()
+    key, directory = tmp_path / "key", tmp_path / "checkpoints"
+    key.write_bytes(pair.private)
+    async with worker_here(
+        real_kafka, prefix, checkpoint_key=key, checkpoint_dir=directory
+    ) as here:
+        await here.ready()
+        await produce(real_kafka, topics.hotlist, sent(an_entry()))
+
+        async def signed() -> bool:
+            await here.alive()
+            return any(directory.glob("*.json"))
+
+        await until(signed, "a checkpoint is written", here.log)
+        (path,) = directory.glob("*.json")
+        verifying = public_key(pair.public, "key.pub")
+        (running,) = open_checkpoint(path.read_bytes(), "c", verifying).heads
+        assert here.metric("hotlist_audit_checkpoints") == 1
+        assert '<dd id="audit-checkpoints">signed<' in (await here.text("/"))[1]
+    checkpoint = open_checkpoint(path.read_bytes(), "c", verifying)
+    (ended,) = checkpoint.heads
+    records = {each.hash: each for each in await all_audit(real_kafka, prefix)}
+    assert checkpoint.partial
+    assert records[running.hash].event == "entry_added"
+    assert records[ended.hash].event == CHAIN_ENDED
+    assert records[ended.hash].sequence == 1
+
+    async with worker_here(real_kafka, prefix) as unsigned:
+        await unsigned.ready()
+        assert unsigned.metric("hotlist_audit_checkpoints") == 0
+        assert "not signed" in (await unsigned.text("/"))[1]
+
+
+async def test_every_chain_of_exactly_once_has_an_end(
+    real_kafka: str, prefix: str, tmp_path: Path
+) -> None:
+    town = Town(entries=200, sources=4, reads=4_000, hit_rate=0.2, seed=9)
+    topics = Topics(prefix)
+    await town.produce_control(real_kafka, topics.hotlist, topics.policies)
+    await produce(real_kafka, topics.detections, town.reads)
+    log_file = tmp_path / "worker.log"
+    delivery = ("--delivery", "exactly_once")
+    async with WorkerProcess(log_file, real_kafka, prefix, *delivery) as worker:
+        await all_done(real_kafka, prefix, worker)
+        await all_audited(real_kafka, prefix, worker)
+        await worker.stop()
+    last: dict[str, AuditRecord] = {}
+    for record in await all_audit(real_kafka, prefix):
+        if record.chain not in last or last[record.chain].sequence < record.sequence:
+            last[record.chain] = record
+    assert len(last) > 2, "changes, and partitions, and what begins the topic"
+    assert {record.event for record in last.values()} == {CHAIN_ENDED}

@@ -1,0 +1,108 @@
+"""`engine.delivery.audit_chains`: what a chain names, and which chains get a last record."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from engine import limits
+from engine.audit.chain_state import Head
+from engine.delivery import audit_chains
+from engine.delivery.audit_chains import AuditChains, new_chain_id
+from engine.delivery.records import MatchEvent, Outgoing
+from engine.documents.codec import decode_audit
+from engine.documents.fields import CHAIN_ENDED
+from engine.documents.model import AuditRecord
+from engine.errors import BrokerError
+from engine.kafka.cluster import Cluster
+from tests.fakes.documents import NOW_MS, at
+from tests.fakes.runtime import CLUSTER
+
+EVENT = MatchEvent("match", NOW_MS, {"match_id": "m"})
+
+
+class Clock:
+    def now_ms(self) -> int:
+        return NOW_MS
+
+
+class Sink:
+    """Holds what it is given; the newest record is what `last_record` finds."""
+
+    def __init__(self) -> None:
+        self.records: list[AuditRecord] = []
+        self.fails = False
+
+    async def partition_of(self, topic: str, key: bytes) -> int:
+        return 0
+
+    async def deliver_in_order(self, records: list[Outgoing], partition: int) -> None:
+        if self.fails:
+            raise BrokerError("audit records were not acknowledged")
+        self.records += [decode_audit(record.value) for record in records]
+
+    async def last_record(self, cluster: Cluster) -> AuditRecord | None:
+        return self.records[-1] if self.records else None
+
+
+@pytest.fixture
+def sink(monkeypatch: pytest.MonkeyPatch) -> Sink:
+    sink = Sink()
+    monkeypatch.setattr(audit_chains, "last_record", sink.last_record)
+    return sink
+
+
+async def test_the_first_chain_follows_one_that_only_begins_the_topic(sink: Sink) -> None:
+    chains = AuditChains(CLUSTER, sink, Clock())
+    sealing = await chains.begin()
+    (begun,) = sink.records
+    assert (begun.event, begun.sequence, begun.fields) == (CHAIN_ENDED, 0, {})
+    record = decode_audit(sealing.record(EVENT).value)
+    assert record.fields == {
+        "match_id": "m",
+        "follows_chain": begun.chain,
+        "follows_sequence": 0,
+        "follows_hash": begun.hash,
+    }
+    await chains.begin()
+    assert sink.records == [begun], "the topic has begun"
+
+
+async def test_only_what_is_acknowledged_is_a_head_and_is_ended(sink: Sink) -> None:
+    chains = AuditChains(CLUSTER, sink, Clock())
+    empty, whole, unknown = [await chains.begin() for _ in range(3)]
+    for sealing in (whole, unknown):
+        sealing.record(EVENT)
+        sealing.acknowledged()
+    unknown.record(EVENT)  # the outcome of its transaction is never known
+    assert [head.sequence for head in chains.heads()] == [0, 0]
+    await chains.end()
+    ends = [record for record in sink.records[1:] if record.event == CHAIN_ENDED]
+    assert [(end.chain.encode(), end.sequence) for end in ends] == [(whole.key, 1)]
+    assert Head(ends[0].chain, 1, ends[0].hash) in chains.heads()
+    assert empty.head is None
+
+
+async def test_an_end_that_fails_is_said(sink: Sink, caplog: pytest.LogCaptureFixture) -> None:
+    chains = AuditChains(CLUSTER, sink, Clock())
+    sealing = await chains.begin()
+    sealing.record(EVENT)
+    sealing.acknowledged()
+    sink.fails = True
+    with caplog.at_level(logging.WARNING):
+        await chains.end()
+    assert caplog.messages == [
+        (
+            f"chain {sealing.key.decode()} has no last record (BrokerError); hotlist audit verify "
+            "shows it as not ended"
+        )
+    ]
+    assert [head.sequence for head in chains.heads()] == [0]
+
+
+def test_the_id_of_a_chain() -> None:
+    ids = {new_chain_id("group", NOW_MS) for _ in range(100)}
+    assert len(ids) == 100
+    assert all(chain_id.startswith(f"group/{at(0)}-") for chain_id in ids)
+    assert len(new_chain_id("g" * 300, NOW_MS)) == limits.AUDIT_CHAIN_CHARACTERS
