@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import orjson
 
 from engine.cli.options import (
     file_argument,
@@ -21,18 +20,15 @@ from engine.cli.options import (
     takes_settings,
 )
 from engine.cli.output import json_line, plain, reading, remark, table
+from engine.cli.policy_files import PolicyError, read_policies
 from engine.cli.read_options import as_json as said_as_json
 from engine.cli.read_options import read_options, said_by
 from engine.clock import SystemClock, format_time
 from engine.config import Settings
-from engine.errors import DocumentError, HotlistError
+from engine.errors import DocumentError
 
 if TYPE_CHECKING:
     from engine.documents.model import Policy
-
-
-class PolicyError(HotlistError):
-    """A policy that the user wrote or named is unusable."""
 
 
 @click.group("policies")
@@ -42,13 +38,14 @@ def group() -> None:
 
 @group.command("set")
 @file_argument()
-@takes_settings("bootstrap", "prefix", "operator")
+@takes_settings("bootstrap", "prefix", "purposes", "operator")
 def set_(settings: Settings, file: Path) -> None:
     """Set the policies in FILE (.json: one, or a list of them).
 
     A policy replaces the previous one of its source. The operator and the current time fill in
     updated_by and updated_at if they are absent.
     """
+    from engine.documents.admission import Purposes
     from engine.documents.codec import encode
     from engine.kafka.readable import wait_readable
     from engine.kafka.session import run
@@ -56,7 +53,8 @@ def set_(settings: Settings, file: Path) -> None:
     from engine.kafka.writer import outbox
 
     operator = operator_name(settings)
-    found = read_policies(file, operator, SystemClock().now_ms())
+    codes = Purposes.load(settings.purposes).codes
+    found = read_policies(file, operator, SystemClock().now_ms(), codes)
     topic = Topics(settings.prefix).policies
 
     async def send() -> None:
@@ -198,39 +196,6 @@ def _yes_or_no(holds: bool | None) -> str:
     return "-" if holds is None else "yes" if holds else "no"
 
 
-def read_policies(path: Path, operator: str, now_ms: int) -> list[Policy]:
-    """Return the checked policies of a file; PolicyError names the wrong policy and field."""
-    from engine.documents.codec import decode_policy
-
-    try:
-        content = orjson.loads(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))
-    except orjson.JSONDecodeError as error:
-        raise PolicyError(
-            f"not valid JSON at line {error.lineno}, column {error.colno}", where=str(path)
-        ) from None
-    documents = content if isinstance(content, list) else [content]
-    if not documents:
-        raise PolicyError("holds no policy", where=str(path))
-    policies: dict[str, Policy] = {}
-    for number, document in enumerate(documents, start=1):
-        where = f"{path}: policy {number}" if isinstance(content, list) else str(path)
-        try:
-            policy = decode_policy(orjson.dumps(_filled(document, operator, now_ms)))
-        except DocumentError as error:
-            raise PolicyError(f"{error.field}: {error.rule}", where=where) from None
-        if policy.source in policies:
-            raise PolicyError(f"a second policy of {policy.source!r}", where=where)
-        policies[policy.source] = policy
-    return list(policies.values())
-
-
-def _filled(document: Any, operator: str, now_ms: int) -> Any:
-    if not isinstance(document, dict):
-        return document  # which the schema rejects
-    own = {field: value for field, value in document.items() if value is not None}
-    return {"updated_by": operator, "updated_at": format_time(now_ms), **own}
-
-
 def _rows(policy: Policy) -> Iterator[tuple[str, ...]]:
     regions = "all" if policy.regions is None else " ".join(policy.regions)
     who = (regions, policy.updated_by, policy.updated_at)
@@ -241,6 +206,7 @@ def _rows(policy: Policy) -> Iterator[tuple[str, ...]]:
 
 
 def _listed(names: tuple[str, ...] | str) -> str:
+    """Return all as `*`. An agency whose name is `*` is shown in quotes: it is only that one."""
     if isinstance(names, str):
         return names
-    return " ".join(names) or "none"
+    return " ".join("'*'" if name == "*" else name for name in names) or "none"
