@@ -26,6 +26,7 @@ its modules.
     list_files     from a file of entries to the difference that is sent
     documents      the documents of the contract, and which are admitted
     plates         normal form, hash, misreads, likeness, confidence
+    serving        HTTP ports: bounds on their clients, and the registry of metrics
 
 The modules beside them:
 

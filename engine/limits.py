@@ -64,6 +64,14 @@ INGEST_MESSAGES: Final = 64
 INGEST_RECEIVE_S: Final = 30.0
 INGEST_DELIVERY_S: Final = 15.0
 INGEST_LINGER_MS: Final = 5
+#: Its connections without a token: how many, in all and from one address, and how long each may
+#: take to send its request's head. Those with the token beside them: how many, and how long one may
+#: be idle.
+INGEST_STRANGERS: Final = 64
+INGEST_STRANGERS_A_PEER: Final = 32
+INGEST_STRANGER_S: Final = 10.0
+INGEST_SENDERS: Final = 128
+INGEST_IDLE_S: Final = 60.0
 INGEST_TOKEN_CHARACTERS: Final = 16
 
 #: Headers of a read that are examined if it makes a match. Of the trace in them:
@@ -270,13 +278,17 @@ STUCK_S: Final = 30.0
 STUCK_LOOK_S: Final = 1.0
 HUNG_S: Final = 180.0
 
-#: The HTTP port: connections at a time, how long each may last in all, the length of its request
-#: line and of a header, and how many headers it may have. A scrape or a probe needs a fraction of
-#: that.
+#: The worker's HTTP port: connections at a time, in all and from one address, and how long each may
+#: last in all. A scrape or a probe needs a fraction of that.
 HTTP_CONNECTIONS: Final = 64
+HTTP_CONNECTIONS_A_PEER: Final = 32
 HTTP_CONNECTION_S: Final = 10.0
+#: Every HTTP port: the length of a request's line and of a header, how many headers it may have,
+#: how many connections wait to be accepted, and the pause after one cannot be.
 HTTP_LINE_BYTES: Final = 4 * KIB
 HTTP_HEADERS: Final = 64
+ACCEPT_BACKLOG: Final = 128
+ACCEPT_PAUSE_S: Final = 0.1
 #: How long the port waits at shutdown for answers that are being sent.
 HTTP_SHUTDOWN_S: Final = 1.0
 
@@ -336,6 +348,10 @@ def check() -> None:
     assert TRACESTATE_CHARACTERS <= TRACESTATE_BYTES, "what is passed on was examined"
     assert LEAVE_S < SESSION_S, "a leave request is sent before the session times out"
     assert SCRUB_INTERVAL_S <= SCRUB_FREED_S, "freed memory is checked once an interval"
+    assert HTTP_CONNECTIONS_A_PEER < HTTP_CONNECTIONS, "one address leaves room for others"
+    assert INGEST_STRANGERS_A_PEER < INGEST_STRANGERS, "one address leaves room for others"
+    assert INGEST_MESSAGES < INGEST_SENDERS, "senders beyond those in work are answered"
+    assert INGEST_STRANGERS + INGEST_SENDERS < 250, "file descriptors, of which some have 256"
     assert HTTP_SHUTDOWN_S < SHUTDOWN_S, "a probe must not delay the shutdown"
     assert STATUS_POINT_S % STATUS_SAMPLE_S == 0, "a stretch is a number of samples"
     assert STATUS_KEPT_S >= 60, "the delay is that of the last minute"

@@ -71,6 +71,8 @@ SOURCES: Final = (
     ),
     CitySource("harbour-authority", "harbour", 12, 0.07, None, "none: nothing matches"),
 )
+#: The one source without a policy. The worker's metrics do not name such a source.
+WITHOUT_POLICY: Final = next(source.name for source in SOURCES if source.rules is None)
 
 
 class EntryKind(NamedTuple):

@@ -23,7 +23,7 @@ from engine.clock import SystemClock
 from engine.config import Settings
 from engine.demo.board import Board
 from engine.demo.city import ShownCity
-from engine.demo.city_data import SOURCES
+from engine.demo.city_data import SOURCES, WITHOUT_POLICY
 from engine.demo.embedded_broker import EmbeddedBroker
 from engine.demo.expected import Expected
 from engine.demo.feed import ReadFeed
@@ -36,6 +36,7 @@ from engine.kafka.reader import follow
 from engine.kafka.topic_admin import create_topics, delete_topics
 from engine.kafka.topics import Topics
 from engine.kafka.writer import outbox
+from engine.observability.metrics import OTHER_SOURCES
 from engine.worker.worker import Worker, WorkerOptions
 
 _SEED: Final = 2026
@@ -256,7 +257,7 @@ class _Demo:
         board.processed = self._worker.reads_processed
         board.denied.clear()
         for (source, reason), count in _counts(metrics.denied_by_source).items():
-            board.denied[source, reason] = count
+            board.denied[WITHOUT_POLICY if source == OTHER_SOURCES else source, reason] = count
         board.other_vehicle = _counts(metrics.denied).get(("entry_vehicle",), 0)
         board.suppressed = sum(_counts(metrics.suppressed).values())
         board.rejects = sum(_counts(metrics.rejects).values())

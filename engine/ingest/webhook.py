@@ -6,13 +6,15 @@ password of `Basic`, which is the only one that many cameras can send. Answers a
 
     200  accepted: the broker has all its reads, or it has none; `reads` says how many, `problems`
          which parts gave none
-    400  it gives no read, and `field` and `rule` say why; sending it again is useless
+    400  it gives no read, and `field` and `rule` say why, or its body cannot be read (not the gzip
+         that it claims to be, a form that is none); sending it again is useless
     401  the token is missing or wrong
     408, 413  too slow, too long
     503  not accepted: busy, or the broker does not acknowledge; most senders send it again
 
 Nothing of a message is logged, returned or kept. The number of messages in work is bounded; further
-senders get 503 before their message is read.
+senders get 503 before their message is read. `engine.serving.port` bounds the connections: one
+without the token lasts seconds and one request, and cannot keep a sender with the token out.
 """
 
 from __future__ import annotations
@@ -22,20 +24,46 @@ import base64
 import binascii
 import hmac
 import ssl
+import warnings
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 import aiohttp
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, generate_latest
+from aiohttp.http_exceptions import ContentEncodingError
+from prometheus_client import CONTENT_TYPE_LATEST, Counter, generate_latest
 
 from engine import limits
-from engine.errors import BrokerError, HotlistError
+from engine.errors import BrokerError
 from engine.ingest.adapters import AdapterError
 from engine.ingest.producer import Ingest
+from engine.serving.http_port import HttpPort
+from engine.serving.port import Bounds
+from engine.serving.registry import make_registry
 
 _RETRY_AFTER = {"Retry-After": "5"}
-_RESULTS = ("taken", "bad", "unauthorized", "unreadable", "not_taken")
+#: By the status of the answer; others are "unreadable", among them a path that is none.
+_RESULTS = {
+    200: "taken",
+    400: "bad",
+    401: "unauthorized",
+    408: "too_slow",
+    413: "too_long",
+    503: "not_taken",
+}
+#: Results that share the status 400 with "bad": the body's encoding, its form, the rest.
+_BROKEN_ENCODING = "broken_encoding"
+_BROKEN_FORM = "broken_form"
+_BROKEN_BODY = "broken_body"
+_UNREADABLE = "unreadable"
+
+
+class _BrokenError(Exception):
+    """A body cannot be read; it holds the result that counts it and the rule that it broke."""
+
+    def __init__(self, result: str, rule: str) -> None:
+        super().__init__(rule)
+        self.result = result
 
 
 class Endpoint(NamedTuple):
@@ -55,7 +83,7 @@ class IngestServer:
         self._endpoint = endpoint
         self._in_work = 0
         self._is_failing = False
-        self._registry = CollectorRegistry()
+        self._registry = make_registry()
         self._messages = Counter(
             "hotlist_ingest_messages_total",
             "Messages, by what became of them.",
@@ -65,7 +93,8 @@ class IngestServer:
         self._reads = Counter(
             "hotlist_ingest_reads_total", "Reads of them.", registry=self._registry
         )
-        for result in _RESULTS:
+        others = (_BROKEN_ENCODING, _BROKEN_FORM, _BROKEN_BODY, _UNREADABLE)
+        for result in (*_RESULTS.values(), *others):
             self._messages.labels(result)
         app = web.Application(
             client_max_size=limits.INGEST_MESSAGE_BYTES, middlewares=[self._counted]
@@ -73,33 +102,41 @@ class IngestServer:
         app.router.add_post("/", self._take)
         app.router.add_get("/healthz", self._health)
         app.router.add_get("/metrics", self._metrics)
-        self._runner = web.AppRunner(
-            app, access_log=None, shutdown_timeout=limits.INGEST_DELIVERY_S
+        bounds = Bounds(
+            limits.INGEST_STRANGERS,
+            limits.INGEST_STRANGERS_A_PEER,
+            limits.INGEST_STRANGER_S,
+            limits.INGEST_SENDERS,
         )
-        self._site: web.TCPSite | None = None
+        self._listening = HttpPort(
+            app,
+            bounds,
+            endpoint.tls,
+            shutdown_timeout=limits.INGEST_DELIVERY_S,
+            keepalive_timeout=limits.INGEST_IDLE_S,
+        )
 
     async def start(self) -> None:
         """Start listening. Raises HotlistError if the port is not available."""
-        await self._runner.setup()
-        host, port, _, tls = self._endpoint
-        self._site = web.TCPSite(self._runner, host, port, ssl_context=tls)
-        try:
-            await self._site.start()
-        except OSError as error:
-            await self._runner.cleanup()
-            raise HotlistError(
-                f"cannot listen on {host}:{port} ({error.strerror or error})",
-                hint="choose another address with --listen",
-            ) from error
+        host, port, *_ = self._endpoint
+        await self._listening.open(
+            host, port, where="", hint="choose another address with --listen"
+        )
 
     async def stop(self) -> None:
         """Answer the requests in work, then stop listening."""
-        await self._runner.cleanup()
+        await self._listening.close()
 
     @property
     def port(self) -> int:
         """The port that the server listens on; if 0 was asked for, the free port it was given."""
-        return int(self._runner.addresses[0][1]) if self._runner.addresses else self._endpoint.port
+        number = self._listening.number
+        return self._endpoint.port if number is None else number
+
+    @property
+    def connections(self) -> int:
+        """Connections that are open now."""
+        return self._listening.connections
 
     @web.middleware
     async def _counted(
@@ -107,14 +144,24 @@ class IngestServer:
         request: web.Request,
         handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
     ) -> web.StreamResponse:
-        """Count the result of each message; turn aiohttp's own errors into JSON."""
+        """Count the result of each message; turn aiohttp's own errors into JSON.
+
+        The connection of a client without the token ends with the answer.
+        """
+        result = ""
         try:
             response = await handler(request)
         except web.HTTPException as error:
             response = _answer(error.status, error=error.reason.lower())
+        except _BrokenError as error:
+            result = error.result
+            response = _answer(400, error=f"the body cannot be read: {error}")
+            response.force_close()  # where the next request begins is not known
+        if not self._is_known(request):
+            response.force_close()
         if request.method == "POST" and request.path == "/":
-            results = {200: "taken", 400: "bad", 401: "unauthorized", 503: "not_taken"}
-            self._messages.labels(results.get(response.status, "unreadable")).inc()
+            result = result or _RESULTS.get(response.status, _UNREADABLE)
+            self._messages.labels(result).inc()
         return response
 
     async def _take(self, request: web.Request) -> web.Response:
@@ -122,7 +169,8 @@ class IngestServer:
             return _answer(
                 401, error="the token is missing or wrong", headers={"WWW-Authenticate": "Bearer"}
             )
-        if self._in_work >= limits.INGEST_MESSAGES or self._ingest.is_behind:
+        is_full = self._in_work >= limits.INGEST_MESSAGES or self._ingest.is_behind
+        if is_full or not self._listening.trust(request):
             return _answer(503, error="busy, send it again", headers=_RETRY_AFTER)
         self._in_work += 1
         try:
@@ -175,25 +223,49 @@ def _answer(status: int, *, headers: dict[str, str] | None = None, **body: objec
 
 
 async def _message(request: web.Request) -> bytes:
-    """Return the body, or the field `json` of a form, without keeping its files."""
-    if request.content_type != "multipart/form-data":
-        return await request.read()
-    too_long = web.HTTPRequestEntityTooLarge(
-        max_size=limits.INGEST_MESSAGE_BYTES, actual_size=limits.INGEST_MESSAGE_BYTES + 1
-    )
+    """Return the body, or the field `json` of a form, without keeping its files.
+
+    Raises _BrokenError if it cannot be read, whatever the client sends.
+    """
+    is_form = request.content_type == "multipart/form-data"
+    try:
+        return await (_form_field(request) if is_form else request.read())
+    except web.HTTPException:
+        raise
+    except Exception as error:  # noqa: BLE001 - aiohttp has many for what a client sends
+        if _is_encoding(error):
+            encoding = "is not what its Content-Encoding says"
+            raise _BrokenError(_BROKEN_ENCODING, encoding) from None
+        if is_form:
+            raise _BrokenError(_BROKEN_FORM, "is not a form as its Content-Type says") from None
+        raise _BrokenError(_BROKEN_BODY, "is not as long as it says") from None
+
+
+def _is_encoding(error: BaseException | None) -> bool:
+    """Return whether a content encoding is the cause of an error."""
+    while error is not None:
+        if isinstance(error, ContentEncodingError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+async def _form_field(request: web.Request) -> bytes:
+    """Return the field `json` of a form."""
     found = bytearray()
     passed_bytes = 0
-    try:
-        async for part in await request.multipart():
-            if not isinstance(part, aiohttp.BodyPartReader):
-                raise web.HTTPBadRequest(reason="a form within a form")
+    async for part in await request.multipart():
+        if not isinstance(part, aiohttp.BodyPartReader):
+            raise _BrokenError(_BROKEN_FORM, "has a form within a form")
+        with warnings.catch_warnings():  # they show what the client has sent
+            warnings.simplefilter("ignore")
             is_message = part.name == "json"
-            while chunk := await part.read_chunk():
-                passed_bytes += len(chunk)
-                if passed_bytes > limits.INGEST_MESSAGE_BYTES:
-                    raise too_long
-                if is_message:
-                    found += chunk
-    except (ValueError, AssertionError, aiohttp.ClientError) as error:
-        raise web.HTTPBadRequest(reason="the form cannot be read") from error
+        while chunk := await part.read_chunk():
+            passed_bytes += len(chunk)
+            if passed_bytes > limits.INGEST_MESSAGE_BYTES:
+                raise web.HTTPRequestEntityTooLarge(
+                    max_size=limits.INGEST_MESSAGE_BYTES, actual_size=passed_bytes
+                )
+            if is_message:
+                found += chunk
     return bytes(found)

@@ -129,9 +129,7 @@ class Decider:
             self.reject("key_mismatch", read.offset)
             return None
         if is_sampled(read.offset, self._sample_every):
-            source = detection.source
-            is_known = self._lists.eligibility.has_policy(source)
-            self.outcome.sampled_by_source[source if is_known else None] += 1
+            self.outcome.sampled_by_source[self._known_source(detection)] += 1
         return detection, opened_plate
 
     def match(
@@ -153,7 +151,7 @@ class Decider:
             if denial is not None:
                 self.outcome.denied[denial] += 1
                 if denial in POLICY_DENIALS:
-                    self.outcome.denied_by_source[detection.source, denial] += 1
+                    self.outcome.denied_by_source[self._known_source(detection), denial] += 1
                     self._size_bytes += _COUNT_BYTES
                 continue
             quality = Quality(
@@ -181,6 +179,11 @@ class Decider:
                 trace, is_traced = _trace_of(read), True
             self.outcome.matches.append(FoundMatch(match, read.timestamp_ms, trace))
             self._size_bytes += _size_bytes(each.entry, read, trace)
+
+    def _known_source(self, detection: Detection) -> str | None:
+        """Return a read's source if it has a policy: no other text of a read may be counted by."""
+        source = detection.source
+        return source if self._lists.eligibility.has_policy(source) else None
 
     def _taken_out(self) -> Outcome:
         """Remove and return the matches so far, which need not wait for the rest of a read."""

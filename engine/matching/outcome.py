@@ -24,10 +24,10 @@ class FoundMatch(NamedTuple):
 class Outcome:
     """The outcome of a partition's fetch, or of a part of one, and its time.
 
-    Counters are by reason. `denied_by_source` counts denials by policies by the read's source too.
-    `sampled_by_source` counts the sound reads in the sample of key checks; a source without a
-    policy is counted as None. `suppressed` counts suppressed matches, and `suppression` holds the
-    changes of the suppression state.
+    Counters are by reason. `denied_by_source` counts denials by policies by the read's source too,
+    and `sampled_by_source` the sound reads in the sample of key checks. A source without a policy
+    is None in both: only a read has given its name. `suppressed` counts suppressed matches, and
+    `suppression` holds the changes of the suppression state.
     """
 
     at_ms: int = 0
@@ -38,7 +38,7 @@ class Outcome:
     suppression: list[SuppressionRecord] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
     denied: Counter[str] = field(default_factory=Counter)
-    denied_by_source: Counter[tuple[str, str]] = field(default_factory=Counter)
+    denied_by_source: Counter[tuple[str | None, str]] = field(default_factory=Counter)
     sampled_by_source: Counter[str | None] = field(default_factory=Counter)
     odd_keys: Counter[str] = field(default_factory=Counter)
     values_opened: int = 0

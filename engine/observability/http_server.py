@@ -4,28 +4,23 @@ No request can read anything of a read or an entry, and no request changes anyth
 web server is not used, because it would serve internals.
 
 A connection serves one small request and lasts a few seconds at most, whatever the client sends or
-does not read. The number of connections is limited too: see `limits.HTTP_*`. Connections beyond
-the limits are closed, and none of this reaches the log.
+does not read. `engine.serving.port` bounds the number of connections: see `limits.HTTP_*`. Nothing
+of this reaches the log.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Awaitable, Callable
-from typing import Final, cast
+from typing import Final
 
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from engine import limits
-from engine.errors import HotlistError
 from engine.observability.status import Status
 from engine.observability.status_page import Page, status_json
-
-#: For aiohttp, which logs each malformed request with a trace and its content.
-_log = logging.getLogger(__name__)
+from engine.serving.http_port import HttpPort
+from engine.serving.port import Bounds
 
 #: Returns the reason why the condition fails, or an empty string if all is well.
 Condition = Callable[[], str]
@@ -59,60 +54,29 @@ class HttpServer:
             app.router.add_get("/", _page(page, status))
             app.router.add_get("/status", _page(page, status))
             app.router.add_get("/status.json", _json(status))
-        self._runner = web.AppRunner(
-            app,
-            access_log=None,
-            logger=_log,
-            shutdown_timeout=limits.HTTP_SHUTDOWN_S,
-            max_line_size=limits.HTTP_LINE_BYTES,
-            max_field_size=limits.HTTP_LINE_BYTES,
-            max_headers=limits.HTTP_HEADERS,
+        bounds = Bounds(
+            limits.HTTP_CONNECTIONS, limits.HTTP_CONNECTIONS_A_PEER, limits.HTTP_CONNECTION_S
         )
-        self._listener: asyncio.Server | None = None
+        self._listening = HttpPort(app, bounds, shutdown_timeout=limits.HTTP_SHUTDOWN_S)
 
     async def start(self) -> None:
         """Start listening. Raises HotlistError if the port is not available."""
-        await self._runner.setup()
-        try:
-            self._listener = await asyncio.get_running_loop().create_server(
-                self._admit, self._host, self._port
-            )
-        except OSError as error:
-            await self._runner.cleanup()
-            raise HotlistError(
-                f"cannot listen on {self._host}:{self._port} ({error.strerror or error})",
-                where="HTTP port",
-                hint="choose another with --http-host and --http-port",
-            ) from error
+        hint = "choose another with --http-host and --http-port"
+        await self._listening.open(self._host, self._port, "HTTP port", hint)
 
     async def stop(self) -> None:
         """Stop listening, and close the connections that are still open."""
-        if self._listener is not None:
-            self._listener.close()
-            self._listener = None
-        await self._runner.cleanup()
+        await self._listening.close()
 
     @property
     def port(self) -> int:
         """The port that the server listens on; if 0 was asked for, the free port it was given."""
-        if self._listener is None:
-            return self._port
-        return int(self._listener.sockets[0].getsockname()[1])
+        return self._port if self._listening.number is None else self._listening.number
 
     @property
     def connections(self) -> int:
         """Connections that are open now."""
-        server = self._runner.server
-        return 0 if server is None else len(server.connections)
-
-    def _admit(self) -> asyncio.Protocol:
-        """Return the protocol of the next connection."""
-        if self.connections >= limits.HTTP_CONNECTIONS:
-            return _HangUp()
-        assert self._runner.server is not None
-        protocol = self._runner.server()
-        asyncio.get_running_loop().call_later(limits.HTTP_CONNECTION_S, _abort, protocol)
-        return protocol
+        return self._listening.connections
 
     async def _serve_metrics(self, request: web.Request) -> web.Response:
         return web.Response(body=self._metrics(), headers={"Content-Type": CONTENT_TYPE_LATEST})
@@ -163,26 +127,3 @@ async def _one_request(request: web.Request, handler: Handler) -> web.StreamResp
         raise
     response.force_close()
     return response
-
-
-def _is_ours(record: logging.LogRecord) -> bool:
-    """Return whether a record reports our failures, and not what a client has sent."""
-    error = record.exc_info[1] if record.exc_info else None
-    # About the content of a header, aiohttp may log text that cannot be encoded in UTF-8.
-    return not isinstance(error, HttpProcessingError | ConnectionError | UnicodeEncodeError)
-
-
-_log.addFilter(_is_ours)
-
-
-def _abort(protocol: web.RequestHandler) -> None:
-    """Close a connection if it is still open, with data that was not read yet."""
-    if protocol.transport is not None:
-        protocol.transport.abort()
-
-
-class _HangUp(asyncio.Protocol):
-    """The protocol of connections beyond the limit."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        cast(asyncio.Transport, transport).abort()

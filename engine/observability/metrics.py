@@ -1,8 +1,9 @@
 """Every metric of the worker, with its meaning.
 
 Counted per fetch, in base units. Labels are bounded: reasons, match types, the purposes of the
-purposes file, partition numbers and a limited number of sources. No label ever holds a plate, a
-read or an entry id. The registry also has the operating system's figures for the process.
+purposes file, partition numbers and a limited number of sources that have a policy. No label ever
+holds a plate, a read, an entry id, or a source that only a read names. The registry also has the
+operating system's figures for the process.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import collections
 from collections.abc import Container, Mapping
 
 from prometheus_client import (
-    CollectorRegistry,
     Counter,
     Gauge,
     Histogram,
@@ -25,10 +25,11 @@ from engine.documents.model import REJECT_REASONS
 from engine.index.eligibility import DENIAL_REASONS
 from engine.matching.lists import Applied, ControlKind, ControlRecord, Lists
 from engine.matching.outcome import Outcome
+from engine.serving.registry import make_registry
 
 #: The topics that an open transaction may hold back from a worker, by their label.
 HELD_TOPICS = ("reads", "entries", "policies", "suppression", "audit")
-#: The label of all sources beyond the named ones.
+#: The label of all sources without a policy, and of those beyond SOURCES_NAMED.
 OTHER_SOURCES = "other"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
@@ -37,7 +38,7 @@ class Metrics:
     """The worker's metrics in a registry of their own."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        self.registry = make_registry()
         ProcessCollector(registry=self.registry)
         self._newest_control_ms: dict[ControlKind, int] = {}
         self._sources: set[str] = set()
@@ -59,8 +60,9 @@ class Metrics:
         )
         self.denied_by_source = self._counter(
             "hotlist_denied_by_source_total",
-            "Denied reads that the policy of the read's source denied, or its absence; the "
-            f"first {limits.SOURCES_NAMED} sources by name, all others as {OTHER_SOURCES}.",
+            "Denied reads that the policy of the read's source denied, or its absence. The first "
+            f"{limits.SOURCES_NAMED} sources with a policy are named; the others are "
+            f"{OTHER_SOURCES}.",
             "source",
             "reason",
         )
@@ -240,9 +242,8 @@ class Metrics:
             self.denied.labels(reason).inc(count)
         for (source, reason), count in outcome.denied_by_source.items():
             self.denied_by_source.labels(self._named(source), reason).inc(count)
-        for known, count in outcome.sampled_by_source.items():
-            named = OTHER_SOURCES if known is None else self._named(known)
-            self.sampled_reads.labels(named).inc(count)
+        for source, count in outcome.sampled_by_source.items():
+            self.sampled_reads.labels(self._named(source)).inc(count)
         for reason, count in outcome.odd_keys.items():
             self.odd_keys.labels(reason).inc(count)
 
@@ -329,8 +330,13 @@ class Metrics:
         """Return all metrics in Prometheus' text format."""
         return generate_latest(self.registry)
 
-    def _named(self, source: str) -> str:
-        """Return the label for a source: its name while there is room, else OTHER_SOURCES."""
+    def _named(self, source: str | None) -> str:
+        """Return the label for a source: its name while there is room, else OTHER_SOURCES.
+
+        None is a source without a policy; its name comes from a read and is never shown.
+        """
+        if source is None:
+            return OTHER_SOURCES
         if source in self._sources:
             return source
         if len(self._sources) >= limits.SOURCES_NAMED:

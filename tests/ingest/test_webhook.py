@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
+import gzip
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -48,17 +50,25 @@ def _at_once() -> asyncio.Future[None]:
 
 
 @asynccontextmanager
-async def listening(
-    producer: Producer, adapter: Any = openalpr.adapt
-) -> AsyncIterator[aiohttp.ClientSession]:
+async def serving(producer: Producer, adapter: Any = openalpr.adapt) -> AsyncIterator[IngestServer]:
     ingest = Ingest(producer, "lpr.detections.v1", adapter, Site("city-north"))
     server = IngestServer(ingest, Endpoint("127.0.0.1", 0, _TOKEN))
     await server.start()
     try:
-        async with aiohttp.ClientSession(f"http://127.0.0.1:{server.port}") as client:
-            yield client
+        yield server
     finally:
         await server.stop()
+
+
+@asynccontextmanager
+async def listening(
+    producer: Producer, adapter: Any = openalpr.adapt
+) -> AsyncIterator[aiohttp.ClientSession]:
+    async with (
+        serving(producer, adapter) as server,
+        aiohttp.ClientSession(f"http://127.0.0.1:{server.port}") as client,
+    ):
+        yield client
 
 
 async def answer(response: aiohttp.ClientResponse) -> tuple[int, Any]:
@@ -184,6 +194,182 @@ async def test_too_many_at_a_time_are_sent_away(monkeypatch: pytest.MonkeyPatch)
         assert (status, body) == (503, {"error": "busy, send it again"})
         gate.set_result(None)
         assert (await first).status == 200
+
+
+@asynccontextmanager
+async def half_sent(port: int, addresses: Sequence[str]) -> AsyncIterator[list[Any]]:
+    """A half-sent request from each of these addresses of this machine, without a token."""
+    sockets: list[Any] = []
+    try:
+        for address in addresses:
+            _, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(address, 0))
+            writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nX-Slow: ")
+            sockets.append(writer)
+        yield sockets
+    finally:
+        for writer in sockets:
+            writer.transport.abort()
+
+
+#: Two floods from single addresses, and strangers from a hundred others.
+_STRANGERS = (
+    *150 * ["127.0.0.1"],
+    *150 * ["127.0.0.2"],
+    *(f"127.0.1.{number}" for number in range(100)),
+)
+
+
+async def test_strangers_keep_no_camera_out(caplog: pytest.LogCaptureFixture) -> None:
+    """Hundreds of half-sent requests, before and while cameras send. One camera keeps its
+    connection; one makes one for each message, from an address that strangers use too."""
+    producer = Producer()
+    async with serving(producer) as server:
+        url = f"http://127.0.0.1:{server.port}"
+        kept = aiohttp.TCPConnector(limit=1, local_addr=("127.0.0.9", 0))
+        async with aiohttp.ClientSession(url, connector=kept) as camera:
+            for _ in range(3):
+                status, _ = await answer(await camera.post("/", data=_GROUP, headers=_BEARER))
+                assert status == 200
+                async with half_sent(server.port, _STRANGERS):
+                    most = limits.INGEST_STRANGERS + 1
+                    while not 32 <= server.connections <= most:
+                        await asyncio.sleep(0.01)
+                    async with aiohttp.ClientSession(url) as other:
+                        for _ in range(10):
+                            found = await answer(
+                                await other.post("/", data=_GROUP, headers=_BEARER)
+                            )
+                            assert found[0] == 200
+                            assert server.connections <= most + 1
+            # Still the connection of the first message: it was a trusted one all the time.
+            assert [len(each) for each in kept._conns.values()] == [1]
+            made = await camera.get("/metrics")
+            assert 'hotlist_ingest_messages_total{result="taken"} 33.0' in await made.text()
+    assert len(producer.records) == 33
+    assert not caplog.records
+
+
+async def test_strangers_that_reconnect_keep_no_camera_out(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They come again as soon as they are hung up on, also with whole requests."""
+    monkeypatch.setattr(limits, "INGEST_STRANGERS", 12)
+    monkeypatch.setattr(limits, "INGEST_STRANGERS_A_PEER", 4)
+    ended, is_over = 0, False
+
+    async def stranger(port: int, number: int) -> None:
+        nonlocal ended
+        while not is_over:
+            reader, writer = await asyncio.open_connection(
+                "127.0.0.1", port, local_addr=(f"127.0.2.{number % 5}", 0)
+            )
+            writer.write(b"POST / HTTP/1.1\r\nHost: a\r\n" + b"\r\n" * (number % 2))
+            with contextlib.suppress(ConnectionError):
+                await reader.read()
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+            ended += 1
+
+    async with serving(Producer()) as server, asyncio.TaskGroup() as tasks:
+        for number in range(60):
+            tasks.create_task(stranger(server.port, number))
+        for number in range(1, 21):
+            while ended < 50 * number:
+                await asyncio.sleep(0.01)
+            async with aiohttp.ClientSession(f"http://127.0.0.1:{server.port}") as camera:
+                status, _ = await answer(await camera.post("/", data=_GROUP, headers=_BEARER))
+                assert status == 200
+        is_over = True
+        await server.stop()  # hangs up on all of them
+    assert not caplog.records
+
+
+async def test_a_client_without_the_token_has_one_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "INGEST_STRANGER_S", 0.3)
+    async with serving(Producer()) as server:
+        for first in (b"GET /healthz", b"GET /nothing", b"POST /"):
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write((first + b" HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n") * 2)
+            said = await asyncio.wait_for(reader.read(), 60)
+            assert said.count(b"HTTP/1.1 ") == 1
+            writer.close()
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"POST / HTTP/1.1\r\nHost: a\r\n")
+        assert await asyncio.wait_for(reader.read(), 60) == b""
+        writer.close()
+
+
+_GZIP = gzip.compress(_GROUP)
+_FORM = "multipart/form-data; boundary=b"
+
+#: Bodies that cannot be read: their headers, the body and the result that counts them.
+_BROKEN: dict[str, tuple[dict[str, str], bytes, str]] = {
+    "gzip": ({"Content-Encoding": "gzip"}, _GROUP, "broken_encoding"),
+    "cut gzip": ({"Content-Encoding": "gzip"}, _GZIP[:-20], "bad"),  # a document that is cut
+    "wrong gzip": (
+        {"Content-Encoding": "gzip"},
+        _GZIP[:30] + b"xxxx" + _GZIP[34:],
+        "broken_encoding",
+    ),
+    "deflate": ({"Content-Encoding": "deflate"}, _GROUP, "broken_encoding"),
+    "form": ({"Content-Type": _FORM}, _GROUP, "broken_form"),
+    "cut form": (
+        {"Content-Type": _FORM},
+        b"--b\r\nContent-Disposition: form-data; n",
+        "broken_form",
+    ),
+    "form without a boundary": ({"Content-Type": "multipart/form-data"}, b"--b--", "broken_form"),
+    "form in a form": (
+        {"Content-Type": _FORM},
+        b"--b\r\nContent-Type: multipart/mixed; boundary=c\r\n\r\n--c\r\n\r\nx\r\n--c--\r\n",
+        "broken_form",
+    ),
+    "gzip of a form": (
+        {"Content-Type": _FORM, "Content-Encoding": "gzip"},
+        b"--b--",
+        "broken_encoding",
+    ),
+    "no document": ({}, b"\xff\xfe", "bad"),
+    "empty": ({}, b"", "bad"),
+    "charset": ({"Content-Type": "application/json; charset=no-such"}, b"{}", "bad"),
+    "content type": ({"Content-Type": '";;/='}, b"{}", "bad"),
+}
+
+
+@pytest.mark.parametrize("name", _BROKEN)
+async def test_a_body_that_cannot_be_read_is_refused_for_good(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A camera sends again what gets a 5xx, for ever."""
+    headers, body, result = _BROKEN[name]
+    async with listening(Producer()) as client:
+        sent = client.post("/", data=body, headers={**_BEARER, **headers})
+        status, said = await answer(await sent)
+        assert status == 400, said
+        text = await (await client.get("/metrics")).text()
+        again, _ = await answer(await client.post("/", data=_GROUP, headers=_BEARER))
+        assert again == 200
+    assert f'hotlist_ingest_messages_total{{result="{result}"}} 1.0' in text
+    assert not caplog.records
+
+
+async def test_a_message_in_gzip_is_taken() -> None:
+    producer = Producer()
+    async with listening(producer) as client:
+        headers = {**_BEARER, "Content-Encoding": "gzip"}
+        status, said = await answer(await client.post("/", data=_GZIP, headers=headers))
+        assert (status, said["reads"]) == (200, 1)
+
+
+async def test_a_small_gzip_of_a_huge_body_is_too_long() -> None:
+    bomb = gzip.compress(bytes(limits.INGEST_MESSAGE_BYTES + 1))
+    async with listening(Producer()) as client:
+        headers = {**_BEARER, "Content-Encoding": "gzip"}
+        status, _ = await answer(await client.post("/", data=bomb, headers=headers))
+        assert status == 413
 
 
 async def test_other_requests() -> None:

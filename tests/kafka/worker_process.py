@@ -107,7 +107,7 @@ class WorkerProcess:
 
         await until(answers, "the worker is ready", self.log)
 
-    async def get(self, path: str) -> tuple[int, str]:
+    async def get(self, path: str, accept: str = "*/*") -> tuple[int, str]:
         """Status and body of what it serves; status 0 while it does not listen yet."""
         if not self._url:
             listens = _LISTENS.search(self.log())
@@ -118,7 +118,9 @@ class WorkerProcess:
             self._url = listens[1]
         async with aiohttp.ClientSession() as session:
             try:
-                async with session.get(f"{self._url}{path}") as response:
+                async with session.get(
+                    f"{self._url}{path}", headers={"Accept": accept}
+                ) as response:
                     return response.status, await response.text()
             except aiohttp.ClientConnectionError as error:
                 raise AssertionError(f"the worker does not answer:\n{self.log()}") from error

@@ -110,9 +110,9 @@ def denied_by_source(metrics: Metrics) -> dict[tuple[str, str], float]:
 def test_what_policies_deny_is_counted_by_source() -> None:
     metrics = Metrics()
     for _ in range(2):
-        outcome = Outcome(denied_by_source=Counter({("city", NO_POLICY): 3, ('a"\n', "x"): 1}))
+        outcome = Outcome(denied_by_source=Counter({(None, NO_POLICY): 3, ('a"\n', "x"): 1}))
         metrics.count_fetch(outcome, 0, 0, 0.1)
-    assert denied_by_source(metrics) == {("city", NO_POLICY): 6, ('a"\n', "x"): 2}
+    assert denied_by_source(metrics) == {(OTHER_SOURCES, NO_POLICY): 6, ('a"\n', "x"): 2}
 
 
 def test_sources_that_are_named_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +159,7 @@ def test_extensions_without_a_new_authority_are_counted() -> None:
 def test_sampled_reads_share_the_names_of_sources(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "SOURCES_NAMED", 2)
     metrics = Metrics()
-    metrics.count_fetch(Outcome(denied_by_source=Counter({("S0", NO_POLICY): 1})), 0, 0, 0.1)
+    metrics.count_fetch(Outcome(denied_by_source=Counter({("S0", NOT_ALLOWED): 1})), 0, 0, 0.1)
     for source in ("S1", "S2", "S0", None):
         metrics.count_fetch(Outcome(sampled_by_source=Counter({source: 2})), 0, 0, 0.1)
     sampled = {

@@ -167,7 +167,7 @@ def test_all_of_it() -> None:
 
 def test_nothing_of_a_source_or_a_match_is_taken() -> None:
     metrics = Metrics()
-    metrics.denied_by_source.labels("city-north", "no_policy").inc()
+    metrics.denied_by_source.labels("city-north", "not_allowed").inc()
     metrics.matches.labels("exact", "stolen_vehicle").inc()
     said = orjson.dumps(Watch(metrics, 0).status(facts()), option=orjson.OPT_NON_STR_KEYS).decode()
     assert "city-north" not in said

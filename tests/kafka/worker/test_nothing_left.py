@@ -1,10 +1,10 @@
 """A read that matches nothing leaves nothing behind.
 
-A worker takes reads with plates that nobody else has, of every kind and in every codec; none of
-them matches. Then all that it wrote and all that it holds is searched for their plates, their
-read ids and the hashes of their plates: the topics, the log at debug level, the metrics, the
-status page, every file, and the heap. The same search finds what may be found: a plate that is
-listed and a read that matched.
+A worker takes reads of every kind and in every codec; none of them matches. Each has a text of its
+own in each of its fields and headers. Then all that the worker wrote and all that it holds is
+searched for these texts and for the hashes of the plates: the topics, the log at debug level, the
+metrics in each format, the status page, the spans, every file, and the heap. The same search finds
+what may be found: a plate that is listed and a read that matched.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ import pytest
 from engine import limits
 from engine.kafka.topics import Topics
 from engine.plates.plate_hash import hash_of
+from tests.fakes.collector import collecting
 from tests.fakes.examples import a_policy, a_read, an_entry
 from tests.kafka.following import sent
 from tests.kafka.records import ToSend, produce, read_topic, until
 from tests.kafka.worker_process import WorkerProcess
+from tests.serving.test_registry import FORMATS
 
 #: Uncompressed last, because what a fetch brought may be held on to until the next one comes.
 _CODECS = ("gzip", "snappy", "lz4", "zstd", None)
@@ -53,11 +55,29 @@ class Traces:
         self.hashes.add(hash_of(plate.encode()).to_bytes(8, sys.byteorder))
         return plate
 
+    def text(self) -> str:
+        """A text that no other field has."""
+        text = _READ_MARK + secrets.token_hex(8)
+        self.texts.add(text.encode())
+        return text
+
     def read(self, plate: str, **fields: Any) -> bytes:
-        """A read with an id of its own, as JSON."""
-        read_id = _READ_MARK + secrets.token_hex(8)
-        self.texts |= {read_id.encode(), plate.encode()}
-        return orjson.dumps(a_read(read_id=read_id, plate=plate, **fields))
+        """A read as JSON, with a text of its own in each field that takes one."""
+        self.texts.add(plate.encode())
+        marked = {
+            "read_id": self.text(),
+            "source": self.text(),
+            "camera": self.text(),
+            "vehicle": {"make": self.text(), "color": self.text()},
+            "images": [{"kind": "plate", "uri": f"https://{self.text()}/"}],
+            self.text(): self.text(),
+        }
+        return orjson.dumps(a_read(**{"plate": plate, **marked, **fields}))
+
+    def headers(self) -> tuple[tuple[str, bytes], ...]:
+        """Headers of a sampled trace, with a text of their own."""
+        parent = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+        return ("traceparent", parent.encode()), ("tracestate", f"a={self.text()}".encode())
 
     def found_in(self, data: bytes) -> set[bytes]:
         """Those of the texts that the data holds, and hashes that lie in it as numbers."""
@@ -79,7 +99,11 @@ class Town:
         self.entries = sent(
             an_entry(plate=self.listed), an_entry(entry_id="E-2", plate=self.denied)
         )
-        self.match = ToSend(self.listed.encode(), self.allowed.read(self.listed))
+        self.match = ToSend(
+            self.listed.encode(),
+            self.allowed.read(self.listed, source="city"),
+            self.allowed.headers(),
+        )
 
     def reads(self) -> dict[int, list[ToSend]]:
         """Reads for each partition, of which none matches."""
@@ -98,7 +122,7 @@ class Town:
             yield ToSend(b"\xff" + plate.encode(), traces.read(plate))  # nor text
             # Listed, but the source has no policy. The plate itself lies in the lists.
             denied = f"{self.denied[:6].lower()}-{self.denied[6:].lower()}"
-            yield ToSend(self.denied.encode(), traces.read(denied, source="nobody"))
+            yield ToSend(self.denied.encode(), traces.read(denied), traces.headers())
             # Rejects: another plate than the key says, no JSON, a field too few.
             yield ToSend(self.denied.encode(), traces.read(traces.plate()))
             yield ToSend(None, b'{"plate": "' + traces.plate().encode())
@@ -109,7 +133,7 @@ class Town:
 class Watched:
     """A worker that dumps its heap when asked, in directories of its own."""
 
-    def __init__(self, directory: Path, bootstrap: str, prefix: str) -> None:
+    def __init__(self, directory: Path, bootstrap: str, prefix: str, *options: str) -> None:
         self.home = directory / "home"
         self._dumps = directory / "dumps"
         for made in (self.home, self._dumps, directory / "temporary"):
@@ -121,7 +145,12 @@ class Watched:
             bootstrap,
             prefix,
             *("--verify-keys", "8", "--log-format", "json", "--log-level", "debug"),
-            environment={"HOME": str(self.home), "TMPDIR": str(directory / "temporary")},
+            *options,
+            environment={
+                "HOME": str(self.home),
+                "TMPDIR": str(directory / "temporary"),
+                "no_proxy": "127.0.0.1",
+            },
             program=("-m", "tests.kafka.watched_worker", str(self._dumps)),
         )
 
@@ -165,7 +194,15 @@ async def test_a_read_that_matches_nothing_leaves_nothing_behind(
     topics = Topics(prefix)
     await produce(real_kafka, topics.hotlist, town.entries)
     await produce(real_kafka, topics.policies, sent(a_policy()))
-    watched = Watched(tmp_path, real_kafka, prefix)
+    with collecting() as collector:
+        watched = Watched(tmp_path, real_kafka, prefix, *("--otlp-endpoint", collector.endpoint))
+        await _search(watched, town, real_kafka, topics)
+        spans = b"".join(body for _, _, body in collector.requests)
+    assert len(collector.spans()) == 1
+    assert town.traces.found_in(spans) == set()
+
+
+async def _search(watched: Watched, town: Town, real_kafka: str, topics: Topics) -> None:
     async with watched.process as worker:
         await worker.ready()
         await produce(real_kafka, topics.detections, {0: [town.match]})
@@ -182,10 +219,12 @@ async def test_a_read_that_matches_nothing_leaves_nothing_behind(
         # The search finds what may be there: the list is in memory.
         assert town.allowed.found_in(heap) >= {town.listed.encode(), town.denied.encode()}
 
-        _, metrics = await worker.get("/metrics")
-        assert 'hotlist_rejects_total{reason="key_mismatch"}' in metrics
-        assert town.traces.found_in(metrics.encode()) == set()
-        assert town.allowed.found_in(metrics.encode()) == set()
+        for accept in FORMATS:
+            _, metrics = await worker.get("/metrics", accept)
+            assert 'hotlist_rejects_total{reason="key_mismatch"}' in metrics
+            assert "_created" not in metrics
+            assert town.traces.found_in(metrics.encode()) == set()
+            assert town.allowed.found_in(metrics.encode()) == set()
         for path in ("/", "/status.json"):
             _, shown = await worker.get(path)
             assert "Takes reads" in shown

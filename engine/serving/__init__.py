@@ -1,0 +1,12 @@
+"""What every HTTP port of ours has: bounds on its clients, and metrics that show no moment.
+
+Used by the worker's port and by the webhook. Knows nothing of reads, and imports no other package.
+
+The modules, in the order in which a request passes them:
+
+    port       a TCP port: strangers and trusted clients, and how many of each
+    http_port  an aiohttp application behind such a port
+    registry   the registry of a process's metrics
+"""
+
+__all__ = ["http_port", "port", "registry"]
