@@ -47,9 +47,11 @@ PLATE_TEXT_CHARACTERS: Final = 64
 IMAGE_URI_CHARACTERS: Final = 2048
 #: A message of a camera or of its vendor's service; many contain pictures, which we ignore.
 INGEST_MESSAGE_BYTES: Final = 16 * MIB
-#: Cars that cameras still report, and how long after its last report a car counts as gone.
+#: Cars that cameras still report, how long after its last report a car counts as gone, and how
+#: often that is checked.
 CARS_HELD: Final = 10_000
 CAR_SETTLES_S: Final = 10.0
+CAR_LOOK_S: Final = 1.0
 #: `hotlist doctor`: reads that it examines, how long it watches the lag, how many reads may wait
 #: before the lag counts as growing, and how far two clocks may differ.
 DOCTOR_READS: Final = 1000
@@ -351,7 +353,7 @@ def check() -> None:
     assert HTTP_CONNECTIONS_A_PEER < HTTP_CONNECTIONS, "one address leaves room for others"
     assert INGEST_STRANGERS_A_PEER < INGEST_STRANGERS, "one address leaves room for others"
     assert INGEST_MESSAGES < INGEST_SENDERS, "senders beyond those in work are answered"
-    assert INGEST_STRANGERS + INGEST_SENDERS < 250, "file descriptors, of which some have 256"
+    assert INGEST_STRANGERS + INGEST_SENDERS < 250, "some systems allow 256 file descriptors"
     assert HTTP_SHUTDOWN_S < SHUTDOWN_S, "a probe must not delay the shutdown"
     assert STATUS_POINT_S % STATUS_SAMPLE_S == 0, "a stretch is a number of samples"
     assert STATUS_KEPT_S >= 60, "the delay is that of the last minute"

@@ -12,6 +12,7 @@ The modules: the commands, from the demo to the checks afterwards, and the parts
     entries       `entries`: a package, with modules that only it uses
     policies      `policies`: set, remove, show, explain
     ingest        `ingest`: vendors' messages
+    webhook       its `--listen`: address, token, certificate
     reads         `replay` and `check`: files of reads
     traffic       `traffic`: reads of a simulated city
     tail          `tail`: follows the matches

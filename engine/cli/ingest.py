@@ -5,31 +5,30 @@ from __future__ import annotations
 import asyncio
 import codecs
 import contextlib
-import logging
-import os
-import signal
-import ssl
 import threading
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import BinaryIO, Final
 
 import click
 
 from engine import limits
 from engine.cli.options import takes_settings
 from engine.cli.output import json_line, remark
+from engine.cli.webhook import (
+    INGEST_VARIABLE,
+    Address,
+    make_endpoint,
+    serve_webhook,
+    warn_if_in_clear,
+)
 from engine.config import Settings
 from engine.errors import ConfigError, HotlistError
 from engine.ingest.adapters import ADAPTERS, Adapter, AdapterError, Cars, Site
 from engine.list_files.text import numbered_lines
 
-if TYPE_CHECKING:
-    from engine.ingest.webhook import Endpoint
-
-INGEST_VARIABLE: Final = "HOTLIST_INGEST_TOKEN"
 #: Vendors whose messages are XML; the others' are JSON, possibly one on each line.
 _XML: Final = frozenset({"genetec"})
 
@@ -40,18 +39,6 @@ _TOO_LONG: Final = bytes(limits.INGEST_MESSAGE_BYTES + 1)
 
 class IngestError(HotlistError):
     """Messages gave no read."""
-
-
-class _Address(click.ParamType):
-    name = "host:port"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, int]:
-        host, _, port = str(value).rpartition(":")
-        if not host or not port.isdecimal() or int(port) > 65_535:
-            self.fail(f"{value!r} is not of the form 127.0.0.1:9109", param, ctx)
-        return host.strip("[]"), int(port)
 
 
 @click.command()
@@ -72,7 +59,7 @@ class _Address(click.ParamType):
 )
 @click.option(
     "--listen",
-    type=_Address(),
+    type=Address(),
     metavar="HOST:PORT",
     help="Serve the vendor's webhook on this address, until SIGTERM or Ctrl-C.",
 )
@@ -92,6 +79,11 @@ class _Address(click.ParamType):
     type=click.Path(exists=True, dir_okay=False),
     help="The certificate's private key.",
 )
+@click.option(
+    "--insecure",
+    is_flag=True,
+    help="Do not warn that senders must send the token in clear, without TLS.",
+)
 @click.option("--dry-run", is_flag=True, help="Print the detections, one a line; send nothing.")
 @takes_settings("bootstrap", "prefix")
 def ingest(
@@ -104,6 +96,7 @@ def ingest(
     token_file: Path | None,
     tls_certfile: str | None,
     tls_keyfile: str | None,
+    insecure: bool,
     dry_run: bool,
 ) -> None:
     """Send a VENDOR's messages to Kafka as detections.
@@ -118,13 +111,14 @@ def ingest(
     if listen is not None:
         if dry_run:
             raise ConfigError("takes FILEs, not --listen", where="--dry-run")
-        from engine.ingest.webhook import Endpoint
-
-        endpoint = Endpoint(*listen, _token(token_file), _tls(tls_certfile, tls_keyfile))
-        asyncio.run(_listen(settings, adapter, site, endpoint))
+        endpoint = make_endpoint(listen, token_file, tls_certfile, tls_keyfile)
+        if not insecure:
+            warn_if_in_clear(endpoint)
+        asyncio.run(serve_webhook(settings, adapter, site, endpoint))
         return
-    if token_file or tls_certfile or tls_keyfile:
-        raise ConfigError("would do nothing without --listen", where="--token-file, --tls-*")
+    if token_file or tls_certfile or tls_keyfile or insecure:
+        where = "--token-file, --tls-*, --insecure"
+        raise ConfigError("would do nothing without --listen", where=where)
     tally = _Tally()
     messages = _messages(files, is_json=vendor not in _XML)
     if dry_run:
@@ -282,60 +276,6 @@ async def _in_thread(messages: Iterator[tuple[str, bytes]]) -> AsyncIterator[tup
         if isinstance(item, BaseException):
             raise item
         yield item
-
-
-async def _listen(settings: Settings, adapter: Adapter, site: Site, endpoint: Endpoint) -> None:
-    """Accept messages until SIGTERM or SIGINT."""
-    from engine.ingest.producer import ingesting
-    from engine.ingest.webhook import IngestServer
-
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL + 1)
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
-    async with ingesting(settings, adapter, site) as ingest:
-        server = IngestServer(ingest, endpoint)
-        await server.start()
-        looking = asyncio.create_task(ingest.look())
-        scheme = "http" if endpoint.tls is None else "https"
-        remark(f"listening at {scheme}://{endpoint.host}:{server.port}/")
-        try:
-            await stopped.wait()
-        finally:
-            await server.stop()
-            looking.cancel()
-            await asyncio.gather(looking, return_exceptions=True)
-            await ingest.finish()
-
-
-def _token(path: Path | None) -> str:
-    """Return the token that messages must carry, from its file or its variable."""
-    where = INGEST_VARIABLE if path is None else str(path)
-    token = os.environ.get(INGEST_VARIABLE, "") if path is None else path.read_text("utf-8").strip()
-    if len(token) < limits.INGEST_TOKEN_CHARACTERS:
-        raise ConfigError(
-            f"must hold a token of {limits.INGEST_TOKEN_CHARACTERS} characters or more, "
-            "which --listen requires from every sender",
-            where=where,
-            hint="make one with: openssl rand -hex 24",
-        )
-    return token
-
-
-def _tls(certfile: str | None, keyfile: str | None) -> ssl.SSLContext | None:
-    if certfile is None:
-        if keyfile is not None:
-            raise ConfigError("would do nothing without --tls-certfile", where="--tls-keyfile")
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(certfile, keyfile)
-    except (ssl.SSLError, OSError) as error:
-        raise ConfigError(
-            f"cannot be used ({type(error).__name__})", where="--tls-certfile"
-        ) from None
-    return context
 
 
 COMMANDS = (ingest,)

@@ -1,29 +1,40 @@
 """Eligibility: which entries may match on which sources' reads now, as bitmap algebra.
 
-Each entry has a slot number; a roaring bitmap is a set of slots. There are three kinds of sets:
+Each entry has a slot number; a roaring bitmap is a set of slots. An agency and a purpose are a
+pair, the only fields that a policy rules on; each pair in use has a number too. There are:
 
-* `active`: the entries that have started and not expired;
-* by (agency, purpose): the entries that share both, the only fields that a policy rules on;
-* by source: the entries that the source's policy allows, the union of the second kind over its
-  rules.
+* `active`: the slots of the entries that have started and not expired;
+* by pair: the slots of the entries that share both;
+* by slot: the number of its pair;
+* by source: the policy, and the numbers of the pairs that it allows.
 
-An entry may match a source's read if its slot is in `active` and in the source's set. A source
-without a policy has no set, so nothing matches: default-deny. A rule names agencies and purposes,
-or `"*"` for all. Every change updates the sets by source. So a question costs two membership
-tests, and a change costs one insertion for each source that allows the pair.
+An entry may match a source's read if its slot is in `active` and its pair is one of the source's. A
+source without a policy has none, so nothing matches: default-deny. A rule names agencies and
+purposes, or `"*"` for all.
+
+A change of a policy only stores it, and an entry of a known pair changes no source. The pairs of a
+source are found when it is asked for after a change of its policy or of the pairs in use, by a
+union of the pairs of its agencies and one of its purposes. So a question costs two membership
+tests, a policy costs time by its own length, and no change costs time by the number of sources.
 
 Holds slots, agencies, purposes and sources; never plates or reads.
 """
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from pyroaring import BitMap
 
 from engine.documents.model import Policy, Rule
 
 Pair = tuple[str, str]
+
+#: The number of no pair, which no policy allows: that of a slot without an entry.
+_NO_PAIR: Final = 0
 
 #: The reasons why an entry did not match a read that it is like (label `reason` of
 #: hotlist_denied_total).
@@ -85,9 +96,12 @@ def region_excludes(entry_region: str | None, read_region: str | None) -> bool:
 
 @dataclass(slots=True)
 class _SourcePolicy:
+    """`pairs` are the numbers of the allowed pairs, as of a `version` of the pairs in use."""
+
     policy: Policy
     revision: int
-    allowed: BitMap
+    pairs: BitMap
+    version: int
 
 
 def _rule_allows(rule: Rule, pair: Pair) -> bool:
@@ -104,8 +118,17 @@ class Eligibility:
         self.active: BitMap = BitMap()
         self._by_pair: dict[Pair, BitMap] = {}
         self._by_source: dict[str, _SourcePolicy] = {}
-        #: The sets by source that contain a pair, to be updated with each entry of that pair.
-        self._granted: dict[Pair, list[BitMap]] = {}
+        self._numbers: dict[Pair, int] = {}
+        #: The slots of each pair by its number, those of the map by pair.
+        self._slots: list[BitMap] = [BitMap()]
+        self._free: list[int] = []
+        self._of_agency: dict[str, BitMap] = {}
+        self._of_purpose: dict[str, BitMap] = {}
+        self._every: BitMap = BitMap()
+        #: The number of each slot's pair.
+        self._pair_of = array("i")
+        #: Changes with each pair that comes into use or goes out of it.
+        self._version = 0
 
     def copy(self) -> Eligibility:
         """Return an independent copy."""
@@ -113,58 +136,99 @@ class Eligibility:
         copied.active = self.active.copy()
         copied._by_pair = {pair: members.copy() for pair, members in self._by_pair.items()}
         copied._by_source = {
-            source: _SourcePolicy(held.policy, held.revision, held.allowed.copy())
+            # The set of pairs is replaced and never changed, so that both may hold it.
+            source: _SourcePolicy(held.policy, held.revision, held.pairs, held.version)
             for source, held in self._by_source.items()
         }
-        sets = {
-            id(held.allowed): copied._by_source[source].allowed
-            for source, held in self._by_source.items()
-        }
-        copied._granted = {
-            pair: [sets[id(allowed)] for allowed in granted]
-            for pair, granted in self._granted.items()
-        }
+        copied._numbers = self._numbers.copy()
+        copied._slots = [BitMap() for _ in self._slots]
+        for pair, number in self._numbers.items():
+            copied._slots[number] = copied._by_pair[pair]
+        copied._free = self._free.copy()
+        copied._of_agency = {name: pairs.copy() for name, pairs in self._of_agency.items()}
+        copied._of_purpose = {name: pairs.copy() for name, pairs in self._of_purpose.items()}
+        copied._every = self._every.copy()
+        copied._pair_of = self._pair_of[:]
+        copied._version = self._version
         return copied
 
     def file(self, slots: list[int] | BitMap, pair: Pair) -> None:
         """File entries under the agency and purpose that they share, without activating them."""
         members = self._by_pair.get(pair)
         if members is None:
-            members = self._by_pair[pair] = BitMap()
-            self._granted[pair] = [
-                source.allowed
-                for source in self._by_source.values()
-                if _allows(source.policy, pair)
-            ]
+            members = self._use(pair)
         members.update(slots)
-        for allowed in self._granted[pair]:
-            allowed.update(slots)
+        if slots:
+            missing = max(slots) + 1 - len(self._pair_of)
+            if missing > 0:
+                self._pair_of.extend(array("i", [_NO_PAIR]) * max(missing, len(self._pair_of) // 8))
+        self._set_pair(slots, self._numbers[pair])
 
     def unfile(self, slots: BitMap, pair: Pair) -> None:
         """Remove entries that share an agency and purpose from all sets."""
         self.active -= slots
         members = self._by_pair[pair]
         members -= slots
-        for allowed in self._granted[pair]:
-            allowed.difference_update(slots)
+        self._set_pair(slots, _NO_PAIR)
         if not members:
-            del self._by_pair[pair], self._granted[pair]
+            self._drop(pair)
 
     def set_policy(self, policy: Policy, revision: int) -> None:
         """Set a source's policy, which replaces its former one."""
-        self.remove_policy(policy.source)
-        granted = [pair for pair in self._by_pair if _allows(policy, pair)]
-        allowed = BitMap.union(*(self._by_pair[pair] for pair in granted)) if granted else BitMap()
-        for pair in granted:
-            self._granted[pair].append(allowed)
-        self._by_source[policy.source] = _SourcePolicy(policy, revision, allowed)
+        self._by_source[policy.source] = _SourcePolicy(policy, revision, BitMap(), -1)
 
     def remove_policy(self, source: str) -> None:
         """Remove a source's policy, after which nothing matches on its reads."""
-        removed = self._by_source.pop(source, None)
-        if removed is not None:
-            for sets in self._granted.values():
-                sets[:] = [allowed for allowed in sets if allowed is not removed.allowed]
+        self._by_source.pop(source, None)
+
+    def _use(self, pair: Pair) -> BitMap:
+        """Give a pair a number, and return the set of its slots."""
+        number = self._free.pop() if self._free else len(self._slots)
+        if number == len(self._slots):
+            self._slots.append(BitMap())
+        members = self._by_pair[pair] = self._slots[number] = BitMap()
+        self._numbers[pair] = number
+        agency, purpose = pair
+        self._of_agency.setdefault(agency, BitMap()).add(number)
+        self._of_purpose.setdefault(purpose, BitMap()).add(number)
+        self._every.add(number)
+        self._version += 1
+        return members
+
+    def _drop(self, pair: Pair) -> None:
+        """Take back the number of a pair that no entry has any more."""
+        number = self._numbers.pop(pair)
+        del self._by_pair[pair]
+        self._free.append(number)
+        self._every.remove(number)
+        for name, pairs in zip(pair, (self._of_agency, self._of_purpose), strict=True):
+            pairs[name].remove(number)
+            if not pairs[name]:
+                del pairs[name]
+        self._version += 1
+
+    def _set_pair(self, slots: Iterable[int], number: int) -> None:
+        pair_of = self._pair_of
+        for slot in slots:
+            pair_of[slot] = number
+
+    def _pairs_of(self, held: _SourcePolicy) -> BitMap:
+        """Return the numbers of the pairs that a policy allows now."""
+        if held.version != self._version:
+            allowed = BitMap()
+            for rule in held.policy.rules:
+                of_agencies = self._named(rule.agencies, self._of_agency)
+                allowed |= of_agencies & self._named(rule.purposes, self._of_purpose)
+            held.pairs = allowed
+            held.version = self._version
+        return held.pairs
+
+    def _named(self, names: tuple[str, ...] | str, pairs: dict[str, BitMap]) -> BitMap:
+        """Return the pairs of some agencies or purposes, or of all for `"*"`."""
+        if isinstance(names, str):
+            return self._every
+        found = [pairs[name] for name in names if name in pairs]
+        return BitMap.union(*found) if found else BitMap()
 
     def denial(self, slot: int, source: str, read_region: str | None) -> str | None:
         """Return why an entry may not match a source's read, or None if it may.
@@ -180,7 +244,8 @@ class Eligibility:
         found = self._by_source.get(source)
         if found is None:
             return NO_POLICY
-        if slot not in found.allowed:
+        pairs = found.pairs if found.version == self._version else self._pairs_of(found)
+        if self._pair_of[slot] not in pairs:
             return NOT_ALLOWED
         if not policy_covers(found.policy, read_region):
             return POLICY_REGION
@@ -188,13 +253,14 @@ class Eligibility:
 
     def eligible(self, source: str) -> BitMap:
         """Return the slots that may match on a source's reads now, regardless of regions."""
-        found = self._by_source.get(source)
-        return BitMap() if found is None else found.allowed & self.active
+        return self.allowed(source) & self.active
 
     def allowed(self, source: str) -> BitMap:
         """Return a new set of the slots that a source's policy allows, started or not."""
         found = self._by_source.get(source)
-        return BitMap() if found is None else found.allowed.copy()
+        if found is None:
+            return BitMap()
+        return BitMap.union(BitMap(), *[self._slots[each] for each in self._pairs_of(found)])
 
     @property
     def pairs(self) -> dict[Pair, BitMap]:
@@ -218,7 +284,3 @@ class Eligibility:
     def policy_count(self) -> int:
         """The number of sources with a policy."""
         return len(self._by_source)
-
-
-def _allows(policy: Policy, pair: Pair) -> bool:
-    return allowing_rule(policy, pair) is not None

@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any
 
 from aiokafka.errors import KafkaError
 
@@ -23,9 +23,6 @@ from engine.errors import BrokerError, DocumentError
 from engine.ingest.adapters import Adapted, Adapter, AdapterError, Cars, Site
 from engine.kafka.topics import Topics
 from engine.kafka.writer import producing
-
-#: The interval between checks for cars that are no longer reported.
-_LOOK_S: Final = 1.0
 
 
 class Ingest:
@@ -73,7 +70,7 @@ class Ingest:
     async def look(self) -> None:
         """Send the reads of cars that are no longer reported, repeatedly."""
         while True:
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(limits.CAR_LOOK_S)
             self._queue(self._cars.due(self._now_s()))
             try:
                 await self._send_queued()

@@ -63,7 +63,6 @@ class Port:
         self._strangers: dict[str, dict[_Connection, None]] = {}
         self._trusted: set[_Connection] = set()
         self._listeners: list[socket.socket] = []
-        self._accepting: list[asyncio.Task[None]] = []
 
     async def open(self, host: str, port: int) -> None:
         """Start to listen at all addresses of a host. Raises OSError if it cannot."""
@@ -75,13 +74,11 @@ class Port:
         except OSError:
             self._close_listeners()
             raise
-        self._accepting = [loop.create_task(self._accept(each)) for each in self._listeners]
+        for listener in self._listeners:
+            loop.add_reader(listener, self._accept, listener)
 
     async def close(self) -> None:
         """Stop listening; end the connections that have no protocol yet. The others stay."""
-        for task in self._accepting:
-            task.cancel()
-        await asyncio.gather(*self._accepting, return_exceptions=True)
         self._close_listeners()
         pending = [
             each.task
@@ -95,7 +92,9 @@ class Port:
 
     def _close_listeners(self) -> None:
         for listener in self._listeners:
-            listener.close()
+            if listener.fileno() >= 0:
+                asyncio.get_running_loop().remove_reader(listener)
+                listener.close()
 
     @property
     def number(self) -> int | None:
@@ -126,17 +125,25 @@ class Port:
                     return True
         return any(each.transport is transport for each in self._trusted)
 
-    async def _accept(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                accepted, address = await loop.sock_accept(listener)
-            except OSError as error:  # mostly: no file descriptor is free
-                log.warning("a connection cannot be accepted, strangers are hung up on: %s", error)
-                self._hang_up_one()
-                await asyncio.sleep(limits.ACCEPT_PAUSE_S)
-                continue
-            self._admit(accepted, _peer(address[0]))
+    def _accept(self, listener: socket.socket) -> None:
+        """Accept one connection; the loop calls again while there are more."""
+        try:
+            accepted, address = listener.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return
+        except OSError as error:  # mostly: no file descriptor is free
+            log.warning("a connection cannot be accepted, a stranger makes room: %s", error)
+            self._hang_up_one()
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(listener)
+            loop.call_later(limits.ACCEPT_PAUSE_S, self._accept_again, listener)
+            return
+        accepted.setblocking(False)
+        self._admit(accepted, _peer(address[0]))
+
+    def _accept_again(self, listener: socket.socket) -> None:
+        if listener.fileno() >= 0:
+            asyncio.get_running_loop().add_reader(listener, self._accept, listener)
 
     def _admit(self, accepted: socket.socket, peer: str) -> None:
         loop = asyncio.get_running_loop()
@@ -148,7 +155,9 @@ class Port:
         self._strangers.setdefault(peer, {})[connection] = None
         connection.timer = loop.call_later(self._bounds.stranger_s, self._hang_up, connection)
         connection.task = loop.create_task(self._connect(accepted, connection))
-        connection.task.add_done_callback(lambda _: connection.is_begun or accepted.close())
+        connection.task.add_done_callback(
+            lambda _: None if connection.is_begun else accepted.close()
+        )
 
     async def _connect(self, accepted: socket.socket, connection: _Connection) -> None:
         """Make a connection of a socket, after the handshake if there is TLS."""
@@ -192,7 +201,7 @@ class Port:
 
 
 class _Watched(asyncio.Protocol):
-    """A connection's protocol, of which the port learns when it begins and ends."""
+    """A connection's protocol; it reports to the port when it begins and ends."""
 
     def __init__(
         self,

@@ -138,13 +138,6 @@ class Sets(RuleBasedStateMachine):
         assert {
             each.source: (each, revision) for each, revision in self.eligibility.policies
         } == self.policies
-        assert set(self.eligibility._by_pair) == set(self.pairs.values())
-        assert set(self.eligibility._granted) == set(self.pairs.values())
-        granted = [id(one) for sets in self.eligibility._granted.values() for one in sets]
-        known = {id(source.allowed) for source in self.eligibility._by_source.values()}
-        assert set(granted) <= known
-        for source, filed in self.eligibility._by_source.items():
-            assert set(filed.allowed) == {slot for slot in self.pairs if self.allowed(slot, source)}
 
 
 TestSets = Sets.TestCase

@@ -77,7 +77,7 @@ async def test_what_is_not_acknowledged_is_owed(monkeypatch: pytest.MonkeyPatch)
 
 
 async def test_a_car_of_which_nothing_more_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.ingest.producer._LOOK_S", 0.001)
+    monkeypatch.setattr("engine.limits.CAR_LOOK_S", 0.001)
     now_s = 0.0
     producer = Producer()
     ingest = Ingest(producer, "t", axis.adapt, Site("city"), lambda: now_s)

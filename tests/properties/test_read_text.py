@@ -42,7 +42,7 @@ _TRACE = ("traceparent", b"00-" + b"5" * 32 + b"-00f067aa0ba902b7-01")
 
 
 class Marks:
-    """Texts of which no two are the same."""
+    """Texts, each another one."""
 
     def __init__(self) -> None:
         self._numbers = itertools.count()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -20,7 +21,7 @@ _WAIT_S = 60
 
 
 class Greeting(asyncio.Protocol):
-    """Says hello to whoever has sent a line, and keeps the transport."""
+    """Says hello to a client that has sent a line, and keeps the transport."""
 
     made: list[asyncio.BaseTransport]
 
@@ -178,20 +179,19 @@ async def test_without_a_free_descriptor_a_stranger_makes_room(
     async with opened(Bounds(3, 3, _WAIT_S)) as (port, made):
         stranger = await connected(port)
         await until(lambda: len(made) == 1)
-        loop = asyncio.get_running_loop()
-        accept = loop.sock_accept
+        accept = socket.socket.accept
         failures = [OSError(24, "Too many open files")]
 
-        async def accepted(listener: Any) -> Any:
+        def accepted(listener: socket.socket) -> Any:
             if failures:
                 raise failures.pop()
-            return await accept(listener)
+            return accept(listener)
 
-        monkeypatch.setattr(loop, "sock_accept", accepted)
-        # The accept that is under way takes this one; the next one fails.
+        monkeypatch.setattr(socket.socket, "accept", accepted)
         other = await connected(port)
         await stranger.has_ended()
         third = await connected(port)
+        assert await other.is_served()
         assert await third.is_served()
         for each in (stranger, other, third):
             each.leave()

@@ -1,0 +1,128 @@
+"""The webhook of `hotlist ingest --listen`: its address, its token, its certificate, its end."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import os
+import signal
+import ssl
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from engine import limits
+from engine.cli.output import remark
+from engine.config import Settings
+from engine.errors import ConfigError
+from engine.ingest.adapters import Adapter, Site
+
+if TYPE_CHECKING:
+    from engine.ingest.webhook import Endpoint
+
+INGEST_VARIABLE: Final = "HOTLIST_INGEST_TOKEN"
+
+
+class Address(click.ParamType):
+    """HOST:PORT; converted to both."""
+
+    name = "host:port"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, int]:
+        """Return host and port; fail with the rule."""
+        host, _, port = str(value).rpartition(":")
+        if not host or not port.isdecimal() or int(port) > 65_535:
+            self.fail(f"{value!r} is not of the form 127.0.0.1:9109", param, ctx)
+        return host.strip("[]"), int(port)
+
+
+def make_endpoint(
+    address: tuple[str, int], token_file: Path | None, certfile: str | None, keyfile: str | None
+) -> Endpoint:
+    """Return where to listen, with the token and TLS. Raises ConfigError."""
+    from engine.ingest.webhook import Endpoint
+
+    return Endpoint(*address, _token(token_file), _tls(certfile, keyfile))
+
+
+def warn_if_in_clear(endpoint: Endpoint) -> None:
+    """Warn on one line if the token must cross a network without TLS."""
+    if endpoint.tls is None and not _is_loopback(endpoint.host):
+        remark(
+            f"warning: {endpoint.host} is not a loopback address, and without TLS every sender's "
+            "token crosses the network in clear; set --tls-certfile, or --insecure if a proxy "
+            "does TLS"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+async def serve_webhook(
+    settings: Settings, adapter: Adapter, site: Site, endpoint: Endpoint
+) -> None:
+    """Accept messages until SIGTERM or SIGINT."""
+    from engine.ingest.producer import ingesting
+    from engine.ingest.webhook import IngestServer
+    from engine.observability.logs import Log
+
+    log = Log("console", "warning", {})  # it bounds how many lines of a kind there may be
+    log.begin()
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL + 1)
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    try:
+        async with ingesting(settings, adapter, site) as ingest:
+            server = IngestServer(ingest, endpoint)
+            await server.start()
+            looking = asyncio.create_task(ingest.look())
+            scheme = "http" if endpoint.tls is None else "https"
+            remark(f"listening at {scheme}://{endpoint.host}:{server.port}/")
+            try:
+                await stopped.wait()
+            finally:
+                await server.stop()
+                looking.cancel()
+                await asyncio.gather(looking, return_exceptions=True)
+                await ingest.finish()
+    finally:
+        log.end()
+
+
+def _token(path: Path | None) -> str:
+    """Return the token that messages must carry, from its file or its variable."""
+    where = INGEST_VARIABLE if path is None else str(path)
+    token = os.environ.get(INGEST_VARIABLE, "") if path is None else path.read_text("utf-8").strip()
+    if len(token) < limits.INGEST_TOKEN_CHARACTERS:
+        raise ConfigError(
+            f"must hold a token of {limits.INGEST_TOKEN_CHARACTERS} characters or more, "
+            "which --listen requires from every sender",
+            where=where,
+            hint="make one with: openssl rand -hex 24",
+        )
+    return token
+
+
+def _tls(certfile: str | None, keyfile: str | None) -> ssl.SSLContext | None:
+    if certfile is None:
+        if keyfile is not None:
+            raise ConfigError("would do nothing without --tls-certfile", where="--tls-keyfile")
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(certfile, keyfile)
+    except (ssl.SSLError, OSError) as error:
+        raise ConfigError(
+            f"cannot be used ({type(error).__name__})", where="--tls-certfile"
+        ) from None
+    return context

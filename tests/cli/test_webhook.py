@@ -1,0 +1,67 @@
+"""`engine.cli.webhook`: what `hotlist ingest --listen` says before it listens."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from engine.cli import ingest as command
+from engine.cli import main
+from tests.fakes.certificates import Authority
+
+_ENVIRONMENT = {"HOTLIST_INGEST_TOKEN": "a-token-of-the-tests"}
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The endpoints that would be served."""
+    endpoints: list[Any] = []
+
+    async def serve(_settings: object, _adapter: object, _site: object, endpoint: Any) -> None:
+        endpoints.append(endpoint)
+
+    monkeypatch.setattr(command, "serve_webhook", serve)
+    return endpoints
+
+
+def listen(address: str, *options: str) -> str:
+    arguments = ["ingest", "axis", "--source", "city", "--listen", address, *options]
+    result = CliRunner().invoke(main, arguments, env=_ENVIRONMENT)
+    assert result.exit_code == 0, result.output
+    return result.stderr
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "10.1.2.3", "[::]", "cameras.example", "192.0.2.1"])
+def test_a_token_in_clear_is_one_warning(host: str, served: list[Any]) -> None:
+    [line] = listen(f"{host}:9109").splitlines()
+    assert line.startswith(f"warning: {host.strip('[]')} is not a loopback address")
+    assert "--tls-certfile" in line
+    assert listen(f"{host}:9109", "--insecure") == ""
+    assert [(each.host, each.port, each.tls) for each in served] == [
+        (host.strip("[]"), 9109, None)
+    ] * 2
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "[::1]", "localhost", "LOCALHOST"])
+def test_this_machine_alone_needs_no_warning(host: str, served: list[Any]) -> None:
+    assert listen(f"{host}:9109") == ""
+    assert len(served) == 1
+
+
+def test_tls_needs_no_warning(served: list[Any], tmp_path: Path) -> None:
+    certfile, keyfile = map(str, Authority(tmp_path).issue("server"))
+    assert listen("0.0.0.0:9109", "--tls-certfile", certfile, "--tls-keyfile", keyfile) == ""
+    assert isinstance(served[0].tls, ssl.SSLContext)
+
+
+def test_insecure_without_listen_would_do_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "reads.json"
+    file.write_text("{}")
+    arguments = ["ingest", "axis", "--source", "city", "--dry-run", "--insecure", str(file)]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    assert "--insecure: would do nothing without --listen" in result.stderr
