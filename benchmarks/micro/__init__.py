@@ -6,6 +6,7 @@
 * `scanner`: nanoseconds a read by length of the hot list
 * `lookup`: one plate asked for, beside dict, set and pyroaring
 * `algebra`: who may match, for the whole list at once, beside set
+* `policies`: policies of many sources: loaded, changed and asked
 * `library`: the index without Kafka: added to, copied, saved, loaded and asked
 * `records`: decompression by codec, and what opening and writing documents costs
 """

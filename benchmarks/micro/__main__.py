@@ -11,12 +11,15 @@ import click
 from benchmarks.machine import describe_machine, describe_versions
 from benchmarks.measures import figures
 from benchmarks.measures.figures import MeasuredCase, MeasuredResult
-from benchmarks.micro import algebra, library, lookup, records, scanner
+from benchmarks.micro import algebra, library, lookup, policies, records, scanner
 
 _SIZES = (1_000, 1_000_000, 10_000_000)
 _QUICK_SIZES = (1_000, 100_000)
 #: Of the library, which makes an object of each entry.
 _LIBRARY_SIZES = (1_000, 1_000_000)
+#: Sources, and the agencies that the policy of each one names.
+_POLICIES = ((300, 1_000), (10_000, 1_000))
+_QUICK_POLICIES = ((10, 100),)
 _BIAS = (
     "One process on an otherwise idle machine, one thread, no broker: what a part costs alone, "
     "which is less than what it costs among the others."
@@ -33,6 +36,11 @@ def main(names: tuple[str, ...], quick: bool) -> None:
         "scanner": ("The scanner", scanner.__doc__, lambda: scanner.measure(sizes)),
         "lookup": ("One plate asked for", lookup.__doc__, lambda: lookup.measure(sizes)),
         "algebra": ("The whole list at once", algebra.__doc__, lambda: algebra.measure(sizes)),
+        "policies": (
+            "Policies of many sources",
+            policies.__doc__,
+            lambda: policies.measure(_QUICK_POLICIES if quick else _POLICIES),
+        ),
         "library": (
             "The library",
             library.__doc__,

@@ -49,6 +49,7 @@ def _of_size(entries: int) -> list[MeasuredCase]:
 
     def change_policy() -> None:
         eligibility.set_policy(policy, 0)
+        eligibility.denial(0, "here", None)
 
     return [
         _case(

@@ -237,15 +237,25 @@ class Eligibility:
         """
         if slot not in self.active:
             return NOT_STARTED
-        return self.policy_denial(slot, source, read_region)
+        # What `policy_denial` does, without a further call: each match asks this.
+        found = self._by_source.get(source)
+        if found is None:
+            return NO_POLICY
+        if found.version != self._version:
+            self._pairs_of(found)
+        if self._pair_of[slot] not in found.pairs:
+            return NOT_ALLOWED
+        policy = found.policy
+        if policy.regions is not None and not policy_covers(policy, read_region):
+            return POLICY_REGION
+        return None
 
     def policy_denial(self, slot: int, source: str, read_region: str | None) -> str | None:
         """Do as `denial` does, but ignore whether the entry has started."""
         found = self._by_source.get(source)
         if found is None:
             return NO_POLICY
-        pairs = found.pairs if found.version == self._version else self._pairs_of(found)
-        if self._pair_of[slot] not in pairs:
+        if self._pair_of[slot] not in self._pairs_of(found):
             return NOT_ALLOWED
         if not policy_covers(found.policy, read_region):
             return POLICY_REGION
