@@ -94,7 +94,7 @@ async def _import(
             return
         if not found.is_empty:
             async with outbox(settings, report.topic) as box:
-                await _send(box, file, found, reader, wish.headers)
+                await send_difference(box, file, found, reader, wish.headers)
             await reader.readable(box.next_offsets)
         report.imported(file, found)
 
@@ -156,7 +156,7 @@ async def _sync(
         revision = None
         if not found.is_empty:
             async with box.transaction():
-                await _send(box, file, found, reader, wish.headers)
+                await send_difference(box, file, found, reader, wish.headers)
             revision = await reader.committed(box.next_offsets)
         report.synced(file, found, list_id, revision)
 
@@ -244,9 +244,10 @@ def _with_progress(opened: BinaryIO, rows: Iterator[Row | BadRow]) -> Iterator[R
         step(size_bytes - shown_bytes)
 
 
-async def _send(
+async def send_difference(
     box: Outbox, file: FileEntries, found: Difference, reader: ListReader, headers: Headers
 ) -> None:
+    """Send the records of a difference, and tombstones for what it removes."""
     count = found.added_count + found.changed_count + len(found.removed)
     with sending(count) as step:
         for at, (_, key, value) in enumerate(found.records(file), start=1):

@@ -318,14 +318,14 @@ def test_one_that_fails_in_the_middle_takes_back_what_it_sent(
     commands: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commands.good("entries", "sync", write("a.csv", some(5)), *ROW_FLAGS)
-    send = import_._send
+    send = import_.send_difference
 
     async def send_and_fail(box: Any, *args: Any) -> None:
         await send(box, *args)
         await box.flush()
         raise BrokerError("gone", where="broker")
 
-    monkeypatch.setattr(import_, "_send", send_and_fail)
+    monkeypatch.setattr(import_, "send_difference", send_and_fail)
     name = write("b.csv", some(500, 100))
     result = commands.run("entries", "sync", name, *ROW_FLAGS, "--allow-shrink")
     assert (result.exit_code, result.stderr) == (1, "hotlist: broker: gone\n")
@@ -363,7 +363,7 @@ def test_of_two_syncs_of_a_list_the_later_one_counts(
     write("first.csv", some(2000, 100))
     write("second.csv", some(2000, 200))
     flags = [*ROW_FLAGS, "--allow-shrink"]
-    send = import_._send
+    send = import_.send_difference
 
     async def send_with_another_beside_it(box: Any, *args: Any) -> None:
         if when in ("flushed", "at the end"):
@@ -378,7 +378,7 @@ def test_of_two_syncs_of_a_list_the_later_one_counts(
         if when in ("before", "between"):
             await send(box, *args)
 
-    monkeypatch.setattr(import_, "_send", send_with_another_beside_it)
+    monkeypatch.setattr(import_, "send_difference", send_with_another_beside_it)
     result = commands.run("entries", "sync", "first.csv", *flags)
     assert (result.exit_code, result.stdout, result.stderr) == (
         1,
