@@ -156,8 +156,11 @@ def _shape_of_schema(node: Json) -> Shape:
             shape |= _shape_of_schema(branch)
         types: list[str] = []
     elif "enum" in node or "const" in node:
-        values = node.get("enum", [node.get("const")])
+        every = node.get("enum", [node.get("const")])
+        values = [value for value in every if value is not None]
         shape = {_JSON_TYPES[type(values[0])]: {"values": sorted(values)}}
+        if len(values) < len(every):
+            shape["null"] = {}
         types = []
     else:
         types = [node["type"]] if isinstance(node.get("type"), str) else node.get("type", [])
