@@ -11,6 +11,7 @@ The modules: the commands, from the demo to the checks afterwards, and the parts
     topics        `topics`: create the topics, show each role's rights
     entries       `entries`: a package, with modules that only it uses
     policies      `policies`: set, remove, show, explain
+    policy_files  the files that they take
     ingest        `ingest`: vendors' messages
     webhook       its `--listen`: address, token, certificate
     reads         `replay` and `check`: files of reads

@@ -578,6 +578,9 @@ class EmptyTopic:
     async def catch_up(self, _: object) -> bool:
         return False
 
+    async def readable(self, _: object) -> None:
+        pass
+
 
 @contextlib.asynccontextmanager
 async def empty_topic(_: object, __: str, names: Names) -> AsyncIterator[EmptyTopic]:
@@ -611,7 +614,7 @@ def test_what_was_checked_is_what_is_sent(monkeypatch: pytest.MonkeyPatch) -> No
         async def send(_: bytes, value: bytes, __: object) -> None:
             sent.append(value)
 
-        yield SimpleNamespace(send=send)
+        yield SimpleNamespace(send=send, next_offsets={})
 
     monkeypatch.setattr("engine.cli.entries.import_.list_reader", empty_topic)
     monkeypatch.setattr("engine.cli.entries.import_.outbox", outbox)
