@@ -1,4 +1,4 @@
-"""`entries add`: compares one entry, made from flags, with the topic, and sends it."""
+"""One entry, made from flags: compare it with the topic, and send it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`entries import` and `entries sync`: check a file, compare it, send the difference.
+"""An import or a sync of a file: check it, compare it, send the difference.
 
 Both work the same way. First they check all rows, without Kafka. Then they read the topic and
 compute the difference. Then they send the difference, or show it if it is a dry run. A sync sends

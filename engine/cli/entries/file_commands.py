@@ -1,0 +1,84 @@
+"""`entries import` and `entries sync`: their flags, and the request made from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from engine.cli.entries.options import file_options, supplied_by, take_over_option
+from engine.cli.options import (
+    file_argument,
+    json_option,
+    operator_header,
+    operator_name,
+    takes_settings,
+)
+from engine.clock import SystemClock
+from engine.config import Settings
+
+
+@click.command("import")
+@file_argument()
+@file_options
+@take_over_option
+@json_option
+@takes_settings("bootstrap", "prefix", "purposes", "operator")
+def import_command(settings: Settings, file: Path, take_over: bool, **values: Any) -> None:
+    """Add or change the entries of a file; leave all other entries unchanged.
+
+    FILE is .jsonl, or .csv with `,` `;` or tab between cells; a profile describes its columns.
+    The flags below fill in the fields that a row lacks. All rows are checked before the first is
+    sent.
+    """
+    from engine.cli.entries.import_ import import_file
+
+    operator = operator_name(settings)
+    import_file(settings, _wish(file, operator, values, take_over=take_over))
+
+
+@click.command()
+@file_argument()
+@file_options
+@click.option(
+    "--renew", is_flag=True, help="Set new dates on existing entries whose rows have none."
+)
+@click.option(
+    "--allow-shrink",
+    is_flag=True,
+    help="Allow the removal of a tenth of the list or more, and a file without entries.",
+)
+@json_option
+@takes_settings("bootstrap", "prefix", "purposes", "operator")
+def sync(settings: Settings, file: Path, renew: bool, allow_shrink: bool, **values: Any) -> None:
+    """Make a list equal to a file: add, change and remove the difference.
+
+    FILE is the complete new state of the list that --list names, in any form that `import`
+    takes. The whole difference takes effect at once, in one transaction, or none of it does.
+    Entries of other lists are never touched. An existing entry under the same authority
+    reference keeps its dates, unless its row has others.
+    """
+    from engine.cli.entries.import_ import sync_file
+
+    operator = operator_name(settings)
+    list_id = values["list_id"]
+    wish = _wish(file, operator, values, renew=renew, allow_shrink=allow_shrink)
+    sync_file(settings, wish, list_id)
+
+
+def _wish(file: Path, operator: str, values: dict[str, Any], **more: Any) -> Any:
+    from engine.cli.entries.import_ import Wish
+    from engine.list_files.profile import load
+
+    return Wish(
+        path=file,
+        profile=load(values["profile"], values["time_zone"]),
+        encoding=values["encoding"],
+        supplied=supplied_by(values, operator, SystemClock().now_ms()),
+        headers=operator_header(operator),
+        skip_invalid=values["skip_invalid"],
+        dry_run=values["dry_run"],
+        as_json=values["as_json"],
+        **more,
+    )
