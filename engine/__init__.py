@@ -32,6 +32,7 @@ The modules beside them:
 
     tasks          background tasks; the first failure ends all of them
     config         settings: flag, variable, hotlist.toml, default
+    setting_rules  what the value of a setting may be
     resources      shipped files that an operator may replace; they are in `data/`
     clock          the time of day, and how it is written
     errors         the errors that people see

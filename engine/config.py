@@ -1,9 +1,10 @@
-"""The settings: their names, their rules, and the file that holds them.
+"""The settings: their names, their defaults, and the file that holds them.
 
 `Settings` is what the rest of the engine sees. `SETTINGS` describes every setting once: its
-rule and its help; `DEFAULTS` holds the defaults. The commands turn the settings into flags
-(`--http-port`) and variables (`HOTLIST_HTTP_PORT`); `read_file` checks `hotlist.toml` against
-them. The order is flag, variable, file, default; the command line library applies it.
+rule, which `engine.setting_rules` defines, and its help; `DEFAULTS` holds the defaults. The
+commands turn the settings into flags (`--http-port`) and variables (`HOTLIST_HTTP_PORT`);
+`read_file` checks `hotlist.toml` against them. The order is flag, variable, file, default; the
+command line library applies it.
 
 A value that breaks its rule is a ConfigError that names the value's origin. This module does not
 read the environment, print, or know the command line.
@@ -12,7 +13,6 @@ read the environment, print, or know the command line.
 from __future__ import annotations
 
 import difflib
-import re
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -20,21 +20,19 @@ from pathlib import Path
 from typing import Any, Final
 
 from engine.errors import ConfigError
+from engine.setting_rules import (
+    SecretError,
+    broker_addresses,
+    collector_url,
+    file_path,
+    nonempty_text,
+    one_of,
+    topic_prefix,
+    whole_number,
+)
 
 #: The file that is read if it is in the working directory.
 FILE_NAME: Final = "hotlist.toml"
-
-_TOPIC_CHARACTERS: Final = re.compile(r"[A-Za-z0-9._-]*", re.ASCII)
-#: Kafka allows 249 characters in a topic's name; our longest name takes 13 of them.
-_PREFIX_CHARACTERS: Final = 200
-_HOST: Final = re.compile(r"\[[0-9A-Fa-f:.]+\]|[^\s:,/\[\]]+")
-_URL: Final = re.compile(
-    r"https?://(?:\[[0-9A-Fa-f:.]+\]|[^\s:,/?#\[\]]+)(?::([0-9]{1,5}))?(?:/[^\s?#]*)?", re.ASCII
-)
-
-
-class _SecretError(ValueError):
-    """A value breaks its rule, and must not be shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,179 +62,114 @@ class Setting:
         """Return the parsed value; a ConfigError about a broken rule starts with `where`."""
         try:
             return self.parse(value)
-        except _SecretError as error:
+        except SecretError as error:
             raise ConfigError(str(error), where=where) from None
         except ValueError as error:
             raise ConfigError(f"{str(value)!r} is not possible: {error}", where=where) from None
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError("must be a text that is not empty")
-    return value
-
-
-def _whole(least: int, most: int) -> Callable[[Any], int]:
-    rule = f"must be a whole number from {least} to {most}"
-
-    def parse(value: Any) -> int:
-        # bool is an int to Python, but `true` is not a number of anything.
-        if isinstance(value, str) and re.fullmatch(r"\s*[+-]?[0-9]{1,18}\s*", value, re.ASCII):
-            value = int(value)
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-            raise ValueError(rule)
-        return value
-
-    return parse
-
-
-def _bootstrap(value: Any) -> str:
-    rule = "must be HOST:PORT, or several with commas between them"
-    brokers = [broker.strip() for broker in _text(value).split(",")]
-    for broker in brokers:
-        host, _, port = broker.rpartition(":")
-        if not _HOST.fullmatch(host):
-            raise ValueError(rule)
-        if not re.fullmatch(r"[0-9]{1,5}", port, re.ASCII) or not 1 <= int(port) <= 65535:
-            raise ValueError(f"{rule}, with a port from 1 to 65535")
-    return ",".join(brokers)
-
-
-def _prefix(value: Any) -> str:
-    if not isinstance(value, str) or not _TOPIC_CHARACTERS.fullmatch(value):
-        raise ValueError("must be letters, digits, dots, hyphens and underscores")
-    if len(value) > _PREFIX_CHARACTERS:
-        raise ValueError(f"must be at most {_PREFIX_CHARACTERS} characters")
-    return value
-
-
-def _one_of(*choices: str) -> Callable[[Any], str]:
-    rule = f"must be {', '.join(choices[:-1])} or {choices[-1]}"
-    meant = {choice.upper(): choice for choice in choices}
-
-    def parse(value: Any) -> str:
-        choice = meant.get(value.strip().upper()) if isinstance(value, str) else None
-        if choice is None:
-            raise ValueError(rule)
-        return choice
-
-    return parse
-
-
-def _collector(value: Any) -> str:
-    rule = "must be http://HOST:PORT or https://HOST:PORT"
-    url = _text(value).strip()
-    if "@" in url:
-        raise _SecretError(
-            "a URL with a user or a password in it is not possible: a token for the collector "
-            "goes into OTEL_EXPORTER_OTLP_HEADERS"
-        )
-    found = _URL.fullmatch(url)
-    if found is None or not 1 <= int(found[1] or 80) <= 65535:
-        raise ValueError(rule)
-    return url.rstrip("/")
-
-
-def _path(value: Any) -> Path:
-    return Path(value) if isinstance(value, Path) else Path(_text(value)).expanduser()
-
-
 _COUNT_MAX: Final = 2**31 - 1
 
 _ALL: Final = (
-    Setting("bootstrap", _bootstrap, "HOST:PORT", "Kafka bootstrap brokers."),
-    Setting("prefix", _prefix, "TEXT", "Prefix of the topics' names."),
-    Setting("group", _text, "NAME", "Consumer group of the workers."),
-    Setting("http_host", _text, "HOST", "Address that serves metrics and health."),
-    Setting("http_port", _whole(0, 65535), "PORT", "Port that serves them; 0 takes a free one."),
+    Setting("bootstrap", broker_addresses, "HOST:PORT", "Kafka bootstrap brokers."),
+    Setting("prefix", topic_prefix, "TEXT", "Prefix of the topics' names."),
+    Setting("group", nonempty_text, "NAME", "Consumer group of the workers."),
+    Setting("http_host", nonempty_text, "HOST", "Address that serves metrics and health."),
+    Setting(
+        "http_port", whole_number(0, 65535), "PORT", "Port that serves them; 0 takes a free one."
+    ),
     Setting(
         "delivery",
-        _one_of("at_least_once", "exactly_once"),
+        one_of("at_least_once", "exactly_once"),
         "MODE",
         "How matches are delivered: at_least_once or exactly_once.",
     ),
     Setting(
         "verify_keys",
-        _whole(0, _COUNT_MAX),
+        whole_number(0, _COUNT_MAX),
         "N",
         "Compare key and plate of one in N reads that match nothing; 0 compares none.",
     ),
     Setting(
         "log_format",
-        _one_of("console", "json"),
+        one_of("console", "json"),
         "FORM",
         "Format of the log on standard error: console or json.",
     ),
     Setting(
         "log_level",
-        _one_of("error", "warning", "info", "debug"),
+        one_of("error", "warning", "info", "debug"),
         "LEVEL",
         "Lowest level to log: error, warning, info or debug. SIGUSR1 and SIGUSR2 change it.",
     ),
     Setting(
         "otlp_endpoint",
-        _collector,
+        collector_url,
         "URL",
         "OpenTelemetry collector that receives a span for each match in a sampled trace, by OTLP "
         "over HTTP; needs the extra tracing.",
     ),
-    Setting("purposes", _path, "FILE", "The purposes file; default: the shipped one."),
-    Setting("misreads", _path, "FILE", "The table of misreads; default: the shipped one."),
+    Setting("purposes", file_path, "FILE", "The purposes file; default: the shipped one."),
+    Setting("misreads", file_path, "FILE", "The table of misreads; default: the shipped one."),
     Setting(
         "checkpoint_key",
-        _path,
+        file_path,
         "FILE",
         "Private key (PEM) that signs checkpoints of the worker's audit; see hotlist audit keygen.",
     ),
     Setting(
         "checkpoint_dir",
-        _path,
+        file_path,
         "DIRECTORY",
         "With a checkpoint key: where the worker writes its checkpoints.",
     ),
-    Setting("operator", _text, "NAME", "Who changes a list or a policy."),
-    Setting("partitions", _whole(1, 100_000), "N", "Partitions of each topic that is created."),
-    Setting("replication", _whole(1, 32767), "N", "Replicas of each partition that is created."),
+    Setting("operator", nonempty_text, "NAME", "Who changes a list or a policy."),
+    Setting(
+        "partitions", whole_number(1, 100_000), "N", "Partitions of each topic that is created."
+    ),
+    Setting(
+        "replication", whole_number(1, 32767), "N", "Replicas of each partition that is created."
+    ),
     Setting(
         "security_protocol",
-        _one_of("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
+        one_of("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
         "NAME",
         "Protocol of the brokers: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.",
     ),
     Setting(
         "sasl_mechanism",
-        _one_of("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"),
+        one_of("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"),
         "NAME",
         "With SASL: the mechanism, PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.",
     ),
     Setting(
         "sasl_username",
-        _text,
+        nonempty_text,
         "NAME",
         "With SASL: the user; also the operator, if none is named.",
     ),
     Setting(
         "sasl_password_file",
-        _path,
+        file_path,
         "FILE",
         "With SASL: file with the password, unless HOTLIST_SASL_PASSWORD is set.",
     ),
     Setting(
         "ssl_cafile",
-        _path,
+        file_path,
         "FILE",
         "With SSL: authorities to trust (PEM); default: those of the system.",
     ),
-    Setting("ssl_certfile", _path, "FILE", "With SSL: the client's certificate (PEM)."),
+    Setting("ssl_certfile", file_path, "FILE", "With SSL: the client's certificate (PEM)."),
     Setting(
         "ssl_keyfile",
-        _path,
+        file_path,
         "FILE",
         "With SSL: the certificate's key (PEM), unless the certificate's file has it.",
     ),
     Setting(
         "ssl_key_password_file",
-        _path,
+        file_path,
         "FILE",
         "With SSL: file with the key's password, unless HOTLIST_SSL_KEY_PASSWORD is set.",
     ),
