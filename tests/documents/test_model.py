@@ -232,10 +232,21 @@ FULL: dict[str, Json] = {
     },
     "suppression": {
         "entry_id": "e-1",
-        "matches": [{"captured_ms": -1, "offset": 4, "suppressed": 2, "arrived_ms": 5}],
+        "matches": [
+            {
+                "captured_ms": -1,
+                "offset": 4,
+                "suppressed": 2,
+                "arrived_ms": 5,
+                "match_type": "exact",
+                "confidence": 0.5,
+            }
+        ],
         "suppress_s": 60,
         "offset": 7,
         "suppressed": 1,
+        "source": "s-1",
+        "listing": "0f3a5c7e91b2d4f6",
         "list_id": "l-1",
         "agency": "ag",
         "purpose": "permit",

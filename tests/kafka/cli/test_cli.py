@@ -7,6 +7,7 @@ import select
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -221,10 +222,9 @@ def test_show_says_what_the_worker_makes_of_each_entry(commands: Commands) -> No
         commands.topics.hotlist, "odd", orjson.dumps({**entry, "entry_id": "odd", "purpose": "odd"})
     )
     commands.produce(commands.topics.hotlist, "bad", b"not an entry")
-    Path("later.jsonl").write_bytes(
-        b'{"entry_id":"later","plate":"AB12CE","starts_at":"2999-01-01T00:00:00Z",'
-        b'"created_at":"2998-12-31T00:00:00Z","expires_at":"2999-01-02T00:00:00Z"}'
-    )
+    starts_at = (datetime.now(UTC) + timedelta(days=1)).isoformat(timespec="milliseconds")
+    later = {"entry_id": "later", "plate": "AB12CE", "starts_at": starts_at}
+    Path("later.jsonl").write_bytes(orjson.dumps(later))
     commands.good("entries", "import", "later.jsonl", *ROW_FLAGS)
     result = commands.run("entries", "show")
     assert result.exit_code == 0
