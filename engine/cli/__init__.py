@@ -7,21 +7,22 @@ run, so that `--help` stays fast.
 
 The modules: the commands, from the demo to the checks afterwards, and the parts that they share.
 
-    worker        `worker`, and `demo`
-    topics        `topics`: create the topics, show each role's rights
-    entries       `entries`: a package, with modules that only it uses
-    policies      `policies`: set, remove, show, explain
-    policy_files  the files that they take
-    ingest        `ingest`: vendors' messages
-    webhook       its `--listen`: address, token, certificate
-    reads         `replay` and `check`: files of reads
-    traffic       `traffic`: reads of a simulated city
-    tail          `tail`: follows the matches
-    audit         `audit`: a package, with modules that only it uses
-    doctor        `doctor`: a package, with modules that only it uses
-    options       options that several commands have
-    read_options  options that describe a read
-    output        the output of commands, for people and for programs
+    worker          `worker`, and `demo`
+    topics          `topics`: create the topics, show each role's rights
+    entries         `entries`: a package, with modules that only it uses
+    policies        `policies`: set, remove, show, explain
+    policy_files    the files that they take
+    policy_changes  what `policies set` is about to change
+    ingest          `ingest`: vendors' messages
+    webhook         its `--listen`: address, token, certificate
+    reads           `replay` and `check`: files of reads
+    traffic         `traffic`: reads of a simulated city
+    tail            `tail`: follows the matches
+    audit           `audit`: a package, with modules that only it uses
+    doctor          `doctor`: a package, with modules that only it uses
+    options         options that several commands have
+    read_options    options that describe a read
+    output          the output of commands, for people and for programs
 """
 
 from __future__ import annotations

@@ -46,6 +46,11 @@ def remark(text: str) -> None:
     click.echo(f"{erase}{plain(text)}", err=True)
 
 
+def can_ask() -> bool:
+    """Return whether a person can read a question on standard error and answer it."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
 def reading(
     length: int,
 ) -> contextlib.AbstractContextManager[Callable[[int], None]]:

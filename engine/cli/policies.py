@@ -6,7 +6,7 @@ before any of it is sent.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,8 @@ from engine.cli.options import (
     operator_name,
     takes_settings,
 )
-from engine.cli.output import json_line, plain, reading, remark, table
+from engine.cli.output import can_ask, json_line, plain, reading, remark, table
+from engine.cli.policy_changes import HEADINGS, PolicyChange, describe_names, describe_regions
 from engine.cli.policy_files import PolicyError, read_policies
 from engine.cli.read_options import as_json as said_as_json
 from engine.cli.read_options import read_options, said_by
@@ -29,6 +30,7 @@ from engine.errors import DocumentError
 
 if TYPE_CHECKING:
     from engine.documents.model import Policy
+    from engine.kafka.reader import LastRecord
 
 
 @click.group("policies")
@@ -38,33 +40,59 @@ def group() -> None:
 
 @group.command("set")
 @file_argument()
+@click.option("--yes", is_flag=True, help="Do not ask before sending, on a terminal either.")
+@json_option
 @takes_settings("bootstrap", "prefix", "purposes", "operator")
-def set_(settings: Settings, file: Path) -> None:
+def set_(settings: Settings, file: Path, yes: bool, as_json: bool) -> None:
     """Set the policies in FILE (.json: one, or a list of them).
 
-    A policy replaces the previous one of its source. The operator and the current time fill in
-    updated_by and updated_at if they are absent.
+    First shows what each policy allows and what it changes, and which of its rules are for every
+    agency or every purpose. On a terminal it then asks; elsewhere it sends. A policy replaces the
+    previous one of its source. The operator and the current time fill in updated_by and
+    updated_at if they are absent.
     """
     from engine.documents.admission import Purposes
     from engine.documents.codec import encode
     from engine.kafka.readable import wait_readable
+    from engine.kafka.reader import read_to_end
     from engine.kafka.session import run
     from engine.kafka.topics import Topics
     from engine.kafka.writer import outbox
 
     operator = operator_name(settings)
     codes = Purposes.load(settings.purposes).codes
-    found = read_policies(file, operator, SystemClock().now_ms(), codes)
+    found = {
+        policy.source.encode(): policy
+        for policy in read_policies(file, operator, SystemClock().now_ms(), codes)
+    }
     topic = Topics(settings.prefix).policies
+
+    async def last_records() -> dict[bytes, LastRecord]:
+        return await read_to_end(settings, topic, reading, only=found.keys())
 
     async def send() -> None:
         async with outbox(settings, topic) as box:
-            for policy in found:
-                await box.send(policy.source.encode(), encode(policy), operator_header(operator))
+            for key, policy in found.items():
+                await box.send(key, encode(policy), operator_header(operator))
         await wait_readable(settings, box.next_offsets)
 
+    records = run(last_records())
+    _show_changes(
+        [PolicyChange(policy, _standing(key, records, topic)) for key, policy in found.items()],
+        as_json,
+    )
+    policies = f"{len(found)} {'policy' if len(found) == 1 else 'policies'}"
+    if not yes and can_ask():
+        _ask(f"Set {policies}?")
+        if run(last_records()) != records:
+            raise PolicyError(
+                "another command changed these policies meanwhile",
+                where=topic,
+                hint="nothing was set; run the command again",
+            )
     run(send())
-    click.echo(f"set {len(found)} {'policy' if len(found) == 1 else 'policies'}")
+    if not as_json:
+        click.echo(f"set {policies}")
 
 
 @group.command()
@@ -137,7 +165,7 @@ def explain(settings: Settings, source: str, entry_id: str, as_json: bool, **val
     the plates. Status 0 if such a read may match, 1 if it may not (and after an error).
     """
     from engine.documents.admission import Purposes
-    from engine.kafka.reader import LastRecord, read_to_end
+    from engine.kafka.reader import read_to_end
     from engine.kafka.session import run
     from engine.kafka.topics import Topics
     from engine.matching.explain import LastEntry
@@ -192,21 +220,53 @@ def explain(settings: Settings, source: str, entry_id: str, as_json: bool, **val
     return 0 if found.may_match else 1
 
 
+def _standing(key: bytes, records: Mapping[bytes, LastRecord], topic: str) -> Policy | None:
+    """Return the policy that stands under this key; an invalid record is none, as for a worker."""
+    from engine.documents.codec import decode_policy
+
+    record = records.get(key)
+    if record is None:
+        return None
+    try:
+        return decode_policy(record.value)
+    except DocumentError:
+        remark(f"{topic}: the record of {key.decode()!r} is no valid policy; the worker ignores it")
+        return None
+
+
+def _show_changes(changes: Sequence[PolicyChange], as_json: bool) -> None:
+    if as_json:
+        for change in changes:
+            json_line(change.as_json())
+        return
+    table(HEADINGS, (row for change in changes for row in change.rows()))
+    for change in changes:
+        for sentence in change.open_rules():
+            click.echo(plain(sentence))
+
+
+def _ask(question: str) -> None:
+    """Ask on standard error. Raises PolicyError unless the answer is yes."""
+    try:
+        agreed = click.confirm(question, err=True)
+    except click.Abort:  # the input has ended, or Ctrl-C
+        agreed = False
+    if not agreed:
+        raise PolicyError("nothing was set, because the answer was not yes")
+
+
 def _yes_or_no(holds: bool | None) -> str:
     return "-" if holds is None else "yes" if holds else "no"
 
 
 def _rows(policy: Policy) -> Iterator[tuple[str, ...]]:
-    regions = "all" if policy.regions is None else " ".join(policy.regions)
-    who = (regions, policy.updated_by, policy.updated_at)
+    who = (describe_regions(policy), policy.updated_by, policy.updated_at)
     if not policy.rules:
         yield (policy.source, "none", "none", *who)
     for rule in policy.rules:
-        yield (policy.source, _listed(rule.agencies), _listed(rule.purposes), *who)
-
-
-def _listed(names: tuple[str, ...] | str) -> str:
-    """Return all as `*`. An agency whose name is `*` is shown in quotes: it is only that one."""
-    if isinstance(names, str):
-        return names
-    return " ".join("'*'" if name == "*" else name for name in names) or "none"
+        yield (
+            policy.source,
+            describe_names(rule.agencies),
+            describe_names(rule.purposes),
+            *who,
+        )

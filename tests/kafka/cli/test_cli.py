@@ -294,7 +294,19 @@ def test_policies_set_show_and_remove(commands: Commands) -> None:
     Path("policies.json").write_bytes(
         orjson.dumps([{**city, "regions": ["NL"]}, {"source": "deny", "rules": [], **own}])
     )
-    assert commands.good("policies", "set", "policies.json") == "set 2 policies\n"
+    Path("policy.json").write_bytes(orjson.dumps({"source": "deny", "rules": [], **own}))
+    lines = commands.good("policies", "set", "policies.json").splitlines()
+    assert [line.split() for line in lines[:3]] == [
+        ["source", "agencies", "purposes", "regions", "change"],
+        ["city", "a", "b", "*", "NL", "new"],
+        ["deny", "none", "none", "all", "new"],
+    ]
+    assert lines[3:] == [
+        "city: a, b may match on its reads for every purpose, in NL",
+        "set 2 policies",
+    ]
+    [document] = commands.documents("policies", "set", "policy.json", "--json")
+    assert (document["change"], document["policy"]) == ("same", document["standing"])
     first, second = commands.documents("policies", "show", "--json")
     assert first.items() >= {**city, "regions": ["NL"], "updated_by": "jo"}.items()
     assert second == {"source": "deny", "rules": [], **own}
