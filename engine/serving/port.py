@@ -20,7 +20,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from engine import limits
 
@@ -218,8 +218,8 @@ class _Watched(asyncio.Protocol):
         self.resume_writing = protocol.resume_writing  # type: ignore[method-assign]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._connection.transport = transport
+        # uvloop's transports are no subclasses of asyncio's.
+        self._connection.transport = cast(asyncio.Transport, transport)
         self._protocol.connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -7,12 +7,13 @@ import contextlib
 import logging
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+import uvloop
 
 from engine.serving.port import Bounds, Port, log
 from tests.fakes.certificates import Authority
@@ -33,8 +34,7 @@ class Greeting(asyncio.Protocol):
         self._made.append(transport)
 
     def data_received(self, data: bytes) -> None:
-        assert isinstance(self._transport, asyncio.Transport)
-        self._transport.write(b"hello\n")
+        cast(asyncio.Transport, self._transport).write(b"hello\n")
 
 
 @asynccontextmanager
@@ -49,8 +49,7 @@ async def opened(
     finally:
         await port.close()
         for transport in made:
-            assert isinstance(transport, asyncio.Transport)
-            transport.abort()
+            cast(asyncio.Transport, transport).abort()
         await until(lambda: port.stranger_count + port.trusted_count == 0)
 
 
@@ -206,3 +205,17 @@ async def test_an_address_that_is_taken() -> None:
         with pytest.raises(OSError, match="in use"):
             await other.open("127.0.0.1", port.number)
         assert other.number is None
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        test_the_oldest_of_one_address_goes_first,
+        test_no_stranger_takes_the_place_of_a_trusted_client,
+        test_a_stranger_lasts_for_its_time_and_a_trusted_client_stays,
+    ],
+)
+def test_it_serves_on_the_loop_of_a_worker(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """A worker runs on uvloop, whose transports are no subclasses of asyncio's."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(test())
