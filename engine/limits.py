@@ -217,6 +217,8 @@ SHUTDOWN_S: Final = 15.0
 #: whatever the broker does. A supervisor must wait longer before it kills the worker: Kubernetes
 #: waits 30 s by default.
 LEAVE_S: Final = 2.0
+#: How often a stopping worker checks whether what is in flight is done.
+ACK_LOOK_S: Final = 1.0
 #: How often the leaving of a group checks whether it is done.
 LEAVE_LOOK_S: Final = 0.01
 END_S: Final = 25.0
@@ -348,6 +350,7 @@ def check() -> None:
     assert SHUTDOWN_S + 3 * LEAVE_S + SPAN_EXPORT_S < END_S, "then the last spans are sent"
     assert SPANS_A_REQUEST < SPANS_WAITING, "some wait while others are sent"
     assert TRACESTATE_CHARACTERS <= TRACESTATE_BYTES, "what is passed on was examined"
+    assert ACK_LOOK_S < SHUTDOWN_S, "what is in flight is checked before the time is over"
     assert LEAVE_S < SESSION_S, "a leave request is sent before the session times out"
     assert SCRUB_INTERVAL_S <= SCRUB_FREED_S, "freed memory is checked once an interval"
     assert HTTP_CONNECTIONS_A_PEER < HTTP_CONNECTIONS, "one address leaves room for others"

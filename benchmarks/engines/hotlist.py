@@ -16,7 +16,7 @@ from engine.clock import SystemClock
 from engine.config import Settings
 from engine.delivery.pipeline import DeliverSome
 from engine.matching.outcome import Outcome
-from engine.transport.consumer import Fetch
+from engine.transport.fetch import Fetch
 from engine.transport.memory import settle_memory
 from engine.worker.main import use_uvloop
 from engine.worker.processor import Processor

@@ -19,7 +19,7 @@ from engine.clock import SystemClock
 from engine.config import Settings
 from engine.delivery.pipeline import DeliverSome
 from engine.matching.outcome import Outcome
-from engine.transport.consumer import Fetch
+from engine.transport.fetch import Fetch
 from engine.worker.processor import Processor
 from engine.worker.worker import Worker, WorkerOptions
 

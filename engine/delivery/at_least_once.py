@@ -18,7 +18,8 @@ from engine.delivery.records import Outgoing, match_events, records_of
 from engine.delivery.suppression_changelog import DeliversStates, SuppressionLog
 from engine.matching.outcome import Outcome
 from engine.transport.assignment import Assignment
-from engine.transport.consumer import ByGroup, Fetch, commit_by_group
+from engine.transport.batch_topics import ByGroup, commit_by_group
+from engine.transport.fetch import Fetch
 from engine.transport.runtime import Runtime
 
 #: Hands events to the audit; the future is done when they are acknowledged.

@@ -19,7 +19,7 @@ from engine import limits
 from engine.delivery.port import Delivery
 from engine.delivery.send_queue import Abandoned
 from engine.matching.outcome import Outcome
-from engine.transport.consumer import Fetch
+from engine.transport.fetch import Fetch
 
 log = logging.getLogger(__name__)
 

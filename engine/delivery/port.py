@@ -15,7 +15,8 @@ from engine.matching.outcome import Outcome
 from engine.matching.suppression import Unmatched
 from engine.matching.suppression_states import SuppressionRecord
 from engine.transport.assignment import Assignment
-from engine.transport.consumer import ByGroup, Fetch
+from engine.transport.batch_topics import ByGroup
+from engine.transport.fetch import Fetch
 
 
 class Tidied(NamedTuple):

@@ -34,7 +34,7 @@ from engine.errors import DocumentError
 from engine.matching.suppression import Suppression, Unmatched
 from engine.matching.suppression_states import SuppressionRecord
 from engine.transport.assignment import Assignment, no_assignment
-from engine.transport.consumer import Fetch
+from engine.transport.fetch import Fetch
 from engine.transport.runtime import Runtime
 
 log = logging.getLogger(__name__)

@@ -36,7 +36,8 @@ from engine.errors import BrokerError
 from engine.matching.outcome import Outcome
 from engine.matching.suppression_states import SuppressionRecord
 from engine.transport.assignment import Assignment, no_assignment
-from engine.transport.consumer import ByGroup, Fetch
+from engine.transport.batch_topics import ByGroup
+from engine.transport.fetch import Fetch
 from engine.transport.runtime import Runtime
 
 log = logging.getLogger(__name__)

@@ -39,6 +39,8 @@ LEVELS: Final = {
 }
 #: Libraries that log a lot; the others are logged from `warning` on.
 _VERBOSE: Final = ("aiokafka", "faust", "mode")
+#: Our modules that subclass a service of Faust.
+_FAUST_SERVICES: Final = ("engine.transport.consumer", "engine.transport.consumer_thread")
 
 log = logging.getLogger(__name__)
 
@@ -147,9 +149,7 @@ class Log:
     def begin(self) -> None:
         """Take over what the process logs, and exceptions that Python would otherwise print."""
         root = logging.getLogger()
-        named = (
-            logging.getLogger(name) for name in ("engine", "engine.transport.consumer", *_VERBOSE)
-        )
+        named = (logging.getLogger(name) for name in ("engine", *_FAUST_SERVICES, *_VERBOSE))
         for logger in (root, *named):
             self._restore.callback(logger.setLevel, logger.level)
         for place, name, hook in (
@@ -199,7 +199,8 @@ class Log:
         # Faults are counted at every level.
         logging.getLogger("engine").setLevel(min(chosen, logging.WARNING))
         # Faust's services log under the name of the module that subclasses them.
-        logging.getLogger("engine.transport.consumer").setLevel(logging.WARNING)
+        for name in _FAUST_SERVICES:
+            logging.getLogger(name).setLevel(logging.WARNING)
         for name in _VERBOSE:
             logging.getLogger(name).setLevel(
                 logging.INFO if chosen <= logging.DEBUG else logging.ERROR

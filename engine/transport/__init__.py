@@ -4,13 +4,18 @@ Only `Fetch.done` lets an offset be committed.
 
 The modules, in the order in which data passes them:
 
-    runtime     what every part of a worker needs
-    app         the Faust app that hands the fetches over
-    assignment  the partitions of this worker, from "assigned" to "revoked"
-    consumer    Faust's driver: whole fetches instead of one message a record
-    positions   the offset from which each partition is read; no read is skipped
-    offsets     which offset of a partition may be committed, and which comes next
-    memory      scrubs processed reads out of memory
+    runtime          what every part of a worker needs
+    app              the Faust app that hands the fetches over
+    driver           Faust's driver: whole fetches instead of one message a record
+    batch_topics     the topics that are fetched so, and how their offsets are committed
+    assignment       the partitions of this worker, from "assigned" to "revoked"
+    consumer_thread  the thread in which the group's consumer runs
+    group_source     the group's consumer, as `positions` uses it
+    positions        the offset from which each partition is read; no read is skipped
+    consumer         Faust's consumer: a message for each fetch, commits, rebalances
+    fetch            one fetch of a partition, and the parts that it is cut into
+    offsets          which offset of a partition may be committed, and which comes next
+    memory           scrubs processed reads out of memory
 """
 
-__all__ = ["app", "assignment", "consumer", "memory", "runtime"]
+__all__ = ["app", "assignment", "batch_topics", "fetch", "memory", "runtime"]

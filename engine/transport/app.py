@@ -3,7 +3,7 @@
 Faust features that the engine replaces or does not need are disabled: tables, the producer, the web
 server, directories.
 
-Besides `engine.transport.consumer` this is the only module that imports faust.
+Besides this module only the driver, its consumer and its thread import faust.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ from yarl import URL
 from engine import limits
 from engine.observability.stall import Seen
 from engine.transport.assignment import Assignment
-from engine.transport.consumer import Commit, Consumer, Fetch, Transport
+from engine.transport.batch_topics import Commit
+from engine.transport.consumer import Consumer
+from engine.transport.driver import Transport
+from engine.transport.fetch import Fetch
 from engine.transport.runtime import Runtime
 
 

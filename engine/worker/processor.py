@@ -18,7 +18,7 @@ from engine.matching.matcher import Matcher
 from engine.matching.outcome import HandOver, Outcome
 from engine.observability.stall_monitor import Watching
 from engine.observability.tracing import Tracing
-from engine.transport.consumer import Fetch
+from engine.transport.fetch import Fetch
 from engine.transport.runtime import Runtime
 
 log = logging.getLogger(__name__)

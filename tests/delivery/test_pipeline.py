@@ -21,7 +21,7 @@ from engine.kafka.topics import Topics
 from engine.matching.match import audit_fields
 from engine.matching.outcome import FoundMatch, Outcome
 from engine.matching.suppression_states import SuppressionRecord
-from engine.transport.consumer import Fetch
+from engine.transport.fetch import Fetch
 from engine.wire.record_batch import RawFetch
 from tests.fakes.assignments import an_assignment
 from tests.fakes.documents import NOW_MS, at, detection, entry, exact_match

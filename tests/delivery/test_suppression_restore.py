@@ -24,7 +24,8 @@ from engine.kafka.topics import Topics
 from engine.matching.outcome import Outcome
 from engine.matching.suppression import SUPPRESSED, Suppression
 from engine.transport.assignment import Assignment
-from engine.transport.consumer import ByGroup, Fetch
+from engine.transport.batch_topics import ByGroup
+from engine.transport.fetch import Fetch
 from engine.wire.record_batch import RawFetch
 from tests.fakes.assignments import an_assignment
 from tests.fakes.documents import NOW_MS, entry, sighting

@@ -24,7 +24,7 @@ from engine.documents.model import Reject
 from engine.errors import BrokerError
 from engine.matching.outcome import FoundMatch, Outcome
 from engine.matching.suppression_states import SuppressionRecord
-from engine.transport.consumer import Fetch
+from engine.transport.fetch import Fetch
 from engine.wire.record_batch import RawFetch
 from tests.fakes.assignments import an_assignment, by_no_group
 from tests.fakes.documents import NOW_MS, at, detection, entry, exact_match

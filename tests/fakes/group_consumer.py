@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from engine.transport.consumer import FetchedBatches
+from engine.transport.fetch import FetchedBatches
 from engine.transport.offsets import Missing, OffsetBook, SkippedReadsError
 from engine.transport.positions import Fetched, FetchIntake, PositionedFetcher
 from engine.wire.record_batch import RawBatch, RawFetch

@@ -46,7 +46,7 @@ from engine.matching.outcome import Outcome
 from engine.matching.suppression import Suppression
 from engine.plates.misreads import Misreads
 from engine.transport.assignment import Assignment, no_assignment
-from engine.transport.consumer import Fetch, FetchedBatches
+from engine.transport.fetch import Fetch, FetchedBatches
 from engine.transport.offsets import Delivery, OffsetBook
 from engine.wire.record_batch import RawBatch
 from tests.fakes.documents import NOW_MS, as_bytes, at, detection_json, entry_json, policy_json

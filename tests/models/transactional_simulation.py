@@ -16,7 +16,7 @@ import orjson
 from engine.delivery.held import Held
 from engine.delivery.port import Delivery
 from engine.delivery.transactions import Transactions
-from engine.transport.consumer import Fetch
+from engine.transport.fetch import Fetch
 from tests.fakes.assignments import by_no_group
 from tests.fakes.runtime import runtime_of
 from tests.fakes.transactional_broker import (

@@ -24,6 +24,8 @@ from hypothesis import strategies as st
 from engine import limits
 from engine.observability.log_sampling import Allowance
 from engine.observability.logs import FORMS, LEVELS, Log, LogHandler, ignore_signals
+from engine.transport.consumer import Consumer
+from engine.transport.consumer_thread import ConsumerThread
 
 _SECRET = "QZX7HCR107"
 _CONTEXT: Mapping[str, str] = {"group": "g", "worker": "host:1"}
@@ -109,9 +111,10 @@ def test_of_libraries_errors_are_logged_and_more_only_at_debug() -> None:
 
 def test_faust_services_that_log_in_our_name_are_held_back_too() -> None:
     with logging_to("debug") as (_, stream):
-        logging.getLogger("engine.transport.consumer").info("[^-Consumer]: Starting...")
-        logging.getLogger("engine.transport.consumer").warning("ours")
-        assert said(stream) == ["warning ours"]
+        for service in (Consumer, ConsumerThread):
+            service.logger.info("[^-Consumer]: Starting...")
+            service.logger.warning("ours")
+        assert said(stream) == ["warning ours", "warning ours"]
 
 
 def test_it_gives_back_what_it_took() -> None:

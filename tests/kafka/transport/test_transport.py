@@ -1,4 +1,4 @@
-"""`engine.transport.consumer` under a small Faust app: what is delivered, and what is committed
+"""`engine.transport.driver` under a small Faust app: what is delivered, and what is committed
 when.
 
 Nothing here matches anything: the agent hands every fetch to the test, which says `done()`
@@ -23,7 +23,8 @@ from engine import limits
 from engine.kafka.cluster import Cluster
 from engine.kafka.raw_fetcher import parse
 from engine.kafka.topics import Topics
-from engine.transport.consumer import Fetch, Transport
+from engine.transport.driver import Transport
+from engine.transport.fetch import Fetch
 from tests.kafka.conftest import Broker
 from tests.kafka.records import (
     ToSend,

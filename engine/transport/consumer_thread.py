@@ -1,0 +1,154 @@
+"""The thread in which Faust runs the group's aiokafka consumer.
+
+The consumer returns whole batches for the batch topics and reads committed records only. A commit
+that fails while the broker is away is tried again instead of crashing the worker.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, cast
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.errors import KafkaError
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+from mode import Service
+from mode.threads import ServiceThread, WorkerThread
+
+from engine import limits
+from engine.kafka.fetch_limit import FetchRoom
+from engine.kafka.leave_group import leave_group
+from engine.kafka.raw_fetcher import deliver_batches
+from engine.transport.batch_topics import BatchTopics
+from engine.transport.group_source import GroupSource
+from engine.transport.positions import Fetched, PositionedFetcher
+
+log = logging.getLogger(__name__)
+
+
+class _Thread(WorkerThread):
+    """A thread that keeps no process alive: whatever it hangs in, the worker's end is the end."""
+
+    def __init__(self, service: ServiceThread, **options: Any) -> None:
+        super().__init__(service, **options)
+        self.daemon = True
+
+
+class ConsumerThread(driver.AIOKafkaConsumerThread):
+    """Faust's consumer thread, whose consumer delivers batches for `batch_topics`."""
+
+    def __init__(self, *args: Any, batch_topics: BatchTopics, **kwargs: Any) -> None:
+        self.room = FetchRoom()
+        self._cluster = batch_topics.cluster
+        self._batch_topics = batch_topics.names
+        self._source = GroupSource(self._ensure_consumer, self._may_fetch, self._batch_topics)
+        self.positioned: PositionedFetcher[TP] = PositionedFetcher(self._source)
+        super().__init__(*args, **kwargs)
+
+    Worker = _Thread
+
+    def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
+        conf = self.app.conf
+        return self._cluster.consumer(
+            client_id=conf.broker_client_id,
+            group_id=conf.id,
+            partition_assignment_strategy=[RoundRobinPartitionAssignor],
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            fetch_max_wait_ms=limits.FETCH_WAIT_MS,
+            max_partition_fetch_bytes=limits.FETCH_PARTITION_BYTES,
+            fetch_max_bytes=limits.FETCH_BYTES,
+            metadata_max_age_ms=int(limits.METADATA_MAX_AGE_S * 1000),
+            session_timeout_ms=int(conf.broker_session_timeout * 1000),
+            rebalance_timeout_ms=int(limits.REBALANCE_S * 1000),
+            heartbeat_interval_ms=int(conf.broker_heartbeat_interval * 1000),
+            request_timeout_ms=int(conf.broker_request_timeout * 1000),
+        )
+
+    async def on_thread_stop(self) -> None:
+        try:
+            if self._consumer is not None:
+                await leave_group(self._consumer)
+        finally:
+            await super().on_thread_stop()
+
+    async def on_start(self) -> None:
+        await super().on_start()
+        consumer = self._ensure_consumer()
+        deliver_batches(consumer, self._batch_topics.__contains__, self.room.hold)
+        self.room.mind(consumer)
+
+    def batch_partitions(self) -> list[Any]:
+        """The partitions of the batch topics that are assigned."""
+        assigned = () if self._consumer is None else self._consumer.assignment()
+        return [tp for tp in assigned if tp.topic in self._batch_topics]
+
+    def fetches_from(self, tp: TP) -> int | None:
+        """The offset at which a partition is fetched on; None if that is not known now."""
+        assignment = None if self._consumer is None else self._source.assignment()
+        state = None if assignment is None else assignment.state_value(tp)
+        # Asked by another thread, in which it may be gone by the next look.
+        return None if state is None else cast("int | None", state._position)
+
+    @Service.task
+    async def _hear_of_refusal(self) -> None:
+        """End the worker if the broker refuses it the group.
+
+        aiokafka raises such an error when records are requested. Without partitions this worker
+        requests none.
+        """
+        while not self.should_stop:
+            await self.sleep(limits.RETRY_PAUSE_S)
+            consumer = self._consumer
+            if consumer is None or consumer.assignment():
+                continue
+            try:
+                consumer._coordinator.check_errors()
+            except KafkaError as error:
+                if not error.retriable:
+                    self.parent_loop.call_soon_threadsafe(cast(Any, self.app).on_crash, error)
+                    return
+
+    def on_crash(self, msg: str, *fmt: Any, **kwargs: Any) -> None:
+        # Faust's own would print it, with what the exception says.
+        log.error("Faust's consumer thread has crashed: %s", fmt[-1], exc_info=fmt[-1])
+
+    async def fetch(self, timeout_s: float, *, restart: bool) -> Fetched[TP] | None:
+        """As `PositionedFetcher.fetch`, in the consumer's thread; one `FetchedBatches` for each
+        partition of the batch topics."""
+        return cast(
+            "Fetched[TP] | None",
+            await self.call_thread(self.positioned.fetch, timeout_s, restart=restart),
+        )
+
+    async def log_start(self, tp: TP) -> int:
+        """The first offset of a partition that is kept now. Raises KafkaError."""
+        return int(await self.call_thread(self._log_start, tp))
+
+    def _may_fetch(self) -> bool:
+        return bool(self.consumer.flow_active)
+
+    async def _log_start(self, tp: TP) -> int:
+        fetcher = self._ensure_consumer()._fetcher
+        starts = await fetcher.beginning_offsets([tp], limits.OFFSETS_MS)
+        return int(starts[tp])
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        consumer = self._ensure_consumer()
+        owned = consumer.assignment()
+        try:
+            await consumer.commit({tp: offset for tp, offset in offsets.items() if tp in owned})
+        except KafkaError as error:
+            log.warning("offsets not committed, will be tried again: %s", type(error).__name__)
+            return False
+        return True
+
+    async def rejoin(self) -> None:
+        """Ask the group to rebalance."""
+        self._ensure_consumer()._coordinator.request_rejoin()
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Faust's own check compares two kinds of clock; the engine's metrics show lag."""

@@ -1,0 +1,128 @@
+"""The group's aiokafka consumer, as `engine.transport.positions` uses it.
+
+All of it runs in the consumer thread. It knows aiokafka's internals, and not Faust.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Set
+from typing import Any, cast
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.consumer.fetcher import OffsetResetStrategy
+from aiokafka.errors import ConsumerStoppedError, KafkaError, RecordTooLargeError
+
+from engine import limits
+from engine.transport.fetch import FetchedBatches
+from engine.wire.record_batch import RawBatch, RawFetch
+
+log = logging.getLogger(__name__)
+
+
+class GroupSource:
+    """The source of a `PositionedFetcher`, whose methods it has.
+
+    `consumer` returns the group's consumer, and `may_fetch` whether the application takes
+    anything now. The topics in `batch_topics` are fetched as whole batches.
+    """
+
+    def __init__(
+        self,
+        consumer: Callable[[], AIOKafkaConsumer],
+        may_fetch: Callable[[], bool],
+        batch_topics: Set[str],
+    ) -> None:
+        self._get_consumer = consumer
+        self._may_fetch = may_fetch
+        self._batch_topics = batch_topics
+
+    @property
+    def _consumer(self) -> AIOKafkaConsumer:
+        return self._get_consumer()
+
+    def assignment(self) -> Any:
+        subscription = self._consumer._subscription
+        if subscription.reassignment_in_progress or subscription.subscription is None:
+            return None
+        assignment = subscription.subscription.assignment
+        return assignment if assignment is not None and assignment.active else None
+
+    async def wait_for_assignment(self, timeout_s: float) -> Any:
+        if self.assignment() is None:
+            waiting = self._consumer._subscription.wait_for_assignment()
+            done, _ = await asyncio.wait({waiting}, timeout=timeout_s)
+            if done:
+                waiting.result()  # raises what keeps this consumer from the group
+            else:
+                waiting.cancel()
+        return self.assignment()
+
+    def generation(self) -> int:
+        return int(self._consumer._coordinator.generation)
+
+    def may_fetch(self) -> bool:
+        return self._may_fetch()
+
+    async def committed(self, assignment: Any) -> Mapping[TopicPartition, int | None] | None:
+        partitions = list(assignment.tps)
+        if not partitions:
+            return {}
+        asking = asyncio.ensure_future(
+            self._consumer._coordinator.fetch_committed_offsets(partitions)
+        )
+        await asyncio.wait(
+            {asking, assignment.unassign_future}, return_when=asyncio.FIRST_COMPLETED
+        )
+        if not asking.done():
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+            return None
+        offsets = {tp: found.offset for tp, found in asking.result().items()}
+        # A group without a commit has -1, and aiokafka leaves out what it has no answer for.
+        return {tp: offset if (offset := offsets.get(tp, -1)) >= 0 else None for tp in partitions}
+
+    def seek(self, starts: Mapping[TopicPartition, int | None]) -> None:
+        fetcher = self._consumer._fetcher
+        state_of = self.assignment().state_value
+        for tp, offset in starts.items():
+            state = state_of(tp)
+            if offset is None:
+                fetcher.request_offset_reset([tp], OffsetResetStrategy.EARLIEST)
+            elif not state.has_valid_position or state.position != offset:
+                fetcher.seek_to(tp, offset)
+
+    async def fetched(self, timeout_s: float) -> Mapping[TopicPartition, list[Any]]:
+        consumer = self._consumer
+        if consumer._closed or consumer._fetcher._closed:
+            raise ConsumerStoppedError
+        with consumer._fetcher._subscriptions.fetch_context():
+            records = await self._taken(consumer, timeout_s)
+        return {
+            tp: [self._received(consumer, tp, found)] if isinstance(found[0], RawBatch) else found
+            for tp, found in records.items()
+        }
+
+    async def _taken(self, consumer: AIOKafkaConsumer, timeout_s: float) -> Mapping[Any, Any]:
+        try:
+            return cast(
+                Mapping[Any, Any], await consumer._fetcher.fetched_records(None, timeout=timeout_s)
+            )
+        except RecordTooLargeError as error:
+            # Only of a batch whose length is damaged; aiokafka goes on one offset further.
+            _, tp, offset, *_ = error.args
+            log.error("a record cannot be read: %s/%d offset %d", tp.topic, tp.partition, offset)
+            return {tp: [RawBatch.unreadable(offset)]} if tp.topic in self._batch_topics else {}
+        except KafkaError as error:
+            if not error.retriable:
+                raise
+            log.warning("fetching failed, will be tried again: %s", type(error).__name__)
+            await asyncio.sleep(limits.RETRY_PAUSE_S)
+            return {}
+
+    def _received(
+        self, consumer: AIOKafkaConsumer, tp: Any, batches: list[RawBatch]
+    ) -> FetchedBatches:
+        raw = RawFetch(tp.topic, tp.partition, tuple(batches))
+        return FetchedBatches(raw, consumer.highwater(tp) or 0)
