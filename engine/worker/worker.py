@@ -38,7 +38,6 @@ from engine.documents.model import Entry
 from engine.errors import ConfigError
 from engine.kafka.cluster import Cluster
 from engine.kafka.raw_fetcher import parse
-from engine.kafka.topic_admin import check_topics, make_own_topic
 from engine.matching.lists import Lists
 from engine.matching.matcher import Matcher
 from engine.matching.suppression import Suppression
@@ -54,10 +53,10 @@ from engine.tasks import StoppedError, Supervisor
 from engine.transport.app import App, make_app
 from engine.transport.memory import return_free_memory, scrub_reads
 from engine.transport.runtime import MatcherThread, Runtime
-from engine.versions import DISTRIBUTION, versions
 from engine.worker.health import Health
 from engine.worker.processor import Processor
 from engine.worker.shutdown import Shutdown
+from engine.worker.startup import introduce, prepare_topics
 
 log = logging.getLogger(__name__)
 
@@ -156,9 +155,9 @@ class Worker:
         await self.http.start()
         await stack.enter_async_context(tasks.running(self.health.sample()))
         if self.options.check_topics:
-            await tasks.unless_ended(self._check_topics())
+            await tasks.unless_ended(prepare_topics(cluster))
         # Only now: a worker that cannot start prints only one line, with the reason.
-        self._introduce()
+        introduce(self.settings, cluster.topics, self.http.port)
 
         sink = Sink(cluster)
         self._stops(stack, "the producer's end", sink.stop)
@@ -197,32 +196,6 @@ class Worker:
     ) -> None:
         """Have a part stopped at the end, in the time that there is."""
         stack.push_async_callback(self._shutdown.step, what, stop)
-
-    async def _check_topics(self) -> None:
-        cluster = self._runtime.cluster
-        made = await make_own_topic(cluster)
-        if made is not None:
-            log.info("made topic %s", made)
-        for warning in await check_topics(cluster):
-            log.warning("topic is misconfigured: %s", warning)
-
-    def _introduce(self) -> None:
-        topics, mib = self._runtime.cluster.topics, limits.MIB
-        log.info(
-            "%s %s: group %s takes reads from %s, lists from %s and %s; matches go to %s, "
-            "delivered %s",
-            *(DISTRIBUTION, versions()[DISTRIBUTION], self.settings.group, topics.detections),
-            *(topics.hotlist, topics.policies, topics.matches, self.settings.delivery),
-        )
-        log.info(
-            "limits: %d KiB a read, %d MiB a fetch of a partition, %d MiB a batch unpacked, "
-            "%d fetches waiting, %d in delivery; not ready after %d s without news of the lists, "
-            "removed from the group after %d s of silence",
-            *(limits.READ_VALUE_BYTES // limits.KIB, limits.FETCH_PARTITION_BYTES // mib),
-            *(limits.BATCH_BYTES // mib, limits.FETCHES_WAITING, limits.FETCHES_IN_DELIVERY),
-            *(limits.CONTROL_STALE_S, limits.SESSION_S),
-        )
-        log.info("metrics and health at http://%s:%d", self.settings.http_host, self.http.port)
 
     async def _load_lists(self, stack: contextlib.AsyncExitStack, audit: Auditing) -> None:
         """Read the lists to their end, and follow them from then on."""
