@@ -20,7 +20,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from engine import limits
-from engine.delivery.pipeline import Pipeline
+from engine.delivery.at_least_once import AtLeastOnce
 from engine.kafka.cluster import Cluster
 from engine.kafka.topic_admin import create_topics
 from engine.kafka.topics import Topics
@@ -221,13 +221,13 @@ async def test_a_stuck_partition_is_named_until_it_moves(
     monkeypatch.setattr(limits, "STUCK_LOOK_S", 0.05)
     topics = await listed(real_kafka, prefix)
     acknowledged, beats = asyncio.Event(), threading.Event()
-    deliver = Pipeline._deliver
+    finish = AtLeastOnce.finish
 
-    async def late(self: Pipeline, *arguments: Any) -> None:
+    async def late(self: AtLeastOnce, *arguments: Any) -> None:
         await acknowledged.wait()
-        await deliver(self, *arguments)
+        await finish(self, *arguments)
 
-    monkeypatch.setattr(Pipeline, "_deliver", late)
+    monkeypatch.setattr(AtLeastOnce, "finish", late)
     async with worker_here(real_kafka, prefix) as here:
         await here.ready()
         await produce(real_kafka, topics.detections, {2: reads(a_read())[0]})

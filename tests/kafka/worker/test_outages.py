@@ -95,7 +95,7 @@ def behind_the_proxy(own_broker: OwnBroker, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.usefixtures("behind_the_proxy")
 async def test_no_reads_while_the_lists_cannot_be_followed(
-    own_broker: OwnBroker, own_prefix: str
+    own_broker: OwnBroker, own_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bootstrap, topics = own_broker.straight, Topics(own_prefix)
     await produce(bootstrap, topics.hotlist, sent(an_entry()))
@@ -105,6 +105,7 @@ async def test_no_reads_while_the_lists_cannot_be_followed(
         worker_here(bootstrap, own_prefix) as here,
     ):
         await here.ready()
+        gate = AtTheGate(here, monkeypatch)
         await produce(bootstrap, topics.detections, reads(a_read(read_id="before")))
         await here.has_processed(1)
         assert await here.text("/readyz") == (200, "ok\n")
@@ -121,7 +122,7 @@ async def test_no_reads_while_the_lists_cannot_be_followed(
         assert "nothing heard of" in reason
         assert await here.text("/healthz") == (200, "ok\n"), "a restart would not help"
         await produce(bootstrap, topics.detections, reads(a_read(read_id="during")))
-        await at_the_gate(here)
+        await gate.one_waits()
         # What changes now must be in force before the waiting read is taken.
         await produce(bootstrap, topics.hotlist, sent(("E-1", None), an_entry(entry_id="E-2")))
         assert here.metric("hotlist_reads_total") == 1
@@ -137,19 +138,36 @@ async def test_no_reads_while_the_lists_cannot_be_followed(
     ]
 
 
-async def at_the_gate(here: WorkerHere) -> None:
-    """Wait until a fetch waits for the gate to open."""
+class AtTheGate:
+    """Counts the fetches that wait for the gate of a ready worker to open."""
 
-    async def waits() -> bool:
-        await here.alive()
-        return bool(here.worker.gate._open._waiters)
+    def __init__(self, here: WorkerHere, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._here = here
+        self._count = 0
+        passed = here.worker.gate.passed
 
-    await until(waits, "a fetch waits at the gate", here.log)
+        async def counted() -> None:
+            self._count += 1
+            try:
+                await passed()
+            finally:
+                self._count -= 1
+
+        monkeypatch.setattr(here.worker.gate, "passed", counted)
+
+    async def one_waits(self) -> None:
+        """Wait until a fetch does."""
+
+        async def waits() -> bool:
+            await self._here.alive()
+            return self._count > 0
+
+        await until(waits, "a fetch waits at the gate", self._here.log)
 
 
 @pytest.mark.usefixtures("behind_the_proxy")
 async def test_it_can_be_stopped_while_the_gate_is_closed(
-    own_broker: OwnBroker, own_prefix: str
+    own_broker: OwnBroker, own_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bootstrap, topics = own_broker.straight, Topics(own_prefix)
     await produce(bootstrap, topics.hotlist, sent(an_entry()))
@@ -157,6 +175,7 @@ async def test_it_can_be_stopped_while_the_gate_is_closed(
     async with FaultyProxy(own_broker.proxy_port, own_broker.proxy_target) as proxy:
         async with worker_here(bootstrap, own_prefix) as here:
             await here.ready()
+            gate = AtTheGate(here, monkeypatch)
             proxy.pause()
 
             async def noticed() -> bool:
@@ -164,7 +183,7 @@ async def test_it_can_be_stopped_while_the_gate_is_closed(
 
             await until(noticed, "the silence is noticed")
             await produce(bootstrap, topics.detections, reads(a_read()))
-            await at_the_gate(here)
+            await gate.one_waits()
         assert here.metric("hotlist_reads_total") == 0
         proxy.resume()
         async with worker_here(bootstrap, own_prefix) as successor:

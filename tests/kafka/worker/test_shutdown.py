@@ -26,13 +26,14 @@ from confluent_kafka.admin import AdminClient
 
 from engine import limits
 from engine.control import auditing
+from engine.control.list_updater import ListUpdater
 from engine.control.replica import ControlReplica
 from engine.delivery import sink, suppression_changelog
 from engine.delivery.suppression_restore import Suppressing
 from engine.kafka.cluster import Cluster
 from engine.kafka.topic_admin import create_topics
 from engine.kafka.topics import Topics
-from engine.worker import worker
+from engine.worker import startup
 from tests.fakes.examples import a_policy, a_read, an_entry
 from tests.fakes.faulty_proxy import FaultyProxy
 from tests.kafka.following import sent
@@ -202,11 +203,11 @@ class Held:
 @pytest.mark.parametrize(
     ("owner", "name"),
     [
-        pytest.param(worker, "check_topics", id="starting"),
+        pytest.param(startup, "check_topics", id="starting"),
         pytest.param(sink.Sink, "start", id="connecting"),
         pytest.param(auditing.Auditing, "start", id="beginning its chain"),
         pytest.param(ControlReplica, "start", id="finding the lists"),
-        pytest.param(ControlReplica, "_hand_on", id="loading lists"),
+        pytest.param(ListUpdater, "apply", id="loading lists"),
         pytest.param(Suppressing, "start", id="about to join"),
     ],
 )
@@ -352,10 +353,7 @@ async def test_at_a_closed_gate(
     """Fetches wait before the matcher and in Faust's buffers; nobody waits for them."""
     async with running(street, prefix) as here:
         await here.ready()
-
-        async def stays_closed(*_: Any) -> None: ...
-
-        monkeypatch.setattr(ControlReplica, "_catch_up", stays_closed)
+        monkeypatch.setattr(here.worker.gate, "open", lambda: None)
         here.worker.gate.close("closed by a test")
         for _ in range(limits.FETCHES_WAITING):  # each a fetch of its own in each partition
             await street.pass_by(100)
