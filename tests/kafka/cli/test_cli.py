@@ -295,13 +295,13 @@ def test_policies_set_show_and_remove(commands: Commands) -> None:
         orjson.dumps([{**city, "regions": ["NL"]}, {"source": "deny", "rules": [], **own}])
     )
     Path("policy.json").write_bytes(orjson.dumps({"source": "deny", "rules": [], **own}))
-    lines = commands.good("policies", "set", "policies.json").splitlines()
-    assert [line.split() for line in lines[:3]] == [
+    printed = commands.good("policies", "set", "policies.json").splitlines()
+    assert [line.split() for line in printed[:3]] == [
         ["source", "agencies", "purposes", "regions", "change"],
         ["city", "a", "b", "*", "NL", "new"],
         ["deny", "none", "none", "all", "new"],
     ]
-    assert lines[3:] == [
+    assert printed[3:] == [
         "city: a, b may match on its reads for every purpose, in NL",
         "set 2 policies",
     ]
