@@ -19,7 +19,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
-from engine.errors import ConfigError
+from engine.errors import ConfigError, toml_fault
 from engine.setting_rules import (
     SecretError,
     broker_addresses,
@@ -275,7 +275,7 @@ def _parse(path: Path) -> dict[str, Any]:
         raise ConfigError("not UTF-8 text", where=f"{path}: line {line}") from error
     except (ValueError, RecursionError) as error:  # also for a number with thousands of digits
         # The parser's own message ends in "(at line 3, column 5)".
-        raise ConfigError(f"not valid TOML: {error}", where=str(path)) from error
+        raise ConfigError(f"not valid TOML: {toml_fault(error)}", where=str(path)) from error
 
 
 def _known_keys(name: str) -> str:

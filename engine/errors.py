@@ -54,6 +54,15 @@ class ConfigError(HotlistError):
     """A setting, a flag or the configuration file cannot be used."""
 
 
+def toml_fault(error: Exception) -> str:
+    """Return what the TOML parser found wrong, with the line and column that it names."""
+    fault = str(error)
+    if fault.startswith(("Cannot overwrite", "Duplicate")) or " twice" in fault:
+        _, _, place = fault.rpartition(" (")
+        return f"a key or a table stands twice; keep one of them ({place}"
+    return fault
+
+
 class BrokerError(HotlistError):
     """The broker cannot be reached, or denies what we need."""
 

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
 import msgspec
 from msgspec import Meta
 
-from engine.errors import ConfigError
+from engine.errors import ConfigError, toml_fault
 
 FILE_BYTES: Final = 1024 * 1024
 
@@ -53,7 +53,7 @@ def read_toml(name: str, path: Path | None = None) -> tuple[dict[str, Any], str]
         line = data.count(b"\n", 0, error.start) + 1
         raise ConfigError(f"is not TOML in UTF-8: see line {line}", where=where) from error
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"is not TOML in UTF-8: {error}", where=where) from error
+        raise ConfigError(f"is not TOML in UTF-8: {toml_fault(error)}", where=where) from error
 
 
 def load_toml(kind: type[S], name: str, path: Path | None = None) -> tuple[S, str]:

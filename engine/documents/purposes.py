@@ -111,7 +111,7 @@ def _purposes(data: bytes, where: str) -> list[Purpose]:
                 where=where,
             )
         if code in purposes:
-            raise ConfigError(f"purpose {code!r} stands there twice", where=where)
+            raise ConfigError(f"purpose {code!r} stands there twice; keep one of them", where=where)
         purposes[code] = _purpose(code, fields, where)
     return list(purposes.values())
 
@@ -124,7 +124,9 @@ def _purpose(code: str, pairs: object, where: str) -> Purpose:
     where = f"{where}: purpose {code!r}"
     if not isinstance(pairs, _Pairs):
         raise ConfigError("must be an object", where=where)
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        raise ConfigError("a field stands there twice", where=where)
+    fields: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in fields:
+            raise ConfigError("stands there twice; keep one of them", where=f"{where}: {name}")
+        fields[name] = value
     return Purpose(code, **msgspec.structs.asdict(as_struct(_Bounds, fields, where)))

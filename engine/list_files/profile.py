@@ -256,7 +256,7 @@ def _table(name: str, beside: Path | None) -> tuple[Path | None, dict[str, Any]]
         path = Path(name).expanduser()
         path = path if beside is None else beside.parent / path
     try:
-        return path, read_toml(shipped_as, path)[0]
+        table, where = read_toml(shipped_as, path)
     except ConfigError as error:
         if not isinstance(error.__cause__, FileNotFoundError) or path is not None:
             raise
@@ -264,6 +264,11 @@ def _table(name: str, beside: Path | None) -> tuple[Path | None, dict[str, Any]]
             f"there is no profile {name!r}",
             hint=f"there are {', '.join(shipped())}, and files whose names end in .toml",
         ) from error
+    whole: dict[str, Any] = {"columns": {}, **table}
+    if isinstance(table.get("dates"), dict):
+        whole["dates"] = {"forms": ["%Y"], **table["dates"]}
+    as_struct(_File, whole, where)  # each file by itself, so that an error names the right one
+    return path, table
 
 
 def merged(name: str) -> tuple[str, dict[str, Any]]:

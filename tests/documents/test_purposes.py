@@ -83,11 +83,11 @@ NUMBER = "must be a whole number from 1 to"
         ),
         (
             '{"towing": {"title": "A"}, "towing": {"title": "B"}}',
-            "purpose 'towing' stands there twice",
+            "purpose 'towing' stands there twice; keep one of them",
         ),
         (
             '{"towing": {"title": "A", "title": "B"}}',
-            "purpose 'towing': a field stands there twice",
+            "purpose 'towing': title: stands there twice; keep one of them",
         ),
         ({"towing": []}, "purpose 'towing': must be an object"),
         (
