@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from engine.cli.options import json_option, takes_settings
-from engine.cli.output import json_line, reading, remark, table
+from engine.cli.output import json_line, plain, reading, remark, table
 from engine.clock import parse_time
 from engine.config import Settings
 from engine.documents.fields import COUNTED_EVENTS
@@ -25,7 +25,7 @@ _BY = ("agency", "purpose", "list", "source", "event", "operator")
 _DEFAULT_BY = "agency,purpose,list,source"
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 #: A spreadsheet would take a cell that starts so for a formula; others choose the names in lists.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@")
 _FOREVER_MS = 1 << 62
 
 
@@ -160,7 +160,9 @@ def _print_csv(by: tuple[str, ...], counted: tuple[str, ...], rows: list[ReportL
 
 
 def _harmless(value: str) -> str:
-    return f"'{value}" if value.startswith(_FORMULA) else value
+    """Return a cell that is no formula and, because csv does not quote a CR, stays in its row."""
+    cell = plain(value)
+    return f"'{cell}" if cell.startswith(_FORMULA) else cell
 
 
 def _remark(summed: AuditReport) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import socket
 from pathlib import Path
@@ -9,10 +11,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from engine.audit.chain import Chain
 from engine.audit.chain_state import Head
 from engine.audit.checkpoints import new_key_pair, private_key, sign
+from engine.audit.report import AuditReport
 from engine.cli import main
-from engine.cli.audit.report import _harmless
+from engine.cli.audit import audit_reader
+from tests.fakes.chains import as_records, sealed
 
 PAIR = new_key_pair()
 OTHER = new_key_pair()
@@ -234,7 +239,23 @@ def test_a_checkpoint_file_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     assert json.loads(Path("one.json").read_bytes())["format"] == "hotlist-checkpoint-1"
 
 
-@pytest.mark.parametrize("value", ["=1+1", "+1", "-1", "@x", "\tx", "\rx"])
-def test_csv_holds_no_formulas(value: str) -> None:
-    assert _harmless(value) == f"'{value}"
-    assert _harmless(f"a{value}") == f"a{value}"
+@pytest.mark.parametrize(
+    ("agency", "cell"),
+    [
+        *((f"{sign}1", f"'{sign}1") for sign in "=+-@"),
+        ("a=1", "a=1"),
+        ("\t=1", "\N{REPLACEMENT CHARACTER}=1"),
+        ("a\r=1", "a\N{REPLACEMENT CHARACTER}=1"),
+        ("a\n=1", "a\N{REPLACEMENT CHARACTER}=1"),
+        ('Zoë, "Z"', 'Zoë, "Z"'),
+    ],
+)
+def test_csv_holds_no_formulas(agency: str, cell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+
+    async def read(_: object, summed: AuditReport, __: object) -> None:
+        summed.take(0, as_records(sealed(Chain("c"), 1, agency=agency)))
+
+    monkeypatch.setattr(audit_reader, "report", read)
+    result = hotlist("report", "--by=agency", "--csv")
+    rows = csv.DictReader(io.StringIO(result.stdout_bytes.decode(), newline=""))
+    assert [row["agency"] for row in rows] == [cell]
