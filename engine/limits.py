@@ -153,6 +153,10 @@ AUDIT_PROBLEMS: Final = 1000
 #: its largest number of lines.
 REPORT_EVENTS: Final = 100_000_000
 REPORT_GROUPS: Final = 100_000
+#: How far a broker's time of an audit record may be before the record's own, when a report searches
+#: for its period. A record is sent after it was made, so this only needs to cover clocks that were
+#: set back.
+AUDIT_SLACK_MS: Final = 3_600_000
 #: Records of each of the two topics that `audit verify --matches` compares in one pass; more take
 #: further passes.
 MATCHES_COMPARED: Final = 8_000_000

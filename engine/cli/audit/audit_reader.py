@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from aiokafka import TopicPartition
 
+from engine import limits
 from engine.audit.report import AuditReport
 from engine.audit.verifier import Verifier
 from engine.config import Settings
@@ -23,10 +24,6 @@ from engine.kafka.reader import Progress, between, consuming
 from engine.kafka.topics import Topics
 from engine.wire.batch_reader import BatchReader
 from engine.wire.record_batch import BatchError, RawBatch, Record
-
-#: How far a broker's time of a record may be before the record's own. A record is sent after it was
-#: made, so the value only needs to cover clocks that were set back.
-_SLACK_MS = 3_600_000
 
 Offsets = dict[TopicPartition, int]
 
@@ -72,7 +69,7 @@ async def report(settings: Settings, report: AuditReport, progress: Progress) ->
     ):
         starts = await consumer.beginning_offsets(partitions)
         ends = await consumer.end_offsets(partitions)
-        await _skip(consumer, starts, ends, report.from_ms - _SLACK_MS)
+        await _skip(consumer, starts, ends, report.from_ms - limits.AUDIT_SLACK_MS)
         await read_batches(consumer, starts, ends, report, progress)
 
 
