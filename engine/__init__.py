@@ -45,7 +45,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from engine.documents.model import Detection
-from engine.documents.read_record import encode
+from engine.documents.read_record import encode_read as encode
 from engine.plates.normal_form import normalize
 
 if TYPE_CHECKING:

@@ -14,13 +14,13 @@ from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from engine import limits
-from engine.delivery.records import Record
+from engine.delivery.records import ProducerRecord
 from engine.kafka.cluster import Cluster
 
 _partition_of = DefaultPartitioner()
 
 #: Records by topic and partition, in their order.
-ByPartition = Mapping[tuple[str, int], Sequence[Record]]
+ByPartition = Mapping[tuple[str, int], Sequence[ProducerRecord]]
 
 
 def make_producer(cluster: Cluster, **options: Any) -> Any:
@@ -38,10 +38,12 @@ async def partition_of(producer: Any, topic: str, key: bytes) -> int:
     return int(_partition_of(key, partitions, partitions))
 
 
-async def by_partition(producer: Any, records: Iterable[Record]) -> dict[Any, list[Record]]:
+async def by_partition(
+    producer: Any, records: Iterable[ProducerRecord]
+) -> dict[Any, list[ProducerRecord]]:
     """Return records by topic and by the partition of their keys."""
     partitions_of: dict[str, list[int]] = {}
-    found: dict[tuple[str, int], list[Record]] = {}
+    found: dict[tuple[str, int], list[ProducerRecord]] = {}
     for record in records:
         if record.topic not in partitions_of:
             partitions_of[record.topic] = sorted(await producer.partitions_for(record.topic))
@@ -84,7 +86,7 @@ async def send_batch(
             continue
 
 
-def batches(producer: Any, records: Iterable[Record]) -> Iterator[BatchBuilder]:
+def batches(producer: Any, records: Iterable[ProducerRecord]) -> Iterator[BatchBuilder]:
     """Yield batches of the records, closed and ready to be sent."""
     batch = producer.create_batch()
     for record in records:
@@ -95,7 +97,7 @@ def batches(producer: Any, records: Iterable[Record]) -> Iterator[BatchBuilder]:
     yield batch
 
 
-def _append(batch: BatchBuilder, record: Record) -> bool:
+def _append(batch: BatchBuilder, record: ProducerRecord) -> bool:
     """Add a record to a batch. If it does not fit, close the batch and return False.
 
     An empty batch takes a record of any size.

@@ -24,8 +24,8 @@ class Outgoing(NamedTuple):
     headers: Headers
 
 
-class Record(Protocol):
-    """A record to send: an Outgoing, or one without a value, a tombstone."""
+class ProducerRecord(Protocol):
+    """A record to produce: an Outgoing, or one without a value, a tombstone."""
 
     @property
     def topic(self) -> str: ...

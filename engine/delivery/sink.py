@@ -24,7 +24,7 @@ from engine.delivery.producer import (
     send,
     send_batch,
 )
-from engine.delivery.records import Outgoing, Record
+from engine.delivery.records import Outgoing, ProducerRecord
 from engine.errors import BrokerError
 from engine.kafka.cluster import Cluster
 
@@ -65,7 +65,7 @@ class Sink:
         return len(await self._producer.partitions_for(topic))
 
     async def deliver_in_order(
-        self, records: Sequence[Record], partition: int, what: str = "audit records"
+        self, records: Sequence[ProducerRecord], partition: int, what: str = "audit records"
     ) -> None:
         """Produce records of one topic to one of its partitions, in their order.
 
@@ -115,7 +115,7 @@ class Sink:
         if not acknowledgement.cancelled() and acknowledgement.exception() is None:
             self._acknowledged_s = time.monotonic()
 
-    async def _send_in_order(self, records: Iterable[Record], partition: int) -> None:
+    async def _send_in_order(self, records: Iterable[ProducerRecord], partition: int) -> None:
         for topic, of_topic in groupby(records, key=lambda record: record.topic):
             for batch in batches(self._producer, of_topic):
                 acknowledgement = await send_batch(self._producer, batch, topic, partition)

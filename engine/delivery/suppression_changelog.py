@@ -34,7 +34,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from engine import limits
-from engine.delivery.records import Headers, Record
+from engine.delivery.records import Headers, ProducerRecord
 from engine.delivery.send_queue import SendQueue
 from engine.errors import BrokerError
 from engine.kafka.cluster import Cluster
@@ -65,7 +65,7 @@ class DeliversStates(Protocol):
 
     async def partitions_of(self, topic: str) -> int: ...
     async def deliver_in_order(
-        self, records: Sequence[Record], partition: int, what: str
+        self, records: Sequence[ProducerRecord], partition: int, what: str
     ) -> None: ...
 
 

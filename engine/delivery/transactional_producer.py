@@ -30,7 +30,7 @@ from aiokafka.errors import (
 
 from engine import limits
 from engine.delivery.producer import by_partition, make_producer, send
-from engine.delivery.records import Outgoing, Record
+from engine.delivery.records import Outgoing, ProducerRecord
 from engine.delivery.send_queue import Abandoned
 from engine.delivery.suppression_changelog import StateRecord
 from engine.errors import BrokerError
@@ -97,7 +97,7 @@ class TransactionalSink:
 
     async def _placed(
         self, records: Sequence[Outgoing], states: Sequence[StateRecord]
-    ) -> dict[tuple[str, int], list[Record]]:
+    ) -> dict[tuple[str, int], list[ProducerRecord]]:
         """By topic and partition: records by their keys, states by the reads that they are of."""
         placed = await by_partition(self._producer, records)
         for state in states:

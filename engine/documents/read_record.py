@@ -13,8 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from engine import limits
-from engine.documents.codec import decode_detection
-from engine.documents.codec import encode as encode_document
+from engine.documents.codec import decode_detection, encode
 from engine.documents.fields import ALTERNATES_HEADER
 from engine.documents.model import Detection
 from engine.errors import DocumentError
@@ -33,7 +32,7 @@ class ReadRecord(NamedTuple):
     headers: list[tuple[str, str | bytes | None]]
 
 
-def encode(read: Detection) -> ReadRecord:
+def encode_read(read: Detection) -> ReadRecord:
     """Encode a read as a record.
 
     Raises DocumentError, with the field and the rule, if the read breaks
@@ -41,7 +40,7 @@ def encode(read: Detection) -> ReadRecord:
     larger than the engine accepts (`value_too_large`).
     """
     try:
-        value = encode_document(read)
+        value = encode(read)
     except (TypeError, ValueError, msgspec.MsgspecError):
         raise DocumentError("schema", rule="holds what JSON cannot hold") from None
     decode_detection(value)  # because a Detection is not checked when it is constructed

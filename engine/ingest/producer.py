@@ -18,7 +18,7 @@ from aiokafka.errors import KafkaError
 from engine import limits
 from engine.config import Settings
 from engine.documents.model import Detection
-from engine.documents.read_record import ReadRecord, encode
+from engine.documents.read_record import ReadRecord, encode_read
 from engine.errors import BrokerError, DocumentError
 from engine.ingest.adapters import Adapted, Adapter, AdapterError, Cars, Site
 from engine.kafka.topics import Topics
@@ -115,7 +115,7 @@ class Ingest:
 
 def _record(read: Detection) -> ReadRecord:
     try:
-        return encode(read)
+        return encode_read(read)
     except DocumentError as error:
         raise AdapterError("$", f"gives no read ({error})") from None
 

@@ -24,7 +24,7 @@ from engine.errors import HotlistError
 P = TypeVar("P", bound=Hashable)
 
 
-class Delivery(Generic[P]):
+class InFlight(Generic[P]):
     """A fetch in flight through the engine; its handle to mark it as done."""
 
     __slots__ = ("begun", "done", "next_offset", "partition")
@@ -70,7 +70,7 @@ class OffsetBook(Generic[P]):
 
     def __init__(self) -> None:
         self._start: dict[P, int | None] = {}
-        self._in_flight: dict[P, deque[Delivery[P]]] = {}
+        self._in_flight: dict[P, deque[InFlight[P]]] = {}
         self._expected: dict[P, int] = {}
         self._position: dict[P, int] = {}
         self._committed: dict[P, int] = {}
@@ -104,7 +104,7 @@ class OffsetBook(Generic[P]):
 
     def deliver(
         self, partition: P, first_offset: int, next_offset: int, covered_from: int | None = None
-    ) -> Delivery[P]:
+    ) -> InFlight[P]:
         """Note the fetch of [`first_offset`, `next_offset`) as delivered to the stream.
 
         `covered_from` is the first offset that it accounts for; None means `first_offset`. Raises
@@ -116,16 +116,16 @@ class OffsetBook(Generic[P]):
         if first_offset < self._expected.get(partition, first_offset):
             self.begin(partition, first_offset)
         self._expected[partition] = next_offset
-        delivery = Delivery(partition, next_offset)
+        delivery = InFlight(partition, next_offset)
         self._in_flight.setdefault(partition, deque()).append(delivery)
         return delivery
 
-    def cut(self, delivery: Delivery[P], at: int) -> Delivery[P]:
+    def cut(self, delivery: InFlight[P], at: int) -> InFlight[P]:
         """Split a fetch at an offset: `delivery` keeps the part below it, and the rest is returned.
 
         Each becomes done by itself.
         """
-        rest = Delivery(delivery.partition, delivery.next_offset)
+        rest = InFlight(delivery.partition, delivery.next_offset)
         rest.begun = delivery.begun
         delivery.next_offset = at
         waiting = self._in_flight.get(delivery.partition, deque())
@@ -135,7 +135,7 @@ class OffsetBook(Generic[P]):
                 break
         return rest
 
-    def finish(self, delivery: Delivery[P]) -> None:
+    def finish(self, delivery: InFlight[P]) -> None:
         """Note a delivery as done. Further calls have no effect."""
         delivery.done = True
         waiting = self._in_flight.get(delivery.partition)
@@ -146,7 +146,7 @@ class OffsetBook(Generic[P]):
         """Return the end of the last delivered fetch of a partition; None if there was none."""
         return self._expected.get(partition)
 
-    def oldest(self, partition: P) -> Delivery[P] | None:
+    def oldest(self, partition: P) -> InFlight[P] | None:
         """Return the first delivery of a partition that is not done; None if all are."""
         waiting = self._in_flight.get(partition)
         return waiting[0] if waiting else None

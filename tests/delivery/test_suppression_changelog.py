@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import limits
-from engine.delivery.records import Record
+from engine.delivery.records import ProducerRecord
 from engine.delivery.suppression_changelog import SuppressionLog, Written, keep_latest, key_in
 from engine.errors import BrokerError
 from engine.kafka.topics import Topics
@@ -31,7 +31,7 @@ class Sink:
 
     def __init__(self) -> None:
         self.topic: list[dict[bytes, bytes]] = [{} for _ in range(PARTITIONS)]
-        self.rounds: list[list[Record]] = []
+        self.rounds: list[list[ProducerRecord]] = []
         self.acknowledges = asyncio.Event()
         self.acknowledges.set()
         self.fails_with: Exception | None = None
@@ -41,7 +41,9 @@ class Sink:
         assert topic == TOPICS.suppression
         return PARTITIONS
 
-    async def deliver_in_order(self, records: Sequence[Record], partition: int, what: str) -> None:
+    async def deliver_in_order(
+        self, records: Sequence[ProducerRecord], partition: int, what: str
+    ) -> None:
         assert what == "the suppression's states"
         assert not self.under_way[partition], "what is sent again would come behind"
         self.under_way[partition] += 1

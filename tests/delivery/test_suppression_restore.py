@@ -14,7 +14,7 @@ from engine import limits
 from engine.delivery.at_least_once import AtLeastOnce
 from engine.delivery.audit_writer import Event
 from engine.delivery.port import Delivery, Keys
-from engine.delivery.records import Record
+from engine.delivery.records import ProducerRecord
 from engine.delivery.send_queue import Abandoned
 from engine.delivery.suppression_changelog import Left, Written
 from engine.delivery.suppression_restore import Suppressing
@@ -68,7 +68,9 @@ class Topic:
     async def partitions_of(self, topic: str) -> int:
         return 4
 
-    async def deliver_in_order(self, records: Sequence[Record], partition: int, what: str) -> None:
+    async def deliver_in_order(
+        self, records: Sequence[ProducerRecord], partition: int, what: str
+    ) -> None:
         await self.acknowledges.wait()
         for record in records:
             if record.value is None:

@@ -15,7 +15,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from engine.transport.offsets import Delivery, Missing, OffsetBook, SkippedReadsError
+from engine.transport.offsets import InFlight, Missing, OffsetBook, SkippedReadsError
 
 PARTITIONS = ("a", "b")
 
@@ -34,7 +34,7 @@ class Sent:
 class Books(RuleBasedStateMachine):
     """Fetches of two partitions, done in any order, with revocations and seeks in between."""
 
-    deliveries: Bundle[tuple[Delivery[str], Sent]] = Bundle("deliveries")
+    deliveries: Bundle[tuple[InFlight[str], Sent]] = Bundle("deliveries")
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class Books(RuleBasedStateMachine):
         gap=st.integers(0, 3),
         length=st.integers(1, 5),
     )
-    def deliver(self, partition: str, gap: int, length: int) -> tuple[Delivery[str], Sent]:
+    def deliver(self, partition: str, gap: int, length: int) -> tuple[InFlight[str], Sent]:
         """With a gap that compaction has left, and for which the fetch accounts."""
         covered_from = self.at[partition]
         first = covered_from + gap
@@ -95,7 +95,7 @@ class Books(RuleBasedStateMachine):
         return self.deliver(partition, 0, length)
 
     @rule(target=deliveries, delivery=deliveries, length=st.integers(1, 4))
-    def cut(self, delivery: tuple[Delivery[str], Sent], length: int) -> Any:
+    def cut(self, delivery: tuple[InFlight[str], Sent], length: int) -> Any:
         """Into two that become done by themselves; one that its partition's loss made idle too."""
         held, sent = delivery
         at = sent.first + length
@@ -111,12 +111,12 @@ class Books(RuleBasedStateMachine):
         return further, rest
 
     @rule(delivery=deliveries)
-    def finish(self, delivery: tuple[Delivery[str], Sent]) -> None:
+    def finish(self, delivery: tuple[InFlight[str], Sent]) -> None:
         self.book.finish(delivery[0])
         delivery[1].done = True
 
     @rule(delivery=consumes(deliveries))
-    def finish_for_good(self, delivery: tuple[Delivery[str], Sent]) -> None:
+    def finish_for_good(self, delivery: tuple[InFlight[str], Sent]) -> None:
         self.finish(delivery)
 
     @rule(partition=st.sampled_from(PARTITIONS))
