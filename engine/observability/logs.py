@@ -127,13 +127,19 @@ def _line(which: Kind) -> logging.LogRecord:
 class Log:
     """The process's log, between `begin` and `end`.
 
-    `form` and `level` are named as in the settings; every JSON line has `context`.
+    `form` and `level` are named as in the settings; every JSON line has `context`. `allowance`
+    bounds the lines of each kind.
     """
 
     def __init__(
-        self, form: str, level: str, context: Mapping[str, str], stream: TextIO | None = None
+        self,
+        form: str,
+        level: str,
+        context: Mapping[str, str],
+        stream: TextIO | None = None,
+        allowance: Allowance | None = None,
     ) -> None:
-        self._handler = LogHandler(FORMS[form], context, stream or sys.stderr)
+        self._handler = LogHandler(FORMS[form], context, stream or sys.stderr, allowance)
         self._level = level
         self._restore = contextlib.ExitStack()
 

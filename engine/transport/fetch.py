@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable
 from typing import Generic, NamedTuple, TypeVar
 
 from engine.transport.assignment import Assignment
-from engine.transport.offsets import Delivery, OffsetBook
+from engine.transport.offsets import InFlight, OffsetBook
 from engine.wire.record_batch import RawFetch
 
 P = TypeVar("P", bound=Hashable)
@@ -68,6 +68,21 @@ class Fetch:
         self._done: Callable[[], None] | None = None
         self._abandoned: Callable[[], None] | None = None
         self._cut: Callable[[int, Fetch], None] | None = None
+
+    def follow(
+        self,
+        *,
+        begun: Callable[[], None] | None = None,
+        done: Callable[[], None] | None = None,
+        abandoned: Callable[[], None] | None = None,
+        cut: Callable[[int, Fetch], None] | None = None,
+    ) -> None:
+        """Have these called when the fetch begins, is done, is abandoned, and is cut.
+
+        `cut` gets the offset and the rest, which nothing follows yet. It may be called several
+        times, and the others once each, only one of `done` and `abandoned`.
+        """
+        self._begun, self._done, self._abandoned, self._cut = begun, done, abandoned, cut
 
     def begin(self) -> None:
         """Say that this worker works on the fetch from now on."""
@@ -136,7 +151,7 @@ class FetchParts(Generic[P]):
         self._on_closed = on_closed
         self._open_count = 0
 
-    def add(self, fetch: Fetch, delivery: Delivery[P]) -> None:
+    def add(self, fetch: Fetch, delivery: InFlight[P]) -> None:
         """Add a fetch, or a part of one, so that it can become done, be abandoned and be cut."""
         self._open_count += 1
 
@@ -150,7 +165,7 @@ class FetchParts(Generic[P]):
         def cut(offset: int, rest: Fetch) -> None:
             self.add(rest, self._book.cut(delivery, offset))
 
-        fetch._begun, fetch._done, fetch._abandoned, fetch._cut = begun, done, self._close, cut
+        fetch.follow(begun=begun, done=done, abandoned=self._close, cut=cut)
 
     def _close(self) -> None:
         self._open_count -= 1

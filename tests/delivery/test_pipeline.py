@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import permutations
 from typing import Any
@@ -13,7 +13,7 @@ import pytest
 from engine import limits
 from engine.delivery.at_least_once import AtLeastOnce
 from engine.delivery.pipeline import Pipeline
-from engine.delivery.records import MatchEvent, Outgoing, Record
+from engine.delivery.records import MatchEvent, Outgoing, ProducerRecord
 from engine.delivery.send_queue import Abandoned
 from engine.documents.model import Reject
 from engine.errors import BrokerError
@@ -64,7 +64,9 @@ class Here:
     async def partitions_of(self, topic: str) -> int:
         raise AssertionError("nothing is written to the changelog")
 
-    async def deliver_in_order(self, records: Sequence[Record], partition: int, what: str) -> None:
+    async def deliver_in_order(
+        self, records: Sequence[ProducerRecord], partition: int, what: str
+    ) -> None:
         raise AssertionError("nothing is written to the changelog")
 
     async def _process(self, fetch: Fetch, _: object) -> Outcome | None:
@@ -87,9 +89,18 @@ class Here:
     def fetch(self, name: str = "fetch", reads: int = 1) -> Fetch:
         batch = raw_batch(batch_bytes(reads * [Sent(b"K", b"{}")]))
         fetch = Fetch(RawFetch(TOPICS.detections, 0, (batch,)), 1, an_assignment())
-        fetch._done = lambda: self.fetches.append(f"{name} done")
-        fetch._abandoned = lambda: self.fetches.append(f"{name} abandoned")
+        self.follow(fetch, name)
         return fetch
+
+    def follow(
+        self, fetch: Fetch, name: str, cut: Callable[[int, Fetch], None] | None = None
+    ) -> None:
+        """Note what becomes of a fetch."""
+        fetch.follow(
+            done=lambda: self.fetches.append(f"{name} done"),
+            abandoned=lambda: self.fetches.append(f"{name} abandoned"),
+            cut=cut,
+        )
 
 
 def found(**fields: Any) -> Outcome:
@@ -254,13 +265,10 @@ async def test_a_fetch_that_comes_to_much_is_done_in_parts() -> None:
     rest: list[Fetch] = []
 
     def cut(offset: int, further: Fetch) -> None:
-        name = f"from {offset}"
-        further._done = lambda: here.fetches.append(f"{name} done")
-        further._abandoned = lambda: here.fetches.append(f"{name} abandoned")
-        further._cut = cut
+        here.follow(further, f"from {offset}", cut)
         rest.append(further)
 
-    fetch._cut = cut
+    here.follow(fetch, "first", cut)
     await here.pipeline.take(fetch)
     assert taken == [(0, 10), (3, 10), (7, 10)]
     assert [part.next_offset for part in (fetch, *rest)] == [3, 7, 10]
@@ -282,11 +290,7 @@ async def test_the_rest_of_a_fetch_is_abandoned_with_its_partition() -> None:
 
     here.pipeline._process = process
     fetch = here.fetch("first", reads=10)
-
-    def cut(offset: int, further: Fetch) -> None:
-        further._abandoned = lambda: here.fetches.append("rest abandoned")
-
-    fetch._cut = cut
+    here.follow(fetch, "first", lambda _, further: here.follow(further, "rest"))
     await here.pipeline.take(fetch)
     assert here.fetches == ["rest abandoned"]
 

@@ -12,18 +12,20 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import orjson
 import pytest
 import xxhash
+from aiokafka import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.audit.chain import GENESIS_HASH, Chain, Opener
 from engine.audit.report import AuditReport
-from engine.delivery.audit_chains import _opened
+from engine.delivery.audit_chains import last_record
 from engine.documents import model
 from engine.documents.codec import (
     decode_audit,
@@ -38,6 +40,7 @@ from engine.documents.codec import (
     read_match,
 )
 from engine.errors import DocumentError
+from engine.kafka.topics import Topics
 from engine.library.hot_list_index import HotListIndex
 from engine.matching.match import audit_fields, match_id
 from engine.matching.suppression import SUPPRESSED, Suppression
@@ -273,10 +276,45 @@ def test_a_newer_versions_audit_record_is_opened_and_its_further_fields_count(
     assert other_hash != record["hash"]
 
 
-def test_a_worker_follows_a_newer_versions_chain() -> None:
+class OneRecord:
+    """A consumer of a topic with one partition and one record."""
+
+    def __init__(self, value: bytes) -> None:
+        self.partition = TopicPartition("lpr.audit.v1", 0)
+        self.record = SimpleNamespace(offset=0, timestamp=0, value=value)
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    def subscribe(self, topics: list[str]) -> None:
+        assert topics == [self.partition.topic]
+
+    def assignment(self) -> set[TopicPartition]:
+        return {self.partition}
+
+    async def beginning_offsets(self, _: object) -> dict[TopicPartition, int]:
+        return {self.partition: 0}
+
+    async def end_offsets(self, _: object) -> dict[TopicPartition, int]:
+        return {self.partition: 1}
+
+    def seek(self, _: TopicPartition, offset: int) -> None:
+        assert offset == 0
+
+    async def getmany(self, *_: TopicPartition, **__: int) -> dict[TopicPartition, list[Any]]:
+        return {self.partition: [self.record]}
+
+    async def position(self, _: TopicPartition) -> int:
+        return 1
+
+
+async def test_a_worker_follows_a_newer_versions_chain() -> None:
     """Its own chain's first record names the last one that it found."""
     record = newer_record(json.loads(kept("audit")[-1]), newer=1)
-    found = _opened(json.dumps(record).encode())
+    consumer = OneRecord(json.dumps(record).encode())
+    cluster: Any = SimpleNamespace(topics=Topics("lpr."), reader=lambda: consumer)
+    found = await last_record(cluster)
     assert found is not None
     assert (found.sequence, found.hash) == (record["sequence"], record["hash"])
 

@@ -14,7 +14,6 @@ from engine.documents.fields import DAYS
 from engine.documents.model import Area, Authority, Entry, Hours, Vehicle, Window
 from engine.index import intern_table
 from engine.index.entry_store import EntryStore
-from engine.index.intern_table import SharedValues
 
 _TEXT = st.text(min_size=1, max_size=12)
 _TIMES = st.sampled_from(
@@ -127,16 +126,17 @@ class Slots(RuleBasedStateMachine):
         names |= {entry.authority.kind for entry in entries}
         times = {at for e in entries for at in (e.created_at, e.expires_at, e.starts_at)}
         for table, values in (
-            (kept._tables["names"], names),
-            (kept._tables["times"], times),
-            (kept._tables["requesters"], {entry.requested_by for entry in entries}),
-            (kept._tables["vehicles"], {entry.vehicle for entry in entries}),
-            (kept._tables["instructions"], {entry.instructions for entry in entries}),
+            ("names", names),
+            ("times", times),
+            ("requesters", {entry.requested_by for entry in entries}),
+            ("vehicles", {entry.vehicle for entry in entries}),
+            ("instructions", {entry.instructions for entry in entries}),
         ):
-            assert isinstance(table, SharedValues)
-            assert table._numbers.keys() <= values
-            assert {value for value in table._values if value is not None} <= values
-            assert len(table._values) <= 4
+            shared = kept.shared[table]
+            assert {value for value in shared if value is not None} <= values
+            assert len(shared) <= 4
+        free = set(range(len(kept))) - self.entries.keys()
+        assert [kept.packed[slot] for slot in free] == [None] * len(free)
 
     def teardown(self) -> None:
         self.patches.undo()
@@ -159,5 +159,5 @@ def test_neighbours_share_what_they_have_in_common() -> None:
     kept = EntryStore()
     for number in range(10):
         kept.put(kept.add_slot(), Entry(entry_id=f"E{number}", plate=f"ABC{number:03}", **common))
-    sizes = {len(packed) for packed in kept._packed if packed is not None}
+    sizes = {len(packed) for packed in kept.packed if packed is not None}
     assert max(sizes) < 40

@@ -32,7 +32,7 @@ from engine import limits
 from engine.delivery.at_least_once import AtLeastOnce
 from engine.delivery.held import Held
 from engine.delivery.pipeline import Pipeline
-from engine.delivery.port import Delivery as PipelineDelivery
+from engine.delivery.port import Delivery
 from engine.delivery.suppression_changelog import SuppressionLog, key_in
 from engine.delivery.transactional_producer import Fenced
 from engine.documents.codec import decode_suppression
@@ -46,8 +46,8 @@ from engine.matching.outcome import Outcome
 from engine.matching.suppression import Suppression
 from engine.plates.misreads import Misreads
 from engine.transport.assignment import Assignment, no_assignment
-from engine.transport.fetch import Fetch, FetchedBatches
-from engine.transport.offsets import Delivery, OffsetBook
+from engine.transport.fetch import Fetch, FetchedBatches, FetchParts
+from engine.transport.offsets import OffsetBook
 from engine.wire.record_batch import RawBatch
 from tests.fakes.documents import NOW_MS, as_bytes, at, detection_json, entry_json, policy_json
 from tests.fakes.group_consumer import GroupConsumer
@@ -332,7 +332,7 @@ class Deployment:
     def _choose(self, partitions: Sequence[int]) -> tuple[int, int]:
         return self._chance.choice(partitions), self._chance.randint(1, 2)
 
-    def _delivery(self, broker: BrokerOf) -> PipelineDelivery:
+    def _delivery(self, broker: BrokerOf) -> Delivery:
         return AtLeastOnce(runtime_of(self.failures), broker, broker.append)
 
     async def _rejoin(self) -> None:
@@ -353,7 +353,7 @@ class Deployment:
         """A worker takes what one fetch brings; False where it cannot."""
         worker = self._chance.choice(self._workers + self._silent)
         # Room for all parts of the largest fetch, because nobody else makes some while it waits.
-        if len(worker.pipeline._deliveries) > _MOST_IN_DELIVERY:
+        if worker.pipeline.in_delivery > _MOST_IN_DELIVERY:
             return False
         if worker.taking is None:
             # Faust has suspended its flow, and what comes is thrown away.
@@ -373,7 +373,7 @@ class Deployment:
             committed=book.committed_to(partition),
         )
         delivery = book.deliver(partition, raw.first_offset, fetch.next_offset, raw.covered_from)
-        _follow(fetch, book, delivery)
+        FetchParts(book, lambda: None).add(fetch, delivery)
         if await self._prepare(worker, fetch):
             await worker.pipeline.take(fetch)
         return True
@@ -490,10 +490,14 @@ class Deployment:
                 with contextlib.suppress(Fenced):
                     request.effect()
         worker.requests.clear()
-        tasks = [worker.writing, *worker.pipeline._deliveries]
+        # Cutting short the wait for the deliveries ends them, as at the end of a shutdown's time.
+        closing = asyncio.create_task(worker.pipeline.close())
+        await asyncio.sleep(0)
+        tasks = [worker.writing, closing]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        assert not worker.pipeline.in_delivery
 
     def _is_drained(self) -> bool:
         """Whether all reads of the partitions that are there are committed."""
@@ -505,7 +509,7 @@ class Deployment:
         )
 
 
-def changelog_of(delivery: PipelineDelivery, broker: BrokerOf) -> SuppressionLog:
+def changelog_of(delivery: Delivery, broker: BrokerOf) -> SuppressionLog:
     """The changelog that a delivery writes; one of its own where it writes none."""
     if isinstance(delivery, AtLeastOnce):
         return delivery.changelog
@@ -555,16 +559,6 @@ class _ToChangelog:
             self.deployment.changelog.pop(record.key, None)
             if record.value is not None:
                 self.deployment.changelog[record.key] = record.value
-
-
-def _follow(fetch: Fetch, book: OffsetBook[int], delivery: Delivery[int]) -> None:
-    """Let the book know of a fetch, or a part of one, when it is done or cut."""
-
-    def cut(offset: int, rest: Fetch) -> None:
-        _follow(rest, book, book.cut(delivery, offset))
-
-    fetch._done = lambda: book.finish(delivery)
-    fetch._cut = cut
 
 
 def _records(

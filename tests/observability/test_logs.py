@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import gc
 import io
-import itertools
 import logging
 import os
 import signal
@@ -34,9 +33,11 @@ ours = logging.getLogger("engine.some")
 
 
 @contextmanager
-def logging_to(level: str = "info", form: str = "console") -> Iterator[tuple[Log, io.StringIO]]:
+def logging_to(
+    level: str = "info", form: str = "console", allowance: Allowance | None = None
+) -> Iterator[tuple[Log, io.StringIO]]:
     stream = io.StringIO()
-    log = Log(form, level, _CONTEXT, stream)
+    log = Log(form, level, _CONTEXT, stream, allowance)
     log.begin()
     try:
         yield log, stream
@@ -201,11 +202,11 @@ async def test_it_is_told_in_time_though_nothing_else_is_logged(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(limits, "LOG_TELL_S", 0.01)
-    with logging_to() as (log, stream):
+    now_s = 0.0
+    with logging_to(allowance=Allowance(now_s=lambda: now_s)) as (log, stream):
         for _ in range(limits.LOG_LINES + 3):
             ours.warning("a")
-        seconds = itertools.count(1e9)
-        log._handler._allowance._now_s = lambda: next(seconds)
+        now_s = limits.LOG_WINDOW_S
         telling = asyncio.create_task(log.tell_in_time())
         while "3 more like this: a" not in stream.getvalue():
             await asyncio.sleep(0.01)
