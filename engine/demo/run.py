@@ -36,7 +36,7 @@ from engine.kafka.reader import follow
 from engine.kafka.topic_admin import create_topics, delete_topics
 from engine.kafka.topics import Topics
 from engine.kafka.writer import outbox
-from engine.observability.metrics import OTHER_SOURCES
+from engine.observability.metric_families import OTHER_SOURCES
 from engine.worker.worker import Worker, WorkerOptions
 
 _SEED: Final = 2026

@@ -18,7 +18,8 @@ from engine.documents.purposes import Purposes
 from engine.index.eligibility import DENIAL_REASONS, NO_POLICY, NOT_ALLOWED
 from engine.matching.lists import Applied, Lists
 from engine.matching.outcome import Outcome
-from engine.observability.metrics import OTHER_SOURCES, Metrics
+from engine.observability.metric_families import OTHER_SOURCES
+from engine.observability.metrics import Metrics
 
 #: The contract's names with their labels, but for those of what does not exist yet.
 CONTRACT = {

@@ -28,7 +28,8 @@ from engine.matching.matcher import Matcher
 from engine.matching.outcome import Outcome
 from engine.matching.suppression import Suppression
 from engine.observability.logs import FORMS, Log
-from engine.observability.metrics import OTHER_SOURCES, Metrics
+from engine.observability.metric_families import OTHER_SOURCES
+from engine.observability.metrics import Metrics
 from engine.observability.status import Facts, Watch
 from engine.observability.status_page import Page, status_json
 from tests.fakes.documents import NOW_MS, as_bytes, at, detection_json, entry_json, policy_json

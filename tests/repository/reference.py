@@ -2,8 +2,8 @@
 
 Commands and their flags come from the command line itself, settings from `engine.config`, topics
 from `engine.kafka.topics`, documents from `schemas/`, metrics from
-`engine.observability.metrics`. With `--check` it writes nothing, and ends with status 1 if the
-file is out of date.
+`engine.observability.metric_families`. With `--check` it writes nothing, and ends with status 1 if
+the file is out of date.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def test_each_field_of_an_entry_is_a_column_of_our_own_files() -> None:
 
 def _metrics() -> list[str]:
     """The attributes by which the metrics are known."""
-    tree = Source.read().modules["engine.observability.metrics"].tree
+    tree = Source.read().modules["engine.observability.metric_families"].tree
     made = {"_counter", "_gauge", "_histogram"}
     return sorted(
         target.attr
