@@ -1,4 +1,4 @@
-"""The rules for the values of settings: what each kind may be.
+"""The rules for the values of settings: what each kind may be, and `is_loopback` for hosts.
 
 Each rule takes the written value, which is text or a value of `hotlist.toml`, and returns the value
 for `Settings`. It raises ValueError with the rule; `engine.config` adds the setting and its origin.
@@ -6,6 +6,7 @@ for `Settings`. It raises ValueError with the rule; `engine.config` adds the set
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -103,3 +104,14 @@ def collector_url(value: Any) -> str:
 def file_path(value: Any) -> Path:
     """Return the path of a file or a directory; a leading ~ in a text is the home directory."""
     return Path(value) if isinstance(value, Path) else Path(nonempty_text(value)).expanduser()
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether what is sent to this host stays on this machine; no name is looked up.
+
+    An IPv6 address may have its brackets and its zone.
+    """
+    try:
+        return ipaddress.ip_address(host.strip("[]").partition("%")[0]).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"

@@ -15,7 +15,7 @@ from typing import BinaryIO, Final
 import click
 
 from engine import limits
-from engine.cli.options import takes_settings
+from engine.cli.options import takes_settings, warn_if_password_in_clear
 from engine.cli.output import json_line, remark
 from engine.cli.webhook import (
     INGEST_VARIABLE,
@@ -82,7 +82,7 @@ class IngestError(HotlistError):
 @click.option(
     "--insecure",
     is_flag=True,
-    help="Do not warn that senders must send the token in clear, without TLS.",
+    help="Do not warn that a token or a password crosses the network in clear, without TLS.",
 )
 @click.option("--dry-run", is_flag=True, help="Print the detections, one a line; send nothing.")
 @takes_settings("bootstrap", "prefix")
@@ -108,6 +108,8 @@ def ingest(
     _check(source, country, files, listen)
     site = Site(source, country and country.upper())
     adapter = ADAPTERS[vendor]
+    if not (insecure or dry_run):
+        warn_if_password_in_clear(settings)
     if listen is not None:
         if dry_run:
             raise ConfigError("takes FILEs, not --listen", where="--dry-run")
@@ -116,9 +118,10 @@ def ingest(
             warn_if_in_clear(endpoint)
         asyncio.run(serve_webhook(settings, adapter, site, endpoint))
         return
-    if token_file or tls_certfile or tls_keyfile or insecure:
-        where = "--token-file, --tls-*, --insecure"
-        raise ConfigError("would do nothing without --listen", where=where)
+    if token_file or tls_certfile or tls_keyfile:
+        raise ConfigError("would do nothing without --listen", where="--token-file, --tls-*")
+    if insecure and (dry_run or settings.security_protocol != "SASL_PLAINTEXT"):
+        raise ConfigError("would do nothing without --listen or SASL_PLAINTEXT", where="--insecure")
     tally = _Tally()
     messages = _messages(files, is_json=vendor not in _XML)
     if dry_run:

@@ -17,6 +17,7 @@ from typing import Any
 
 import click
 
+from engine.cli.output import remark
 from engine.config import (
     CONNECTION,
     DEFAULTS,
@@ -58,8 +59,10 @@ def takes_settings(*names: str) -> Callable[[Command], Command]:
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
         def with_settings(**values: Any) -> Any:
-            chosen = {name: values.pop(name) for name in names}
-            return command(Settings(**chosen), **values)
+            settings = Settings(**{name: values.pop(name) for name in names})
+            if "bootstrap" in names and not _warns_itself(names, values):
+                warn_if_password_in_clear(settings)
+            return command(settings, **values)
 
         wrapped: Command = config_option(with_settings)
         for name in reversed(names):
@@ -67,6 +70,21 @@ def takes_settings(*names: str) -> Callable[[Command], Command]:
         return wrapped
 
     return decorate
+
+
+def _warns_itself(names: tuple[str, ...], values: dict[str, Any]) -> bool:
+    """Return whether a command has a log for its warnings, or a flag that turns them off."""
+    return "log_format" in names or "insecure" in values
+
+
+def warn_if_password_in_clear(settings: Settings) -> None:
+    """Warn on one line if the password for the brokers crosses a network in clear."""
+    if settings.security_protocol == "SASL_PLAINTEXT":
+        from engine.kafka.security import password_in_clear
+
+        in_clear = password_in_clear(settings)
+        if in_clear is not None:
+            remark(f"warning: {in_clear}")
 
 
 def _option(setting: Setting) -> Callable[[Command], Command]:

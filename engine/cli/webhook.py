@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import os
 import signal
@@ -18,6 +17,7 @@ from engine.cli.output import remark
 from engine.config import Settings
 from engine.errors import ConfigError
 from engine.ingest.adapters import Adapter, Site
+from engine.setting_rules import is_loopback
 
 if TYPE_CHECKING:
     from engine.ingest.webhook import Endpoint
@@ -51,19 +51,12 @@ def make_endpoint(
 
 def warn_if_in_clear(endpoint: Endpoint) -> None:
     """Warn on one line if the token must cross a network without TLS."""
-    if endpoint.tls is None and not _is_loopback(endpoint.host):
+    if endpoint.tls is None and not is_loopback(endpoint.host):
         remark(
             f"warning: {endpoint.host} is not a loopback address, and without TLS every sender's "
             "token crosses the network in clear; set --tls-certfile, or --insecure if a proxy "
             "does TLS"
         )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 async def serve_webhook(

@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from engine.config import SETTINGS, Settings
 from engine.errors import ConfigError
+from engine.setting_rules import is_loopback
 
 SASL_VARIABLE: Final = "HOTLIST_SASL_PASSWORD"
 SSL_KEY_VARIABLE: Final = "HOTLIST_SSL_KEY_PASSWORD"
@@ -92,6 +93,23 @@ def principal(settings: Settings) -> str | None:
         return settings.sasl_username
     if with_ssl and settings.ssl_certfile is not None:
         return _common_name(settings.ssl_certfile)
+    return None
+
+
+def password_in_clear(settings: Settings) -> str | None:
+    """Return the warning that the password crosses a network in clear; None if it does not.
+
+    Only SASL PLAIN without TLS sends it so. Looks at the bootstrap brokers as they are written.
+    """
+    if (settings.security_protocol, settings.sasl_mechanism) != ("SASL_PLAINTEXT", "PLAIN"):
+        return None
+    for broker in settings.bootstrap.split(","):
+        host = broker.rpartition(":")[0]
+        if not is_loopback(host):
+            return (
+                f"{host} is not a loopback address, and SASL PLAIN over SASL_PLAINTEXT sends the "
+                "password in clear; set --security-protocol (HOTLIST_SECURITY_PROTOCOL) to SASL_SSL"
+            )
     return None
 
 

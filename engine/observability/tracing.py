@@ -16,20 +16,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
+from urllib.parse import urlsplit
 
 from engine import limits
 from engine.config import Settings
 from engine.errors import ConfigError
 from engine.matching.outcome import Outcome
 from engine.observability.metrics import Metrics
+from engine.setting_rules import is_loopback
 from engine.wire.trace_context import Span, span_id_of
 
 log = logging.getLogger(__name__)
+
+#: Headers for the collector, such as a token; OpenTelemetry reads both.
+_HEADER_VARIABLES: Final = ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS")
 
 
 class Exporter(Protocol):
@@ -58,7 +64,28 @@ def make_tracing(settings: Settings, metrics: Metrics) -> Tracing | None:
             where="otlp_endpoint",
             hint="run: pip install 'hotlist-engine[tracing]', or leave the setting out",
         ) from error
+    in_clear = headers_in_clear(endpoint, os.environ)
+    if in_clear is not None:
+        log.warning("%s", in_clear)
     return Tracing(OtlpExporter(endpoint), endpoint, metrics)
+
+
+def headers_in_clear(endpoint: str, environment: Mapping[str, str]) -> str | None:
+    """Return the warning that a token in OpenTelemetry's variables crosses a network in clear.
+
+    None if the collector has TLS or is on this machine, or if no variable has headers.
+    """
+    url = urlsplit(endpoint)
+    if url.scheme != "http" or is_loopback(url.hostname or ""):
+        return None
+    for variable in _HEADER_VARIABLES:
+        if environment.get(variable):
+            return (
+                f"{url.hostname} is not a loopback address, and without TLS the headers of "
+                f"{variable} cross the network in clear; set --otlp-endpoint "
+                "(HOTLIST_OTLP_ENDPOINT) to an https:// address"
+            )
+    return None
 
 
 class Tracing:

@@ -13,6 +13,7 @@ from engine.config import Settings
 from engine.errors import HotlistError
 from engine.kafka.acls import worker_needs
 from engine.kafka.diagnosis import not_allowed, refusal
+from engine.kafka.security import password_in_clear
 from engine.observability.logs import Log, ignore_signals
 from engine.transport.memory import settle_memory
 from engine.worker.shutdown import obey_signals
@@ -42,6 +43,9 @@ def run_worker(settings: Settings) -> None:
     )
     logs.begin()
     try:
+        in_clear = password_in_clear(settings)
+        if in_clear is not None:
+            log.warning("%s", in_clear)
         use_uvloop()
         settle_memory()
         worker = Worker(settings, WorkerOptions(SystemClock(), faults=logs.faults))

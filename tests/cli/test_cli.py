@@ -456,6 +456,69 @@ def test_missing_file_is_one_line(command: tuple[str, ...]) -> None:
     )
 
 
+# A password in clear.
+
+_PLAIN = ["--security-protocol=SASL_PLAINTEXT", "--sasl-mechanism=PLAIN", "--sasl-username=jo"]
+_IN_CLEAR = (
+    "warning: {} is not a loopback address, and SASL PLAIN over SASL_PLAINTEXT sends the "
+    "password in clear; set --security-protocol (HOTLIST_SECURITY_PROTOCOL) to SASL_SSL"
+)
+
+
+def _warnings(*flags: str) -> list[str]:
+    """What a command prints on standard error that connects as these flags say."""
+
+    @click.command()
+    @takes_settings("bootstrap")
+    def connect(settings: Settings) -> None:
+        click.echo(settings.bootstrap)
+
+    result = CliRunner().invoke(connect, flags)
+    assert result.exit_code == 0, result.output
+    return result.stderr.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("brokers", "host"),
+    [
+        ("kafka.example:9092", "kafka.example"),
+        ("localhost:9092,10.1.2.3:9092", "10.1.2.3"),
+        ("[2001:db8::1]:9092", "[2001:db8::1]"),
+    ],
+)
+def test_a_password_in_clear_is_one_warning(brokers: str, host: str) -> None:
+    assert _warnings(*_PLAIN, f"--bootstrap={brokers}") == [_IN_CLEAR.format(host)]
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--bootstrap=localhost:9092,127.0.0.1:9093,[::1]:9094"],
+        ["--bootstrap=kafka.example:9092", "--sasl-mechanism=SCRAM-SHA-256"],
+        ["--bootstrap=kafka.example:9092", "--security-protocol=SASL_SSL"],
+        ["--bootstrap=kafka.example:9092", "--security-protocol=PLAINTEXT"],
+    ],
+)
+def test_no_password_crosses_a_network_in_clear(flags: list[str]) -> None:
+    assert _warnings(*_PLAIN, *flags) == []
+
+
+def test_the_worker_warns_in_its_log() -> None:
+    """Without a password it ends before it connects."""
+    flags = [*_PLAIN, "--bootstrap=kafka.example:9092", "--log-format=json", "--http-port=0"]
+    command = [sys.executable, "-m", "engine", "worker", *flags]
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("HOTLIST_")
+    }
+    environment["PYTHONPATH"] = str(Path(__file__).parents[2])
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    warning = orjson.loads(done.stderr.splitlines()[0])
+    assert warning["level"] == "warning"
+    assert f"warning: {warning['message']}" == _IN_CLEAR.format("kafka.example")
+    assert done.stderr.count("loopback") == 1
+
+
 # Policies.
 
 

@@ -64,4 +64,13 @@ def test_insecure_without_listen_would_do_nothing(tmp_path: Path) -> None:
     arguments = ["ingest", "axis", "--source", "city", "--dry-run", "--insecure", str(file)]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 2
-    assert "--insecure: would do nothing without --listen" in result.stderr
+    assert "--insecure: would do nothing without --listen or SASL_PLAINTEXT" in result.stderr
+
+
+def test_insecure_turns_off_the_warning_of_a_password_in_clear(served: list[Any]) -> None:
+    flags = ("--bootstrap", "kafka.example:9092", "--security-protocol", "SASL_PLAINTEXT")
+    sasl = (*flags, "--sasl-mechanism", "PLAIN", "--sasl-username", "jo")
+    [line] = listen("127.0.0.1:9109", *sasl).splitlines()
+    assert line.startswith("warning: kafka.example is not a loopback address, and SASL PLAIN ")
+    assert listen("127.0.0.1:9109", *sasl, "--insecure") == ""
+    assert len(served) == 2

@@ -15,7 +15,7 @@ from engine.config import Settings
 from engine.errors import ConfigError
 from engine.matching.outcome import FoundMatch, Outcome
 from engine.observability.metrics import Metrics
-from engine.observability.tracing import Tracing, make_tracing
+from engine.observability.tracing import Tracing, headers_in_clear, make_tracing
 from engine.wire.trace_context import Span, TraceContext
 from tests.fakes.documents import NOW_MS, detection, entry, exact_match
 
@@ -209,3 +209,37 @@ def test_a_worker_that_exports_nothing_imports_nothing_of_it() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert found.stdout == "[]\n"
+
+
+_TOKEN = {"OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20s3cret"}
+
+
+@pytest.mark.parametrize(
+    "variable", ["OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"]
+)
+def test_a_token_in_clear_is_one_warning(
+    variable: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv(variable, "authorization=Bearer%20s3cret")
+    assert make_tracing(Settings(otlp_endpoint="http://collector.example:4318"), Metrics())
+    [line] = caplog.messages
+    assert line == (
+        f"collector.example is not a loopback address, and without TLS the headers of {variable} "
+        "cross the network in clear; set --otlp-endpoint (HOTLIST_OTLP_ENDPOINT) to an https:// "
+        "address"
+    )
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "environment"),
+    [
+        ("https://collector.example:4318", _TOKEN),
+        ("http://localhost:4318", _TOKEN),
+        ("http://127.0.0.1:4318/v1/traces", _TOKEN),
+        ("http://[::1]:4318", _TOKEN),
+        ("http://collector.example:4318", {}),
+        ("http://collector.example:4318", {"OTEL_EXPORTER_OTLP_HEADERS": ""}),
+    ],
+)
+def test_no_token_crosses_a_network_in_clear(endpoint: str, environment: dict[str, str]) -> None:
+    assert headers_in_clear(endpoint, environment) is None
