@@ -128,3 +128,13 @@ def test_a_removed_entry_comes_back_with_a_new_revision(sides: Sides) -> None:
     assert count(sides.read()) == 0
     revision = sides.entry(suppress_s=0)
     assert sides.read().matches[0].entry_revision == revision
+
+
+def test_an_entry_that_is_removed_and_added_again_has_a_new_term(sides: Sides) -> None:
+    """A limit that ARCHITECTURE.md and the privacy guide state: the term ends with the removal."""
+    sides.entry(created_at=at(0), expires_at=at(_YEAR_MS))
+    sides.entry(removed=True)
+    sides.seconds = 200 * DAY_MS / 1000
+    sides.entry(created_at=at(200 * DAY_MS), expires_at=at(200 * DAY_MS + _YEAR_MS))
+    sides.seconds = 400 * DAY_MS / 1000
+    assert count(sides.read()) == 1
