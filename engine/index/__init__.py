@@ -14,8 +14,9 @@ The modules, in the order in which data passes them:
     packed_entry     how one lies there, place by place
     intern_table     what many entries have in common, kept once
     visibility       which entries count now, and which only lie there
+    terms            from when until when each entry counts
     timer_wheel      which entries start and end by the clock
     eligibility      who may match on whose reads, as bitmap algebra
 """
 
-__all__ = ["eligibility", "plate_index", "timer_wheel"]
+__all__ = ["eligibility", "plate_index", "terms", "timer_wheel"]

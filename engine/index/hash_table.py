@@ -18,7 +18,7 @@ candidate.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import numba
@@ -172,6 +172,13 @@ def _unlink_many(
 def hashes_of(keys: Iterable[str]) -> Hashes:
     """Return the hashes of keys as the table stores them."""
     return np.array([hash_of(key.encode()) or 1 for key in keys], dtype=np.uint64)
+
+
+def chain_of(slot: int, following: Slots) -> Iterator[int]:
+    """Yield the slots of a chain from its head, or none for NO_SLOT."""
+    while slot != NO_SLOT:
+        yield slot
+        slot = int(following[slot])
 
 
 class HashTable:

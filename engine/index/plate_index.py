@@ -1,9 +1,9 @@
 """The hot lists in memory: from a plate to the entries that it is like.
 
-An entry has a slot, a small number. Flat arrays by slot hold its revision, start, end and the next
-slot of the same chain; `entry_store` holds the entries. Two hash tables lead to the slots: by plate
-for the scanner, and by entry id for changes. `fuzzy_index` leads to entries that match more than
-their exact plate. `eligibility` holds what else an entry needs in order to match.
+An entry has a slot, a small number. Flat arrays by slot hold its revision and the next slot of the
+same chain. `entry_store` holds the entries, and `terms` their starts and ends. Two hash tables lead
+to the slots: by plate for the scanner, and by entry id for changes. `fuzzy_index` leads to entries
+that match more than their exact plate. `eligibility` holds what else an entry needs to match.
 
 Changes take effect at once, or together. Entries that are put or removed `staged` change nothing
 until the next `commit`, which applies them in one step. `visibility` keeps which slots are visible;
@@ -30,8 +30,8 @@ from engine.documents.model import Entry
 from engine.index.eligibility import Eligibility, Pair
 from engine.index.entry_store import EntryStore
 from engine.index.fuzzy_index import Similar
-from engine.index.hash_table import NO_SLOT, HashTable, hashes_of
-from engine.index.timer_wheel import NEVER_MS, Due, Timeline
+from engine.index.hash_table import NO_SLOT, HashTable, chain_of, hashes_of
+from engine.index.terms import Terms
 from engine.index.visibility import Stages
 from engine.plates.likeness import Likeness, compare
 from engine.plates.misreads import Misreads
@@ -58,15 +58,10 @@ class Index:
         self._entries = EntryStore()
         self._free: array[int] = array("i")
         self._revision: npt.NDArray[np.int64] = np.zeros(_SMALLEST, dtype=np.int64)
-        self._starts_ms: npt.NDArray[np.int64] = np.full(_SMALLEST, NEVER_MS, dtype=np.int64)
-        self._expires_ms: npt.NDArray[np.int64] = np.full(_SMALLEST, NEVER_MS, dtype=np.int64)
         self._next_by_plate: npt.NDArray[np.int32] = np.full(_SMALLEST, NO_SLOT, dtype=np.int32)
         self._next_by_id: npt.NDArray[np.int32] = np.full(_SMALLEST, NO_SLOT, dtype=np.int32)
+        self._terms = Terms(_SMALLEST)
         self._stages = Stages()
-        #: Slots in use that have not started yet, visible or not.
-        self._scheduled = BitMap()
-        self._starts = Timeline()
-        self._ends = Timeline()
 
     def __len__(self) -> int:
         """Return the number of visible entries: active ones and those not yet started."""
@@ -116,27 +111,20 @@ class Index:
             if (expires_ms := entry.expires_ms) > now_ms
         ]
         slots = self._free_slots(len(held))
-        scheduled: list[int] = []
+        terms = [(entry.starts_ms, expires_ms) for entry, _, expires_ms in held]
+        self._terms.put(slots, terms, now_ms)
         slots_by_pair: dict[Pair, list[int]] = {}
-        for slot, (entry, _, expires_ms) in zip(slots, held, strict=True):
+        for slot, (entry, _, _) in zip(slots, held, strict=True):
             self._entries.put(slot, entry)
-            self._ends.add(slot, expires_ms)
-            starts_ms = entry.starts_ms
-            if starts_ms is not None and starts_ms > now_ms:
-                scheduled.append(slot)
-                self._starts_ms[slot] = starts_ms
-                self._starts.add(slot, starts_ms)
             slots_by_pair.setdefault((entry.agency, entry.purpose), []).append(slot)
         for pair, of_pair in slots_by_pair.items():
             self.eligibility.file(of_pair, pair)
-        self._scheduled.update(scheduled)
         if staged:
             self._stages.stage(slots)
         else:
-            self.eligibility.active |= BitMap(slots) - self._scheduled
+            self.eligibility.active |= BitMap(slots) - self._terms.scheduled
         as_array = np.array(slots, dtype=np.int32)
         self._revision[as_array] = [revision for _, revision, _ in held]
-        self._expires_ms[as_array] = [expires_ms for _, _, expires_ms in held]
         plates = hashes_of(entry.plate for entry, _, _ in held)
         self.plates.push_many(plates, as_array, self._next_by_plate)
         ids = hashes_of(entry.entry_id for entry, _, _ in held)
@@ -168,19 +156,15 @@ class Index:
         """Make everything that is staged take effect."""
         came, went = self._stages.commit()
         self.eligibility.active -= went
-        self.eligibility.active |= came - self._scheduled
+        self.eligibility.active |= came - self._terms.scheduled
 
     def turn_to(self, now_ms: int) -> None:
         """Set the clock: start and end the entries that are due."""
         stages, active = self._stages, self.eligibility.active
-        due = self._starts.due(now_ms, self._starts_ms)
-        if len(due):
-            started = _as_set(due) & self._scheduled
-            self._scheduled -= started
+        if started := self._terms.start(now_ms):
             active |= started - stages.hidden
-        due = self._ends.due(now_ms, self._expires_ms)
-        if len(due):
-            expired = _as_set(due) - stages.ended
+        if ended := self._terms.end(now_ms):
+            expired = ended - stages.ended
             active -= expired
             stages.expire(expired)
 
@@ -193,9 +177,7 @@ class Index:
         slots = list(self._stages.ended[:most])
         expired = self._expired(slots)
         self._drop(slots)
-        in_use = self._in_use()
-        self._ends.tidy(self._expires_ms, in_use, limits.SLOTS_A_TIDYING)
-        self._starts.tidy(self._starts_ms, len(self._scheduled), limits.SLOTS_A_TIDYING)
+        self._terms.tidy(self._in_use())
         return expired
 
     def drop_expired(self, entry_id: str) -> tuple[Entry, int] | None:
@@ -204,7 +186,7 @@ class Index:
             return None
         slots = [
             slot
-            for slot in self._chain_of_id(self._ids.get(hash_of(entry_id.encode())))
+            for slot in chain_of(self._ids.get(hash_of(entry_id.encode())), self._next_by_id)
             if slot in self._stages.expired and self._entries.entry_id(slot) == entry_id
         ]
         expired = self._expired(slots)
@@ -217,7 +199,7 @@ class Index:
 
     def chain(self, slot: int, plate: str) -> Iterator[tuple[int, Entry]]:
         """Do as `slots_of` does, beginning at the slot that the scanner has found."""
-        for each in self._chain(slot):
+        for each in chain_of(slot, self._next_by_plate):
             if each not in self._stages.hidden:
                 entry = self.entry(each)
                 if entry.plate == plate:
@@ -228,7 +210,7 @@ class Index:
 
         This is a generator, because a plate may be listed any number of times.
         """
-        slots = list(self._chain(self.plates.get(hash_of(plate.encode()))))
+        slots = list(chain_of(self.plates.get(hash_of(plate.encode())), self._next_by_plate))
         if self.similar:
             further = self.similar.slots_like(plate)
             further.difference_update(slots)
@@ -258,21 +240,11 @@ class Index:
     def _in_use(self) -> int:
         return len(self._entries) - len(self._free)
 
-    def _chain(self, slot: int) -> Iterator[int]:
-        while slot != NO_SLOT:
-            yield slot
-            slot = int(self._next_by_plate[slot])
-
-    def _chain_of_id(self, slot: int) -> Iterator[int]:
-        while slot != NO_SLOT:
-            yield slot
-            slot = int(self._next_by_id[slot])
-
     def _slots_of_id(self, entry_id: str, head: int) -> list[int]:
         """Return the slots of an id that have not ended: at most one staged and one visible."""
         return [
             slot
-            for slot in self._chain_of_id(head)
+            for slot in chain_of(head, self._next_by_id)
             if slot not in self._stages.ended and self._entries.entry_id(slot) == entry_id
         ]
 
@@ -305,10 +277,8 @@ class Index:
         for pair, of_pair in slots_by_pair.items():
             self.eligibility.unfile(BitMap(of_pair), pair)
         as_set = BitMap(slots)
-        self._scheduled -= as_set
+        self._terms.drop(as_set)
         self._stages.drop(as_set)
-        self._starts_ms[as_array] = NEVER_MS
-        self._expires_ms[as_array] = NEVER_MS
         self._free.extend(slots)
 
     def _free_slots(self, count: int) -> list[int]:
@@ -318,16 +288,10 @@ class Index:
         slots += [self._entries.add_slot() for _ in range(count - reused)]
         while len(self._entries) > len(self._revision):
             self._revision = _grown(self._revision, 0)
-            self._starts_ms = _grown(self._starts_ms, NEVER_MS)
-            self._expires_ms = _grown(self._expires_ms, NEVER_MS)
             self._next_by_plate = _grown(self._next_by_plate, NO_SLOT)
             self._next_by_id = _grown(self._next_by_id, NO_SLOT)
+            self._terms.make_room(len(self._revision))
         return slots
-
-
-def _as_set(slots: Due) -> BitMap:
-    # A bitmap adds sorted slots several times faster.
-    return BitMap(array("I", np.sort(slots).tobytes()))
 
 
 def _grown(values: npt.NDArray[T], filler: int) -> npt.NDArray[T]:

@@ -27,6 +27,7 @@ from engine.documents.model import Entry, Policy
 from engine.index.eligibility import Eligibility
 from engine.index.hash_table import NO_SLOT, hashes_of
 from engine.index.plate_index import Index
+from engine.index.terms import set_of
 from engine.index.timer_wheel import NEVER_MS
 from engine.library.archive import PartsReader, PartsWriter
 from engine.library.saved_entries import Filing, load_entries, save_entries
@@ -63,13 +64,10 @@ class LibraryIndex(Index):
         copied._entries = self._entries.copy()
         copied._free = self._free[:]
         copied._revision = self._revision.copy()
-        copied._starts_ms = self._starts_ms.copy()
-        copied._expires_ms = self._expires_ms.copy()
         copied._next_by_plate = self._next_by_plate.copy()
         copied._next_by_id = self._next_by_id.copy()
+        copied._terms = self._terms.copy()
         copied._stages = self._stages.copy()
-        copied._scheduled = self._scheduled.copy()
-        copied._starts, copied._ends = self._starts.copy(), self._ends.copy()
         return copied
 
     def add(self, entries: list[tuple[Entry, int]]) -> int:
@@ -102,23 +100,23 @@ class LibraryIndex(Index):
 
     def expired_count(self, at_ms: int) -> int:
         """Return how many entries have expired at a time."""
-        return int(np.count_nonzero(self._expires_ms <= at_ms))
+        return int(np.count_nonzero(self._terms.expires_ms <= at_ms))
 
     def in_force(self, slot: int, at_ms: int) -> bool:
         """Return whether the entry in a slot has started and not expired at a time."""
-        starts_ms = self._starts_ms[slot]
+        starts_ms = self._terms.starts_ms[slot]
         started = starts_ms <= at_ms or starts_ms == NEVER_MS
-        return bool(started and at_ms < self._expires_ms[slot])
+        return bool(started and at_ms < self._terms.expires_ms[slot])
 
     def eligible(self, source: str, at_ms: int) -> BitMap:
         """Return a new set of the slots that are in force at a time and that a policy allows.
 
         The policy is the source's. Regions are ignored.
         """
-        starts_ms = self._starts_ms
-        out = (self._expires_ms <= at_ms) | ((starts_ms > at_ms) & (starts_ms != NEVER_MS))
+        starts_ms, expires_ms = self._terms.starts_ms, self._terms.expires_ms
+        out = (expires_ms <= at_ms) | ((starts_ms > at_ms) & (starts_ms != NEVER_MS))
         allowed = self.eligibility.allowed(source)
-        allowed -= _as_set(np.flatnonzero(out))
+        allowed -= set_of(np.flatnonzero(out))
         return allowed
 
     @property
@@ -168,13 +166,8 @@ class LibraryIndex(Index):
         is_free = np.ones(slots, dtype=bool)
         is_free[in_use] = False
         self._free = array("i", np.flatnonzero(is_free).astype(np.int32).tobytes())
-        self._expires_ms[in_use] = filing.expires_ms
-        self._starts_ms[in_use] = filing.starts_ms
-        self._ends.fill(in_use, self._expires_ms)
-        scheduled = in_use[filing.starts_ms != NEVER_MS]
-        self._starts.fill(scheduled, self._starts_ms)
-        self._scheduled = _as_set(scheduled)
-        self.eligibility.active = _as_set(in_use) - self._scheduled
+        self._terms.fill(in_use, filing.starts_ms, filing.expires_ms)
+        self.eligibility.active = set_of(in_use) - self._terms.scheduled
         self.plates.push_many(filing.plates, in_use, self._next_by_plate)
         self._ids.push_many(filing.ids, in_use, self._next_by_id)
         self.similar.put(filing.asking)
@@ -195,8 +188,3 @@ class LibraryIndex(Index):
             filed += len(members)
         if filed != len(filing.slots):
             raise parts.refuse(_PAIRS, "does not name every agency and purpose")
-
-
-def _as_set(slots: np.ndarray[tuple[int], np.dtype[np.signedinteger]]) -> BitMap:
-    """Return slots, given in ascending order, as a set."""
-    return BitMap(array("I", slots.astype(np.uint32).tobytes()))

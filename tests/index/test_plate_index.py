@@ -244,14 +244,14 @@ def held_anywhere(index: Index) -> int:
     packed = index._entries.packed
     in_use = {slot for slot in range(len(packed)) if packed[slot] is not None}
     assert sorted(index._free) == [slot for slot in range(len(packed)) if slot not in in_use]
-    assert set(index.eligibility.active) | set(index._scheduled) == in_use
+    assert set(index.eligibility.active) | set(index._terms.scheduled) == in_use
     by_pair = index.eligibility.pairs.values()
     assert sorted(slot for members in by_pair for slot in members) == sorted(in_use)
     asking = {slot for slot in in_use if asks_for_more(index.entry(slot))}
     assert len(index.similar) == len(asking)
     for slot in asking:
         assert slot in index.similar.slots_like(index.entry(slot).plate.replace("?", "A"))
-    for times in (index._starts_ms, index._expires_ms):
+    for times in (index._terms.starts_ms, index._terms.expires_ms):
         assert set(np.flatnonzero(times != NEVER_MS).tolist()) <= in_use
     return len(in_use)
 
