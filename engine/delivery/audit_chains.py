@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
 from typing import Any, Final
 
 from aiokafka.errors import KafkaError
@@ -28,6 +29,7 @@ from engine.documents.codec import read_audit
 from engine.documents.model import AuditRecord
 from engine.errors import BrokerError, DocumentError
 from engine.kafka.cluster import Cluster
+from engine.kafka.diagnosis import refusal
 from engine.kafka.reader import between
 
 log = logging.getLogger(__name__)
@@ -52,9 +54,12 @@ class AuditChains:
         return [sealing.head for sealing in self._begun if sealing.head is not None]
 
     async def begin(self) -> Sealing:
-        """Begin a chain of this worker. Raises BrokerError if the audit can be neither read nor
-        written."""
-        last = await last_record(self._cluster)
+        """Begin a chain of this worker.
+
+        Waits for brokers that do not answer as long as a delivery does. Raises BrokerError if the
+        audit can be neither read nor written.
+        """
+        last = await self._last_record()
         if last is None:
             last = await self._begin_topic()
         sealing = Sealing(self._cluster.topics, self._new_chain(), last)
@@ -76,6 +81,17 @@ class AuditChains:
                 sealing.key.decode(),
                 type(error).__name__,
             )
+
+    async def _last_record(self) -> AuditRecord | None:
+        until_s = time.monotonic() + limits.DELIVERY_TIMEOUT_S
+        while True:
+            try:
+                return await last_record(self._cluster)
+            except BrokerError as error:
+                if refusal(error) is not None or time.monotonic() > until_s:
+                    raise
+                log.warning("%s; trying again", error)
+            await asyncio.sleep(limits.RETRY_PAUSE_S)
 
     async def _begin_topic(self) -> AuditRecord:
         sealing = Sealing(self._cluster.topics, self._new_chain())

@@ -96,11 +96,18 @@ def _stopping(client: Any, inner: Any, method: _Method, connections: _Connection
                 task = asyncio.current_task()
                 if task is not None and task.cancelling():
                     raise
-                # aiokafka's own, of a task that it cancelled before that had begun.
+                # aiokafka's own: of a task that it cancelled before that had begun, or of a fetch
+                # that was waiting to be tried again.
                 if (fetcher := getattr(client, "_fetcher", None)) is not None:
-                    await fetcher.close()
+                    await _end(fetcher._fetch_task, *fetcher._pending_tasks)
                 await inner.close()
         finally:
             connections.close()
 
     return wrapped
+
+
+async def _end(*tasks: asyncio.Task[Any]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

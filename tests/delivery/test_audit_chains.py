@@ -106,3 +106,23 @@ def test_the_id_of_a_chain() -> None:
     assert len(ids) == 100
     assert all(chain_id.startswith(f"group/{at(0)}-") for chain_id in ids)
     assert len(new_chain_id("g" * 300, NOW_MS)) == limits.AUDIT_CHAIN_CHARACTERS
+
+
+async def test_a_chain_begins_when_the_brokers_answer_again(
+    sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "RETRY_PAUSE_S", 0.0)
+    answers = [BrokerError("away"), BrokerError("away")]
+
+    async def last_record(cluster: Cluster) -> AuditRecord | None:
+        if answers:
+            raise answers.pop()
+        return await sink.last_record(cluster)
+
+    monkeypatch.setattr(audit_chains, "last_record", last_record)
+    await AuditChains(CLUSTER, sink, Clock()).begin()
+    assert not answers
+    monkeypatch.setattr(limits, "DELIVERY_TIMEOUT_S", -1.0)
+    answers.append(BrokerError("away"))
+    with pytest.raises(BrokerError, match="away"):
+        await AuditChains(CLUSTER, sink, Clock()).begin()

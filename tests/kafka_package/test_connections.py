@@ -15,6 +15,7 @@ from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import KafkaError
 
 from engine.demo.embedded_broker import EmbeddedBroker
+from engine.kafka import connections
 from engine.kafka.cluster import Cluster
 from engine.kafka.topics import Topics
 
@@ -146,3 +147,37 @@ async def test_a_connection_that_comes_after_the_end(
     may_go.set()
     assert not await connecting
     assert open_connections() == []
+
+
+async def test_a_fetch_that_waits_to_be_tried_again_does_not_break_a_stop() -> None:
+    """aiokafka waits for each fetch that it cancels, and takes its end for its own."""
+    fetches, fetch = (asyncio.create_task(asyncio.sleep(3600)) for _ in range(2))
+    await asyncio.sleep(0)
+
+    class Fetcher:
+        _fetch_task = fetches
+        _pending_tasks = frozenset([fetch])
+
+    class Client:
+        is_closed = False
+
+        async def close(self) -> None:
+            self.is_closed = True
+
+    class Consumer:
+        def __init__(self) -> None:
+            self._client = Client()
+            self._fetcher = Fetcher()
+
+        async def start(self) -> None: ...
+
+        async def stop(self) -> None:
+            fetch.cancel()
+            await fetch
+
+    consumer = Consumer()
+    connections.close_whole(consumer, "_client")
+    await consumer.stop()
+    assert consumer._client.is_closed
+    assert fetch.cancelled()
+    assert fetches.cancelled()

@@ -15,7 +15,15 @@ from engine.documents.codec import decode_suppression
 from engine.matching.suppression import Suppression
 from tests.fakes.documents import NOW_MS, at, detection_json, entry_json, policy_json
 from tests.fakes.record_batches import CODECS
-from tests.models.naive import Document, Matched, Naive, plain_plate, time_ms
+from tests.models.naive import (
+    Document,
+    Emitted,
+    Matched,
+    Naive,
+    is_better,
+    plain_plate,
+    time_ms,
+)
 from tests.models.real_confidence import how_sure
 from tests.models.real_matcher import FLOORS, Read, RealMatcher, matched
 
@@ -203,24 +211,32 @@ def test_folding_what_comes_by_several_partitions(
     partitions: int,
     workers: int,
 ) -> None:
-    """Which of the reads of a vehicle makes the match depends on who is first. But at each worker
-    there is one in the time, and no read is lost: each matches, or is counted."""
+    """Which of the reads of a vehicle makes the match depends on the order of the partitions.
+
+    But at each worker there is one in the time, unless the later one is better, and no read is
+    lost: each matches, or is counted.
+    """
     folding = {entry_id: entry | {"suppress_s": suppress_s} for entry_id, entry in entries.items()}
     group = Group(folding, _shared_out(reads, partitions), workers)
     _all_of_them(data.draw, group, hands_over=False)
     by_id = {read.document["read_id"]: read.document for read in reads}
     count = 0
     for matches in group.matches:
-        times: dict[tuple[str, ...], list[int]] = defaultdict(list)
+        emitted: dict[tuple[str, ...], list[Emitted]] = defaultdict(list)
         for match in matches:
             document = by_id[match.read_id]
             plate = document["plate"] if match.alternate is None else match.alternate[0]
             is_pattern = "?" in entries[match.entry_id]["plate"]
             which = match.entry_id, document["camera"], plain_plate(plate) if is_pattern else ""
-            times[which].append(time_ms(document["captured_at"]))
+            stated = match.alternate[1] if match.alternate else document.get("confidence")
+            sure = how_sure(entries[match.entry_id], match.likeness, plain_plate(plate), stated)
+            at_ms = time_ms(document["captured_at"])
+            emitted[which].append(Emitted(at_ms, match.likeness.match_type, sure))
             count += 1
-        for own_times in times.values():
-            assert all(abs(a - b) >= 1000 * suppress_s for a, b in combinations(own_times, 2))
+        for own in emitted.values():
+            for first, second in combinations(own, 2):
+                is_apart = abs(first.at_ms - second.at_ms) >= 1000 * suppress_s
+                assert is_apart or is_better(second, first)
     assert count + group.folded == len(_naively(entries, reads, suppress_s=0))
     carried = sum(match.suppressed for matches in group.matches for match in matches)
     waiting = sum(
