@@ -66,7 +66,7 @@ def make_tracing(settings: Settings, metrics: Metrics) -> Tracing | None:
         ) from error
     in_clear = headers_in_clear(endpoint, os.environ)
     if in_clear is not None:
-        log.warning("%s", in_clear)
+        log.warning("a secret crosses the network: %s", in_clear)
     return Tracing(OtlpExporter(endpoint), endpoint, metrics)
 
 

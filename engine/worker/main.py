@@ -45,7 +45,7 @@ def run_worker(settings: Settings) -> None:
     try:
         in_clear = password_in_clear(settings)
         if in_clear is not None:
-            log.warning("%s", in_clear)
+            log.warning("a secret crosses the network: %s", in_clear)
         use_uvloop()
         settle_memory()
         worker = Worker(settings, WorkerOptions(SystemClock(), faults=logs.faults))

@@ -224,6 +224,7 @@ def test_a_token_in_clear_is_one_warning(
     assert make_tracing(Settings(otlp_endpoint="http://collector.example:4318"), Metrics())
     [line] = caplog.messages
     assert line == (
+        "a secret crosses the network: "
         f"collector.example is not a loopback address, and without TLS the headers of {variable} "
         "cross the network in clear; set --otlp-endpoint (HOTLIST_OTLP_ENDPOINT) to an https:// "
         "address"
