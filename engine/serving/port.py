@@ -44,7 +44,6 @@ class _Connection:
     task: asyncio.Task[None] | None = None
     transport: asyncio.Transport | None = None
     timer: asyncio.TimerHandle | None = None
-    is_trusted: bool = False
 
 
 class Port:
@@ -62,6 +61,8 @@ class Port:
         #: The strangers of each address, the oldest first.
         self._strangers: dict[str, dict[_Connection, None]] = {}
         self._trusted: set[_Connection] = set()
+        #: Those of both that have a protocol.
+        self._by_transport: dict[asyncio.BaseTransport, _Connection] = {}
         self._listeners: list[socket.socket] = []
 
     async def open(self, host: str, port: int) -> None:
@@ -113,17 +114,17 @@ class Port:
         return len(self._trusted)
 
     def trust(self, transport: asyncio.BaseTransport | None) -> bool:
-        """Trust the client of a connection; return False if there is no room for it."""
-        for strangers in self._strangers.values():
-            for each in strangers:
-                if each.transport is transport:
-                    if len(self._trusted) >= self._bounds.trusted:
-                        return False
-                    self._left(each)
-                    each.is_trusted = True
-                    self._trusted.add(each)
-                    return True
-        return any(each.transport is transport for each in self._trusted)
+        """Trust the client of a connection; return False if it has left, or if there is no room for
+        it."""
+        connection = None if transport is None else self._by_transport.get(transport)
+        if connection is None:
+            return False
+        if connection not in self._trusted:
+            if len(self._trusted) >= self._bounds.trusted:
+                return False
+            self._no_stranger(connection)
+            self._trusted.add(connection)
+        return True
 
     def _accept(self, listener: socket.socket) -> None:
         """Accept one connection; the loop calls again while there are more."""
@@ -165,7 +166,7 @@ class Port:
         timeout_s = None if self._tls is None else self._bounds.stranger_s
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: _Watched(self._make_protocol(), connection, self._left),
+                lambda: _Watched(self._make_protocol(), connection, self._made, self._left),
                 accepted,
                 ssl=self._tls,
                 ssl_handshake_timeout=timeout_s,
@@ -189,11 +190,23 @@ class Port:
         elif connection.task is not None:
             connection.task.cancel()
 
+    def _made(self, connection: _Connection, transport: asyncio.Transport) -> None:
+        """Note that a connection has a protocol; it may have been hung up on meanwhile."""
+        connection.transport = transport
+        if connection in self._strangers.get(connection.peer, ()):
+            self._by_transport[transport] = connection
+
     def _left(self, connection: _Connection) -> None:
         """Count a connection no longer."""
+        self._no_stranger(connection)
+        self._trusted.discard(connection)
+        if connection.transport is not None:
+            self._by_transport.pop(connection.transport, None)
+
+    def _no_stranger(self, connection: _Connection) -> None:
+        """Count a connection as a stranger no longer, and bound its time no longer."""
         if connection.timer is not None:
             connection.timer.cancel()
-        self._trusted.discard(connection)
         strangers = self._strangers.get(connection.peer, {})
         strangers.pop(connection, None)
         if not strangers:
@@ -207,10 +220,12 @@ class _Watched(asyncio.Protocol):
         self,
         protocol: asyncio.Protocol,
         connection: _Connection,
+        made: Callable[[_Connection, asyncio.Transport], None],
         left: Callable[[_Connection], None],
     ) -> None:
         self._protocol = protocol
         self._connection = connection
+        self._made = made
         self._left = left
         self.data_received = protocol.data_received  # type: ignore[method-assign]
         self.eof_received = protocol.eof_received  # type: ignore[method-assign]
@@ -219,7 +234,7 @@ class _Watched(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are no subclasses of asyncio's.
-        self._connection.transport = cast(asyncio.Transport, transport)
+        self._made(self._connection, cast(asyncio.Transport, transport))
         self._protocol.connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:

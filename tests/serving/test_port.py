@@ -172,6 +172,19 @@ async def test_a_handshake_that_does_not_come_is_a_stranger_too(
     assert not caplog.records
 
 
+async def test_a_request_whose_connection_has_ended_trusts_no_client(tmp_path: Path) -> None:
+    """aiohttp has no transport for it then; and neither has a client in its handshake."""
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(*Authority(tmp_path).issue("server"))
+    async with opened(Bounds(3, 3, _WAIT_S, trusted=1), tls) as (port, _):
+        silent = await connected(port)
+        await until(lambda: port.stranger_count == 1)
+        assert not port.trust(None)
+        assert (port.stranger_count, port.trusted_count) == (1, 0)
+        silent.leave()
+        await until(lambda: port.stranger_count == 0)
+
+
 async def test_without_a_free_descriptor_a_stranger_makes_room(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
