@@ -7,7 +7,7 @@ then waits for a while, and reports which transaction that is.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final
 
 from aiokafka import TopicPartition
@@ -48,21 +48,18 @@ async def until_readable(
     `consumer` reads committed records, and `sent` is what was done. Raises NotReadableError after
     `limits.READABLE_S`.
     """
-    try:
-        async with asyncio.timeout(limits.READABLE_S):
-            while True:
-                ends = await consumer.end_offsets(list(next_offsets))
-                if all(ends[part] >= offset for part, offset in next_offsets.items()):
-                    return
-                await asyncio.sleep(limits.ADMIN_PAUSE_S)
-    except TimeoutError:
-        pass
-    raise await _not_readable(
-        consumer,
-        next_offsets,
-        f"{sent}, but does not count yet",
-        "it counts by itself when that has ended: do not send it again",
-    )
+
+    async def is_readable() -> bool:
+        ends = await consumer.end_offsets(list(next_offsets))
+        return all(ends[part] >= offset for part, offset in next_offsets.items())
+
+    if not await _in_time(is_readable):
+        raise await _not_readable(
+            consumer,
+            next_offsets,
+            f"{sent}, but does not count yet",
+            "it counts by itself when that has ended: do not send it again",
+        )
 
 
 async def until_none_open(consumer: Any, partitions: Iterable[TopicPartition]) -> None:
@@ -72,19 +69,28 @@ async def until_none_open(consumer: Any, partitions: Iterable[TopicPartition]) -
     `limits.READABLE_S`.
     """
     partitions = list(partitions)
+
+    async def is_none_open() -> bool:
+        return not await _open(consumer, partitions)
+
+    if not await _in_time(is_none_open):
+        raise await _not_readable(
+            consumer,
+            partitions,
+            "nothing was sent, because the last changes of the lists cannot be read yet",
+            "try again when that has ended",
+        )
+
+
+async def _in_time(condition: Callable[[], Awaitable[bool]]) -> bool:
+    """Wait until a condition holds; return False if it does not within `limits.READABLE_S`."""
     try:
         async with asyncio.timeout(limits.READABLE_S):
-            while await _open(consumer, partitions):
+            while not await condition():
                 await asyncio.sleep(limits.ADMIN_PAUSE_S)
-            return
     except TimeoutError:
-        pass
-    raise await _not_readable(
-        consumer,
-        partitions,
-        "nothing was sent, because the last changes of the lists cannot be read yet",
-        "try again when that has ended",
-    )
+        return False
+    return True
 
 
 async def _open(consumer: Any, partitions: Iterable[TopicPartition]) -> list[OpenTransaction]:
