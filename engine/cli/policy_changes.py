@@ -40,8 +40,13 @@ class PolicyChange:
         """Yield a row for each rule, then one for each rule that the policy no longer has."""
         rules = _rule_keys(self.policy)
         standing = {} if self.standing is None else _rule_keys(self.standing)
+        if self.standing is None or self._same_regions:
+            kept = "same"
+        else:
+            kept = f"regions were {describe_regions(self.standing)}"
         for key, cells in rules.items():
-            yield (self.policy.source, *cells, describe_regions(self.policy), self._change(key))
+            change = kept if key in standing else "new"
+            yield (self.policy.source, *cells, describe_regions(self.policy), change)
         if self.standing is not None:
             for key, cells in standing.items():
                 if key not in rules:
@@ -78,11 +83,6 @@ class PolicyChange:
     def _same_regions(self) -> bool:
         assert self.standing is not None
         return _region_key(self.policy) == _region_key(self.standing)
-
-    def _change(self, key: object) -> str:
-        if self.standing is None or key not in _rule_keys(self.standing):
-            return "new"
-        return "same" if self._same_regions else f"regions were {describe_regions(self.standing)}"
 
 
 def describe_regions(policy: Policy) -> str:
