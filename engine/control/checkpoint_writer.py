@@ -21,7 +21,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from engine import limits
+from engine import limits, resources
 from engine.audit.chain_state import Head
 from engine.audit.checkpoints import CheckpointError, private_key, sign
 from engine.clock import Clock, format_time
@@ -97,11 +97,9 @@ Heads = Callable[[], Sequence[Head]]
 
 
 def _load(path: Path) -> Ed25519PrivateKey:
+    data, where = resources.read(str(path), path)
     try:
-        return private_key(path.read_bytes(), str(path))
-    except OSError as error:
-        why = error.strerror or type(error).__name__
-        raise ConfigError(f"cannot be read: {why}", where=str(path)) from error
+        return private_key(data, where)
     except CheckpointError as error:
         raise ConfigError(error.what, where=str(path), hint=error.hint) from error
 
