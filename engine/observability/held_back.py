@@ -16,9 +16,17 @@ from typing import NamedTuple
 
 from engine import limits
 from engine.kafka.open_transactions import Ends, OpenTransaction, describe_holders
+from engine.kafka.topics import Topics
+from engine.observability.metric_families import HELD_TOPICS
 
 #: A topic and the number of one of its partitions; Kafka clients' own types are such tuples.
 TopicPart = tuple[str, int]
+
+
+def watched_topics(topics: Topics) -> dict[str, str]:
+    """Return the topics that a worker reads, with their labels."""
+    names = (topics.detections, topics.hotlist, topics.policies, topics.suppression, topics.audit)
+    return dict(zip(names, HELD_TOPICS, strict=True))
 
 
 class HeldBack(NamedTuple):

@@ -28,7 +28,7 @@ from aiokafka.errors import IncompatibleBrokerVersion
 from engine import limits
 from engine.kafka.open_transactions import Ends, OpenTransaction
 from engine.kafka.topics import Topics
-from engine.observability.held_back import HeldBack, HeldBackWatch, TopicPart
+from engine.observability.held_back import HeldBack, HeldBackWatch, TopicPart, watched_topics
 from engine.observability.metrics import Metrics
 from engine.observability.stall import Seen
 
@@ -105,14 +105,7 @@ class LagMonitor:
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._reads: Final = topics.detections
-        #: The topics that are looked at, by what the metric calls them.
-        self._kinds: Final = {
-            topics.detections: "reads",
-            topics.hotlist: "entries",
-            topics.policies: "policies",
-            topics.suppression: "suppression",
-            topics.audit: "audit",
-        }
+        self._kinds: Final = watched_topics(topics)
         self._brokers = brokers
         self._metrics = metrics
         self._seen = seen

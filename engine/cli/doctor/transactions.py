@@ -13,18 +13,16 @@ from engine.clock import SystemClock
 from engine.config import Settings
 from engine.kafka.cluster import Cluster
 from engine.observability.broker_view import BrokerView
-from engine.observability.held_back import HeldBack, HeldBackWatch, TopicPart
+from engine.observability.held_back import HeldBack, HeldBackWatch, TopicPart, watched_topics
 
 
 async def transactions(settings: Settings) -> AsyncGenerator[Finding, None]:
     """Yield what is held back from the first look to the second one. Raises what brokers raise."""
     cluster = Cluster.of(settings)
-    topics = cluster.topics
-    read = (topics.detections, topics.hotlist, topics.policies, topics.suppression, topics.audit)
     view, watch = BrokerView(cluster), HeldBackWatch()
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(view.close)
-        existing = await view.partitions(read)
+        existing = await view.partitions(watched_topics(cluster.topics))
         parts = [(topic, number) for topic, numbers in existing.items() for number in numbers]
         watch.look(time.monotonic(), await view.ends(parts), {})
         if watch.held:
