@@ -7,14 +7,6 @@ import pytest
 from tests.adversary.sides import Sides, count
 
 
-@pytest.fixture
-def sides() -> Sides:
-    made = Sides()
-    made.policy("S1")
-    made.policy("S2")
-    return made
-
-
 def test_two_sources_that_use_one_read_id_have_two_match_ids(sides: Sides) -> None:
     """The contract: "a read id is unique within its source only"."""
     sides.entry()

@@ -9,14 +9,6 @@ import pytest
 from tests.adversary.sides import Sides, count
 
 
-@pytest.fixture
-def sides() -> Sides:
-    made = Sides()
-    made.policy("S1")
-    made.policy("S2")
-    return made
-
-
 def test_another_sources_camera_of_the_same_name_suppresses_nothing(sides: Sides) -> None:
     """The contract: "at one camera of one source": cameras are "named by its source"."""
     sides.entry()

@@ -111,12 +111,7 @@ class Commands:
 
 
 @pytest.fixture
-def commands(
-    broker: Broker, prefix: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Commands:
-    monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.startswith("HOTLIST_")]:
-        monkeypatch.delenv(name)
+def commands(broker: Broker, prefix: str, own_settings: None) -> Commands:
     made = Commands(broker.bootstrap, prefix)
     if not broker.is_real:
         # There topics come to be when someone asks for them by name.

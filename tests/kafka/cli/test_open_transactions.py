@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import time
 import uuid
-from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -29,11 +27,8 @@ TIME = r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 
 @pytest.fixture
 def commands(
-    real_kafka: str, prefix: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    real_kafka: str, prefix: str, monkeypatch: pytest.MonkeyPatch, own_settings: None
 ) -> Commands:
-    monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.startswith("HOTLIST_")]:
-        monkeypatch.delenv(name)
     monkeypatch.setattr(limits, "READABLE_S", 2.0)
     return Commands(real_kafka, prefix)
 

@@ -31,12 +31,7 @@ DATA = Path(ROOT) / "tests" / "data"
 
 
 @pytest.fixture
-def commands(
-    real_kafka: str, prefix: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Commands:
-    monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.startswith("HOTLIST_")]:
-        monkeypatch.delenv(name)
+def commands(real_kafka: str, prefix: str, own_settings: None) -> Commands:
     return Commands(real_kafka, prefix)
 
 
