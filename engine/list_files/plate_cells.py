@@ -37,7 +37,8 @@ _NO_PLATE: Final = re.compile(
     re.ASCII,
 )
 _SIGNS: Final = re.compile(r"[^A-Z0-9?]", re.ASCII)
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+#: Control characters, which no text of an entry may hold.
+CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 #: Letters at which the Windows code pages for Europe agree, as they do with ISO 8859-1 and -2.
 _SURE: Final = frozenset(
     letter
@@ -51,7 +52,7 @@ def check_plate_cell(cell: str, *, guessed: bool = False) -> None:
 
     `guessed` is set if the file does not tell its encoding.
     """
-    if _CONTROL.search(cell):
+    if CONTROL.search(cell):
         # Normalizing would drop it, and with a line break make one plate of two.
         raise ValueError("must not hold control characters")
     cell = cell.strip()

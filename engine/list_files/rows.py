@@ -29,6 +29,7 @@ from engine.list_files.csv_files import CsvRow, csv_table
 from engine.list_files.entry_fields import FIELDS, quoted
 from engine.list_files.identity import Identity, error_path, paths_without_text
 from engine.list_files.json_files import json_documents
+from engine.list_files.plate_cells import CONTROL
 from engine.list_files.profile import Profile
 from engine.list_files.text import UTF_8, Encoding, EntryFileError
 
@@ -184,7 +185,6 @@ class Filling:
 
 #: What JSON in UTF-8 has wherever a text has a control character.
 _MAYBE_CONTROL: Final = re.compile(rb"[\\\x7f\xc2]")
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 #: Instructions may have several lines.
 _CONTROL_IN_LINES: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
@@ -192,7 +192,7 @@ _CONTROL_IN_LINES: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 def _check_characters(document: dict[str, Any]) -> None:
     for name, field in FIELDS.items():
         value = field.of(document)
-        refused = _CONTROL_IN_LINES if name == "instructions" else _CONTROL
+        refused = _CONTROL_IN_LINES if name == "instructions" else CONTROL
         if isinstance(value, str) and refused.search(value):
             raise RuleError(field.path, value, "must not hold control characters")
 
