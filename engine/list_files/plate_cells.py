@@ -1,10 +1,10 @@
-"""What stands in a plate's cell and is no plate.
+"""Refuses the cells of a plate column that hold no plate.
 
-Spreadsheets and data bases leave such cells behind: `1.00E+05` and `1-Mar` for plates that look
-like numbers and dates, `#REF!`, and `UNKNOWN` where there was no plate. Brought to normal form most
-of them would pass as plates. Only what is no plate beyond doubt is refused: `1E05` and `1-MAR` may
-be plates. A vehicle may have a plate that reads NONE: `hotlist entries add` takes every plate,
-because a person has typed it.
+Spreadsheets and databases leave such cells behind: `1.00E+05` and `1-Mar` for plates that look
+like numbers and dates, `#REF!`, and `UNKNOWN` if there was no plate. In normal form most of them
+would pass as plates. A cell is refused only if it is certainly no plate: `1E05` and `1-MAR` may be
+plates. A vehicle may have a plate that reads NONE: `hotlist entries add` takes every plate, because
+a person has typed it.
 
 Pure.
 """

@@ -2,14 +2,14 @@
 
 A read is suppressed if its own time is less than `suppress_s` before or after that of an emitted
 match of the same key, and it is not a better match than that one (`engine.matching.quality`). A
-better match is emitted and remembered too, beside the other one. So of the matches in a window the
-best one decides, and as each must be better than all before it, there are few.
-Only the reads' own times count, so late and out-of-order reads are compared
-where they belong. The key is the entry, as it lists its plate, agency and purpose, and the camera
-of a source. For a partial entry it includes the read's
-plate, because another plate is another vehicle. A suppressed read is counted, and the key's next
-match reports the number. If the entry has ended or lists something else, there is no next match,
-and the number is audited.
+better match is emitted, and remembered beside the other one. Each match in a window is better than
+all before it, so there are few. Only the reads' own times count, so late and out-of-order reads are
+compared where they belong.
+
+The key is the entry, as it lists its plate, agency and purpose, and the camera of a source. For a
+partial entry it includes the read's plate, because another plate is another vehicle. A suppressed
+read is counted, and the key's next match reports the number. If the entry has ended or lists
+something else, there is no next match, and the number is audited.
 
 State is kept by key and source partition (`engine.matching.suppression_key`), because the worker
 that owns a partition also owns the state of its reads. Matches in all partitions held here suppress

@@ -7,14 +7,13 @@ of the same name, has a key of its own.
 A match suppresses a read whose own time is less than the window before or after its own, if also
 
 * the read is not a better match (`engine.matching.quality`),
-
 * the two reached the topic within LATE_MS plus the window of each other, and
 * fewer than SUPPRESSION_MATCHES further matches of the key lie between them in the partition.
 
-The partition's log alone decides both, whenever matches are evicted here. A match is kept while it
-may still suppress a read, or while its read may be fetched again because its offset is not
-committed (`settled`). The one exception is a key with more than SUPPRESSION_MATCHES_MOST matches
-that are not settled.
+The reads and the partition's log alone decide all three, whenever matches are evicted here. A match
+is kept while it may still suppress a read, or while its read may be fetched again because its
+offset is not committed (`settled`). The one exception is a key with more than
+SUPPRESSION_MATCHES_MOST matches that are not settled.
 
 Pure; plain book-keeping for `engine.matching.suppression`.
 """

@@ -122,7 +122,7 @@ class Port:
         if connection not in self._trusted:
             if len(self._trusted) >= self._bounds.trusted:
                 return False
-            self._no_stranger(connection)
+            self._remove_stranger(connection)
             self._trusted.add(connection)
         return True
 
@@ -197,14 +197,14 @@ class Port:
             self._by_transport[transport] = connection
 
     def _left(self, connection: _Connection) -> None:
-        """Count a connection no longer."""
-        self._no_stranger(connection)
+        """Remove a connection that has ended."""
+        self._remove_stranger(connection)
         self._trusted.discard(connection)
         if connection.transport is not None:
             self._by_transport.pop(connection.transport, None)
 
-    def _no_stranger(self, connection: _Connection) -> None:
-        """Count a connection as a stranger no longer, and bound its time no longer."""
+    def _remove_stranger(self, connection: _Connection) -> None:
+        """Remove a connection from the strangers; its time is no longer bounded."""
         if connection.timer is not None:
             connection.timer.cancel()
         strangers = self._strangers.get(connection.peer, {})
