@@ -1,12 +1,15 @@
 """Vendors' messages as detections: one module for each vendor, one function in each.
 
 `adapt(message, site)` takes one message as it was received (bytes) and a `Site` (the owner of the
-cameras), and returns an `Adapted`: the reads, the parts that gave none, and for vendors that report
-a car several times, which car it is (then `Cars` passes only its last state). If nothing in a
-message is usable, it raises AdapterError with the field and the rule there, never with the
-message's content. Any other exception is a bug.
+cameras, and what stands for what messages lack), and returns an `Adapted`: the reads, the parts
+that gave none, for vendors that report a car several times, which car it is (then `Cars` passes
+only its last state), and which fallbacks the reads have. If nothing in a message is usable, it
+raises AdapterError with the field, the rule there and one of a few reasons, never with the
+message's content. A message that is another vendor's is named. Any other exception is a bug.
 
-A read's id follows from the message alone, so that a message sent again gives the same read.
+An event without a read, and a plate that is empty, null or missing, give no read and no error.
+
+A read's id follows from the message and the site, so that a message sent again gives the same read.
 Pictures are never carried, only references to them.
 
 The modules, in the order in which data passes them:
@@ -17,7 +20,10 @@ The modules, in the order in which data passes them:
     openalpr         OpenALPR and Rekor Scout
     platerecognizer  Plate Recognizer
     message          what the vendors' modules share: parsing a message, making a read
+    fallbacks        the camera and the zone of a message that lacks them
+    optional_fields  a read's optional fields, from vendors' forms
     countries        codes of countries
+    recognize        which vendor's message a message is
     cars             passes only the last state of a car
 """
 
@@ -27,15 +33,39 @@ from typing import Final
 
 from engine.ingest.adapters import axis, frigate, genetec, openalpr, platerecognizer
 from engine.ingest.adapters.cars import Cars
-from engine.ingest.adapters.message import Adapted, Adapter, AdapterError, Car, Site
+from engine.ingest.adapters.message import (
+    FALLBACKS,
+    Adapted,
+    Adapter,
+    AdapterError,
+    Car,
+    Fallback,
+    Reason,
+    Site,
+)
+from engine.ingest.adapters.recognize import named
 
 #: By the name under which `hotlist ingest` knows the vendor.
 ADAPTERS: Final[dict[str, Adapter]] = {
-    "axis": axis.adapt,
-    "frigate": frigate.adapt,
-    "genetec": genetec.adapt,
-    "openalpr": openalpr.adapt,
-    "platerecognizer": platerecognizer.adapt,
+    vendor: named(vendor, adapt)
+    for vendor, adapt in {
+        "axis": axis.adapt,
+        "frigate": frigate.adapt,
+        "genetec": genetec.adapt,
+        "openalpr": openalpr.adapt,
+        "platerecognizer": platerecognizer.adapt,
+    }.items()
 }
 
-__all__ = ["ADAPTERS", "Adapted", "Adapter", "AdapterError", "Car", "Cars", "Site"]
+__all__ = [
+    "ADAPTERS",
+    "FALLBACKS",
+    "Adapted",
+    "Adapter",
+    "AdapterError",
+    "Car",
+    "Cars",
+    "Fallback",
+    "Reason",
+    "Site",
+]

@@ -18,13 +18,11 @@ from engine.ingest.adapters.message import (
     Node,
     Site,
     id_of,
-    location,
     make_read,
     parse_json,
-    region,
-    share,
     time_of,
 )
+from engine.ingest.adapters.optional_fields import location, region, share
 
 _STATES = frozenset({"new", "update", "lost"})
 

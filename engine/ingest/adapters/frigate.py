@@ -15,9 +15,9 @@ from engine.ingest.adapters.message import (
     id_of,
     make_read,
     parse_json,
-    share,
     time_of,
 )
+from engine.ingest.adapters.optional_fields import share
 
 
 def adapt(message: bytes, site: Site) -> Adapted:

@@ -25,13 +25,10 @@ from engine.ingest.adapters.message import (
     Site,
     check_size,
     id_of,
-    image,
-    location,
     make_read,
     moment,
-    region,
-    share,
 )
+from engine.ingest.adapters.optional_fields import image, location, region, share
 
 _DATE: Final = re.compile(r"([0-9]{4})[:/-]([0-9]{1,2})[:/-]([0-9]{1,2})")
 _TIME: Final = re.compile(r"([0-9]{1,2}):([0-9]{1,2}):([0-9]{1,2})(?:[.,:]([0-9]{1,6}))?")

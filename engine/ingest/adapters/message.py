@@ -2,27 +2,26 @@
 
 Messages come from outside and are not trusted. If a field that an adapter needs is missing or
 malformed, that is an AdapterError with the field and the rule, never with the field's value.
-Optional data (a region in the vendor's own form, a candidate that is not a plate) is left out.
-Pictures are never carried, only references to them.
+A byte order mark before a message and the `json=` of a form's body are passed over.
 
 Pure: no clock, no I/O, no state.
 """
 
 from __future__ import annotations
 
+import codecs
 import math
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from typing import Any, Final, Literal, NamedTuple
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 import xxhash
 
 from engine import limits
 from engine.clock import EPOCH, format_time
-from engine.documents.fields import REGION_PATTERN
 from engine.documents.model import Detection
 from engine.documents.schema_errors import schema_error
 from engine.errors import DocumentError, HotlistError
@@ -31,28 +30,59 @@ from engine.plates.normal_form import normalize
 _EARLIEST_MS: Final = -2_208_988_800_000  # 1900, the first year that a document may have
 _LATEST_MS: Final = 32_503_680_000_000  # 3000, the first year that it may not have
 _MS_IN: Final = {"s": Decimal(1000), "ms": Decimal(1), "ns": Decimal("1e-6")}
-_REGION: Final = re.compile(REGION_PATTERN.removesuffix("$"))
+_REQUIRED: Final = ("read_id", "plate", "captured_at", "source", "camera")
+_FORM_FIELD: Final = b"json="
+
+#: Why a message, or a part of it, gives no read.
+Reason = Literal[
+    "not_json",
+    "not_xml",
+    "too_long",
+    "other_vendor",
+    "missing_field",
+    "bad_value",
+    "no_read",
+]
+
+#: What a message may lack, and what then stands for it.
+Fallback = Literal["utc", "time_zone", "camera", "device"]
+
+#: What to say, once for each, to the people who run the cameras.
+FALLBACKS: Final[dict[Fallback, str]] = {
+    "utc": "times without a zone are taken as UTC; --time-zone names another zone",
+    "time_zone": "times without a zone are taken in the zone of --time-zone",
+    "camera": "messages without a camera are taken as reads of the one that --camera names",
+    "device": "messages without a camera are taken as reads of a camera named by their sender's "
+    "id; --camera gives another name",
+}
 
 
 class AdapterError(HotlistError):
     """A vendor's message, or a part of it, gives no read.
 
     `field` is the path in the message, such as `$.data.results[0].plate`, and `rule` is what is
-    required there. Neither has any of the message's values.
+    required there. Neither has any of the message's values. `reason` is one of a few, to count by.
     """
 
-    def __init__(self, field: str, rule: str) -> None:
+    def __init__(self, field: str, rule: str, reason: Reason = "bad_value") -> None:
         super().__init__(f"{field}: {rule}")
         self.field = field
         self.rule = rule
+        self.reason: Reason = reason
 
 
 class Site(NamedTuple):
-    """What a vendor's messages do not say: the owner of the cameras (`source`, a policy's name),
-    and the country, ISO 3166-1, if they name only its states; None if no country is implied."""
+    """What a vendor's messages do not say, or only some of them.
+
+    `source` owns the cameras, as the policies name it. `country`, ISO 3166-1, is that of messages
+    that name only its states; None if no country is implied. `camera` and `zone` are those of
+    messages without them; None leaves the message's own device, and UTC.
+    """
 
     source: str
     country: str | None = None
+    camera: str | None = None
+    zone: tzinfo | None = None
 
 
 class Car(NamedTuple):
@@ -66,12 +96,13 @@ class Car(NamedTuple):
 
 
 class Adapted(NamedTuple):
-    """The result of a message: its reads, the parts that gave none, and its car, if the vendor
-    reports each car several times."""
+    """The result of a message: its reads, the parts that gave none, its car, if the vendor
+    reports each car several times, and which fallbacks its reads have; see FALLBACKS."""
 
     reads: tuple[Detection, ...] = ()
     problems: tuple[AdapterError, ...] = ()
     car: Car | None = None
+    fallbacks: frozenset[Fallback] = frozenset()
 
 
 #: Takes a message as it was received. Raises AdapterError if nothing in it is usable.
@@ -117,7 +148,7 @@ class Node:
         """Return a text that is required."""
         text = self.text()
         if text is None:
-            raise self.error("is required")
+            raise self.error("is required", "missing_field")
         return text
 
     def number(self) -> float | None:
@@ -134,50 +165,49 @@ class Node:
                 return number
         raise self.error("must be a number")
 
-    def error(self, rule: str) -> AdapterError:
+    def error(self, rule: str, reason: Reason = "bad_value") -> AdapterError:
         """Return an error at this path."""
-        return AdapterError(self.path, rule)
+        return AdapterError(self.path, rule, reason)
 
 
 def parse_json(message: bytes) -> Node:
     """Parse a JSON message. Raises AdapterError if it is not JSON, or too long."""
     check_size(message)
-    try:
-        value = msgspec.json.decode(message)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        value = None
+    value = json_value(message)
     if not isinstance(value, dict):
-        raise AdapterError("$", "must be a JSON object in UTF-8")
+        raise AdapterError("$", "must be a JSON object in UTF-8", "not_json")
     return Node(value)
+
+
+def json_value(message: bytes) -> Any:
+    """Return the JSON value that a message is; None if it is none."""
+    text = message.removeprefix(codecs.BOM_UTF8)
+    if text.startswith(_FORM_FIELD):
+        text = text.removeprefix(_FORM_FIELD)
+        if not text.lstrip().startswith(b"{"):
+            text = unquote_to_bytes(text.replace(b"+", b" "))
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None
 
 
 def check_size(message: bytes) -> None:
     """Raise AdapterError if a message is too long."""
     if len(message) > limits.INGEST_MESSAGE_BYTES:
-        raise AdapterError("$", f"must have at most {limits.INGEST_MESSAGE_BYTES} bytes")
+        rule = f"must have at most {limits.INGEST_MESSAGE_BYTES} bytes"
+        raise AdapterError("$", rule, "too_long")
 
 
 def time_of(at: Node, unit: Literal["s", "ms", "ns"]) -> str:
     """Convert a time that is a number since 1970 to the documents' form."""
     if at.number() is None:
-        raise at.error("is required")
+        raise at.error("is required", "missing_field")
     # Not through a float, which has too few digits for nanoseconds.
     ms = Decimal(str(at.value)) * _MS_IN[unit]
     if not _EARLIEST_MS <= ms < _LATEST_MS:
         raise at.error("must be a time between 1900 and 2999")
     return format_time(math.floor(ms))
-
-
-def time_written(at: Node) -> str:
-    """Convert a time that is written with its offset from UTC to the documents' form."""
-    text = at.needed()
-    try:
-        when = datetime.fromisoformat(text.upper())
-        if when.tzinfo is None:
-            raise ValueError
-        return moment(when)
-    except (ValueError, OverflowError):
-        raise at.error("must be a time with its offset, such as 2026-01-31T12:00:00Z") from None
 
 
 def moment(when: datetime) -> str:
@@ -189,73 +219,6 @@ def moment(when: datetime) -> str:
     return format_time(ms)
 
 
-def share(at: Node, whole: float = 1) -> float | None:
-    """Convert a confidence from 0 to `whole` to one from 0 to 1; None if it is absent."""
-    number = at.number()
-    if number is None:
-        return None
-    if not 0 <= number <= whole:
-        raise at.error(f"must be between 0 and {whole:g}")
-    return round(number / whole, 4)
-
-
-def region(*candidates: str | None) -> str | None:
-    """Return the first of these that is a valid region, in any case; None if none is."""
-    for candidate in candidates:
-        if candidate is not None and _REGION.fullmatch(candidate.upper()):
-            return candidate.upper()
-    return None
-
-
-def location(lat: Node, lon: Node) -> dict[str, float] | None:
-    """Return a location; None if it is not set, which several vendors write as 0/0 or -1/-1."""
-    place = lat.number(), lon.number()
-    if None in place or place in {(0, 0), (-1, -1)}:
-        return None
-    return {"lat": place[0] or 0.0, "lon": place[1] or 0.0}
-
-
-def alternates(plate: str, others: Iterable[tuple[Node, float | None]]) -> list[dict[str, Any]]:
-    """Return other readings of a plate, the most confident first: each once, only valid plates."""
-    best: dict[str, tuple[float, dict[str, Any]]] = {}
-    own = _normal(plate)
-    for at, confidence in others:
-        text = at.text()
-        normal = None if text is None else _normal(text)
-        if normal is None or normal == own:
-            continue
-        alternate = {"plate": text} | ({} if confidence is None else {"confidence": confidence})
-        rank = -1.0 if confidence is None else confidence
-        if normal not in best or rank > best[normal][0]:
-            best[normal] = rank, alternate
-    ranked = sorted(best.values(), key=lambda found: -found[0])
-    return [alternate for _, alternate in ranked[: limits.ALTERNATES]]
-
-
-def _normal(text: str) -> str | None:
-    try:
-        return normalize(text) if len(text) <= limits.PLATE_TEXT_CHARACTERS else None
-    except DocumentError:
-        return None
-
-
-def image(kind: str, at: Node) -> dict[str, str] | None:
-    """Return a reference to a picture; None if it is absent, or is the picture itself."""
-    uri = at.value
-    if not isinstance(uri, str) or not _is_reference(uri):
-        return None
-    return {"kind": kind, "uri": uri}
-
-
-def _is_reference(text: str) -> bool:
-    """Return whether a text is a URL or a file name, not a picture in base64."""
-    if not 0 < len(text) <= limits.IMAGE_URI_CHARACTERS or any(c.isspace() for c in text):
-        return False
-    if "://" in text:
-        return True
-    return text.lower().endswith((".jpg", ".jpeg", ".png", ".bmp", ".webp"))
-
-
 def id_of(*parts: str) -> str:
     """Return a read's id that depends only on these: 32 hexadecimal digits."""
     return xxhash.xxh3_128_hexdigest("\x1f".join(parts).encode("utf-8", "surrogatepass"))
@@ -264,23 +227,42 @@ def id_of(*parts: str) -> str:
 def make_read(at: Node, site: Site, fields: Mapping[str, Any]) -> Detection:
     """Make the read with these fields, without those that are None or empty.
 
-    Raises AdapterError, at `at`, if there can be no such read.
+    An optional field that breaks its rule is left out. Raises AdapterError, at `at`, if there can
+    be no such read.
     """
     present = {name: value for name, value in fields.items() if value not in (None, [], {})}
+    present["source"] = site.source
+    read = _read(present)
+    if isinstance(read, DocumentError):
+        needed = {name: present[name] for name in _REQUIRED if name in present}
+        read = _read(needed)
+        for name in present.keys() - needed.keys():
+            more = _read({**needed, name: present[name]})
+            if isinstance(more, Detection):
+                needed[name] = present[name]
+                read = more
+    if isinstance(read, Detection):
+        return read
+    rule = f"gives no read ({read.field.removeprefix('$.')} {read.rule})"
+    raise AdapterError(at.path, rule, "no_read")
+
+
+def _read(fields: Mapping[str, Any]) -> Detection | DocumentError:
     try:
-        read = msgspec.convert({**present, "source": site.source}, Detection)
+        read = msgspec.convert(fields, Detection)
         normalize(read.plate)
     except msgspec.ValidationError as error:
-        wrong = schema_error(str(error))
+        return schema_error(str(error))
     except DocumentError as error:
-        wrong = error
-    else:
-        return read
-    raise AdapterError(at.path, f"gives no read ({wrong.field.removeprefix('$.')} {wrong.rule})")
+        return error
+    return read
 
 
 def each(found: Iterable[Node], make: Callable[[Node], Detection | None]) -> Adapted:
-    """Make a read of each result; a result that gives none does not stop the others."""
+    """Make a read of each result; a result that gives none does not stop the others.
+
+    Raises AdapterError, the first result's, if results failed and none gave a read.
+    """
     reads: list[Detection] = []
     problems: list[AdapterError] = []
     for at in found:
@@ -291,4 +273,6 @@ def each(found: Iterable[Node], make: Callable[[Node], Detection | None]) -> Ada
         else:
             if read is not None:
                 reads.append(read)
+    if problems and not reads:
+        raise problems[0]
     return Adapted(tuple(reads), tuple(problems))

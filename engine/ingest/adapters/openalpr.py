@@ -16,16 +16,12 @@ from engine.ingest.adapters.message import (
     Adapted,
     Node,
     Site,
-    alternates,
     id_of,
-    image,
-    location,
     make_read,
     parse_json,
-    region,
-    share,
     time_of,
 )
+from engine.ingest.adapters.optional_fields import alternates, image, location, region, share
 
 _WITHOUT_PLATE = frozenset({"vehicle", "heartbeat"})
 _HUNDRED = 100

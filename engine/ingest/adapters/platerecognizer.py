@@ -12,20 +12,17 @@ camera's and may contain its password.
 from __future__ import annotations
 
 from engine.documents.model import Detection
+from engine.ingest.adapters.fallbacks import Fallbacks
 from engine.ingest.adapters.message import (
     Adapted,
     Node,
     Site,
-    alternates,
     each,
     id_of,
-    image,
     make_read,
     parse_json,
-    region,
-    share,
-    time_written,
 )
+from engine.ingest.adapters.optional_fields import alternates, image, region, share
 
 _EVENTS = frozenset({"recognition", "image.done"})
 
@@ -44,7 +41,8 @@ def adapt(message: bytes, site: Site) -> Adapted:
         return Adapted()
     hook = root["hook"]["id"].text() or ""
     camera = data["camera_id"].needed()
-    captured_at = time_written(
+    lacking = Fallbacks(site)
+    captured_at = lacking.time(
         data["timestamp_local"] if data["timestamp"].text() is None else data["timestamp"]
     )
 

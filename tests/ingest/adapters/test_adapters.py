@@ -151,12 +151,29 @@ def test_platerecognizer_snapshot_says_more_of_the_vehicle() -> None:
 
 def test_one_bad_result_does_not_keep_the_others_back() -> None:
     document = json.loads(message("platerecognizer-stream.json"))
-    document["data"]["results"][0]["score"] = 1.7
+    document["data"]["results"][0]["plate"] = "x" * 65
     adapted = ADAPTERS["platerecognizer"](json.dumps(document).encode(), _SITE)
     assert [read.plate for read in adapted.reads] == ["7abc123"]
-    assert [str(problem) for problem in adapted.problems] == [
-        "$.data.results[0].score: must be between 0 and 1"
-    ]
+    [problem] = adapted.problems
+    assert (problem.field, problem.reason) == ("$.data.results[0]", "no_read")
+
+
+def test_a_message_whose_results_all_fail_is_an_error() -> None:
+    document = json.loads(message("platerecognizer-stream.json"))
+    for result in document["data"]["results"]:
+        result["plate"] = "x" * 65
+    with pytest.raises(AdapterError, match=r"^\$\.data\.results\[0\]: gives no read") as raised:
+        ADAPTERS["platerecognizer"](json.dumps(document).encode(), _SITE)
+    assert raised.value.reason == "no_read"
+
+
+@pytest.mark.parametrize("score", [1.7, -1, "high", [], {}])
+def test_an_optional_field_never_costs_a_read(score: object) -> None:
+    document = json.loads(message("platerecognizer-stream.json"))
+    document["data"]["results"][1]["score"] = score
+    adapted = ADAPTERS["platerecognizer"](json.dumps(document).encode(), _SITE)
+    assert [read.confidence for read in adapted.reads] == [0.897, None]
+    assert adapted.problems == ()
 
 
 def test_axis() -> None:
