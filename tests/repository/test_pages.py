@@ -135,7 +135,7 @@ def test_every_target_of_make_is_one() -> None:
         ("entries add --plates ABC123", "there is no --plates"),
         ("tail --count", "--count has no value"),
         ("ingest openalpr FILE --source S", None),
-        ("ingest nobody FILE --source S", "nobody is none of axis, frigate, "),
+        ("ingest nobody FILE --source S", "nobody is none of axis, dahua, "),
         ("topics create more", "takes no more"),
         ("worker", None),
         ("", None),

@@ -15,14 +15,22 @@ Pictures are never carried, only references to them.
 The modules, in the order in which data passes them:
 
     axis             Axis cameras
+    dahua            Dahua cameras and recorders
     frigate          Frigate
     genetec          Genetec
+    hikvision        Hikvision cameras and recorders
+    milesight        Milesight cameras
     openalpr         OpenALPR and Rekor Scout
     platerecognizer  Plate Recognizer
+    tattile          Tattile cameras
+    unifi            UniFi Protect
+    verkada          Verkada
     message          what the vendors' modules share: parsing a message, making a read
+    xml_message      parsing an XML message
     fallbacks        the camera and the zone of a message that lacks them
     optional_fields  a read's optional fields, from vendors' forms
     countries        codes of countries
+    values           no plate, an unknown trait, a country, as several vendors write them
     recognize        which vendor's message a message is
     cars             passes only the last state of a car
 """
@@ -31,7 +39,19 @@ from __future__ import annotations
 
 from typing import Final
 
-from engine.ingest.adapters import axis, frigate, genetec, openalpr, platerecognizer
+from engine.ingest.adapters import (
+    axis,
+    dahua,
+    frigate,
+    genetec,
+    hikvision,
+    milesight,
+    openalpr,
+    platerecognizer,
+    tattile,
+    unifi,
+    verkada,
+)
 from engine.ingest.adapters.cars import Cars
 from engine.ingest.adapters.message import (
     FALLBACKS,
@@ -50,10 +70,16 @@ ADAPTERS: Final[dict[str, Adapter]] = {
     vendor: named(vendor, adapt)
     for vendor, adapt in {
         "axis": axis.adapt,
+        "dahua": dahua.adapt,
         "frigate": frigate.adapt,
         "genetec": genetec.adapt,
+        "hikvision": hikvision.adapt,
+        "milesight": milesight.adapt,
         "openalpr": openalpr.adapt,
         "platerecognizer": platerecognizer.adapt,
+        "tattile": tattile.adapt,
+        "unifi": unifi.adapt,
+        "verkada": verkada.adapt,
     }.items()
 }
 

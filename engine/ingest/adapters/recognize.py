@@ -25,7 +25,8 @@ class Sort(NamedTuple):
     what identifies it.
 
     In JSON_SORTS these are paths that are all there, such as `data.results`, or `type=lpr` for a
-    value; in XML_SORTS one or several names of the root, in lower case, without namespaces.
+    value; in XML_SORTS one or several names of the root, in lower case, without namespaces, or
+    `<name` for an element anywhere near the beginning, if products name their roots as they like.
     """
 
     title: str
@@ -42,15 +43,20 @@ JSON_SORTS: Final = (
     Sort("a Frigate event", "frigate", ("before", "after", "type")),
     Sort("a Frigate object update", "frigate", ("type", "id", "camera")),
     Sort("a Genetec export", "genetec", ("CameraName", "Plate")),
-    Sort("a UniFi Protect alarm", None, ("alarm.triggers",)),
-    Sort("a Verkada webhook", None, ("webhook_type", "org_id")),
-    Sort("a Dahua event", None, ("Picture.Plate",)),
-    Sort("a Dahua event", None, ("Code", "Data", "Action")),
+    Sort("a UniFi Protect alarm", "unifi", ("alarm.triggers",)),
+    Sort("a Verkada webhook", "verkada", ("webhook_type", "org_id")),
+    Sort("a Dahua event", "dahua", ("Picture.Plate",)),
+    Sort("a Dahua event", "dahua", ("Code", "Data", "Action")),
+    Sort("a Dahua event", "dahua", ("params.eventList",)),
+    Sort("a Dahua event", "dahua", ("Plate.PlateNumber", "SnapInfo")),
+    Sort("a Hikvision event", "hikvision", ("eventType", "dateTime")),
+    Sort("a Milesight recognition", "milesight", ("device", "time", "plate")),
 )
 
 XML_SORTS: Final = (
     Sort("a Genetec export", "genetec", ("autovu", "autovuread")),
-    Sort("a Hikvision event", None, ("eventnotificationalert",)),
+    Sort("a Hikvision event", "hikvision", ("eventnotificationalert", "plates")),
+    Sort("a Tattile transit", "tattile", ("<plate_string", "<transit_id")),
     Sort("an ONVIF metadata stream", None, ("metadatastream", "notificationmessage")),
 )
 
@@ -80,8 +86,10 @@ def sorts_of(message: bytes) -> list[Sort]:
     """Return the sorts of message that this one is; none if it is of no known one."""
     if len(message) > limits.INGEST_MESSAGE_BYTES:
         return []
-    if (root := _xml_root(message)) is not None:
-        return [sort for sort in XML_SORTS if root in sort.marks]
+    if (head := _xml_head(message)) is not None:
+        found = _ROOT.search(head)
+        root = "" if found is None else found[1].decode("utf-8", "replace").lower()
+        return [sort for sort in XML_SORTS if any(_is_of(head, root, mark) for mark in sort.marks)]
     value = json_value(message)
     return [sort for sort in JSON_SORTS if all(_is_in(value, mark) for mark in sort.marks)]
 
@@ -102,16 +110,17 @@ def _takers(sorts: list[Sort]) -> Iterator[str]:
             yield f"hotlist ingest {sort.vendor}"
 
 
-def _xml_root(message: bytes) -> str | None:
-    """Return the name of an XML document's root; None if this is none.
+def _xml_head(message: bytes) -> bytes | None:
+    """Return the first bytes of an XML document; None if this is none.
 
-    Looks at its first bytes only, without a parser: the answer is a word in an error.
+    They are not parsed: the answer is a word in an error.
     """
     head = message[:_XML_HEAD_BYTES].replace(b"\x00", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")
-    if not head.startswith(b"<"):
-        return None
-    found = _ROOT.search(head)
-    return None if found is None else found[1].decode("utf-8", "replace").lower()
+    return head if head.startswith(b"<") else None
+
+
+def _is_of(head: bytes, root: str, mark: str) -> bool:
+    return mark.encode() + b">" in head.lower() if mark.startswith("<") else root == mark
 
 
 def _is_in(value: Any, mark: str) -> bool:
