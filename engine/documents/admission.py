@@ -6,6 +6,8 @@ known characters not to be a dragnet, and one more if one of them may be wrong. 
 every entry before they send it. The worker checks it again, because anyone with access to the
 broker can produce one by hand.
 
+`admitted` is for entries of the topic: it also takes a plate in the normal form of version 0.1.
+
 `check_entry` checks one entry alone and, with the time at which it was sent, that it was not
 created after that. `check_change` checks an entry against the one that it replaces. Only the
 commands refuse by `check_change`, because compaction may have removed the older entry, and workers
@@ -18,6 +20,8 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from engine import limits
 from engine.clock import format_time
 from engine.documents.hours import zone_names
@@ -25,7 +29,7 @@ from engine.documents.model import Entry
 from engine.documents.purposes import Purpose as Purpose
 from engine.documents.purposes import Purposes as Purposes
 from engine.errors import RuleError
-from engine.plates.normal_form import WILDCARD, PlateError, is_normal_pattern, normalize
+from engine.plates.normal_form import WILDCARD, PlateError, is_normal_pattern, normalize, updated
 
 _DAY_MS: Final = 86_400_000
 _MINUTE_MS: Final = 60_000
@@ -54,6 +58,21 @@ def check_entry(entry: Entry, purposes: Purposes, sent_ms: int | None = None) ->
             entry.hours.time_zone,
             "must be a time zone of the IANA database such as America/Los_Angeles",
         )
+
+
+def admitted(entry: Entry, purposes: Purposes, sent_ms: int) -> Entry:
+    """Return the entry of a record as it is listed, with its plate in today's normal form.
+
+    An entry that version 0.1 sent may have the normal form of that version, and must not end with
+    an upgrade. Raises RuleError as `check_entry` does.
+    """
+    plate = entry.plate
+    if not plate.isascii():
+        plate = updated(plate) or plate
+        if plate != entry.plate:
+            entry = msgspec.structs.replace(entry, plate=plate)
+    check_entry(entry, purposes, sent_ms)
+    return entry
 
 
 def check_created(created_at: str, created_ms: int, sent_ms: int) -> None:

@@ -32,7 +32,7 @@ from engine.index.hash_table import Hashes, Slots, hashes_of
 from engine.index.packed_entry import AT, COMMON, RARE, TABLES, PackedField
 from engine.index.timer_wheel import NEVER_MS, Times
 from engine.library.archive import PartsReader, PartsWriter
-from engine.plates.normal_form import WILDCARD, is_normal_pattern
+from engine.plates.normal_form import WILDCARD, is_normal_pattern, updated
 
 _LENGTHS: Final = "entries/lengths.npy"
 _PACKED: Final = "entries/packed.bin"
@@ -175,6 +175,11 @@ class _Columns:
             raise self._parts.refuse(_PACKED, "holds an id that is none")
         joined = "".join(plates)
         if not _PLAIN.fullmatch(joined) and not all(map(is_normal_pattern, plates)):
+            if None not in map(updated, plates):
+                what = (
+                    "has plates in the normal form of version 0.1; add its entries to a new index"
+                )
+                raise self._parts.refuse(_PACKED, what)
             raise self._parts.refuse(_PACKED, "holds a plate that is not in normal form")
         self._ids.append(hashes_of(ids))
         self._plates.append(hashes_of(plates))

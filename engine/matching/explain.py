@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from engine.documents.admission import Purposes, check_entry
+from engine.documents.admission import Purposes, admitted
 from engine.documents.codec import decode_entry, decode_policy
 from engine.documents.hours import day_and_time, one_line, within
 from engine.documents.model import Entry, Location, Policy, Vehicle
@@ -112,8 +112,7 @@ def _entry(
     entry, refusal = None, ""
     if record is not None:
         try:
-            entry = decode_entry(record.value)
-            check_entry(entry, purposes, record.sent_ms)
+            entry = admitted(decode_entry(record.value), purposes, record.sent_ms)
             if entry.entry_id != entry_id:
                 raise DocumentError("key_mismatch")
         except (DocumentError, RuleError) as error:

@@ -29,7 +29,7 @@ from engine.audit import changes
 from engine.audit.changes import Change
 from engine.audit.changes import ControlKind as ControlKind
 from engine.audit.changes import ControlRecord as ControlRecord
-from engine.documents.admission import Purposes, check_change, check_entry
+from engine.documents.admission import Purposes, admitted, check_change
 from engine.documents.codec import decode_entry, decode_policy
 from engine.documents.model import Entry
 from engine.errors import DocumentError, RuleError
@@ -201,7 +201,7 @@ class Lists:
         try:
             if record.value is not None:
                 entry = decode_entry(record.value)
-                check_entry(entry, self._purposes, record.timestamp_ms)
+                entry = admitted(entry, self._purposes, record.timestamp_ms)
                 if entry.entry_id.encode() != key:
                     raise DocumentError("key_mismatch")
                 applied.changed += 1

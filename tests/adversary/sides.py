@@ -21,6 +21,7 @@ from tests.fakes.documents import NOW_MS, as_bytes, at, detection_json, entry_js
 from tests.fakes.record_batches import Sent, batch_bytes, raw_batch, raw_fetch
 from tests.models.contract_admission import Document
 from tests.models.contract_oracle import ContractOracle, Rules
+from tests.models.contract_plates import normal_form
 from tests.models.contract_records import (
     EntryRecord,
     ExpectedMatch,
@@ -28,7 +29,7 @@ from tests.models.contract_records import (
     PolicyRecord,
     ReadRecord,
 )
-from tests.models.contract_rules import MISREADS, RULES, normal_form
+from tests.models.contract_rules import MISREADS, RULES
 
 PURPOSES = Purposes.load()
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.clock import format_time
-from engine.documents.admission import Purpose, Purposes, check_change, check_entry
+from engine.documents.admission import Purpose, Purposes, admitted, check_change, check_entry
 from engine.documents.model import Authority, Entry, Hours, Window
 from engine.errors import RuleError
 
@@ -66,6 +66,26 @@ def entry(**changes: Any) -> Entry:
 )
 def test_admissible(changes: dict[str, Any]) -> None:
     check_entry(entry(**changes), PURPOSES)
+
+
+@pytest.mark.parametrize(
+    ("listed", "today"),
+    [("أبج١٢٣٤", "أبج1234"), ("١٢?۳٤", "12?34"), ("12ی345", "12ي345"), ("AB1234", "AB1234")],
+)
+def test_a_record_with_a_plate_in_the_normal_form_of_version_01(listed: str, today: str) -> None:
+    sent_ms = ENTRY.created_ms
+    assert admitted(entry(plate=listed), PURPOSES, sent_ms) == entry(plate=today)
+
+
+@pytest.mark.parametrize("plate", ["abc-1234", "АВ1234", "١٢-٣٤", "ＡＢ１２", "ـAB1"])
+def test_a_record_with_a_plate_in_no_normal_form_is_refused(plate: str) -> None:
+    with pytest.raises(RuleError, match=r"^plate '"):
+        admitted(entry(plate=plate), PURPOSES, ENTRY.created_ms)
+
+
+def test_the_commands_take_the_normal_form_of_today_alone() -> None:
+    with pytest.raises(RuleError, match="must be in normal form, which is أبج1234"):
+        check_entry(entry(plate="أبج١٢٣٤"), PURPOSES)
 
 
 @pytest.mark.parametrize(

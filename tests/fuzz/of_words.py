@@ -6,7 +6,6 @@ words  a kind in the first line, the text behind it, parts of it parted by tabs
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Hashable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -24,7 +23,6 @@ from engine.matching.vehicles import shipped_words
 from engine.plates.likeness import compare
 from engine.plates.misreads import Misreads
 from engine.plates.normal_form import (
-    LOOK_ALIKES,
     PlateError,
     is_normal,
     is_normal_pattern,
@@ -43,10 +41,6 @@ _MISREADS: Final = Misreads.load()
 _VEHICLES: Final = shipped_words()
 
 
-#: Letters that the naive model does not know for those that look like them.
-_RARE_LOOK_ALIKES: Final = {char for char in LOOK_ALIKES if plain_plate(char) == char}
-
-
 def _run_words(data: bytes) -> Iterable[Hashable]:
     first, _, rest = data.partition(b"\n")
     kind = first.decode("ascii", "replace")
@@ -60,18 +54,14 @@ def _run_words(data: bytes) -> Iterable[Hashable]:
 
 def _plate(text: str, *_: str) -> Hashable:
     wanted = plain_plate(text)
-    while wanted != (again := plain_plate(wanted)):
-        wanted = again
-    is_known = _RARE_LOOK_ALIKES.isdisjoint(unicodedata.normalize("NFKC", text).upper())
     try:
         found = normalize(text)
     except PlateError as error:
         agree(text in str(error) and len(text) > 2, False, "the plate in the error")
-        assert not is_known or not 1 <= len(wanted) <= 16, wanted
+        assert not 1 <= len(wanted) <= 16, wanted
         assert not is_normal(text)
         return "none"
-    if is_known:
-        agree(found, wanted, "normal form")
+    agree(found, wanted, "normal form")
     agree(normalize(found), found, "normal form once more")
     assert is_normal(found)
     agree(is_normal(text), text == found, "is normal")
@@ -80,8 +70,6 @@ def _plate(text: str, *_: str) -> Hashable:
 
 def _pattern(text: str, *_: str) -> Hashable:
     filled = text.replace("?", "0")
-    if not _RARE_LOOK_ALIKES.isdisjoint(filled):
-        return "rare"
     is_pattern = is_normal_pattern(text)
     agree(is_pattern, plain_plate(filled) == filled and 1 <= len(filled) <= 16, "pattern")
     return is_pattern

@@ -192,6 +192,10 @@ def changed(row: int, place: int, value: object) -> list[bytes]:
 
 _NO_ENTRY = "entries/packed.bin holds an entry that is none"
 _NO_NORMAL = "entries/packed.bin holds a plate that is not in normal form"
+_FORMER_NORMAL = (
+    "entries/packed.bin has plates in the normal form of version 0.1; "
+    "add its entries to a new index"
+)
 _NO_TABLE = "entries/shared.json does not go with the entries"
 _NO_VALUE = "entries/shared.json holds a value that is none"
 
@@ -205,6 +209,7 @@ _NO_VALUE = "entries/shared.json holds a value that is none"
         (changed(0, 1, "A" * 17), _NO_ENTRY),
         (changed(0, 1, "abc"), _NO_NORMAL),
         (changed(0, 1, "AB\0"), _NO_NORMAL),
+        (changed(0, 1, "AB١?"), _FORMER_NORMAL),
         (changed(1, 1, "ab?"), _NO_NORMAL),
         (changed(0, 3, -1), _NO_ENTRY),
         (changed(0, 3, 5), _NO_TABLE),

@@ -19,6 +19,7 @@ from engine import limits
 from engine.audit.changes import NO_RECORD, Change
 from engine.documents.admission import Purposes
 from engine.matching.lists import ControlKind, ControlRecord, Lists, Phase
+from engine.plates.normal_form import normalize
 from tests.fakes.documents import DAY_MS, NOW_MS, as_bytes, at, entry_json, policy_json
 
 _PURPOSES = Purposes.load()
@@ -334,6 +335,15 @@ def test_a_bad_entry_is_counted_and_removes(value: bytes, reason: str) -> None:
     assert lists.refused_count == 1
     lists.apply([record(b"E1", as_bytes(entry_json()), 2)], NOW_MS)
     assert lists.refused_count == 0
+
+
+def test_an_entry_of_version_01_is_listed_by_the_normal_form_of_today() -> None:
+    """That version kept digits of other scripts; an upgrade must not end its entries."""
+    lists = Lists(_PURPOSES)
+    applied = lists.apply([record(b"E1", as_bytes(entry_json(plate="أبج١٢٣٤")))], NOW_MS)
+    assert (applied.changed, applied.refused) == (1, {})
+    found = [entry for _, entry in lists.index.slots_of(normalize("أ ب ج ١٢٣٤"))]
+    assert [(entry.entry_id, entry.plate) for entry in found] == [("E1", "أبج1234")]
 
 
 def test_the_same_state_from_all_records_and_from_what_compaction_leaves() -> None:

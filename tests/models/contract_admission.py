@@ -5,7 +5,6 @@ for the same reason.
 """
 
 import json
-import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +14,8 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
+
+from tests.models.contract_plates import normal_form
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 UNKNOWN = "?"
@@ -40,12 +41,6 @@ def milliseconds(text: str) -> int:
     return seconds * 1000 + int((fraction + "000")[:3])
 
 
-def latin_normal_form(plate: str) -> str:
-    """Section 3 of the contract for Latin plates: NFKC, upper case, letters and digits only."""
-    upper = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", plate).upper())
-    return "".join(character for character in upper if character.isalnum())
-
-
 @cache
 def _validator(name: str) -> Draft202012Validator:
     registry: Registry[Any] = Registry()
@@ -62,7 +57,7 @@ def entry_fault(
     entry: Document,
     now_ms: int,
     purposes: Mapping[str, Purpose],
-    normalize: Callable[[str], str] = latin_normal_form,
+    normalize: Callable[[str], str] = normal_form,
 ) -> str | None:
     """Return why the entry of a record with this key is refused at `now_ms`, or None.
 
@@ -103,7 +98,8 @@ def _plate_fault(entry: Document, purpose: Purpose, normalize: Callable[[str], s
         floor += 1
     if len(known) < floor:
         return "known characters"
-    return None if normalize(known) == known else "normal form"
+    filled = plate.replace(UNKNOWN, "0")  # a digit joins with no neighbour
+    return None if normalize(filled) == filled else "normal form"
 
 
 def policy_fault(key: str, policy: Document) -> str | None:

@@ -23,6 +23,7 @@ import xxhash
 
 from tests.models import contract_admission
 from tests.models.contract_admission import UNKNOWN, Document, Purpose, milliseconds
+from tests.models.contract_plates import normal_form
 from tests.models.contract_records import (
     EntryRecord,
     Event,
@@ -40,7 +41,7 @@ MUCH_SURER = 10  # "or ten times the confidence"
 
 def exact_or_partial(read: Document, entry: Document) -> Likeness | None:
     """Compare the read's own plate: equal, or with `?` as "exactly one unknown character"."""
-    plate = contract_admission.latin_normal_form(read["plate"])
+    plate = normal_form(read["plate"])
     listed = entry["plate"]
     if len(plate) != len(listed):
         return None
@@ -61,7 +62,7 @@ def joined_with_separators(entry_id: str, revision: int, source: str, read_id: s
 def plate_as_listed(read: Document, entry: Document) -> str:
     """Name the vehicle: "For a partial plate, each plate is suppressed separately" (lists.md)."""
     listed = str(entry["plate"])
-    return contract_admission.latin_normal_form(read["plate"]) if UNKNOWN in listed else listed
+    return normal_form(read["plate"]) if UNKNOWN in listed else listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ class Rules:
     purposes: Mapping[str, Purpose]
     likeness: Callable[[Document, Document], Likeness | None] = exact_or_partial
     conditions: Callable[[Document, Document], bool] = lambda _read, _entry: True
-    normalize: Callable[[str], str] = contract_admission.latin_normal_form
+    normalize: Callable[[str], str] = normal_form
     # "xxh3-128 in hex of entry id, entry revision, source and read id": not how they are joined.
     join: Callable[[str, int, str, str], bytes] = joined_with_separators
     # "by one plate": not whether the listed one or the one that the camera read.

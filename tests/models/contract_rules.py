@@ -15,22 +15,15 @@ from engine.index.eligibility import region_excludes
 from engine.plates.confidence import confidence
 from engine.plates.likeness import compare
 from engine.plates.misreads import Misreads
-from engine.plates.normal_form import PlateError, normalize
 from tests.fakes.documents import as_bytes
 from tests.models.contract_admission import Document, Purpose
 from tests.models.contract_oracle import Rules
+from tests.models.contract_plates import normal_form
 from tests.models.contract_records import Likeness
 
 MISREADS = Misreads.load()
 #: "a closer likeness": the closest first.
 _RANKS = {"exact": 0, "confusable": 1, "distance": 2, "partial": 3}
-
-
-def normal_form(text: str) -> str:
-    try:
-        return normalize(text)
-    except PlateError:
-        return ""
 
 
 @cache
@@ -69,4 +62,4 @@ def _purposes() -> dict[str, Purpose]:
     }
 
 
-RULES = Rules(_purposes(), likeness=likeness, conditions=conditions, normalize=normal_form)
+RULES = Rules(_purposes(), likeness=likeness, conditions=conditions)

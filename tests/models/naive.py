@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import datetime
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from typing import Any, NamedTuple
 
 import xxhash
 
+from tests.models.contract_plates import normal_form
 from tests.models.naive_conditions import covers, narrowed_out
 
 Document = dict[str, Any]
@@ -41,7 +41,6 @@ _CLOSER = ("exact", "confusable", "distance", "partial")
 
 #: The characters that OCR takes for one another, as shipped.
 GROUPS = ("OQD0", "IL1", "B8", "S5", "Z2", "G6", "T7")
-_MERGED = str.maketrans("АВЕКМНОРСТУХІΑΒΕΖΗΙΚΜΝΟΡΤΥΧ", "ABEKMHOPCTYXIABEZHIKMNOPTYX")
 
 
 class Likeness(NamedTuple):
@@ -77,10 +76,7 @@ def plain_plate(plate: str) -> str:
     """The normal form of a plate, whatever its length."""
     if plate.isascii():
         return "".join(char for char in plate.upper() if char.isalnum())
-    text = unicodedata.normalize("NFKC", plate).upper().translate(_MERGED)
-    return "".join(
-        char for char in text if unicodedata.category(char) in ("Lu", "Ll", "Lt", "Lm", "Lo", "Nd")
-    )
+    return normal_form(plate)
 
 
 def match_id(entry_id: str, entry_offset: int, source: str, read_id: str) -> str:

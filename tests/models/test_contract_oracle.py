@@ -13,7 +13,6 @@ from tests.models.contract_admission import (
     DAY_MS,
     Purpose,
     covers,
-    latin_normal_form,
     milliseconds,
 )
 from tests.models.contract_oracle import (
@@ -24,6 +23,7 @@ from tests.models.contract_oracle import (
     joined_with_separators,
     run,
 )
+from tests.models.contract_plates import has_normal_form, normal_form
 from tests.models.contract_records import (
     EntryRecord,
     Event,
@@ -310,7 +310,13 @@ def test_a_country_covers_its_subdivisions_only() -> None:
 
 
 def test_normal_form_and_times() -> None:
-    assert latin_normal_form(" a-b\u00a0c1.2３") == "ABC123"
+    assert normal_form(" a-b\u00a0c1.2３") == "ABC123"
+    assert normal_form("İ-١٢ ۳") == "I123"
+    assert normal_form("هـ 12") == normal_form("ھ۱۲") == "ه12"
+    assert normal_form("१ बा") == "1बा"
+    assert normal_form("MÜ\u0301") == "MǗ" != normal_form("MU")
+    assert not has_normal_form("--")
+    assert not has_normal_form("A" * 17)
     assert milliseconds("1970-01-01T00:00:01Z") == 1000
     assert milliseconds("1970-01-01T00:00:01.5+00:00") == 1500
 

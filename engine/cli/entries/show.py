@@ -69,10 +69,10 @@ def show(settings: Settings, as_json: bool, **wanted: str | None) -> None:
 
 def _state(entry: Any, sent_ms: int, now_ms: int, purposes: Any) -> str:
     """Return the state that an entry, sent at a time, has in the worker now."""
-    from engine.documents.admission import check_entry
+    from engine.documents.admission import admitted
 
     try:
-        check_entry(entry, purposes, sent_ms)
+        admitted(entry, purposes, sent_ms)
     except RuleError as error:
         return f"refused: {error}"
     if entry.expires_ms <= now_ms:
