@@ -1,15 +1,18 @@
 """Whether a vehicle as read may be the one as listed: many words, few meanings.
 
-Cameras, agencies and NCIC each have words of their own for makes, colours and types. The tables
-in `vehicles.toml` beside this module, and the codes in `profiles/ncic.toml`, say which of them
-mean the same, and which meanings at least do not contradict each other: a general word (`car`)
+Cameras, agencies and NCIC each have words of their own for makes, models, colours and types. The
+tables in `vehicles.toml` beside this module, and the codes in `profiles/ncic.toml`, say which of
+them mean the same, and which meanings at least do not contradict each other: a general word (`car`)
 does not contradict a special one (`sedan`), nor silver gray. Of a text with several words
-(`BLK/WHI`) one that agrees is enough. Texts without a known word are compared as they are, without
-case, accents and punctuation.
+(`BLK/WHI`) one that agrees is enough.
 
-For models there is no table. One that begins with the other (`Civic`, `Civic EX`) does not
-contradict it, nor does one of up to three characters that may be its NCIC code (`SLV`,
-`Silverado`).
+Two texts differ only if the tables know both of them and they mean different things. A text that
+is not known says nothing: it is the same as an equal text, without case, accents and punctuation,
+and contradicts none. So a code that nobody has listed, or a camera's private word, never costs a
+match. A part of a text that is not known (`BLK/ZZZ`) may mean anything too.
+
+Models have a table of common ones; the others, among them the codes of NCIC's model field, are
+not known.
 
 Pure, except for the tables, which are read once. No word of a read or an entry is kept.
 """
@@ -33,11 +36,14 @@ from engine.resources import load_toml, read_toml
 #: In the usual order of speech.
 VEHICLE_FIELDS: Final = ("make", "model", "color", "type")
 
-_TABLES: Final = ("make", "color", "type")
+_TABLES: Final = ("make", "model", "color", "type")
 _SHIPPED: Final = "vehicles.toml"
 _CODES: Final = "profiles/ncic.toml"
 _WORD: Final = re.compile(r"[^\W_]+")
-_CODE_CHARACTERS: Final = 3
+#: What separates the values of one text, such as two colours.
+_PARTS: Final = re.compile(r"[/\\,;|&+]")
+#: A meaning that contradicts none.
+_ANY: Final = "*"
 
 Meanings = frozenset[str]
 _NEAR_TO_NONE: Final[Meanings] = frozenset()
@@ -49,6 +55,7 @@ _Table = dict[str, _Texts]
 
 class _Tables(msgspec.Struct):
     make: _Table = {}
+    model: _Table = {}
     color: _Table = {}
     type: _Table = {}
 
@@ -70,24 +77,38 @@ class Words:
         near: Mapping[str, dict[str, Meanings]],
         nothing: frozenset[str],
     ) -> None:
-        self._words = {"model": {}, **words}
+        self._words = words
         self._near = near
         self._nothing = nothing
 
     def meanings(self, field: str, text: str) -> Meanings:
-        """Return the possible meanings of a text of this field; empty if it says nothing."""
+        """Return the possible meanings of a text of this field; empty if it says nothing.
+
+        `*` is among them if some of the text is not known, and then the text contradicts none.
+        """
         words = self._words[field]
         plain_words = _plain_words(text)
         whole = "".join(plain_words)
         if not whole or whole in self._nothing:
             return frozenset()
-        return words.get(whole) or frozenset(_found(words, plain_words)) or frozenset((whole,))
+        if field == "model":
+            plain_words = self._without_make(plain_words)
+            whole = "".join(plain_words)
+        known = words.get(whole)
+        if known is not None:
+            return known
+        found: set[str] = set()
+        for part in _PARTS.split(text):
+            part_words = _plain_words(part)
+            found |= set(_found(words, part_words)) or ({_ANY} if part_words else set())
+        return frozenset(found) if found - {_ANY} else frozenset((whole, _ANY))
 
     def compare(self, field: str, read: str | None, listed: str) -> CheckResult:
         """Compare a read's text of this field with the listed one.
 
-        `unknown` if one of them says nothing, or if they do not contradict each other but are not
-        known to mean the same.
+        `differs` only if both are known and mean different things. `unknown` if one of them says
+        nothing or is not known, or if they do not contradict each other but are not known to mean
+        the same.
         """
         if read is None:
             return "unknown"
@@ -95,45 +116,29 @@ class Words:
         one = words.get(read.lower())
         if one is not None and one is words.get(listed.lower()):
             return "same"  # most of the time, and without normalizing
-        if field == "model":
-            return self._compare_models(read, listed)
-        return self._compare_meanings(field, read, listed)
-
-    def _compare_meanings(self, field: str, read: str, listed: str) -> CheckResult:
         meant_read, meant_listed = self.meanings(field, read), self.meanings(field, listed)
         if not meant_read or not meant_listed:
             return "unknown"
-        if meant_read & meant_listed:
+        if (meant_read & meant_listed) - {_ANY}:
             return "same"
+        if _ANY in meant_read or _ANY in meant_listed:
+            return "unknown"
         near = self._near[field]
         for meaning in meant_read:
             close = near.get(meaning, _NEAR_TO_NONE)
-            if "*" in close or close & meant_listed:
+            if _ANY in close or close & meant_listed:
                 return "unknown"
-        if any("*" in near.get(meaning, _NEAR_TO_NONE) for meaning in meant_listed):
+        if any(_ANY in near.get(meaning, _NEAR_TO_NONE) for meaning in meant_listed):
             return "unknown"
         return "differs"
 
-    def _compare_models(self, read: str, listed: str) -> CheckResult:
-        one, other = self._model(read), self._model(listed)
-        if not one or not other:
-            return "unknown"
-        if one == other:
-            return "same"
-        if len(one) > len(other):
-            one, other = other, one
-        return "unknown" if other.startswith(one) or _may_be_code(one, other) else "differs"
-
-    def _model(self, text: str) -> str:
-        """Return a model's normalized text without a make before it; empty if it says nothing."""
-        words = _plain_words(text)
-        whole = "".join(words)
+    def _without_make(self, words: list[str]) -> list[str]:
+        """Return a model's words without a make before them."""
         makes = self._words["make"]
         for count in range(len(words) - 1, 0, -1):
             if "".join(words[:count]) in makes:
-                whole = "".join(words[count:])
-                break
-        return "" if whole in self._nothing else whole
+                return words[count:]
+        return words
 
 
 def compare_vehicles(read: Vehicle | None, listed: Vehicle) -> dict[str, CheckResult]:
@@ -194,14 +199,6 @@ def _found(words: Mapping[str, Meanings], plain_words: list[str]) -> Iterator[st
         at += 1
 
 
-def _may_be_code(short: str, model: str) -> bool:
-    """Return whether the short text has some letters of the model in order, from the first."""
-    if len(short) > _CODE_CHARACTERS or short[0] != model[0]:
-        return False
-    rest = iter(model)
-    return all(char in rest for char in short)
-
-
 @cache
 def shipped_words() -> Words:
     """Return the shipped words."""
@@ -237,6 +234,8 @@ def _words(field: str, content: Mapping[str, list[str]]) -> dict[str, Meanings]:
 
 def _add_codes(field: str, words: dict[str, Meanings], codes: Mapping[str, str]) -> None:
     for code, word in codes.items():
+        if not word:
+            continue  # the code says nothing
         means = words.get(_plain(word))
         if means is None:
             raise _refused(field, f"lacks {word!r}, the word for {code} in {_CODES}")

@@ -27,7 +27,7 @@ TABLES = tomllib.loads((files("engine") / "data" / "vehicles.toml").read_text("u
 CODES = tomllib.loads((files("engine") / "data" / "profiles/ncic.toml").read_text("utf-8"))[
     "values"
 ]
-FIELDS = ("make", "color", "type")
+FIELDS = ("make", "model", "color", "type")
 
 
 @pytest.mark.parametrize(
@@ -105,8 +105,21 @@ def test_of_several_words_one_that_agrees_is_enough(field: str, one: str, other:
         ("model", "unknown", "Golf"),
         ("model", "", ""),
         ("type", "unknown", "unknown"),
+        # What is not known says nothing, on either side: a usage code of NCIC, a code or a word that
+        # no table has, a part of a text.
+        *(("model", "F-150", code) for code in ("TK", "CYL", "TL", "000", "F15", "ZZZ")),
+        ("model", "CIV", "Camry"),
+        ("model", "Roadrunner 9", "Camry"),
+        ("color", "red", "ultraviolet"),
+        ("color", "red", "XXY"),
+        ("color", "BLK/ZZZ", "red"),
+        ("make", "Ford", "ZZZZ"),
+        ("make", "Ford", "Wartburg"),
+        ("type", "car", "hovercraft"),
+        ("type", "car", "0P"),
+        ("type", "car carrier", "truck"),
         # Models that may be the same.
-        ("model", "Civic", "Civic EX"),
+        ("model", "F-150", "F-250"),
         ("model", "CAM", "Camry"),
         ("model", "SLV", "Silverado"),
         ("model", "4RN", "4Runner"),
@@ -124,7 +137,7 @@ def test_these_may_be_one_or_not(field: str, one: str, other: str) -> None:
         ("color", "red", "blue"),
         ("color", "BLK/WHI", "RED/GRN"),
         ("color", "LBL", "DBL"),
-        ("color", "red", "ultraviolet"),
+        ("color", "BLK/WHI", "red"),
         ("make", "Ford", "CHEV"),
         ("make", "Ford", "Zastava"),
         ("make", "CHEV", "GMC"),
@@ -135,9 +148,7 @@ def test_these_may_be_one_or_not(field: str, one: str, other: str) -> None:
         ("type", "sedan", "SUV"),
         ("model", "Camry", "Corolla"),
         ("model", "Grand Cherokee", "Cherokee"),
-        ("model", "CIV", "Camry"),
-        ("model", "VLS", "Silverado"),
-        ("model", "SLVO", "Silverado"),
+        ("model", "Toyota Camry LE", "Honda Civic"),
     ],
 )
 def test_these_differ(field: str, one: str, other: str) -> None:
@@ -183,6 +194,50 @@ def test_any_text_can_be_compared_both_ways(field: str, one: str, other: str) ->
     assert compare(field, one, one.upper()) != "differs" or "ß" in one or not one.isascii()
 
 
+def _means(field: str, text: str) -> set[str] | None:
+    """What the tables say of one word or of several with `/` between; None: it is not known."""
+    meanings: set[str] = set()
+    for word in text.lower().split("/"):
+        codes = {
+            code.lower(): said.lower() for code, said in CODES[f"vehicle_{field}"].items() if said
+        }
+        word = codes.get(word, word)
+        found = {meaning for meaning, others in TABLES[field].items() if word in (meaning, *others)}
+        if not found:
+            return None
+        meanings |= found
+    return meanings
+
+
+def _near(field: str, one: str, other: str) -> bool:
+    table = TABLES["near"].get(field, {})
+    return any(
+        "*" in table.get(this, ()) or that in table.get(this, ())
+        for this, that in ((one, other), (other, one))
+    )
+
+
+def _texts(field: str) -> st.SearchStrategy[str]:
+    words = sorted({*TABLES[field], *sum(TABLES[field].values(), [])})
+    word = st.sampled_from(words + sorted(CODES[f"vehicle_{field}"]) + ["zzz", "Q9", "frob"])
+    return st.one_of(word, st.builds("{}/{}".format, word, word))
+
+
+@pytest.mark.parametrize("field", FIELDS)
+@given(data=st.data())
+def test_only_what_both_sides_are_known_to_mean_differently_differs(
+    field: str, data: st.DataObject
+) -> None:
+    read, listed = data.draw(_texts(field)), data.draw(_texts(field))
+    meant, wanted = _means(field, read), _means(field, listed)
+    known_to_differ = (
+        meant is not None
+        and wanted is not None
+        and not any(one == other or _near(field, one, other) for one in meant for other in wanted)
+    )
+    assert (shipped_words().compare(field, read, listed) == "differs") is known_to_differ
+
+
 def test_in_words() -> None:
     assert vehicle_in_words(Vehicle(make="Ford", model="Transit", color="white", type="van")) == (
         "Ford Transit white van"
@@ -204,6 +259,9 @@ def test_every_word_and_code_of_ncic_has_its_meaning(field: str) -> None:
             assert words.compare(field, word.upper(), meaning) == "same"
             assert len(words.meanings(field, word)) == 1, word
     for code, word in CODES[f"vehicle_{field}"].items():
+        if not word:  # a code that says nothing
+            assert words.compare(field, code, next(iter(TABLES[field]))) == "unknown"
+            continue
         assert words.compare(field, code, word) == "same"
         assert words.meanings(field, code) == words.meanings(field, word)
 
@@ -219,8 +277,12 @@ def test_no_two_meanings_are_the_same(field: str) -> None:
 @pytest.mark.parametrize(
     ("text", "codes", "line"),
     [
-        ("[mark]", {}, "vehicles.toml: mark: unknown field; there are make, color, type"),
-        ("[near.mark]", {}, "vehicles.toml: near.mark: unknown field; there are make, color, type"),
+        ("[mark]", {}, "vehicles.toml: mark: unknown field; there are make, model, color, type"),
+        (
+            "[near.mark]",
+            {},
+            "vehicles.toml: near.mark: unknown field; there are make, model, color, type",
+        ),
         ("make = 1", {}, "vehicles.toml: make: must be a table"),
         ("near = 1", {}, "vehicles.toml: near: must be a table"),
         ("nothing = 'x'", {}, "vehicles.toml: nothing: must be a list of texts"),

@@ -24,6 +24,8 @@ _SAME_WORDS = (
 )
 #: Words that do not contradict each other, and one that says nothing.
 _NEAR_WORDS = ({"car", "sedan"}, {"silver", "grey"})
+#: What else is known to mean something; any other word excludes nothing.
+_OTHER_WORDS = {"red", "ford", "toyota", "f150", "transit", "car", "sedan", "truck", "silver"}
 _NO_WORD = "unknown"
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
@@ -35,7 +37,7 @@ def narrowed_out(entry: Document, read: Document) -> str | None:
         return "entry_region"
     asked, seen = entry.get("vehicle", {}), read.get("vehicle", {})
     for name in ("make", "model", "color", "type"):
-        if name in asked and name in seen and _contradict(name, asked[name], seen[name]):
+        if name in asked and name in seen and _contradict(asked[name], seen[name]):
             return "entry_vehicle"
     circles, place = entry.get("area"), read.get("location")
     if circles and place and all(_distance_m(one, place) > one["radius_m"] for one in circles):
@@ -45,12 +47,13 @@ def narrowed_out(entry: Document, read: Document) -> str | None:
     return None
 
 
-def _contradict(name: str, asked: str, seen: str) -> bool:
+def _contradict(asked: str, seen: str) -> bool:
+    """Whether both are known to mean something, and not the same."""
     words = {_word(asked), _word(seen)}
+    known = _OTHER_WORDS | {same[0] for same in _SAME_WORDS}
     if len(words) == 1 or _NO_WORD in words or any(words <= near for near in _NEAR_WORDS):
         return False
-    one, other = words
-    return name != "model" or not (one.startswith(other) or other.startswith(one))
+    return words <= known
 
 
 def _word(text: str) -> str:
