@@ -17,6 +17,7 @@ The modules, in the order in which data passes them:
     digests        entries as hashes, for comparison
     parsed_file    a file's rows, held compactly until they are sent
     list_state     the topic's state as digests
+    ownership      whose entries a file may change
     difference     what a file would change: the difference that is sent
 """
 
@@ -25,6 +26,7 @@ __all__ = [
     "digests",
     "entry_fields",
     "list_state",
+    "ownership",
     "parsed_file",
     "profile",
     "rows",

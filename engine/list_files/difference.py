@@ -1,10 +1,12 @@
 """What a file of entries would change: the difference between its rows and the topic's state.
 
 `compare_to_state` compares a file's rows (`FileEntries`) with a `ListState`. An import leaves
-entries that the file does not name as they are. A sync (`list_id`) treats the file as the complete
+entries that the file does not name as they are. A sync (`Synced`) treats the file as the complete
 new state of one list: it removes entries of that list that the file does not name, and it may not
-touch any other list. A bad row names its entry too. If the entry of a bad row cannot be known,
-nothing is removed.
+touch any other list. A list is known by its name alone, so two agencies may have one of the same
+name: a sync leaves the entries of agencies that neither its rows nor its flags name alone, and
+counts them, unless it takes them over. A bad row names its entry too. If the entry of a bad row
+cannot be known, nothing is removed.
 
 The term of an entry belongs to its authority. While the authority reference stays the same, an
 entry keeps its `created_at` if its row gives none. In a sync it also keeps `expires_at` and
@@ -31,6 +33,13 @@ from engine.documents.codec import decode_entry, encode
 from engine.errors import RuleError
 from engine.list_files.digests import DigestColumns
 from engine.list_files.list_state import ListState
+from engine.list_files.ownership import (
+    Synced,
+    check_lists,
+    check_owners,
+    named_agencies,
+    split,
+)
 from engine.list_files.parsed_file import FileEntries, Spool
 from engine.list_files.rows import CREATED, EXPIRES, REQUESTED, UNCHECKED
 
@@ -59,8 +68,10 @@ class Difference:
     unchanged: int = 0
     #: Rows whose entry is listed and has expired.
     expired: int = 0
-    #: Entries that the list held before.
+    #: Entries that the list held before, without those that are left alone.
     standing: int = 0
+    #: How many entries of the list each agency has that the sync does not name: they stay.
+    left_alone: dict[str, int] = field(default_factory=dict)
     #: Entries that no good row names, but a bad row may: they are not removed.
     not_removed: int = 0
     replaced: set[int] = field(default_factory=set)
@@ -97,14 +108,13 @@ def compare_to_state(
     purposes: Purposes,
     now_ms: int,
     *,
-    list_id: str | None = None,
-    renew: bool = False,
+    synced: Synced | None = None,
     take_over: bool = False,
 ) -> Difference:
-    """Return the difference: with `list_id` for a sync of that list, otherwise for an import.
+    """Return the difference: with `synced` for a sync, otherwise for an import.
 
-    `renew` is for a sync; an import always renews. `take_over` is for an import: rows may replace
-    entries of other lists and agencies.
+    An import always renews. With `take_over` the rows of an import may replace entries of other
+    lists and agencies, and a sync is for the list's entries of all agencies.
     """
     rows = file.columns()
     places = file.places(state)
@@ -113,10 +123,10 @@ def compare_to_state(
     problems = {
         place: f"the same entry_id as in line {line}" for place, line in file.repeats().items()
     }
-    if list_id is not None:
-        _check_lists(file, list_id, rows, there, listed, problems)
-    elif not take_over:
-        _check_owners(file, rows, there, listed, problems)
+    if synced is not None:
+        check_lists(file, synced.list_id, rows, there, listed, problems)
+    if not take_over:
+        check_owners(file, rows, there, listed, problems)
     for place in np.flatnonzero(rows.created_ms > now_ms + limits.CREATED_AHEAD_MS).tolist():
         problems.setdefault(place, _future(int(rows.created_ms[place]), now_ms))
     # Workers refuse an entry from the future, so nothing is kept of it.
@@ -124,7 +134,7 @@ def compare_to_state(
     good = np.ones(len(file), dtype=bool)
     good[list(problems)] = False
 
-    kept = _keep(rows, there, listed, file.fresh, renew=renew or list_id is None)
+    kept = _keep(rows, there, listed, file.fresh, renew=synced is None or synced.renew)
     found = Difference(
         added=good & (places < 0),
         changed=good & (places >= 0) & ~kept.is_same,
@@ -135,12 +145,15 @@ def compare_to_state(
         problems=problems,
     )
     _look_at_rows(found, file, _Listed(state, there, listed), kept, purposes)
-    if list_id is not None:
-        on_list = state.columns.lists == file.names.number(list_id)
+    if synced is not None:
+        on_list = state.columns.lists == file.names.number(synced.list_id)
+        if not take_over:
+            named = named_agencies(file, rows, synced)
+            on_list, found.left_alone = split(on_list, state.columns, named, file.names)
         found.standing = int(np.count_nonzero(on_list))
         named = np.concatenate([rows.ids, state.columns.ids[places[places >= 0]], file.spared_ids])
         gone = np.flatnonzero(on_list & ~np.isin(state.columns.ids, named))
-        if file.bad_unknown(list_id):
+        if file.bad_unknown(synced.list_id):
             found.not_removed = len(gone)
         else:
             found.removed = gone
@@ -258,41 +271,3 @@ def _look_at_rows(
 
 def _time(text: str, own_ms: int, wanted_ms: int) -> str:
     return text if own_ms == wanted_ms else format_time(wanted_ms)
-
-
-def _check_lists(
-    file: FileEntries,
-    list_id: str,
-    rows: DigestColumns,
-    there: DigestColumns,
-    listed: NDArray[np.bool_],
-    problems: dict[int, str],
-) -> None:
-    """Report rows of another list, and rows whose id belongs to another list."""
-    number = file.names.number(list_id)
-    for place in np.flatnonzero(rows.lists != number).tolist():
-        own = file.names.text(int(rows.lists[place]))
-        problems.setdefault(place, f"list_id {own!r}: must be {list_id}, the list that is synced")
-    for place in np.flatnonzero(listed & (there.lists != number)).tolist():
-        other = file.names.text(int(there.lists[place]))
-        problems.setdefault(
-            place, f"entry_id is on list {other!r}, which is not the list that is synced"
-        )
-
-
-def _check_owners(
-    file: FileEntries,
-    rows: DigestColumns,
-    there: DigestColumns,
-    listed: NDArray[np.bool_],
-    problems: dict[int, str],
-) -> None:
-    """Report rows whose id belongs to another list or agency."""
-    is_other = (rows.lists != there.lists) | (rows.agencies != there.agencies)
-    for place in np.flatnonzero(listed & is_other).tolist():
-        list_id = file.names.text(int(there.lists[place]))
-        agency = file.names.text(int(there.agencies[place]))
-        problems.setdefault(
-            place,
-            f"entry_id belongs to list {list_id!r} of agency {agency!r}; --take-over replaces it",
-        )

@@ -23,6 +23,7 @@ from engine.list_files import profile
 from engine.list_files.difference import Difference, compare_to_state
 from engine.list_files.digests import Names
 from engine.list_files.list_state import ListState
+from engine.list_files.ownership import Synced
 from engine.list_files.parsed_file import FileEntries
 from engine.list_files.rows import BadRow, Row, Supplied, read_rows
 from engine.list_files.text import UTF_8, EntryFileError
@@ -200,7 +201,7 @@ def removed_by(kind: Kind, data: bytes) -> tuple[set[str], Difference]:
     state = ListState(file.names)
     state.apply(records)
     state.settle()
-    found = compare_to_state(file, state, PURPOSES, NOW_MS, list_id="l")
+    found = compare_to_state(file, state, PURPOSES, NOW_MS, synced=Synced("l"))
     return {state.entry_id(place).decode() for place in found.removed.tolist()}, found
 
 

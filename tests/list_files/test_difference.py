@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -17,6 +18,7 @@ from engine.list_files.difference import Difference, compare_to_state
 from engine.list_files.digests import Names
 from engine.list_files.identity import derived_id
 from engine.list_files.list_state import ListState
+from engine.list_files.ownership import Synced
 from engine.list_files.parsed_file import FileEntries
 from engine.list_files.profile import load
 from engine.list_files.rows import BadRow, Filling, Row, Supplied
@@ -75,7 +77,10 @@ class Topic:
         term: int = 30,
         bad: tuple[BadRow, ...] = (),
         by: str = "jo",
-        **how: Any,
+        list_id: str | None = None,
+        agency: str | None = None,
+        renew: bool = False,
+        take_over: bool = False,
     ) -> tuple[Difference, FileEntries]:
         fresh = {
             "created_at": day(today),
@@ -91,7 +96,9 @@ class Topic:
         for bad_row in bad:
             file.add_bad(bad_row)
         state = self.state(file.names)
-        found = compare_to_state(file, state, PURPOSES, START_MS + today * DAY_MS, **how)
+        synced = None if list_id is None else Synced(list_id, agency, renew)
+        now_ms = START_MS + today * DAY_MS
+        found = compare_to_state(file, state, PURPOSES, now_ms, synced=synced, take_over=take_over)
         for what, key, value in found.records(file):
             assert (what == "changed") == (key.decode() in self.values)
             self.values[key.decode()] = value
@@ -120,7 +127,7 @@ def test_after_a_sync_the_list_is_the_file_and_others_are_as_they_were(
     topic = Topic(*(entry(key, list_id=key[0], plate=plate) for key, plate in before.items()))
     untouched = {key: value for key, value in topic.values.items() if key[0] == "m"}
     wanted = {key: plate for key, plate in after.items() if key[0] == "l"}
-    found, _ = topic.send(listed(wanted), list_id="l")
+    found, _ = topic.send(listed(wanted), list_id="l", agency="agency")
     was = {key: plate for key, plate in before.items() if key[0] == "l"}
     assert {key: one.plate for key, one in topic.entries.items() if key[0] == "l"} == wanted
     assert {key: value for key, value in topic.values.items() if key[0] == "m"} == untouched
@@ -130,7 +137,9 @@ def test_after_a_sync_the_list_is_the_file_and_others_are_as_they_were(
     assert found.changed_count == len(wanted.keys() & was.keys()) - found.unchanged
     assert found.standing == len(was)
     # Again, on another day and by somebody else: there is nothing left to do.
-    again, _ = topic.send(listed(wanted), list_id="l", today=3, by="somebody else")
+    again, _ = topic.send(
+        listed(wanted), list_id="l", agency="agency", today=3, by="somebody else"
+    )
     assert again.is_empty
     assert again.unchanged == len(wanted)
 
@@ -305,10 +314,11 @@ def test_a_derived_id_is_no_id_beside_rows_that_give_theirs() -> None:
     assert (set(topic.values), found.not_removed) == ({"a", "b"}, 1)
     # In a file that gives no ids it is one, for the list that it was derived for.
     topic = Topic(entry("d"), entry("b"))
-    found, _ = topic.send([], bad=(derived,), list_id="l")
+    found, _ = topic.send([], bad=(derived,), list_id="l", agency="agency")
     assert set(topic.values) == {"d"}
     topic = Topic(entry("d"), entry("b"))
-    found, _ = topic.send([], bad=(BadRow(3, "what", "d", "other"),), list_id="l")
+    bad = (BadRow(3, "what", "d", "other"),)
+    found, _ = topic.send([], bad=bad, list_id="l", agency="agency")
     assert (set(topic.values), found.not_removed) == ({"d", "b"}, 1)
 
 
@@ -397,3 +407,35 @@ def test_lists_of_a_file() -> None:
     for number, list_id in enumerate(["b", "a", "b"]):
         file.add(Row(number, *filling.entry(document(str(number), list_id=list_id))))
     assert sorted(file.list_ids()) == ["a", "b"]
+
+
+@given(before=st.dictionaries(st.sampled_from(IDS), st.sampled_from(["agency", "other", "third"])))
+def test_a_sync_leaves_the_entries_of_agencies_that_it_does_not_name(
+    before: dict[str, str],
+) -> None:
+    """A hot list is "a named list of entries owned by one agency": the name alone is no owner."""
+    topic = Topic(*(entry(key, list_id=key[0], agency=agency) for key, agency in before.items()))
+    ours = {key for key, agency in before.items() if key[0] == "l" and agency == "agency"}
+    theirs = {key: agency for key, agency in before.items() if key[0] == "l" and key not in ours}
+    others = {key for key in before if key[0] == "m"}
+    found, _ = topic.send([document("new")], list_id="l")
+    assert set(topic.values) == {"new", *theirs, *others}
+    assert found.left_alone == Counter(theirs.values())
+    assert found.standing == len(ours)
+    # The flags name an agency too, and --take-over all of them.
+    found, _ = topic.send([document("new")], list_id="l", agency="third")
+    assert "third" not in {one.agency for one in topic.entries.values() if one.list_id == "l"}
+    found, _ = topic.send([document("new")], list_id="l", take_over=True)
+    assert (set(topic.values), found.left_alone) == ({"new", *others}, {})
+
+
+def test_a_sync_takes_over_anothers_entry_only_if_asked_to() -> None:
+    standing = entry("a", agency="other")
+    topic = Topic(standing)
+    found, _ = topic.send([document("a")], list_id="l")
+    assert found.problems == {
+        0: "entry_id belongs to list 'l' of agency 'other'; --take-over replaces it"
+    }
+    assert topic.entries == {"a": standing}
+    found, _ = topic.send([document("a")], list_id="l", take_over=True)
+    assert (found.changed_count, topic.entries["a"].agency) == (1, "agency")

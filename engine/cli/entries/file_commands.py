@@ -49,22 +49,28 @@ def import_command(settings: Settings, file: Path, take_over: bool, **values: An
     is_flag=True,
     help="Allow the removal of a tenth of the list or more, and a file without entries.",
 )
+@click.option(
+    "--take-over",
+    is_flag=True,
+    help="Also replace and remove entries that other agencies have on the list.",
+)
 @json_option
 @takes_settings("bootstrap", "prefix", "purposes", "operator")
-def sync(settings: Settings, file: Path, renew: bool, allow_shrink: bool, **values: Any) -> None:
+def sync(settings: Settings, file: Path, **values: Any) -> None:
     """Make a list equal to a file: add, change and remove the difference.
 
     FILE is the complete new state of the list that --list names, in any form that `import`
     takes. The whole difference takes effect at once, in one transaction, or none of it does.
-    Entries of other lists are never touched. An existing entry under the same authority
+    Entries of other lists are never touched, nor those of agencies that neither the file nor
+    --agency names, unless --take-over says so. An existing entry under the same authority
     reference keeps its dates, unless its row has others.
     """
     from engine.cli.entries.import_ import sync_file
 
     operator = operator_name(settings)
     list_id = values["list_id"]
-    wish = _wish(file, operator, values, renew=renew, allow_shrink=allow_shrink)
-    sync_file(settings, wish, list_id)
+    more = {name: values.pop(name) for name in ("renew", "allow_shrink", "take_over")}
+    sync_file(settings, _wish(file, operator, values, **more), list_id)
 
 
 def _wish(file: Path, operator: str, values: dict[str, Any], **more: Any) -> Any:

@@ -29,6 +29,7 @@ from engine.kafka.topics import Topics
 from engine.kafka.writer import Headers, Outbox, outbox
 from engine.list_files.difference import Difference, compare_to_state
 from engine.list_files.digests import Names
+from engine.list_files.ownership import Synced
 from engine.list_files.parsed_file import FileEntries
 from engine.list_files.profile import Profile
 from engine.list_files.rows import BadRow, Row, Supplied, read_rows
@@ -128,6 +129,7 @@ async def _sync(
     report: Report,
     list_id: str,
 ) -> None:
+    synced = Synced(list_id, wish.supplied.flags.get("agency"), wish.renew)
     async with contextlib.AsyncExitStack() as stack:
         box: Outbox | None = None
         if not wish.dry_run:
@@ -140,7 +142,7 @@ async def _sync(
         def difference() -> Difference:
             now_ms = SystemClock().now_ms()
             return compare_to_state(
-                file, reader.state, purposes, now_ms, list_id=list_id, renew=wish.renew
+                file, reader.state, purposes, now_ms, synced=synced, take_over=wish.take_over
             )
 
         found = await _compared(reader, difference)
@@ -149,6 +151,7 @@ async def _sync(
             report.dry_run(file, found, reader.state)
         report.judge(file, found, skip_invalid=wish.skip_invalid)
         report.not_removed(file, found, list_id)
+        report.left_alone(found, list_id)
         if not wish.allow_shrink:
             _brake(found, list_id, wish.path)
         if box is None:

@@ -62,6 +62,19 @@ class Report:
                 f"{'it' if bad == 1 else 'them'} {found.not_removed} would be removed"
             )
 
+    def left_alone(self, found: Difference, list_id: str) -> None:
+        """Report the entries of agencies that a sync does not name."""
+        if found.left_alone:
+            count = sum(found.left_alone.values())
+            agencies = sorted(found.left_alone)
+            named = ", ".join(map(plain, agencies[:_SHOWN_AGENCIES]))
+            more = len(agencies) - _SHOWN_AGENCIES
+            remark(
+                f"list {list_id} also holds {count} {'entry' if count == 1 else 'entries'} of "
+                f"{named}{f' and {more} more agencies' if more > 0 else ''}, not named by the file "
+                "or --agency; left as they are, --take-over makes the sync theirs too"
+            )
+
     def dry_run(self, file: FileEntries, found: Difference, state: ListState) -> None:
         """Print the difference."""
         counts = _counts(file, found)
@@ -103,6 +116,7 @@ class Report:
         counts = _counts(file, found)
         if self._as_json:
             counts["not_removed"] = found.not_removed
+            counts["left_alone"] = sum(found.left_alone.values())
             json_line({"list_id": list_id, **counts, "list_revision": revision})
         elif revision is None:
             click.echo(
@@ -125,6 +139,7 @@ class Report:
             )
 
 
+_SHOWN_AGENCIES = 5
 _DONE = ("added", "changed", "removed", "unchanged")
 
 
