@@ -5,12 +5,16 @@ Pure. The whole file is checked before anything is sent.
 The modules, in the order in which data passes them:
 
     text           files of lines, with their numbers; UTF-8 or Windows-1252
+    column_names   which field a column of another system probably fills
+    headers        the delimiter and the columns by a file's first row
     csv_files      rows of cells
     json_files     documents of lines of JSON
+    profile_files  what a profile's file may say, and profiles on top of others
     profile        which columns a file has; `data/profiles/` has the profiles that we ship
     date_formats   dates as other systems write them
     entry_fields   the fields of an entry by flat names
     plate_cells    what stands for a plate and is none
+    notes          rows left out and values left empty, counted
     columns        from a row to a document
     identity       which entry a row is for, even a bad one
     rows           from a document to an entry, completed and checked
@@ -26,6 +30,7 @@ __all__ = [
     "digests",
     "entry_fields",
     "list_state",
+    "notes",
     "ownership",
     "parsed_file",
     "profile",

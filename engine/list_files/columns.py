@@ -12,12 +12,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 from engine.clock import format_time
 from engine.list_files.entry_fields import FIELDS, TIMES, Field, quoted
-from engine.list_files.plate_cells import check_plate_cell
-from engine.list_files.profile import OTHERS, Profile, caseless
+from engine.list_files.notes import Notes
+from engine.list_files.plate_cells import NoPlateError, check_plate_cell
+from engine.list_files.profile import OTHERS, Profile
+from engine.list_files.profile_files import caseless
 from engine.list_files.text import Encoding
 from engine.plates.normal_form import WILDCARD, PlateError, normalize
 
@@ -27,6 +30,7 @@ _FOREIGN_WILDCARDS: Final = "*%"
 _NOT_TEXT: Final = re.compile("[\ud800-\udfff]")
 
 Parse = Callable[[str], Any]
+_UNDAMAGED: Final[Mapping[int, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,26 @@ class Unread:
     bad_paths: tuple[str, ...] = ()
 
 
+class LeftOut(NamedTuple):
+    """A row that the profile leaves out: the column and the value that decide,
+    and what else the row has.
+
+    An empty value: the row has no plate.
+    """
+
+    column: str
+    value: str
+    document: dict[str, Any]
+
+
+class _UnlistedError(ValueError):
+    """A value that the profile does not list, and which it drops or leaves the row out for."""
+
+    def __init__(self, unlisted: str) -> None:
+        super().__init__(unlisted)
+        self.leaves_out = unlisted == "leave_out"
+
+
 class Columns:
     """The columns with these normalized names, in the order of the cells."""
 
@@ -54,6 +78,8 @@ class Columns:
         width: int | None = None,
     ) -> None:
         """`width` is the number of cells in the header; the last ones may have no name."""
+        self.notes = Notes()
+        self._needs_plate = profile.leaves_out_no_plate
         self._count = len(names)
         self._width = self._count if width is None else width
         self._not_text = encoding.problem
@@ -66,13 +92,16 @@ class Columns:
                     (place, name, FIELDS[field], _parse(profile, field, guessed=encoding.guessed))
                 )
 
-    def document(self, cells: Sequence[str]) -> dict[str, Any] | Unread:
-        """Return the document of a row, or what is wrong with the row."""
+    def document(
+        self, cells: Sequence[str], line: int = 0, damage: Mapping[int, str] = _UNDAMAGED
+    ) -> dict[str, Any] | Unread | LeftOut:
+        """Return the document of a row, or what is wrong with the row, or why it is left out."""
         count = self._count
         if len(cells) != count and (len(cells) < count or any(cells[count:])):
             return Unread(f"{len(cells)} cells, but {count} columns")
         document: dict[str, Any] = {}
         problem, bad = None, []
+        unlisted: tuple[str, str] | None = None
         for place, name, field, parse in self._cells:
             value: Any = cells[place].strip()
             if not value:
@@ -80,9 +109,19 @@ class Columns:
             try:
                 if not value.isascii() and _NOT_TEXT.search(value):
                     raise ValueError(self._not_text)
+                if damage and field.field == "plate" and place in damage:
+                    raise ValueError(damage[place])
                 if parse is not None:
                     value = parse(value)
+            except _UnlistedError as error:
+                if error.leaves_out:
+                    unlisted = unlisted or (name, value)
+                    continue
+                self.notes.leave_empty(line, name, value)
+                continue
             except ValueError as error:
+                if self._needs_plate and isinstance(error, NoPlateError):
+                    continue
                 problem = problem or f"{name} {quoted(cells[place].strip())}: {error}"
                 bad.append(field.path)
                 continue
@@ -93,6 +132,10 @@ class Columns:
                 document.setdefault(field.field, value)
             else:
                 document.setdefault(field.field, {}).setdefault(part, value)
+        if unlisted is not None:
+            return LeftOut(*unlisted, document)
+        if self._needs_plate and "plate" not in document and "plate" not in bad:
+            return LeftOut("plate", "", document)
         if problem is None:
             return document
         # With a cell too many or too few, the values may stand under the wrong columns.
@@ -108,7 +151,9 @@ def object_document(
     found: Mapping[str, Any],
     known: dict[tuple[str, ...], Columns],
     encoding: Encoding,
-) -> dict[str, Any] | Unread:
+    notes: Notes,
+    line: int,
+) -> dict[str, Any] | Unread | LeftOut:
     """Return the document of a flat JSON object by column, or what is wrong with the object.
 
     `known` caches the columns of earlier objects.
@@ -122,11 +167,14 @@ def object_document(
             if names.count(column) > 1:
                 return Unread(f"column {column} twice")
         columns = Columns(profile, names, encoding)
+        columns.notes = notes
         if len(known) < _LAYOUTS:
             known[names] = columns
     cells = []
-    for name, value in found.items():
-        if isinstance(value, bool):
+    for name, column, value in zip(found, names, found.values(), strict=True):
+        if profile.columns.get(column) is None:
+            value = ""  # skipped, whatever it holds
+        elif isinstance(value, bool):
             value = str(value).lower()
         elif value is None:
             value = ""
@@ -135,7 +183,7 @@ def object_document(
         elif not isinstance(value, str):
             return Unread(f"{name}: must be a text, a number, true or false")
         cells.append(value)
-    return columns.document(cells)
+    return columns.document(cells, line)
 
 
 _LAYOUTS: Final = 1000
@@ -185,7 +233,9 @@ def _look_up(profile: Profile, field: str) -> Parse:
                 f"is not among the values.{field} of profile {profile.name}; a profile of your "
                 "own can add it"
             )
-        return cell if unlisted == "keep" else None
+        if unlisted == "keep":
+            return cell
+        raise _UnlistedError(unlisted)
 
     return look_up
 

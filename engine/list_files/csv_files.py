@@ -1,8 +1,10 @@
 """CSV files of entries: rows of cells, each with the line on which it begins.
 
-The profile gives the delimiter (`,` `;` or tab); otherwise it is detected in the header row. A
-row's number is the line on which it begins, even if its quoted cells contain line breaks. The
-profile says what the columns mean, and `columns` interprets the cells.
+The profile gives the delimiter; a line such as `sep=;` above the header names it too, as
+spreadsheets write it; otherwise it is detected in the header row (`headers`). A profile with fixed
+columns has no delimiter: a cell is where its column is in the line. A row's number is the line on
+which it begins, even if its quoted cells contain line breaks. Lines end in LF, CR LF or CR. The
+character that ends a file in DOS (Ctrl-Z) ends it here, if nothing comes after it.
 
 A missing or stray quote can make one cell of several rows without breaking any rule of CSV. So a
 row of several lines comes with the cells of each further line, read as a row by itself: `rows`
@@ -15,29 +17,43 @@ import contextlib
 import csv
 import io
 import itertools
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, BinaryIO, Final, NamedTuple
 
 from engine import limits
-from engine.list_files.entry_fields import quoted
-from engine.list_files.profile import OTHERS, Profile, caseless
+from engine.list_files.headers import (
+    check_delimiter,
+    delimiter_of,
+    header_names,
+    is_header,
+    separator_line,
+    unnamed,
+)
+from engine.list_files.profile import Profile
 from engine.list_files.text import Encoding, EntryFileError
 
 #: The limit for one line of the file, and so for the JSON of one entry.
 ROW_BYTES: Final = limits.READ_VALUE_BYTES
+#: The end of a file in DOS, with what fills its last block.
+_DOS_END: Final = re.compile(r"\x1a[\x1a\0\s]*\Z")
+_UNDAMAGED: Final[Mapping[int, str]] = MappingProxyType({})
 
 
 class CsvRow(NamedTuple):
     """A row: its line, and its cells or what is wrong with it.
 
     `further` has the cells of each further line of a row of several lines, read by itself.
+    `damage` has for the place of a cell what its file says against it as a plate.
     """
 
     line: int
     cells: list[str] | str
     further: Sequence[list[str]] = ()
+    damage: Mapping[int, str] = _UNDAMAGED
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,39 +78,70 @@ def csv_table(file: BinaryIO, path: Path, profile: Profile, encoding: Encoding) 
     """
     text = io.TextIOWrapper(file, encoding.codec, errors="surrogateescape", newline="")
     try:
-        first = text.readline(ROW_BYTES)
-        delimiter = profile.delimiter or _delimiter(first, profile)
-        lines = _Lines(first, text, path)
-        reader = csv.reader(lines, delimiter=delimiter, strict=True)
-        line, cells = _first_row(reader, path)
-        known = any(caseless(cell) in profile.columns for cell in cells)
-        if profile.header or (profile.header is None and known):
-            names = _header(cells, path, profile, encoding)
-            yield Table(names, len(cells), _rows(reader, lines, delimiter))
+        lines = _Lines(text, path)
+        for _ in range(profile.skip_lines):
+            next(lines, None)
+        reader: Any = _FixedReader(lines, profile) if profile.fixed else _csv_reader(lines, profile)
+        line, cells = _first_row(reader, lines)
+        if is_header(cells, profile):
+            where = f"{path}: line {line}"
+            names = list(profile.fixed) or header_names(cells, where, profile, encoding)
+            yield Table(names, len(cells), _rows(reader, lines))
         else:
             # Trailing columns that are never filled are often left out, but then in every row.
-            names = _unnamed(profile)[: max(1, len(cells))]
-            rows = [CsvRow(line, cells, lines.further(delimiter))] if _has_text(cells) else []
-            yield Table(names, len(names), itertools.chain(rows, _rows(reader, lines, delimiter)))
+            names = list(profile.fixed) or unnamed(profile)[: max(1, len(cells))]
+            rows = [CsvRow(line, cells, lines.further())] if has_text(cells) else []
+            yield Table(names, len(names), itertools.chain(rows, _rows(reader, lines)))
     finally:
         text.detach()
 
 
-def _first_row(reader: Any, path: Path) -> tuple[int, list[str]]:
+def _csv_reader(lines: _Lines, profile: Profile) -> Any:
+    """Return the reader of a file with a delimiter, at its first row."""
+    named = separator_line(lines.ahead)
+    if named is not None:
+        next(lines)
+    delimiter = named or profile.delimiter
+    if delimiter is None:
+        delimiter = delimiter_of(lines.ahead, profile)
+    elif named is None and lines.ahead.strip():
+        check_delimiter(lines.ahead, delimiter, profile, f"{lines.path}: line {lines.number + 1}")
+    lines.delimiter = delimiter
+    return csv.reader(lines, delimiter=delimiter, strict=True)
+
+
+class _FixedReader:
+    """The rows of a file with fixed columns; reads like `csv.reader`."""
+
+    def __init__(self, lines: _Lines, profile: Profile) -> None:
+        self._lines = lines
+        self._places = [slice(start, start + length) for start, length in profile.fixed.values()]
+
+    def __next__(self) -> list[str]:
+        line = next(self._lines).rstrip("\r\n")
+        if not line.strip():
+            return []
+        if "\t" in line:
+            raise csv.Error("a tab in a line of fixed columns")
+        return [line[place] for place in self._places]
+
+
+def _first_row(reader: Any, lines: _Lines) -> tuple[int, list[str]]:
     """Return line and cells of the first row that is not blank; no cells if there is none."""
     while True:
-        line = reader.line_num + 1
+        line = lines.number + 1
         try:
             cells = next(reader, None)
         except csv.Error as error:
-            raise EntryFileError(f"not valid CSV: {error}", where=f"{path}: line {line}") from None
+            where = f"{lines.path}: line {line}"
+            raise EntryFileError(f"not valid CSV: {error}", where=where) from None
         if cells is None or cells:
             return line, cells or []
 
 
-def _rows(reader: Any, lines: _Lines, delimiter: str) -> Iterator[CsvRow]:
+def _rows(reader: Any, lines: _Lines) -> Iterator[CsvRow]:
     while True:
-        line = reader.line_num + 1
+        line = lines.number + 1
         lines.row.clear()
         try:
             cells = next(reader, None)
@@ -103,45 +150,61 @@ def _rows(reader: Any, lines: _Lines, delimiter: str) -> Iterator[CsvRow]:
             continue
         if cells is None:
             return
-        if _has_text(cells):
-            yield CsvRow(line, cells, lines.further(delimiter))
+        if has_text(cells):
+            yield CsvRow(line, cells, lines.further())
 
 
-def _has_text(cells: list[str]) -> bool:
+def has_text(cells: list[str]) -> bool:
+    """Return whether any cell of a row has text."""
     return any(map(str.strip, cells))
 
 
 class _Lines:
-    """The lines of a file for the CSV reader; `row` has those of the row that is being read."""
+    """The lines of a file for a reader of rows.
 
-    def __init__(self, first: str, text: io.TextIOWrapper, path: Path) -> None:
+    `ahead` is the next line, `number` that of the last one, and `row` has those of the row that is
+    being read.
+    """
+
+    def __init__(self, text: io.TextIOWrapper, path: Path) -> None:
         self.row: list[str] = []
-        self._next = first
+        self.path = path
+        self.number = 0
+        self.delimiter: str | None = None
         self._text = text
-        self._path = path
-        self._number = 0
+        self.ahead = self._after = ""
+        self._read()
 
     def __iter__(self) -> _Lines:
         return self
 
     def __next__(self) -> str:
-        line = self._next
+        line = self.ahead
         if not line:
             raise StopIteration
-        self._number += 1
+        self.number += 1
         if len(line) >= ROW_BYTES:
             raise EntryFileError(
-                f"longer than {ROW_BYTES} characters", where=f"{self._path}: line {self._number}"
+                f"longer than {ROW_BYTES} characters", where=f"{self.path}: line {self.number}"
             )
-        self._next = self._text.readline(ROW_BYTES)
+        self._read()
         self.row.append(line)
         return line
 
-    def further(self, delimiter: str) -> Sequence[list[str]]:
+    def _read(self) -> None:
+        line = self._after or self._text.readline(ROW_BYTES)
+        self._after = ""
+        if "\x1a" in line and (end := _DOS_END.search(line)):
+            self._after = self._text.readline(ROW_BYTES)
+            if not self._after:
+                line = line[: end.start()]
+        self.ahead = line
+
+    def further(self) -> Sequence[list[str]]:
         """Return the cells of each line of the row except the first, read as rows."""
-        if len(self.row) < 2:
+        if len(self.row) < 2 or self.delimiter is None:
             return ()
-        return [_cells(line, delimiter) for line in self.row[1:]]
+        return [_cells(line, self.delimiter) for line in self.row[1:]]
 
 
 def _cells(line: str, delimiter: str) -> list[str]:
@@ -149,42 +212,3 @@ def _cells(line: str, delimiter: str) -> list[str]:
         return next(csv.reader([line], delimiter=delimiter), [])
     except csv.Error:
         return []
-
-
-def _unnamed(profile: Profile) -> list[str]:
-    return [name for name in profile.columns if name != OTHERS]
-
-
-def _delimiter(first: str, profile: Profile) -> str:
-    """Return the delimiter that gives the most known columns in the header; if tied, the comma."""
-
-    def known_columns(delimiter: str) -> int:
-        return sum(
-            caseless(cell.strip().strip('"')) in profile.columns for cell in first.split(delimiter)
-        )
-
-    def columns(delimiter: str) -> int:
-        return first.count(delimiter)
-
-    return max(",;\t", key=lambda delimiter: (known_columns(delimiter), columns(delimiter)))
-
-
-def _header(cells: list[str], path: Path, profile: Profile, encoding: Encoding) -> list[str]:
-    where = f"{path}: line 1"
-    names = [caseless(cell) for cell in cells]
-    while names and not names[-1]:
-        names.pop()  # spreadsheets write empty columns at the end
-    if not names:
-        raise EntryFileError("no header row with the names of the columns", where=where)
-    for place, name in enumerate(names):
-        if "\0" in name or any("\udc80" <= letter <= "\udcff" for letter in name):
-            raise EntryFileError(encoding.problem, where=where, hint="save the file as UTF-8")
-        if name not in profile.columns and OTHERS not in profile.columns:
-            raise EntryFileError(
-                f"unknown column {quoted(cells[place].strip())}",
-                where=where,
-                hint=f"known columns: {', '.join(_unnamed(profile))}",
-            )
-        if name in names[:place] and profile.columns.get(name) is not None:
-            raise EntryFileError(f"column {name} twice", where=where)
-    return names

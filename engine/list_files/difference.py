@@ -152,7 +152,8 @@ def compare_to_state(
             on_list, found.left_alone = split(on_list, state.columns, named, file.names)
         found.standing = int(np.count_nonzero(on_list))
         named = np.concatenate([rows.ids, state.columns.ids[places[places >= 0]], file.spared_ids])
-        gone = np.flatnonzero(on_list & ~np.isin(state.columns.ids, named))
+        spared = np.isin(state.columns.references, file.spared_references)
+        gone = np.flatnonzero(on_list & ~spared & ~np.isin(state.columns.ids, named))
         if file.bad_unknown(synced.list_id):
             found.not_removed = len(gone)
         else:

@@ -11,18 +11,19 @@ from typing import Any, BinaryIO
 
 import orjson
 
-from engine.list_files.columns import Columns, Unread, object_document
+from engine.list_files.columns import Columns, LeftOut, Unread, object_document
 from engine.list_files.csv_files import ROW_BYTES
 from engine.list_files.entry_fields import quoted
 from engine.list_files.identity import paths_without_text
+from engine.list_files.notes import Notes
 from engine.list_files.plate_cells import check_plate_cell
 from engine.list_files.profile import Profile
 from engine.list_files.text import UTF_8, Encoding, numbered_lines
 
 
 def json_documents(
-    file: BinaryIO, profile: Profile, encoding: Encoding
-) -> Iterator[tuple[int, dict[str, Any] | Unread]]:
+    file: BinaryIO, profile: Profile, encoding: Encoding, notes: Notes
+) -> Iterator[tuple[int, dict[str, Any] | Unread | LeftOut]]:
     """Yield the line and the document of each line that is not blank."""
     layouts: dict[tuple[str, ...], Columns] = {}
     for line, content in numbered_lines(file, ROW_BYTES):
@@ -40,7 +41,7 @@ def json_documents(
         if not isinstance(document, dict):
             yield line, Unread(problem or "must be a JSON object")
         elif not profile.json_documents:
-            yield line, object_document(profile, document, layouts, encoding)
+            yield line, object_document(profile, document, layouts, encoding, notes, line)
         elif problem is not None:
             yield line, Unread(problem, document, tuple(paths_without_text(document)))
         elif problem := _not_a_plate(document, encoding):

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from engine.list_files.digests import DigestColumns, Digests, Names, id_hash
 from engine.list_files.list_state import ListState
+from engine.list_files.notes import Notes
 from engine.list_files.rows import DERIVED, BadRow, Row
 
 #: Bytes that are compressed together.
@@ -46,6 +47,7 @@ class FileEntries:
         # The hashed id that earlier versions derived for each good row, 0 if its id is given.
         self._former_ids = array("Q")
         self._spared_ids = array("Q")
+        self._spared_references = array("Q")
         self._bad_unknown = 0
         self._bad_derived: Counter[str] = Counter()
         self._gives_ids = False
@@ -79,6 +81,11 @@ class FileEntries:
         if row.former_id is not None:
             self._spared_ids.append(id_hash(row.former_id.encode()))
 
+    def add_left_out(self, notes: Notes) -> None:
+        """Spare the entries that the rows left out may be for: a sync does not remove them."""
+        self._bad_unknown += notes.without_reference
+        self._spared_references.extend(notes.references)
+
     def columns(self) -> DigestColumns:
         """Return the digests of the good rows."""
         return self._digests.columns()
@@ -97,6 +104,11 @@ class FileEntries:
     def spared_ids(self) -> NDArray[np.uint64]:
         """The hashed ids of entries that a sync leaves alone, although no good row names them."""
         return np.frombuffer(self._spared_ids, dtype=np.uint64)
+
+    @property
+    def spared_references(self) -> NDArray[np.uint64]:
+        """The hashed authority references whose entries a sync leaves alone."""
+        return np.frombuffer(self._spared_references, dtype=np.uint64)
 
     def bad_unknown(self, list_id: str) -> int:
         """Return how many bad rows may be for any entry of the list: a sync removes nothing then.

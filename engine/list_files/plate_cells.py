@@ -36,6 +36,8 @@ _NO_PLATE: Final = re.compile(
     "|TBD|TBA|TRUE|FALSE|X{4,}",
     re.ASCII,
 )
+#: No plate has these between its characters; a colon, some systems write.
+_DELIMITER: Final = re.compile("[;|,]")
 _SIGNS: Final = re.compile(r"[^A-Z0-9?]", re.ASCII)
 #: Control characters, which no text of an entry may hold.
 CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -45,6 +47,10 @@ _SURE: Final = frozenset(
     for letter in map(chr, range(0xC0, 0x100))
     if letter.encode("cp1252").decode("cp1250") == letter and letter.isalpha()
 )
+
+
+class NoPlateError(ValueError):
+    """The cell says that there is no plate."""
 
 
 def check_plate_cell(cell: str, *, guessed: bool = False) -> None:
@@ -63,7 +69,9 @@ def check_plate_cell(cell: str, *, guessed: bool = False) -> None:
     if _ERROR.fullmatch(cell):
         raise ValueError("is the error of a formula in a spreadsheet")
     if _NO_PLATE.fullmatch(_SIGNS.sub("", cell.upper())) and cell.isascii():
-        raise ValueError("stands for no plate; hotlist entries add lists a plate that reads so")
+        raise NoPlateError("stands for no plate; hotlist entries add lists a plate that reads so")
+    if _DELIMITER.search(cell):
+        raise ValueError("holds a delimiter: does the profile have the right one?")
     if not cell.isascii():
         _check_letters(cell, guessed=guessed)
 

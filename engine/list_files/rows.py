@@ -24,11 +24,12 @@ from engine.documents.admission import Purposes, check_entry
 from engine.documents.codec import encode, entry_of
 from engine.documents.model import Entry
 from engine.errors import DocumentError, RuleError
-from engine.list_files.columns import Columns, Unread
+from engine.list_files.columns import Columns, LeftOut, Unread
 from engine.list_files.csv_files import CsvRow, csv_table
 from engine.list_files.entry_fields import FIELDS, quoted
 from engine.list_files.identity import Identity, error_path, paths_without_text
 from engine.list_files.json_files import json_documents
+from engine.list_files.notes import Notes
 from engine.list_files.plate_cells import CONTROL
 from engine.list_files.profile import Profile
 from engine.list_files.text import UTF_8, Encoding, EntryFileError
@@ -222,37 +223,48 @@ def read_rows(
     supplied: Supplied,
     purposes: Purposes,
     encoding: Encoding = UTF_8,
+    notes: Notes | None = None,
 ) -> Generator[Row | BadRow, None, None]:
     """Yield the rows of an open file in order; the suffix of `path` decides its format.
 
-    Raises EntryFileError if the whole file cannot be read as entries.
+    `notes` gets the rows that the profile leaves out, and the values that it drops. Raises
+    EntryFileError if the whole file cannot be read as entries.
     """
     filling = Filling(profile, supplied, purposes)
-    for line, found in _documents(file, path, profile, filling, encoding):
-        if isinstance(found, Unread):
+    notes = Notes() if notes is None else notes
+    for line, found in _documents(file, path, profile, filling, encoding, notes):
+        if isinstance(found, LeftOut):
+            notes.leave_out(line, found.column, found.value, _reference(found.document))
+        elif isinstance(found, Unread):
             yield filling.bad_row(line, found)
         else:
             yield filling.row(line, found)
 
 
 def _documents(
-    file: BinaryIO, path: Path, profile: Profile, filling: Filling, encoding: Encoding
-) -> Iterator[tuple[int, dict[str, Any] | Unread]]:
+    file: BinaryIO,
+    path: Path,
+    profile: Profile,
+    filling: Filling,
+    encoding: Encoding,
+    notes: Notes,
+) -> Iterator[tuple[int, dict[str, Any] | Unread | LeftOut]]:
     ending = path.suffix.lower()
     if ending not in profile.endings:
         raise EntryFileError(f"must end in {' or '.join(profile.endings)}", where=str(path))
     if ending == ".jsonl":
-        yield from json_documents(file, profile, encoding)
+        yield from json_documents(file, profile, encoding, notes)
     else:
         with csv_table(file, path, profile, encoding) as table:
             columns = Columns(profile, table.names, encoding, width=table.width)
+            columns.notes = notes
             for row in table.rows:
                 if isinstance(row.cells, str):
                     yield row.line, Unread(row.cells)
                 elif row.further and (hidden := _hidden(row, columns, filling)):
                     yield row.line, hidden
                 else:
-                    yield row.line, columns.document(row.cells)
+                    yield row.line, columns.document(row.cells, row.line, row.damage)
 
 
 def _hidden(row: CsvRow, columns: Columns, filling: Filling) -> Unread | None:
@@ -260,14 +272,20 @@ def _hidden(row: CsvRow, columns: Columns, filling: Filling) -> Unread | None:
     for line, cells in enumerate(row.further, start=row.line + 1):
         if not columns.is_whole(cells):
             continue
-        found = columns.document(cells)
-        unread = found if isinstance(found, Unread) else Unread("", found)
-        if filling.bad_row(line, unread).entry_id is not None:
+        found = columns.document(cells, line)
+        unread = Unread("", found) if isinstance(found, dict) else found
+        if isinstance(unread, LeftOut) or filling.bad_row(line, unread).entry_id is not None:
             return Unread(
                 f"a quoted cell includes line {line}, which is a row: a quote is missing or "
                 "out of place"
             )
     return None
+
+
+def _reference(document: dict[str, Any]) -> str | None:
+    """Return a row's own authority reference, None if it has none."""
+    found = FIELDS["authority_reference"].of(document)
+    return found if isinstance(found, str) else None
 
 
 def _fill(document: dict[str, Any], supplied: Mapping[str, Any]) -> None:

@@ -717,7 +717,7 @@ def test_import_names_known_columns() -> None:
     result = import_of("list.csv", b"plate,colour\n")
     assert result.exit_code == 1
     assert result.stderr.startswith(
-        "hotlist: list.csv: line 1: unknown column 'colour'; known columns: entry_id, list_id,"
+        "hotlist: list.csv: line 1: unknown column 'colour'; in a profile of your own with base = "
     )
     assert result.stderr.count("\n") == 1
 

@@ -24,6 +24,7 @@ from engine.documents.purposes import Purposes
 from engine.errors import ConfigError, HotlistError
 from engine.list_files import profile
 from engine.list_files.profile import Profile
+from engine.list_files.profile_files import shipped
 from engine.list_files.rows import BadRow, Row, Supplied, read_rows
 from engine.list_files.text import EntryFileError, encoding_of
 from engine.plates.misreads import Misreads
@@ -48,7 +49,7 @@ _FIRSTS: Final = tuple(
     for encoding in ("auto", "utf-8", "windows-1252")
 )
 _SUPPLIED: Final = Supplied(FLAGS, FRESH)
-_PROFILES: Final = {name: profile.load(name) for name in profile.shipped()}
+_PROFILES: Final = {name: profile.load(name) for name in shipped()}
 
 # ---- files of entries
 

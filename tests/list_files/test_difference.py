@@ -137,9 +137,7 @@ def test_after_a_sync_the_list_is_the_file_and_others_are_as_they_were(
     assert found.changed_count == len(wanted.keys() & was.keys()) - found.unchanged
     assert found.standing == len(was)
     # Again, on another day and by somebody else: there is nothing left to do.
-    again, _ = topic.send(
-        listed(wanted), list_id="l", agency="agency", today=3, by="somebody else"
-    )
+    again, _ = topic.send(listed(wanted), list_id="l", agency="agency", today=3, by="somebody else")
     assert again.is_empty
     assert again.unchanged == len(wanted)
 

@@ -27,6 +27,7 @@ NUMBER = "a spreadsheet made a number of it; format the column as text"
 DATE = "a spreadsheet made a date of it; format the column as text"
 FORMULA = "is the error of a formula in a spreadsheet"
 NONE = "stands for no plate; hotlist entries add lists a plate that reads so"
+DELIMITER = "holds a delimiter: does the profile have the right one?"
 LOST = "a character was lost when the file was converted"
 CONTROL = "must not hold control characters"
 
@@ -37,6 +38,7 @@ REFUSED = {
     **dict.fromkeys(["#N/A", "#REF!", "#NAME?", "#VALUE!", "#DIV/0!", "#NUM!", "#NULL!"], FORMULA),
     **dict.fromkeys(["UNKNOWN", "unknown", "UNK", "NONE", "N/A", "NULL", "NaN", "nil"], NONE),
     **dict.fromkeys(["NO PLATE", "No Tag", "MISSING", "XXXXXXX", "TBD", "TRUE"], NONE),
+    **dict.fromkeys(["AB12CD;NL", "AB12CD|x", "1,234"], DELIMITER),
     **dict.fromkeys(["M\ufffd1234", "\ufffd"], LOST),
     **dict.fromkeys(["AB12\0CD", "AB12CD\nEF34GH", "AB\x7f12CD"], CONTROL),
 }
@@ -73,7 +75,11 @@ def test_every_kind_of_file_refuses_it(
     cells = f'"{cell}"' + (",V1,EV" if which == "ncic" else "")
     if name == "x.jsonl":
         cells = json.dumps({column: cell} | ({"NIC": "V1", "MKE": "EV"} if which == "ncic" else {}))
-    (bad,) = rows_of(f"{head}{cells}\n", name, columns=profile.load(which))
+    rows = rows_of(f"{head}{cells}\n", name, columns=profile.load(which))
+    if which == "ncic" and REFUSED[cell] == NONE:
+        assert rows == []  # a record without a plate, which this profile leaves out
+        return
+    (bad,) = rows
     assert isinstance(bad, BadRow)
     assert bad.problem == f"{column} {cell!r}: {REFUSED[cell]}".replace("LIC", bad.problem[:3])
     assert bad.entry_id is None

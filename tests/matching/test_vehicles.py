@@ -105,8 +105,8 @@ def test_of_several_words_one_that_agrees_is_enough(field: str, one: str, other:
         ("model", "unknown", "Golf"),
         ("model", "", ""),
         ("type", "unknown", "unknown"),
-        # What is not known says nothing, on either side: a usage code of NCIC, a code or a word that
-        # no table has, a part of a text.
+        # What is not known says nothing, on either side: a usage code of NCIC, a code or a word
+        # that no table has, a part of a text.
         *(("model", "F-150", code) for code in ("TK", "CYL", "TL", "000", "F15", "ZZZ")),
         ("model", "CIV", "Camry"),
         ("model", "Roadrunner 9", "Camry"),
@@ -218,7 +218,7 @@ def _near(field: str, one: str, other: str) -> bool:
 
 
 def _texts(field: str) -> st.SearchStrategy[str]:
-    words = sorted({*TABLES[field], *sum(TABLES[field].values(), [])})
+    words = sorted({*TABLES[field], *(word for words in TABLES[field].values() for word in words)})
     word = st.sampled_from(words + sorted(CODES[f"vehicle_{field}"]) + ["zzz", "Q9", "frob"])
     return st.one_of(word, st.builds("{}/{}".format, word, word))
 

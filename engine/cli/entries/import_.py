@@ -218,7 +218,9 @@ def checked(wish: Wish, purposes: Purposes, report: Report) -> FileEntries:
         encoding = encoding_of(opened, wish.encoding, str(path))
         if encoding.guessed:
             remark(f"{path}: not UTF-8 text, read as {encoding.name}; --encoding sets another")
-        rows = read_rows(opened, path, wish.profile, wish.supplied, purposes, encoding)
+        rows = read_rows(
+            opened, path, wish.profile, wish.supplied, purposes, encoding, report.notes
+        )
         # The rows are closed before the file in every case: they hold a wrapper around it.
         with contextlib.closing(rows):
             for row in _with_progress(opened, rows):
@@ -227,6 +229,8 @@ def checked(wish: Wish, purposes: Purposes, report: Report) -> FileEntries:
                 else:
                     file.add_bad(row)
                     report.bad_row(row.line, row.problem)
+    file.add_left_out(report.notes)
+    report.noted()
     repeats = file.repeats()
     for place, first in repeats.items():
         report.bad_row(int(file.lines[place]), f"the same entry_id as in line {first}")

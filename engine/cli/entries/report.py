@@ -14,6 +14,7 @@ import click
 from engine.cli.output import json_line, plain, remark
 from engine.list_files.difference import Difference
 from engine.list_files.list_state import ListState
+from engine.list_files.notes import Notes
 from engine.list_files.parsed_file import FileEntries
 from engine.list_files.text import EntryFileError
 
@@ -23,6 +24,7 @@ class Report:
 
     def __init__(self, path: Path, topic: str, *, as_json: bool) -> None:
         self.topic = topic
+        self.notes = Notes()
         self._path = path
         self._as_json = as_json
         self._bad: list[tuple[int, str]] = []
@@ -32,6 +34,11 @@ class Report:
         remark(f"{self._path}: line {line}: {problem}")
         if self._as_json:
             self._bad.append((line, problem))
+
+    def noted(self) -> None:
+        """Report the rows that were left out and the values that were left empty."""
+        for line in self.notes.lines():
+            remark(f"{self._path}: {line}")
 
     def problems(self, file: FileEntries, found: Difference) -> None:
         """Report the rows that conflict with the entries on the topic."""
@@ -96,6 +103,7 @@ class Report:
         counts = _counts(file, found)
         counts.pop("removed")
         if self._as_json:
+            counts["left_out"] = self.notes.left_out
             json_line(counts)
             return
         sent = counts["added"] + counts["changed"]
@@ -116,6 +124,7 @@ class Report:
         counts = _counts(file, found)
         if self._as_json:
             counts["not_removed"] = found.not_removed
+            counts["left_out"] = self.notes.left_out
             counts["left_alone"] = sum(found.left_alone.values())
             json_line({"list_id": list_id, **counts, "list_revision": revision})
         elif revision is None:
