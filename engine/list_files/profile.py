@@ -17,7 +17,7 @@ or field, a date format that cannot be read, a value of the wrong type.
                 all others. Of several columns for one field the first that is not empty counts
     values      by field: what each value in the file becomes, whatever its case
     unlisted    by field: what happens to other values: "refuse" (as without it), "keep", "drop"
-                (left empty, and the user is told), "leave_out" (the whole row is, and is counted)
+                (left empty, and reported), "leave_out" (the whole row is, and is counted)
     no_plate    what happens to a row without a plate: "refuse" (as without it) or "leave_out"
     constants   by field: what stands there in every row whose columns leave it empty
     dates       forms (see `date_formats`), time_zone, and the fields which a date without a time

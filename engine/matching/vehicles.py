@@ -8,7 +8,7 @@ does not contradict a special one (`sedan`), nor silver gray. Of a text with sev
 
 Two texts differ only if the tables know both of them and they mean different things. A text that
 is not known says nothing: it is the same as an equal text, without case, accents and punctuation,
-and contradicts none. So a code that nobody has listed, or a camera's private word, never costs a
+and contradicts none. So a code that no table lists, or a camera's private word, never costs a
 match. A part of a text that is not known (`BLK/ZZZ`) may mean anything too.
 
 Models have a table of common ones; the others, among them the codes of NCIC's model field, are
