@@ -43,11 +43,19 @@ class Town:
     """Entries, policies and reads, and the matches that must come of them.
 
     The records lie encoded in `entries`, `policies` and `reads`, by partition; an entry's
-    place in its partition is its offset in a new topic.
+    place in its partition is its offset in a new topic. A town that is not `is_answered` has the
+    records alone.
     """
 
     def __init__(
-        self, *, entries: int, sources: int, reads: int, hit_rate: float, seed: int = 1
+        self,
+        *,
+        entries: int,
+        sources: int,
+        reads: int,
+        hit_rate: float,
+        seed: int = 1,
+        is_answered: bool = True,
     ) -> None:
         now_ms = SystemClock().now_ms()
         size = CitySize(
@@ -96,7 +104,7 @@ class Town:
             key = plain_plate(read["plate"]).encode()
             headers = ((ALTERNATES_HEADER, header),) if asks else ()
             self.reads[partition_of(key, 4)].append(ToSend(key, orjson.dumps(read), headers))
-            if is_hit:
+            if is_hit and is_answered:
                 self.hit_count += 1
                 answer = oracle.answer(read, self._at, (header,) if asks else ())
                 self.matches |= {match.match_id: match for match in answer.matches}

@@ -44,6 +44,20 @@ class Likeness(NamedTuple):
     confidence: float
 
 
+class Listed(NamedTuple):
+    """An entry that is admitted, and its revision: the offset of its record."""
+
+    entry: Document
+    revision: int
+
+
+class PolicyInForce(NamedTuple):
+    """A source's policy and its revision; no policy is None and -1."""
+
+    policy: Document | None
+    revision: int
+
+
 class ExpectedMatch(NamedTuple):
     """A match that the contract gives, with what decides about later reads of its identity."""
 

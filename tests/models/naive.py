@@ -197,7 +197,7 @@ class Naive:
             answer.rejected = "plate_length"
             return answer
         texts: list[tuple[str, Alternate | None]] = [(plate, None)]
-        texts += _asked_alternates(read, plate, headers)
+        texts += asked_alternates(read, plate, headers)
         keyed = _normal_key(key)
         if keyed is not None and keyed != plate:
             texts[0] = keyed, None
@@ -312,7 +312,7 @@ def _normal_key(key: bytes | None) -> str | None:
     return text if 1 <= len(text) <= 16 and plain_plate(text) == text else None
 
 
-def _asked_alternates(
+def asked_alternates(
     read: Document, plate: str, headers: Sequence[bytes]
 ) -> Iterator[tuple[str, Alternate]]:
     """The normal forms of the alternates to be tried, in order, each as it stands in the read."""

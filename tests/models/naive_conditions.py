@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import math
 import zoneinfo
+from functools import cache
 from typing import Any
 
 Document = dict[str, Any]
@@ -56,6 +57,7 @@ def _contradict(asked: str, seen: str) -> bool:
     return words <= known
 
 
+@cache
 def _word(text: str) -> str:
     plain = "".join(char for char in text.lower() if char.isalnum())
     return next((same[0] for same in _SAME_WORDS if plain in same), plain)

@@ -49,12 +49,12 @@ class Oracle:
             self._naive.put_policy(key, policy)
         self._by_text: dict[str, list[str]] = {}
         for entry_id, (_, entry) in self._naive.entries.items():
-            for text in set(_texts_like(entry)):
+            for text in set(texts_like(entry)):
                 self._by_text.setdefault(text, []).append(entry_id)
 
     def can_match(self, read: Document) -> bool:
         """Whether a read's plate, or an alternate of it, is like a listed plate."""
-        return any(text in self._by_text for text in _texts(read))
+        return any(text in self._by_text for text in texts_of(read))
 
     def answer(
         self,
@@ -67,7 +67,7 @@ class Oracle:
         """What must come of a read, after those before it; it has its right key. If it
         suppresses nothing, it is answered for itself and nothing is remembered."""
         among = {
-            entry_id: None for text in _texts(read) for entry_id in self._by_text.get(text, ())
+            entry_id: None for text in texts_of(read) for entry_id in self._by_text.get(text, ())
         }
         if not among:
             return Answer()
@@ -86,13 +86,14 @@ def expected_matches(
     return {Expected(*match[:3]) for read in reads for match in oracle.answer(read, at).matches}
 
 
-def _texts(read: Document) -> Iterator[str]:
+def texts_of(read: Document) -> Iterator[str]:
+    """The normal forms of a read's plate and of its alternates."""
     yield plain_plate(read["plate"])
     for alternate in read.get("alternates", ()):
         yield plain_plate(alternate["plate"])
 
 
-def _texts_like(entry: Document) -> Iterator[str]:
+def texts_like(entry: Document) -> Iterator[str]:
     """At the least all texts of plain ASCII characters that an entry's plate is like."""
     listed: str = entry["plate"]
     alike = GROUPS if entry.get("confusables") else ()

@@ -33,6 +33,8 @@ from tests.models.contract_records import (
     PolicyRecord,
     ReadRecord,
 )
+from tests.models.contract_rules import PLAIN_RULES, with_asked_alternates
+from tests.models.near_plates import misread
 
 NOW = milliseconds("2026-01-31T12:00:00.000Z")
 PURPOSES = {"stolen_vehicle": Purpose(), "unpaid_toll": Purpose(180, 5), "permit": Purpose(365, 5)}
@@ -477,3 +479,79 @@ def test_late_windows_do_not_chain() -> None:
     """A match suppresses for its own window only: reads 40 s apart match every second time."""
     reads = (read(40 * number, number) for number in range(6))
     assert made(allowing(), listed(), *reads) == [1, 0, 1, 0, 1, 0]
+
+
+class _Plain(ContractOracle):
+    """Searches all matches of an identity, one by one, in the order in which they were made."""
+
+    __slots__ = ()
+
+    def _earlier(self, key: Any, read: ReadRecord, entry: Any) -> list[ExpectedMatch]:
+        window_ms = 1000 * (60 if entry.get("suppress_s") is None else entry["suppress_s"])
+        at_ms = milliseconds(read.detection["captured_at"])
+        return [
+            earlier
+            for earlier in self.matches.get(key, [])
+            if abs(at_ms - milliseconds(earlier.read.detection["captured_at"])) < window_ms
+        ]
+
+
+@given(histories())
+def test_the_search_by_time_finds_what_a_search_of_all_matches_finds(events: list[Event]) -> None:
+    quick, plain = ContractOracle(RULES), _Plain(RULES)
+    for event in events:
+        assert quick.process(event) == plain.process(event)
+    assert quick.waiting == plain.waiting
+
+
+_PLAIN_PURPOSES = replace(PLAIN_RULES, purposes=PURPOSES)
+
+
+@given(st.data())
+def test_entries_found_by_texts_are_those_that_a_search_of_all_finds(data: st.DataObject) -> None:
+    """Entries are listed, corrected and removed between reads."""
+    quick = ContractOracle(_PLAIN_PURPOSES)
+    plain = ContractOracle(replace(_PLAIN_PURPOSES, near=None))
+    fields: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
+        {"plate": st.text("8BXY?", min_size=4, max_size=6)},
+        optional={"confusables": st.just(True), "distance": st.just(1), "suppress_s": st.just(0)},
+    )
+    plates = ["8BXY"]
+    for number in range(data.draw(st.integers(1, 8))):
+        event: Event
+        match data.draw(st.sampled_from(["entry", "entry", "removal", "read", "read"])):
+            case "entry":
+                event = listed(number, entry_id=data.draw(_ids), **data.draw(fields))
+                plates.append((event.entry or {})["plate"])
+            case "removal":
+                event = EntryRecord(data.draw(_ids), None, number, NOW)
+            case _:
+                plate, other = (
+                    misread(data.draw, data.draw(st.sampled_from(plates))).replace("Ü", "B")
+                    for _ in range(2)
+                )
+                event = read(number, number, plate=plate, alternates=[{"plate": other}])
+        if number == 0:
+            for oracle in (quick, plain):
+                oracle.process(allowing())
+        assert quick.process(event) == plain.process(event)
+
+
+_ids = st.sampled_from(["E", "F", "G"])
+
+
+@pytest.mark.parametrize(
+    ("header", "plates"),
+    [((), []), ((b"",), []), ((b"XYZ987",), ["xyz 987"]), ((b"A", b"B"), ["xyz 987", "QQQ1"])],
+)
+def test_only_the_alternates_that_a_record_asks_for_are_compared(
+    header: tuple[bytes, ...], plates: list[str]
+) -> None:
+    """Several headers ask for all."""
+    alternates = [{"plate": "QQQ1", "confidence": 0.1}, {"plate": "xyz 987", "confidence": 0.5}]
+    detection = read(alternates=alternates).detection
+    asked = with_asked_alternates(detection, header)
+    assert [each["plate"] for each in asked["alternates"]] == plates
+    entry_of = listed(plate="XYZ987")
+    (outcome,) = run([allowing(), entry_of, read()._replace(detection=asked)], _PLAIN_PURPOSES)
+    assert len(outcome.matches) == ("xyz 987" in plates)

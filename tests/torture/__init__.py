@@ -18,6 +18,7 @@ what an oracle says that shares no code with the engine.
     town            what is sent: documents whose outcome is known
     evidence        what lies on the topics, and when it was seen there
     follower        follows the topics and the commits; what has not drained yet
+    waits           bounds of all waits, and what they waited for
     judge           what is demanded and what is allowed; finds what is wrong
     report          the table
 """

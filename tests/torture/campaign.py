@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,11 +29,16 @@ from tests.torture.judge import Findings, Judge
 from tests.torture.load import Load
 from tests.torture.schedule import Fault, Round, rounds
 from tests.torture.town import TortureTown
+from tests.torture.waits import StuckError, bounded, cancelled, within
 from tests.torture.workers import Slot, now_s
 
 #: Longer than any time-out of the engine's, twice: what has not drained by then is stuck.
 DRAIN_S: Final = 150.0
 _COMMAND_S: Final = 120.0
+#: What the broker may take to start, and what stands on the topics before the first read to come.
+_BEGIN_S: Final = 180.0
+#: What a round's faults may take beyond the round: each has bounds of its own.
+_BEYOND_ROUND_S: Final = 600.0
 _ROOT: Final = Path(__file__).resolve().parents[2]
 
 Say = Callable[[str], None]
@@ -102,6 +107,8 @@ class Campaign:
         try:
             async with AsyncExitStack() as stack:
                 await self._run(stack, disk, result)
+        except* StuckError as group:
+            self._problems += [str(error) for error in _leaves(group)]
         finally:
             disk.close()
         result.took_s = now_s() - began_s
@@ -116,10 +123,11 @@ class Campaign:
         ports = free_ports(plan.workers + 1)
         broker = own_broker(ports, disk)
         stack.callback(self._keep_log, broker)
-        await asyncio.to_thread(broker.start)
-        await create_topics(
+        await bounded(asyncio.to_thread(broker.start), _BEGIN_S, "the broker is started")
+        creating = create_topics(
             Cluster(broker.bootstrap, self._topics), partitions=PARTITIONS, replication=1
         )
+        await bounded(creating, _BEGIN_S, "the topics are created")
         load_s = sum(each.lasts_s for each in self._schedule)
         town = TortureTown(plan.seed, round(plan.reads_a_second * load_s))
         churn = Churn(plan.seed)
@@ -137,18 +145,17 @@ class Campaign:
         stack.push_async_callback(load.close)
         await load.begin()
         follower = Follower(broker.bootstrap, self._topics, self._group, partitions, self._evidence)
-        for task in (follower.follow(), follower.watch_commits()):
-            stack.push_async_callback(_cancelled, asyncio.create_task(task))
+        for what, task in (
+            ("the follower", follower.follow()),
+            ("the follower of commits", follower.watch_commits()),
+        ):
+            stack.push_async_callback(cancelled, asyncio.create_task(task), what)
+        await follower.has_seen_lists(_BEGIN_S)
+        self._evidence.started_s = now_s()
         await self._start_workers(stack, ports)
         await self._all_ready()
         self._say(f"a broker and {plan.workers} workers are ready after {now_s() - began_s:.0f} s")
-        judge = Judge(
-            self._evidence,
-            town.oracle(),
-            town.contract_oracle(),
-            churn,
-            is_exactly_once=plan.delivery == "exactly_once",
-        )
+        judge = Judge(self._evidence, is_exactly_once=plan.delivery == "exactly_once")
         result.findings, result.changes = judge.findings, load.changes
         faults = Faults(broker, disk, self._slots, plan.workers, partitions)
         for each in self._schedule:
@@ -156,6 +163,7 @@ class Campaign:
             await self._calm(follower, judge)
             if judge.findings.problems or self._problems:
                 return
+        judge.finish()
         for slot in self._slots:
             if not await slot.end():
                 self._problems.append(f"worker {slot.number} did not end when it was asked to")
@@ -180,7 +188,10 @@ class Campaign:
             )
 
         self._say(f"round {each.name!r}: {len(each.faults)} faults in {each.lasts_s:.0f} s")
-        async with asyncio.TaskGroup() as changing:
+        async with (
+            within(each.lasts_s + _BEYOND_ROUND_S, f"the end of round {each.name!r}"),
+            asyncio.TaskGroup() as changing,
+        ):
             changing.create_task(load.change_singly(over))
             changing.create_task(load.change_together(over))
             async with asyncio.TaskGroup() as group:
@@ -200,9 +211,11 @@ class Campaign:
             )
         drained_s = now_s() - began_s
         found = judge.judge()
+        judged_s = now_s() - began_s - drained_s
         self._say(
-            f"calm: drained in {drained_s:.1f} s; {judge.findings.reads:,} reads, "
-            f"{judge.findings.matches:,} matches, {len(found)} problems"
+            f"calm: drained in {drained_s:.1f} s, judged in {judged_s:.1f} s; "
+            f"{judge.findings.reads:,} reads, {judge.findings.matches:,} matches, "
+            f"{len(found)} problems"
         )
 
     # ---- what stands around the rounds
@@ -222,10 +235,12 @@ class Campaign:
             )
             self._slots.append(slot)
             slot.want(number < plan.workers)
-            stack.push_async_callback(_cancelled, asyncio.create_task(slot.supervise()))
+            stack.push_async_callback(
+                cancelled, asyncio.create_task(slot.supervise()), f"worker {number}'s supervisor"
+            )
 
     async def _all_ready(self) -> None:
-        async with asyncio.timeout(DRAIN_S):
+        async with within(DRAIN_S, f"{self.plan.workers} workers are ready"):
             while True:
                 states = [await slot.state() for slot in self._slots[: self.plan.workers]]
                 if all(": 200 " in state for state in states):
@@ -242,7 +257,13 @@ class Campaign:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
-        out, errors = await asyncio.wait_for(process.communicate(), _COMMAND_S)
+        try:
+            out, errors = await bounded(
+                process.communicate(), _COMMAND_S, "the end of `hotlist audit verify`"
+            )
+        finally:
+            if process.returncode is None:
+                process.kill()
         said = out.decode().strip()
         if process.returncode:
             self._problems.append(f"hotlist audit verify: {said} {errors.decode().strip()}")
@@ -254,8 +275,9 @@ class Campaign:
         broker.close()
 
 
-async def _cancelled(task: asyncio.Task[None]) -> None:
-    """Cancel a task; what ended it before is raised."""
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+def _leaves(group: BaseExceptionGroup[StuckError]) -> Iterator[StuckError]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error

@@ -3,7 +3,9 @@
 Some entries are edited one by one: added, changed, made to match look-alikes or not, removed, and
 overwritten by ones that the rules refuse. Others are changed together, in one transaction, each
 to the same version. Some transactions are aborted, and some are left open until their producer is
-fenced off: of these nothing may ever match. A source's policy allows and denies in turn.
+fenced off: of these nothing may ever match. A source's policy allows and denies in turn. A few
+entries suppress, and are corrected now and then: another plate, agency or purpose, never one that
+it has had before together with the other two, so that what it lists is always something new.
 
 What is changed is a matter of the seed, when exactly is not. Each record carries the number of its
 change in a header, by which the evidence knows when it was sent.
@@ -28,16 +30,33 @@ STEADY: Final = "torture-steady"
 #: Another source with a steady policy: its cameras and read ids have the same names as STEADY's.
 NEIGHBOUR: Final = "torture-neighbour"
 SHIFTING: Final = "torture-shifting"
+#: The sources that reads of what changes come from.
+_SOURCES: Final = (STEADY, NEIGHBOUR, SHIFTING)
+#: What reads state, some nothing.
+CONFIDENCES: Final = (None, 0.01, 0.1, 0.5, 0.95)
 #: Reads of what changes begin with this; those of entries that change together with the other.
 CHURN: Final = "churn-"
 PAIR: Final = "pair-"
-#: Reads of vehicles that are read again and again.
+#: Reads of vehicles that are read again and again; of those whose entries are corrected.
 FOLDING: Final = "folding-"
+CORRECTED: Final = "corrected-"
+#: Reads that meet what changes.
+CHANGING: Final = (CHURN, PAIR, CORRECTED)
+#: By entry, the plates that it lists in turn.
+CORRECTED_PLATES: Final = {
+    f"CORRECTED-{entry}": tuple(f"MOVES{entry:02}{plate:03}" for plate in range(3))
+    for entry in range(10)
+}
 #: The header that holds the number of the change.
 CHANGE_HEADER: Final = "change"
 
 _EDITED = 160
 _TOGETHER = 10
+_SUPPRESS_S = 20
+#: A correction changes one of these, in turn.
+_CORRECTIONS = ("plate", "agency", "purpose")
+#: One single change in so many is a correction: each entry about once a minute.
+_CORRECTION_SHARE = 1 / 16
 #: Letters that nobody takes for anything else: they tell the plates apart, digits are misread.
 _LETTER_COUNT = 6
 _LETTERS = "ACEFHJKMNPRUVWXY"
@@ -69,6 +88,11 @@ class Churn:
         self._entry_of = {
             key.partition("-")[2][:_LETTER_COUNT]: key for key in [*self._edited, *self._together]
         }
+        self._corrected = {
+            key: {"plate": plates[0], "agency": "AG0001", "purpose": "stolen_vehicle"}
+            for key, plates in CORRECTED_PLATES.items()
+        }
+        self._corrections = 0
         self._read_count = 0
 
     @property
@@ -86,14 +110,41 @@ class Churn:
             (source, a_policy(source=source)) for source in (STEADY, NEIGHBOUR, SHIFTING)
         )
         edited = tuple((key, self._entry(key, plate)) for key, plate in self._edited.items())
-        return [Change("plain", edited[::2], policies), self._all_together("commit")]
+        corrected = tuple((key, self._as_corrected(key)) for key in self._corrected)
+        return [
+            Change("plain", (*edited[::2], *corrected), policies),
+            self._all_together("commit"),
+        ]
 
     def single(self) -> Change:
         """An entry or a policy changes."""
         chance = self._chance
         if chance.random() < 0.1:
             return Change("plain", (), ((SHIFTING, self._policy()),))
+        if chance.random() < _CORRECTION_SHARE:
+            return Change("plain", (self.correct(),))
         return Change("plain", (self._edit(),))
+
+    def correct(self) -> tuple[str, Document | None]:
+        """Correct the next of the entries that are corrected."""
+        count, self._corrections = self._corrections, self._corrections + 1
+        which, entry = divmod(count, len(self._corrected))
+        key = list(self._corrected)[entry]
+        listed = self._corrected[key]
+        what = _CORRECTIONS[(which + entry) % len(_CORRECTIONS)]
+        if what == "agency":
+            listed[what] = f"AG{count:06}"
+        elif what == "purpose":
+            of_two = {"stolen_vehicle": "wanted_person", "wanted_person": "stolen_vehicle"}
+            listed[what] = of_two[listed[what]]
+        else:
+            plates = CORRECTED_PLATES[key]
+            listed[what] = plates[(plates.index(listed[what]) + 1) % len(plates)]
+        return key, self._as_corrected(key)
+
+    def _as_corrected(self, key: str) -> Document:
+        listed = self._corrected[key]
+        return an_entry(entry_id=key, list_id="torture", suppress_s=_SUPPRESS_S, **listed)
 
     def transaction(self) -> Change:
         """Many entries change at once, or would have."""
@@ -120,9 +171,13 @@ class Churn:
             plate = chance.choice(plates)
             if chance.random() < 0.3:
                 plate = _look_alike(chance, plate)
-            source = SHIFTING if chance.random() < 0.3 else STEADY
-            read = _read(f"{CHURN}{self._next()}", plate, source)
-            made.setdefault(partition_of(plate.encode(), partitions), []).append(read)
+            # Some reads of two sources have one read id.
+            sources = chance.sample(_SOURCES, 2 if chance.random() < 0.2 else 1)
+            read_id = f"{CHURN}{self._next()}"
+            stated = chance.choice(CONFIDENCES)
+            made.setdefault(partition_of(plate.encode(), partitions), []).extend(
+                _read(read_id, plate, source, stated) for source in sources
+            )
         return made
 
     def _next(self) -> int:
@@ -172,8 +227,9 @@ def records(changes: tuple[tuple[str, Document | None], ...], number: int) -> It
         yield ToSend(key.encode(), None if document is None else orjson.dumps(document), headers)
 
 
-def _read(read_id: str, plate: str, source: str) -> ToSend:
-    read = a_read(read_id=read_id, plate=plate, source=source)
+def _read(read_id: str, plate: str, source: str, confidence: float | None = None) -> ToSend:
+    stated = {} if confidence is None else {"confidence": confidence}
+    read = a_read(read_id=read_id, plate=plate, source=source, **stated)
     return ToSend(plate.encode(), orjson.dumps(read))
 
 

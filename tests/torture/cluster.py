@@ -15,6 +15,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from engine.kafka.topics import Topics
 from tests.kafka.broker import RealBroker
 from tests.torture.disk import Disk
+from tests.torture.waits import CLIENT_S, bounded
 
 #: Partitions of every topic but those of control when a campaign begins; the reads may get more,
 #: up to so many.
@@ -22,6 +23,8 @@ PARTITIONS: Final = 4
 MOST_PARTITIONS: Final = 16
 #: The topics that are followed.
 KINDS: Final = ("detections", "hotlist", "policies", "matches", "rejects", "audit")
+#: A client starts when the broker is there, which may be starting itself.
+START_S: Final = 120.0
 _CONTROL: Final = ("hotlist", "policies")
 #: Below 32,768 the system gives no ports to those who connect: a broker that is away must find
 #: its own free when it comes back.
@@ -127,9 +130,9 @@ async def all_records(bootstrap: str, partitions: ReadPartitions) -> AsyncIterat
         request_timeout_ms=10_000,
         retry_backoff_ms=50,
     )
-    await consumer.start()
+    await bounded(consumer.start(), START_S, "a consumer of all topics is started")
     try:
         consumer.assign(partitions.followed())
         yield consumer
     finally:
-        await consumer.stop()
+        await bounded(consumer.stop(), CLIENT_S, "a consumer of all topics is stopped")

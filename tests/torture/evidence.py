@@ -78,12 +78,19 @@ class Evidence:
     #: When the sending of a read, by its name, and of a change of the lists was begun first.
     read_sent_s: dict[str, float] = field(default_factory=dict)
     change_sent_s: dict[int, float] = field(default_factory=dict)
-    #: By partition, in the order of the topic.
+    #: When the first worker was started.
+    started_s: float = -math.inf
+    #: By partition, in the order of the topic: those that nobody has judged yet.
     reads: defaultdict[int, list[Read]] = field(default_factory=lambda: defaultdict(list))
     entries: defaultdict[str, list[State]] = field(default_factory=lambda: defaultdict(list))
     policies: defaultdict[str, list[State]] = field(default_factory=lambda: defaultdict(list))
     matches: dict[str, SeenMatch] = field(default_factory=dict)
     matches_of: defaultdict[str, list[SeenMatch]] = field(default_factory=lambda: defaultdict(list))
+    #: What has come since it was looked at: ids seen for the first time, records of ids that were
+    #: seen before, and ids that the audit has.
+    new_matches: list[SeenMatch] = field(default_factory=list)
+    repeated: list[SeenMatch] = field(default_factory=list)
+    new_audited: list[str] = field(default_factory=list)
     #: Match ids, and changes by topic and offset, as the audit has them.
     audited_matches: Counter[str] = field(default_factory=Counter)
     audited_changes: Counter[tuple[str, int]] = field(default_factory=Counter)
@@ -147,6 +154,9 @@ class Evidence:
             found = SeenMatch(match["match_id"], match["entry"]["entry_id"], name_of(match["read"]))
             self.matches[found.match_id] = found
             self.matches_of[found.read].append(found)
+            self.new_matches.append(found)
+        else:
+            self.repeated.append(found)
         found.seen_s.append(seen_s)
 
     def _note_audit(self, record: Record, seen_s: float) -> None:
@@ -156,6 +166,7 @@ class Evidence:
         event, fields = sealed["event"], sealed["fields"]
         if event == "match":
             self.audited_matches[fields["match_id"]] += 1
+            self.new_audited.append(fields["match_id"])
         elif event in _ENTRY_EVENTS:
             self.audited_changes["hotlist", fields["revision"]] += 1
         elif event == "policy_changed":

@@ -13,6 +13,7 @@ from tests.kafka.broker import RealBroker
 from tests.torture.cluster import ReadPartitions
 from tests.torture.disk import Disk
 from tests.torture.schedule import Fault
+from tests.torture.waits import bounded
 from tests.torture.workers import Slot
 
 #: How long the broker may take to notice that its disk is full.
@@ -22,6 +23,10 @@ _POLL_S: Final = 0.1
 _MET_S: Final = 90.0
 #: A slow network also answers late, by so much.
 _LATENCY_S: Final = 0.05
+#: What the broker's own start and end may take; each has its own bound below this.
+_BROKER_S: Final = 180.0
+#: What a partition more may take while workers come and go.
+_GROW_S: Final = 60.0
 #: What a full disk still has room for, at the most.
 _LEFT_BYTES: Final = 256 * 1024
 
@@ -61,7 +66,7 @@ class Faults:
             "broker_restart": self._broker_restart,
             "broker_pause": self._broker_pause,
             "broker_full": self._broker_full,
-            "grow": lambda fault: self._partitions.add(round(fault.amount)),
+            "grow": self._grow,
         }
         self._to_group: dict[str, Callable[[Fault], Awaitable[bool]]] = {
             "remove": self._remove,
@@ -138,11 +143,11 @@ class Faults:
     # ---- to the broker
 
     async def _broker_kill(self, fault: Fault) -> bool:
-        await asyncio.to_thread(self._broker.kill)
+        await self._broker_does(self._broker.kill, "the broker is killed")
         return await self._started_after(fault)
 
     async def _broker_restart(self, fault: Fault) -> bool:
-        await asyncio.to_thread(self._broker.stop)
+        await self._broker_does(self._broker.stop, "the broker is stopped")
         return await self._started_after(fault)
 
     async def _broker_pause(self, fault: Fault) -> bool:
@@ -164,7 +169,7 @@ class Faults:
                     while self._broker.running:
                         await asyncio.sleep(_POLL_S)
             has_noticed = not self._broker.running
-            await asyncio.to_thread(self._broker.kill)
+            await self._broker_does(self._broker.kill, "the broker without a disk is killed")
         finally:
             self._disk.free()
         await self._started_after(fault)
@@ -172,8 +177,15 @@ class Faults:
 
     async def _started_after(self, fault: Fault) -> bool:
         await asyncio.sleep(fault.lasts_s)
-        await asyncio.to_thread(self._broker.start)
+        await self._broker_does(self._broker.start, "the broker is started again")
         return True
+
+    async def _grow(self, fault: Fault) -> bool:
+        adding = self._partitions.add(round(fault.amount))
+        return await bounded(adding, _GROW_S, "partitions are added to the reads")
+
+    async def _broker_does(self, what: Callable[[], None], name: str) -> None:
+        await bounded(asyncio.to_thread(what), _BROKER_S, name)
 
 
 # ---- to one worker

@@ -13,12 +13,16 @@ from aiokafka.errors import KafkaError
 from engine.kafka.topics import Topics
 from tests.torture.cluster import KINDS, ReadPartitions, all_records
 from tests.torture.evidence import Evidence
+from tests.torture.waits import CLIENT_S, StuckError, within
 from tests.torture.workers import now_s
 
 _POLL_MS: Final = 100
 _PAUSE_S: Final = 0.1
 _COMMITS_EVERY_S: Final = 0.3
 _REQUEST_MS: Final = 3_000
+#: A fetch that is not answered while the broker is away; the follower then goes on from where it
+#: is, and what it has seen is seen.
+_FETCH_S: Final = 60.0
 
 
 class Follower:
@@ -47,15 +51,18 @@ class Follower:
             while True:
                 self._follow_new(consumer)
                 try:
-                    found = await consumer.getmany(timeout_ms=_POLL_MS)
-                except KafkaError:
+                    async with within(_FETCH_S, "the follower's fetch"):
+                        found = await consumer.getmany(timeout_ms=_POLL_MS)
+                except (KafkaError, StuckError):
                     await asyncio.sleep(_PAUSE_S)
                     continue
                 seen_s = now_s()
                 for tp, records in found.items():
                     self._evidence.note(kind_of[tp.topic], records, seen_s)
                 for tp in consumer.assignment():
-                    self._seen_to[tp] = await consumer.position(tp)
+                    with contextlib.suppress(KafkaError, StuckError):
+                        async with within(_FETCH_S, f"the follower's position in {tp.topic}"):
+                            self._seen_to[tp] = await consumer.position(tp)
 
     def _follow_new(self, consumer: Any) -> None:
         """Follow the partitions that were added too, the others from where it is."""
@@ -68,6 +75,7 @@ class Follower:
     async def watch_commits(self) -> None:
         """Note which reads are known to be processed; until cancelled."""
         admin: AIOKafkaAdminClient | None = None
+        is_started = False
         try:
             while True:
                 await asyncio.sleep(_COMMITS_EVERY_S)
@@ -76,15 +84,30 @@ class Follower:
                         admin = AIOKafkaAdminClient(
                             bootstrap_servers=self._bootstrap, request_timeout_ms=_REQUEST_MS
                         )
-                        await admin.start()
-                    offsets = await admin.list_consumer_group_offsets(self._group)
-                except (KafkaError, OSError, AssertionError, TimeoutError):
+                    async with within(CLIENT_S, "the follower asks for the group's commits"):
+                        if not is_started:
+                            await admin.start()
+                            is_started = True
+                        offsets = await admin.list_consumer_group_offsets(self._group)
+                except (KafkaError, OSError, AssertionError, TimeoutError, StuckError):
                     await _closed(admin)
-                    admin = None
+                    admin, is_started = None, False
                     continue
                 self._note_commits(offsets, now_s())
         finally:
             await _closed(admin)
+
+    async def has_seen_lists(self, within_s: float) -> None:
+        """Wait until everything that is on the lists' topics now is seen."""
+        async with (
+            within(within_s, "the follower has seen the lists as they begin"),
+            all_records(self._bootstrap, self._partitions) as asking,
+        ):
+            names = (self._topics.hotlist, self._topics.policies)
+            lists = [tp for tp in asking.assignment() if tp.topic in names]
+            ends = await asking.end_offsets(lists)
+            while any(self._seen_to.get(tp, 0) < end for tp, end in ends.items()):
+                await asyncio.sleep(_PAUSE_S)
 
     async def drained(self, within_s: float) -> str:
         """Wait until every read is committed and everything is seen and audited; what has not
@@ -99,8 +122,9 @@ class Follower:
 
     async def _missing(self, asking: Any) -> str:
         try:
-            ends = await asking.end_offsets(asking.assignment())
-        except KafkaError as error:
+            async with within(CLIENT_S, "the ends of all topics"):
+                ends = await asking.end_offsets(asking.assignment())
+        except (KafkaError, StuckError) as error:
             return f"the broker does not answer ({type(error).__name__})"
         for tp, end in ends.items():
             if self._seen_to.get(tp, 0) < end:
@@ -122,5 +146,6 @@ class Follower:
 
 async def _closed(admin: AIOKafkaAdminClient | None) -> None:
     if admin is not None:
-        with contextlib.suppress(KafkaError, OSError):
-            await admin.close()
+        with contextlib.suppress(KafkaError, OSError, StuckError):
+            async with within(CLIENT_S, "the follower's admin client is closed"):
+                await admin.close()

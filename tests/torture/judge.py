@@ -1,19 +1,20 @@
 """What is demanded and what is allowed; finds what is wrong. Pure: evidence in, problems out.
 
-Demanded of all that lies on the topics when everything has drained:
+Every read is held to `tests.models.contract_oracle`, with the lists and policies as they lie on
+their topics. Demanded of all that lies on the topics when everything has drained:
 
-* Reads that meet entries which nobody changes: the distinct match ids are those that
-  `tests.models.oracle` gives for the reads as they lie on their topic, and
-  `tests.models.contract_oracle` for those of vehicles that are read again and again, by several
-  sources with the same camera names and read ids. None is lost, none invented.
-  Where reads are folded, none that must match is lost either. A read that must be folded may
-  match all the same only with at_least_once (a worker that fell silent and wakes up writes an
-  older state of what it remembers over a newer one); with exactly_once never.
+* Reads that meet entries and policies which do not change at that time: the distinct match ids are
+  those that the oracle gives for the reads in the order of their topic. None is lost, none
+  invented. Where reads are suppressed, none that must match is lost either. A read that must be
+  suppressed may match all the same only with at_least_once (a worker that fell silent and wakes up
+  writes an older state of what it remembers over a newer one); with exactly_once never.
 * Reads that meet what changes: each id is that of a revision which was in force at some time
   between the read's production and its processing, together with a policy that was. Where the
-  read matched under each pair of revision and policy that was in force then, it must have
-  matched. With exactly_once it has no second id; with at_least_once it may have one of each of
-  several revisions, because it may have been processed twice.
+  oracle gives a match under each pair of revision and policy that was in force then, the read must
+  have matched. Which of them it was, the topic says: the oracle goes on from there, so that what
+  comes next at an entry that was corrected is certain again. With exactly_once a read has no second
+  id of an entry; with at_least_once it may have one of each of several revisions, because it may
+  have been processed twice.
 * Two reads of one batch that meet entries which are always changed together: some version of
   the list is common to both. It changes from one version to the next in one step.
 * Nothing of a transaction that was aborted matches: its revisions are never in force.
@@ -27,31 +28,40 @@ Demanded of all that lies on the topics when everything has drained:
 
 A revision is in force from the beginning of its sending on, and until SLACK_S after the end of
 its successor's way to a consumer that reads committed records: a worker takes reads for as long
-as that while it does not hear of the lists, because it must first notice. A read is processed by
-the time at which its match was seen, and if it has none, at which its offset was seen to be
-committed.
+as that while it does not hear of the lists, because it must first notice. What was replaced before
+the first worker started never is. A read is processed by the time at which its match was seen, and
+if it has none, at which its offset was seen to be committed.
+
+What it costs grows with the reads, not with their square: a read is judged once and let go, a
+state in force is found by bisection, and matches and audit records are looked at as they come.
 """
 
 from __future__ import annotations
 
-import datetime
 import math
+from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from typing import Final
+from typing import Final, NamedTuple
 
 from engine import limits
 from engine.audit.verifier import Verifier
-from engine.wire.record_batch import Record
-from tests.models.contract_oracle import ContractOracle
-from tests.models.contract_records import ReadRecord
-from tests.models.naive import Naive, time_ms
-from tests.models.oracle import Oracle
-from tests.torture.churn import CHURN, FOLDING, PAIR, Churn
+from engine.clock import SystemClock
+from tests.models.contract_oracle import NO_POLICY, ContractOracle, policy_of
+from tests.models.contract_records import (
+    EntryRecord,
+    ExpectedMatch,
+    Listed,
+    PolicyInForce,
+    PolicyRecord,
+    ReadRecord,
+    SuppressedRead,
+)
+from tests.models.contract_rules import PLAIN_RULES, with_asked_alternates
+from tests.torture.churn import CHANGING, PAIR
 from tests.torture.evidence import Evidence, Read, SeenMatch, State, name_of
-from tests.torture.town import at_now
 
 #: A worker is told of no silence before CONTROL_STALE_S; the rest is for one that was stopped.
 SLACK_S: Final = limits.CONTROL_STALE_S + 10.0
@@ -81,61 +91,107 @@ class Findings:
     lost_reads: set[str] = field(default_factory=set)
 
 
-class Judge:
-    """Looks at what has come since it last looked; the oracle remembers what was folded."""
+class _Timeline:
+    """The states of a key in their order, the absent one first, and when each may have counted."""
 
-    def __init__(
-        self,
-        evidence: Evidence,
-        oracle: Oracle,
-        contract: ContractOracle,
-        churn: Churn,
-        *,
-        is_exactly_once: bool,
-    ) -> None:
+    def __init__(self, states: Sequence[State], evidence: Evidence) -> None:
+        self._states = (_ABSENT, *states)
+        sent_s = evidence.change_sent_s
+        self._begins_s = [-math.inf, *(sent_s.get(state.change, -math.inf) for state in states)]
+        #: When a consumer had seen a later state.
+        self._gone_s = [*(state.seen_s for state in states), math.inf]
+        #: The earliest beginning of a state and those behind it.
+        self._from_s = list(self._begins_s)
+        for place in reversed(range(len(states))):
+            self._gone_s[place] = min(self._gone_s[place : place + 2])
+            self._from_s[place] = min(self._from_s[place : place + 2])
+        self._first = bisect_left(self._gone_s, evidence.started_s)
+
+    def between(self, from_s: float, until_s: float) -> list[State]:
+        """The states that may have counted in a time."""
+        found = []
+        place = bisect_left(self._gone_s, from_s - SLACK_S, lo=self._first)
+        while place < len(self._states) and self._from_s[place] <= until_s:
+            if self._begins_s[place] <= until_s:
+                found.append(self._states[place])
+            place += 1
+        return found
+
+    def gone_s(self, state: State) -> float:
+        """When a consumer had seen a later state."""
+        after = bisect_left(self._states, state.offset, key=lambda each: each.offset)
+        return self._gone_s[after]
+
+
+class _OfRead(NamedTuple):
+    """A read that is judged: as the oracle takes it, and what was found of it until when."""
+
+    name: str
+    record: ReadRecord
+    found: Sequence[SeenMatch]
+    sent_s: float
+    until_s: float
+    is_of_changes: bool
+
+
+class Judge:
+    """Looks at what has come since it last looked, and lets go of the reads that it has judged."""
+
+    def __init__(self, evidence: Evidence, *, is_exactly_once: bool) -> None:
         self._evidence = evidence
-        self._churn = churn
-        self._oracle = oracle
-        self._contract = contract
+        self._oracle = ContractOracle(PLAIN_RULES)
         self._is_exactly_once = is_exactly_once
-        self._judged: Counter[int] = Counter()
+        self._now_ms = 0
         self._judged_names: set[str] = set()
         self._sent_twice: set[str] = set()
         self._expected: set[str] = set()
         self._optional: set[str] = set()
         self._new: defaultdict[str, list[str]] = defaultdict(list)
+        #: By offset, what each record of the lists says.
+        self._listed: dict[int, Listed | None] = {_ABSENT.offset: None}
+        self._policies: dict[int, PolicyInForce] = {_ABSENT.offset: NO_POLICY}
+        #: By key, how many of its states were taken.
+        self._taken: Counter[str] = Counter()
+        self._entry_times: dict[str, _Timeline] = {}
+        self._policy_times: dict[str, _Timeline] = {}
+        self._verifier = Verifier("audit")
+        self._verified: Counter[int] = Counter()
         self.findings = Findings()
 
     def judge(self) -> list[str]:
         """Everything that is wrong by now and was not before."""
         self._new.clear()
-        at = at_now()
+        self._now_ms = SystemClock().now_ms()
+        self._take_lists()
         pairs: dict[str, list[set[int]]] = {}
-        for partition, reads in self._evidence.reads.items():
-            for read in reads[self._judged[partition] :]:
-                self.findings.reads += 1
-                read_id, name = read.document["read_id"], name_of(read.document)
-                if name in self._judged_names:
-                    self._sent_twice.add(name)
-                self._judged_names.add(name)
-                if not read_id.startswith((CHURN, PAIR)):
-                    self._judge_steady(read, at)
-                    continue
-                versions = self._judge_churn(read, time_ms(at.isoformat()))
+        for reads in self._evidence.reads.values():
+            for read in reads:
+                versions = self._judge_read(read)
+                read_id = read.document["read_id"]
                 if read_id.startswith(PAIR):
                     pairs.setdefault(read_id[:-2], []).append(versions)
-            self._judged[partition] = len(reads)
+            reads.clear()
         for name, versions_of in pairs.items():
             # One that did not match at all is lost, and said so.
             if all(versions_of) and not set.intersection(*versions_of):
                 self._add("reads of one batch saw different versions of a list", name)
         self._judge_matches()
         self._judge_audit()
-        for problem in chain_problems(self._evidence.audit):
-            self._add("breaks of audit chains", problem)
         for reject in self._evidence.rejects:
             self._add("rejects", str(reject))
         self._evidence.rejects.clear()
+        return self._reported()
+
+    def finish(self) -> list[str]:
+        """What is missing from the audit's chains, when all was judged."""
+        self._new.clear()
+        self._verify(is_all=True)
+        return self._reported()
+
+    def _add(self, what: str, which: str) -> None:
+        self._new[what].append(which)
+
+    def _reported(self) -> list[str]:
         found = [
             f"{len(which)} {what}: {', '.join(which[:_SHOWN])}{' ...' * (len(which) > _SHOWN)}"
             for what, which in self._new.items()
@@ -143,142 +199,204 @@ class Judge:
         self.findings.problems += found
         return found
 
-    def _add(self, what: str, which: str) -> None:
-        self._new[what].append(which)
+    # ---- the lists
 
-    # ---- reads of what nobody changes
+    def _take_lists(self) -> None:
+        """Take what has come onto the lists' topics."""
+        evidence, oracle, now_ms = self._evidence, self._oracle, self._now_ms
+        self._entry_times.clear()
+        self._policy_times.clear()
+        for key, states in evidence.entries.items():
+            for state in states[self._taken[key] :]:
+                record = EntryRecord(key, state.document, state.offset, now_ms)
+                listed = self._listed[state.offset] = oracle.listed(record)
+                if listed is not None:
+                    oracle.find_by_texts(key, listed.entry)
+            self._taken[key] = len(states)
+        for source, states in evidence.policies.items():
+            for state in states:
+                if state.offset not in self._policies:
+                    policy = PolicyRecord(source, state.document, state.offset, now_ms)
+                    self._policies[state.offset] = policy_of(policy)
 
-    def _judge_steady(self, read: Read, at: datetime.datetime) -> None:
-        expected, suppressed = self._answer(read, at)
-        name = name_of(read.document)
-        found = {match.match_id for match in self._evidence.matches_of.get(name, ())}
-        self._expected |= expected
-        for _ in expected - found:
-            self._add("matches lost", name)
-            self.findings.lost_reads.add(name)
-        if not suppressed:
-            return
-        self.findings.folded += suppressed
-        unfolded = found - self._expected
-        if unfolded and not self._is_exactly_once:
-            each = self._oracle.answer(read.document, at, read.headers, suppresses=False)
-            unfolded &= {match.match_id for match in each.matches}
-            self._optional |= unfolded
-            self.findings.unfolded += len(unfolded)
+    def _entry_timeline(self, key: str) -> _Timeline:
+        found = self._entry_times.get(key)
+        if found is None:
+            found = _Timeline(self._evidence.entries.get(key, ()), self._evidence)
+            self._entry_times[key] = found
+        return found
 
-    def _answer(self, read: Read, at: datetime.datetime) -> tuple[set[str], int]:
-        """Return the match ids that must come of a read, and how many matches are suppressed."""
-        if not read.document["read_id"].startswith(FOLDING):
-            answer = self._oracle.answer(read.document, at, read.headers)
-            return {match.match_id for match in answer.matches}, answer.suppressed
-        at_ms = time_ms(at.isoformat())
-        place = read.partition, read.offset
-        outcome = self._contract.process(ReadRecord(read.document, *place, at_ms, at_ms))
-        assert outcome is not None
-        return {match.match_id for match in outcome.matches}, len(outcome.suppressed)
+    def _policy_timeline(self, source: str) -> _Timeline:
+        found = self._policy_times.get(source)
+        if found is None:
+            found = _Timeline(self._evidence.policies.get(source, ()), self._evidence)
+            self._policy_times[source] = found
+        return found
 
-    # ---- reads of what changes
+    # ---- reads
 
-    def _judge_churn(self, read: Read, at_ms: int) -> set[int]:
-        """The changes whose revisions the read matched."""
-        self.findings.churn_reads += 1
+    def _judge_read(self, read: Read) -> set[int]:
+        """Judge a read; return the changes whose revisions it matched."""
+        self.findings.reads += 1
         evidence, document = self._evidence, read.document
         name = name_of(document)
-        key = self._churn.entry_of(document["plate"])
-        sent_s = evidence.sent_s(read)
+        if name in self._judged_names:
+            self._sent_twice.add(name)
+        self._judged_names.add(name)
+        detection = with_asked_alternates(document, read.headers)
+        near = self._oracle.near(detection)
+        is_of_changes = document["read_id"].startswith(CHANGING)
+        if is_of_changes:
+            self.findings.churn_reads += 1
+        if not near:
+            self.findings.churn_certain += is_of_changes
+            return set()
         found = evidence.matches_of.get(name, [])
-        until_s = max((match.seen_s[-1] for match in found), default=evidence.processed_s(read))
-        outcomes = self._outcomes(read, key, sent_s, until_s, at_ms)
-        if len(outcomes) == 1:
-            self.findings.churn_certain += 1
-        if not found and outcomes and None not in outcomes:
-            self._add("matches lost", name)
-            self.findings.lost_reads.add(name)
-        versions = set()
-        for match in found:
-            state = outcomes.get(match.match_id)
-            if state is None:
-                self._add("matches of a revision that was not in force", _named(match))
-                continue
-            self._expected.add(match.match_id)
-            versions.add(state.change)
-            gone_s = self._gone_s(evidence.entries[key], state)
-            self.findings.oldest_revision_s = max(self.findings.oldest_revision_s, sent_s - gone_s)
-        if len(found) > 1:
-            self.findings.second_ids += len(found) - 1
-            if self._is_exactly_once and name not in self._sent_twice:
-                self._add("reads with several match ids", name)
+        of_read = _OfRead(
+            name,
+            ReadRecord(detection, read.partition, read.offset, self._now_ms, self._now_ms),
+            found,
+            evidence.sent_s(read),
+            max((match.seen_s[-1] for match in found), default=evidence.processed_s(read)),
+            is_of_changes,
+        )
+        versions: set[int] = set()
+        is_certain = True
+        for key in near:
+            certain, matched = self._judge_entry(of_read, key)
+            is_certain = is_certain and certain
+            versions |= matched
+        self.findings.churn_certain += is_of_changes and is_certain
         return versions
 
+    def _judge_entry(self, read: _OfRead, key: str) -> tuple[bool, set[int]]:
+        """Judge what came of a read and an entry: whether it could come to one thing only, and
+        the changes whose revisions it matched."""
+        outcomes, suppressed = self._outcomes(read, key)
+        found = {match.match_id: match for match in read.found if match.entry_id == key}
+        is_certain = len(outcomes) == 1
+        if None not in outcomes and not found.keys() & outcomes.keys():
+            self._add("matches lost", read.name)
+            self.findings.lost_reads.add(read.name)
+        versions = set()
+        for match_id, (state, made) in outcomes.items():
+            if made is None or not (is_certain or match_id in found):
+                continue
+            self._note(made)
+            if match_id in found:
+                versions.add(state.change)
+                gone_s = self._entry_timeline(key).gone_s(state)
+                self.findings.oldest_revision_s = max(
+                    self.findings.oldest_revision_s, read.sent_s - gone_s
+                )
+        self._judge_suppressed(read, found, suppressed)
+        for match_id, match in found.items():
+            if read.is_of_changes and not self._is_explained(match_id):
+                self._add("matches of a revision that was not in force", _named(match))
+        if len(found) > 1:
+            self.findings.second_ids += len(found) - 1
+            if self._is_exactly_once and read.name not in self._sent_twice:
+                self._add("reads with several match ids", read.name)
+        return is_certain, versions
+
+    def _is_explained(self, match_id: str) -> bool:
+        return match_id in self._expected or match_id in self._optional
+
+    def _note(self, made: ExpectedMatch) -> None:
+        if made.match_id not in self._expected:
+            self._expected.add(made.match_id)
+            # One of an entry that suppresses nothing is never asked for again.
+            if made.entry.get("suppress_s") != 0:
+                self._oracle.note_match(made)
+
+    def _judge_suppressed(
+        self, read: _OfRead, found: dict[str, SeenMatch], suppressed: Sequence[Listed]
+    ) -> None:
+        """Take note of a read that may be suppressed; with at_least_once it may match too."""
+        if not suppressed:
+            return
+        self.findings.folded += 1
+        if self._is_exactly_once:
+            return
+        for listed in suppressed:
+            match_id = self._oracle.match_id(read.record, listed)
+            if match_id in found and not self._is_explained(match_id):
+                self._optional.add(match_id)
+                self.findings.unfolded += 1
+
     def _outcomes(
-        self, read: Read, key: str, from_s: float, until_s: float, at_ms: int
-    ) -> dict[str | None, State]:
-        """What the read may come to: a match id, or None for no match; and by which revision."""
-        source = read.document["source"]
-        outcomes: dict[str | None, State] = {}
-        entries = self._in_force(self._evidence.entries[key], from_s, until_s)
-        policies = self._in_force(self._evidence.policies[source], from_s, until_s)
-        for entry, policy in product(entries, list(policies)):
-            naive = Naive()
-            naive.put(entry.offset, key, entry.document)
-            naive.put_policy(source, policy.document)
-            answer = naive.read(read.document, at_ms)
-            match_id = answer.matches[0].match_id if answer.matches else None
-            outcomes[match_id] = entry
-        return outcomes
-
-    def _in_force(self, states: Sequence[State], from_s: float, until_s: float) -> Iterator[State]:
-        """The states of a key that may have counted in a time."""
-        for state in (_ABSENT, *states):
-            begins_s = self._evidence.change_sent_s.get(state.change, -math.inf)
-            if state is _ABSENT:
-                begins_s = -math.inf
-            if begins_s <= until_s and self._gone_s(states, state) >= from_s - SLACK_S:
-                yield state
-
-    def _gone_s(self, states: Sequence[State], state: State) -> float:
-        """When a consumer had seen a later state of the same key."""
-        return min(
-            (other.seen_s for other in states if other.offset > state.offset), default=math.inf
-        )
+        self, read: _OfRead, key: str
+    ) -> tuple[dict[str | None, tuple[State, ExpectedMatch | None]], list[Listed]]:
+        """What a read may come to at an entry: match ids, or None for no match, each with the
+        state that gives it; and the states under which it is suppressed."""
+        source = read.record.detection["source"]
+        outcomes: dict[str | None, tuple[State, ExpectedMatch | None]] = {}
+        suppressed = []
+        entries = self._entry_timeline(key).between(read.sent_s, read.until_s)
+        policies = self._policy_timeline(source).between(read.sent_s, read.until_s)
+        for entry, policy in product(entries, policies):
+            listed = self._listed[entry.offset]
+            found = None
+            if listed is not None:
+                found = self._oracle.verdict(read.record, listed, self._policies[policy.offset])
+            match found:
+                case ExpectedMatch():
+                    outcomes[found.match_id] = entry, found
+                case SuppressedRead() if listed is not None:
+                    outcomes[None] = entry, None
+                    suppressed.append(listed)
+                case _:
+                    outcomes[None] = entry, None
+        return outcomes, suppressed
 
     # ---- all matches, and the audit
 
     def _judge_matches(self) -> None:
-        matches = self._evidence.matches
-        self.findings.matches = len(matches)
-        self.findings.repeats = sum(len(match.seen_s) - 1 for match in matches.values())
-        for match_id in matches.keys() - self._expected - self._optional:
-            self._add("matches invented", _named(matches[match_id]))
+        evidence = self._evidence
+        self.findings.matches = len(evidence.matches)
+        for match in evidence.new_matches:
+            if not self._is_explained(match.match_id):
+                self._add("matches invented", _named(match))
+        self.findings.repeats += len(evidence.repeated)
         if self._is_exactly_once:
-            for match in matches.values():
-                if len(match.seen_s) > 1 and match.read not in self._sent_twice:
-                    self._add("matches doubled", _named(match))
+            for match_id in dict.fromkeys(match.match_id for match in evidence.repeated):
+                if evidence.matches[match_id].read not in self._sent_twice:
+                    self._add("matches doubled", _named(evidence.matches[match_id]))
+        evidence.repeated.clear()
 
     def _judge_audit(self) -> None:
-        audited = self._evidence.audited_matches
-        for match_id in self._evidence.matches.keys() - audited.keys():
-            self._add("matches without an audit record", _named(self._evidence.matches[match_id]))
+        evidence = self._evidence
+        audited = evidence.audited_matches
+        for match in evidence.new_matches:
+            if match.match_id not in audited:
+                self._add("matches without an audit record", _named(match))
+        evidence.new_matches.clear()
         if self._is_exactly_once:
-            for match_id, count in audited.items():
-                match = self._evidence.matches.get(match_id)
-                if match is None:
+            for match_id in dict.fromkeys(evidence.new_audited):
+                found = evidence.matches.get(match_id)
+                if found is None:
                     self._add("audit records of matches that are not there", match_id)
-                elif count > 1 and match.read not in self._sent_twice:
+                elif audited[match_id] > 1 and found.read not in self._sent_twice:
                     self._add("matches audited several times", match_id)
-        for topic, offset in sorted(self._evidence.changes - self._evidence.audited_changes.keys()):
+        evidence.new_audited.clear()
+        for topic, offset in sorted(evidence.changes - evidence.audited_changes.keys()):
             self._add("changes without an audit record", f"{topic}/{offset}")
+        self._verify(is_all=False)
 
-
-def chain_problems(audit: Mapping[int, Sequence[Record]]) -> list[str]:
-    """What is wrong with the chains of the audit, by the engine's own verifier."""
-    verifier = Verifier("audit")
-    for partition, records in audit.items():
-        verifier.take(partition, records)
-    for partition, (first, end) in verifier.second_look().items():
-        verifier.look_again(each for each in audit[partition] if first <= each.offset < end)
-    verifier.finish()
-    return [str(problem) for problem in verifier.problems.shown]
+    def _verify(self, *, is_all: bool) -> None:
+        """Have the engine's own verifier take the audit's records; what it finds."""
+        verifier, audit = self._verifier, self._evidence.audit
+        before = set(map(str, verifier.problems.shown))
+        for partition, records in audit.items():
+            verifier.take(partition, records[self._verified[partition] :])
+            self._verified[partition] = len(records)
+        if is_all:
+            for partition, (first, end) in verifier.second_look().items():
+                verifier.look_again(each for each in audit[partition] if first <= each.offset < end)
+            verifier.finish()
+        for problem in map(str, verifier.problems.shown):
+            if problem not in before:
+                self._add("breaks of audit chains", problem)
 
 
 def _named(match: SeenMatch) -> str:

@@ -8,6 +8,7 @@ away. When the sending of something was begun first stands in the evidence.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -22,6 +23,7 @@ from tests.torture.churn import Change, Churn, records
 from tests.torture.cluster import ReadPartitions
 from tests.torture.evidence import Evidence, name_of
 from tests.torture.town import TortureTown
+from tests.torture.waits import CLIENT_S, StuckError, within
 from tests.torture.workers import now_s
 
 _TICK_S = 0.05
@@ -29,6 +31,10 @@ _RETRY_PAUSE_S = 0.2
 #: A request that the broker does not answer is given up after this; it must be over soon after
 #: an outage is.
 _REQUEST_MS = 8_000
+#: One attempt to send is given up after this, whatever it waits for; and all attempts after this:
+#: longer than any outage of the broker and its start on a slow machine.
+_ATTEMPT_S = 60.0
+_SEND_S = 300.0
 #: Changes of one entry or policy, and transactions, come this often; how long one stays open.
 _SINGLE_EVERY_S = 0.4
 _TRANSACTION_EVERY_S = (2.0, 6.0)
@@ -37,37 +43,88 @@ _OPEN_S = (0.0, 2.0)
 _CHURN_READS = 25
 
 
-class Sender:
-    """A producer that takes its time: `send` returns when the broker has it."""
+class Session:
+    """A producer, until it is put away: what waits for it then waits no longer."""
 
-    def __init__(self, bootstrap: str, **options: Any) -> None:
+    def __init__(self, producer: AIOKafkaProducer) -> None:
+        self.producer = producer
+        self._closed = asyncio.Event()
+
+    async def do(self, attempt: Callable[[AIOKafkaProducer], Awaitable[None]]) -> bool:
+        """Make an attempt; False if the producer was put away before it was over.
+
+        A producer that is closed leaves the futures of its batches pending for ever.
+        """
+        trying = asyncio.ensure_future(attempt(self.producer))
+        closing = asyncio.ensure_future(self._closed.wait())
+        try:
+            async with asyncio.timeout(_ATTEMPT_S):
+                await asyncio.wait((trying, closing), return_when=asyncio.FIRST_COMPLETED)
+            if not trying.done():
+                return False
+            trying.result()
+            return True
+        finally:
+            closing.cancel()
+            trying.cancel()
+            await asyncio.wait((trying, closing), timeout=CLIENT_S)
+            if trying.done() and not trying.cancelled():
+                trying.exception()  # was raised above, or is of a producer that is gone
+
+    async def put_away(self) -> None:
+        """End a producer that may have lost its broker; what waits in it may be lost too."""
+        if self._closed.is_set():
+            return
+        self._closed.set()
+        producer = self.producer
+        producer._closed = True  # `stop` would wait for the broker
+        for close in (producer._sender.close, producer.client.close):
+            with contextlib.suppress(KafkaError, OSError):
+                async with within(CLIENT_S, "a producer of the load is closed"):
+                    await close()
+
+
+class Sender:
+    """A producer that takes its time: `send` returns when the broker has it. `name` says in an
+    error which of them was stuck."""
+
+    def __init__(self, name: str, bootstrap: str, **options: Any) -> None:
+        self._name = name
         self._bootstrap = bootstrap
         self._options = options
-        self._producer: AIOKafkaProducer | None = None
+        self._session: Session | None = None
         self._starting = asyncio.Lock()
 
     async def send(self, attempt: Callable[[AIOKafkaProducer], Awaitable[None]]) -> None:
-        """Try until it succeeds."""
-        while True:
-            producer: AIOKafkaProducer | None = None
-            try:
-                producer = await self._started()
-                await attempt(producer)
-                return
-            except (KafkaError, OSError, AssertionError):
-                # Whether the broker has it is not known; the topic will show.
-                if producer is not None:
-                    await self._put_away(producer)
-                await asyncio.sleep(_RETRY_PAUSE_S)
+        """Try until it succeeds; raises StuckError after _SEND_S."""
+        last: BaseException | None = None
+        try:
+            async with asyncio.timeout(_SEND_S):
+                while True:
+                    session: Session | None = None
+                    try:
+                        session = await self._started()
+                        if await session.do(attempt):
+                            return
+                    except (KafkaError, OSError, AssertionError, TimeoutError) as error:
+                        # Whether the broker has it is not known; the topic will show.
+                        last = error
+                        if session is not None:
+                            await self._put_away(session)
+                    await asyncio.sleep(_RETRY_PAUSE_S)
+        except TimeoutError as error:
+            raise StuckError(
+                f"the load's producer of {self._name} could not send for {_SEND_S:g} s: {last!r}"
+            ) from error
 
     async def renew(self) -> None:
         """Go on with a new producer, whatever the old one has left open."""
-        if self._producer is not None:
-            await self._put_away(self._producer)
+        if self._session is not None:
+            await self._put_away(self._session)
 
-    async def _started(self) -> AIOKafkaProducer:
+    async def _started(self) -> Session:
         async with self._starting:
-            if self._producer is None:
+            if self._session is None:
                 producer = AIOKafkaProducer(
                     bootstrap_servers=self._bootstrap,
                     acks="all",
@@ -75,21 +132,20 @@ class Sender:
                     retry_backoff_ms=50,
                     **self._options,
                 )
+                session = Session(producer)
                 try:
-                    await producer.start()
+                    async with asyncio.timeout(_ATTEMPT_S):
+                        await producer.start()
                 except BaseException:
-                    await self._put_away(producer)
+                    await session.put_away()
                     raise
-                self._producer = producer
-            return self._producer
+                self._session = session
+            return self._session
 
-    async def _put_away(self, producer: AIOKafkaProducer) -> None:
-        """End a producer that may have lost its broker; what waits in it may be lost too."""
-        if producer is self._producer:
-            self._producer = None
-        producer._closed = True  # `stop` would wait for the broker
-        await producer._sender.close()
-        await producer.client.close()
+    async def _put_away(self, session: Session) -> None:
+        if session is self._session:
+            self._session = None
+        await session.put_away()
 
 
 class Load:
@@ -119,9 +175,11 @@ class Load:
         self._sent_share = 0.0
         self._churn_left = 0.0
         self._change_count = 0
-        self._reads = Sender(bootstrap, enable_idempotence=True, compression_type="lz4")
-        self._singles = Sender(bootstrap, enable_idempotence=True)
-        self._transactions = Sender(bootstrap, transactional_id=f"{topics.prefix}sync")
+        self._reads = Sender("reads", bootstrap, enable_idempotence=True, compression_type="lz4")
+        self._singles = Sender("single changes", bootstrap, enable_idempotence=True)
+        self._transactions = Sender(
+            "transactions", bootstrap, transactional_id=f"{topics.prefix}sync"
+        )
         #: How many changes were sent, by how.
         self.changes: dict[str, int] = {"plain": 0, "commit": 0, "abort": 0, "leave": 0}
 

@@ -2,32 +2,50 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import orjson
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from engine.audit.chain import Chain
+from engine.clock import SystemClock
 from engine.wire.record_batch import Record as AuditRecord
 from tests.fakes.chains import MATCH, NOON_MS, changed
 from tests.fakes.examples import a_policy, a_read, an_entry
 from tests.models.contract_oracle import ContractOracle
-from tests.models.contract_records import EntryRecord, PolicyRecord
-from tests.models.contract_rules import RULES
+from tests.models.contract_records import EntryRecord, PolicyRecord, ReadRecord
+from tests.models.contract_rules import PLAIN_RULES
 from tests.models.naive import match_id
-from tests.models.oracle import Oracle
 from tests.torture import report
 from tests.torture.campaign import Done, Plan, Result
-from tests.torture.churn import CHANGE_HEADER, CHURN, PAIR, STEADY, Churn, records
+from tests.torture.churn import (
+    CHANGE_HEADER,
+    CHURN,
+    CORRECTED,
+    CORRECTED_PLATES,
+    FOLDING,
+    NEIGHBOUR,
+    PAIR,
+    STEADY,
+    Churn,
+    records,
+)
 from tests.torture.evidence import Evidence, name_of
 from tests.torture.judge import SLACK_S, Judge
+from tests.torture.load import Session
 from tests.torture.schedule import KINDS, Fault, rounds
+from tests.torture.town import TortureTown
+from tests.torture.waits import StuckError, bounded
+from tests.torture.workers import fault_of
 from tests.torture.wrapped_worker import STEP
 
 # ---- the schedule
@@ -126,16 +144,7 @@ class World:
         self.churn = Churn(1)
         stays = an_entry(suppress_s=suppress_s)
         policies = [("city", a_policy()), (STEADY, a_policy(source=STEADY))]
-        contract = ContractOracle(RULES)
-        contract.process(EntryRecord("E-1", stays, 0, NOON_MS))
-        contract.process(PolicyRecord("city", policies[0][1], 0, NOON_MS))
-        self.judge = Judge(
-            self.evidence,
-            Oracle([(0, "E-1", stays)], policies),
-            contract,
-            self.churn,
-            is_exactly_once=is_exactly_once,
-        )
+        self.judge = Judge(self.evidence, is_exactly_once=is_exactly_once)
         self._source_of: dict[str, str] = {}
         self._offsets: dict[str, int] = {"hotlist": 0}
         self._changes = 0
@@ -143,6 +152,7 @@ class World:
         self.control("hotlist", "E-1", stays, at_s=0)
         self.control("policies", "city", policies[0][1], at_s=0)
         self.control("policies", STEADY, policies[1][1], at_s=0)
+        self.evidence.started_s = 0.5
 
     def _next(self, topic: str) -> int:
         offset = self._offsets.setdefault(topic, 0)
@@ -160,9 +170,11 @@ class World:
         self.audited(event, {"revision": offset})
         return offset
 
-    def read(self, read_id: str, plate: str, source: str = "city", *, at_s: float) -> None:
+    def read(
+        self, read_id: str, plate: str, source: str = "city", *, at_s: float, **fields: Any
+    ) -> None:
         """A read, committed a second later."""
-        document = a_read(read_id=read_id, plate=plate, source=source)
+        document = a_read(read_id=read_id, plate=plate, source=source, **fields)
         self.evidence.read_sent_s[name_of(document)] = at_s
         self._source_of[read_id] = source
         offset = self._next("detections")
@@ -273,7 +285,8 @@ def test_it_finds_a_chain_that_is_broken() -> None:
     assert problem.startswith("1 breaks of audit chains: audit/0/2: chain g/1, sequence 2: ")
     world = World()
     del world.evidence.audit[0][1]
-    (problem,) = world.judge.judge()
+    assert world.judge.judge() == []
+    (problem,) = world.judge.finish()
     assert "sequence 1: 1 is missing before this record" in problem
 
 
@@ -344,6 +357,7 @@ def test_it_finds_a_match_of_a_revision_that_was_not_in_force(which: str) -> Non
     made = world.match(f"{CHURN}1", entry_id, revision, at_s=late_s + 2)
     named = f"{made} of {CHURN}1@{STEADY} and {entry_id}"
     assert world.judge.judge() == [
+        f"1 matches lost: {CHURN}1@{STEADY}",
         f"1 matches of a revision that was not in force: {named}",
         f"1 matches invented: {named}",
     ]
@@ -417,6 +431,179 @@ def test_what_must_match_is_lost_where_it_is_folded() -> None:
     assert world.judge.judge() == ["1 matches lost: R-0@city"]
 
 
+# ---- entries that are corrected
+
+
+_CORRECTIONS = [
+    {"plate": "MOVES01001"},
+    {"agency": "AG0002"},
+    {"purpose": "wanted_person"},
+]
+
+
+def corrected(**fields: Any) -> dict[str, Any]:
+    return {**an_entry(entry_id="CORRECTED-1", plate="MOVES01000", suppress_s=60), **fields}
+
+
+@pytest.mark.parametrize("change", _CORRECTIONS)
+def test_an_entry_that_is_corrected_matches_again_and_must(change: dict[str, str]) -> None:
+    for is_found in (True, False):
+        world = World(is_exactly_once=True)
+        first = world.control("hotlist", "CORRECTED-1", corrected(), at_s=0.2)
+        world.read(f"{CORRECTED}1", "MOVES01000", STEADY, at_s=100)
+        world.match(f"{CORRECTED}1", "CORRECTED-1", first, at_s=101)
+        second = world.control("hotlist", "CORRECTED-1", corrected(**change), at_s=110)
+        plate = change.get("plate", "MOVES01000")
+        world.read(f"{CORRECTED}2", plate, STEADY, at_s=120 + SLACK_S)
+        if is_found:
+            world.match(f"{CORRECTED}2", "CORRECTED-1", second, at_s=121 + SLACK_S)
+        lost = [f"1 matches lost: {CORRECTED}2@{STEADY}"]
+        assert world.judge.judge() == ([] if is_found else lost)
+
+
+def test_beside_a_correction_the_topic_says_what_suppresses() -> None:
+    """Which revision a read met beside a change is open; what came of it counts from then on."""
+    for matched in (0, 1):
+        world = World(is_exactly_once=True)
+        revisions = [
+            world.control("hotlist", "CORRECTED-1", corrected(agency=agency), at_s=at_s)
+            for agency, at_s in (("AG0001", 0.2), ("AG0002", 100.5))
+        ]
+        world.read(f"{CORRECTED}1", "MOVES01000", STEADY, at_s=100)
+        world.match(f"{CORRECTED}1", "CORRECTED-1", revisions[matched], at_s=101)
+        world.read(f"{CORRECTED}2", "MOVES01000", STEADY, at_s=110 + SLACK_S)
+        later = [f"1 matches lost: {CORRECTED}2@{STEADY}"]
+        assert world.judge.judge() == ([] if matched else later)
+
+
+def test_reads_of_two_sources_with_one_id_and_camera_both_match() -> None:
+    world = World(is_exactly_once=True, suppress_s=60)
+    world.control("policies", NEIGHBOUR, a_policy(source=NEIGHBOUR), at_s=0.2)
+    for number, source in enumerate((STEADY, NEIGHBOUR)):
+        world.read("R-1", "ABC1234", source, at_s=1 + number)
+    world.match("R-1", "E-1", 0, at_s=3)
+    assert world.judge.judge() == [f"1 matches lost: R-1@{STEADY}"]
+
+
+def test_a_better_match_must_come_and_a_worse_one_may_not() -> None:
+    as_read = ["F0LDAAAAAA", "FOLDAAAAAA"]
+    for plates, is_lost in ((as_read, True), (reversed(as_read), False)):
+        world = World(is_exactly_once=True)
+        entry = an_entry(plate="FOLDAAAAAA", confusables=True, suppress_s=60)
+        revision = world.control("hotlist", "E-1", entry, at_s=0.2)
+        for number, plate in enumerate(plates):
+            world.read(f"R-{number}", plate, at_s=1 + number)
+        world.match("R-0", "E-1", revision, at_s=2)
+        assert world.judge.judge() == (["1 matches lost: R-1@city"] if is_lost else [])
+
+
+def test_the_towns_repeated_reads_have_better_matches_and_worse_ones_after_them() -> None:
+    town, now_ms = TortureTown(5, 4000), SystemClock().now_ms()
+    oracle = ContractOracle(PLAIN_RULES)
+    for number, record in enumerate(town.entries[0]):
+        entry = orjson.loads(record.value or b"")
+        oracle.process(EntryRecord(entry["entry_id"], entry, number, now_ms))
+    for source in (STEADY, NEIGHBOUR):
+        oracle.process(PolicyRecord(source, a_policy(source=source), 0, now_ms))
+    of_identity: dict[object, list[str]] = {}
+    suppressed = 0
+    for partition, records_of in town.reads.items():
+        for offset, record in enumerate(records_of):
+            read = orjson.loads(record.value or b"")
+            if read["read_id"].startswith(FOLDING):
+                taken = ReadRecord(read, partition, offset, now_ms, now_ms)
+                outcome = oracle.process(taken)
+                assert outcome is not None
+                suppressed += len(outcome.suppressed)
+    for identity, matches in oracle.matches.items():
+        of_identity[identity] = [match.likeness.match_type for match in matches]
+    assert suppressed > 20
+    assert len({identity[-2:] for identity in of_identity if isinstance(identity, tuple)}) > 1
+    better = [types for types in of_identity.values() if ("distance", "exact") in pairwise(types)]
+    assert len(better) > 3
+
+
+def test_corrections_never_come_back_to_what_was_listed_before() -> None:
+    churn = Churn(3)
+    listed = [document for change in churn.begin() for _, document in change.entries]
+    listed += [document for _, document in (churn.correct() for _ in range(400))]
+    identities = [
+        (each["entry_id"], each["plate"], each["agency"], each["purpose"])
+        for each in listed
+        if each is not None and each["entry_id"] in CORRECTED_PLATES
+    ]
+    assert len(set(identities)) == len(identities) == 410
+    for key, plates in CORRECTED_PLATES.items():
+        of_key = [identity for identity in identities if identity[0] == key]
+        assert {plate for _, plate, _, _ in of_key} == set(plates)
+        for before, after in pairwise(of_key):
+            assert sum(one != other for one, other in zip(before, after, strict=True)) == 1
+
+
+# ---- how a worker ends
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "fault"),
+    [
+        (0, "info: stopped\n", None),
+        (1, "info: begun\nhotlist: cannot reach the broker at 127.0.0.1:1\n", None),
+        (-9, "info: begun\n", None),
+        (
+            1,
+            "x\nTraceback (most recent call last):\n  File 1\nRuntimeError: no\nlater\n",
+            "Traceback (most recent call last):: RuntimeError: no",
+        ),
+        (1, "hotlist: the worker failed (RuntimeError)\n", "the worker failed (RuntimeError)"),
+        (2, "hotlist: what\n", "status 2: hotlist: what"),
+        (-11, "info: begun\n", "signal 11: info: begun"),
+        (
+            0,
+            "error Task exception was never retrieved\n",
+            "error Task exception was never retrieved: ",
+        ),
+    ],
+)
+def test_an_end_that_is_none_of_the_workers_own_errors(
+    status: int, text: str, fault: str | None
+) -> None:
+    assert fault_of(status, text) == fault
+
+
+# ---- waits
+
+
+async def test_a_wait_says_what_it_waited_for() -> None:
+    with pytest.raises(StuckError, match=r"not within 0\.01 s: the moon"):
+        await bounded(asyncio.Event().wait(), 0.01, "the moon")
+    with pytest.raises(TimeoutError):  # of what was waited for, and not of the wait
+        await bounded(_timed_out(), 60, "the moon")
+
+
+async def _timed_out() -> None:
+    raise TimeoutError
+
+
+async def test_what_waits_for_a_producer_ends_when_the_producer_is_put_away() -> None:
+    """aiokafka never resolves the futures of a producer that is closed."""
+
+    class Closes:
+        async def close(self) -> None:
+            pass
+
+    producer = SimpleNamespace(_closed=False, _sender=Closes(), client=Closes())
+    session = Session(cast(AIOKafkaProducer, producer))
+
+    async def never(_: object) -> None:
+        await asyncio.Event().wait()
+
+    waiting = [asyncio.create_task(session.do(never)) for _ in range(3)]
+    await asyncio.sleep(0)
+    await session.put_away()
+    async with asyncio.timeout(60):
+        assert await asyncio.gather(*waiting) == [False] * 3
+
+
 # ---- what changes is a matter of the seed, and the table
 
 
@@ -438,10 +625,15 @@ def test_changes_and_reads_are_functions_of_the_seed() -> None:
 def test_what_changes_is_told_apart_by_its_plate() -> None:
     churn = Churn(5)
     assert len({churn.entry_of(plate) for plate in churn.plates}) == len(churn.plates)
+    names = []
     for own in churn.reads(500).values():
         for sent in own:
             read = orjson.loads(sent.value or b"")
             assert read["plate"][:6] in churn.entry_of(read["plate"])
+            names.append((read["read_id"], read["source"], read["camera"]))
+    assert len(set(names)) == len(names)
+    ids = [read_id for read_id, _, _ in names]
+    assert len(set(ids)) < len(ids), "some read ids are those of two sources"
     (sent,) = records((("E-1", None),), 17)
     assert (sent.key, sent.value, sent.headers) == (b"E-1", None, ((CHANGE_HEADER, b"17"),))
 

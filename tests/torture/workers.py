@@ -3,7 +3,9 @@
 A slot is a place for one worker: its way to the broker, its clock, and a loop that starts it again
 when it has ended with an error, as a service manager does. A worker that ends in order without
 having been asked to is a problem. One that does not end in END_S when it is asked to is killed, as
-a service manager does too; that is counted, and a problem where nothing is broken meanwhile.
+a service manager does too; that is counted, and a problem where nothing is broken meanwhile. One
+whose end is not one of its own errors is a problem: it names an exception instead of a cause, or
+there is a traceback in what it wrote.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import time
 from collections import Counter
@@ -18,12 +21,20 @@ from pathlib import Path
 
 from tests.fakes.faulty_proxy import FaultyProxy
 from tests.kafka.worker_process import WorkerProcess
+from tests.torture.waits import bounded
 from tests.torture.wrapped_worker import STEP
 
 #: As a service manager's pause before it starts a program again.
 _RESTART_PAUSE_S = 1.0
 #: Longer than `limits.SHUTDOWN_S` and what a slow worker may take beside it.
 END_S = 45.0
+#: The kernel ends a process at once, and a slow machine notices a little later.
+_KILLED_S = 30.0
+#: What a worker writes that has come to an end of which its own code knows nothing; the second of
+#: asyncio, of a task or future whose error nobody has looked at.
+_FAULTS = ("Traceback (most recent call last)", "exception was never retrieved")
+#: The last line of a worker that ended by an exception that is none of its own errors.
+_FAILED = re.compile(r"the worker failed \(\w+\)")
 
 
 class Slot:
@@ -98,13 +109,16 @@ class Slot:
                 status = await process.wait()
             finally:
                 self._process = None
+        text = log_file.read_text(errors="replace")
+        fault = fault_of(status, text)
+        if fault is not None:
+            self._problems.append(f"worker {self.number} ended by no error of its own: {fault}")
         if self._is_killed:
             self._is_killed = False
         elif status == -signal.SIGTERM and not self.is_wanted:
             pass  # it had not got so far as to handle the signal
         elif status:
-            last = log_file.read_text(errors="replace").strip().splitlines()[-1:]
-            self.errors[last[0] if last else f"status {status}"] += 1
+            self.errors[_last_line(text) or f"status {status}"] += 1
             await asyncio.sleep(_RESTART_PAUSE_S)
         elif self.is_wanted:
             self._problems.append(f"a worker ended in order and nobody asked it to: {log_file}")
@@ -145,7 +159,7 @@ class Slot:
         except TimeoutError:
             self.forced_ends += 1
             self._signal(signal.SIGKILL)
-            await process.wait()
+            await bounded(process.wait(), _KILLED_S, f"the end of worker {self.number} by SIGKILL")
             return False
         return True
 
@@ -175,6 +189,31 @@ class Slot:
         except (AssertionError, TimeoutError) as error:
             return f"worker {self.number}: no answer ({type(error).__name__})"
         return f"worker {self.number}: {status} {text.strip()}, up for the {self.starts}. time"
+
+
+def fault_of(status: int, text: str) -> str | None:
+    """What in a worker's end and its log is no error of its own, in a few words; None if nothing.
+
+    Those that end by SIGKILL or SIGTERM have a negative status.
+    """
+    lines = text.splitlines()
+    for number, line in enumerate(lines):
+        if any(fault in line for fault in _FAULTS):
+            behind = [each for each in lines[number + 1 :] if each and not each[0].isspace()]
+            return f"{line.strip()}: {behind[0] if behind else ''}"
+    failed = _FAILED.search(text)
+    if failed is not None:
+        return failed[0]
+    if status > 1:
+        return f"status {status}: {_last_line(text)}"
+    if status < 0 and -status not in (signal.SIGKILL, signal.SIGTERM):
+        return f"signal {-status}: {_last_line(text)}"
+    return None
+
+
+def _last_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[-1] if lines else ""
 
 
 def now_s() -> float:
