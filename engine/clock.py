@@ -15,6 +15,12 @@ from typing import Final, Protocol
 #: RFC 3339 in UTC. The schemas have the same pattern, with the days of each month spelled
 #: out, so that a validator in any language rejects the same strings as this module does.
 _TIME = re.compile(r"(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?(?:Z|\+00:00)", re.ASCII)
+#: RFC 3339 in full: the date, then hour, minute, second, decimals, and the offset in three parts.
+_READ_TIME = re.compile(
+    r"(\d{4}-\d{2}-\d{2})[Tt ]([01]\d|2[0-3]):([0-5]\d):([0-5]\d|60)(?:\.(\d+))?"
+    r"(?:[Zz]|([+-])([01]\d|2[0-3]):([0-5]\d))",
+    re.ASCII,
+)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = timedelta(seconds=1)
 
@@ -85,6 +91,27 @@ def parse_time(text: str) -> int:
     whole, fraction = found.groups()
     since = datetime.fromisoformat(whole + "+00:00") - EPOCH
     return since // _SECOND * 1000 + int((fraction or "0")[:3].ljust(3, "0"))
+
+
+def parse_read_time(text: str) -> int:
+    """Return the milliseconds since 1970 of any RFC 3339 time, which may have an offset.
+
+    Digits beyond the millisecond are cut off. A leap second is the first second of the next
+    minute. Raises ValueError for anything else, including a day that its month does not have.
+    """
+    ms = _parse_canonical_time(text)
+    if ms is not None:
+        return ms
+    found = _READ_TIME.fullmatch(text)
+    if found is None:
+        raise ValueError("not an RFC 3339 time, such as 2026-01-31T12:00:00.000Z")
+    day, hour, minute, second, fraction, sign, offset_hour, offset_minute = found.groups()
+    minutes = 60 * int(hour) + int(minute)
+    if sign is not None:
+        offset = 60 * int(offset_hour) + int(offset_minute)
+        minutes += offset if sign == "-" else -offset
+    millis = int((fraction or "")[:3].ljust(3, "0"))
+    return _midnight_ms(day) + 1000 * (60 * minutes + int(second)) + millis
 
 
 def format_time(ms: int) -> str:

@@ -5,13 +5,19 @@ from __future__ import annotations
 import calendar
 import re
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from engine.clock import CANONICAL_TIME_CHARACTERS, SystemClock, format_time, parse_time
+from engine.clock import (
+    CANONICAL_TIME_CHARACTERS,
+    SystemClock,
+    format_time,
+    parse_read_time,
+    parse_time,
+)
 from engine.documents.fields import TIME_PATTERN
 
 PATTERN = re.compile(TIME_PATTERN.removesuffix("$"))
@@ -128,3 +134,46 @@ def test_the_pattern_knows_the_calendar() -> None:
 def test_the_system_clock_counts_milliseconds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time_ns", lambda: 1_700_000_000_123_999_999)
     assert SystemClock().now_ms() == 1_700_000_000_123
+
+
+@given(
+    MOMENTS.filter(lambda moment: 1900 < moment.year < 2999),
+    st.integers(-23 * 60, 23 * 60),
+    st.sampled_from("Tt "),
+)
+def test_a_time_of_a_read_may_have_any_offset(at: datetime, offset: int, between: str) -> None:
+    local = at.astimezone(timezone(timedelta(minutes=offset)))
+    text = local.isoformat(between, timespec="microseconds")
+    assert parse_read_time(text) == (at - EPOCH) // timedelta(milliseconds=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("2026-01-31t12:00:00z", "2026-01-31T12:00:00.000Z"),
+        ("2026-01-31T12:00:00.1239999999999999Z", "2026-01-31T12:00:00.123Z"),
+        ("2016-12-31T23:59:60Z", "2017-01-01T00:00:00.000Z"),
+        ("2016-12-31T15:59:60.5-08:00", "2017-01-01T00:00:00.500Z"),
+        ("2026-01-31T12:00:00-00:00", "2026-01-31T12:00:00.000Z"),
+    ],
+)
+def test_a_time_of_a_read_in_the_forms_of_rfc_3339(text: str, same: str) -> None:
+    assert parse_read_time(text) == parse_time(same)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-01-31T12:00Z",
+        "2026-01-31T12:00:00",
+        "2026-02-30T12:00:00+01:00",
+        "2026-01-31T24:00:00Z",
+        "2026-01-31T12:00:61Z",
+        "2026-01-31T12:00:00+24:00",
+        "2026-W05-6T12:00:00Z",
+        "now",
+    ],
+)
+def test_what_rfc_3339_does_not_allow_is_no_time_of_a_read(text: str) -> None:
+    with pytest.raises(ValueError, match=r"RFC 3339|day is out of range"):
+        parse_read_time(text)

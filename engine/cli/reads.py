@@ -1,7 +1,8 @@
 """`hotlist check` and `hotlist replay`: files of reads, one JSON document a line.
 
-An invalid line is reported by its number, the field and the rule. The field's content is never
-shown: these are reads of people who did nothing.
+An invalid line is reported by its number, the field and the rule. An optional field that the worker
+would drop is a warning: the read is good without it. The field's content is never shown: these are
+reads of people who did nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from engine import limits
 from engine.cli.options import file_argument, json_option, takes_settings
 from engine.cli.output import json_line, plain, progress, remark
 from engine.config import Settings
-from engine.documents.codec import decode_detection
+from engine.documents.droppable import Dropped, decode_read
 from engine.errors import DocumentError, HotlistError
 from engine.list_files.text import numbered_lines
 from engine.plates.normal_form import normalize
@@ -32,25 +33,31 @@ class ReadFileError(HotlistError):
 
 @dataclass(frozen=True, slots=True)
 class ReadLine:
-    """A valid line: the read's key in Kafka, and the unchanged line."""
+    """A valid line: the read's key in Kafka, the unchanged line, what the worker drops."""
 
     key: bytes
     value: bytes
+    dropped: tuple[Dropped, ...] = ()
 
 
 @click.command()
 @file_argument()
+@click.option("--strict", is_flag=True, help="Status 1 if there is a warning, too.")
 @json_option
-def check(file: Path, as_json: bool) -> None:
+def check(file: Path, strict: bool, as_json: bool) -> None:
     """Check the detections of a .jsonl FILE against the schema. Sends nothing.
 
-    Reports which field of each bad line breaks which rule; status 1 if there is one.
+    Reports which field of each bad line breaks which rule; status 1 if there is one. A warning
+    names an optional field that breaks its rule: the worker drops the field and keeps the read.
     """
     reasons: Counter[str] = Counter()
-    good = 0
+    good = warnings = 0
     for line, read in read_lines(file, "checking"):
         if isinstance(read, ReadLine):
             good += 1
+            warnings += len(read.dropped)
+            for each in read.dropped:
+                _show_dropped(line, each, as_json)
             continue
         reasons[read.reason] += 1
         if as_json:
@@ -60,11 +67,29 @@ def check(file: Path, as_json: bool) -> None:
             click.echo(plain(f"line {line}: {read.reason}: {read}"))
     bad = reasons.total()
     if as_json:
-        json_line({"lines": good + bad, "good": good, "bad": bad, "reasons": dict(reasons)})
+        counts = {"lines": good + bad, "good": good, "bad": bad, "warnings": warnings}
+        json_line({**counts, "reasons": dict(reasons)})
     else:
         parts = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
-        click.echo(f"{good + bad} lines: {good} good, {bad} bad{f' ({parts})' if parts else ''}")
+        warned = f", {warnings} {'warning' if warnings == 1 else 'warnings'}" if warnings else ""
+        bads = f"{bad} bad{f' ({parts})' if parts else ''}"
+        click.echo(f"{good + bad} lines: {good} good, {bads}{warned}")
     _end(file, good, bad)
+    if strict and warnings:
+        what = f"there {'is one warning' if warnings == 1 else f'are {warnings} warnings'}"
+        raise ReadFileError(what, where=str(file))
+
+
+def _show_dropped(line: int, dropped: Dropped, as_json: bool) -> None:
+    if as_json:
+        problem = {"warning": "dropped", "field": dropped.path, "rule": dropped.rule}
+        json_line({"line": line, **problem})
+    else:
+        click.echo(f"line {line}: warning: {_in_words(dropped)}")
+
+
+def _in_words(dropped: Dropped) -> str:
+    return f"{dropped.path}: {dropped.rule}; the worker drops it"
 
 
 @click.command()
@@ -79,7 +104,8 @@ def check(file: Path, as_json: bool) -> None:
 def replay(settings: Settings, file: Path, rate: float | None) -> None:
     """Send the detections of a .jsonl FILE to Kafka, with the right keys.
 
-    Sends each line unchanged. Reports and skips bad lines; status 1 if there is one.
+    Sends each line unchanged. Reports and skips bad lines; status 1 if there is one. Names optional
+    fields that the worker will drop.
     """
     from engine.kafka.session import run
     from engine.kafka.topics import Topics
@@ -98,6 +124,8 @@ def replay(settings: Settings, file: Path, rate: float | None) -> None:
                     bad += 1
                     remark(f"{file}: line {line}: {read.reason}: {read}")
                     continue
+                for each in read.dropped:
+                    remark(f"{file}: line {line}: warning: {_in_words(each)}")
                 if rate is not None:
                     early_s = start_s + taken / rate - loop.time()
                     if early_s > limits.REPLAY_STEP_S:
@@ -134,7 +162,8 @@ def _checked(content: bytes | None) -> ReadLine | DocumentError:
             "value_too_large", rule=f"must have at most {limits.READ_VALUE_BYTES} bytes"
         )
     try:
-        return ReadLine(normalize(decode_detection(content).plate).encode(), content)
+        read, dropped = decode_read(content)
+        return ReadLine(normalize(read.plate).encode(), content, dropped)
     except DocumentError as error:
         return error
 

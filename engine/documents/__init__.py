@@ -8,6 +8,7 @@ The modules, in the order in which data passes them:
     model          the documents, held to `schemas/`
     fields         what a field may hold
     schema_errors  the error when it holds something else
+    droppable      a read without the optional fields that break their rule
     read_record    a read as the record that goes to Kafka
     hours          weekly windows, and how people write them
     purposes       the purposes file: codes, longest terms, floors of known characters
@@ -17,6 +18,7 @@ The modules, in the order in which data passes them:
 __all__ = [
     "admission",
     "codec",
+    "droppable",
     "fields",
     "hours",
     "model",

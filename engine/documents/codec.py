@@ -52,7 +52,7 @@ def decode_detection(data: bytes | str) -> Detection:
         if isinstance(data, bytes) and not data.isascii():
             data.decode()  # because msgspec does not check the texts of unknown fields
         return _DETECTION.decode(data)
-    except _UNREADABLE:
+    except UNREADABLE:
         pass
     return _decode_patiently(data, Detection)
 
@@ -115,7 +115,8 @@ def decode_suppression(data: bytes | str) -> SuppressionState:
     return _decode(_SUPPRESSION, data, SuppressionState)
 
 
-_UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
+#: What msgspec raises for JSON that it cannot decode.
+UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
 _D = TypeVar("_D", Detection, Entry, Policy, Match, Reject, AuditRecord, SuppressionState)
 
 
@@ -124,7 +125,7 @@ def _decode(decoder: msgspec.json.Decoder[_D], data: bytes | str, kind: type[_D]
         if isinstance(data, bytes) and not data.isascii():
             data.decode()
         return decoder.decode(data)
-    except _UNREADABLE:
+    except UNREADABLE:
         pass  # continue outside the clause, so that no error chain holds the document
     return _decode_patiently(data, kind)
 
@@ -139,7 +140,7 @@ def _decode_patiently(data: bytes | str, kind: type[_D]) -> _D:
         return msgspec.convert(_whole_numbers(_PLAIN.decode(data)), kind)
     except msgspec.ValidationError as error:
         message = str(error)
-    except _UNREADABLE:
+    except UNREADABLE:
         pass
     if message is not None:
         raise schema_error(message)
@@ -166,7 +167,7 @@ def _closed(data: bytes | str, document: _D) -> _D:
     """Return the output document if its JSON has no unknown fields; else raise DocumentError."""
     try:
         plain = _PLAIN.decode(data)
-    except _UNREADABLE:  # something that the typed decoder skipped, so an unknown field
+    except UNREADABLE:  # something that the typed decoder skipped, so an unknown field
         plain = {"": None}
     _check_closed(plain, document, "$", nulls=False)
     return document

@@ -22,7 +22,13 @@ ALTERNATES_HEADER: Final = "alternates"
 ImageKind = Literal["plate", "overview"]
 AuthorityKind = Literal["case", "warrant", "ncic", "statute", "contract"]
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
-CheckName = Literal["plate", "region", "vehicle", "area", "hours", "entry_age", "read_age"]
+CheckName = Literal[
+    "plate", "region", "vehicle", "area", "hours", "dropped", "entry_age", "read_age"
+]
+#: The optional fields of a detection. One that breaks its rule is dropped from the read.
+DroppableField = Literal[
+    "region", "confidence", "alternates", "location", "heading", "vehicle", "images"
+]
 CheckResult = Literal["same", "differs", "unknown"]
 AuditEvent = Literal[
     "match",
@@ -37,6 +43,7 @@ AuditEvent = Literal[
 ]
 
 REJECT_REASONS: Final[tuple[str, ...]] = get_args(RejectReason)
+DROPPABLE_FIELDS: Final[tuple[str, ...]] = get_args(DroppableField)
 AUDIT_EVENTS: Final[tuple[str, ...]] = get_args(AuditEvent)
 #: The last record of a chain. It is about the chain itself: nothing is counted by it.
 CHAIN_ENDED: Final = "chain_ended"
@@ -54,6 +61,12 @@ _DATE = (
 )
 TIME_PATTERN: Final = (
     f"^{_DATE}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:[.][0-9]{{1,9}})?(?:Z|[+]00:00)$"
+)
+#: The time of a read: all that RFC 3339 allows, so any offset, lower case, a space for the T, any
+#: number of decimals, and leap seconds.
+READ_TIME_PATTERN: Final = (
+    f"^{_DATE}[Tt ](?:[01][0-9]|2[0-3]):[0-5][0-9]:(?:[0-5][0-9]|60)(?:[.][0-9]+)?"
+    "(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])$"
 )
 CODE_PATTERN: Final = "^[a-z][a-z0-9_]{0,63}$"
 REGION_PATTERN: Final = "^[A-Z]{2}(?:-[A-Z0-9]{1,3})?$"
@@ -75,6 +88,7 @@ def anchored(pattern: str) -> str:
 
 
 Time = Annotated[str, Meta(pattern=anchored(TIME_PATTERN))]
+ReadTime = Annotated[str, Meta(pattern=anchored(READ_TIME_PATTERN))]
 Code = Annotated[str, Meta(pattern=anchored(CODE_PATTERN))]
 Region = Annotated[str, Meta(pattern=anchored(REGION_PATTERN))]
 StartOfWindow = Annotated[str, Meta(pattern=anchored(START_PATTERN))]

@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Meta
 
 from engine import limits
-from engine.clock import parse_time
+from engine.clock import parse_read_time, parse_time
 from engine.documents.fields import AUDIT_EVENTS as AUDIT_EVENTS
 from engine.documents.fields import (
     INTEGER_MAX,
@@ -32,6 +32,7 @@ from engine.documents.fields import (
     Confidence,
     Count,
     Day,
+    DroppableField,
     EndOfWindow,
     EntryId,
     Hash,
@@ -46,6 +47,7 @@ from engine.documents.fields import (
     Partition,
     PlateText,
     ReadId,
+    ReadTime,
     Region,
     StartOfWindow,
     Time,
@@ -96,7 +98,7 @@ class Detection(_Document, frozen=True, kw_only=True):
 
     read_id: ReadId
     plate: PlateText
-    captured_at: Time
+    captured_at: ReadTime
     source: Name
     camera: Name
     region: Region | None = None
@@ -110,7 +112,7 @@ class Detection(_Document, frozen=True, kw_only=True):
     @property
     def captured_ms(self) -> int:
         """`captured_at` in milliseconds since 1970."""
-        return parse_time(self.captured_at)
+        return parse_read_time(self.captured_at)
 
 
 class Authority(_Document, frozen=True, kw_only=True):
@@ -250,6 +252,7 @@ class Check(_Document, frozen=True, kw_only=True):
     positions: _Positions | None = None
     look_alikes: _Positions | None = None
     misread: Misreading | None = None
+    field: DroppableField | None = None
     age_s: Count | None = None
 
 

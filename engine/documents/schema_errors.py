@@ -17,6 +17,7 @@ from engine.documents.fields import (
     HASH_PATTERN,
     MATCH_ID_PATTERN,
     PRINTABLE_PATTERN,
+    READ_TIME_PATTERN,
     REGION_PATTERN,
     REJECT_REASONS,
     START_PATTERN,
@@ -25,6 +26,7 @@ from engine.documents.fields import (
     AuthorityKind,
     CheckName,
     CheckResult,
+    DroppableField,
     ImageKind,
     anchored,
 )
@@ -33,6 +35,7 @@ from engine.plates.likeness import MatchType, MisreadKind
 
 _PATTERN_RULES: Final = {
     anchored(TIME_PATTERN): "must be a time in UTC such as 2026-01-31T12:00:00.000Z",
+    anchored(READ_TIME_PATTERN): "must be a time of RFC 3339 such as 2026-01-31T12:00:00.000Z",
     anchored(CODE_PATTERN): "must be lower-case letters, digits and _, at most 64, a letter first",
     anchored(REGION_PATTERN): "must be an ISO 3166-2 code such as US-CA, or a country such as NL",
     anchored(START_PATTERN): "must be a time of day such as 08:00",
@@ -65,6 +68,7 @@ _ALLOWED: Final[dict[str, tuple[str, ...]]] = {
     "misread.kind": get_args(MisreadKind),
     "checks.check": get_args(CheckName),
     "checks.result": get_args(CheckResult),
+    "checks.field": get_args(DroppableField),
     "verification.required": ("true",),
     "rules.agencies": ('"*"', "a list"),
     "rules.purposes": ('"*"', "a list"),

@@ -17,7 +17,8 @@ from msgspec import Meta
 from pyroaring import BitMap
 
 from engine.clock import EPOCH, parse_time
-from engine.documents.codec import decode_detection, encode
+from engine.documents.codec import encode
+from engine.documents.droppable import decode_read
 from engine.documents.fields import Count
 from engine.documents.model import Detection, Entry, Match, Policy
 from engine.documents.purposes import Purposes
@@ -39,6 +40,7 @@ MANIFEST: Final = "manifest.json"
 _FIRST_MS: Final = parse_time("1900-01-01T00:00:00.000Z")
 _LAST_MS: Final = parse_time("2999-12-31T23:59:59.999Z")
 D = TypeVar("D", Detection, Entry, Policy)
+R = TypeVar("R")
 
 
 class FoundEntry(NamedTuple):
@@ -118,10 +120,11 @@ class Snapshot:
         The time is aware, or in ms since 1970. None is suppressed, because each read is answered
         by itself. The read's alternates are tried as if the record's header named all of them, or
         none without `alternates`. `list_revision` is this snapshot's revision. Raises
-        DocumentError if the read breaks its schema or its plate has no normal form.
+        DocumentError if a required field of the read breaks its rule or its plate has no normal
+        form; an optional one is dropped, as in the worker, and named in the match.
         """
         at_ms = time_ms(at)
-        detection = document(read, Detection, decode_detection)
+        detection, dropped = document(read, Detection, decode_read)
         plate = normalize(detection.plate)
         index, eligibility = self._index, self._index.eligibility
         asked = None if alternates else NONE_ASKED
@@ -133,6 +136,7 @@ class Snapshot:
                 confidence_of(found, detection, self._misreads),
                 0,
                 Basis(eligibility.revision_of(detection.source), self._revision, at_ms),
+                dropped,
             )
             for slot, found in candidates
             if index.in_force(slot, at_ms)
@@ -175,8 +179,8 @@ def digest_of(purposes: Purposes) -> str:
     return hashlib.sha256(msgspec.json.encode(bounds)).hexdigest()
 
 
-def document(given: D | Mapping[str, Any], kind: type[D], decode: Callable[[bytes], D]) -> D:
-    """Return a document of this kind. Raises DocumentError if it breaks its schema."""
+def document(given: D | Mapping[str, Any], kind: type[D], decode: Callable[[bytes], R]) -> R:
+    """Return what `decode` makes of a document of this kind, and raise what it raises."""
     try:
         if isinstance(given, kind):
             return decode(encode(given))

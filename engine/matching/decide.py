@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 from engine import limits
 from engine.clock import format_time
-from engine.documents.codec import decode_detection
+from engine.documents.droppable import Dropped, decode_read
 from engine.documents.model import Detection, Entry, Reject
 from engine.errors import DocumentError, RejectReason
 from engine.index.eligibility import POLICY_DENIALS
@@ -41,12 +41,13 @@ Candidate = tuple[int, Entry, Likeness]
 
 
 #: The approximate size, on the wire or in memory, of a reject, a count by source, and a match
-#: without its read and the free text of its entry.
+#: without its read and the free text of its entry; then that of each part of a match.
 _REJECT_BYTES: Final = 512
 _COUNT_BYTES: Final = 128
 _MATCH_BYTES: Final = 1024
 _MEMBER_BYTES: Final = 64
 _TRACE_BYTES: Final = 192
+_DROPPED_BYTES: Final = 384
 
 
 class Read(NamedTuple):
@@ -111,8 +112,10 @@ class Decider:
         outcome.suppression = self._suppression.take_changes()
         return outcome
 
-    def open(self, read: Read, plate: str | None) -> tuple[Detection, str] | None:
-        """Decode a read's value; return the detection and its normalized plate.
+    def open(
+        self, read: Read, plate: str | None
+    ) -> tuple[Detection, str, tuple[Dropped, ...]] | None:
+        """Decode a read's value; return the detection, its normalized plate, and what was dropped.
 
         If the value is bad, add a reject and return None. `plate` is the read's key in normal form,
         with which the value must agree; None if the key names no plate.
@@ -120,7 +123,7 @@ class Decider:
         self.outcome.values_opened += 1
         assert read.value is not None
         try:
-            detection = decode_detection(read.value)
+            detection, dropped = decode_read(read.value)
             opened_plate = normalize(detection.plate)
         except DocumentError as error:
             self.reject(error.reason, read.offset, error)
@@ -130,17 +133,23 @@ class Decider:
             return None
         if is_sampled(read.offset, self._sample_every):
             self.outcome.sampled_by_source[self._known_source(detection)] += 1
-        return detection, opened_plate
+        for field in {each.field for each in dropped}:
+            self.outcome.dropped_fields[field] += 1
+        return detection, opened_plate, dropped
 
     def match(
-        self, read: Read, detection: Detection, plate: str, found: Iterable[Candidate]
+        self,
+        read: Read,
+        opened: tuple[Detection, str, tuple[Dropped, ...]],
+        found: Iterable[Candidate],
     ) -> None:
-        """Emit a match for each entry that may match the read; count the denied ones.
+        """Emit a match for each entry that may match the opened read; count the denied ones.
 
         `found` are the candidates for the read's own plate. Entries that it is not like may match
         one of the alternates that the read requests.
         """
         lists = self._lists
+        detection, plate, dropped = opened
         trace, is_traced = None, False
         for slot, each in candidates_of(lists.index, detection, plate, found, read.asked):
             if self._hand_over is not None and self.size_bytes >= 2 * limits.OUTCOME_BYTES:
@@ -174,11 +183,12 @@ class Decider:
             basis = Basis(
                 lists.eligibility.revision_of(detection.source), lists.list_revision, self._now_ms
             )
-            match = build_match(each, detection, quality.confidence, suppressed, basis)
+            match = build_match(each, detection, quality.confidence, suppressed, basis, dropped)
             if not is_traced:
                 trace, is_traced = _trace_of(read), True
             self.outcome.matches.append(FoundMatch(match, read.timestamp_ms, trace))
             self._size_bytes += _size_bytes(each.entry, read, trace)
+            self._size_bytes += _DROPPED_BYTES * len(dropped)
 
     def _known_source(self, detection: Detection) -> str | None:
         """Return a read's source if it has a policy: no other text of a read may be counted by."""

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 import xxhash
 
 from engine.clock import format_time
+from engine.documents.droppable import Dropped
 from engine.documents.model import Detection, Match, PolicyRef, Verification
 from engine.matching.candidates import Found
 from engine.matching.verification import checks
@@ -53,9 +54,14 @@ def confidence_of(found: Found, read: Detection, misreads: Misreads) -> float:
 
 
 def build_match(
-    found: Found, read: Detection, confidence: float, suppressed: int, basis: Basis
+    found: Found,
+    read: Detection,
+    confidence: float,
+    suppressed: int,
+    basis: Basis,
+    dropped: tuple[Dropped, ...] = (),
 ) -> Match:
-    """Build the match of a read and an entry."""
+    """Build the match of an entry and a read from which these parts were dropped."""
     entry = found.entry
     return Match(
         match_id=match_id(entry.entry_id, found.revision, read.source, read.read_id),
@@ -66,7 +72,7 @@ def build_match(
         entry=entry,
         entry_revision=found.revision,
         read=read,
-        verification=Verification(required=True, checks=checks(found, read, basis.now_ms)),
+        verification=Verification(required=True, checks=checks(found, read, basis.now_ms, dropped)),
         suppressed=suppressed,
         policy=PolicyRef(source=read.source, revision=basis.policy_revision),
         list_revision=basis.list_revision,

@@ -190,8 +190,7 @@ class Matcher:
         decider.outcome.odd_keys["missing" if read.key is None else "not_normal"] += 1
         opened = decider.open(read, None)
         if opened is not None:
-            detection, plate = opened
-            decider.match(read, detection, plate, self._index.candidates(plate))
+            decider.match(read, opened, self._index.candidates(opened[1]))
 
     def _process_keyed(
         self, read: Read, plate: str, found: Iterator[Candidate], decider: Decider
@@ -202,9 +201,7 @@ class Matcher:
         if first is not None or asked is None or any(map(self._is_listed, asked)):
             opened = decider.open(read, plate)
             if opened is not None:
-                decider.match(
-                    read, opened[0], plate, () if first is None else chain((first,), found)
-                )
+                decider.match(read, opened, () if first is None else chain((first,), found))
         elif is_sampled(read.offset, self._sample_every):
             decider.open(read, plate)
 

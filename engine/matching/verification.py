@@ -9,7 +9,10 @@ the same for many matches are made once.
 
 from __future__ import annotations
 
-from engine.documents.fields import CheckResult
+from typing import cast
+
+from engine.documents.droppable import Dropped
+from engine.documents.fields import CheckResult, DroppableField
 from engine.documents.hours import day_and_time, one_line, within
 from engine.documents.model import (
     Area,
@@ -36,15 +39,20 @@ _VEHICLE_UNKNOWN = Check(check="vehicle", result="unknown", text=_VEHICLE_TEXT)
 _SHOWN_CHARACTERS = 300
 
 
-def checks(found: Found, read: Detection, now_ms: int) -> tuple[Check, ...]:
-    """What a person must compare before acting on a match."""
+def checks(
+    found: Found, read: Detection, now_ms: int, dropped: tuple[Dropped, ...] = ()
+) -> tuple[Check, ...]:
+    """What a person must compare before acting on a match.
+
+    One check names each field that lost a part because it broke a rule.
+    """
     entry = found.entry
     same_for_all = (
         _plate_check(found, read),
         _region_check(read.region, entry.region),
         _vehicle_check(read.vehicle, entry.vehicle),
     )
-    ages = (
+    ages: tuple[Check, ...] = (
         Check(
             check="entry_age",
             result="unknown",
@@ -58,6 +66,8 @@ def checks(found: Found, read: Detection, now_ms: int) -> tuple[Check, ...]:
             text="Consider how long ago the read was made.",
         ),
     )
+    if dropped:
+        ages = _dropped_checks(dropped) + ages
     if entry.area is None and entry.hours is None:
         return same_for_all + ages
     area = () if entry.area is None else (_area_check(read.location, entry.area),)
@@ -181,6 +191,26 @@ def _hours_check(captured_ms: int, hours: Hours) -> Check:
         listed=_cut(one_line(hours)),
         text=_HOURS_TEXT,
     )
+
+
+def _dropped_checks(dropped: tuple[Dropped, ...]) -> tuple[Check, ...]:
+    """Return a check for each field that lost a part; it names the first part."""
+    by_field: dict[str, list[Dropped]] = {}
+    for each in dropped:
+        by_field.setdefault(each.field, []).append(each)
+    made = []
+    for field, parts in by_field.items():
+        more = f", and {len(parts) - 1} more" if len(parts) > 1 else ""
+        what = f"{parts[0].path} {parts[0].rule}{more}"
+        made.append(
+            Check(
+                check="dropped",
+                result="unknown",
+                field=cast(DroppableField, field),
+                text=f"Part of the read was dropped because it broke a rule: {what}.",
+            )
+        )
+    return tuple(made)
 
 
 def _and(names: list[str]) -> str:

@@ -17,7 +17,7 @@ from prometheus_client import (
 )
 
 from engine import limits
-from engine.documents.fields import COUNTED_EVENTS
+from engine.documents.fields import COUNTED_EVENTS, DROPPABLE_FIELDS
 from engine.documents.model import REJECT_REASONS
 from engine.index.eligibility import DENIAL_REASONS
 from engine.serving.registry import make_registry
@@ -81,6 +81,12 @@ class MetricFamilies:
             "Reads whose value was opened because the key was missing or not in normal form, or "
             "the header of alternates was invalid.",
             "reason",
+        )
+        self.dropped_fields = self._counter(
+            "hotlist_dropped_fields_total",
+            "Opened reads from which an optional field was dropped because it broke its rule, by "
+            "the field. The read is matched without it.",
+            "field",
         )
         self.values_opened = self._counter(
             "hotlist_values_opened_total",
@@ -213,6 +219,8 @@ class MetricFamilies:
             self.audit_records.labels(event)
         for reason in REJECT_REASONS:
             self.rejects.labels(reason)
+        for field in DROPPABLE_FIELDS:
+            self.dropped_fields.labels(field)
         for reason in DENIAL_REASONS:
             self.denied.labels(reason)
         for reason in ("missing", "not_normal", "alternates"):

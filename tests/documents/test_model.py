@@ -203,6 +203,7 @@ FULL: dict[str, Json] = {
                     "positions": [0],
                     "look_alikes": [15],
                     "misread": {"kind": "added", "position": 15},
+                    "field": "region",
                     "age_s": 7,
                 }
             ],
@@ -434,7 +435,16 @@ def test_code_and_schema_agree_on_damaged_documents(kind: str, data: st.DataObje
     check_agreement(kind, data.draw(damaged(kind)))
 
 
-@given(st.from_regex(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?(Z|.*)"))
+_HOUR = r"[0-9]{2}:[0-9]{2}"
+
+
+@given(
+    st.from_regex(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?(Z|.*)")
+    | st.from_regex(
+        rf"\A2[0-9]{{3}}-[01][0-9]-[0-3][0-9][Tt ]{_HOUR}:[0-6][0-9](|[.][0-9]+)"
+        rf"([Zz]|[+-]{_HOUR})\Z"
+    )
+)
 def test_code_and_schema_agree_on_times(text: str) -> None:
     check_agreement("detection", {**DETECTION, "captured_at": text})
 
@@ -603,7 +613,7 @@ def test_invalid_json(kind: str, data: bytes) -> None:
             "detection",
             ("captured_at",),
             "noon",
-            "$.captured_at: must be a time in UTC such as 2026-01-31T12:00:00.000Z",
+            "$.captured_at: must be a time of RFC 3339 such as 2026-01-31T12:00:00.000Z",
         ),
         (
             "detection",
@@ -680,7 +690,8 @@ def test_invalid_json(kind: str, data: bytes) -> None:
             "x",
             (
                 "$.verification.checks[0].check: "
-                "must be plate or region or vehicle or area or hours or entry_age or read_age"
+                "must be plate or region or vehicle or area or hours or dropped or entry_age "
+                "or read_age"
             ),
         ),
         (

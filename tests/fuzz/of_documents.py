@@ -28,6 +28,7 @@ from engine.documents.codec import (
     decode_suppression,
     encode,
 )
+from engine.documents.droppable import decode_read
 from engine.documents.model import AuditRecord, Detection, Document, Entry
 from engine.errors import DocumentError
 from engine.list_files.digests import Names
@@ -39,6 +40,7 @@ from tests.fakes.documents import NOW_MS, sighting
 from tests.fuzz.fuzzer import Target, agree
 from tests.fuzz.json_texts import is_far_out, json_value
 from tests.fuzz.mutations import any_of, behind_first_line, change_bytes, change_json
+from tests.models.contract_reads import REQUIRED, kept
 from tests.models.naive import plain_plate, time_ms
 from tests.models.real_matcher import MISREADS, PURPOSES
 
@@ -78,6 +80,8 @@ def _run_documents(data: bytes) -> Iterable[Hashable]:
     decode = DECODERS[kind]
     is_json, value = json_value(text)
     accepts = is_json and bool(VALIDATORS[kind].is_valid(value))
+    if kind == "detection":
+        _check_tolerance(text, is_json, value, accepts)
     try:
         decoded = decode(text)
     except DocumentError as error:
@@ -94,6 +98,31 @@ def _run_documents(data: bytes) -> Iterable[Hashable]:
     assert is_json
     assert VALIDATORS[kind].is_valid(clean), "writes what it would not read"
     return [(kind, "good", tuple(sorted(clean)))]
+
+
+def _check_tolerance(text: bytes, is_json: bool, value: Any, accepts: bool) -> None:
+    """A worker takes a read whose required fields are good, and names what it drops of the rest."""
+    required = (
+        {name: value[name] for name in REQUIRED if name in value} if isinstance(value, dict) else 0
+    )
+    wanted = is_json and bool(VALIDATORS["detection"].is_valid(required))
+    try:
+        read, dropped = decode_read(text)
+    except DocumentError as error:
+        check_error(error)
+        if not is_far_out(value):
+            agree(False, wanted, f"a read accepted, told {error}")
+        return
+    agree(True, wanted or (not is_json and _is_too_deep(text)), "a read accepted")
+    assert decode_detection(encode(read)) == read
+    for each in dropped:
+        check_error(DocumentError("schema", field=each.path, rule=each.rule))
+        assert each.path.startswith(f"$.{each.field}")
+    if is_json and not is_far_out(value):
+        rest, broken = kept(value)
+        assert {each.field for each in dropped} == broken
+        assert json.loads(encode(read)) == rest
+        assert (not dropped) == accepts
 
 
 def _is_too_deep(text: bytes) -> bool:

@@ -29,6 +29,7 @@ import xxhash
 from tests.models import contract_admission
 from tests.models.contract_admission import UNKNOWN, Document, Purpose, milliseconds
 from tests.models.contract_plates import normal_form
+from tests.models.contract_reads import captured_ms, kept
 from tests.models.contract_records import (
     EntryRecord,
     Event,
@@ -187,7 +188,8 @@ class ContractOracle:
         """Decide a read once: "No read is processed twice into two different outcomes"."""
         place = (read.partition, read.offset)
         if place not in self.outcomes:
-            self.outcomes[place] = self._decide(read)
+            detection, _ = kept(read.detection)
+            self.outcomes[place] = self._decide(read._replace(detection=detection))
         return self.outcomes[place]
 
     def _decide(self, read: ReadRecord) -> Outcome:
@@ -306,7 +308,7 @@ class ContractOracle:
 
     def _time(self, read: ReadRecord) -> int:
         return (
-            milliseconds(read.detection["captured_at"])
+            captured_ms(read.detection["captured_at"])
             if (self.rules.by_captured_at)
             else read.clock_ms
         )

@@ -8,7 +8,6 @@ misread more is every edit tried in turn.
 
 from __future__ import annotations
 
-import datetime
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from typing import Any, NamedTuple
 import xxhash
 
 from tests.models.contract_plates import normal_form
+from tests.models.contract_reads import captured_ms, kept
 from tests.models.naive_conditions import covers, narrowed_out
 
 Document = dict[str, Any]
@@ -192,6 +192,7 @@ class Naive:
         suppresses nothing, each read is answered for itself. `among` names the only entries that
         can be like the read, if the caller knows them."""
         answer = Answer()
+        read, _ = kept(read)
         plate = plain_plate(read["plate"])
         if not 1 <= len(plate) <= 16:
             answer.rejected = "plate_length"
@@ -339,6 +340,5 @@ def _rule_allows(rule: Document, entry: Document) -> bool:
 
 
 def time_ms(text: str) -> int:
-    """A time in milliseconds since 1970."""
-    epoch = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-    return (datetime.datetime.fromisoformat(text) - epoch) // datetime.timedelta(milliseconds=1)
+    """A time of RFC 3339 in milliseconds since 1970; finer digits go."""
+    return captured_ms(text)

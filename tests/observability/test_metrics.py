@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from engine import limits
 from engine.audit.changes import ControlKind, ControlRecord
-from engine.documents.fields import COUNTED_EVENTS
+from engine.documents.fields import COUNTED_EVENTS, DROPPABLE_FIELDS
 from engine.documents.model import REJECT_REASONS
 from engine.documents.purposes import Purposes
 from engine.index.eligibility import DENIAL_REASONS, NO_POLICY, NOT_ALLOWED
@@ -38,6 +38,7 @@ CONTRACT = {
 BOUNDED_LABELS = {
     *("type", "purpose", "reason", "state", "partition", "kind", "result", "event", "le"),
     "source",  # bounded by limits.SOURCES_NAMED
+    "field",  # the optional fields of a detection
 }
 
 
@@ -97,6 +98,16 @@ def test_every_reason_is_shown_from_the_start() -> None:
                 shown.setdefault(sample.name, set()).add(sample.labels["reason"])
     assert shown["hotlist_rejects_total"] == set(REJECT_REASONS)
     assert shown["hotlist_denied_total"] == set(DENIAL_REASONS)
+
+
+def test_a_dropped_field_is_counted_by_its_name() -> None:
+    metrics = Metrics()
+    outcome = Outcome(dropped_fields=Counter(region=2, vehicle=1))
+    metrics.count_fetch(outcome, 0, 0, 0.1)
+    shown = metrics.exposition().decode()
+    assert 'hotlist_dropped_fields_total{field="region"} 2.0' in shown
+    for name in set(DROPPABLE_FIELDS) - {"region", "vehicle"}:
+        assert f'hotlist_dropped_fields_total{{field="{name}"}} 0.0' in shown
 
 
 def denied_by_source(metrics: Metrics) -> dict[tuple[str, str], float]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from engine import limits
 from engine.cli.doctor.findings import Finding
-from engine.documents.codec import decode_detection
+from engine.documents.droppable import decode_read
 from engine.documents.model import Detection
 from engine.errors import DocumentError
 from engine.plates.normal_form import is_normal, normalize
@@ -39,7 +39,7 @@ class Sample:
             self.bad["value_too_large", "$", rule] += 1
             return
         try:
-            read = decode_detection(value)
+            read, _ = decode_read(value)
             plate = normalize(read.plate)
         except DocumentError as error:
             self.bad[error.reason, error.field, error.rule] += 1
