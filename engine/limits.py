@@ -75,6 +75,16 @@ INGEST_STRANGER_S: Final = 10.0
 INGEST_SENDERS: Final = 128
 INGEST_IDLE_S: Final = 60.0
 INGEST_TOKEN_CHARACTERS: Final = 16
+#: Fields of a form that are looked at, and messages that one request may have.
+INGEST_FORM_FIELDS: Final = 32
+INGEST_FORM_MESSAGES: Final = 64
+#: Nonces of HTTP Digest: how long each is valid and for how many requests, and how many that were
+#: used are remembered.
+INGEST_NONCE_S: Final = 300.0
+INGEST_NONCE_USES: Final = 10_000
+INGEST_NONCES: Final = 1024
+#: Header fields of Digest: how long one may be.
+INGEST_DIGEST_CHARACTERS: Final = 2048
 
 #: Headers of a read that are examined if it makes a match. Of the trace in them:
 #: `traceparent`; `tracestate` as received, as passed on with the match, and its members.

@@ -23,6 +23,7 @@ from engine.cli.webhook import (
     make_endpoint,
     serve_webhook,
     warn_if_in_clear,
+    warn_if_in_url,
 )
 from engine.config import Settings
 from engine.errors import ConfigError, HotlistError
@@ -70,6 +71,11 @@ class IngestError(HotlistError):
     help=f"File with the token that --listen requires; default: the variable {INGEST_VARIABLE}.",
 )
 @click.option(
+    "--token-in-url",
+    is_flag=True,
+    help="Also accept the token in the path or as ?token=, for cameras that know no password.",
+)
+@click.option(
     "--tls-certfile",
     type=click.Path(exists=True, dir_okay=False),
     help="Certificate to listen with TLS.",
@@ -94,6 +100,7 @@ def ingest(
     country: str | None,
     listen: tuple[str, int] | None,
     token_file: Path | None,
+    token_in_url: bool,
     tls_certfile: str | None,
     tls_keyfile: str | None,
     insecure: bool,
@@ -113,13 +120,16 @@ def ingest(
     if listen is not None:
         if dry_run:
             raise ConfigError("takes FILEs, not --listen", where="--dry-run")
-        endpoint = make_endpoint(listen, token_file, tls_certfile, tls_keyfile)
+        endpoint = make_endpoint(
+            listen, token_file, tls_certfile, tls_keyfile, is_in_url=token_in_url
+        )
+        warn_if_in_url(endpoint)
         if not insecure:
             warn_if_in_clear(endpoint)
         asyncio.run(serve_webhook(settings, adapter, site, endpoint))
         return
-    if token_file or tls_certfile or tls_keyfile:
-        raise ConfigError("would do nothing without --listen", where="--token-file, --tls-*")
+    if token_file or token_in_url or tls_certfile or tls_keyfile:
+        raise ConfigError("would do nothing without --listen", where="--token-*, --tls-*")
     if insecure and (dry_run or settings.security_protocol != "SASL_PLAINTEXT"):
         raise ConfigError("would do nothing without --listen or SASL_PLAINTEXT", where="--insecure")
     tally = _Tally()

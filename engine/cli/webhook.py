@@ -41,12 +41,26 @@ class Address(click.ParamType):
 
 
 def make_endpoint(
-    address: tuple[str, int], token_file: Path | None, certfile: str | None, keyfile: str | None
+    address: tuple[str, int],
+    token_file: Path | None,
+    certfile: str | None,
+    keyfile: str | None,
+    *,
+    is_in_url: bool = False,
 ) -> Endpoint:
     """Return where to listen, with the token and TLS. Raises ConfigError."""
     from engine.ingest.webhook import Endpoint
 
-    return Endpoint(*address, _token(token_file), _tls(certfile, keyfile))
+    return Endpoint(*address, _token(token_file), _tls(certfile, keyfile), is_in_url)
+
+
+def warn_if_in_url(endpoint: Endpoint) -> None:
+    """Warn on one line if the token may be in the URL."""
+    if endpoint.is_in_url:
+        remark(
+            "warning: with --token-in-url, the token is in the path or the query of requests, and "
+            "proxies write these into their logs; give it only to cameras that know no password"
+        )
 
 
 def warn_if_in_clear(endpoint: Endpoint) -> None:

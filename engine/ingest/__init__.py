@@ -4,9 +4,11 @@ A message is answered after the broker has its reads. `adapters` is pure.
 
 The modules, in the order in which data passes them:
 
-    adapters  one module for each vendor: from a message to reads
-    producer  reads into Kafka
-    webhook   the endpoint for vendors' messages over HTTP
+    authentication  whether a sender knows the endpoint's token
+    forms           the messages in a request's body
+    webhook         the endpoint for vendors' messages over HTTP
+    adapters        one module for each vendor: from a message to reads
+    producer        reads into Kafka
 """
 
-__all__ = ["adapters", "producer", "webhook"]
+__all__ = ["adapters", "authentication", "forms", "producer", "webhook"]

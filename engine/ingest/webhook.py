@@ -1,8 +1,8 @@
 """The HTTP endpoint of `hotlist ingest`: a vendor's webhook in, detections out.
 
-`POST /` takes one message, as the body or as the field `json` of a form (whose files are not
-kept). The sender proves that it knows the token: as `Authorization: Bearer TOKEN`, or as the
-password of `Basic`, which is the only one that many cameras can send. Answers are JSON.
+`POST` or `PUT` to any path takes a message: as the body, or in a form (`engine.ingest.forms`), of
+which only the messages are kept. Cameras insist on paths of their own, and a path means nothing
+here. The sender proves that it knows the token (`engine.ingest.authentication`). Answers are JSON.
 
     200  accepted: the broker has all its reads, or it has none; `reads` says how many, `problems`
          which parts gave none
@@ -20,15 +20,11 @@ without the token lasts seconds and one request, and cannot keep a sender with t
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
-import hmac
 import ssl
-import warnings
+import time
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-import aiohttp
 from aiohttp import web
 from aiohttp.http_exceptions import ContentEncodingError
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, generate_latest
@@ -36,12 +32,17 @@ from prometheus_client import CONTENT_TYPE_LATEST, Counter, generate_latest
 from engine import limits
 from engine.errors import BrokerError
 from engine.ingest.adapters import AdapterError
+from engine.ingest.authentication import Authenticator, Verdict
+from engine.ingest.forms import FormError, Multipart, boundary_of, plain
 from engine.ingest.producer import Ingest
 from engine.serving.http_port import HttpPort
 from engine.serving.port import Bounds
 from engine.serving.registry import make_registry
 
 _RETRY_AFTER = {"Retry-After": "5"}
+_SENDS: Final = ("POST", "PUT")
+#: Whether a request's sender knows the token; judged once, as Digest accepts no request twice.
+_VERDICT: Final = web.RequestKey("verdict", str)
 #: By the status of the answer; others are "unreadable", among them a path that is none.
 _RESULTS = {
     200: "taken",
@@ -67,12 +68,14 @@ class _BrokenError(Exception):
 
 
 class Endpoint(NamedTuple):
-    """The address to listen on, the token that messages must come with, and TLS."""
+    """The address to listen on, the token that messages must come with, and TLS. `is_in_url` allows
+    the token in the path or the query, too."""
 
     host: str
     port: int
     token: str
     tls: ssl.SSLContext | None = None
+    is_in_url: bool = False
 
 
 class IngestServer:
@@ -81,6 +84,9 @@ class IngestServer:
     def __init__(self, ingest: Ingest, endpoint: Endpoint) -> None:
         self._ingest = ingest
         self._endpoint = endpoint
+        self._authenticator = Authenticator(
+            endpoint.token, time.monotonic, is_in_url=endpoint.is_in_url
+        )
         self._in_work = 0
         self._is_failing = False
         self._registry = make_registry()
@@ -99,9 +105,10 @@ class IngestServer:
         app = web.Application(
             client_max_size=limits.INGEST_MESSAGE_BYTES, middlewares=[self._counted]
         )
-        app.router.add_post("/", self._take)
         app.router.add_get("/healthz", self._health)
         app.router.add_get("/metrics", self._metrics)
+        for method in _SENDS:
+            app.router.add_route(method, "/{path:.*}", self._take)
         bounds = Bounds(
             limits.INGEST_STRANGERS,
             limits.INGEST_STRANGERS_A_PEER,
@@ -149,6 +156,10 @@ class IngestServer:
         The connection of a client without the token ends with the answer.
         """
         result = ""
+        verdict = self._authenticator.judge(
+            request.method, request.raw_path, request.headers.get("Authorization", "")
+        )
+        request[_VERDICT] = verdict
         try:
             response = await handler(request)
         except web.HTTPException as error:
@@ -157,18 +168,20 @@ class IngestServer:
             result = error.result
             response = _answer(400, error=f"the body cannot be read: {error}")
             response.force_close()  # where the next request begins is not known
-        if not self._is_known(request):
+        if verdict != "known":
             response.force_close()
-        if request.method == "POST" and request.path == "/":
+        if request.method in _SENDS:
             result = result or _RESULTS.get(response.status, _UNREADABLE)
             self._messages.labels(result).inc()
         return response
 
     async def _take(self, request: web.Request) -> web.Response:
-        if not self._is_known(request):
-            return _answer(
-                401, error="the token is missing or wrong", headers={"WWW-Authenticate": "Bearer"}
-            )
+        verdict: Verdict = request[_VERDICT]
+        if verdict != "known":
+            response = _answer(401, error="the token is missing or wrong")
+            for challenge in self._authenticator.challenges(verdict):
+                response.headers.add("WWW-Authenticate", challenge)
+            return response
         is_full = self._in_work >= limits.INGEST_MESSAGES or self._ingest.is_behind
         if is_full or not self._listening.trust(request):
             return _answer(503, error="busy, send it again", headers=_RETRY_AFTER)
@@ -180,33 +193,34 @@ class IngestServer:
 
     async def _answer_to(self, request: web.Request) -> web.Response:
         try:
-            async with asyncio.timeout(limits.INGEST_RECEIVE_S):
-                message = await _message(request)
+            messages, is_whole = await _received(request)
         except TimeoutError:
             return _answer(408, error=f"was not sent within {limits.INGEST_RECEIVE_S:g} s")
-        try:
-            adapted = await self._ingest.take(message)
-        except AdapterError as error:
-            return _answer(400, error=str(error), field=error.field, rule=error.rule)
-        except BrokerError as error:
-            self._is_failing = True
-            return _answer(503, error=error.what, headers=_RETRY_AFTER)
-        self._is_failing = False
-        self._reads.inc(len(adapted.reads))
-        problems = [{"field": each.field, "rule": each.rule} for each in adapted.problems]
-        return _answer(200, reads=len(adapted.reads), problems=problems)
+        response = await self._answer_of(messages)
+        if not is_whole:
+            response.force_close()  # where the next request begins is not known
+        return response
 
-    def _is_known(self, request: web.Request) -> bool:
-        kind, _, given = request.headers.get("Authorization", "").partition(" ")
-        secret = given.strip().encode("utf-8", "surrogateescape")
-        if kind.lower() == "basic":
+    async def _answer_of(self, messages: list[bytes]) -> web.Response:
+        reads, wrong = 0, list[AdapterError]()
+        for message in messages:
             try:
-                secret = base64.b64decode(secret, validate=True).partition(b":")[2]
-            except (binascii.Error, ValueError):
-                return False
-        elif kind.lower() != "bearer":
-            return False
-        return hmac.compare_digest(secret, self._endpoint.token.encode())
+                adapted = await self._ingest.take(message)
+            except AdapterError as error:
+                wrong.append(error)
+            except BrokerError as error:
+                self._is_failing = True
+                return _answer(503, error=error.what, headers=_RETRY_AFTER)
+            else:
+                self._is_failing = False
+                self._reads.inc(len(adapted.reads))
+                reads += len(adapted.reads)
+                wrong += adapted.problems
+        if wrong and not reads:
+            first = wrong[0]
+            return _answer(400, error=str(first), field=first.field, rule=first.rule)
+        problems = [{"field": each.field, "rule": each.rule} for each in wrong]
+        return _answer(200, reads=reads, problems=problems)
 
     async def _health(self, _: web.Request) -> web.Response:
         if self._is_failing or self._ingest.is_behind:
@@ -222,23 +236,51 @@ def _answer(status: int, *, headers: dict[str, str] | None = None, **body: objec
     return web.json_response(body, status=status, headers=headers)
 
 
-async def _message(request: web.Request) -> bytes:
-    """Return the body, or the field `json` of a form, without keeping its files.
+async def _received(request: web.Request) -> tuple[list[bytes], bool]:
+    """Return the messages of a request, and whether its body came whole.
 
-    Raises _BrokenError if it cannot be read, whatever the client sends.
+    Raises _BrokenError if there are none, whatever the client sends, and TimeoutError.
     """
-    is_form = request.content_type == "multipart/form-data"
+    is_form = request.content_type.startswith("multipart/")
+    form: Multipart | None = None
     try:
-        return await (_form_field(request) if is_form else request.read())
-    except web.HTTPException:
-        raise
-    except Exception as error:  # noqa: BLE001 - aiohttp has many for what a client sends
-        if _is_encoding(error):
-            encoding = "is not what its Content-Encoding says"
-            raise _BrokenError(_BROKEN_ENCODING, encoding) from None
-        if is_form:
-            raise _BrokenError(_BROKEN_FORM, "is not a form as its Content-Type says") from None
-        raise _BrokenError(_BROKEN_BODY, "is not as long as it says") from None
+        async with asyncio.timeout(limits.INGEST_RECEIVE_S):
+            if not is_form:
+                return [plain(await request.read())], True
+            form = Multipart(boundary_of(request.headers.get("Content-Type", "")))
+            await _passed_through(request, form)
+    except Exception as error:
+        if form is not None and form.messages:
+            return form.messages, False  # cameras cut the last picture
+        if isinstance(error, web.HTTPException | TimeoutError):
+            raise
+        raise _broken(error, is_form=is_form) from None
+    if not form.messages:
+        raise _BrokenError(_BROKEN_FORM, "is a form without a message in JSON or XML")
+    return form.messages, True
+
+
+async def _passed_through(request: web.Request, form: Multipart) -> None:
+    passed_bytes = 0
+    async for chunk in request.content.iter_any():
+        passed_bytes += len(chunk)
+        if passed_bytes > limits.INGEST_MESSAGE_BYTES:
+            raise web.HTTPRequestEntityTooLarge(
+                max_size=limits.INGEST_MESSAGE_BYTES, actual_size=passed_bytes
+            )
+        form.feed(chunk)
+    form.end()
+
+
+def _broken(error: Exception, *, is_form: bool) -> _BrokenError:
+    """Say what is wrong with a body; aiohttp has many errors for what a client sends."""
+    if _is_encoding(error):
+        return _BrokenError(_BROKEN_ENCODING, "is not what its Content-Encoding says")
+    if isinstance(error, FormError):
+        return _BrokenError(_BROKEN_FORM, str(error))
+    if is_form:
+        return _BrokenError(_BROKEN_FORM, "is not a form as its Content-Type says")
+    return _BrokenError(_BROKEN_BODY, "is not as long as it says")
 
 
 def _is_encoding(error: BaseException | None) -> bool:
@@ -248,24 +290,3 @@ def _is_encoding(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
-
-
-async def _form_field(request: web.Request) -> bytes:
-    """Return the field `json` of a form."""
-    found = bytearray()
-    passed_bytes = 0
-    async for part in await request.multipart():
-        if not isinstance(part, aiohttp.BodyPartReader):
-            raise _BrokenError(_BROKEN_FORM, "has a form within a form")
-        with warnings.catch_warnings():  # they show what the client has sent
-            warnings.simplefilter("ignore")
-            is_message = part.name == "json"
-        while chunk := await part.read_chunk():
-            passed_bytes += len(chunk)
-            if passed_bytes > limits.INGEST_MESSAGE_BYTES:
-                raise web.HTTPRequestEntityTooLarge(
-                    max_size=limits.INGEST_MESSAGE_BYTES, actual_size=passed_bytes
-                )
-            if is_message:
-                found += chunk
-    return bytes(found)

@@ -58,6 +58,14 @@ def test_tls_needs_no_warning(served: list[Any], tmp_path: Path) -> None:
     assert isinstance(served[0].tls, ssl.SSLContext)
 
 
+def test_a_token_in_the_url_is_one_warning(served: list[Any]) -> None:
+    [line] = listen("127.0.0.1:9109", "--token-in-url").splitlines()
+    assert line.startswith("warning: with --token-in-url, ")
+    assert "logs" in line
+    assert listen("127.0.0.1:9109") == ""
+    assert [each.is_in_url for each in served] == [True, False]
+
+
 def test_insecure_without_listen_would_do_nothing(tmp_path: Path) -> None:
     file = tmp_path / "reads.json"
     file.write_text("{}")

@@ -374,9 +374,156 @@ async def test_a_small_gzip_of_a_huge_body_is_too_long() -> None:
 
 async def test_other_requests() -> None:
     async with listening(Producer()) as client:
-        for method, path, status in (("GET", "/", 405), ("POST", "/reads", 404)):
+        for method, path in (("GET", "/"), ("GET", "/hook"), ("DELETE", "/")):
             response = await client.request(method, path, headers=_BEARER)
-            assert response.status == status
+            assert response.status == 405
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+@pytest.mark.parametrize("path", ["/", "/NotificationInfo/TollgateInfo", "/a//b?c=%ff", "/healthz"])
+async def test_a_camera_may_insist_on_its_path(method: str, path: str) -> None:
+    producer = Producer()
+    async with listening(producer) as client:
+        sent = client.request(method, path, data=_GROUP, headers=_BEARER)
+        assert await answer(await sent) == (200, {"reads": 1, "problems": []})
+        status, _ = await answer(await client.request(method, path, data=_GROUP))
+        assert status == 401
+        text = await (await client.get("/metrics")).text()
+    assert len(producer.records) == 1
+    assert 'hotlist_ingest_messages_total{result="taken"} 1.0' in text
+    assert 'hotlist_ingest_messages_total{result="unauthorized"} 1.0' in text
+
+
+async def test_digest_by_a_client_of_another_make() -> None:
+    """It asks, is challenged, answers, and goes on with the same nonce."""
+    producer = Producer()
+    async with serving(producer) as server:
+        url = f"http://127.0.0.1:{server.port}"
+        for password, status in (("wrong-token-of-it", 401), (_TOKEN, 200)):
+            digest = aiohttp.DigestAuthMiddleware("camera", password)
+            async with aiohttp.ClientSession(url, middlewares=(digest,)) as client:
+                for _ in range(3):
+                    found, _ = await answer(await client.post("/hook?a=b", data=_GROUP))
+                    assert found == status
+    assert len(producer.records) == 3
+
+
+async def test_a_digest_that_was_overheard_is_of_no_use() -> None:
+    sent: list[str] = []
+
+    async def overhear(request: Any, handler: Any) -> Any:
+        sent.append(request.headers.get("Authorization", ""))
+        return await handler(request)
+
+    producer = Producer()
+    async with serving(producer) as server:
+        url = f"http://127.0.0.1:{server.port}"
+        digest = aiohttp.DigestAuthMiddleware("camera", _TOKEN)
+        async with aiohttp.ClientSession(url, middlewares=(digest, overhear)) as client:
+            status, _ = await answer(await client.post("/", data=_GROUP))
+            assert status == 200
+        async with aiohttp.ClientSession(url) as other:
+            again = await other.post("/", data=_GROUP, headers={"Authorization": sent[-1]})
+            assert again.status == 401
+            challenges = again.headers.getall("WWW-Authenticate")
+            assert [each.split()[0] for each in challenges] == [
+                "Digest",
+                "Digest",
+                "Basic",
+                "Bearer",
+            ]
+            assert "stale=true" in challenges[0]
+    assert len(producer.records) == 1
+
+
+async def test_a_form_that_is_encoded_as_a_url() -> None:
+    producer = Producer()
+    async with listening(producer, platerecognizer.adapt) as client:
+        for data in ({"hook": "a", "json": _STREAM.decode()}, b"json=" + _STREAM):
+            found = await answer(await client.post("/", data=data, headers=_BEARER))
+            assert found == (200, {"reads": 2, "problems": []})
+    assert len(producer.records) == 4
+
+
+def _part(body: bytes, kind: str = "application/json") -> bytes:
+    return f"--b\r\nContent-Type: {kind}\r\n\r\n".encode() + body + b"\r\n"
+
+
+async def test_several_messages_in_one_form() -> None:
+    """One that gives no read does not cost the others; if none does, the form is refused."""
+    headers = {**_BEARER, "Content-Type": _FORM}
+    producer = Producer()
+    async with listening(producer) as client:
+        mixed = _part(b"{}") + _part(_GROUP) + _part(b"\xff" * 2000, "image/jpeg") + b"--b--"
+        status, said = await answer(await client.post("/", data=mixed, headers=headers))
+        assert (status, said["reads"]) == (200, 1)
+        assert said["problems"] == [{"field": "$.data_type", "rule": "is required"}]
+        status, said = await answer(
+            await client.post("/", data=2 * _part(b"{}") + b"--b--", headers=headers)
+        )
+        assert (status, said["field"]) == (400, "$.data_type")
+        status, said = await answer(
+            await client.post("/", data=_part(b"\xff", "image/jpeg") + b"--b--", headers=headers)
+        )
+        assert (status, said["error"].partition(": ")[2]) == (
+            400,
+            "is a form without a message in JSON or XML",
+        )
+    assert len(producer.records) == 1
+
+
+async def test_a_message_whose_results_all_failed_is_not_accepted() -> None:
+    message = json.loads(_STREAM)
+    for result in message["data"]["results"]:
+        result["plate"] = "-"
+    async with listening(Producer(), platerecognizer.adapt) as client:
+        status, _ = await answer(await client.post("/", json=message, headers=_BEARER))
+        assert status == 400
+
+
+async def _cut(port: int, body: bytes, *, is_open: bool = False) -> bytes:
+    """Send a form that ends before its length, and return what is said."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    head = f"POST / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {_TOKEN}\r\n"
+    head += f"Content-Type: {_FORM}\r\nContent-Length: {len(body) + 500}\r\n\r\n"
+    writer.write(head.encode() + body)
+    await writer.drain()
+    if not is_open:
+        writer.write_eof()
+    said = await asyncio.wait_for(reader.read(), 60)
+    writer.transport.abort()
+    return said
+
+
+async def test_a_form_that_is_cut_within_a_picture(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Cameras that announce more than they send never send again."""
+    monkeypatch.setattr(limits, "INGEST_RECEIVE_S", 0.3)
+    whole = _part(_GROUP) + _part(b"\xff\xd8", "image/jpeg")[:-2]
+    producer = Producer()
+    async with serving(producer) as server:
+        assert b" 200 OK" in await _cut(server.port, whole, is_open=True)
+        await _cut(server.port, whole)
+        async with asyncio.timeout(60):
+            while len(producer.records) < 2:
+                await asyncio.sleep(0.01)
+        assert b" 408 " in await _cut(server.port, _part(_GROUP)[:-50], is_open=True)
+    assert len(producer.records) == 2
+    assert not caplog.records
+
+
+async def test_a_picture_beyond_the_limit_does_not_cost_the_message(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "INGEST_MESSAGE_BYTES", 5000)
+    body = _part(_GROUP[:4000]) + _part(bytes(10_000), "image/jpeg") + b"--b--"
+    producer = Producer()
+    async with listening(producer) as client:
+        headers = {**_BEARER, "Content-Type": _FORM}
+        status, _ = await answer(await client.post("/", data=body, headers=headers))
+        assert status == 200
+    assert len(producer.records) == 1
 
 
 async def test_a_port_that_is_taken() -> None:
