@@ -83,6 +83,14 @@ INGEST_FORM_MESSAGES: Final = 64
 INGEST_NONCE_S: Final = 300.0
 INGEST_NONCE_USES: Final = 10_000
 INGEST_NONCES: Final = 1024
+#: Reads of senders that never send again: how many are held and how many bytes, how many the
+#: producer has at a time, and how long a shutdown waits for the broker.
+INGEST_SPOOL_READS: Final = 100_000
+INGEST_SPOOL_BYTES: Final = 64 * MIB
+INGEST_SPOOL_IN_FLIGHT: Final = 256
+INGEST_DRAIN_S: Final = 15.0
+#: How long after a delivery that failed the endpoint says that it is not ready.
+INGEST_FAILED_S: Final = 15.0
 #: Header fields of Digest: how long one may be.
 INGEST_DIGEST_CHARACTERS: Final = 2048
 

@@ -121,7 +121,12 @@ def ingest(
         if dry_run:
             raise ConfigError("takes FILEs, not --listen", where="--dry-run")
         endpoint = make_endpoint(
-            listen, token_file, tls_certfile, tls_keyfile, is_in_url=token_in_url
+            listen,
+            token_file,
+            tls_certfile,
+            tls_keyfile,
+            vendor=vendor,
+            is_in_url=token_in_url,
         )
         warn_if_in_url(endpoint)
         if not insecure:

@@ -16,7 +16,7 @@ from engine import limits
 from engine.cli.output import remark
 from engine.config import Settings
 from engine.errors import ConfigError
-from engine.ingest.adapters import Adapter, Site
+from engine.ingest.adapters import NEVER_RESENT, Adapter, Site
 from engine.setting_rules import is_loopback
 
 if TYPE_CHECKING:
@@ -46,12 +46,14 @@ def make_endpoint(
     certfile: str | None,
     keyfile: str | None,
     *,
+    vendor: str,
     is_in_url: bool = False,
 ) -> Endpoint:
-    """Return where to listen, with the token and TLS. Raises ConfigError."""
+    """Return where to listen for a vendor, with the token and TLS. Raises ConfigError."""
     from engine.ingest.webhook import Endpoint
 
-    return Endpoint(*address, _token(token_file), _tls(certfile, keyfile), is_in_url)
+    token, tls = _token(token_file), _tls(certfile, keyfile)
+    return Endpoint(*address, token, tls, is_in_url, vendor in NEVER_RESENT, vendor)
 
 
 def warn_if_in_url(endpoint: Endpoint) -> None:
@@ -77,6 +79,7 @@ async def serve_webhook(
     settings: Settings, adapter: Adapter, site: Site, endpoint: Endpoint
 ) -> None:
     """Accept messages until SIGTERM or SIGINT."""
+    from engine.ingest.metrics import IngestMetrics
     from engine.ingest.producer import ingesting
     from engine.ingest.webhook import IngestServer
     from engine.observability.logs import Log
@@ -89,7 +92,8 @@ async def serve_webhook(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     try:
-        async with ingesting(settings, adapter, site) as ingest:
+        metrics = IngestMetrics(endpoint.vendor)
+        async with ingesting(settings, adapter, site, metrics) as ingest:
             server = IngestServer(ingest, endpoint)
             await server.start()
             looking = asyncio.create_task(ingest.look())
@@ -99,9 +103,11 @@ async def serve_webhook(
                 await stopped.wait()
             finally:
                 await server.stop()
-                looking.cancel()
-                await asyncio.gather(looking, return_exceptions=True)
-                await ingest.finish()
+                try:
+                    await ingest.finish()
+                finally:
+                    looking.cancel()
+                    await asyncio.gather(looking, return_exceptions=True)
     finally:
         log.end()
 

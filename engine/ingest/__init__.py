@@ -8,7 +8,9 @@ The modules, in the order in which data passes them:
     forms           the messages in a request's body
     webhook         the endpoint for vendors' messages over HTTP
     adapters        one module for each vendor: from a message to reads
+    spool           reads of senders that never send again, held until the broker has them
     producer        reads into Kafka
+    metrics         what is counted of all this
 """
 
-__all__ = ["adapters", "authentication", "forms", "producer", "webhook"]
+__all__ = ["adapters", "metrics", "producer", "webhook"]

@@ -35,7 +35,7 @@ _PARAMETER: Final = re.compile(
     r'\s*([A-Za-z0-9*-]{1,32})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s",]*))\s*(?:,|$)'
 )
 _COUNT: Final = re.compile(r"[0-9a-fA-F]{8}")
-#: Counts below a nonce's highest that are told apart, for connections that run side by side.
+#: Counts below a nonce's highest that are tracked, for connections side by side.
 _WINDOW: Final = 64
 
 Verdict = Literal["known", "stale", "unknown"]

@@ -55,7 +55,7 @@ def boundary_of(content_type: str) -> str:
     return boundary
 
 
-def plain(body: bytes) -> bytes:
+def unwrapped(body: bytes) -> bytes:
     """Return a message without the mark of the order of bytes, out of its field of a form.
 
     The field is `json`, or else the first one whose value begins like JSON or XML. A body that is
@@ -193,11 +193,11 @@ class Multipart:
         kind, body = self._kind, body.removesuffix(b"\n").removesuffix(b"\r")
         if kind == "json":
             if self._named_json is None:
-                self._named_json = plain(body)
+                self._named_json = unwrapped(body)
         elif kind == "message" or (kind == "unknown" and _begins(body)):
             if len(self._messages) >= limits.INGEST_FORM_MESSAGES:
                 raise FormError(f"has more than {limits.INGEST_FORM_MESSAGES} messages")
-            self._messages.append(plain(body))
+            self._messages.append(unwrapped(body))
 
 
 def _kind(headers: bytes) -> _Kind:

@@ -12,6 +12,9 @@ here. The sender proves that it knows the token (`engine.ingest.authentication`)
     408, 413  too slow, too long
     503  not accepted: busy, or the broker does not acknowledge; most senders send it again
 
+A sender that never does (`NEVER_RESENT`) is answered 200 at once, and its reads are held until the
+broker has them; 503 then means that too many are held.
+
 Nothing of a message is logged, returned or kept. The number of messages in work is bounded; further
 senders get 503 before their message is read. `engine.serving.port` bounds the connections: one
 without the token lasts seconds and one request, and cannot keep a sender with the token out.
@@ -23,21 +26,20 @@ import asyncio
 import ssl
 import time
 from collections.abc import Awaitable, Callable
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 from aiohttp import web
 from aiohttp.http_exceptions import ContentEncodingError
-from prometheus_client import CONTENT_TYPE_LATEST, Counter, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from engine import limits
 from engine.errors import BrokerError
 from engine.ingest.adapters import AdapterError
 from engine.ingest.authentication import Authenticator, Verdict
-from engine.ingest.forms import FormError, Multipart, boundary_of, plain
+from engine.ingest.forms import FormError, Multipart, boundary_of, unwrapped
 from engine.ingest.producer import Ingest
 from engine.serving.http_port import HttpPort
 from engine.serving.port import Bounds
-from engine.serving.registry import make_registry
 
 _RETRY_AFTER = {"Retry-After": "5"}
 _SENDS: Final = ("POST", "PUT")
@@ -69,13 +71,15 @@ class _BrokenError(Exception):
 
 class Endpoint(NamedTuple):
     """The address to listen on, the token that messages must come with, and TLS. `is_in_url` allows
-    the token in the path or the query, too."""
+    the token in the path or the query, too. `is_holding`: the vendor's senders never send again."""
 
     host: str
     port: int
     token: str
     tls: ssl.SSLContext | None = None
     is_in_url: bool = False
+    is_holding: bool = False
+    vendor: str = ""
 
 
 class IngestServer:
@@ -88,24 +92,11 @@ class IngestServer:
             endpoint.token, time.monotonic, is_in_url=endpoint.is_in_url
         )
         self._in_work = 0
-        self._is_failing = False
-        self._registry = make_registry()
-        self._messages = Counter(
-            "hotlist_ingest_messages_total",
-            "Messages, by what became of them.",
-            ["result"],
-            registry=self._registry,
-        )
-        self._reads = Counter(
-            "hotlist_ingest_reads_total", "Reads of them.", registry=self._registry
-        )
-        others = (_BROKEN_ENCODING, _BROKEN_FORM, _BROKEN_BODY, _UNREADABLE)
-        for result in (*_RESULTS.values(), *others):
-            self._messages.labels(result)
         app = web.Application(
             client_max_size=limits.INGEST_MESSAGE_BYTES, middlewares=[self._counted]
         )
         app.router.add_get("/healthz", self._health)
+        app.router.add_get("/readyz", self._ready)
         app.router.add_get("/metrics", self._metrics)
         for method in _SENDS:
             app.router.add_route(method, "/{path:.*}", self._take)
@@ -172,11 +163,11 @@ class IngestServer:
             response.force_close()
         if request.method in _SENDS:
             result = result or _RESULTS.get(response.status, _UNREADABLE)
-            self._messages.labels(result).inc()
+            self._ingest.metrics.count_message(result)
         return response
 
     async def _take(self, request: web.Request) -> web.Response:
-        verdict: Verdict = request[_VERDICT]
+        verdict = cast(Verdict, request[_VERDICT])
         if verdict != "known":
             response = _answer(401, error="the token is missing or wrong")
             for challenge in self._authenticator.challenges(verdict):
@@ -205,15 +196,15 @@ class IngestServer:
         reads, wrong = 0, list[AdapterError]()
         for message in messages:
             try:
-                adapted = await self._ingest.take(message)
+                if self._endpoint.is_holding:
+                    adapted = self._ingest.hold(message)
+                else:
+                    adapted = await self._ingest.take(message)
             except AdapterError as error:
                 wrong.append(error)
             except BrokerError as error:
-                self._is_failing = True
                 return _answer(503, error=error.what, headers=_RETRY_AFTER)
             else:
-                self._is_failing = False
-                self._reads.inc(len(adapted.reads))
                 reads += len(adapted.reads)
                 wrong += adapted.problems
         if wrong and not reads:
@@ -223,13 +214,18 @@ class IngestServer:
         return _answer(200, reads=reads, problems=problems)
 
     async def _health(self, _: web.Request) -> web.Response:
-        if self._is_failing or self._ingest.is_behind:
-            return web.Response(status=503, text="the broker does not acknowledge reads\n")
+        # A restart would lose the reads that are held, so it never asks for one by itself.
+        return web.Response(text="ok\n")
+
+    async def _ready(self, _: web.Request) -> web.Response:
+        reason = self._ingest.not_ready
+        if reason is not None:
+            return web.Response(status=503, text=f"{reason}\n")
         return web.Response(text="ok\n")
 
     async def _metrics(self, _: web.Request) -> web.Response:
         headers = {"Content-Type": CONTENT_TYPE_LATEST}
-        return web.Response(body=generate_latest(self._registry), headers=headers)
+        return web.Response(body=self._ingest.metrics.exposition(), headers=headers)
 
 
 def _answer(status: int, *, headers: dict[str, str] | None = None, **body: object) -> web.Response:
@@ -246,7 +242,7 @@ async def _received(request: web.Request) -> tuple[list[bytes], bool]:
     try:
         async with asyncio.timeout(limits.INGEST_RECEIVE_S):
             if not is_form:
-                return [plain(await request.read())], True
+                return [unwrapped(await request.read())], True
             form = Multipart(boundary_of(request.headers.get("Content-Type", "")))
             await _passed_through(request, form)
     except Exception as error:
@@ -261,14 +257,15 @@ async def _received(request: web.Request) -> tuple[list[bytes], bool]:
 
 
 async def _passed_through(request: web.Request, form: Multipart) -> None:
-    passed_bytes = 0
+    room_bytes = limits.INGEST_MESSAGE_BYTES
     async for chunk in request.content.iter_any():
-        passed_bytes += len(chunk)
-        if passed_bytes > limits.INGEST_MESSAGE_BYTES:
+        form.feed(chunk[:room_bytes])
+        room_bytes -= len(chunk)
+        if room_bytes < 0:
             raise web.HTTPRequestEntityTooLarge(
-                max_size=limits.INGEST_MESSAGE_BYTES, actual_size=passed_bytes
+                max_size=limits.INGEST_MESSAGE_BYTES,
+                actual_size=limits.INGEST_MESSAGE_BYTES - room_bytes,
             )
-        form.feed(chunk)
     form.end()
 
 

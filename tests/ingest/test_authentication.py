@@ -44,7 +44,7 @@ def nonce_of(authenticator: Authenticator, algorithm: str = "MD5") -> str:
     return str(nonce)
 
 
-def digest(nonce: str, count: int | None = 1, algorithm: str = "MD5", **other: str) -> str:
+def digest(nonce: str, count: int | None = 1, algorithm: str = "MD5", /, **other: str) -> str:
     """The header of a client, by RFC 7616; `count` None: by RFC 2069. `other` replaces parts."""
     given = {
         "username": "camera",
@@ -197,7 +197,7 @@ def test_a_user_name_that_is_not_ascii(authenticator: Authenticator) -> None:
 )
 def test_a_broken_digest(authenticator: Authenticator, change: dict[str, str]) -> None:
     nonce = nonce_of(authenticator)
-    found = judge(authenticator, digest(nonce, **change))
+    found = judge(authenticator, digest(nonce, 1, "MD5", **change))
     # A right answer to a nonce that is none of ours is asked again.
     assert found == ("stale" if "nonce" in change else "unknown")
     assert judge(authenticator, digest(nonce)) == "known"

@@ -12,7 +12,7 @@ import pytest
 
 from engine import limits
 from engine.errors import BrokerError
-from engine.ingest.adapters import Site, axis
+from engine.ingest.adapters import Site, axis, openalpr
 from engine.ingest.producer import Ingest
 
 _VENDORS = Path(__file__).parents[1] / "data" / "vendors"
@@ -80,7 +80,7 @@ async def test_a_car_of_which_nothing_more_is_heard(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("engine.limits.CAR_LOOK_S", 0.001)
     now_s = 0.0
     producer = Producer()
-    ingest = Ingest(producer, "t", axis.adapt, Site("city"), lambda: now_s)
+    ingest = Ingest(producer, "t", axis.adapt, Site("city"), None, lambda: now_s)
     await ingest.take(state("update"))
     looking = asyncio.create_task(ingest.look())
     await asyncio.sleep(0.02)
@@ -101,3 +101,45 @@ async def test_it_takes_no_more_than_it_can_hold(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(BrokerError):
         await ingest.take(state("lost"))
     assert ingest.is_behind
+
+
+_GROUP = (_VENDORS / "openalpr-v2.json").read_bytes()
+
+
+@pytest.mark.parametrize("is_back", [True, False])
+async def test_a_stop_waits_for_the_broker_and_says_what_is_lost(
+    monkeypatch: pytest.MonkeyPatch, is_back: bool
+) -> None:
+    monkeypatch.setattr(limits, "INGEST_DRAIN_S", 30 if is_back else 0.05)
+    producer = Producer()
+    ingest = Ingest(producer, "t", openalpr.adapt, Site("city"))
+    looking = asyncio.create_task(ingest.look())
+    for _ in range(2):
+        assert len(ingest.hold(_GROUP).reads) == 1
+    await until(lambda: len(producer.promises) == 2)
+    if is_back:
+        finishing = asyncio.create_task(ingest.finish())
+        done, _ = await asyncio.wait({finishing}, timeout=0.01)
+        assert not done
+        for each in producer.promises:
+            each.set_result(None)
+        await finishing
+        assert ingest.sent == 2
+    else:
+        with pytest.raises(BrokerError, match="2 reads are lost: the broker has not ack"):
+            await ingest.finish()
+    looking.cancel()
+    await asyncio.gather(looking, return_exceptions=True)
+
+
+async def test_a_failure_counts_for_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is sent to an endpoint that is not ready, so it becomes ready by itself."""
+    monkeypatch.setattr(limits, "INGEST_DELIVERY_S", 0.01)
+    now_s = 100.0
+    ingest = Ingest(Producer(), "t", openalpr.adapt, Site("city"), None, lambda: now_s)
+    assert ingest.not_ready is None
+    with pytest.raises(BrokerError):
+        await ingest.take(_GROUP)
+    assert ingest.not_ready == "the broker does not acknowledge reads"
+    now_s += limits.INGEST_FAILED_S
+    assert ingest.not_ready is None

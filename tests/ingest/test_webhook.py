@@ -18,6 +18,7 @@ import pytest
 from engine import limits
 from engine.errors import HotlistError
 from engine.ingest.adapters import Site, openalpr, platerecognizer
+from engine.ingest.metrics import IngestMetrics
 from engine.ingest.producer import Ingest
 from engine.ingest.webhook import Endpoint, IngestServer
 
@@ -50,25 +51,38 @@ def _at_once() -> asyncio.Future[None]:
 
 
 @asynccontextmanager
-async def serving(producer: Producer, adapter: Any = openalpr.adapt) -> AsyncIterator[IngestServer]:
-    ingest = Ingest(producer, "lpr.detections.v1", adapter, Site("city-north"))
-    server = IngestServer(ingest, Endpoint("127.0.0.1", 0, _TOKEN))
+async def serving(
+    producer: Producer, adapter: Any = openalpr.adapt, *, is_holding: bool = False
+) -> AsyncIterator[IngestServer]:
+    metrics = IngestMetrics("openalpr")
+    ingest = Ingest(producer, "lpr.detections.v1", adapter, Site("city-north"), metrics)
+    endpoint = Endpoint("127.0.0.1", 0, _TOKEN, is_holding=is_holding)
+    server = IngestServer(ingest, endpoint)
     await server.start()
+    looking = asyncio.create_task(ingest.look())
     try:
         yield server
     finally:
         await server.stop()
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
 
 
 @asynccontextmanager
 async def listening(
-    producer: Producer, adapter: Any = openalpr.adapt
+    producer: Producer, adapter: Any = openalpr.adapt, *, is_holding: bool = False
 ) -> AsyncIterator[aiohttp.ClientSession]:
     async with (
-        serving(producer, adapter) as server,
+        serving(producer, adapter, is_holding=is_holding) as server,
         aiohttp.ClientSession(f"http://127.0.0.1:{server.port}") as client,
     ):
         yield client
+
+
+def counted(name: str, count: int, **labels: str) -> str:
+    """A line of the metrics."""
+    shown = ",".join(f'{key}="{value}"' for key, value in {**labels, "vendor": "openalpr"}.items())
+    return f"hotlist_ingest_{name}{{{shown}}} {count}.0"
 
 
 async def answer(response: aiohttp.ClientResponse) -> tuple[int, Any]:
@@ -168,15 +182,23 @@ async def test_what_the_broker_does_not_acknowledge_is_to_be_sent_again(
     async with listening(producer) as client:
         response = await client.post("/", data=_GROUP, headers=_BEARER)
         assert (response.status, response.headers["Retry-After"]) == (503, "5")
-        health = await client.get("/healthz")
-        assert health.status == 503
+        ready = await client.get("/readyz")
+        assert (ready.status, await ready.text()) == (
+            503,
+            "the broker does not acknowledge reads\n",
+        )
+        assert (await client.get("/healthz")).status == 200
+        text = await (await client.get("/metrics")).text()
+        assert 'hotlist_ingest_ready{vendor="openalpr"} 0.0' in text
         producer.acknowledge = _at_once
         status, _ = await answer(await client.post("/", data=_GROUP, headers=_BEARER))
         assert status == 200
-        assert (await client.get("/healthz")).status == 200
+        assert (await client.get("/readyz")).status == 200
         text = await (await client.get("/metrics")).text()
-    assert 'hotlist_ingest_messages_total{result="not_taken"} 1.0' in text
-    assert "hotlist_ingest_reads_total 1.0" in text
+    assert counted("messages_total", 1, result="not_taken") in text
+    assert 'hotlist_ingest_reads_total{vendor="openalpr"} 1.0' in text
+    assert 'hotlist_ingest_ready{vendor="openalpr"} 1.0' in text
+    assert 'hotlist_ingest_delivery_seconds_count{vendor="openalpr"} 1.0' in text
     first, again = producer.records
     assert first == again
 
@@ -244,7 +266,7 @@ async def test_strangers_keep_no_camera_out(caplog: pytest.LogCaptureFixture) ->
             # Still the connection of the first message: it was a trusted one all the time.
             assert [len(each) for each in kept._conns.values()] == [1]
             made = await camera.get("/metrics")
-            assert 'hotlist_ingest_messages_total{result="taken"} 33.0' in await made.text()
+            assert counted("messages_total", 33, result="taken") in await made.text()
     assert len(producer.records) == 33
     assert not caplog.records
 
@@ -352,7 +374,7 @@ async def test_a_body_that_cannot_be_read_is_refused_for_good(
         text = await (await client.get("/metrics")).text()
         again, _ = await answer(await client.post("/", data=_GROUP, headers=_BEARER))
         assert again == 200
-    assert f'hotlist_ingest_messages_total{{result="{result}"}} 1.0' in text
+    assert counted("messages_total", 1, result=result) in text
     assert not caplog.records
 
 
@@ -390,8 +412,8 @@ async def test_a_camera_may_insist_on_its_path(method: str, path: str) -> None:
         assert status == 401
         text = await (await client.get("/metrics")).text()
     assert len(producer.records) == 1
-    assert 'hotlist_ingest_messages_total{result="taken"} 1.0' in text
-    assert 'hotlist_ingest_messages_total{result="unauthorized"} 1.0' in text
+    assert counted("messages_total", 1, result="taken") in text
+    assert counted("messages_total", 1, result="unauthorized") in text
 
 
 async def test_digest_by_a_client_of_another_make() -> None:
@@ -517,7 +539,7 @@ async def test_a_picture_beyond_the_limit_does_not_cost_the_message(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(limits, "INGEST_MESSAGE_BYTES", 5000)
-    body = _part(_GROUP[:4000]) + _part(bytes(10_000), "image/jpeg") + b"--b--"
+    body = _part(_GROUP) + _part(bytes(10_000), "image/jpeg") + b"--b--"
     producer = Producer()
     async with listening(producer) as client:
         headers = {**_BEARER, "Content-Type": _FORM}
@@ -534,3 +556,36 @@ async def test_a_port_that_is_taken() -> None:
         server = IngestServer(ingest, Endpoint("127.0.0.1", port, _TOKEN))
         with pytest.raises(HotlistError, match=f"cannot listen on 127.0.0.1:{port} "):
             await server.start()
+
+
+async def test_a_sender_that_never_sends_again_is_answered_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its reads are held until the broker has them; beyond the bound they are refused, counted."""
+    monkeypatch.setattr(limits, "INGEST_SPOOL_READS", 2)
+    producer = Producer()
+    gate: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    producer.acknowledge = lambda: gate
+    async with listening(producer, is_holding=True) as client:
+        for _ in range(2):
+            found = await answer(await client.post("/", data=_GROUP, headers=_BEARER))
+            assert found == (200, {"reads": 1, "problems": []})
+        response = await client.post("/", data=_GROUP, headers=_BEARER)
+        assert await answer(response) == (503, {"error": "too many reads wait for the broker"})
+        assert (await client.get("/readyz")).status == 503
+        status, _ = await answer(await client.post("/", data=b"{}", headers=_BEARER))
+        assert status == 400
+        text = await (await client.get("/metrics")).text()
+        assert counted("held_reads", 2) in text
+        assert counted("refused_reads_total", 1) in text
+        assert counted("reads_total", 0) in text
+        gate.set_result(None)
+        async with asyncio.timeout(60):
+            while (await client.get("/readyz")).status != 200:
+                await asyncio.sleep(0.01)
+        text = await (await client.get("/metrics")).text()
+    assert counted("held_reads", 0) in text
+    assert counted("held_bytes", 0) in text
+    assert counted("reads_total", 2) in text
+    assert counted("problems_total", 1, reason="missing_field") in text
+    assert len(producer.records) == 2

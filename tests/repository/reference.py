@@ -18,6 +18,7 @@ import click
 
 from engine.cli import main as commands
 from engine.config import DEFAULTS, SETTINGS
+from engine.ingest.metrics import IngestMetrics
 from engine.kafka.topics import DECLARED, Topics
 from engine.observability.metrics import Metrics
 
@@ -206,9 +207,15 @@ def _metrics() -> Iterator[str]:
     yield ""
     yield "A worker serves them at `/metrics`, each value per process."
     yield ""
+    yield from _table_of(Metrics().registry)
+    yield "`hotlist ingest --listen` serves these:"
+    yield ""
+    yield from _table_of(IngestMetrics("axis").registry)
+
+
+def _table_of(registry: Any) -> Iterator[str]:
     yield "| metric | type | labels | |"
     yield "|---|---|---|---|"
-    registry = Metrics().registry
     for collector in list(registry._collector_to_names):
         name = getattr(collector, "_name", None)
         if name is None:

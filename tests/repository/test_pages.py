@@ -22,7 +22,7 @@ import pytest
 
 from engine.cli import main as hotlist
 from engine.config import SETTINGS
-from engine.ingest import webhook
+from engine.ingest import metrics as ingest_metrics
 from engine.observability import metric_families
 from tests.repository import console
 from tests.repository.pages import ROOT, Fenced, Page, calls, pages
@@ -251,5 +251,5 @@ def _problem(words: list[str]) -> str | None:
 @cache
 def _metrics() -> frozenset[str]:
     """Names as they stand at /metrics, of workers and of `hotlist ingest`."""
-    code = "".join(inspect.getsource(module) for module in (metric_families, webhook))
+    code = "".join(inspect.getsource(module) for module in (metric_families, ingest_metrics))
     return frozenset(re.findall(r"\"(hotlist_[a-z_]+)\"", code))

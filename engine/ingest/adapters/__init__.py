@@ -83,9 +83,13 @@ ADAPTERS: Final[dict[str, Adapter]] = {
     }.items()
 }
 
+#: Vendors whose senders never send a message again, whatever the answer: it is accepted at once.
+NEVER_RESENT: Final = frozenset({"hikvision"})
+
 __all__ = [
     "ADAPTERS",
     "FALLBACKS",
+    "NEVER_RESENT",
     "Adapted",
     "Adapter",
     "AdapterError",

@@ -1,0 +1,126 @@
+"""Every metric of `hotlist ingest`, with its meaning and its labels.
+
+In base units. Labels are bounded: the vendor's name as the command knows it, results and reasons
+from lists in the code. No label ever holds a plate, a camera, or anything else of a message. The
+registry also has the operating system's figures for the process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final, get_args
+
+from prometheus_client import Counter, Gauge, Histogram, ProcessCollector, generate_latest
+
+from engine.ingest.adapters import FALLBACKS, Adapted, AdapterError, Reason
+from engine.serving.registry import make_registry
+
+#: What becomes of a message.
+RESULTS: Final = (
+    "taken",
+    "bad",
+    "broken_encoding",
+    "broken_form",
+    "broken_body",
+    "unauthorized",
+    "too_slow",
+    "too_long",
+    "not_taken",
+    "unreadable",
+)
+_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600)
+
+
+class IngestMetrics:
+    """The metrics of one vendor's messages, in a registry of their own."""
+
+    def __init__(self, vendor: str) -> None:
+        self.registry = make_registry()
+        ProcessCollector(registry=self.registry)
+        self._vendor = vendor
+        self._messages = self._counter(
+            "hotlist_ingest_messages_total", "Messages, by what became of them.", "result"
+        )
+        self._problems = self._counter(
+            "hotlist_ingest_problems_total",
+            "Messages and parts of messages that gave no read, by the reason.",
+            "reason",
+        )
+        self._fallbacks = self._counter(
+            "hotlist_ingest_fallbacks_total",
+            "Messages that lacked a time zone or a camera, by what stood for it.",
+            "fallback",
+        )
+        self._reads = self._counter(
+            "hotlist_ingest_reads_total", "Reads that the broker has acknowledged."
+        ).labels(vendor)
+        self._refused = self._counter(
+            "hotlist_ingest_refused_reads_total",
+            "Reads of senders that never send again that were refused, because too many are held.",
+        ).labels(vendor)
+        self._delivery_s = Histogram(
+            "hotlist_ingest_delivery_seconds",
+            "Time from a message to the acknowledgement of its reads.",
+            ["vendor"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        ).labels(vendor)
+        self._held = self._gauge(
+            "hotlist_ingest_held_reads", "Reads in memory that the broker has not acknowledged."
+        )
+        self._held_bytes = self._gauge(
+            "hotlist_ingest_held_bytes",
+            "Bytes of the reads in memory whose senders never send again.",
+        )
+        self._ready = self._gauge("hotlist_ingest_ready", "1 if messages are accepted, else 0.")
+        for result in RESULTS:
+            self._messages.labels(vendor, result)
+        for reason in get_args(Reason):
+            self._problems.labels(vendor, reason)
+        for fallback in FALLBACKS:
+            self._fallbacks.labels(vendor, fallback)
+
+    def count_message(self, result: str) -> None:
+        """Count a message by its result, one of RESULTS."""
+        self._messages.labels(self._vendor, result).inc()
+
+    def count_adapted(self, adapted: Adapted) -> None:
+        """Count what an adapter has left out of a message, and what it has put in."""
+        self.count_problems(adapted.problems)
+        for fallback in adapted.fallbacks:
+            self._fallbacks.labels(self._vendor, fallback).inc()
+
+    def count_problems(self, problems: Iterable[AdapterError]) -> None:
+        """Count messages, or parts of them, that gave no read."""
+        for problem in problems:
+            self._problems.labels(self._vendor, problem.reason).inc()
+
+    def count_refused(self, reads: int) -> None:
+        """Count reads that were refused because too many are held."""
+        self._refused.inc(reads)
+
+    def count_delivered(self, reads: int, took_s: float) -> None:
+        """Count reads that the broker has acknowledged, so long after their message."""
+        self._reads.inc(reads)
+        self._delivery_s.observe(took_s)
+
+    def watch(
+        self,
+        held: Callable[[], int],
+        held_bytes: Callable[[], int],
+        is_ready: Callable[[], bool],
+    ) -> None:
+        """Show these figures whenever the metrics are asked for."""
+        self._held.set_function(held)
+        self._held_bytes.set_function(held_bytes)
+        self._ready.set_function(lambda: float(is_ready()))
+
+    def exposition(self) -> bytes:
+        """Return all metrics in Prometheus's text format."""
+        return generate_latest(self.registry)
+
+    def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
+        return Counter(name, meaning, ["vendor", *labels], registry=self.registry)
+
+    def _gauge(self, name: str, meaning: str) -> Gauge:
+        return Gauge(name, meaning, ["vendor"], registry=self.registry).labels(self._vendor)
