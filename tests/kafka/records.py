@@ -34,11 +34,17 @@ class ToSend(NamedTuple):
 async def until(
     condition: Callable[[], Awaitable[bool]], what: str, detail: Callable[[], str] = str
 ) -> None:
-    """Wait for a condition; fails with what was waited for, and the detail at that time."""
+    """Wait for a condition; fails with what was waited for, and the detail at that time.
+
+    The condition is asked ever less often, so that a long wait takes little processor time from
+    the thing that it waits for.
+    """
+    pause_s = 0.02
     try:
         async with asyncio.timeout(WAIT_S):
             while not await condition():
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(pause_s)
+                pause_s = min(1.2 * pause_s, 0.25)
     except TimeoutError:
         raise AssertionError(f"not within {WAIT_S:g} s: {what}\n{detail()}") from None
 

@@ -32,6 +32,7 @@ from tests.kafka.following import (
     reads,
     sent,
 )
+from tests.kafka.forked_worker import ForkedWorker
 from tests.kafka.records import (
     ToSend,
     add_partitions,
@@ -42,7 +43,6 @@ from tests.kafka.records import (
     until,
 )
 from tests.kafka.worker_here import worker_here
-from tests.kafka.worker_process import WorkerProcess
 
 
 async def test_empty_topics_open_the_gate(broker: Broker, prefix: str) -> None:
@@ -238,7 +238,7 @@ async def test_many_entries(real_kafka: str, prefix: str, tmp_path: Path) -> Non
         topics.detections,
         {0: [ToSend(read["plate"].encode(), orjson.dumps(read)) for read in documents]},
     )
-    async with WorkerProcess(tmp_path / "worker.log", real_kafka, prefix) as worker:
+    async with ForkedWorker(tmp_path / "worker.log", real_kafka, prefix) as worker:
         await worker.ready()
         assert await worker.metric('hotlist_entries{state="active"}') == 200_000
         await worker.has_processed(len(documents))

@@ -21,6 +21,7 @@ from aiokafka import AIOKafkaProducer
 from engine.kafka.topics import Topics
 from tests.fakes.examples import a_policy, a_read, an_entry
 from tests.kafka.following import sent
+from tests.kafka.forked_worker import ForkedWorker
 from tests.kafka.records import (
     ToSend,
     committed_offsets,
@@ -31,9 +32,8 @@ from tests.kafka.records import (
     send_to_partition,
     until,
 )
-from tests.kafka.worker_process import WorkerProcess
 
-_ENTRIES = 100_000
+_ENTRIES = 40_000
 _PARTITIONS = 4
 _READS_A_ROUND = 40
 _TEMPLATE = orjson.dumps(an_entry(entry_id="E-@@@@@@@", plate="@@@@@@@"))
@@ -94,7 +94,7 @@ class Traffic:
             await task
 
 
-async def both_take_reads(traffic: Traffic, bootstrap: str, workers: list[WorkerProcess]) -> None:
+async def both_take_reads(traffic: Traffic, bootstrap: str, workers: list[ForkedWorker]) -> None:
     """Wait until each worker has partitions of its own."""
     async with producing(bootstrap) as producer:
 
@@ -121,8 +121,8 @@ async def test_a_sync_is_seen_all_at_once(real_kafka: str, prefix: str, tmp_path
     await produce(real_kafka, topics.policies, sent(a_policy()))
     traffic = Traffic(real_kafka, topics.detections)
     async with (
-        WorkerProcess(tmp_path / "first.log", real_kafka, prefix) as first,
-        WorkerProcess(tmp_path / "second.log", real_kafka, prefix) as second,
+        ForkedWorker(tmp_path / "first.log", real_kafka, prefix) as first,
+        ForkedWorker(tmp_path / "second.log", real_kafka, prefix) as second,
         producing(real_kafka, acks="all", transactional_id=f"{prefix}sync") as editor,
     ):
         workers = [first, second]
@@ -174,7 +174,7 @@ async def reached(traffic: Traffic, count: int) -> bool:
     return traffic.count >= count
 
 
-async def all_at(workers: list[WorkerProcess], revision: int) -> bool:
+async def all_at(workers: list[ForkedWorker], revision: int) -> bool:
     return all([await each.metric("hotlist_list_revision") == revision for each in workers])
 
 

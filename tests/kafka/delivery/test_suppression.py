@@ -17,10 +17,10 @@ from engine.kafka.topics import Topics
 from engine.matching.suppression import SUPPRESSED
 from tests.fakes.examples import a_policy, a_read, an_entry
 from tests.kafka.following import sent
+from tests.kafka.forked_worker import ForkedWorker
 from tests.kafka.records import ToSend, produce, read_topic, until
 from tests.kafka.worker.test_audit import named, the_audit
 from tests.kafka.worker_here import worker_here
-from tests.kafka.worker_process import WorkerProcess
 from tests.matching.test_suppression import Naive, Read
 
 PARTITIONS = 4
@@ -126,8 +126,8 @@ async def test_a_rebalance_and_a_kill_change_nothing(
     await produce(real_kafka, topics.suppression, {0: [ToSend(others, b"[]")]})
     await produce(real_kafka, topics.detections, traffic.reads(40))
     async with (
-        WorkerProcess(tmp_path / "first.log", real_kafka, prefix) as first,
-        WorkerProcess(tmp_path / "second.log", real_kafka, prefix) as second,
+        ForkedWorker(tmp_path / "first.log", real_kafka, prefix) as first,
+        ForkedWorker(tmp_path / "second.log", real_kafka, prefix) as second,
     ):
         await first.ready()
         await second.ready()

@@ -30,6 +30,7 @@ from engine.kafka.topics import Topics
 from tests.fakes.examples import a_policy, a_read, an_entry
 from tests.kafka.conftest import Broker
 from tests.kafka.following import reads, sent
+from tests.kafka.forked_worker import ForkedWorker
 from tests.kafka.records import (
     ToSend,
     committed_offsets,
@@ -43,7 +44,6 @@ from tests.kafka.records import (
 from tests.kafka.town import Town, found_matches
 from tests.kafka.worker.test_main_job import all_done
 from tests.kafka.worker_here import WorkerHere, worker_here
-from tests.kafka.worker_process import WorkerProcess
 
 _HOUR_MS = 3_600_000
 _ENTRY_EVENTS = ("entry_added", "entry_changed", "entry_removed", "entry_refused")
@@ -73,7 +73,7 @@ async def all_audit(bootstrap: str, prefix: str) -> list[AuditRecord]:
     return [decode_audit(record.value) for record in await read_topic(bootstrap, topic)]
 
 
-async def all_audited(bootstrap: str, prefix: str, worker: WorkerProcess | WorkerHere) -> None:
+async def all_audited(bootstrap: str, prefix: str, worker: ForkedWorker | WorkerHere) -> None:
     """Wait until it is committed that all changes of the lists are audited."""
     for topic in (Topics(prefix).hotlist, Topics(prefix).policies):
         ends = {tp: end for tp, end in (await end_offsets(bootstrap, topic)).items() if end}
@@ -114,7 +114,7 @@ async def test_every_match_and_every_change(
     topics = Topics(prefix)
     await town.produce_control(real_kafka, topics.hotlist, topics.policies)
     await produce(real_kafka, topics.detections, town.reads)
-    async with WorkerProcess(tmp_path / "first.log", real_kafka, prefix) as worker:
+    async with ForkedWorker(tmp_path / "first.log", real_kafka, prefix) as worker:
         await all_done(real_kafka, prefix, worker)
         await all_audited(real_kafka, prefix, worker)
         counted = await worker.metric("hotlist_audit_records_total")
@@ -135,7 +135,7 @@ async def test_every_match_and_every_change(
     assert of_policies == list(range(len(town.policies[0])))
     no_plate(records, {orjson.loads(entry.value or b"")["plate"] for entry in town.entries[0]})
 
-    async with WorkerProcess(tmp_path / "second.log", real_kafka, prefix) as again:
+    async with ForkedWorker(tmp_path / "second.log", real_kafka, prefix) as again:
         await again.ready()
         await again.stop()
     assert len(await the_audit(real_kafka, prefix)) == counted, "a restart audits nothing again"
@@ -180,8 +180,8 @@ async def test_workers_that_are_killed_and_share(
 
     changing = asyncio.create_task(change_lists())
     async with (
-        WorkerProcess(tmp_path / "a.log", real_kafka, prefix) as first,
-        WorkerProcess(tmp_path / "b.log", real_kafka, prefix) as second,
+        ForkedWorker(tmp_path / "a.log", real_kafka, prefix) as first,
+        ForkedWorker(tmp_path / "b.log", real_kafka, prefix) as second,
     ):
         await first.ready()
         await second.ready()
@@ -190,7 +190,7 @@ async def test_workers_that_are_killed_and_share(
         owner, other = await by_ownership(first, second)
         await owner.kill()
         await produce(real_kafka, topics.detections, town.reads_between(0.6, 0.8))
-        async with WorkerProcess(tmp_path / "c.log", real_kafka, prefix) as third:
+        async with ForkedWorker(tmp_path / "c.log", real_kafka, prefix) as third:
             await third.ready()
             await produce(real_kafka, topics.detections, town.reads_between(0.8, 1))
             await all_done(real_kafka, prefix, third)
@@ -212,7 +212,7 @@ async def test_workers_that_are_killed_and_share(
     assert len(per_chain) == 3, "each worker has a chain of its own"
 
 
-async def auditing_changes(*workers: WorkerProcess) -> None:
+async def auditing_changes(*workers: ForkedWorker) -> None:
     async def so() -> bool:
         return any([await changes_audited(worker) for worker in workers])
 
@@ -220,11 +220,11 @@ async def auditing_changes(*workers: WorkerProcess) -> None:
 
 
 async def by_ownership(
-    first: WorkerProcess, second: WorkerProcess
-) -> tuple[WorkerProcess, WorkerProcess]:
+    first: ForkedWorker, second: ForkedWorker
+) -> tuple[ForkedWorker, ForkedWorker]:
     """The one that audits the entries' changes now, and the other."""
     before = await changes_audited(first), await changes_audited(second)
-    grown: list[WorkerProcess] = []
+    grown: list[ForkedWorker] = []
 
     async def so() -> bool:
         after = await changes_audited(first), await changes_audited(second)
@@ -239,7 +239,7 @@ async def by_ownership(
     return (first, second) if grown[-1] is first else (second, first)
 
 
-async def changes_audited(worker: WorkerProcess) -> float:
+async def changes_audited(worker: ForkedWorker) -> float:
     return await worker.metric('hotlist_audit_records_total{event="entry_added"}')
 
 
@@ -487,7 +487,7 @@ async def test_every_chain_of_exactly_once_has_an_end(
     await produce(real_kafka, topics.detections, town.reads)
     log_file = tmp_path / "worker.log"
     delivery = ("--delivery", "exactly_once")
-    async with WorkerProcess(log_file, real_kafka, prefix, *delivery) as worker:
+    async with ForkedWorker(log_file, real_kafka, prefix, *delivery) as worker:
         await all_done(real_kafka, prefix, worker)
         await all_audited(real_kafka, prefix, worker)
         await worker.stop()
