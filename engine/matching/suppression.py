@@ -40,6 +40,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 from engine import limits
+from engine.documents.fields import INTEGER_MAX
 from engine.documents.model import Authority, Entry, SuppressionState
 from engine.matching.suppression_key import (
     LATE_MS,
@@ -103,7 +104,8 @@ class Suppression:
         """
         suppress_s = entry.suppress_s
         window_ms = 1000 * (_DEFAULT_S if suppress_s is None else suppress_s)
-        seen = bounded(seen)
+        if not -INTEGER_MAX <= seen.arrived_ms <= INTEGER_MAX:
+            seen = bounded(seen)
         key = key_of(entry, seen)
         own: KeyState | None = None
         is_repeat = False
