@@ -14,6 +14,7 @@ The modules: the commands, from the demo to the checks afterwards, and the parts
     policy_files    the files that they take
     policy_changes  what `policies set` is about to change
     ingest          `ingest`: vendors' messages
+    site            its cameras' site, and what messages lack
     webhook         its `--listen`: address, token, certificate
     reads           `replay` and `check`: files of reads
     traffic         `traffic`: reads of a simulated city

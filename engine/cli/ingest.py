@@ -17,6 +17,7 @@ import click
 from engine import limits
 from engine.cli.options import takes_settings, warn_if_password_in_clear
 from engine.cli.output import json_line, remark
+from engine.cli.site import make_site, remarking, takes_site
 from engine.cli.webhook import (
     INGEST_VARIABLE,
     Address,
@@ -30,10 +31,8 @@ from engine.errors import ConfigError, HotlistError
 from engine.ingest.adapters import ADAPTERS, Adapter, AdapterError, Cars, Site
 from engine.list_files.text import numbered_lines
 
-#: Vendors whose messages are XML; the others' are JSON, possibly one on each line.
-_XML: Final = frozenset({"genetec"})
-
-_SOURCE_CHARACTERS: Final = 128
+#: Begins the body of a form, as people keep them in files.
+_FORM_FIELD: Final = b"json="
 #: Stands for a line that is too long to be held.
 _TOO_LONG: Final = bytes(limits.INGEST_MESSAGE_BYTES + 1)
 
@@ -45,19 +44,7 @@ class IngestError(HotlistError):
 @click.command()
 @click.argument("vendor", type=click.Choice(list(ADAPTERS)))
 @click.argument("files", nargs=-1, type=click.File("rb"), metavar="[FILE]...")
-@click.option(
-    "--source",
-    required=True,
-    envvar="HOTLIST_SOURCE",
-    show_envvar=True,
-    help="The organisation that runs the cameras, as the policies name it.",
-)
-@click.option(
-    "--country",
-    envvar="HOTLIST_COUNTRY",
-    show_envvar=True,
-    help="ISO 3166-1, such as US, for messages that name a state without its country.",
-)
+@takes_site
 @click.option(
     "--listen",
     type=Address(),
@@ -98,6 +85,8 @@ def ingest(
     files: tuple[BinaryIO, ...],
     source: str,
     country: str | None,
+    camera: str | None,
+    time_zone: str | None,
     listen: tuple[str, int] | None,
     token_file: Path | None,
     token_in_url: bool,
@@ -108,13 +97,14 @@ def ingest(
 ) -> None:
     """Send a VENDOR's messages to Kafka as detections.
 
-    Reads FILEs (`-` is standard input) with one JSON message, or one on each line; for genetec
-    with one XML document. With --listen, serves the vendor's webhook instead. Reports the
-    position, field and rule of each message that gives no read; status 1 if there is one.
+    Reads FILEs (`-` is standard input) with one message, or one JSON message on each line. With
+    --listen, serves the vendor's webhook instead. Reports the position, field and rule of each
+    message that gives no read; status 1 if there is one.
     """
-    _check(source, country, files, listen)
-    site = Site(source, country and country.upper())
-    adapter = ADAPTERS[vendor]
+    if bool(files) == bool(listen):
+        raise ConfigError("takes FILEs or --listen, one of them; see hotlist ingest --help")
+    site = make_site(source, country, camera, time_zone)
+    adapter = remarking(ADAPTERS[vendor])
     if not (insecure or dry_run):
         warn_if_password_in_clear(settings)
     if listen is not None:
@@ -138,7 +128,7 @@ def ingest(
     if insecure and (dry_run or settings.security_protocol != "SASL_PLAINTEXT"):
         raise ConfigError("would do nothing without --listen or SASL_PLAINTEXT", where="--insecure")
     tally = _Tally()
-    messages = _messages(files, is_json=vendor not in _XML)
+    messages = _messages(files)
     if dry_run:
         _show(messages, adapter, site, tally)
     else:
@@ -148,20 +138,6 @@ def ingest(
     if tally.bad:
         of = f"{tally.bad} of {tally.messages}"
         raise IngestError(f"{of} messages gave no read, or only some", where=vendor)
-
-
-def _check(
-    source: str,
-    country: str | None,
-    files: tuple[BinaryIO, ...],
-    listen: tuple[str, int] | None,
-) -> None:
-    if bool(files) == bool(listen):
-        raise ConfigError("takes FILEs or --listen, one of them; see hotlist ingest --help")
-    if not 1 <= len(source) <= _SOURCE_CHARACTERS:
-        raise ConfigError(f"must have 1 to {_SOURCE_CHARACTERS} characters", where="--source")
-    if country is not None and not (len(country) == 2 and country.isascii() and country.isalpha()):
-        raise ConfigError("must be two letters, such as US", where="--country")
 
 
 @dataclass(slots=True)
@@ -178,15 +154,14 @@ class _Tally:
             remark(f"{where}: {problem}")
 
 
-def _messages(files: Iterable[BinaryIO], *, is_json: bool) -> Iterator[tuple[str, bytes]]:
+def _messages(files: Iterable[BinaryIO]) -> Iterator[tuple[str, bytes]]:
     """Yield each message and its position."""
     for file in files:
         name = "standard input" if file.name == "<stdin>" else file.name
-        first = b""
-        while is_json and not (first := file.readline(limits.INGEST_MESSAGE_BYTES + 1)).strip():
+        while not (first := file.readline(limits.INGEST_MESSAGE_BYTES + 1)).strip():
             if not first:
                 break
-        if is_json and _is_whole(first):
+        if _is_whole(first):
             yield f"{name}: line 1", first
             for number, line in numbered_lines(file, limits.INGEST_MESSAGE_BYTES):
                 # The adapter rejects a message that is too long.
@@ -196,11 +171,14 @@ def _messages(files: Iterable[BinaryIO], *, is_json: bool) -> Iterator[tuple[str
 
 
 def _is_whole(line: bytes) -> bool:
-    """Return whether a line is a whole JSON document, not the start of one of several lines."""
+    """Return whether a line is a whole JSON message, not the start of one of several lines."""
     import orjson
 
+    text = line.removeprefix(codecs.BOM_UTF8)
+    if text.startswith(_FORM_FIELD):
+        return True
     try:
-        orjson.loads(line.removeprefix(codecs.BOM_UTF8))
+        orjson.loads(text)
     except orjson.JSONDecodeError:
         return False
     return True

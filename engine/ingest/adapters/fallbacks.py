@@ -74,6 +74,10 @@ class Fallbacks:
             self._used.add(kind)
         return found
 
+    def note(self, kind: Fallback) -> None:
+        """Remember that a read has this fallback."""
+        self._used.add(kind)
+
     def adapted(
         self,
         reads: Iterable[Detection] = (),

@@ -1,41 +1,81 @@
-"""Frigate: messages of its MQTT topic `frigate/tracked_object_update`, one JSON object each.
+"""Frigate: messages of its MQTT topics `frigate/tracked_object_update`, `frigate/events` and
+`frigate/reviews`, one JSON object each.
 
-Messages of type `lpr` give a read, all others none. The time is in seconds since 1970 as a decimal
-fraction, the score 0 to 1. Frigate reports an object again when it has read its plate better; each
+An object update of type `lpr` gives a read, and so does an event whose object `after` has a
+`recognized_license_plate`, a text or a list of a text and its score. Updates of other types and
+reviews, which have no plates, give none; neither does a plate that is empty or null, as when a car
+leaves. Times are in seconds since 1970 as a decimal fraction, scores 0 to 1. Frigate reports an
+object again when it has read its plate better, and in events when anything about it changes; each
 report is a read, and the engine suppresses repeated matches.
 
-Ignored: `name`, which is the name that the owner of the cameras gave to a known plate.
+Ignored: `name` and `sub_label`, which are the name that the owner of the cameras gave to a known
+plate.
 """
 
 from __future__ import annotations
 
+from typing import Final
+
+from engine.ingest.adapters.fallbacks import Fallbacks
 from engine.ingest.adapters.message import (
     Adapted,
+    Node,
     Site,
     id_of,
     make_read,
     parse_json,
     time_of,
 )
-from engine.ingest.adapters.optional_fields import share
+from engine.ingest.adapters.optional_fields import optional, share
+
+_PLATE: Final = "recognized_license_plate"
 
 
 def adapt(message: bytes, site: Site) -> Adapted:
-    """Return the read of an `lpr` update; no read for any other message."""
+    """Return the read of a message; none for one without a plate."""
     root = parse_json(message)
-    if root["type"].needed() != "lpr":
+    kind = root["type"].needed()
+    after = root["after"]
+    if after.value is not None:
+        at_plate, at_score = _pair(after[_PLATE], after[f"{_PLATE}_score"])
+        times = ("frame_time", "start_time")
+    elif kind == "lpr":
+        after, at_plate, at_score = root, root["plate"], root["score"]
+        times = ("timestamp",)
+    else:
         return Adapted()
-    camera, plate = root["camera"].needed(), root["plate"].needed()
-    captured_at = time_of(root["timestamp"], "s")
+    plate = at_plate.text()
+    if plate is None:
+        return Adapted()
+    lacking = Fallbacks(site)
+    camera = lacking.camera(after["camera"])
+    captured_at = _time(after, times)
+    seen = optional(after["id"].text) or ""
     read = make_read(
         root,
         site,
         {
-            "read_id": id_of("frigate", camera, root["id"].needed(), captured_at, plate),
+            "read_id": id_of("frigate", camera, seen, captured_at, plate),
             "plate": plate,
             "captured_at": captured_at,
             "camera": camera,
-            "confidence": share(root["score"]),
+            "confidence": share(at_score),
         },
     )
-    return Adapted((read,))
+    return lacking.adapted([read])
+
+
+def _pair(plate: Node, score: Node) -> tuple[Node, Node]:
+    """Return where a plate and its score are; some versions put both into a list."""
+    if not isinstance(plate.value, list):
+        return plate, score
+    both = [*plate, Node(None, plate.path), Node(None, plate.path)]
+    return both[0], both[1] if both[1].value is not None else score
+
+
+def _time(at: Node, names: tuple[str, ...]) -> str:
+    """Return the first of these times that is there."""
+    for name in names:
+        if optional(at[name].number):
+            return time_of(at[name], "s")
+    return time_of(at[names[0]], "s")

@@ -1,86 +1,138 @@
-"""Genetec AutoVu SharpV: one XML document for each read.
+"""Genetec: reads of AutoVu cameras, of Patroller and of Security Center, in XML or JSON.
 
-`Plate, State, UTCDate` (`yyyy:MM:dd`), `UTCTime, CameraName, SourceName, ContextImage, PlateImage,
-LongitudeX, LatitudeY, Guid` and possibly `ConfidenceScore` (0 to 100), as elements at any depth or
-as attributes, their names in any case: the content of an export is configured at the camera. The
-state belongs to a country that the message does not name (`Site.country`).
+A SharpV sends an XML document by FTP, or XML or JSON over HTTP; Security Center's third-party
+exporter sends XML or JSON; Patroller exports its hits in XML, and its Simple Host returns several
+vehicles in one document. Operators choose the tags of most of these. So fields are found by name,
+at any depth, as elements, attributes or keys, in any case and with or without spaces: `_NAMES` has
+the names in use. Custom fields (`<Attribute name="Vehicle Make">`, or `Key` and `Value`) are fields
+of that name. `-` stands for no value. `genetec_times` has the forms of times.
+
+A hit's `PlateReadMatched` is the plate as read, `MatchedPlate` that of the list; it counts only if
+there is no other. The state belongs to a country that the message does not name (`Site.country`).
+Many units leave their camera's name as it came ("Lpr Camera"): then the unit's name is put first.
 
 Document types, and with them entities, are not accepted. Pictures in base64 are ignored.
 """
 
 from __future__ import annotations
 
+import codecs
 import re
-from datetime import UTC, datetime
-from typing import Final
+from collections.abc import Iterable, Iterator
+from typing import Any, Final, NamedTuple
 from xml.etree.ElementTree import Element, ParseError
 
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
+from engine.documents.model import Detection
+from engine.ingest.adapters.fallbacks import Fallbacks
+from engine.ingest.adapters.genetec_times import time_in
 from engine.ingest.adapters.message import (
     Adapted,
     AdapterError,
     Node,
     Site,
     check_size,
+    each,
     id_of,
     make_read,
-    moment,
+    parse_json,
 )
 from engine.ingest.adapters.optional_fields import image, location, region, share
 
-_DATE: Final = re.compile(r"([0-9]{4})[:/-]([0-9]{1,2})[:/-]([0-9]{1,2})")
-_TIME: Final = re.compile(r"([0-9]{1,2}):([0-9]{1,2}):([0-9]{1,2})(?:[.,:]([0-9]{1,6}))?")
-_NAMES: Final = (
-    "Plate",
-    "State",
-    "UTCDate",
-    "UTCTime",
-    "CameraName",
-    "SourceName",
-    "ContextImage",
-    "PlateImage",
-    "LongitudeX",
-    "LatitudeY",
-    "Guid",
-    "ConfidenceScore",
-)
-_BY_LOWER_CASE: Final = {name.lower(): name for name in _NAMES}
+#: The plate as the camera read it; then what a hit has if it has no read.
+_READ_PLATES: Final = ("Plate", "PlateRead", "PlateNumber", "LicensePlate")
+_HIT_PLATES: Final = ("PlateReadMatched", "MatchedPlate")
+#: By what they are, the names of fields, the first of them first.
+_NAMES: Final = {
+    "plate": (*_READ_PLATES, *_HIT_PLATES),
+    "state": ("State", "PlateState", "StateName"),
+    "camera": ("CameraName", "LprCameraName", "AlprCameraName", "DeviceName", "Device"),
+    "unit": ("SourceName", "SharpName", "SourceUrl", "UnitName", "PatrollerName"),
+    "id": ("Guid", "Id", "ReadId", "VehicleId", "HitId"),
+    "confidence": ("ConfidenceScore",),
+    "latitude": ("LatitudeY", "Latitude"),
+    "longitude": ("LongitudeX", "Longitude"),
+    "make": ("VehicleMake",),
+    "model": ("VehicleModel",),
+    "color": ("VehicleColor",),
+    "type": ("VehicleType",),
+}
+_VEHICLE: Final = ("make", "model", "color", "type")
+#: Names that cameras have until somebody gives them one.
+_UNNAMED: Final = frozenset({"camera", "lpr camera", "alpr camera", "context camera"})
+_NO_VALUES: Final = frozenset({"", "-", "--", "n/a", "null"})
+#: A declaration of UTF-16 in a document that is not: .NET writes it so into strings.
+_FALSE_UTF_16: Final = re.compile(rb"""(<\?xml[^>]*?)\s+encoding=["']utf-16["']""", re.IGNORECASE)
+_DEPTH: Final = 32
 _HUNDRED: Final = 100
 
 
+class _Field(NamedTuple):
+    """A field of a document: its name, its text if it has one, and the fields within it."""
+
+    name: str
+    text: str | None
+    inner: list[_Field]
+
+
 def adapt(message: bytes, site: Site) -> Adapted:
-    """Return the read of a document; no read if its plate is empty."""
-    root = Node(_fields(message))
-    plate = root["Plate"].text()
+    """Return the reads of a document; none for those whose plates are empty."""
+    document = _Field("", None, _parse(message))
+    records = list(_records(document)) or [document]
+    if not any(_has_plate(field, _NAMES["plate"]) for field in _all(document)):
+        names = ", ".join(_NAMES["plate"])
+        raise AdapterError("$", f"must have a plate, as one of {names}", "missing_field")
+    lacking = Fallbacks(site)
+    many = len(records) > 1
+    roots = [Node(_values(record if many else _first(record, document))) for record in records]
+    adapted = each(roots, lambda root: _read(root, site, lacking))
+    return lacking.adapted(adapted.reads, adapted.problems)
+
+
+def _read(root: Node, site: Site, lacking: Fallbacks) -> Detection | None:
+    plate = _text(root, "plate")
     if plate is None:
-        return Adapted()
-    camera = root["CameraName"].text() or root["SourceName"].needed()
-    captured_at = _time(root)
-    read = make_read(
+        return None
+    captured_at = time_in(root, lacking, site.country)
+    camera = _camera(root, lacking)
+    return make_read(
         root,
         site,
         {
-            "read_id": id_of("genetec", camera, root["Guid"].text() or f"{captured_at} {plate}"),
+            "read_id": id_of("genetec", camera, _text(root, "id") or f"{captured_at} {plate}"),
             "plate": plate,
             "captured_at": captured_at,
             "camera": camera,
-            "region": _region(root["State"].text(), site.country),
-            "confidence": share(root["ConfidenceScore"], _HUNDRED),
-            "location": location(root["LatitudeY"], root["LongitudeX"]),
+            "region": _region(_text(root, "state"), site.country),
+            "confidence": share(_node(root, "confidence"), _HUNDRED),
+            "location": location(_node(root, "latitude"), _node(root, "longitude")),
+            "vehicle": {
+                trait: text for trait in _VEHICLE if (text := _text(root, trait)) is not None
+            },
             "images": list(
                 filter(
                     None,
                     [
-                        image("plate", root["PlateImage"]),
-                        image("overview", root["ContextImage"]),
+                        image("plate", root["plateimage"]),
+                        image("overview", root["contextimage"]),
                     ],
                 )
             ),
         },
     )
-    return Adapted((read,))
+
+
+def _camera(root: Node, lacking: Fallbacks) -> str:
+    """Return the camera's name, with its unit's if many cameras have that name."""
+    camera, unit = _node(root, "camera"), _node(root, "unit")
+    name = camera.text()
+    if name is None:
+        return lacking.camera(Node(None, "$.CameraName"), unit)
+    if name.lower() in _UNNAMED and (of_unit := unit.text()) is not None:
+        return f"{of_unit}/{name}"
+    return name
 
 
 def _region(state: str | None, country: str | None) -> str | None:
@@ -90,35 +142,113 @@ def _region(state: str | None, country: str | None) -> str | None:
     return region(f"{country}-{state}" if state else None, country)
 
 
-def _fields(message: bytes) -> dict[str, str]:
-    """Return the first text of each element or attribute with one of our names."""
+def _node(root: Node, what: str) -> Node:
+    """Return the first field of these names that has a value."""
+    found = (root[_plain(name)] for name in _NAMES[what])
+    return next((at for at in found if at.value is not None), Node(None, root.path))
+
+
+def _text(root: Node, what: str) -> str | None:
+    return _node(root, what).text()
+
+
+def _parse(message: bytes) -> list[_Field]:
+    """Return the fields of an XML or a JSON document."""
     check_size(message)
+    text = message.removeprefix(codecs.BOM_UTF8).lstrip()
+    if text.startswith((b"{", b"json=")):
+        return _in_json(parse_json(message).value, _DEPTH)
+    if not text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        text = _FALSE_UTF_16.sub(rb"\1", text, count=1)
     try:
-        root: Element = fromstring(message, forbid_dtd=True)
+        root: Element = fromstring(text, forbid_dtd=True)
     except DefusedXmlException:
-        raise AdapterError("$", "must not have a document type or entities") from None
+        rule = "must not have a document type or entities"
+        raise AdapterError("$", rule, "not_xml") from None
     except (ParseError, ValueError, LookupError):
-        raise AdapterError("$", "must be an XML document") from None
-    found: dict[str, str] = {}
-    for element in root.iter():
-        for tag, text in ((element.tag, element.text), *element.attrib.items()):
-            name = _BY_LOWER_CASE.get(tag.rpartition("}")[2].lower())
-            if name is not None and text is not None and text.strip():
-                found.setdefault(name, text.strip())
+        raise AdapterError("$", "must be an XML or a JSON document", "not_xml") from None
+    return [_in_xml(root, _DEPTH)]
+
+
+def _in_xml(element: Element, depth: int) -> _Field:
+    """Return an element as a field; what lies too deep is left out."""
+    inner = [_Field(_local(name), text, []) for name, text in element.attrib.items()]
+    if depth:
+        inner += [_in_xml(child, depth - 1) for child in element if isinstance(child.tag, str)]
+    name = _local(element.tag)
+    if name == "attribute" and (custom := element.get("name")):
+        name = _plain(custom)
+    return _custom(_Field(name, element.text, inner))
+
+
+def _in_json(value: dict[str, Any], depth: int) -> list[_Field]:
+    """Return the values of an object as fields; what lies too deep is left out."""
+    found = []
+    for name, inner in value.items():
+        for one in inner if isinstance(inner, list) else [inner]:
+            if isinstance(one, dict):
+                within = _in_json(one, depth - 1) if depth else []
+                found.append(_custom(_Field(_plain(name), None, within)))
+            elif isinstance(one, str | int | float) and not isinstance(one, bool):
+                found.append(_Field(_plain(name), str(one), []))
+            elif one is None:
+                found.append(_Field(_plain(name), None, []))
     return found
 
 
-def _time(root: Node) -> str:
-    day, time = root["UTCDate"], root["UTCTime"]
-    date_found, time_found = _DATE.fullmatch(day.needed()), _TIME.fullmatch(time.needed())
-    if date_found is None:
-        raise day.error("must be a date such as 2026:01:31")
-    if time_found is None:
-        raise time.error("must be a time such as 08:30:00 or 08:30:00.250")
-    year, month, date = (int(part) for part in date_found.groups())
-    hour, minute, second = (int(part) for part in time_found.groups()[:3])
-    microsecond = int((time_found[4] or "").ljust(6, "0"))
-    try:
-        return moment(datetime(year, month, date, hour, minute, second, microsecond, UTC))
-    except ValueError:
-        raise day.error("must be an existing day and time") from None
+def _custom(field: _Field) -> _Field:
+    """Return a pair of `Key` and `Value` as a field of that name."""
+    pair = {name: text for name, text, _ in field.inner}
+    if (name := pair.get("key")) and "value" in pair:
+        return _Field(_plain(name), pair["value"], [])
+    return field
+
+
+def _records(field: _Field) -> Iterator[_Field]:
+    """Yield the innermost fields that have a plate of their own."""
+    found = False
+    for inner in field.inner:
+        for record in _records(inner):
+            found = True
+            yield record
+    if not found and _has_plate(field, _READ_PLATES):
+        yield field
+
+
+def _all(field: _Field) -> Iterator[_Field]:
+    yield field
+    for inner in field.inner:
+        yield from _all(inner)
+
+
+def _has_plate(record: _Field, names: Iterable[str]) -> bool:
+    """Return whether a field directly within this one is a plate, perhaps an empty one."""
+    wanted = {_plain(name) for name in names}
+    return any(
+        field.name in wanted and (not field.inner or (field.text or "").strip())
+        for field in record.inner
+    )
+
+
+def _first(record: _Field, document: _Field) -> _Field:
+    """Return the whole document as one record, with the record's own fields first."""
+    return _Field("", None, [record, document])
+
+
+def _values(record: _Field) -> dict[str, str]:
+    """Return the first value of each name in a record."""
+    found: dict[str, str] = {}
+    for name, text, _ in _all(record):
+        value = (text or "").strip()
+        if value.lower() not in _NO_VALUES:
+            found.setdefault(name, value)
+    return found
+
+
+def _local(name: str) -> str:
+    return _plain(name.rpartition("}")[2])
+
+
+def _plain(name: str) -> str:
+    """Return a name in lower case without spaces and the like."""
+    return "".join(letter for letter in name.lower() if letter.isalnum())

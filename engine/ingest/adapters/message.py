@@ -45,7 +45,7 @@ Reason = Literal[
 ]
 
 #: What a message may lack, and what then stands for it.
-Fallback = Literal["utc", "time_zone", "camera", "device"]
+Fallback = Literal["utc", "time_zone", "camera", "device", "date_order"]
 
 #: What to say, once for each, to the people who run the cameras.
 FALLBACKS: Final[dict[Fallback, str]] = {
@@ -54,6 +54,8 @@ FALLBACKS: Final[dict[Fallback, str]] = {
     "camera": "messages without a camera are taken as reads of the one that --camera names",
     "device": "messages without a camera are taken as reads of a camera named by their sender's "
     "id; --camera gives another name",
+    "date_order": "dates such as 10/01/2026 are read with the month first, or with the day first "
+    "if --country names a country that writes them so",
 }
 
 

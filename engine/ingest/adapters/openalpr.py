@@ -1,9 +1,11 @@
 """OpenALPR, now Rekor Scout: JSON over HTTP POST, one group of readings of one car a message.
 
-A message has a `data_type`. `alpr_group` gives a read, `alpr_alert` the read of the group that it
-contains; `vehicle` and `heartbeat` give none. Times are milliseconds since 1970, confidences 0 to
-100, regions and countries lower case. `candidates` are the other readings. A camera is identified
-by the agent (`agent_uid`, in version 1 `site_id`) and its number there.
+A message has a `data_type`. `alpr_group` gives a read, also while it is a preview; `alpr_results`,
+which comes at once for a single picture, gives a read for each plate in it; `alpr_alert` gives the
+read of the group that it contains, or what it says itself. `vehicle`, `heartbeat` and the test of a
+webhook give none, and neither does a plate that is empty or missing. Times are milliseconds since
+1970, confidences 0 to 100, regions and countries lower case. `candidates` are the other readings.
+A camera is identified by the agent (`agent_uid`, in version 1 `site_id`) and its number there.
 
 Ignored: pictures in base64, and `travel_direction`, which is measured in the picture and is not a
 heading.
@@ -11,81 +13,164 @@ heading.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Final
+
 from engine.documents.model import Detection
+from engine.ingest.adapters.fallbacks import Fallbacks
 from engine.ingest.adapters.message import (
     Adapted,
     Node,
     Site,
+    each,
     id_of,
     make_read,
     parse_json,
     time_of,
 )
-from engine.ingest.adapters.optional_fields import alternates, image, location, region, share
+from engine.ingest.adapters.optional_fields import (
+    alternates,
+    image,
+    location,
+    optional,
+    region,
+    share,
+)
 
-_WITHOUT_PLATE = frozenset({"vehicle", "heartbeat"})
-_HUNDRED = 100
+_WITHOUT_PLATE: Final = frozenset({"vehicle", "heartbeat"})
+_GROUP: Final = "alpr_group"
+_TYPES: Final = "must be alpr_group, alpr_alert, alpr_results, vehicle or heartbeat"
+_HUNDRED: Final = 100
 
 
 def adapt(message: bytes, site: Site) -> Adapted:
-    """Return the read of a group or an alert; none for a vehicle or a heartbeat."""
+    """Return the reads of a group, an alert or a picture; none for a vehicle or a heartbeat."""
     root = parse_json(message)
-    kind = root["data_type"].needed()
-    if kind in _WITHOUT_PLATE:
+    kind = root["data_type"].text()
+    if kind in _WITHOUT_PLATE or (kind is None and root["openalpr_webhook"].value is not None):
         return Adapted()
-    if kind == "alpr_alert":
-        return Adapted((_read(root["group"], site),))
-    if kind == "alpr_group":
-        return Adapted((_read(root, site),))
-    raise root["data_type"].error("must be alpr_group, alpr_alert, vehicle or heartbeat")
+    lacking = Fallbacks(site)
+    if kind == "alpr_results":
+        adapted = each(root["results"], _picture(root, site, lacking))
+        return lacking.adapted(adapted.reads, adapted.problems)
+    if kind == _GROUP:
+        return _one(_read(root, site, lacking), lacking)
+    group = root["group"]
+    if kind == "alpr_alert" or (kind is None and group.value is not None):
+        alone = group.value is None
+        return _one(_alert(root, site, lacking) if alone else _read(group, site, lacking), lacking)
+    if kind is None:
+        raise root["data_type"].error(_TYPES, "missing_field")
+    raise root["data_type"].error(_TYPES)
 
 
-def _read(group: Node, site: Site) -> Detection:
+def _one(read: Detection | None, lacking: Fallbacks) -> Adapted:
+    return lacking.adapted([] if read is None else [read])
+
+
+def _read(group: Node, site: Site, lacking: Fallbacks) -> Detection | None:
     best = group["best_plate"]
-    at_plate = group["best_plate_number"]
-    if at_plate.text() is None:
-        at_plate = best["plate"]
-    plate = at_plate.needed()
-    agent = group["agent_uid"].text() or group["site_id"].text()
-    number = group["camera_id"].needed()
-    camera = f"{agent}/{number}" if agent else number
+    plate = group["best_plate_number"].text() or _within(best, "plate").text()
+    if plate is None:
+        return None
+    camera = _camera(group, "camera_id", lacking)
     at_confidence = group["best_confidence"]
-    if at_confidence.number() is None:
-        at_confidence = best["confidence"]
+    if optional(at_confidence.number) is None:
+        at_confidence = _within(best, "confidence")
     started = group["best_uuid_epoch_ms"]
-    captured_at = time_of(group["epoch_start"] if started.number() is None else started, "ms")
+    captured_at = optional(lambda: time_of(started, "ms")) or time_of(group["epoch_start"], "ms")
+    seen = optional(group["best_uuid"].text) or f"{captured_at} {plate}"
+    state = optional(group["best_region"].text) or optional(_within(best, "region").text)
+    served = group["web_server_config"]
     return make_read(
         group,
         site,
         {
-            "read_id": id_of(
-                "openalpr", camera, group["best_uuid"].text() or f"{captured_at} {plate}"
-            ),
+            "read_id": id_of("openalpr", camera, seen),
             "plate": plate,
             "captured_at": captured_at,
             "camera": camera,
-            "region": _region(group, site),
+            "region": _region(state, group["country"], site),
             "confidence": share(at_confidence, _HUNDRED),
-            "alternates": alternates(
-                plate,
-                (
-                    (candidate["plate"], share(candidate["confidence"], _HUNDRED))
-                    for candidate in group["candidates"]
-                ),
-            ),
+            "alternates": _alternates(plate, group["candidates"]),
             "location": location(group["gps_latitude"], group["gps_longitude"]),
-            "vehicle": _vehicle(group["vehicle"]),
-            "images": list(
-                filter(None, [image("overview", group["web_server_config"]["image_url"])])
-            ),
+            "vehicle": optional(lambda: _vehicle(group["vehicle"])),
+            "images": list(filter(None, [image("overview", _within(served, "image_url"))])),
         },
     )
 
 
-def _region(group: Node, site: Site) -> str | None:
-    """Return `us-mo`; or `mo` of the group's or the site's country; or only that country."""
-    state = group["best_region"].text() or group["best_plate"]["region"].text()
-    country = group["country"].text()
+def _picture(root: Node, site: Site, lacking: Fallbacks) -> Callable[[Node], Detection | None]:
+    """Return what makes a read of each plate in a picture."""
+
+    def read(result: Node) -> Detection | None:
+        plate = result["plate"].text()
+        if plate is None:
+            return None
+        camera = _camera(root, "camera_id", lacking)
+        captured_at = time_of(root["epoch_time"], "ms")
+        return make_read(
+            result,
+            site,
+            {
+                "read_id": id_of("openalpr", camera, captured_at, result.path, plate),
+                "plate": plate,
+                "captured_at": captured_at,
+                "camera": camera,
+                "region": _region(optional(result["region"].text), root["country"], site),
+                "confidence": share(result["confidence"], _HUNDRED),
+                "alternates": _alternates(plate, result["candidates"]),
+            },
+        )
+
+    return read
+
+
+def _alert(alert: Node, site: Site, lacking: Fallbacks) -> Detection | None:
+    """Return the read of an alert without its group."""
+    plate = alert["plate_number"].text()
+    if plate is None:
+        return None
+    camera = _camera(alert, "camera_number", lacking)
+    captured_at = time_of(alert["epoch_time"], "ms")
+    return make_read(
+        alert,
+        site,
+        {
+            "read_id": id_of("openalpr", camera, f"{captured_at} {plate}"),
+            "plate": plate,
+            "captured_at": captured_at,
+            "camera": camera,
+        },
+    )
+
+
+def _camera(at: Node, number: str, lacking: Fallbacks) -> str:
+    """Return the agent and the camera's number there, such as `AGENT7/104`."""
+    agent = at["agent_uid"] if at["agent_uid"].text() is not None else at["site_id"]
+    numbered = at[number].text()
+    if numbered is None:
+        return lacking.camera(at[number], agent)
+    return f"{agent.text()}/{numbered}" if agent.text() is not None else numbered
+
+
+def _within(at: Node, name: str) -> Node:
+    """Return a field of what may be no object."""
+    return at[name] if isinstance(at.value, dict) else Node(None, f"{at.path}.{name}")
+
+
+def _alternates(plate: str, candidates: Node) -> list[dict[str, object]] | None:
+    return optional(
+        lambda: alternates(
+            plate,
+            ((each["plate"], share(each["confidence"], _HUNDRED)) for each in candidates),
+        )
+    )
+
+
+def _region(state: str | None, at_country: Node, site: Site) -> str | None:
+    """Return `us-mo`; or `mo` of the message's or the site's country; or only that country."""
+    country = optional(at_country.text)
     if country is None or region(country) is None or len(country) != 2 or country.lower() == "eu":
         country = site.country
     if state is not None and "-" in state:
@@ -113,4 +198,4 @@ def _vehicle(vehicle: Node) -> dict[str, str]:
 
 def _likeliest(names: Node) -> str | None:
     """Return the first name of a list, which is sorted by confidence."""
-    return next((name["name"].text() for name in names), None)
+    return optional(lambda: next((name["name"].text() for name in names), None))

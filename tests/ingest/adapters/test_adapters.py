@@ -23,6 +23,7 @@ from engine.ingest.adapters.countries import ALPHA_2
 
 _VENDORS = Path(__file__).parents[2] / "data" / "vendors"
 _SITE = Site("city-north")
+_OPENALPR_TYPES = "$.data_type: must be alpr_group, alpr_alert, alpr_results, vehicle or heartbeat"
 #: What every adapter must find its way with, wherever it stands.
 _HOSTILE: list[Any] = [
     None,
@@ -188,8 +189,8 @@ def test_axis() -> None:
         "location": {"lat": 50.0755, "lon": 14.4378},
         "vehicle": {"make": "Skoda", "model": "Octavia", "color": "blue", "type": "car"},
     }
-    assert adapted.car == ("barrier-1/1184", False)
-    assert adapt("axis-lost.json").car == ("barrier-1/1184", True)
+    assert adapted.car == ("ACCC8E000000/1184", False)
+    assert adapt("axis-lost.json").car == ("ACCC8E000000/1184", True)
 
 
 def test_genetec() -> None:
@@ -279,13 +280,14 @@ def test_pictures_are_not_carried() -> None:
         (
             "openalpr",
             b'{"data_type": "else"}',
-            "$.data_type: must be alpr_group, alpr_alert, vehicle or heartbeat",
+            _OPENALPR_TYPES,
         ),
-        ("openalpr", b'{"data_type": "alpr_group"}', "$.best_plate.plate: is required"),
+        ("openalpr", b'{"data_type": "alpr_group"}', None),
+        ("openalpr", b"{}", _OPENALPR_TYPES),
         ("platerecognizer", b"{}", "$.hook.event: is required"),
         ("platerecognizer", b'{"hook": {"event": "recognition"}}', "$.data: is required"),
         ("axis", b'{"carState": "parked"}', "$.carState: must be new, update or lost"),
-        ("genetec", b"<a>", "$: must be an XML document"),
+        ("genetec", b"<a>", "$: must be an XML or a JSON document"),
         (
             "genetec",
             b'<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>',

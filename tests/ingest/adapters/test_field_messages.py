@@ -54,7 +54,9 @@ def test_what_comes_of_it(vendor: str, case: Case) -> None:
     if isinstance(outcome, Adapted):
         ids = [read.read_id for read in outcome.reads]
         assert len(set(ids)) == len(ids), "two reads of one message have one id"
-        assert outcome_of(vendor, case) == outcome, "sent again it gives other reads"
+        again = outcome_of(vendor, case)
+        assert isinstance(again, Adapted)
+        assert again.reads == outcome.reads, "sent again it gives other reads"
 
 
 @pytest.mark.parametrize(("vendor", "case"), _ALL)
