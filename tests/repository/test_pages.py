@@ -38,6 +38,7 @@ _FLAGS_OF_OTHERS: Final = {
 }
 #: Variables that are no settings.
 _VARIABLES: Final = {
+    "HOTLIST_CAMERA",
     "HOTLIST_CONFIG",
     "HOTLIST_COUNTRY",
     "HOTLIST_INGEST_TOKEN",
@@ -46,6 +47,7 @@ _VARIABLES: Final = {
     "HOTLIST_SOURCE",
     "HOTLIST_SSL_KEY_PASSWORD",
     "HOTLIST_TEST_KAFKA",
+    "HOTLIST_TIME_ZONE",
 }
 #: What is fed to a command is no command.
 _HERE_DOCUMENT: Final = re.compile(r"<<'?(\w+)'?\n.*?^\1$", re.DOTALL | re.MULTILINE)

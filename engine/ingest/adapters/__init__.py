@@ -18,6 +18,7 @@ The modules, in the order in which data passes them:
     dahua            Dahua cameras and recorders
     frigate          Frigate
     genetec          Genetec
+    genetec_times    the forms of times in its messages
     hikvision        Hikvision cameras and recorders
     milesight        Milesight cameras
     openalpr         OpenALPR and Rekor Scout

@@ -29,7 +29,8 @@ from engine.ingest.adapters.message import (
     parse_json,
     time_of,
 )
-from engine.ingest.adapters.optional_fields import location, optional, region, share, traits
+from engine.ingest.adapters.optional_fields import location, optional, region, share
+from engine.ingest.adapters.values import traits
 
 _STATES: Final = frozenset({"new", "update", "updated", "lost"})
 _PLATES: Final = ("plateUTF8", "plateUnicode", "plateText", "plateASCII")

@@ -1,5 +1,6 @@
-"""Frigate: messages of its MQTT topics `frigate/tracked_object_update`, `frigate/events` and
-`frigate/reviews`, one JSON object each.
+"""Frigate: messages of its MQTT topics, one JSON object each.
+
+The topics are `frigate/tracked_object_update`, `frigate/events` and `frigate/reviews`.
 
 An object update of type `lpr` gives a read, and so does an event whose object `after` has a
 `recognized_license_plate`, a text or a list of a text and its score. Updates of other types and

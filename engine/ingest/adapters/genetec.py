@@ -20,10 +20,6 @@ import codecs
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
-from xml.etree.ElementTree import Element, ParseError
-
-from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import fromstring
 
 from engine.documents.model import Detection
 from engine.ingest.adapters.fallbacks import Fallbacks
@@ -40,6 +36,8 @@ from engine.ingest.adapters.message import (
     parse_json,
 )
 from engine.ingest.adapters.optional_fields import image, location, region, share
+from engine.ingest.adapters.values import traits
+from engine.ingest.adapters.xml_message import parse_xml
 
 #: The plate as the camera read it; then what a hit has if it has no read.
 _READ_PLATES: Final = ("Plate", "PlateRead", "PlateNumber", "LicensePlate")
@@ -108,9 +106,7 @@ def _read(root: Node, site: Site, lacking: Fallbacks) -> Detection | None:
             "region": _region(_text(root, "state"), site.country),
             "confidence": share(_node(root, "confidence"), _HUNDRED),
             "location": location(_node(root, "latitude"), _node(root, "longitude")),
-            "vehicle": {
-                trait: text for trait in _VEHICLE if (text := _text(root, trait)) is not None
-            },
+            "vehicle": traits(**{trait: _node(root, trait) for trait in _VEHICLE}),
             "images": list(
                 filter(
                     None,
@@ -157,51 +153,36 @@ def _parse(message: bytes) -> list[_Field]:
     check_size(message)
     text = message.removeprefix(codecs.BOM_UTF8).lstrip()
     if text.startswith((b"{", b"json=")):
-        return _in_json(parse_json(message).value, _DEPTH)
+        return _fields(parse_json(message).value, _DEPTH)
     if not text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         text = _FALSE_UTF_16.sub(rb"\1", text, count=1)
-    try:
-        root: Element = fromstring(text, forbid_dtd=True)
-    except DefusedXmlException:
-        rule = "must not have a document type or entities"
-        raise AdapterError("$", rule, "not_xml") from None
-    except (ParseError, ValueError, LookupError):
-        raise AdapterError("$", "must be an XML or a JSON document", "not_xml") from None
-    return [_in_xml(root, _DEPTH)]
+    name, root = parse_xml(text, attributes=True)
+    return _fields({name: root.value}, _DEPTH)
 
 
-def _in_xml(element: Element, depth: int) -> _Field:
-    """Return an element as a field; what lies too deep is left out."""
-    inner = [_Field(_local(name), text, []) for name, text in element.attrib.items()]
-    if depth:
-        inner += [_in_xml(child, depth - 1) for child in element if isinstance(child.tag, str)]
-    name = _local(element.tag)
-    if name == "attribute" and (custom := element.get("name")):
-        name = _plain(custom)
-    return _custom(_Field(name, element.text, inner))
-
-
-def _in_json(value: dict[str, Any], depth: int) -> list[_Field]:
+def _fields(value: dict[str, Any], depth: int) -> list[_Field]:
     """Return the values of an object as fields; what lies too deep is left out."""
     found = []
-    for name, inner in value.items():
-        for one in inner if isinstance(inner, list) else [inner]:
+    for name, values in value.items():
+        for one in values if isinstance(values, list) else [values]:
             if isinstance(one, dict):
-                within = _in_json(one, depth - 1) if depth else []
-                found.append(_custom(_Field(_plain(name), None, within)))
-            elif isinstance(one, str | int | float) and not isinstance(one, bool):
+                found.append(_object(_plain(name), one, depth - 1))
+            elif one is None or isinstance(one, str):
+                found.append(_Field(_plain(name), one, []))
+            elif isinstance(one, int | float) and not isinstance(one, bool):
                 found.append(_Field(_plain(name), str(one), []))
-            elif one is None:
-                found.append(_Field(_plain(name), None, []))
     return found
 
 
-def _custom(field: _Field) -> _Field:
-    """Return a pair of `Key` and `Value` as a field of that name."""
-    pair = {name: text for name, text, _ in field.inner}
-    if (name := pair.get("key")) and "value" in pair:
-        return _Field(_plain(name), pair["value"], [])
-    return field
+def _object(name: str, value: dict[str, Any], depth: int) -> _Field:
+    """Return an object as a field; a custom field by the name that it gives itself."""
+    inner = _fields(value, depth) if depth else []
+    texts = {field.name: field.text for field in inner}
+    if (custom := texts.get("key")) and "value" in texts:
+        return _Field(_plain(custom), texts["value"], [])
+    if name == "attribute" and (custom := texts.get("name")):
+        return _Field(_plain(custom), texts.get("text"), [])
+    return _Field(name, texts.get("text"), inner)
 
 
 def _records(field: _Field) -> Iterator[_Field]:
@@ -243,10 +224,6 @@ def _values(record: _Field) -> dict[str, str]:
         if value.lower() not in _NO_VALUES:
             found.setdefault(name, value)
     return found
-
-
-def _local(name: str) -> str:
-    return _plain(name.rpartition("}")[2])
 
 
 def _plain(name: str) -> str:

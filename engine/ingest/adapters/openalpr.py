@@ -36,6 +36,7 @@ from engine.ingest.adapters.optional_fields import (
     region,
     share,
 )
+from engine.ingest.adapters.values import inside
 
 _WITHOUT_PLATE: Final = frozenset({"vehicle", "heartbeat"})
 _GROUP: Final = "alpr_group"
@@ -70,17 +71,17 @@ def _one(read: Detection | None, lacking: Fallbacks) -> Adapted:
 
 def _read(group: Node, site: Site, lacking: Fallbacks) -> Detection | None:
     best = group["best_plate"]
-    plate = group["best_plate_number"].text() or _within(best, "plate").text()
+    plate = group["best_plate_number"].text() or inside(best, "plate").text()
     if plate is None:
         return None
     camera = _camera(group, "camera_id", lacking)
     at_confidence = group["best_confidence"]
     if optional(at_confidence.number) is None:
-        at_confidence = _within(best, "confidence")
+        at_confidence = inside(best, "confidence")
     started = group["best_uuid_epoch_ms"]
     captured_at = optional(lambda: time_of(started, "ms")) or time_of(group["epoch_start"], "ms")
     seen = optional(group["best_uuid"].text) or f"{captured_at} {plate}"
-    state = optional(group["best_region"].text) or optional(_within(best, "region").text)
+    state = optional(group["best_region"].text) or optional(inside(best, "region").text)
     served = group["web_server_config"]
     return make_read(
         group,
@@ -95,7 +96,7 @@ def _read(group: Node, site: Site, lacking: Fallbacks) -> Detection | None:
             "alternates": _alternates(plate, group["candidates"]),
             "location": location(group["gps_latitude"], group["gps_longitude"]),
             "vehicle": optional(lambda: _vehicle(group["vehicle"])),
-            "images": list(filter(None, [image("overview", _within(served, "image_url"))])),
+            "images": list(filter(None, [image("overview", inside(served, "image_url"))])),
         },
     )
 
@@ -152,11 +153,6 @@ def _camera(at: Node, number: str, lacking: Fallbacks) -> str:
     if numbered is None:
         return lacking.camera(at[number], agent)
     return f"{agent.text()}/{numbered}" if agent.text() is not None else numbered
-
-
-def _within(at: Node, name: str) -> Node:
-    """Return a field of what may be no object."""
-    return at[name] if isinstance(at.value, dict) else Node(None, f"{at.path}.{name}")
 
 
 def _alternates(plate: str, candidates: Node) -> list[dict[str, object]] | None:

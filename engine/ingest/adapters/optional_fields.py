@@ -93,9 +93,3 @@ def _is_reference(text: str) -> bool:
     if "://" in text:
         return True
     return text.lower().endswith((".jpg", ".jpeg", ".png", ".bmp", ".webp"))
-
-
-def traits(**found: Node) -> dict[str, str]:
-    """Return the traits of a vehicle that are there: make, model, color and type."""
-    texts = {name: optional(at.text) for name, at in found.items()}
-    return {name: text for name, text in texts.items() if text not in (None, "-")}

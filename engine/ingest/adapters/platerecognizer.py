@@ -21,14 +21,8 @@ from typing import Final
 from engine.documents.model import Detection
 from engine.ingest.adapters.fallbacks import Fallbacks
 from engine.ingest.adapters.message import Adapted, Node, Site, each, id_of, make_read, parse_json
-from engine.ingest.adapters.optional_fields import (
-    alternates,
-    image,
-    optional,
-    region,
-    share,
-    traits,
-)
+from engine.ingest.adapters.optional_fields import alternates, image, optional, region, share
+from engine.ingest.adapters.values import inside, traits
 
 _NOTHING: Final = Node(None)
 #: Events with results.
@@ -83,7 +77,7 @@ def _plate(result: Node) -> tuple[str | None, Node, Node, list[dict[str, object]
     plate = result["plate"]
     if not isinstance(plate.value, dict):
         text = plate.text()
-        region_code = _within(result["region"], "code")
+        region_code = inside(result["region"], "code")
         if region_code.value is None and isinstance(result["region"].value, str):
             region_code = result["region"]
         return text, result["score"], region_code, _others(text, result["candidates"], "plate")
@@ -91,7 +85,7 @@ def _plate(result: Node) -> tuple[str | None, Node, Node, list[dict[str, object]
     readings = props["plate"]
     best, area = _best(readings), optional(lambda: _best(props["region"])) or _NOTHING
     text = best["value"].text()
-    return text, best["score"], _within(area, "value"), _others(text, readings, "value")
+    return text, best["score"], inside(area, "value"), _others(text, readings, "value")
 
 
 def _region(code: str | None, country: str | None) -> str | None:
@@ -114,11 +108,6 @@ def _best(readings: Node) -> Node:
     return next(iter(readings), Node(None, f"{readings.path}[0]"))
 
 
-def _within(at: Node, name: str) -> Node:
-    """Return a field of what may be no object."""
-    return at[name] if isinstance(at.value, dict) else Node(None, f"{at.path}.{name}")
-
-
 def _time(data: Node) -> Node:
     """Return the first time that is there."""
     return next(
@@ -129,20 +118,20 @@ def _time(data: Node) -> Node:
 def _vehicle(result: Node) -> dict[str, str]:
     """Return the type, and the most likely make, model and colour if the licence has them."""
     vehicle = result["vehicle"]
-    props = _within(vehicle, "props")
+    props = inside(vehicle, "props")
     if props.value is not None:
         model, color = _first(props, "make_model"), _first(props, "color")
-        painted = _within(color, "value")
+        painted = inside(color, "value")
     else:
         model, color = _first(result, "model_make"), _first(result, "color")
-        painted = _within(color, "color")
+        painted = inside(color, "color")
     return traits(
-        make=_within(model, "make"),
-        model=_within(model, "model"),
+        make=inside(model, "make"),
+        model=inside(model, "model"),
         color=painted,
-        type=_within(vehicle, "type"),
+        type=inside(vehicle, "type"),
     )
 
 
 def _first(at: Node, name: str) -> Node:
-    return optional(lambda: _best(_within(at, name))) or _NOTHING
+    return optional(lambda: _best(inside(at, name))) or _NOTHING

@@ -38,11 +38,16 @@ JSON_SORTS: Final = (
     Sort("a Plate Recognizer webhook", "platerecognizer", ("hook.event",)),
     Sort("a Plate Recognizer webhook", "platerecognizer", ("hook.target", "data")),
     Sort("a Plate Recognizer result", "platerecognizer", ("results", "filename", "timestamp")),
+    Sort("a visit for ParkPow", "platerecognizer", ("camera", "results", "time")),
     Sort("an OpenALPR (Rekor Scout) message", "openalpr", ("data_type",)),
     Sort("an Axis License Plate Verifier event", "axis", ("carState",)),
     Sort("a Frigate event", "frigate", ("before", "after", "type")),
     Sort("a Frigate object update", "frigate", ("type", "id", "camera")),
+    Sort("a Frigate object update", "frigate", ("type=lpr", "plate")),
     Sort("a Genetec export", "genetec", ("CameraName", "Plate")),
+    Sort("a Genetec export", "genetec", ("CameraName", "DateUtc", "TimeUtc")),
+    Sort("a Genetec export", "genetec", ("SharpName", "Plate")),
+    Sort("a Genetec read", "genetec", ("LprCameraName", "PlateRead")),
     Sort("a UniFi Protect alarm", "unifi", ("alarm.triggers",)),
     Sort("a Verkada webhook", "verkada", ("webhook_type", "org_id")),
     Sort("a Dahua event", "dahua", ("Picture.Plate",)),
@@ -54,7 +59,11 @@ JSON_SORTS: Final = (
 )
 
 XML_SORTS: Final = (
-    Sort("a Genetec export", "genetec", ("autovu", "autovuread")),
+    Sort(
+        "a Genetec export", "genetec", ("autovu", "autovuread", "autovureturn", "enforce", "read")
+    ),
+    Sort("a Genetec hit", "genetec", ("<platereadmatched", "<matchedplate", "<hitid")),
+    Sort("a Genetec read", "genetec", ("<lprcameraname",)),
     Sort("a Hikvision event", "hikvision", ("eventnotificationalert", "plates")),
     Sort("a Tattile transit", "tattile", ("<plate_string", "<transit_id")),
     Sort("an ONVIF metadata stream", None, ("metadatastream", "notificationmessage")),

@@ -77,3 +77,9 @@ def text_at(node: Node, *names: str) -> str | None:
     """Return the optional text at a path; None if it is absent, malformed, or `unknown`."""
     text = optional(inside(node, *names).text)
     return None if text is None or text.lower() in _UNKNOWN else text
+
+
+def traits(**found: Node) -> dict[str, str]:
+    """Return the traits of a vehicle that are known: make, model, color and type."""
+    texts = {name: text_at(at) for name, at in found.items()}
+    return {name: text for name, text in texts.items() if text is not None}
