@@ -1,4 +1,4 @@
-"""What `hotlist ingest` is told about the cameras' site, and how it says what messages lacked."""
+"""The cameras' site in the options of `hotlist ingest`, and notes on what messages lacked."""
 
 from __future__ import annotations
 

@@ -11,14 +11,12 @@ from click.testing import CliRunner, Result
 from engine.cli import main
 from engine.ingest.adapters import FALLBACKS
 
-_SNAPSHOT = {
-    "hook": {"id": 479, "event": "image.done"},
-    "data": {
-        "camera_id": None,
-        "timestamp": "2026-07-01 12:00:00",
-        "results": [{"plate": "fx482xz", "score": 0.9}],
-    },
+_DATA = {
+    "camera_id": None,
+    "timestamp": "2026-07-01 12:00:00",
+    "results": [{"plate": "fx482xz", "score": 0.9}],
 }
+_SNAPSHOT = {"hook": {"id": 479, "event": "image.done"}, "data": _DATA}
 
 
 def ingest(vendor: str, file: Path, *options: str, env: dict[str, str] | None = None) -> Result:
@@ -59,7 +57,7 @@ def test_the_variables_do_too(file: Path) -> None:
 
 
 def test_a_message_that_lacks_nothing_says_nothing(file: Path) -> None:
-    data = {**_SNAPSHOT["data"], "camera_id": "gate", "timestamp": "2026-07-01T12:00:00Z"}
+    data = {**_DATA, "camera_id": "gate", "timestamp": "2026-07-01T12:00:00Z"}
     file.write_text(json.dumps({**_SNAPSHOT, "data": data}), "utf-8")
     result = ingest("platerecognizer", file, "--camera", "lot", "--time-zone", "Europe/Berlin")
     assert reads(result) == [("gate", "2026-07-01T12:00:00.000Z")]

@@ -5,7 +5,7 @@ before. The last state of a car counts, once, so the reads of one car pass throu
 `engine.ingest.adapters.cars`. Times are in nanoseconds since 1970, or in milliseconds; the
 confidence is 0 to 1. Both are strings. Countries have three letters.
 
-A camera is told from others by its serial number. It is named by `sensorProviderID`, unless that is
+A camera's serial number distinguishes it. It is named by `sensorProviderID`, unless that is
 still "defaultID", which several cameras share: then the serial number is its name.
 
 Ignored: heartbeats, pictures, coordinates in the picture, `plateList`, which is the result of the
@@ -35,7 +35,7 @@ from engine.ingest.adapters.values import traits
 _STATES: Final = frozenset({"new", "update", "updated", "lost"})
 _PLATES: Final = ("plateUTF8", "plateUnicode", "plateText", "plateASCII")
 _DAY_AND_TIME: Final = re.compile(r"([0-9]{8}) ([0-9]{6})([0-9]{3}) ?([+-][0-9]{4})?")
-#: The provider's id before anybody changes it; some versions append a number.
+#: The provider's id by default; some versions append a number.
 _DEFAULT: Final = re.compile(r"defaultid(?:_[0-9]+)?", re.IGNORECASE)
 
 
@@ -78,7 +78,7 @@ def _is_heartbeat(root: Node) -> bool:
 
 
 def _camera(root: Node, lacking: Fallbacks) -> tuple[str, str]:
-    """Return the name of the camera, and what tells it from other cameras."""
+    """Return the name of the camera, and what distinguishes it from other cameras."""
     info, provider = root["camera_info"], root["sensorProviderID"]
     name = provider.text()
     if name is not None and _DEFAULT.fullmatch(name):
@@ -100,7 +100,7 @@ def _time(root: Node, lacking: Fallbacks) -> str:
     )
     if found is not None:
         return found
-    parts = _DAY_AND_TIME.fullmatch(optional(written.text) or "")
+    parts = _DAY_AND_TIME.fullmatch(optional(written.needed) or "")
     if parts is not None:
         day, second, millisecond, offset = parts.groups(default="")
         return lacking.time(Node(f"{day}T{second}.{millisecond}{offset}", written.path))

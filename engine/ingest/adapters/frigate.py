@@ -39,10 +39,10 @@ def adapt(message: bytes, site: Site) -> Adapted:
     after = root["after"]
     if after.value is not None:
         at_plate, at_score = _pair(after[_PLATE], after[f"{_PLATE}_score"])
-        times = ("frame_time", "start_time")
+        at_time = after["frame_time"]
     elif kind == "lpr":
         after, at_plate, at_score = root, root["plate"], root["score"]
-        times = ("timestamp",)
+        at_time = root["timestamp"]
     else:
         return Adapted()
     plate = at_plate.text()
@@ -50,7 +50,7 @@ def adapt(message: bytes, site: Site) -> Adapted:
         return Adapted()
     lacking = Fallbacks(site)
     camera = lacking.camera(after["camera"])
-    captured_at = _time(after, times)
+    captured_at = time_of(at_time, "s")
     seen = optional(after["id"].text) or ""
     read = make_read(
         root,
@@ -72,11 +72,3 @@ def _pair(plate: Node, score: Node) -> tuple[Node, Node]:
         return plate, score
     both = [*plate, Node(None, plate.path), Node(None, plate.path)]
     return both[0], both[1] if both[1].value is not None else score
-
-
-def _time(at: Node, names: tuple[str, ...]) -> str:
-    """Return the first of these times that is there."""
-    for name in names:
-        if optional(at[name].number):
-            return time_of(at[name], "s")
-    return time_of(at[names[0]], "s")

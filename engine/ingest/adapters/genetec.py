@@ -58,7 +58,7 @@ _NAMES: Final = {
     "type": ("VehicleType",),
 }
 _VEHICLE: Final = ("make", "model", "color", "type")
-#: Names that cameras have until somebody gives them one.
+#: Names that cameras have by default.
 _UNNAMED: Final = frozenset({"camera", "lpr camera", "alpr camera", "context camera"})
 _NO_VALUES: Final = frozenset({"", "-", "--", "n/a", "null"})
 #: A declaration of UTF-16 in a document that is not: .NET writes it so into strings.
@@ -78,7 +78,7 @@ class _Field(NamedTuple):
 def adapt(message: bytes, site: Site) -> Adapted:
     """Return the reads of a document; none for those whose plates are empty."""
     document = _Field("", None, _parse(message))
-    records = list(_records(document)) or [document]
+    records = list(_plate_records(document)) or [document]
     if not any(_has_plate(field, _NAMES["plate"]) for field in _all(document)):
         names = ", ".join(_NAMES["plate"])
         raise AdapterError("$", f"must have a plate, as one of {names}", "missing_field")
@@ -185,11 +185,11 @@ def _object(name: str, value: dict[str, Any], depth: int) -> _Field:
     return _Field(name, texts.get("text"), inner)
 
 
-def _records(field: _Field) -> Iterator[_Field]:
+def _plate_records(field: _Field) -> Iterator[_Field]:
     """Yield the innermost fields that have a plate of their own."""
     found = False
     for inner in field.inner:
-        for record in _records(inner):
+        for record in _plate_records(inner):
             found = True
             yield record
     if not found and _has_plate(field, _READ_PLATES):

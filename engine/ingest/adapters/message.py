@@ -236,7 +236,7 @@ def make_read(at: Node, site: Site, fields: Mapping[str, Any]) -> Detection:
     present["source"] = site.source
     read = _read(present)
     if isinstance(read, DocumentError):
-        needed = {name: present[name] for name in _REQUIRED if name in present}
+        needed = {name: value for name, value in present.items() if name in _REQUIRED}
         read = _read(needed)
         for name in present.keys() - needed.keys():
             more = _read({**needed, name: present[name]})
