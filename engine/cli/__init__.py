@@ -15,6 +15,7 @@ The modules: the commands, from the demo to the checks afterwards, and the parts
     policy_changes  what `policies set` is about to change
     ingest          `ingest`: vendors' messages
     site            its cameras' site, and what messages lack
+    mapping         the adapter that an operator's file describes
     webhook         its `--listen`: address, token, certificate
     reads           `replay` and `check`: files of reads
     traffic         `traffic`: reads of a simulated city

@@ -15,6 +15,7 @@ from typing import BinaryIO, Final
 import click
 
 from engine import limits
+from engine.cli.mapping import GENERIC, adapter_of, takes_mapping
 from engine.cli.options import takes_settings, warn_if_password_in_clear
 from engine.cli.output import json_line, remark
 from engine.cli.site import make_site, remarking, takes_site
@@ -42,9 +43,10 @@ class IngestError(HotlistError):
 
 
 @click.command()
-@click.argument("vendor", type=click.Choice(list(ADAPTERS)))
+@click.argument("vendor", type=click.Choice([*ADAPTERS, GENERIC]))
 @click.argument("files", nargs=-1, type=click.File("rb"), metavar="[FILE]...")
 @takes_site
+@takes_mapping
 @click.option(
     "--listen",
     type=Address(),
@@ -87,6 +89,7 @@ def ingest(
     country: str | None,
     camera: str | None,
     time_zone: str | None,
+    mapping: Path | None,
     listen: tuple[str, int] | None,
     token_file: Path | None,
     token_in_url: bool,
@@ -104,19 +107,14 @@ def ingest(
     if bool(files) == bool(listen):
         raise ConfigError("takes FILEs or --listen, one of them; see hotlist ingest --help")
     site = make_site(source, country, camera, time_zone)
-    adapter = remarking(ADAPTERS[vendor])
+    adapter = remarking(adapter_of(vendor, mapping))
     if not (insecure or dry_run):
         warn_if_password_in_clear(settings)
     if listen is not None:
         if dry_run:
             raise ConfigError("takes FILEs, not --listen", where="--dry-run")
         endpoint = make_endpoint(
-            listen,
-            token_file,
-            tls_certfile,
-            tls_keyfile,
-            vendor=vendor,
-            is_in_url=token_in_url,
+            listen, token_file, tls_certfile, tls_keyfile, vendor=vendor, is_in_url=token_in_url
         )
         warn_if_in_url(endpoint)
         if not insecure:
@@ -197,6 +195,8 @@ def _show(
             tally.count(where, [error])
             continue
         tally.count(where, adapted.problems)
+        if not (adapted.reads or adapted.problems or adapted.car):
+            remark(f"{where}: no read")
         for read in cars.take(adapted, time.monotonic()):
             json_line(encode(read))
     for read in cars.all():

@@ -26,10 +26,13 @@ The modules, in the order in which data passes them:
     tattile          Tattile cameras
     unifi            UniFi Protect
     verkada          Verkada
+    generic          any product, by an operator's mapping
+    mapping          the file of a mapping
     message          what the vendors' modules share: parsing a message, making a read
     xml_message      parsing an XML message
     fallbacks        the camera and the zone of a message that lacks them
     optional_fields  a read's optional fields, from vendors' forms
+    paths            paths into a message, as mappings write them
     countries        codes of countries
     values           no plate, an unknown trait, a country, as several vendors write them
     recognize        which vendor's message a message is
@@ -54,6 +57,8 @@ from engine.ingest.adapters import (
     verkada,
 )
 from engine.ingest.adapters.cars import Cars
+from engine.ingest.adapters.generic import make_adapter
+from engine.ingest.adapters.mapping import Mapping
 from engine.ingest.adapters.message import (
     FALLBACKS,
     Adapted,
@@ -97,6 +102,8 @@ __all__ = [
     "Car",
     "Cars",
     "Fallback",
+    "Mapping",
     "Reason",
     "Site",
+    "make_adapter",
 ]

@@ -29,7 +29,7 @@ from engine.plates.normal_form import normalize
 
 _EARLIEST_MS: Final = -2_208_988_800_000  # 1900, the first year that a document may have
 _LATEST_MS: Final = 32_503_680_000_000  # 3000, the first year that it may not have
-_MS_IN: Final = {"s": Decimal(1000), "ms": Decimal(1), "ns": Decimal("1e-6")}
+_MS_IN: Final = {"s": Decimal(1000), "ms": Decimal(1), "us": Decimal("1e-3"), "ns": Decimal("1e-6")}
 _REQUIRED: Final = ("read_id", "plate", "captured_at", "source", "camera")
 _FORM_FIELD: Final = b"json="
 
@@ -201,7 +201,7 @@ def check_size(message: bytes) -> None:
         raise AdapterError("$", rule, "too_long")
 
 
-def time_of(at: Node, unit: Literal["s", "ms", "ns"]) -> str:
+def time_of(at: Node, unit: Literal["s", "ms", "us", "ns"]) -> str:
     """Convert a time that is a number since 1970 to the documents' form."""
     if at.number() is None:
         raise at.error("is required", "missing_field")

@@ -23,8 +23,9 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from engine.cli.mapping import adapter_of
 from engine.documents.codec import encode
-from engine.ingest.adapters import Adapted, AdapterError, Site
+from engine.ingest.adapters import Adapted, Adapter, AdapterError, Site
 
 MESSAGES: Final = Path(__file__).parents[2] / "data" / "field" / "messages"
 CASES: Final = "cases.toml"
@@ -80,6 +81,12 @@ def site_of(case: Case) -> Site:
             raise ValueError(f"{case.file}: site.{name} is no field of Site")
         fields[field] = make(value)
     return Site(SOURCE, **fields)
+
+
+def adapter_of_case(vendor: str, case: Case) -> Adapter:
+    """Return the adapter that takes a case's message."""
+    mapping = None if case.mapping is None else MESSAGES / vendor / case.mapping
+    return adapter_of(vendor, mapping)
 
 
 def expected(case: Case) -> dict[str, Any]:

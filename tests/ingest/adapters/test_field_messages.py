@@ -11,11 +11,12 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 
-from engine.ingest.adapters import ADAPTERS, Adapted, Adapter, AdapterError
+from engine.ingest.adapters import Adapted, AdapterError
 from tests.ingest.adapters.field_cases import (
     CASES,
     MESSAGES,
     Case,
+    adapter_of_case,
     difference,
     expected,
     found,
@@ -32,16 +33,10 @@ _ALL: Final = [
 _ONE: Final = _TABLES["openalpr"].cases[0]
 
 
-def adapter_of(vendor: str, case: Case) -> Adapter:
-    if case.mapping is not None:
-        raise ValueError(f"{vendor}/{case.file}: only generic has a mapping")
-    return ADAPTERS[vendor]
-
-
 def outcome_of(vendor: str, case: Case) -> Adapted | AdapterError:
     message = (MESSAGES / vendor / case.file).read_bytes()
     try:
-        return adapter_of(vendor, case)(message, site_of(case))
+        return adapter_of_case(vendor, case)(message, site_of(case))
     except AdapterError as error:
         return error
 
