@@ -118,8 +118,11 @@ class _Generic:
             return Adapted()
         if not items and not self._each.is_there(root, root):
             raise self._each.first(root, root).error(_ABSENT, "missing_field")
-        adapted = each(items, read)
-        return fallbacks.adapted(adapted.reads, adapted.problems)
+        found = each(items, read)
+        adapted = fallbacks.adapted(found.reads, found.problems)
+        if self._zone is not None:  # nothing is lacking: the mapping says it
+            adapted = adapted._replace(fallbacks=adapted.fallbacks - {"time_zone"})
+        return adapted
 
     def _parse(self, message: bytes) -> Node:
         if self._is_xml:

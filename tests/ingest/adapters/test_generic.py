@@ -146,6 +146,13 @@ def test_times(tmp_path: Path, time_format: str, written: object, captured_at: s
     assert read.captured_at == captured_at
 
 
+def test_the_zone_of_a_mapping_is_no_fallback(tmp_path: Path) -> None:
+    message = sent(time="2026-11-22T17:00:00")
+    take = adapter(tmp_path, _GOOD + 'time_zone = "Europe/Madrid"')
+    assert take(message, _SITE).fallbacks == frozenset()
+    assert adapter(tmp_path, _GOOD)(message, _SITE).fallbacks == {"utc"}
+
+
 def test_a_message_sent_again_gives_the_same_read(tmp_path: Path) -> None:
     """And with an id, another plate of the same event is another read."""
     take = adapter(tmp_path, _GOOD + 'id = "event"\n')
