@@ -740,8 +740,9 @@ def test_unreadable_purposes_file_is_one_line() -> None:
             ["--profile=genetek"],
             2,
             (
-                "there is no profile 'genetek'; there are genetec, hotlist, ncic, plates, and "
-                "files whose names end in .toml"
+                "there is no profile 'genetek'; there are cammra, cloudrunner, flock, genetec, "
+                "hotlist, ncic, nedap, plates, rdw, trassir, verkada, vigilant, and files whose "
+                "names end in .toml"
             ),
         ),
         (

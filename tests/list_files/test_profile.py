@@ -55,7 +55,10 @@ def documents_of(path: Path, used: Profile, flags: dict[str, Any] = FLAGS) -> li
 
 
 def test_those_that_we_ship() -> None:
-    assert shipped() == ["genetec", "hotlist", "ncic", "plates"]
+    assert shipped() == [
+        "cammra", "cloudrunner", "flock", "genetec", "hotlist", "ncic", "nedap", "plates", "rdw",
+        "trassir", "verkada", "vigilant",
+    ]  # fmt: skip
     for name in shipped():
         used = profile.load(name)
         assert used.name == name
@@ -64,7 +67,7 @@ def test_those_that_we_ship() -> None:
             assert PURPOSES.get(code) is not None, (name, code)
 
 
-@pytest.mark.parametrize("name", ["genetec", "ncic"])
+@pytest.mark.parametrize("name", ["genetec", "ncic", "flock", "vigilant"])
 def test_regions_are_regions(name: str) -> None:
     regions = profile.load(name).values["region"]
     assert len(set(regions.values())) > 65
@@ -421,8 +424,9 @@ def test_profiles_that_are_not_there(tmp_path: Path) -> None:
         (
             "genetek",
             (
-                "there is no profile 'genetek'; there are genetec, hotlist, ncic, plates, "
-                "and files whose names end in .toml"
+                "there is no profile 'genetek'; there are cammra, cloudrunner, flock, genetec, "
+                "hotlist, ncic, nedap, plates, rdw, trassir, verkada, vigilant, and files whose "
+                "names end in .toml"
             ),
         ),
         (
