@@ -154,6 +154,15 @@ SLOTS_A_TIDYING: Final = 64 * KIB
 #: FETCH_WAIT_MS) before the worker stops taking reads.
 CONTROL_STALE_S: Final = 10.0
 
+#: An Excel workbook with a hot list, unpacked: all of it, and what is held in memory at once. A
+#: larger list is to be saved as CSV, which has no limit.
+XLSX_BYTES: Final = 128 * MIB
+XLSX_TEXT_BYTES: Final = 32 * MIB
+XLSX_PARTS: Final = 10_000
+#: As many rows as Excel has, and more columns than a list.
+XLSX_ROWS: Final = 1_048_576
+XLSX_COLUMNS: Final = 256
+
 #: One record of ours on the matches, rejects or audit topics.
 SINK_BATCH_BYTES: Final = 512 * KIB
 #: An audit record: characters of its chain's id and of a field's text, and how many fields.

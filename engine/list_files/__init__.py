@@ -8,6 +8,7 @@ The modules, in the order in which data passes them:
     column_names   which field a column of another system probably fills
     headers        the delimiter and the columns by a file's first row
     csv_files      rows of cells
+    xlsx_files     rows of cells of Excel's own files
     json_files     documents of lines of JSON
     profile_files  what a profile's file may say, and profiles on top of others
     profile        which columns a file has; `data/profiles/` has the profiles that we ship

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 from engine.clock import format_time
 from engine.list_files.entry_fields import FIELDS, TIMES, Field, quoted
 from engine.list_files.notes import Notes
-from engine.list_files.plate_cells import NoPlateError, check_plate_cell
+from engine.list_files.plate_cells import FORMULA, NoPlateError, check_plate_cell
 from engine.list_files.profile import OTHERS, Profile
 from engine.list_files.profile_files import caseless
 from engine.list_files.text import Encoding
@@ -109,8 +109,9 @@ class Columns:
             try:
                 if not value.isascii() and _NOT_TEXT.search(value):
                     raise ValueError(self._not_text)
-                if damage and field.field == "plate" and place in damage:
-                    raise ValueError(damage[place])
+                cause = damage.get(place)
+                if cause is not None and (field.field == "plate" or cause == FORMULA):
+                    raise ValueError(cause)
                 if parse is not None:
                     value = parse(value)
             except _UnlistedError as error:

@@ -49,6 +49,10 @@ _SURE: Final = frozenset(
 )
 
 
+#: What is wrong with a formula in any column.
+FORMULA: Final = "is a formula; paste it as a value, in a column of text"
+
+
 class NoPlateError(ValueError):
     """The cell says that there is no plate."""
 

@@ -33,6 +33,7 @@ from engine.list_files.notes import Notes
 from engine.list_files.plate_cells import CONTROL
 from engine.list_files.profile import Profile
 from engine.list_files.text import UTF_8, Encoding, EntryFileError
+from engine.list_files.xlsx_files import xlsx_table
 
 #: Values that the row did not give, as bits: they come from the clock or the operator, and an
 #: entry that is already listed keeps its own. UNCHECKED: admissible only with a date that it keeps.
@@ -250,12 +251,19 @@ def _documents(
     notes: Notes,
 ) -> Iterator[tuple[int, dict[str, Any] | Unread | LeftOut]]:
     ending = path.suffix.lower()
-    if ending not in profile.endings:
-        raise EntryFileError(f"must end in {' or '.join(profile.endings)}", where=str(path))
+    # A sheet of Excel's is a table like any other.
+    endings = (*profile.endings, *((".xlsx",) if ".csv" in profile.endings else ()))
+    if ending not in endings:
+        raise EntryFileError(f"must end in {' or '.join(endings)}", where=str(path))
     if ending == ".jsonl":
         yield from json_documents(file, profile, encoding, notes)
     else:
-        with csv_table(file, path, profile, encoding) as table:
+        opened = (
+            xlsx_table(file, path, profile)
+            if ending == ".xlsx"
+            else csv_table(file, path, profile, encoding)
+        )
+        with opened as table:
             columns = Columns(profile, table.names, encoding, width=table.width)
             columns.notes = notes
             for row in table.rows:

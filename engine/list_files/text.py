@@ -29,6 +29,9 @@ from engine.errors import HotlistError
 ENCODINGS: Final = ("auto", "utf-8", "windows-1252")
 
 _PIECE_BYTES: Final = 1024 * 1024
+#: What an Excel file begins with, and what an old or encrypted one does.
+_WORKBOOK: Final = b"PK\x03\x04"
+OLD_WORKBOOK: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _UTF_16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -57,11 +60,19 @@ WINDOWS_1252: Final = Encoding("Windows-1252", "cp1252")
 def encoding_of(file: BinaryIO, wanted: str, where: str) -> Encoding:
     """Return the encoding of an open file, which is left at its beginning.
 
-    `wanted` is one of `ENCODINGS`. Raises EntryFileError for UTF-16, which some programs write
-    and call Unicode.
+    `wanted` is one of `ENCODINGS`, and `where` the file's path: a workbook has an encoding of its
+    own. Raises EntryFileError for UTF-16, which some programs write and call Unicode, and for a
+    workbook under another name.
     """
     file.seek(0)
-    head = file.read(3)
+    if where.lower().endswith(".xlsx"):
+        return UTF_8
+    head = file.read(len(OLD_WORKBOOK))
+    if head.startswith((_WORKBOOK, OLD_WORKBOOK)):
+        raise EntryFileError(
+            "is an Excel workbook", where=where, hint="save it as .xlsx, or its sheet as CSV"
+        )
+    head = head[: len(codecs.BOM_UTF8)]
     if head.startswith(_UTF_16):
         raise EntryFileError("is UTF-16 text", where=where, hint="save it as UTF-8")
     if wanted == "windows-1252":

@@ -246,9 +246,9 @@ def _with_progress(opened: BinaryIO, rows: Iterator[Row | BadRow]) -> Iterator[R
             yield row
             if count % _ROWS_A_STEP == 0:
                 at_bytes = opened.tell()
-                step(at_bytes - shown_bytes)
-                shown_bytes = at_bytes
-        step(size_bytes - shown_bytes)
+                step(max(0, at_bytes - shown_bytes))
+                shown_bytes = max(shown_bytes, at_bytes)
+        step(max(0, size_bytes - shown_bytes))
 
 
 async def send_difference(
