@@ -15,6 +15,9 @@ The modules, in the order in which data passes them:
     date_formats   dates as other systems write them
     entry_fields   the fields of an entry by flat names
     plate_cells    what stands for a plate and is none
+    guess_values   what the values of an unknown column look like
+    guess_sample   the beginning of a file that no profile describes
+    guess          a profile proposed for a file
     notes          rows left out and values left empty, counted
     columns        from a row to a document
     identity       which entry a row is for, even a bad one
@@ -30,6 +33,7 @@ __all__ = [
     "difference",
     "digests",
     "entry_fields",
+    "guess",
     "list_state",
     "notes",
     "ownership",

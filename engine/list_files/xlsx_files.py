@@ -14,6 +14,7 @@ the profile reads.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -131,7 +132,7 @@ def _first_sheet(workbook: Any, where: str) -> Any:
     return sheet
 
 
-def _rows(sheet: Any, profile: Profile, where: str) -> Iterator[CsvRow]:
+def _rows(sheet: Any, profile: Profile | None, where: str) -> Iterator[CsvRow]:
     for line, row in enumerate(sheet.iter_rows(), start=1):
         if line > limits.XLSX_ROWS:
             raise EntryFileError(f"has more than {limits.XLSX_ROWS} rows", where=where)
@@ -176,7 +177,7 @@ def _guarded(rows: Iterator[CsvRow], where: str, width: int) -> Iterator[CsvRow]
             yield row._replace(cells=cells)
 
 
-def _text(cell: Any, profile: Profile) -> tuple[str, str]:
+def _text(cell: Any, profile: Profile | None) -> tuple[str, str]:
     """Return a cell's text for the profile, and what is wrong with it as a plate."""
     value = cell.value
     if value is None:
@@ -198,7 +199,21 @@ def _text(cell: Any, profile: Profile) -> tuple[str, str]:
     return str(value), f"Excel made a time of it; {_TYPE_AS_TEXT}"
 
 
-def _date(when: datetime, profile: Profile) -> str:
-    if profile.dates is not None:
+def _date(when: datetime, profile: Profile | None) -> str:
+    if profile is not None and profile.dates is not None:
         return profile.dates.write(when)
     return f"{when:%Y-%m-%dT%H:%M:%S}Z"
+
+
+def sample_of_workbook(file: BinaryIO, path: Path, count: int) -> list[tuple[int, list[str]]]:
+    """Return the first rows of a workbook's first sheet with their lines; see `xlsx_table`."""
+    where = str(path)
+    _check_size(file, where)
+    with _failures(where):
+        workbook = _load(file)
+    try:
+        with _failures(where):
+            rows = itertools.islice(_rows(_first_sheet(workbook, where), None, where), count)
+            return [(row.line, row.cells) for row in rows if isinstance(row.cells, list)]
+    finally:
+        workbook.close()

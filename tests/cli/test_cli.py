@@ -696,7 +696,7 @@ def test_import_with_only_bad_rows_skipped_sends_nothing() -> None:
 @pytest.mark.parametrize(
     ("name", "content", "line"),
     [
-        ("list.txt", b"plate\n", "list.txt: must end in .csv or .jsonl"),
+        ("list.txt", b"plate\n", "list.txt: must end in .csv or .jsonl or .xlsx"),
         (
             "list.csv",
             "plate\n".encode("utf-16"),
@@ -711,6 +711,68 @@ def test_import_with_only_bad_rows_skipped_sends_nothing() -> None:
 )
 def test_import_of_what_is_no_list_is_one_line(name: str, content: bytes, line: str) -> None:
     assert_one_line(import_of(name, content), 1, line)
+
+
+CODES = b"MKE,LIC,LIS,ORI,NIC\nEV,7ABC123,QQ,X,V1\nEA,,,X,A1\nEA,,,X,A2\nEV,,CA,X,V2\n"
+
+
+def test_import_says_what_it_leaves_out_and_what_it_leaves_empty(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("engine.cli.entries.import_.list_reader", empty_topic)
+    flags = ["--list=l", "--expires-in=30d", "--profile=ncic", "--dry-run", "--operator=jo"]
+    Path("list.csv").write_bytes(CODES)
+    result = hotlist("entries", "import", "list.csv", *flags)
+    assert (result.exit_code, result.stdout) == (
+        0,
+        "dry run, nothing was sent: 1 added, 0 changed, 0 removed, 0 unchanged, 0 invalid\n",
+    )
+    assert result.stderr == (
+        "list.csv: left empty: lis 'QQ' in 1 row (line 2), not known to the profile\n"
+        "list.csv: left out: 2 rows (line 3 first) with mke 'EA', no purpose of the profile\n"
+        "list.csv: left out: 1 row (line 5) without a plate\n"
+    )
+
+
+PROPOSED = """\
+title = "Proposed; read it before you use it"
+normalize = true
+delimiter = ";"
+
+[columns]
+Kennzeichen = "plate"
+Grund = false
+"""
+
+
+def test_a_profile_is_proposed_and_nothing_else_happens() -> None:
+    result = import_of(
+        "list.csv", b"Kennzeichen;Grund\nM-AB 123;x\n", "--profile=auto", "--dry-run"
+    )
+    assert (result.exit_code, result.stdout) == (0, PROPOSED)
+    assert result.stderr == (
+        "list.csv: column 'Grund' is skipped: no field is known for it\n"
+        "list.csv: rows with this profile: 1 good, 0 bad\n"
+    )
+    # What was proposed is a profile; it can be kept by redirection or by a flag.
+    flags = ["--profile=auto", "--dry-run", "--write-profile=own.toml"]
+    assert hotlist("entries", "sync", "list.csv", *flags, "--operator=jo").stdout == ""
+    assert Path("own.toml").read_text() == PROPOSED
+    again = hotlist("entries", "sync", "list.csv", *flags, "--operator=jo")
+    assert_one_line(again, 2, "own.toml: cannot be written: File exists; name a new file")
+    found = import_of("list.csv", b"Plate;To\nABC123;3/4/2026\n", *flags[:2], "--json")
+    assert orjson.loads(found.stdout)["whole"] is False
+
+
+def test_a_proposal_alone_imports_nothing() -> None:
+    result = import_of("list.csv", b"Kennzeichen\nM-AB 123\n", "--profile=auto")
+    assert result.exit_code == 2
+    assert result.stderr.endswith(
+        "--profile auto only proposes a profile: add --dry-run, keep what it prints as own.toml, "
+        "and use --profile own.toml\n"
+    )
+    result = import_of("list.csv", b"plate\nAB12CD\n", "--write-profile=own.toml")
+    assert result.stderr.endswith("--write-profile goes with --profile auto --dry-run\n")
 
 
 def test_import_names_known_columns() -> None:

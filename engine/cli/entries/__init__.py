@@ -9,6 +9,7 @@ The modules, in the order in which data passes them:
     add_command    the flags of `entries add`
     file_commands  the flags of `entries import` and `entries sync`
     add            compares one entry with the topic, and sends it
+    propose        proposes a profile for a file
     import_        compares a file with the topic, and sends the difference
     list_reader    reads a list's state from Kafka
     report         the output of an import or a sync

@@ -18,6 +18,8 @@ from engine.cli.options import (
 from engine.clock import SystemClock
 from engine.config import Settings
 
+_AUTO = "auto"
+
 
 @click.command("import")
 @file_argument()
@@ -35,6 +37,8 @@ def import_command(settings: Settings, file: Path, take_over: bool, **values: An
     from engine.cli.entries.import_ import import_file
 
     operator = operator_name(settings)
+    if _proposed(settings, file, operator, values):
+        return
     import_file(settings, _wish(file, operator, values, take_over=take_over))
 
 
@@ -68,9 +72,37 @@ def sync(settings: Settings, file: Path, **values: Any) -> None:
     from engine.cli.entries.import_ import sync_file
 
     operator = operator_name(settings)
+    if _proposed(settings, file, operator, values):
+        return
     list_id = values["list_id"]
     more = {name: values.pop(name) for name in ("renew", "allow_shrink", "take_over")}
     sync_file(settings, _wish(file, operator, values, **more), list_id)
+
+
+def _proposed(settings: Settings, file: Path, operator: str, values: dict[str, Any]) -> bool:
+    """Propose a profile if the user asks for one; return whether that is all to do."""
+    write_to = values["write_profile"]
+    if values["profile"] != _AUTO:
+        if write_to is not None:
+            raise click.UsageError(f"--write-profile goes with --profile {_AUTO} --dry-run")
+        return False
+    if not values["dry_run"]:
+        raise click.UsageError(
+            f"--profile {_AUTO} only proposes a profile: add --dry-run, keep what it prints as "
+            "own.toml, and use --profile own.toml"
+        )
+    from engine.cli.entries.propose import propose
+    from engine.documents.admission import Purposes
+
+    propose(
+        file,
+        values["encoding"],
+        supplied_by(values, operator, SystemClock().now_ms()),
+        Purposes.load(settings.purposes),
+        write_to=write_to,
+        as_json=values["as_json"],
+    )
+    return True
 
 
 def _wish(file: Path, operator: str, values: dict[str, Any], **more: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -83,7 +84,14 @@ _FILE_OPTIONS = (
         default="hotlist",
         show_default=True,
         metavar="NAME|FILE",
-        help="Description of the columns: hotlist, genetec, ncic, plates, or your own .toml file.",
+        help="Description of the columns: a shipped one such as hotlist, genetec, ncic or plates, "
+        "your own .toml file, or auto to propose one with --dry-run.",
+    ),
+    click.option(
+        "--write-profile",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="With --profile auto: write the proposal to this new file, not to standard output.",
     ),
     click.option(
         "--encoding",
