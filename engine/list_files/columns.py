@@ -57,6 +57,12 @@ class LeftOut(NamedTuple):
     value: str
     document: dict[str, Any]
 
+    @property
+    def reference(self) -> str | None:
+        """The row's own authority reference, None if it has none."""
+        found = FIELDS["authority_reference"].of(self.document)
+        return found if isinstance(found, str) else None
+
 
 class _UnlistedError(ValueError):
     """A value that the profile does not list, and which it drops or leaves the row out for."""

@@ -23,7 +23,7 @@ _SAMPLE_BYTES: Final = 256 * 1024
 _SAMPLE_ROWS: Final = 500
 
 
-class Sample(NamedTuple):
+class ListSample(NamedTuple):
     """The beginning of a file as rows of cells, and what the file says of them by itself."""
 
     rows: list[list[str]]
@@ -32,7 +32,7 @@ class Sample(NamedTuple):
     names: list[str] | None = None
 
 
-def sample_of(file: BinaryIO, path: Path, encoding: Encoding) -> Sample:
+def sample_of(file: BinaryIO, path: Path, encoding: Encoding) -> ListSample:
     """Return the beginning of an open file, which is left at its beginning."""
     ending = path.suffix.lower()
     file.seek(0)
@@ -40,7 +40,7 @@ def sample_of(file: BinaryIO, path: Path, encoding: Encoding) -> Sample:
         sheet = sample_of_workbook(file, path, _SAMPLE_ROWS)
         width = max((len(cells) for _, cells in sheet), default=0)
         padded = [[*cells, *[""] * (width - len(cells))] for _, cells in sheet]
-        return Sample(padded, [line for line, _ in sheet])
+        return ListSample(padded, [line for line, _ in sheet])
     data = file.read(_SAMPLE_BYTES)
     file.seek(0)
     text = data.decode(encoding.codec, errors="replace")
@@ -54,10 +54,10 @@ def sample_of(file: BinaryIO, path: Path, encoding: Encoding) -> Sample:
     named = separator_line(lines[0]) if lines else None
     delimiter = named or max(DELIMITERS.values(), key=lambda each: _rank(lines, each))
     rows = _cells(lines[1:] if named else lines, delimiter)
-    return Sample([cells for _, cells in rows], [line for line, _ in rows], delimiter)
+    return ListSample([cells for _, cells in rows], [line for line, _ in rows], delimiter)
 
 
-def _objects(lines: Sequence[str]) -> Sample:
+def _objects(lines: Sequence[str]) -> ListSample:
     names: dict[str, None] = {}
     found = []
     for line in lines[:_SAMPLE_ROWS]:
@@ -71,7 +71,7 @@ def _objects(lines: Sequence[str]) -> Sample:
     rows = [
         ["" if (cell := one.get(name)) is None else str(cell) for name in names] for one in found
     ]
-    return Sample(rows, list(range(1, len(rows) + 1)), None, list(names))
+    return ListSample(rows, list(range(1, len(rows) + 1)), None, list(names))
 
 
 def _cells(lines: Sequence[str], delimiter: str) -> list[tuple[int, list[str]]]:

@@ -235,7 +235,7 @@ def read_rows(
     notes = Notes() if notes is None else notes
     for line, found in _documents(file, path, profile, filling, encoding, notes):
         if isinstance(found, LeftOut):
-            notes.leave_out(line, found.column, found.value, _reference(found.document))
+            notes.leave_out(line, found.column, found.value, found.reference)
         elif isinstance(found, Unread):
             yield filling.bad_row(line, found)
         else:
@@ -288,12 +288,6 @@ def _hidden(row: CsvRow, columns: Columns, filling: Filling) -> Unread | None:
                 "out of place"
             )
     return None
-
-
-def _reference(document: dict[str, Any]) -> str | None:
-    """Return a row's own authority reference, None if it has none."""
-    found = FIELDS["authority_reference"].of(document)
-    return found if isinstance(found, str) else None
 
 
 def _fill(document: dict[str, Any], supplied: Mapping[str, Any]) -> None:

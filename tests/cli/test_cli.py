@@ -767,12 +767,15 @@ def test_a_profile_is_proposed_and_nothing_else_happens() -> None:
 def test_a_proposal_alone_imports_nothing() -> None:
     result = import_of("list.csv", b"Kennzeichen\nM-AB 123\n", "--profile=auto")
     assert result.exit_code == 2
-    assert result.stderr.endswith(
+    assert_one_line(
+        result,
+        2,
         "--profile auto only proposes a profile: add --dry-run, keep what it prints as own.toml, "
-        "and use --profile own.toml\n"
+        "and use --profile own.toml; see hotlist entries import --help",
     )
     result = import_of("list.csv", b"plate\nAB12CD\n", "--write-profile=own.toml")
-    assert result.stderr.endswith("--write-profile goes with --profile auto --dry-run\n")
+    line = "--write-profile goes with --profile auto --dry-run; see hotlist entries import --help"
+    assert_one_line(result, 2, line)
 
 
 def test_import_names_known_columns() -> None:
