@@ -6,6 +6,10 @@ slots found are candidates, and `likeness` decides. The compiled search is more 
 many skeletons are near each other. If an entry's look-alikes do not count, it compares the plate
 itself.
 
+Regions have look-alikes of their own. A slot is filed under the skeleton that the look-alikes of
+its entry's region give, and a plate beyond ASCII is looked up by those of every region. A plate of
+ASCII has one skeleton, so the scanner has one table of values.
+
 A plate has several postings (`deletion_hashes.postings_of`), each with a number and a place in the
 chain of its hash. Numbers are assigned densely to the slots filed here, so the arrays for postings
 do not grow with all other entries. Belongs to one thread; the scanner reads `rows` on that thread.
@@ -199,7 +203,7 @@ class NearPlates:
     """Slots by the skeletons of their plates; with `one_apart`, also one character apart."""
 
     def __init__(self, misreads: Misreads, *, one_apart: bool) -> None:
-        self._skeleton = misreads.skeleton
+        self._skeletons = [table.skeleton for table in misreads.tables]
         self._values = values_by_byte(misreads)
         self._ways = WAYS if one_apart else 1
         self._table = HashTable(selective=True)
@@ -208,6 +212,7 @@ class NearPlates:
         self._slots: Slots = np.full(_SMALLEST, NO_SLOT, dtype=np.int32)
         self._plates: Bytes = np.zeros((_SMALLEST, limits.PLATE_CHARACTERS), dtype=np.uint8)
         self._lengths: Bytes = np.zeros(_SMALLEST, dtype=np.uint8)
+        self._tables: Bytes = np.zeros(_SMALLEST, dtype=np.uint8)
         self._numbers: dict[int, int] = {}
         self._free: list[int] = []
         self._given = 0
@@ -223,14 +228,22 @@ class NearPlates:
         copied = copy.copy(self)
         copied._table, copied._following = self._table.copy(), self._following.copy()
         copied._slots, copied._plates = self._slots.copy(), self._plates.copy()
-        copied._lengths, copied._numbers = self._lengths.copy(), self._numbers.copy()
+        copied._lengths, copied._tables = self._lengths.copy(), self._tables.copy()
+        copied._numbers = self._numbers.copy()
         copied._free = self._free[:]
         return copied
 
-    def put(self, slots: Sequence[int], plates: Sequence[str], confusables: Sequence[bool]) -> None:
+    def put(
+        self,
+        slots: Sequence[int],
+        plates: Sequence[str],
+        confusables: Sequence[bool],
+        tables: Sequence[int],
+    ) -> None:
         """File slots, which must be new, under their plates.
 
-        With `confusables`, look-alikes count in addition to one misread character.
+        With `confusables`, look-alikes count in addition to one misread character. `tables` says
+        by which of `misreads.tables` each plate has its skeleton.
         """
         if not slots:
             return
@@ -241,7 +254,8 @@ class NearPlates:
         compared = ~np.array(confusables, dtype=bool) & (codes < 128).all(axis=1)
         self._plates[numbers] = codes  # plates that are not ASCII are not compared
         self._lengths[numbers] = np.where(compared, np.count_nonzero(codes, axis=1), 0)
-        hashes, postings = self._postings(plates, numbers)
+        self._tables[numbers] = tables
+        hashes, postings = self._postings(self._filed_under(plates, numbers), numbers)
         self._table.push_many(hashes, postings, self._following)
 
     def drop(self, slots: Sequence[int], plates: Sequence[str]) -> None:
@@ -249,7 +263,7 @@ class NearPlates:
         if not slots:
             return
         numbers = [self._numbers.pop(slot) for slot in slots]
-        hashes, postings = self._postings(plates, numbers)
+        hashes, postings = self._postings(self._filed_under(plates, numbers), numbers)
         self._table.unlink_many(hashes, postings, self._following)
         self._slots[numbers] = NO_SLOT
         self._plates[numbers] = 0
@@ -279,7 +293,8 @@ class NearPlates:
         return self._slots_like(plate)
 
     def _slots_like(self, plate: str) -> Iterator[int]:
-        hashes, _ = self._postings([plate], [0])
+        skeletons = list(dict.fromkeys(skeleton(plate) for skeleton in self._skeletons))
+        hashes, _ = self._postings(skeletons, [0] * len(skeletons))
         for posting in self._table.get_many(hashes).tolist():
             while posting != NO_SLOT:
                 yield int(self._slots[posting // self._ways])
@@ -299,13 +314,17 @@ class NearPlates:
             self._lengths,
         )
 
-    def _postings(self, plates: Sequence[str], numbers: Sequence[int]) -> tuple[Hashes, Slots]:
-        """Return the hashes and postings that are filed, or looked up, for these plates."""
-        hashes: Hashes = np.empty(len(plates) * self._ways, dtype=np.uint64)
-        postings: Slots = np.empty(len(plates) * self._ways, dtype=np.int32)
-        skeletons = codes_of([self._skeleton(plate) for plate in plates])
+    def _filed_under(self, plates: Sequence[str], numbers: Sequence[int]) -> list[str]:
+        """Return the skeletons under which plates with these numbers are filed."""
+        tables = self._tables[numbers].tolist()
+        return [self._skeletons[table](plate) for table, plate in zip(tables, plates, strict=True)]
+
+    def _postings(self, skeletons: Sequence[str], numbers: Sequence[int]) -> tuple[Hashes, Slots]:
+        """Return the hashes and postings that are filed, or looked up, for these skeletons."""
+        hashes: Hashes = np.empty(len(skeletons) * self._ways, dtype=np.uint64)
+        postings: Slots = np.empty(len(skeletons) * self._ways, dtype=np.int32)
         as_array = np.array(numbers, dtype=np.int32)
-        count = postings_of(skeletons, as_array, self._ways, hashes, postings)
+        count = postings_of(codes_of(skeletons), as_array, self._ways, hashes, postings)
         return hashes[:count], postings[:count]
 
     def _new_numbers(self, count: int) -> list[int]:
@@ -323,6 +342,7 @@ class NearPlates:
                 [self._following, np.full(more * self._ways, NO_SLOT, dtype=np.int32)]
             )
             self._lengths = np.concatenate([self._lengths, np.zeros(more, dtype=np.uint8)])
+            self._tables = np.concatenate([self._tables, np.zeros(more, dtype=np.uint8)])
             self._plates = np.concatenate(
                 [self._plates, np.zeros((more, limits.PLATE_CHARACTERS), dtype=np.uint8)]
             )

@@ -1,9 +1,11 @@
 """The fuzzy index: entries that match more than their exact plate.
 
 Entries with `?` are patterns. Entries with a distance are filed for plates one character apart, and
-those with `confusables` alone under their skeleton. No other entries are here, and an empty index
-costs no lookup. A lookup returns candidates: all that `likeness.compare` accepts and perhaps more.
-It finds slots whether they are visible or not.
+those with `confusables` alone under their skeleton. What look-alikes there are depends on the
+region (`misreads`): an entry is filed by those of its own region, and a plate beyond ASCII is
+looked up by those of every region. No other entries are here, and an empty index costs no lookup.
+A lookup returns candidates: all that `likeness.compare` accepts and perhaps more. It finds slots
+whether they are visible or not.
 
 Belongs to one thread; the scanner reads `scan_tables` on that thread.
 """
@@ -23,8 +25,8 @@ from engine.index.wildcards import Patterns, Ranges, Rows
 from engine.plates.misreads import Misreads, MisreadTable
 from engine.plates.normal_form import WILDCARD
 
-#: A slot, its plate, and whether look-alikes count.
-_Filed = tuple[int, str, bool]
+#: A slot, its plate, whether look-alikes count, and the number of the table that has them.
+_Filed = tuple[int, str, bool, int]
 
 
 class ScanTables(NamedTuple):
@@ -62,6 +64,8 @@ class Asks(Protocol):
     @property
     def plate(self) -> str: ...
     @property
+    def region(self) -> str | None: ...
+    @property
     def confusables(self) -> bool | None: ...
     @property
     def distance(self) -> int | None: ...
@@ -71,6 +75,7 @@ class Similar:
     """The fuzzy index; see the module. `misreads` defines the look-alikes."""
 
     def __init__(self, misreads: Misreads) -> None:
+        self._number_in = misreads.number_in
         self._values = values_by_byte(misreads)
         self._look_alikes = NearPlates(misreads, one_apart=False)
         self._one_apart = NearPlates(misreads, one_apart=True)
@@ -97,18 +102,20 @@ class Similar:
         by_kind: tuple[list[_Filed], ...] = tuple([] for _ in self._kinds)
         for slot, entry in found:
             plate, confusables = entry.plate, bool(entry.confusables)
+            table = self._number_in(entry.region) if confusables else 0
             if WILDCARD in plate:
-                by_kind[2].append((slot, plate, confusables))
+                by_kind[2].append((slot, plate, confusables, table))
             elif entry.distance:
-                by_kind[1].append((slot, plate, confusables))
+                by_kind[1].append((slot, plate, confusables, table))
             elif confusables:
-                by_kind[0].append((slot, plate, confusables))
+                by_kind[0].append((slot, plate, confusables, table))
         kinds: tuple[NearPlates | Patterns, ...] = self._kinds
         for kind, filed in zip(kinds, by_kind, strict=True):
             kind.put(
-                [slot for slot, _, _ in filed],
-                [plate for _, plate, _ in filed],
-                [confusables for _, _, confusables in filed],
+                [slot for slot, _, _, _ in filed],
+                [plate for _, plate, _, _ in filed],
+                [confusables for _, _, confusables, _ in filed],
+                [table for _, _, _, table in filed],
             )
 
     def drop(self, found: Sequence[tuple[int, str]]) -> None:

@@ -13,6 +13,8 @@ number at a time, so that no call takes long.
 The last record of each entry id decides, together with the clock. A refused or expired record also
 removes its predecessor, so every worker reaches the same state. Belongs to one thread; the scanner
 reads the tables on that thread.
+
+Long because an entry's place in all the tables is given and taken away in one class.
 """
 
 from __future__ import annotations
@@ -205,10 +207,13 @@ class Index:
                 if entry.plate == plate:
                     yield each, entry
 
-    def candidates(self, plate: str) -> Iterator[tuple[int, Entry, Likeness]]:
+    def candidates(
+        self, plate: str, region: str | None = None
+    ) -> Iterator[tuple[int, Entry, Likeness]]:
         """Yield the visible slots and entries that a normalized plate is like, each once.
 
-        This is a generator, because a plate may be listed any number of times.
+        `region` is the read's. If it is None, an entry without a region has the look-alikes of
+        every region. This is a generator, because a plate may be listed any number of times.
         """
         slots = list(chain_of(self.plates.get(hash_of(plate.encode())), self._next_by_plate))
         if self.similar:
@@ -219,15 +224,19 @@ class Index:
             if slot in self._stages.hidden:
                 continue
             entry = self.entry(slot)
-            likeness = compare(
-                plate,
-                entry.plate,
-                confusables=bool(entry.confusables),
-                distance=entry.distance or 0,
-                misreads=self._misreads,
-            )
+            likeness = self.likeness(plate, entry, region)
             if likeness is not None:
                 yield slot, entry, likeness
+
+    def likeness(self, plate: str, entry: Entry, region: str | None) -> Likeness | None:
+        """Return how a normalized plate of a region is like an entry's; see `candidates`."""
+        return compare(
+            plate,
+            entry.plate,
+            confusables=bool(entry.confusables),
+            distance=entry.distance or 0,
+            misreads=self._misreads.in_region(entry.region or region),
+        )
 
     def entry(self, slot: int) -> Entry:
         """Return the entry in a slot that is in use."""

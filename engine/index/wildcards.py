@@ -23,7 +23,7 @@ Long because the compiled loops and the rows that they read must change together
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 import numba
@@ -196,7 +196,10 @@ class Patterns:
     """The patterns of partial plates, by slot; see the module."""
 
     def __init__(self, misreads: Misreads) -> None:
-        self._look_alikes = {char: _mask(group) for group in misreads.groups for char in group}
+        self._look_alikes = [
+            {char: _mask(group) for group in table.groups for char in group}
+            for table in misreads.tables
+        ]
         self._numbers: dict[int, int] = {}
         #: The end of the numbers in use, and the end of those that are in order.
         self._end = self._sorted_end = 0
@@ -218,14 +221,22 @@ class Patterns:
         copied._numbers = self._numbers.copy()
         return copied
 
-    def put(self, slots: Sequence[int], plates: Sequence[str], confusables: Sequence[bool]) -> None:
+    def put(
+        self,
+        slots: Sequence[int],
+        plates: Sequence[str],
+        confusables: Sequence[bool],
+        tables: Sequence[int],
+    ) -> None:
         """Add slots, which must be new, with their patterns.
 
-        With `confusables`, a known character allows its look-alikes too.
+        With `confusables`, a known character allows its look-alikes too, by the one of
+        `misreads.tables` that `tables` says.
         """
         if not slots:
             return
-        masks = self._masks(plates, confusables)
+        pairs = zip(tables, confusables, strict=True)
+        masks = self._masks(plates, [table if is_alike else -1 for table, is_alike in pairs])
         lengths = np.array([len(plate) for plate in plates], dtype=np.int64)
         as_array = np.array(slots, dtype=np.int32)
         end = self._end + len(slots)
@@ -297,24 +308,31 @@ class Patterns:
         self._end = end
         _set(self.rows, self._allowed, self._lengths, begin, end)
 
-    def _masks(self, plates: Sequence[str], confusables: Sequence[bool]) -> Masks:
-        """Return the codes that each pattern allows at each position; none after its end."""
+    def _masks(self, plates: Sequence[str], tables: Sequence[int]) -> Masks:
+        """Return the codes that each pattern allows at each position; none after its end.
+
+        `tables` says by which table each pattern has look-alikes; -1 means that it has none.
+        """
         points = codes_of(plates)
         used = np.unique(points)
-        alone, alike = (
-            np.array([self._allowed_by(chr(point), with_alike) for point in used], dtype=np.uint64)
-            for with_alike in (False, True)
-        )
         at = np.searchsorted(used, points)
-        masks: Masks = np.where(np.array(confusables, dtype=bool)[:, None], alike[at], alone[at])
+        masks: Masks = np.zeros(points.shape, dtype=np.uint64)
+        by_table = np.array(tables, dtype=np.int64)
+        for table in np.unique(by_table).tolist():
+            alike = {} if table < 0 else self._look_alikes[table]
+            allowed = np.array([_allowed(chr(point), alike) for point in used], dtype=np.uint64)
+            rows = by_table == table
+            masks[rows] = allowed[at[rows]]
         return masks
 
-    def _allowed_by(self, char: str, with_alike: bool) -> int:
-        if char == "\0":
-            return 0
-        if char == WILDCARD:
-            return _ANY
-        return self._look_alikes.get(char, _mask(char)) if with_alike else _mask(char)
+
+def _allowed(char: str, look_alikes: Mapping[str, int]) -> int:
+    """Return the codes that a character of a pattern allows."""
+    if char == "\0":
+        return 0
+    if char == WILDCARD:
+        return _ANY
+    return look_alikes.get(char) or _mask(char)
 
 
 def _words(begin: int, end: int) -> tuple[int, int]:

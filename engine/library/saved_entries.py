@@ -63,8 +63,8 @@ def _decoder(places: Iterable[PackedField]) -> Callable[[bytes], tuple[Any, ...]
 
 _TIMES: Final = [at for at, place in enumerate(COMMON + RARE) if place.table == "times"]
 _AGENCY, _PURPOSE, _EXPIRES = AT["agency"], AT["purpose"], AT["expires_at"]
-_STARTS, _CONFUSABLES, _DISTANCE, _HOURS = map(
-    AT.__getitem__, ("starts_at", "confusables", "distance", "hours")
+_STARTS, _REGION, _CONFUSABLES, _DISTANCE, _HOURS = map(
+    AT.__getitem__, ("starts_at", "region", "confusables", "distance", "hours")
 )
 #: By place, the table that a number stands for a value of, and what that value must be.
 _SHARING: Final = {
@@ -91,6 +91,7 @@ class Asking(NamedTuple):
     plate: str
     confusables: bool | None
     distance: int | None
+    region: str | None = None
 
 
 class Filing(NamedTuple):
@@ -158,7 +159,7 @@ class _Columns:
         self._pair_numbers: list[npt.NDArray[np.int32]] = []
         self._expires: list[Any] = []
         self._starts: dict[int, Any] = {}
-        self._asking: list[tuple[int, Asking]] = []
+        self._asking: list[tuple[int, tuple[Any, ...]]] = []
 
     def add(self, slots: list[int], packed: list[bytes]) -> None:
         """Unpack and check the entries of these slots."""
@@ -196,7 +197,7 @@ class _Columns:
             if len(row) > len(COMMON):
                 self._add_rare(slot, row)
             elif WILDCARD in row[1]:
-                self._asking.append((slot, Asking(row[1], None, None)))
+                self._asking.append((slot, row))
 
     def uses(self) -> dict[str, Counter[Any]]:
         """Count, by table, what the packed entries hold for its values."""
@@ -234,7 +235,7 @@ class _Columns:
             pair_numbers=_joined(self._pair_numbers, np.int32),
             starts_ms=starts_ms,
             expires_ms=np.array(self._times_ms(self._expires), dtype=np.int64),
-            asking=self._asking,
+            asking=[(slot, _asking(names, row)) for slot, row in self._asking],
         )
         self._check_ids(filing)
         return filing
@@ -246,7 +247,7 @@ class _Columns:
         if row[_STARTS] is not None:
             self._starts[slot] = row[_STARTS]
         if WILDCARD in row[1] or row[_CONFUSABLES] or row[_DISTANCE]:
-            self._asking.append((slot, Asking(row[1], row[_CONFUSABLES], row[_DISTANCE])))
+            self._asking.append((slot, row))
         hours = row[_HOURS]
         if hours is not None and hours.time_zone not in zone_names():
             raise self._parts.refuse(_PACKED, "holds an entry with an unknown time zone")
@@ -277,6 +278,14 @@ class _Columns:
 
 def _joined(arrays: list[npt.NDArray[Any]], dtype: type[Any]) -> npt.NDArray[Any]:
     return np.concatenate(arrays) if arrays else np.empty(0, dtype=dtype)
+
+
+def _asking(names: list[Any], row: tuple[Any, ...]) -> Asking:
+    if len(row) == len(COMMON):
+        return Asking(row[1], None, None)
+    region = row[_REGION]
+    named = None if region is None else _name(names, region)
+    return Asking(row[1], row[_CONFUSABLES], row[_DISTANCE], named)
 
 
 def _name(names: list[Any], packed: int | str) -> str:

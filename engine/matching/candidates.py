@@ -42,11 +42,21 @@ def candidates_of(
     `asked` says which alternates are tried.
     """
     seen = set()
-    for slot, entry, likeness in own:
-        seen.add(slot)
-        yield slot, Found(entry, index.revision(slot), likeness, plate)
+    for slot, entry, found in own:
+        likeness: Likeness | None = found
+        if read.region is not None and _depends_on_region(plate, entry):
+            likeness = index.likeness(plate, entry, read.region)
+        if likeness is not None:
+            seen.add(slot)
+            yield slot, Found(entry, index.revision(slot), likeness, plate)
     for text, alternate in to_try(read, plate, asked):
-        for slot, entry, likeness in index.candidates(text):
+        for slot, entry, likeness in index.candidates(text, read.region):
             if slot not in seen:
                 seen.add(slot)
                 yield slot, Found(entry, index.revision(slot), likeness, text, alternate)
+
+
+def _depends_on_region(plate: str, entry: Entry) -> bool:
+    """Whether the likeness depends on the read's region, which was not known by its key alone."""
+    is_plain = plate.isascii() and entry.plate.isascii()
+    return bool(entry.confusables) and entry.region is None and not is_plain

@@ -50,6 +50,8 @@ def match_id(entry_id: str, entry_revision: int, source: str, read_id: str) -> s
 def confidence_of(found: Found, read: Detection, misreads: Misreads) -> float:
     """Return the confidence of the match of a read and an entry, from 0 to 1 with four digits."""
     stated = read.confidence if found.alternate is None else found.alternate.confidence
+    if not (found.plate.isascii() and found.entry.plate.isascii()):
+        misreads = misreads.in_region(found.entry.region or read.region)
     return confidence(found.likeness, found.entry.plate, found.plate, stated, misreads)
 
 

@@ -17,13 +17,16 @@ a character is not omitted and that none is added are raised to the power of k. 
 the counts. A read that states its confidence gets the scale at which the probability that
 everything is right equals that confidence.
 
+A character that readers cannot output (`always_read_as`) is read as its plain one as often as that
+one is.
+
 Pure. Scales are steps of 3%, and the values of each step are computed once.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from string import ascii_uppercase, digits
 from typing import Final
 
@@ -62,10 +65,13 @@ class Rates:
         missing_rate: float,
         added_rate: float,
         other_pattern_share: float,
+        always_read_as: Collection[tuple[str, str]] = (),
     ) -> None:
         known = {*ascii_uppercase, *digits, *"".join(groups), *counts}
         self.alphabet: tuple[str, ...] = (*sorted(known.union(*counts.values())), OTHER)
         self.other_pattern_share = other_pattern_share
+        #: True characters that readers cannot output, with the one that they read always.
+        self.always_read_as: frozenset[tuple[str, str]] = frozenset(always_read_as)
         #: The digits of the alphabet; every other character counts as a letter.
         self.digits: frozenset[str] = frozenset(filter(str.isdecimal, self.alphabet))
         self.spread: dict[str, ByCharacter] = {
@@ -137,7 +143,7 @@ class Scaled:
 
     def instead(self, true: str, read: str) -> float:
         """Return the probability that `true` is read as `read`."""
-        if true == read:
+        if true == read or (true, read) in self._rates.always_read_as:
             return 1.0
         spread = self._rates.spread
         share = spread.get(true, spread[OTHER])

@@ -7,6 +7,12 @@ form, a number out of bounds. The file holds
 
 - `groups`: look-alikes, one string for each group. An entry with `confusables` also matches a plate
   in which characters are replaced by others of their group;
+- `regional`: look-alikes that count in single countries only, by ISO 3166-1 code, in groups: first
+  the character that readers output, then those beyond ASCII that they read so because they cannot
+  output them (`UÜ`). A group extends that of its first character in `groups`, and a character is
+  read as the same one in all countries. So plates of ASCII have the same look-alikes everywhere.
+  The country is that of the entry's region, else that of the read's. If neither says it, the groups
+  of all countries count;
 - `counts`: how often each character (the table's name) was read as which one (its keys);
 - `missing_rate`, `added_rate`: the share of characters that a reader omits, and the share of gaps
   between and around characters in which it adds one;
@@ -15,15 +21,18 @@ form, a number out of bounds. The file holds
 - `other_pattern_share`, `other_length_share`: how much rarer a plate is that has a letter in place
   of a digit or a digit in place of a letter, and one that is longer or shorter by a character.
 
-`groups` decides what matches. The other values only decide the confidence of a match. All workers
-of a group must have the same file, or they find different matches.
+`groups` and `regional` decide what matches. The other values only decide the confidence of a match.
+All workers of a group must have the same file, or they find different matches.
 
 Immutable once loaded. Only `load` does input or output.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -41,6 +50,8 @@ GROUP_CHARACTERS: Final = 36
 #: In all. The cost of a step of confidence grows with their square.
 CHARACTERS: Final = 256
 COUNT: Final = 10**9
+COUNTRIES: Final = 250
+_COUNTRY: Final = re.compile("[A-Z]{2}")
 
 _SHIPPED: Final = "misreads.toml"
 
@@ -77,23 +88,26 @@ class MisreadTable(msgspec.Struct, frozen=True):
     plate_density: Annotated[float, _share(1e-9, 1.0)]
     other_pattern_share: Annotated[float, _share(1e-9, 1.0)]
     other_length_share: Annotated[float, _share(1e-9, 1.0)]
+    regional: Annotated[
+        dict[str, _Groups],
+        Meta(max_length=COUNTRIES, description=f"a table of at most {COUNTRIES} countries"),
+    ] = {}
 
 
 class Misreads:
-    """The misreads of a table. It does not check the table; `load` does."""
+    """The misreads of a table. It does not check the table; `load` does.
 
-    def __init__(self, table: MisreadTable) -> None:
+    It has the look-alikes of no country in particular; `in_region` has those of a region.
+    """
+
+    def __init__(self, table: MisreadTable, regional: Sequence[str] = ()) -> None:
+        """`regional` are those groups of one region that `table.groups` hold, too."""
         self.table = table
+        self._always_read_as = frozenset(
+            (char, group[0]) for group in regional for char in group[1:]
+        )
         self.groups: tuple[str, ...] = tuple(table.groups)
         self.counts: Mapping[str, Mapping[str, int]] = table.counts
-        #: The probability of each misread.
-        self.rates: Rates = Rates(
-            self.groups,
-            self.counts,
-            missing_rate=table.missing_rate,
-            added_rate=table.added_rate,
-            other_pattern_share=table.other_pattern_share,
-        )
         #: From a character to the one that stands for its group: the first in ASCII, if any.
         self._stands_for = {
             ord(char): next((one for one in group if one.isascii()), group[0])
@@ -105,6 +119,50 @@ class Misreads:
             ord(self._stands_for.get(code, chr(code))) if code < 128 else code
             for code in range(256)
         )
+        self._by_country = {
+            country: self._with(groups) for country, groups in table.regional.items()
+        }
+        everywhere = [*chain(*table.regional.values())]
+        self._everywhere = self._with(everywhere) if everywhere else self
+        #: This table, those of single countries, and the one for plates of any country. Their
+        #: skeletons differ only in characters beyond ASCII.
+        self.tables: tuple[Misreads, ...] = tuple(
+            dict.fromkeys((self, *self._by_country.values(), self._everywhere))
+        )
+
+    def _with(self, regional: Sequence[str]) -> Misreads:
+        """Return the misreads of this table with groups of a region, which may extend its own."""
+        joined = {self.skeleton(group[0]): group for group in self.groups}
+        for group in regional:
+            head = self.skeleton(group[0])
+            joined[head] = "".join(dict.fromkeys(joined.get(head, "") + group))
+        table = msgspec.structs.replace(self.table, groups=list(joined.values()), regional={})
+        return Misreads(table, regional)
+
+    @cached_property
+    def rates(self) -> Rates:
+        """The probability of each misread."""
+        return Rates(
+            self.groups,
+            self.counts,
+            missing_rate=self.table.missing_rate,
+            added_rate=self.table.added_rate,
+            other_pattern_share=self.table.other_pattern_share,
+            always_read_as=self._always_read_as,
+        )
+
+    def in_region(self, region: str | None) -> Misreads:
+        """Return the misreads of plates of a region; None if it is not known.
+
+        Plates of ASCII have the same look-alikes in all of them.
+        """
+        if region is None:
+            return self._everywhere
+        return self._by_country.get(region[:2], self)
+
+    def number_in(self, region: str | None) -> int:
+        """Return the position of a region's misreads in `tables`."""
+        return self.tables.index(self.in_region(region))
 
     @classmethod
     def load(cls, path: Path | None = None) -> Misreads:
@@ -114,8 +172,10 @@ class Misreads:
         """
         table, where = load_toml(MisreadTable, _SHIPPED, path)
         _check_groups(table.groups, where)
+        _check_regional(table, where)
         _check_counts(table.counts, where)
-        if len({*"".join(table.groups), *table.counts}.union(*table.counts.values())) > CHARACTERS:
+        groups = "".join(chain(table.groups, *table.regional.values()))
+        if len({*groups, *table.counts}.union(*table.counts.values())) > CHARACTERS:
             raise ConfigError(f"names more than {CHARACTERS} characters", where=where)
         return cls(table)
 
@@ -127,15 +187,37 @@ class Misreads:
         return plate.translate(self._stands_for)
 
 
-def _check_groups(groups: list[str], where: str) -> None:
+def _check_groups(groups: list[str], where: str, field: str = "groups") -> None:
     seen: dict[str, int] = {}
     for number, group in enumerate(groups):
         for char in group:
-            _check_character(char, f"groups: {group!r}", where)
+            _check_character(char, f"{field}: {group!r}", where)
             if char in seen:
                 also = "there twice" if seen[char] == number else f"in {groups[seen[char]]!r} too"
-                raise ConfigError(f"groups: {group!r}: {char!r} is {also}", where=where)
+                raise ConfigError(f"{field}: {group!r}: {char!r} is {also}", where=where)
             seen[char] = number
+
+
+def _check_regional(table: MisreadTable, where: str) -> None:
+    general = {char: group for group in table.groups for char in group}
+    plain: dict[str, tuple[str, str]] = {}
+    for country, groups in table.regional.items():
+        field = f"regional.{country}"
+        if not _COUNTRY.fullmatch(country):
+            raise ConfigError("must be an ISO 3166-1 code such as DE", where=f"{where}: {field}")
+        _check_groups(groups, where, field)
+        for group in groups:
+            for char in group:
+                known, elsewhere = plain.setdefault(char, (group[0], country))
+                if char != group[0] and char.isascii():
+                    rule = f"{char!r} may only stand first, as the character that readers output"
+                elif char != group[0] and char in general:
+                    rule = f"{char!r} is in {general[char]!r} of groups too"
+                elif known != group[0]:
+                    rule = f"{char!r} is read as {known!r} in {elsewhere}, so it must be here too"
+                else:
+                    continue
+                raise ConfigError(f"{field}: {group!r}: {rule}", where=where)
 
 
 def _check_counts(all_counts: Mapping[str, Mapping[str, int]], where: str) -> None:

@@ -84,7 +84,8 @@ def _likeness(read: str, listed: str, how: str) -> Hashable:
         return "none"
     confusables, distance = "c" in how, int("d" in how and "?" not in listed)
     asked = {"plate": listed, "confusables": confusables, "distance": distance}
-    found = compare(read, listed, confusables=confusables, distance=distance, misreads=_MISREADS)
+    misreads = _MISREADS.in_region(None)
+    found = compare(read, listed, confusables=confusables, distance=distance, misreads=misreads)
     agree(None if found is None else plain(found), likeness(read, asked), f"{read} {asked}")
     return None if found is None else found.match_type
 

@@ -47,7 +47,7 @@ def test_plates_put_and_dropped(
             near.drop(slots, [model.pop(each) for each in slots])
         else:
             slots = list(range(slot, slot + len(step)))
-            near.put(slots, step, [False] * len(step))
+            near.put(slots, step, [False] * len(step), [0] * len(step))
             model |= dict(zip(slots, step, strict=True))
             slot += len(step)
         assert len(near) == len(model)
@@ -64,7 +64,7 @@ def test_plates_put_and_dropped(
 def test_the_same_plate_many_times_and_away_again() -> None:
     near = NearPlates(_MISREADS, one_apart=True)
     slots = list(range(500))
-    near.put(slots, ["ABC123"] * 500, [False] * 500)
+    near.put(slots, ["ABC123"] * 500, [False] * 500, [0] * 500)
     copied = near.copy()
     assert set(near.slots_like("A8C12")) == set(slots)
     near.drop(slots[::2], ["ABC123"] * 250)
@@ -72,7 +72,7 @@ def test_the_same_plate_many_times_and_away_again() -> None:
     near.drop(slots[1::2], ["ABC123"] * 250)
     assert list(near.slots_like("ABC123")) == []
     assert set(copied.slots_like("ABC123")) == set(slots)
-    near.put([9], ["ABC123"], [False])
+    near.put([9], ["ABC123"], [False], [0])
     assert set(near.slots_like("ABC123")) == {9}
     assert len(near.rows.lengths) < 1_000, "numbers are used again"
 

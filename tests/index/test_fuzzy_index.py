@@ -16,6 +16,7 @@ class Entry(NamedTuple):
     plate: str
     confusables: bool | None = None
     distance: int | None = None
+    region: str | None = None
 
 
 _ENTRIES = [
@@ -52,6 +53,27 @@ def filed() -> Similar:
 def test_entries_are_filed_by_what_they_ask_for(plate: str, slots: set[int]) -> None:
     """Candidates of a distance come whether look-alikes count or not."""
     assert filed().slots_like(plate) == slots
+
+
+@pytest.mark.parametrize("distance", [None, 1])
+@pytest.mark.parametrize(
+    ("region", "found"),
+    [("DE", {0}), ("DE-BY", {0}), (None, {0}), ("SE", set()), ("US-CA", set())],
+)
+def test_an_entry_is_filed_by_the_look_alikes_of_its_region(
+    region: str | None, found: set[int], distance: int | None
+) -> None:
+    """So a list of another region costs no read anything: nothing is found for it."""
+    similar = Similar(Misreads.load())
+    entries = [Entry("FÜÜ?123" if distance is None else "FÜÜS123", True, distance, region)]
+    similar.put(enumerate(entries))
+    assert similar.slots_like("FUUS123") == found
+    similar.put([(1, Entry("FÜÜS123", True, None, region))])
+    assert similar.slots_like("FUUS123") == found | ({1} if found else set())
+    assert similar.slots_like("FUÜS123") >= found
+    similar.drop([(0, entries[0].plate), (1, "FÜÜS123")])
+    assert len(similar) == 0
+    assert similar.slots_like("FUUS123") == set()
 
 
 def test_what_is_not_filed_is_passed_over_when_dropped() -> None:

@@ -235,7 +235,7 @@ def likeness_of(plate: str, each: Entry) -> Likeness | None:
         each.plate,
         confusables=bool(each.confusables),
         distance=each.distance or 0,
-        misreads=_MISREADS,
+        misreads=_MISREADS.in_region(each.region),
     )
 
 

@@ -25,7 +25,8 @@ class Model:
 
     def put(self, added: dict[int, tuple[str, bool]]) -> None:
         plates = [plate for plate, _ in added.values()]
-        self.patterns.put(list(added), plates, [alike for _, alike in added.values()])
+        alike = [alike for _, alike in added.values()]
+        self.patterns.put(list(added), plates, alike, [0] * len(added))
         self.model |= added
 
     def drop(self, slots: list[int]) -> None:

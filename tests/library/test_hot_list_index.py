@@ -145,7 +145,7 @@ class Model:
                 held.plate,
                 confusables=bool(held.confusables),
                 distance=held.distance or 0,
-                misreads=MISREADS,
+                misreads=MISREADS.in_region(held.region),
             )
             for entry_id, (held, _) in self.entries.items()
         }

@@ -75,6 +75,7 @@ class Asking(NamedTuple):
     plate: str
     confusables: bool
     distance: int
+    region: str | None = None
 
 
 _MISREADS: Final = Misreads.load()
@@ -109,7 +110,7 @@ def is_like(key: bytes, asking: Sequence[Asking]) -> bool:
             entry.plate,
             confusables=entry.confusables,
             distance=entry.distance,
-            misreads=_MISREADS,
+            misreads=_MISREADS.in_region(entry.region),
         )
         for entry in asking
         if entry.confusables or entry.distance or "?" in entry.plate

@@ -34,24 +34,29 @@ _RANKS = {"exact": 0, "confusable": 1, "distance": 2, "partial": 3}
 
 
 @cache
-def _likeness(plate: str, stated: float | None, entry: bytes) -> Likeness | None:
+def _likeness(
+    plate: str, region: str | None, stated: float | None, entry: bytes
+) -> Likeness | None:
     listed = decode_entry(entry)
+    misreads = MISREADS.in_region(listed.region or region)
     like = compare(
         plate,
         listed.plate,
         confusables=bool(listed.confusables),
         distance=listed.distance or 0,
-        misreads=MISREADS,
+        misreads=misreads,
     )
     if like is None:
         return None
-    sure = confidence(like, listed.plate, plate, stated, MISREADS)
+    is_plain = plate.isascii() and listed.plate.isascii()
+    sure = confidence(like, listed.plate, plate, stated, MISREADS if is_plain else misreads)
     return Likeness(like.match_type, _RANKS[like.match_type], sure)
 
 
 def likeness(read: Document, entry: Document) -> Likeness | None:
     """How the read's own plate resembles the entry's, by the engine's table of misreads."""
-    return _likeness(normal_form(read["plate"]), read.get("confidence"), as_bytes(entry))
+    plate, stated = normal_form(read["plate"]), read.get("confidence")
+    return _likeness(plate, read.get("region"), stated, as_bytes(entry))
 
 
 def conditions(read: Document, entry: Document) -> bool:

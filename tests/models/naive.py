@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, NamedTuple
 
 import xxhash
@@ -35,12 +36,28 @@ class Emitted(NamedTuple):
     confidence: float
 
 
-#: How sure a match is, by the entry, how it is like it, the plate, and the stated confidence.
-HowSure = Callable[[Document, "Likeness", str, float | None], float]
+#: How sure a match is, by the entry, how it is like it, the plate, the stated confidence, and the
+#: region of the read.
+HowSure = Callable[[Document, "Likeness", str, float | None, str | None], float]
 _CLOSER = ("exact", "confusable", "distance", "partial")
 
 #: The characters that OCR takes for one another, as shipped.
 GROUPS = ("OQD0", "IL1", "B8", "S5", "Z2", "G6", "T7")
+#: On the plates of these countries, what readers have for a letter, and that letter, as shipped.
+REGIONAL = (
+    ("UÜ", "DE"),
+    ("AÄ", "DE SE FI"),
+    ("OÖ", "DE SE FI"),
+    ("AÅ", "SE FI NO DK"),
+    ("OØ", "NO DK"),
+    ("CČ", "HR SI RS ME"),
+    ("CĆ", "RS ME"),
+    ("SŠ", "HR SI RS ME"),
+    ("ZŽ", "HR SI RS ME"),
+    ("DĐ", "RS VN"),
+    ("NÑ", "ES"),
+    ("اأ", "EG MA"),
+)
 
 
 class Likeness(NamedTuple):
@@ -86,10 +103,22 @@ def match_id(entry_id: str, entry_offset: int, source: str, read_id: str) -> str
     return xxhash.xxh3_128(parts.encode("utf-8")).hexdigest()
 
 
-def likeness(plate: str, entry: Document) -> Likeness | None:
-    """How a plate is like an entry's; None where it is not."""
+@cache
+def groups_in(country: str | None) -> tuple[str, ...]:
+    """The look-alikes on plates of a country; those of every country where it is not known."""
+    groups = list(GROUPS)
+    for pair, countries in REGIONAL:
+        if country is None or country in countries.split():
+            own = next((group for group in groups if pair[0] in group), pair[0])
+            groups = [group for group in groups if group != own] + [own + pair[1]]
+    return tuple(groups)
+
+
+def likeness(plate: str, entry: Document, region: str | None = None) -> Likeness | None:
+    """How a plate is like an entry's; None where it is not. `region` is the read's."""
     listed = entry["plate"]
-    alike = GROUPS if entry.get("confusables") else ()
+    region = entry.get("region") or region
+    alike = groups_in(region and region[:2]) if entry.get("confusables") else ()
     at = {char: _of_group(char, alike) for char in set(listed) | set(plate)}
     pieces = ["." if char == "?" else f"[{re.escape(at[char])}]" for char in listed]
 
@@ -202,13 +231,15 @@ class Naive:
         keyed = _normal_key(key)
         if keyed is not None and keyed != plate:
             texts[0] = keyed, None
+        # A key that is another plate's is looked up without its value, which has the region.
+        region = read.get("region") if keyed in (None, plate) else None
         candidates = []
         for entry_id in self.entries if among is None else among:
             offset, entry = self.entries[entry_id]
             if at_ms >= time_ms(entry["expires_at"]):
                 continue
             for text, alternate in texts:
-                like = likeness(text, entry)
+                like = likeness(text, entry, region)
                 if like is not None:
                     candidates.append((entry, offset, like, text, alternate))
                     break
@@ -225,7 +256,7 @@ class Naive:
                 stated = read.get("confidence") if alternate is None else alternate[1]
                 sure = 1.0
                 if self._how_sure is not None:
-                    sure = self._how_sure(entry, like, text, stated)
+                    sure = self._how_sure(entry, like, text, stated, region)
                 made = Emitted(time_ms(read["captured_at"]), like.match_type, sure)
                 count = self._admit(entry, text, read, made, partition)
                 if count is None:

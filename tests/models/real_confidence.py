@@ -13,7 +13,11 @@ MISREADS = Misreads.load()
 
 
 def how_sure(
-    entry: naive.Document, like: naive.Likeness, plate: str, stated: float | None
+    entry: naive.Document,
+    like: naive.Likeness,
+    plate: str,
+    stated: float | None,
+    region: str | None = None,
 ) -> float:
     """See `tests.models.naive.HowSure`."""
     misread = None
@@ -21,4 +25,7 @@ def how_sure(
         kind, position = like.misread
         misread = Misread(cast(MisreadKind, kind), position)
     real = Likeness(cast(MatchType, like.match_type), like.look_alikes, misread)
-    return confidence(real, entry["plate"], plate, stated, MISREADS)
+    misreads = MISREADS
+    if not (plate + entry["plate"]).isascii():
+        misreads = misreads.in_region(entry.get("region") or region)
+    return confidence(real, entry["plate"], plate, stated, misreads)

@@ -235,6 +235,19 @@ def test_each_unknown_character_costs(plate: str, at: int, read: float | None) -
         assert stated(plate, two, read) <= found
 
 
+def test_a_letter_that_readers_cannot_output_is_read_as_the_plain_one() -> None:
+    """So such a match is about as sure as an exact one, and plates of ASCII are not less sure."""
+    german = SHIPPED.in_region("DE")
+    found = compare("FUS123", "FÜS123", confusables=True, distance=0, misreads=german)
+    assert found is not None
+    assert found.look_alikes == (1,)
+    assert confidence(found, "FÜS123", "FUS123", 0.95, german) > 0.8
+    assert confidence(found, "FÜS123", "FUS123", 0.95, SHIPPED) < 0.1
+    back = compare("FÜS123", "FUS123", confusables=True, distance=0, misreads=german)
+    assert back is not None
+    assert confidence(back, "FUS123", "FÜS123", 0.95, german) < 0.1
+
+
 @given(like_pairs(), STATED, st.floats(1e-9, 1), st.floats(1e-9, 1))
 def test_the_more_plates_exist_the_less_sure(
     pair: tuple[str, str, Likeness], read: float | None, one: float, two: float

@@ -52,6 +52,63 @@ def test_a_file_of_our_own_replaces_it_whole(tmp_path: Path) -> None:
     assert own.skeleton_bytes[ord("B")] == ord("B")
 
 
+REGIONAL = """
+[regional]
+DE = ["OÄ", "UÜ"]
+DK = ["0Ø", "UÜ"]
+EG = ["اأإ"]
+"""
+
+
+def test_regions_extend_the_groups(tmp_path: Path) -> None:
+    text = changed("groups", '["O0", "S5", "千7"]') + REGIONAL
+    own = Misreads.load(write(tmp_path, text))
+    assert own.groups == ("O0", "S5", "千7")
+    assert own.in_region("DE").groups == ("O0Ä", "S5", "千7", "UÜ")
+    assert own.in_region("DK-84").groups == ("O0Ø", "S5", "千7", "UÜ")
+    assert own.in_region("EG").groups == ("O0", "S5", "千7", "اأإ")
+    assert own.in_region("US") is own
+    assert own.in_region(None).groups == ("O0ÄØ", "S5", "千7", "UÜ", "اأإ")
+    assert [own.number_in(region) for region in ("US", "DE", "DK", "EG", None)] == [0, 1, 2, 3, 4]
+    assert own.in_region("DE").skeleton("0ÄØ?") == "OOØ?"
+
+
+def test_a_file_without_regions_has_one_table(tmp_path: Path) -> None:
+    own = Misreads.load(write(tmp_path, GOOD))
+    assert own.tables == (own,)
+    assert own.in_region(None) is own.in_region("DE") is own
+
+
+@given(st.text(st.characters(max_codepoint=127)))
+def test_plates_of_ascii_have_one_skeleton_everywhere(text: str) -> None:
+    assert {table.skeleton(text) for table in SHIPPED.tables} == {SHIPPED.skeleton(text)}
+    assert {table.skeleton_bytes for table in SHIPPED.tables} == {SHIPPED.skeleton_bytes}
+
+
+@pytest.mark.parametrize(
+    ("region", "read", "listed"),
+    [
+        ("DE", "FUS123", "FÜS123"),
+        ("DE-BY", "TO0L1", "TÖ0L1"),
+        ("SE", "AAO123", "ÅÄÖ123"),
+        ("NO", "B0R123", "BØR123"),
+        ("HR", "CK123ZA", "ČK123ZA"),
+        ("SI", "LE059SN", "LE059ŠN"),
+        ("RS", "CADC12", "ČAĐĆ12"),
+        ("VN", "29MD1", "29MĐ1"),
+        ("ES", "AN123", "AÑ123"),
+        ("EG", "اب12", "أب12"),
+        (None, "FUS123", "FÜS123"),
+    ],
+)
+def test_what_readers_cannot_output_in_a_region(region: str | None, read: str, listed: str) -> None:
+    there = SHIPPED.in_region(region)
+    assert there.skeleton(read) == there.skeleton(listed)
+    assert SHIPPED.skeleton(read) != SHIPPED.skeleton(listed)
+    if region is not None:
+        assert SHIPPED.in_region("US").skeleton(read) != SHIPPED.in_region("US").skeleton(listed)
+
+
 def test_a_worker_takes_the_file_that_it_is_given(tmp_path: Path) -> None:
     path = write(tmp_path, GOOD)
     assert Worker(Settings(misreads=path)).lists.misreads.groups == ("O0", "ÖŐ", "千7")
@@ -123,7 +180,7 @@ def many(count: int) -> str:
     [
         (
             "group = []\n" + GOOD,
-            f"group: unknown field; there are groups, counts, {', '.join(SHARES)}",
+            f"group: unknown field; there are groups, counts, {', '.join(SHARES)}, regional",
         ),
         *((without(name), f"{name}: is required") for name in ("groups", *SHARES)),
         (GOOD[: GOOD.index("[counts]")], "counts: is required"),
@@ -167,6 +224,31 @@ def many(count: int) -> str:
         (
             counting("").replace("[counts]", "counts = 1"),
             "counts: must be a table of at most 256 characters",
+        ),
+        *(
+            (GOOD + f"[regional]\n{written}\n", what)
+            for written, what in (
+                ('Germany = ["UÜ"]', "regional.Germany: must be an ISO 3166-1 code such as DE"),
+                ('DE = "UÜ"', f"regional.DE: {GROUPS[8:]}"),
+                ('DE = ["Ü"]', f"regional.DE: {GROUPS[8:]}"),
+                (
+                    'DE = ["Uü"]',
+                    "regional.DE: 'Uü': 'ü' is not one character of a plate in normal form",
+                ),
+                ('DE = ["UÜ", "AÜ"]', "regional.DE: 'AÜ': 'Ü' is in 'UÜ' too"),
+                (
+                    'DE = ["UVÜ"]',
+                    (
+                        "regional.DE: 'UVÜ': 'V' may only stand first, as the character that "
+                        "readers output"
+                    ),
+                ),
+                ('DE = ["UÖ"]', "regional.DE: 'UÖ': 'Ö' is in 'ÖŐ' of groups too"),
+                (
+                    'DE = ["UÜ"]\nEE = ["VÜ"]',
+                    "regional.EE: 'VÜ': 'Ü' is read as 'U' in DE, so it must be here too",
+                ),
+            )
         ),
         (counting("o = { O = 1 }"), "counts: 'o' is not one character of a plate in normal form"),
         (counting("OO = { O = 1 }"), "counts: 'OO' is not one character of a plate in normal form"),

@@ -267,6 +267,7 @@ def test_a_thousand_plates_that_are_alike_by_their_hash_alone() -> None:
 class _Asking:
     def __init__(self, plate: str, confusables: bool, distance: int) -> None:
         self.plate, self.confusables, self.distance = plate, confusables, distance
+        self.region: str | None = None
 
 
 # ---- reads that are bad, large or odd
