@@ -96,6 +96,8 @@ def test_sync_adds_changes_and_removes_the_difference(commands: Commands) -> Non
         "unchanged": 6,
         "invalid": 0,
         "not_removed": 0,
+        "left_out": 0,
+        "left_alone": 0,
         "list_revision": None,
     }
 
