@@ -15,6 +15,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 
 from engine import limits
 from engine.delivery.records import ProducerRecord
+from engine.delivery.send_queue import retrieve
 from engine.kafka.cluster import Cluster
 
 _partition_of = DefaultPartitioner()
@@ -73,13 +74,17 @@ async def send(
 async def send_batch(
     producer: Any, batch: BatchBuilder, topic: str, partition: int
 ) -> asyncio.Future[Any]:
-    """Pass a batch to the producer as soon as it has room; return the acknowledgement."""
+    """Pass a batch to the producer as soon as it has room; return the acknowledgement.
+
+    Cancelling the acknowledgement does not cancel the batch: aiokafka fails for good if it has to
+    send a cancelled batch again.
+    """
     while True:
         try:
-            found: asyncio.Future[Any] = await producer.send_batch(
-                batch, topic, partition=partition
-            )
-            return found
+            found = await producer.send_batch(batch, topic, partition=partition)
+            found.add_done_callback(retrieve)
+            shielded: asyncio.Future[Any] = asyncio.shield(found)
+            return shielded
         except KafkaTimeoutError:
             # The batch before it still waits. aiokafka's own time limit is not used, because it
             # counts each wait several times.

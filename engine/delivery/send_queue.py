@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
@@ -130,7 +130,7 @@ def acknowledgement() -> asyncio.Future[None]:
     """A future for an acknowledgement. Its exception counts as retrieved, because no one may be
     awaiting it."""
     acknowledged = asyncio.get_running_loop().create_future()
-    acknowledged.add_done_callback(_retrieve)
+    acknowledged.add_done_callback(retrieve)
     return acknowledged
 
 
@@ -156,6 +156,7 @@ async def wait_all(acknowledgements: Collection[asyncio.Future[None]]) -> None:
         each.result()
 
 
-def _retrieve(acknowledged: asyncio.Future[None]) -> None:
+def retrieve(acknowledged: asyncio.Future[Any]) -> None:
+    """Count the exception of a future as retrieved, because no one may be awaiting it."""
     if not acknowledged.cancelled():
         acknowledged.exception()

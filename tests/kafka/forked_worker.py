@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Self
 
+from engine.cli import main
 from tests.kafka.worker_process import WorkerProcess
 
 _POLL_S: Final = 0.02
@@ -26,7 +27,10 @@ _context.set_forkserver_preload(["engine.cli", "engine.worker.worker"])
 
 
 class ForkedWorker(WorkerProcess):
-    """`program` is `-m`, a module and arguments: the module's `run` gets these and the worker's."""
+    """`program` is `-m`, a module and arguments: the module's `run` gets these and the worker's.
+
+    By default it is the engine's command line.
+    """
 
     async def __aenter__(self) -> Self:
         self._log_file.touch()
@@ -79,4 +83,7 @@ def _run(
         os.dup2(log.fileno(), 2)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = [module, *arguments]
-    importlib.import_module(module).run(*arguments)
+    if module == "engine":
+        main(arguments, prog_name="hotlist")
+    else:
+        importlib.import_module(module).run(*arguments)

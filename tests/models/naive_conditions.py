@@ -24,9 +24,12 @@ _SAME_WORDS = (
     ("chevrolet", "chevy", "chev"),
 )
 #: Words that do not contradict each other, and one that says nothing.
-_NEAR_WORDS = ({"car", "sedan"}, {"silver", "grey"})
+_NEAR_WORDS = ({"car", "sedan"}, {"car", "van"}, {"truck", "van"}, {"silver", "grey"})
 #: What else is known to mean something; any other word excludes nothing.
-_OTHER_WORDS = {"red", "ford", "toyota", "f150", "transit", "car", "sedan", "truck", "silver"}
+_OTHER_WORDS = {
+    *("red", "blue", "silver", "ford", "toyota", "honda"),
+    *("f150", "transit", "corolla", "golf", "civic", "car", "sedan", "truck", "van"),
+}
 _NO_WORD = "unknown"
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
