@@ -60,8 +60,7 @@ def adapt(message: bytes, site: Site) -> Adapted:
     if kind == "alpr_alert" or (kind is None and group.value is not None):
         alone = group.value is None
         return _one(_alert(root, site, lacking) if alone else _read(group, site, lacking), lacking)
-    if kind is None:
-        raise root["data_type"].error(_TYPES, "missing_field")
+    root["data_type"].needed()
     raise root["data_type"].error(_TYPES)
 
 

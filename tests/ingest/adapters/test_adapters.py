@@ -283,7 +283,7 @@ def test_pictures_are_not_carried() -> None:
             _OPENALPR_TYPES,
         ),
         ("openalpr", b'{"data_type": "alpr_group"}', None),
-        ("openalpr", b"{}", _OPENALPR_TYPES),
+        ("openalpr", b"{}", "$.data_type: is required"),
         ("platerecognizer", b"{}", "$.hook.event: is required"),
         ("platerecognizer", b'{"hook": {"event": "recognition"}}', "$.data: is required"),
         ("axis", b'{"carState": "parked"}', "$.carState: must be new, update or lost"),
@@ -442,6 +442,25 @@ class TestCars:
         cars.take(update, 0)
         assert cars.take(lost._replace(reads=()), 1) == list(update.reads)
         assert cars.take(lost._replace(reads=()), 2) == []
+
+    @pytest.mark.parametrize("provider", ["defaultID", "defaultID_7", "gate"])
+    def test_cameras_that_share_a_provider_and_a_number_are_two_cars(self, provider: str) -> None:
+        document = json.loads(message("axis-lost.json"))
+        cars = Cars()
+        taken = []
+        for state in ("new", "lost"):
+            for number in range(2):
+                document["camera_info"]["SerialNumber"] = f"ACCC8E00000{number}"
+                document |= {
+                    "carState": state,
+                    "sensorProviderID": provider,
+                    "plateUTF8": f"P{number}",
+                }
+                adapted = ADAPTERS["axis"](json.dumps(document).encode(), _SITE)
+                taken += cars.take(adapted, 0)
+        assert [read.plate for read in taken] == ["P0", "P1"]
+        assert len({read.read_id for read in taken}) == 2
+        assert len({read.camera for read in taken}) == (1 if provider == "gate" else 2)
 
     def test_reads_of_other_vendors_pass_at_once(self) -> None:
         adapted = adapt("openalpr-v2.json")

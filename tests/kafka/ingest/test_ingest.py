@@ -76,14 +76,14 @@ def test_a_file_in_which_something_is_wrong(commands: Commands, tmp_path: Path) 
     """The good messages are sent, the bad ones named by their lines."""
     good = (_VENDORS / "frigate.jsonl").read_bytes().splitlines()[0]
     file = tmp_path / "reads.jsonl"
-    file.write_bytes(good + b'\n\n{"type": "lpr", "camera": "c"}\nnot JSON\n')
+    file.write_bytes(good + b'\n\n{"type": "lpr", "camera": "c", "plate": "AB1"}\nnot JSON\n')
     result = commands.run("ingest", "frigate", str(file), "--source", "city")
     assert (result.exit_code, result.stdout) == (
         1,
         f"sent 1 read to {commands.topics.detections}\n",
     )
     assert result.stderr.splitlines() == [
-        f"{file}: line 3: $.plate: is required",
+        f"{file}: line 3: $.timestamp: is required",
         f"{file}: line 4: $: must be a JSON object in UTF-8",
         "hotlist: frigate: 2 of 3 messages gave no read, or only some",
     ]
