@@ -208,7 +208,7 @@ def _metrics() -> Iterator[str]:
     yield "A worker serves them at `/metrics`, each value per process."
     yield ""
     yield from _table_of(Metrics().registry)
-    yield "`hotlist ingest --listen` serves these:"
+    yield "`hotlist ingest` with `--listen` serves these:"
     yield ""
     yield from _table_of(IngestMetrics("axis").registry)
 
