@@ -138,14 +138,14 @@ class Model:
         copied.revision = self.revision
         return copied
 
-    def like(self, plate: str) -> dict[str, Likeness]:
+    def like(self, plate: str, region: str | None = None) -> dict[str, Likeness]:
         found = {
             entry_id: compare(
                 plate,
                 held.plate,
                 confusables=bool(held.confusables),
                 distance=held.distance or 0,
-                misreads=MISREADS.in_region(held.region),
+                misreads=MISREADS.in_region(held.region or region),
             )
             for entry_id, (held, _) in self.entries.items()
         }
@@ -176,10 +176,13 @@ class Model:
             if not policy_covers(allowing, read.region) or narrowed_out(held, read):
                 continue
             for plate, alternate in tried:
-                likeness = self.like(plate).get(entry_id)
+                likeness = self.like(plate, read.region).get(entry_id)
                 if likeness is not None:
                     stated = read.confidence if alternate is None else alternate.confidence
-                    sure = confidence(likeness, held.plate, plate, stated, MISREADS)
+                    misreads = MISREADS
+                    if not (plate + held.plate).isascii():
+                        misreads = MISREADS.in_region(held.region or read.region)
+                    sure = confidence(likeness, held.plate, plate, stated, misreads)
                     matches.append(
                         Likely(
                             entry_id, revision, likeness, plate, alternate, policy_revision, sure
