@@ -91,6 +91,12 @@ INGEST_SPOOL_IN_FLIGHT: Final = 256
 INGEST_DRAIN_S: Final = 15.0
 #: How long after a delivery that failed the endpoint says that it is not ready.
 INGEST_FAILED_S: Final = 15.0
+#: `hotlist ingest --mqtt`: how long the MQTT broker keeps the session of a process that is away,
+#: the keep-alive, and the pauses before it connects again, which double.
+MQTT_SESSION_S: Final = 7 * 86_400
+MQTT_KEEPALIVE_S: Final = 30
+MQTT_RETRY_S: Final = 1.0
+MQTT_RETRY_MOST_S: Final = 30.0
 #: Header fields of Digest: how long one may be.
 INGEST_DIGEST_CHARACTERS: Final = 2048
 

@@ -17,6 +17,7 @@ The modules: the commands, from the demo to the checks afterwards, and the parts
     site            its cameras' site, and what messages lack
     mapping         the adapter that an operator's file describes
     webhook         its `--listen`: address, token, certificate
+    mqtt            its `--mqtt`: address, login
     reads           `replay` and `check`: files of reads
     traffic         `traffic`: reads of a simulated city
     tail            `tail`: follows the matches

@@ -16,12 +16,12 @@ import click
 
 from engine import limits
 from engine.cli.mapping import GENERIC, adapter_of, takes_mapping
+from engine.cli.mqtt import make_address, mqtt_options, serve_mqtt, warn_if_mqtt_in_clear
 from engine.cli.options import takes_settings, warn_if_password_in_clear
 from engine.cli.output import json_line, remark
 from engine.cli.site import make_site, remarking, takes_site
 from engine.cli.webhook import (
-    INGEST_VARIABLE,
-    Address,
+    listen_options,
     make_endpoint,
     serve_webhook,
     warn_if_in_clear,
@@ -47,38 +47,8 @@ class IngestError(HotlistError):
 @click.argument("files", nargs=-1, type=click.File("rb"), metavar="[FILE]...")
 @takes_site
 @takes_mapping
-@click.option(
-    "--listen",
-    type=Address(),
-    metavar="HOST:PORT",
-    help="Serve the vendor's webhook on this address, until SIGTERM or Ctrl-C.",
-)
-@click.option(
-    "--token-file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help=f"File with the token that --listen requires; default: the variable {INGEST_VARIABLE}.",
-)
-@click.option(
-    "--token-in-url",
-    is_flag=True,
-    help="Also accept the token in the path or as ?token=, for cameras that know no password.",
-)
-@click.option(
-    "--tls-certfile",
-    type=click.Path(exists=True, dir_okay=False),
-    help="Certificate to listen with TLS.",
-)
-@click.option(
-    "--tls-keyfile",
-    type=click.Path(exists=True, dir_okay=False),
-    help="The certificate's private key.",
-)
-@click.option(
-    "--insecure",
-    is_flag=True,
-    help="Do not warn that a token or a password crosses the network in clear, without TLS.",
-)
+@listen_options
+@mqtt_options
 @click.option("--dry-run", is_flag=True, help="Print the detections, one a line; send nothing.")
 @takes_settings("bootstrap", "prefix")
 def ingest(
@@ -91,6 +61,8 @@ def ingest(
     time_zone: str | None,
     mapping: Path | None,
     listen: tuple[str, int] | None,
+    mqtt: str | None,
+    mqtt_password_file: Path | None,
     token_file: Path | None,
     token_in_url: bool,
     tls_certfile: str | None,
@@ -101,18 +73,29 @@ def ingest(
     """Send a VENDOR's messages to Kafka as detections.
 
     Reads FILEs (`-` is standard input) with one message, or one JSON message on each line. With
-    --listen, serves the vendor's webhook instead. Reports the position, field and rule of each
-    message that gives no read; status 1 if there is one.
+    --listen, serves the vendor's webhook instead; with --mqtt, subscribes to an MQTT broker, which
+    needs the extra mqtt. Reports the position, field and rule of each message that gives no read;
+    status 1 if there is one.
     """
-    if bool(files) == bool(listen):
-        raise ConfigError("takes FILEs or --listen, one of them; see hotlist ingest --help")
+    if bool(files) == bool(listen or mqtt):
+        raise ConfigError("takes FILEs, --listen or --mqtt, one of them; see hotlist ingest --help")
     site = make_site(source, country, camera, time_zone)
     adapter = remarking(adapter_of(vendor, mapping))
     if not (insecure or dry_run):
         warn_if_password_in_clear(settings)
+    if dry_run and (listen or mqtt):
+        raise ConfigError("takes FILEs, not --listen or --mqtt", where="--dry-run")
+    if mqtt is not None:
+        if token_file or token_in_url or tls_certfile or tls_keyfile:
+            raise ConfigError("would do nothing with --mqtt", where="--token-*, --tls-*")
+        address = make_address(mqtt, vendor, source, mqtt_password_file)
+        if not insecure:
+            warn_if_mqtt_in_clear(address)
+        asyncio.run(serve_mqtt(settings, adapter, site, address, listen))
+        return
+    if mqtt_password_file is not None:
+        raise ConfigError("would do nothing without --mqtt", where="--mqtt-password-file")
     if listen is not None:
-        if dry_run:
-            raise ConfigError("takes FILEs, not --listen", where="--dry-run")
         endpoint = make_endpoint(
             listen, token_file, tls_certfile, tls_keyfile, vendor=vendor, is_in_url=token_in_url
         )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
 import ssl
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -38,6 +40,50 @@ class Address(click.ParamType):
         if not host or not port.isdecimal() or int(port) > 65_535:
             self.fail(f"{value!r} is not of the form 127.0.0.1:9109", param, ctx)
         return host.strip("[]"), int(port)
+
+
+def listen_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of the endpoint to a command."""
+    options = (
+        click.option(
+            "--listen",
+            type=Address(),
+            metavar="HOST:PORT",
+            help="Serve the vendor's webhook on this address, until SIGTERM or Ctrl-C.",
+        ),
+        click.option(
+            "--token-file",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            metavar="FILE",
+            help="File with the token that --listen requires; default: the variable "
+            f"{INGEST_VARIABLE}.",
+        ),
+        click.option(
+            "--token-in-url",
+            is_flag=True,
+            help="Also accept the token in the path or as ?token=, for cameras that know no "
+            "password.",
+        ),
+        click.option(
+            "--tls-certfile",
+            type=click.Path(exists=True, dir_okay=False),
+            help="Certificate to listen with TLS.",
+        ),
+        click.option(
+            "--tls-keyfile",
+            type=click.Path(exists=True, dir_okay=False),
+            help="The certificate's private key.",
+        ),
+        click.option(
+            "--insecure",
+            is_flag=True,
+            help="Do not warn that a token or a password crosses the network in clear, without "
+            "TLS.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 def make_endpoint(
@@ -75,13 +121,9 @@ def warn_if_in_clear(endpoint: Endpoint) -> None:
         )
 
 
-async def serve_webhook(
-    settings: Settings, adapter: Adapter, site: Site, endpoint: Endpoint
-) -> None:
-    """Accept messages until SIGTERM or SIGINT."""
-    from engine.ingest.metrics import IngestMetrics
-    from engine.ingest.producer import ingesting
-    from engine.ingest.webhook import IngestServer
+@contextlib.contextmanager
+def stopping() -> Iterator[asyncio.Event]:
+    """Yield an event that SIGTERM and SIGINT set, with a bounded log for what happens meanwhile."""
     from engine.observability.logs import Log
 
     log = Log("console", "warning", {})  # it bounds how many lines of a kind there may be
@@ -92,7 +134,21 @@ async def serve_webhook(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     try:
-        metrics = IngestMetrics(endpoint.vendor)
+        yield stopped
+    finally:
+        log.end()
+
+
+async def serve_webhook(
+    settings: Settings, adapter: Adapter, site: Site, endpoint: Endpoint
+) -> None:
+    """Accept messages until SIGTERM or SIGINT."""
+    from engine.ingest.metrics import IngestMetrics
+    from engine.ingest.producer import ingesting
+    from engine.ingest.webhook import IngestServer
+
+    metrics = IngestMetrics(endpoint.vendor)
+    with stopping() as stopped:
         async with ingesting(settings, adapter, site, metrics) as ingest:
             server = IngestServer(ingest, endpoint)
             await server.start()
@@ -108,8 +164,6 @@ async def serve_webhook(
                 finally:
                     looking.cancel()
                     await asyncio.gather(looking, return_exceptions=True)
-    finally:
-        log.end()
 
 
 def _token(path: Path | None) -> str:

@@ -115,6 +115,14 @@ class IngestMetrics:
         self._held_bytes.set_function(held_bytes)
         self._ready.set_function(lambda: float(is_ready()))
 
+    def watch_mqtt(self, is_connected: Callable[[], bool]) -> None:
+        """Show whether the MQTT broker is connected whenever the metrics are asked for."""
+        connected = self._gauge(
+            "hotlist_ingest_mqtt_connected",
+            "1 while the MQTT broker is connected, else 0; only with --mqtt.",
+        )
+        connected.set_function(lambda: float(is_connected()))
+
     def exposition(self) -> bytes:
         """Return all metrics in Prometheus's text format."""
         return generate_latest(self.registry)

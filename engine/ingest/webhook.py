@@ -30,7 +30,6 @@ from typing import Final, NamedTuple, cast
 
 from aiohttp import web
 from aiohttp.http_exceptions import ContentEncodingError
-from prometheus_client import CONTENT_TYPE_LATEST
 
 from engine import limits
 from engine.errors import BrokerError
@@ -38,6 +37,7 @@ from engine.ingest.adapters import AdapterError
 from engine.ingest.authentication import Authenticator, Verdict
 from engine.ingest.forms import FormError, Multipart, boundary_of, unwrapped
 from engine.ingest.producer import Ingest
+from engine.ingest.status_routes import add_status
 from engine.serving.http_port import HttpPort
 from engine.serving.port import Bounds
 
@@ -95,9 +95,7 @@ class IngestServer:
         app = web.Application(
             client_max_size=limits.INGEST_MESSAGE_BYTES, middlewares=[self._counted]
         )
-        app.router.add_get("/healthz", self._health)
-        app.router.add_get("/readyz", self._ready)
-        app.router.add_get("/metrics", self._metrics)
+        add_status(app, ingest)
         for method in _SENDS:
             app.router.add_route(method, "/{path:.*}", self._take)
         bounds = Bounds(
@@ -212,20 +210,6 @@ class IngestServer:
             return _answer(400, error=str(first), field=first.field, rule=first.rule)
         problems = [{"field": each.field, "rule": each.rule} for each in wrong]
         return _answer(200, reads=reads, problems=problems)
-
-    async def _health(self, _: web.Request) -> web.Response:
-        # A restart would lose the reads that are held, so it never asks for one by itself.
-        return web.Response(text="ok\n")
-
-    async def _ready(self, _: web.Request) -> web.Response:
-        reason = self._ingest.not_ready
-        if reason is not None:
-            return web.Response(status=503, text=f"{reason}\n")
-        return web.Response(text="ok\n")
-
-    async def _metrics(self, _: web.Request) -> web.Response:
-        headers = {"Content-Type": CONTENT_TYPE_LATEST}
-        return web.Response(body=self._ingest.metrics.exposition(), headers=headers)
 
 
 def _answer(status: int, *, headers: dict[str, str] | None = None, **body: object) -> web.Response:

@@ -210,7 +210,9 @@ def _metrics() -> Iterator[str]:
     yield from _table_of(Metrics().registry)
     yield "`hotlist ingest` with `--listen` serves these:"
     yield ""
-    yield from _table_of(IngestMetrics("axis").registry)
+    ingest = IngestMetrics("axis")
+    ingest.watch_mqtt(lambda: True)
+    yield from _table_of(ingest.registry)
 
 
 def _table_of(registry: Any) -> Iterator[str]:
