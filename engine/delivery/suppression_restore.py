@@ -6,9 +6,10 @@ partitions are revoked: no state is held any more, and what is handed over is ac
 Offsets below the last ones seen mean that the group was rewound or the topic recreated; the state
 is then restored again.
 
-Some keys are checked in turn every second. A key is evicted if it is old, or if its entry has ended
-or lists something else. A count of suppressed reads that no match will carry is audited first
-(`suppressed`), and only then evicted from the topic. Only the matcher thread touches the state.
+Some keys are checked in turn every second. A key is evicted when it is old. If its entry has ended
+or lists something else, its count of suppressed reads is audited (`suppressed`) and only then
+evicted from the topic; its matches stay there until they are old. Only the matcher thread touches
+the state.
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ compared where they belong.
 The key is the entry, as it lists its plate, agency and purpose, and the camera of a source. For a
 partial entry it includes the read's plate, because another plate is another vehicle. A suppressed
 read is counted, and the key's next match reports the number. If the entry has ended or lists
-something else, there is no next match, and the number is audited.
+something else, no match may come, and the number is audited. Its matches stay until they are old,
+so that an entry which is listed again in the same words does not repeat a match.
 
 State is kept by key and source partition (`engine.matching.suppression_key`), because the worker
 that owns a partition also owns the state of its reads. Matches in all partitions held here suppress
@@ -48,7 +49,6 @@ from engine.matching.suppression_key import (
     Sighting,
     bounded,
     key_of,
-    listing_of,
 )
 from engine.matching.suppression_states import KeyStates, SuppressionRecord
 
@@ -146,22 +146,25 @@ class Suppression:
         self._now_ms = now_ms
 
     def tidy(self, listed: Listed, most: int = limits.SUPPRESSION_KEYS_A_STEP) -> None:
-        """Check so many keys in turn, and evict those that are old or that no read can have again.
+        """Check so many keys in turn, and evict those that are old.
 
-        That is so if the entry has ended or lists another plate, agency or purpose, and in the end
-        for each state of an older version. A key with a count that waits to be audited stays until
-        then.
+        A count is scheduled to be audited if no match will report it: the entry has ended or lists
+        another plate, agency or purpose, or the state is old and of an older version. A key with a
+        count stays until that is audited.
         """
         for state in self.states.visit(most):
-            is_old = self._now_ms - state.touched_ms > 2 * LATE_MS + state.window_ms
-            state.is_ending = not _is_listed(state, listed) or (is_old and state.listing is None)
-            if (state.is_ending or is_old) and not state.suppressed:
-                self.states.evict(state)
-            elif state.is_ending:
+            is_old = self._is_old(state)
+            if not state.suppressed:
+                if is_old:
+                    self.states.evict(state)
+            elif not _is_listed(state, listed) or (is_old and state.listing is None):
                 self._unmatched[state] = None
             elif is_old and state.matches:
                 del state.matches[:]
                 self.states.note_change(state)
+
+    def _is_old(self, state: KeyState) -> bool:
+        return self._now_ms - state.touched_ms > 2 * LATE_MS + state.window_ms
 
     def take_unmatched(self, most: int = limits.AUDIT_STEP_CHANGES) -> list[Unmatched]:
         """Return at most so many counts to be audited; pass them to `audited` afterwards."""
@@ -192,7 +195,7 @@ class Suppression:
                 continue
             state.suppressed -= state.handed
             state.handed = 0
-            if state.is_ending and not state.suppressed:
+            if not state.suppressed and (state.is_ending or self._is_old(state)):
                 self.states.evict(state)
             else:
                 self.states.note_change(state)
@@ -249,7 +252,4 @@ class Suppression:
 
 def _is_listed(state: KeyState, listed: Listed) -> bool:
     """Return whether an entry lists what the state is of."""
-    entries = listed(state.entry_id)
-    if state.listing is None:
-        return any(True for _ in entries)
-    return any(listing_of(entry) == state.listing for entry in entries)
+    return any(state.listing is None or state.is_of(entry) for entry in listed(state.entry_id))

@@ -100,6 +100,7 @@ class KeyState:
         "listing",
         "matches",
         "partition",
+        "plate",
         "source",
         "suppressed",
         "terms",
@@ -128,6 +129,8 @@ class KeyState:
         self.touched_ms = touched_ms
         #: List, agency, purpose and authority, while there are suppressed reads.
         self.terms: tuple[str, str, str, Authority] | None = None
+        #: The plate that the entry lists, if a suppressed read was counted here; not written.
+        self.plate: str | None = None
         #: Whether it is evicted as soon as its count is audited, and whether it was evicted.
         self.is_ending = False
         self.is_gone = False
@@ -174,6 +177,20 @@ class KeyState:
         self.counted = offset
         self.suppressed += 1
         self.terms = (entry.list_id, entry.agency, entry.purpose, entry.authority)
+        self.plate = entry.plate
+
+    def is_of(self, entry: Entry) -> bool:
+        """Return whether an entry lists what this state is of, and for whom.
+
+        Only a restored state compares the hash, because it has no plate, and only once.
+        """
+        if self.plate is None or self.terms is None:
+            if listing_of(entry) != self.listing:
+                return False
+            self.plate = entry.plate
+            return True
+        _, agency, purpose, _ = self.terms
+        return (entry.plate, entry.agency, entry.purpose) == (self.plate, agency, purpose)
 
     def match(self, seen: Sighting, settled: int) -> int:
         """Note a match; return the number of suppressed reads that it reports.

@@ -16,7 +16,7 @@ from engine.documents.purposes import Purposes
 from engine.kafka.raw_fetcher import parse
 from engine.matching.lists import ControlKind, ControlRecord, Lists
 from engine.matching.matcher import Matcher
-from engine.matching.suppression import Suppression
+from engine.matching.suppression import Suppression, Unmatched
 from tests.fakes.documents import NOW_MS, as_bytes, at, detection_json, entry_json, policy_json
 from tests.fakes.record_batches import Sent, batch_bytes, raw_batch, raw_fetch
 from tests.models.contract_admission import Document
@@ -50,7 +50,8 @@ class Sides:
 
     def __init__(self, rules: Rules = RULES) -> None:
         self.oracle = ContractOracle(rules)
-        self.matcher = Matcher(Lists(PURPOSES, MISREADS), 0, parse, Suppression())
+        self.suppression = Suppression()
+        self.matcher = Matcher(Lists(PURPOSES, MISREADS), 0, parse, self.suppression)
         self.seconds = 0.0
         self._offsets: dict[object, int] = {}
         self._named: set[str] = set()
@@ -113,6 +114,14 @@ class Sides:
         outcome = self.matcher.process(raw_fetch(batch, partition=reads[0].partition), self.now_ms)
         assert not outcome.rejects
         return _sorted(seen(found.match) for found in outcome.matches)
+
+    def tidy(self) -> list[Unmatched]:
+        """Check the matcher's keys as a worker does every second; return the counts audited."""
+        self.suppression.turn_to(self.now_ms)
+        self.suppression.tidy(self.matcher.lists.index.listed)
+        taken = self.suppression.take_unmatched()
+        self.suppression.audited(taken)
+        return taken
 
     def listed(self) -> list[str]:
         """Return the ids of the entries that the matcher holds, of those named so far."""

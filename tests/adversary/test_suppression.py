@@ -146,3 +146,36 @@ def test_a_shorter_suppress_s_takes_effect_at_once(sides: Sides) -> None:
     assert [count(sides.read(second)) for second in (4, 5)] == [0, 1]
     sides.entry(suppress_s=0)
     assert [count(sides.read(second)) for second in (5, 5)] == [1, 1]
+
+
+@pytest.mark.parametrize("between", ["removed", "corrected", "refused"])
+def test_an_entry_that_is_listed_again_in_the_same_words_repeats_nothing(
+    sides: Sides, between: str
+) -> None:
+    """The contract: "at most one match in `suppress_s` of one entry, as it lists its plate, agency
+    and purpose now": it has had that match, whatever stood there for a moment."""
+    sides.entry(suppress_s=60)
+    assert count(sides.read(0)) == 1
+    match between:
+        case "removed":
+            sides.entry(removed=True)
+        case "corrected":
+            sides.entry(suppress_s=60, agency="AG2")
+        case _:
+            sides.entry(suppress_s=60, purpose="curiosity")
+    assert sides.tidy() == []
+    sides.entry(suppress_s=60)
+    assert [count(sides.read(second)) for second in (59, 60)] == [0, 1]
+
+
+def test_what_was_suppressed_before_a_removal_is_audited_and_the_match_stands(
+    sides: Sides,
+) -> None:
+    """The contract: "at most one match in `suppress_s`": auditing a count frees no second one."""
+    sides.entry(suppress_s=60)
+    assert [count(sides.read(second)) for second in (0, 1, 2)] == [1, 0, 0]
+    sides.entry(removed=True)
+    assert [each.suppressed for each in sides.tidy()] == [2]
+    sides.entry(suppress_s=60)
+    assert [count(sides.read(second)) for second in (30, 59)] == [0, 0]
+    assert sides.tidy() == []

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from engine import limits
 from engine.documents.codec import decode_suppression
 from engine.documents.model import Entry
+from engine.matching import suppression_key
 from engine.matching.suppression import SUPPRESSED, Suppression, Unmatched
 from engine.matching.suppression_key import LATE_MS, key_of
 from engine.matching.suppression_states import SuppressionRecord
@@ -290,7 +291,8 @@ def test_a_corrected_entry_is_not_suppressed_by_its_old_forms_match(changed: Any
     (taken,) = state.take_unmatched()
     assert (taken.agency, taken.purpose, taken.suppressed) == (old.agency, old.purpose, 1)
     state.audited([taken])
-    assert len(state) == 1
+    assert len(state) == 2, "the old form may be listed again"
+    assert state.admit(old, sighting(offset=3, captured_ms=NOW_MS + 59 * S)) == SUPPRESSED
     assert state.admit(new, sighting(offset=4, captured_ms=NOW_MS + 60 * S)) == 1
 
 
@@ -494,6 +496,7 @@ def test_one_wild_clock_ends_nothing_else(captured_s: float) -> None:
 
 def test_what_ended_entries_had_is_audited_and_only_then_evicted() -> None:
     state = Suppression()
+    state.turn_to(NOW_MS)
     answers(state, at(0, 1, 2), 3, first=40)
     state.take_changes()
     state.tidy(none_listed)
@@ -510,8 +513,60 @@ def test_what_ended_entries_had_is_audited_and_only_then_evicted() -> None:
     assert state.take_unmatched() == [], "under way"
     assert state.take_changes() == []
     state.audited([taken])
+    ((_, _, value),) = state.take_changes()
+    assert value is not None
+    written = decode_suppression(value)
+    assert (written.suppressed, written.agency, len(written.matches)) == (0, None, 1)
+    state.turn_to(NOW_MS + 2 * LATE_MS + 60 * S + 1)
+    state.tidy(none_listed)
     assert state.take_changes() == [(3, key, None)]
     assert len(state) == 0
+
+
+def test_an_entry_that_is_removed_and_listed_again_repeats_no_match() -> None:
+    """Nor does the worker that restores the state, whatever was audited between."""
+    for is_restored in (False, True):
+        for reads in (at(0), at(0, 1)):
+            state = Suppression()
+            state.turn_to(NOW_MS)
+            answers(state, reads)
+            state.tidy(none_listed)
+            taken = state.take_unmatched()
+            state.audited(taken)
+            assert sum(each.suppressed for each in taken) == len(reads) - 1
+            state.tidy(none_listed)
+            if is_restored:
+                written = {change.key: change.value for change in state.take_changes()}
+                state = Suppression()
+                state.turn_to(NOW_MS)
+                states = [(key, decode_suppression(value or b"")) for key, value in written.items()]
+                state.restore(0, states, len(reads))
+            assert answers(state, at(59, 60), first=2) == [SUPPRESSED, 1]
+
+
+def test_no_entry_is_hashed_to_check_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A restored state is hashed once; it has no plate to compare."""
+    hashed: list[Entry] = []
+    real = suppression_key.listing_of
+    state = Suppression()
+    answers(state, at(0, 1))
+    answers(state, at(0, camera="C2"), first=2)
+    written = {change.key: change.value for change in state.take_changes()}
+
+    def counted(entry: Entry) -> str:
+        hashed.append(entry)
+        return real(entry)
+
+    monkeypatch.setattr(suppression_key, "listing_of", counted)
+    for _ in range(3):
+        state.tidy(all_listed)
+    assert hashed == []
+    state.drop(0)
+    state.restore(0, [(key, decode_suppression(v or b"")) for key, v in written.items()], 3)
+    for _ in range(3):
+        state.tidy(all_listed)
+    assert len(hashed) == 1
+    assert state.take_unmatched() == []
 
 
 def test_what_is_being_audited_is_carried_by_no_match() -> None:

@@ -270,8 +270,8 @@ class Naive:
         return answer
 
     def forget(self, at_ms: int) -> Counter[str]:
-        """Drop what the reads of entries did that have ended by a time or list something else; by
-        entry, the reads that were suppressed and that no match can carry any more."""
+        """By entry, the suppressed reads of those that have ended by a time or list something else:
+        they are audited. What matched still suppresses, should an entry be listed again."""
         listed = {
             _listing(entry)
             for entries in (self.entries, self.after_commit)
@@ -282,7 +282,6 @@ class Naive:
         for (which, _), count in self.suppressed.items():
             if which[:4] not in listed:
                 ended[which[0]] += count
-        self.emitted = {which: own for which, own in self.emitted.items() if which[:4] in listed}
         self.suppressed = Counter(
             {place: count for place, count in self.suppressed.items() if place[0][:4] in listed}
         )
