@@ -10,6 +10,7 @@ import click
 from engine.cli.options import takes_settings
 from engine.cli.output import remark
 from engine.config import SETTINGS, Settings
+from engine.errors import ConfigError
 
 if TYPE_CHECKING:
     from engine.demo.screen import Screen
@@ -32,7 +33,12 @@ if TYPE_CHECKING:
     "checkpoint_key",
     "checkpoint_dir",
 )
-def worker(settings: Settings) -> None:
+@click.option(
+    "--insecure",
+    is_flag=True,
+    help="Do not warn that the password crosses the network in clear, without TLS.",
+)
+def worker(settings: Settings, insecure: bool) -> None:
     """Run the engine: match reads against the lists until SIGTERM or Ctrl-C.
 
     Serves /metrics, /healthz and /readyz on its HTTP port. A new consumer group starts at the
@@ -40,7 +46,9 @@ def worker(settings: Settings) -> None:
     """
     from engine.worker.main import run_worker
 
-    run_worker(settings)
+    if insecure and settings.security_protocol != "SASL_PLAINTEXT":
+        raise ConfigError("would do nothing without SASL_PLAINTEXT", where="--insecure")
+    run_worker(settings, warns=not insecure)
 
 
 # Only the flag counts here. A broker from a variable or a file is for real work, and a

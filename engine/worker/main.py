@@ -34,8 +34,11 @@ def use_uvloop() -> None:
         asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
 
 
-def run_worker(settings: Settings) -> None:
-    """Run a worker until SIGTERM or SIGINT. Raises HotlistError if it cannot go on."""
+def run_worker(settings: Settings, *, warns: bool = True) -> None:
+    """Run a worker until SIGTERM or SIGINT. Raises HotlistError if it cannot go on.
+
+    `warns` if it is to warn of a password that crosses a network in clear.
+    """
     ignore_signals()
     process = f"{socket.gethostname()}:{os.getpid()}"
     logs = Log(
@@ -43,7 +46,7 @@ def run_worker(settings: Settings) -> None:
     )
     logs.begin()
     try:
-        in_clear = password_in_clear(settings)
+        in_clear = password_in_clear(settings) if warns else None
         if in_clear is not None:
             log.warning("a secret crosses the network: %s", in_clear)
         use_uvloop()

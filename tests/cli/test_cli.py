@@ -80,7 +80,11 @@ def nobody_there() -> str:
 def worker_settings(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     """The settings with which `hotlist worker` is started, instead of starting it."""
     seen: list[Settings] = []
-    monkeypatch.setitem(sys.modules, "engine.worker.main", SimpleNamespace(run_worker=seen.append))
+
+    def run_worker(settings: Settings, *, warns: bool) -> None:
+        seen.append(settings)
+
+    monkeypatch.setitem(sys.modules, "engine.worker.main", SimpleNamespace(run_worker=run_worker))
     return seen
 
 
@@ -306,7 +310,7 @@ def test_status_of_the_demo_is_the_status(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_interrupt_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(_: Settings) -> None:
+    def interrupted(_: Settings, *, warns: bool) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setitem(sys.modules, "engine.worker.main", SimpleNamespace(run_worker=interrupted))
@@ -314,7 +318,7 @@ def test_interrupt_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_system_error_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_: Settings) -> None:
+    def full(_: Settings, *, warns: bool) -> None:
         raise OSError(28, "No space left on device", "somewhere")
 
     monkeypatch.setitem(sys.modules, "engine.worker.main", SimpleNamespace(run_worker=full))
@@ -476,6 +480,29 @@ def _warnings(*flags: str) -> list[str]:
     result = CliRunner().invoke(connect, flags)
     assert result.exit_code == 0, result.output
     return result.stderr.splitlines()
+
+
+@pytest.mark.parametrize("insecure", [False, True])
+def test_a_workers_warning_can_be_turned_off(
+    monkeypatch: pytest.MonkeyPatch, insecure: bool
+) -> None:
+    seen: list[bool] = []
+
+    def run_worker(_: Settings, *, warns: bool) -> None:
+        seen.append(warns)
+
+    monkeypatch.setitem(sys.modules, "engine.worker.main", SimpleNamespace(run_worker=run_worker))
+    monkeypatch.setenv("HOTLIST_SASL_PASSWORD", "secret")
+    flags = [*_PLAIN, "--bootstrap=kafka.example:9092", *(["--insecure"] if insecure else [])]
+    assert hotlist("worker", *flags).exit_code == 0
+    assert seen == [not insecure]
+
+
+def test_insecure_is_refused_where_a_worker_has_no_password_in_clear(
+    worker_settings: list[Settings],
+) -> None:
+    assert_one_line(hotlist("worker", "--insecure"), 2, "--insecure: would do nothing without")
+    assert worker_settings == []
 
 
 @pytest.mark.parametrize(
