@@ -248,6 +248,8 @@ READABLE_S: Final = 15.0
 #: that was cut off.
 SYNC_REMOVED_SHARE: Final = 0.1
 SYNC_REMOVED_ENTRIES: Final = 5
+#: Removed entries whose terms a command holds, 52 bytes each and twice that while it reads on.
+REMOVED_TERMS: Final = 1 << 20
 #: How long a stopping worker waits for what is in flight.
 SHUTDOWN_S: Final = 15.0
 #: How long a last commit and the leaving of a group may take, each; and the whole shutdown,

@@ -137,7 +137,7 @@ async def wrong_settings(
         differing = {
             key: (have.get(key, ""), settings[key])
             for key in sorted(wanted[name].required)
-            if have.get(key) != settings[key]
+            if not wanted[name].is_met(key, have.get(key))
         }
         if differing:
             wrong[name] = differing

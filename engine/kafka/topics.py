@@ -24,13 +24,20 @@ class Declaration:
 
     `required` has the settings that a promise of the engine rests on. The others are those of a
     new topic, and an operator may change them. `partitions` is None if the operator chooses the
-    number.
+    number. Of those in `at_least` a larger number is as good.
     """
 
     name: str
     settings: Mapping[str, str]
     required: frozenset[str] = field(default_factory=frozenset)
     partitions: int | None = None
+    at_least: frozenset[str] = field(default_factory=frozenset)
+
+    def is_met(self, key: str, value: str | None) -> bool:
+        """Return whether a topic may have this value of a setting, or must have another one."""
+        if value is not None and key in self.at_least and value.isdigit():
+            return int(value) >= int(self.settings[key])
+        return value == self.settings[key]
 
 
 # A control topic is compacted and nothing else: with `delete` beside it Kafka would drop
@@ -48,7 +55,13 @@ _CONTROL_SETTINGS: Final = {
 }
 # The timestamp of an entry's record decides whether its `created_at` is in the future, so the
 # broker sets it, not the producer.
-_HOTLIST_SETTINGS: Final = {**_CONTROL_SETTINGS, "message.timestamp.type": "LogAppendTime"}
+# A removal names the term of the entry's authority, so that an entry that is listed again gets no
+# new one. It stays for a year, the longest term that a purpose has by default.
+_HOTLIST_SETTINGS: Final = {
+    **_CONTROL_SETTINGS,
+    "message.timestamp.type": "LogAppendTime",
+    "delete.retention.ms": str(365 * _DAY_MS),
+}
 
 
 def _kept(retention_ms: int, segment_ms: int) -> dict[str, str]:
@@ -67,8 +80,9 @@ DECLARED: Final[tuple[Declaration, ...]] = (
     Declaration(
         "hotlist",
         _HOTLIST_SETTINGS,
-        required=frozenset({"cleanup.policy", "message.timestamp.type"}),
+        required=frozenset({"cleanup.policy", "message.timestamp.type", "delete.retention.ms"}),
         partitions=1,
+        at_least=frozenset({"delete.retention.ms"}),
     ),
     Declaration(
         "policies", _CONTROL_SETTINGS, required=frozenset({"cleanup.policy"}), partitions=1

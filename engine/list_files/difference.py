@@ -9,7 +9,8 @@ counts them, unless it takes them over. A bad row names its entry too. If the en
 cannot be known, nothing is removed.
 
 The term of an entry belongs to its authority. While the authority reference stays the same, an
-entry keeps its `created_at` if its row gives none. In a sync it also keeps `expires_at` and
+entry keeps its `created_at` if its row gives none; so does one that is listed again after its
+removal, for as long as the topic knows of that. In a sync it also keeps `expires_at` and
 `requested_by`, so that sending the same file again changes and extends nothing; with `renew`, and
 in an import, these two are set again. `admission.check_extension` decides in the end.
 
@@ -41,6 +42,7 @@ from engine.list_files.ownership import (
     split,
 )
 from engine.list_files.parsed_file import FileEntries, Spool
+from engine.list_files.removed_terms import RemovedTerms
 from engine.list_files.rows import CREATED, EXPIRES, REQUESTED, UNCHECKED
 
 
@@ -130,11 +132,15 @@ def compare_to_state(
     for place in np.flatnonzero(rows.created_ms > now_ms + limits.CREATED_AHEAD_MS).tolist():
         problems.setdefault(place, _future(int(rows.created_ms[place]), now_ms))
     # Workers refuse an entry from the future, so nothing is kept of it.
-    listed &= there.created_ms <= now_ms + limits.CREATED_AHEAD_MS
+    there, was_removed = _with_removed(rows, there, places, state.removed)
+    in_time = there.created_ms <= now_ms + limits.CREATED_AHEAD_MS
+    listed &= in_time
+    was_removed &= in_time
     good = np.ones(len(file), dtype=bool)
     good[list(problems)] = False
 
-    kept = _keep(rows, there, listed, file.fresh, renew=synced is None or synced.renew)
+    before = _Before(state, there, listed, was_removed)
+    kept = _keep(rows, before, file.fresh, renew=synced is None or synced.renew)
     found = Difference(
         added=good & (places < 0),
         changed=good & (places >= 0) & ~kept.is_same,
@@ -144,7 +150,7 @@ def compare_to_state(
         expired=int(np.count_nonzero(good & listed & (kept.expires_ms <= now_ms))),
         problems=problems,
     )
-    _look_at_rows(found, file, _Listed(state, there, listed), kept, purposes)
+    _look_at_rows(found, file, before, kept, purposes)
     if synced is not None:
         on_list = state.columns.lists == file.names.number(synced.list_id)
         if not take_over:
@@ -170,12 +176,27 @@ def _future(created_ms: int, now_ms: int) -> str:
     raise AssertionError("the row was not created in the future")
 
 
-class _Listed(NamedTuple):
-    """The state, what each row's entry is in it, and whether it is there."""
+class _Before(NamedTuple):
+    """The state, what each row's entry is or was in it, and whether it is there or was removed."""
 
     state: ListState
     there: DigestColumns
     listed: NDArray[np.bool_]
+    was_removed: NDArray[np.bool_]
+
+
+def _with_removed(
+    rows: DigestColumns, there: DigestColumns, places: NDArray[np.int64], removed: RemovedTerms
+) -> tuple[DigestColumns, NDArray[np.bool_]]:
+    """Add what is known of removed entries; return that, and for which rows it is."""
+    terms = removed.places(rows.ids)
+    was_removed = (places < 0) & (terms >= 0)
+    term = removed.columns.at(terms)
+    there = there._replace(
+        references=np.where(was_removed, term.references, there.references),
+        created_ms=np.where(was_removed, term.created_ms, there.created_ms),
+    )
+    return there, was_removed
 
 
 class _Kept(NamedTuple):
@@ -194,14 +215,14 @@ class _Kept(NamedTuple):
 
 def _keep(
     rows: DigestColumns,
-    there: DigestColumns,
-    listed: NDArray[np.bool_],
+    before: _Before,
     fresh: NDArray[np.uint8],
     *,
     renew: bool,
 ) -> _Kept:
-    same_reference = listed & (rows.references == there.references)
-    keeps = same_reference & (not renew)
+    _, there, listed, was_removed = before
+    same_reference = (listed | was_removed) & (rows.references == there.references)
+    keeps = listed & same_reference & (not renew)
     created_ms = np.where(same_reference & (fresh & CREATED > 0), there.created_ms, rows.created_ms)
     expires_ms = np.where(keeps & (fresh & EXPIRES > 0), there.expires_ms, rows.expires_ms)
     requested = np.where(keeps & (fresh & REQUESTED > 0), there.requested_by, rows.requested_by)
@@ -213,7 +234,8 @@ def _keep(
         (created_ms != rows.created_ms)
         | (expires_ms != rows.expires_ms)
         | (requested != rows.requested_by),
-        same_reference
+        listed
+        & same_reference
         & (rows.contents == there.contents)
         & (created_ms == there.created_ms)
         & (expires_ms == there.expires_ms)
@@ -224,15 +246,15 @@ def _keep(
 def _look_at_rows(
     found: Difference,
     file: FileEntries,
-    before: _Listed,
+    before: _Before,
     kept: _Kept,
     purposes: Purposes,
 ) -> None:
     """Build the entry of each row that changes an entry, and check the result."""
-    state, there, listed = before
+    state, there, listed, was_removed = before
     # Rows whose entry has an id that an earlier version derived.
     former = (found.places >= 0) & (there.ids != file.columns().ids)
-    look = found.changed | (found.added & (file.fresh & UNCHECKED > 0))
+    look = found.changed | (found.added & ((file.fresh & UNCHECKED > 0) | was_removed))
     places = iter(np.flatnonzero(look).tolist())
     place = next(places, -1)
     for at, data in enumerate(file.spool) if place >= 0 else ():
@@ -250,7 +272,8 @@ def _look_at_rows(
             own_id = state.entry_id(int(found.places[at])).decode()
             entry = msgspec.structs.replace(entry, entry_id=own_id)
         try:
-            if listed[at]:  # checked first, because its error says what would help
+            # Checked first, because its error says what would help.
+            if listed[at] or was_removed[at]:
                 check_extension(
                     entry,
                     purposes,

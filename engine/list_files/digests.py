@@ -109,11 +109,12 @@ class Digests:
         agencies.append(self._names.number(entry.agency))
         requested.append(self._names.number(entry.requested_by))
 
-    def add_without_entry(self, entry_id: bytes, mark: int) -> None:
+    def add_without_entry(
+        self, entry_id: bytes, mark: int, reference: int = 0, created_ms: int = 0
+    ) -> None:
         """An id without an entry; `mark`, below zero, stands in the place of its list."""
-        for values, value in zip(
-            self._arrays, (_hash(entry_id), 0, 0, 0, 0, mark, 0, 0), strict=True
-        ):
+        digest = (_hash(entry_id), 0, reference, created_ms, 0, mark, 0, 0)
+        for values, value in zip(self._arrays, digest, strict=True):
             values.append(value)
 
     def columns(self) -> DigestColumns:

@@ -4,6 +4,7 @@ Records are applied in the order of their partition, and the last one of each ke
 the worker. It is kept in bounded memory: a digest and the id of each key, about a hundred bytes,
 for at most twice as many records as there are keys, and some. A value that cannot be read as an
 entry with its key is on no list: no sync removes it, and the next entry with that id replaces it.
+Of a removed entry the term is held, if its removal says what it was (`removed_terms`).
 
 Pure.
 """
@@ -23,12 +24,14 @@ from engine.documents.codec import decode_entry
 from engine.documents.model import Entry
 from engine.errors import DocumentError
 from engine.list_files.digests import DigestColumns, Digests, Names
+from engine.list_files.removed_terms import RemovedTerm, RemovedTerms, places_of
 
 #: In the place of a list: a value that is no entry, and a key that was removed.
 UNREADABLE: Final = -1
 _REMOVED: Final = -2
 
 _LISTS: Final = DigestColumns._fields.index("lists")
+_CREATED: Final = DigestColumns._fields.index("created_ms")
 #: Records between two times at which those that are superseded are let go, at the least.
 _SETTLE_RECORDS: Final = 1 << 18
 _IDS_AT_A_TIME: Final = 1 << 16
@@ -52,11 +55,13 @@ _decode = msgspec.json.Decoder(_Standing).decode
 class ListState:
     """See the module. `names` numbers lists and people.
 
-    `columns` has what stood when `settle` was last called, in the order of the hashed ids.
+    `columns` has what stood when `settle` was last called, in the order of the hashed ids, and
+    `removed` the terms of what was removed by then.
     """
 
     def __init__(self, names: Names) -> None:
         self.columns: DigestColumns = Digests(names).columns()
+        self.removed = RemovedTerms(self.columns)
         self._names = names
         # The ids of `columns`, one after the other, and where each begins.
         self._ids = b""
@@ -67,15 +72,22 @@ class ListState:
         self._new_id_ends = array("q")
         self._times: dict[str, int] = {}
 
-    def apply(self, records: Iterable[tuple[bytes | None, bytes | None]]) -> None:
-        """Apply keys and values in order; None is a tombstone."""
-        for key, value in records:
+    def apply(
+        self,
+        records: Iterable[tuple[bytes | None, bytes | None, *tuple[RemovedTerm | None, ...]]],
+    ) -> None:
+        """Apply keys and values in order; None is a removal, with the entry's term if known."""
+        for key, value, *terms in records:
             if key is None:
                 continue  # a compacted topic takes none
             self._new_ids += key
             self._new_id_ends.append(len(self._new_ids))
             if value is None:
-                self._digests.add_without_entry(key, _REMOVED)
+                term = terms[0] if terms else None
+                if term is None:
+                    self._digests.add_without_entry(key, _REMOVED)
+                else:
+                    self._digests.add_without_entry(key, _REMOVED, term.reference, term.created_ms)
                 continue
             try:
                 entry = _decode(value)
@@ -113,7 +125,11 @@ class ListState:
 
     def settle(self) -> None:
         """Let go what is superseded or removed; `columns` then has what stands."""
-        pairs: list[Any] = list(zip(self.columns, self._digests.columns(), strict=True))
+        # What was removed has no id texts. It comes first, because all else is newer.
+        removed_count = len(self.removed.columns.ids)
+        pairs: list[Any] = list(
+            zip(self.removed.columns, self.columns, self._digests.columns(), strict=True)
+        )
         self._digests = Digests(self._names)
         self.columns = self._digests.columns()
         ids, lists = np.concatenate(pairs[0]), np.concatenate(pairs[_LISTS])
@@ -122,14 +138,20 @@ class ListState:
         last = np.ones(len(ids), dtype=bool)
         last[:-1] = ids[1:] != ids[:-1]
         kept = kept[last]
-        kept = kept[lists[kept] != _REMOVED]
-        del ids, lists, last
+        is_removed = lists[kept] == _REMOVED
+        gone, kept = kept[is_removed], kept[~is_removed]
+        gone = gone[np.concatenate(pairs[_CREATED])[gone] > 0]
+        del ids, lists, last, is_removed
+        dropped, self.removed = self.removed.dropped, RemovedTerms(self.columns)
         # One column after the other, so that only one is there twice.
-        merged = []
+        merged, removed = [], []
         while pairs:
-            merged.append(np.concatenate(pairs.pop(0))[kept])
+            column = np.concatenate(pairs.pop(0))
+            merged.append(column[kept])
+            removed.append(column[gone])
         self.columns = DigestColumns(*merged)
-        self._keep_ids(kept)
+        self.removed = RemovedTerms(DigestColumns(*removed), dropped)
+        self._keep_ids(kept - removed_count)
 
     def _keep_ids(self, kept: NDArray[np.int64]) -> None:
         old_bytes = len(self._ids)
@@ -148,13 +170,7 @@ class ListState:
 
     def places(self, ids: NDArray[np.uint64]) -> NDArray[np.int64]:
         """Where in `columns` the entries with these hashed ids are, -1 for those that are not."""
-        known = self.columns.ids
-        if not len(known):
-            return np.full(len(ids), -1, dtype=np.int64)
-        places = np.searchsorted(known, ids).astype(np.int64)
-        places[places == len(known)] = 0
-        places[known[places] != ids] = -1
-        return places
+        return places_of(ids, self.columns.ids)
 
     def entry_id(self, place: int) -> bytes:
         """The id of the entry at this place of `columns`."""

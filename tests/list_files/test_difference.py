@@ -21,6 +21,7 @@ from engine.list_files.list_state import ListState
 from engine.list_files.ownership import Synced
 from engine.list_files.parsed_file import FileEntries
 from engine.list_files.profile import load
+from engine.list_files.removed_terms import RemovedTerm, removed_term, term_headers
 from engine.list_files.rows import BadRow, Filling, Row, Supplied
 
 DAY_MS = 86_400_000
@@ -62,9 +63,11 @@ class Topic:
 
     def __init__(self, *entries: Entry) -> None:
         self.values = {one.entry_id: encode(one) for one in entries}
+        self.terms: dict[str, RemovedTerm] = {}
 
     def state(self, names: Names) -> ListState:
         state = ListState(names)
+        state.apply((key.encode(), None, term) for key, term in self.terms.items())
         state.apply((key.encode(), value) for key, value in self.values.items())
         state.settle()
         return state
@@ -103,8 +106,14 @@ class Topic:
             assert (what == "changed") == (key.decode() in self.values)
             self.values[key.decode()] = value
         for place in found.removed.tolist():
-            del self.values[state.entry_id(place).decode()]
+            self.remove(state.entry_id(place).decode())
         return found, file
+
+    def remove(self, entry_id: str) -> None:
+        """Remove an entry as the commands do."""
+        term = removed_term(term_headers(self.values.pop(entry_id)))
+        assert term is not None
+        self.terms[entry_id] = term
 
     @property
     def entries(self) -> dict[str, Entry]:
@@ -437,3 +446,70 @@ def test_a_sync_takes_over_anothers_entry_only_if_asked_to() -> None:
     assert topic.entries == {"a": standing}
     found, _ = topic.send([document("a")], list_id="l", take_over=True)
     assert (found.changed_count, topic.entries["a"].agency) == (1, "agency")
+
+
+# ---- the term of an authority outlives the entry's removal
+
+
+def test_what_is_listed_again_keeps_its_first_day_and_ends_no_later() -> None:
+    topic = Topic(entry("l-1"))
+    topic.remove("l-1")
+    found, _ = topic.send([document("l-1")], today=50, term=60)
+    (problem,) = found.problems.values()
+    assert problem == (
+        "authority.reference '1': must be a new one to extend the entry beyond 100 days after "
+        f"{day(0)}"
+    )
+    assert topic.entries == {}
+    topic.send([document("l-1")], today=50, term=50)
+    (listed_again,) = topic.entries.values()
+    assert (listed_again.created_at, listed_again.expires_at) == (day(0), day(100))
+
+
+def test_a_later_first_day_is_refused_and_a_new_authority_begins_anew() -> None:
+    topic = Topic(entry("l-1"))
+    topic.remove("l-1")
+    found, _ = topic.send([document("l-1", created_at=day(9), expires_at=day(20))], today=50)
+    (problem,) = found.problems.values()
+    assert problem.startswith(f"created_at {day(9)!r}: must stay {day(0)}")
+    again = document("l-1", authority={"kind": "case", "reference": "2"})
+    topic.send([again], today=50, term=60)
+    assert topic.entries["l-1"].created_at == day(50)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(1, 40), st.integers(1, 100)), max_size=12))
+def test_no_run_of_removals_outlives_the_term_under_one_authority(
+    steps: list[tuple[bool, int, int]],
+) -> None:
+    """Whatever is removed and listed again, by an import or a sync, or renewed between."""
+    topic = Topic(entry("l-1"))
+    today = 0
+    for is_sync, later, term in steps:
+        today += later
+        if is_sync:
+            topic.send([], list_id="l", today=today, agency="agency")
+        elif "l-1" in topic.values:
+            topic.remove("l-1")
+        found, _ = topic.send([document("l-1")], today=today, term=term)
+        assert bool(found.problems) == (today + term > 100)
+        for listed_now in topic.entries.values():
+            assert listed_now.created_at == day(0)
+            assert listed_now.expires_ms <= START_MS + 100 * DAY_MS
+
+
+def test_a_sync_that_brings_an_entry_back_keeps_nothing_else_of_it() -> None:
+    topic = Topic(entry("l-1", requested_by="ann"))
+    topic.send([], list_id="l", today=10, agency="agency")
+    assert topic.entries == {}
+    topic.send([document("l-1")], list_id="l", today=20, term=30, by="jo")
+    (found,) = topic.entries.values()
+    assert (found.created_at, found.expires_at, found.requested_by) == (day(0), day(50), "jo")
+
+
+def test_after_a_removal_by_an_older_version_the_term_begins_anew() -> None:
+    """Its record does not say what the term was; the audit does."""
+    topic = Topic(entry("l-1"))
+    topic.remove("l-1")
+    topic.terms.clear()
+    topic.send([document("l-1")], today=50, term=100)
+    assert topic.entries["l-1"].created_at == day(50)

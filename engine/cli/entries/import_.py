@@ -32,6 +32,7 @@ from engine.list_files.digests import Names
 from engine.list_files.ownership import Synced
 from engine.list_files.parsed_file import FileEntries
 from engine.list_files.profile import Profile
+from engine.list_files.removed_terms import RemovedTerm
 from engine.list_files.rows import BadRow, Row, Supplied, read_rows
 from engine.list_files.text import encoding_of
 
@@ -261,6 +262,8 @@ async def send_difference(
             await box.send(key, value, headers)
             if at % _ROWS_A_STEP == 0:
                 step(_ROWS_A_STEP)
+        standing = reader.state.columns
         for place in found.removed.tolist():
-            await box.send(reader.state.entry_id(place), None, headers)
+            term = RemovedTerm(int(standing.created_ms[place]), int(standing.references[place]))
+            await box.send(reader.state.entry_id(place), None, [*headers, *term.headers()])
         step(count % _ROWS_A_STEP)

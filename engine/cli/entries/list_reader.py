@@ -13,12 +13,15 @@ from typing import Any
 
 from aiokafka import TopicPartition
 
+from engine import limits
+from engine.cli.output import remark
 from engine.config import Settings
 from engine.kafka.raw_fetcher import parse
 from engine.kafka.readable import until_none_open, until_readable
 from engine.kafka.reader import Progress, between, consuming
 from engine.list_files.digests import Names
 from engine.list_files.list_state import ListState
+from engine.list_files.removed_terms import removed_term
 from engine.wire.batch_reader import BatchReader, every_record
 from engine.wire.record_batch import RawBatch
 
@@ -33,6 +36,7 @@ class ListReader:
         self._partitions = partitions
         self._at: dict[TopicPartition, int] = {}
         self._batch_reader = BatchReader(parse)
+        self._has_warned = False
 
     async def catch_up(self, progress: Progress) -> bool:
         """Read the records that are new since the last call; return whether there were any.
@@ -53,14 +57,30 @@ class ListReader:
             for part in self._partitions:
                 self._at[part] = max(ends[part], await self._consumer.position(part))
             await asyncio.to_thread(self.state.settle)
+        self._warn_of_dropped()
         return True
+
+    def _warn_of_dropped(self) -> None:
+        dropped = self.state.removed.dropped
+        if dropped and not self._has_warned:
+            self._has_warned = True
+            remark(
+                f"warning: {self._partitions[0].topic} has more than {limits.REMOVED_TERMS:,} "
+                f"removed entries; the {dropped:,} created first are not held to the terms of "
+                "their authorities if they are listed again"
+            )
 
     def _apply(self, fetched: dict[TopicPartition, list[RawBatch]]) -> None:
         for part, batches in fetched.items():
             where = f"{part.topic}/{part.partition}"
             for batch in batches:
                 records = every_record(self._batch_reader, where, [batch])
-                self.state.apply((record.key, record.value) for record in records)
+                self.state.apply(
+                    (record.key, record.value)
+                    if record.value is not None
+                    else (record.key, None, removed_term(record.headers))
+                    for record in records
+                )
 
     async def settled(self) -> None:
         """Wait until no transaction hides the topic's last changes.

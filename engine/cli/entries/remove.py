@@ -26,6 +26,7 @@ def remove(settings: Settings, entry_ids: tuple[str, ...]) -> None:
     from engine.kafka.session import run
     from engine.kafka.topics import Topics
     from engine.kafka.writer import outbox
+    from engine.list_files.removed_terms import term_headers
 
     operator = operator_name(settings)
     topic = Topics(settings.prefix).hotlist
@@ -43,7 +44,8 @@ def remove(settings: Settings, entry_ids: tuple[str, ...]) -> None:
             )
         async with outbox(settings, topic) as box:
             for key in keys:
-                await box.send(key, None, operator_header(operator))
+                headers = operator_header(operator) + term_headers(there[key].value)
+                await box.send(key, None, headers)
         await wait_readable(settings, box.next_offsets)
 
     run(send())
