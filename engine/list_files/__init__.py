@@ -24,6 +24,7 @@ The modules, in the order in which data passes them:
     rows           from a document to an entry, completed and checked
     digests        entries as hashes, for comparison
     parsed_file    a file's rows, held compactly until they are sent
+    removed_terms  what a removal leaves of an entry: the term of its authority
     list_state     the topic's state as digests
     ownership      whose entries a file may change
     difference     what a file would change: the difference that is sent
@@ -39,6 +40,7 @@ __all__ = [
     "ownership",
     "parsed_file",
     "profile",
+    "removed_terms",
     "rows",
     "text",
 ]

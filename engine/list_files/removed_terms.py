@@ -28,8 +28,8 @@ from engine.list_files.digests import DigestColumns
 #: The header of a removal: the milliseconds and the hash, in decimal and hex, with a blank between.
 TERM_HEADER: Final = "term"
 _HEX: Final = 16
-#: Milliseconds of the years 1970 to 9999.
-_MOST_MS: Final = 253_402_300_800_000
+#: The digits of milliseconds up to the year 9999.
+_DIGITS: Final = 15
 
 Headers = list[tuple[str, bytes]]
 
@@ -77,9 +77,9 @@ def removed_term(headers: Iterable[tuple[str, bytes | None]]) -> RemovedTerm | N
         if name != TERM_HEADER:
             continue
         created, _, reference = (value or b"").partition(b" ")
-        if created.isdigit() and len(created) <= len(str(_MOST_MS)) and len(reference) == _HEX:
+        if created.isdigit() and len(created) <= _DIGITS and len(reference) == _HEX:
             try:
-                return RemovedTerm(min(int(created), _MOST_MS), int(reference, _HEX))
+                return RemovedTerm(int(created), int(reference, _HEX))
             except ValueError:
                 return None
     return None

@@ -180,10 +180,7 @@ class KeyState:
         self.plate = entry.plate
 
     def is_of(self, entry: Entry) -> bool:
-        """Return whether an entry lists what this state is of, and for whom.
-
-        Only a restored state compares the hash, because it has no plate, and only once.
-        """
+        """Return whether an entry lists what this state is of. A restored one hashes it once."""
         if self.plate is None or self.terms is None:
             if listing_of(entry) != self.listing:
                 return False

@@ -501,7 +501,9 @@ def test_a_workers_warning_can_be_turned_off(
 def test_insecure_is_refused_where_a_worker_has_no_password_in_clear(
     worker_settings: list[Settings],
 ) -> None:
-    assert_one_line(hotlist("worker", "--insecure"), 2, "--insecure: would do nothing without")
+    assert_one_line(
+        hotlist("worker", "--insecure"), 2, "--insecure: would do nothing without SASL_PLAINTEXT"
+    )
     assert worker_settings == []
 
 

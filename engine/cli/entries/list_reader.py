@@ -74,7 +74,7 @@ class ListReader:
         for part, batches in fetched.items():
             where = f"{part.topic}/{part.partition}"
             for batch in batches:
-                records = every_record(self._batch_reader, where, [batch])
+                records = every_record(self._batch_reader, where, [batch], headers_from=0)
                 self.state.apply(
                     (record.key, record.value)
                     if record.value is not None
