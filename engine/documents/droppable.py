@@ -94,9 +94,14 @@ def _fields(data: bytes) -> tuple[_Raws | None, str | None]:
         data.decode()
         return _OBJECT.decode(data), None
     except msgspec.ValidationError as error:
-        return None, str(error)
+        message = str(error)
     except UNREADABLE:
         return None, None
+    try:  # msgspec stops at the first character of what is no object
+        msgspec.json.decode(data, type=msgspec.Raw)
+    except UNREADABLE:
+        return None, None
+    return None, message
 
 
 def _kept_of(name: str, raw: bytes, dropped: list[Dropped]) -> bytes | None:

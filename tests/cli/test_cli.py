@@ -951,12 +951,12 @@ def test_check_names_line_field_and_rule_but_no_value() -> None:
     assert result.exit_code == 1
     assert result.stdout.splitlines() == [
         "line 2: invalid_json: $: must be JSON in UTF-8",
-        "line 3: schema: $.confidence: must be a number or null, not a string",
+        "line 3: warning: $.confidence: must be a number or null, not a string; the worker drops it",
         "line 4: plate_length: $.plate: must have 1 to 16 letters and digits",
         "line 5: value_too_large: $: must have at most 65536 bytes",
-        "5 lines: 1 good, 4 bad (1 invalid_json, 1 plate_length, 1 schema, 1 value_too_large)",
+        "5 lines: 2 good, 3 bad (1 invalid_json, 1 plate_length, 1 value_too_large), 1 warning",
     ]
-    assert result.stderr == "hotlist: reads.jsonl: 4 of 5 lines are bad\n"
+    assert result.stderr == "hotlist: reads.jsonl: 3 of 5 lines are bad\n"
     assert "SECRET" not in result.output
 
 
@@ -970,8 +970,15 @@ def test_check_as_json() -> None:
             "field": "$.plate",
             "rule": "must have 1 to 16 letters and digits",
         },
-        {"lines": 2, "good": 1, "bad": 1, "reasons": {"plate_length": 1}},
+        {"lines": 2, "good": 1, "bad": 1, "warnings": 0, "reasons": {"plate_length": 1}},
     ]
+
+
+def test_a_field_that_the_worker_drops_is_a_warning() -> None:
+    result = hotlist("check", reads_file(orjson.dumps(READ), BAD_LINES[1]))
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "line 2: warning: $.confidence" in result.stdout
+    assert hotlist("check", "--strict", reads_file(BAD_LINES[1])).exit_code == 1
 
 
 def test_rate_must_be_above_zero() -> None:

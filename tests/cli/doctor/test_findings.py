@@ -133,7 +133,7 @@ def test_reads() -> None:
         (b"abc", good),
         (b"OTHER99", good),
         (b"ABC1234", {**good, "source": "elsewhere"}),
-        (b"ABC1234", {**good, "confidence": 90}),
+        (b"ABC1234", {**good, "captured_at": secret}),
         (b"ABC1234", {**good, "plate": secret * 5}),
     ]:
         plate = good["plate"].upper().replace("-", "").encode()

@@ -112,7 +112,13 @@ async def test_what_ails(real_kafka: str, prefix: str) -> None:
     await produce(
         real_kafka,
         topics.detections,
-        {0: [record(read), record({**read, "confidence": 90}), ToSend(None, record(read).value)]},
+        {
+            0: [
+                record(read),
+                record({**read, "captured_at": "noon"}),
+                ToSend(None, record(read).value),
+            ]
+        },
     )
     async with producing(real_kafka) as producer:
         await producer.send_and_wait(
@@ -126,7 +132,7 @@ async def test_what_ails(real_kafka: str, prefix: str) -> None:
     assert of(found, "workers", "problem") == [f"no worker is in the group {prefix}group"]
     assert of(found, "lag", "problem") == ["4 reads wait"]
     assert of(found, "reads", "problem") == [
-        "1 of 4 are rejected: schema, $.confidence must be at most 1"
+        "1 of 4 are rejected: schema, $.captured_at must be a time of RFC 3339"
     ]
     assert of(found, "reads", "warning") == ["1 of 4 have odd keys (1 missing)"]
     [skew] = of(found, "clocks", "warning")

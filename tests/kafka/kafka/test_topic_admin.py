@@ -17,7 +17,7 @@ from engine.errors import BrokerError, TopicError
 from engine.kafka.cluster import Cluster
 from engine.kafka.topic_admin import check_topics, create_topics, make_own_topic
 from engine.kafka.topics import DECLARED, Topics, create_command
-from tests.kafka.records import add_partitions, administering
+from tests.kafka.records import add_partitions, administering, until
 
 
 @pytest.fixture
@@ -139,7 +139,11 @@ async def test_a_topic_with_a_state_that_forgets_is_refused_then_corrected(
 ) -> None:
     given: dict[str, dict[str, str]] = {declared.name: {} for declared in DECLARED}
     given["policies"] = {"cleanup.policy": "compact"}
-    given["hotlist"] = {"cleanup.policy": "compact", "message.timestamp.type": "LogAppendTime"}
+    given["hotlist"] = {
+        "cleanup.policy": "compact",
+        "message.timestamp.type": "LogAppendTime",
+        "delete.retention.ms": "31536000000",
+    }
     given["suppression"] = {"cleanup.policy": "compact"}
     given["audit"] = {"retention.ms": "-1"}
     given[name] |= {"cleanup.policy": policy, "max.message.bytes": "2000000"}
@@ -179,7 +183,11 @@ async def test_a_control_topic_of_several_partitions_is_refused(
 async def test_an_audit_that_forgets_is_a_warning(real_kafka: str, topics: Topics) -> None:
     given: dict[str, dict[str, str]] = {declared.name: {} for declared in DECLARED}
     given["policies"] = {"cleanup.policy": "compact"}
-    given["hotlist"] = {"cleanup.policy": "compact", "message.timestamp.type": "LogAppendTime"}
+    given["hotlist"] = {
+        "cleanup.policy": "compact",
+        "message.timestamp.type": "LogAppendTime",
+        "delete.retention.ms": "31536000000",
+    }
     given["suppression"] = {"cleanup.policy": "compact"}
     given["audit"] = {"retention.ms": "604800000"}
     await make_by_hand(real_kafka, topics, settings=given)
@@ -198,6 +206,11 @@ async def test_the_engines_own_topic_is_made_where_it_is_missing(
     assert await make_own_topic(Cluster(real_kafka, topics)) is None
     async with administering(real_kafka) as admin:
         await admin.delete_topics([topics.suppression])
+
+        async def gone() -> bool:
+            return topics.suppression not in await admin.list_topics()
+
+        await until(gone, "the topic is deleted")
     with pytest.raises(TopicError, match="missing"):
         await check_topics(Cluster(real_kafka, topics))
     assert await make_own_topic(Cluster(real_kafka, topics)) == topics.suppression

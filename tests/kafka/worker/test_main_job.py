@@ -36,6 +36,7 @@ from tests.kafka.records import (
 )
 from tests.kafka.town import Town, found_matches, sizes
 from tests.kafka.worker_here import WorkerHere, worker_here
+from tests.kafka.worker_process import WorkerProcess
 from tests.models.naive import Likeness
 from tests.repository.schemas import validator
 
@@ -59,7 +60,7 @@ def log_file(tmp_path: Path) -> Path:
     return tmp_path / "worker.log"
 
 
-async def all_done(bootstrap: str, prefix: str, worker: ForkedWorker | WorkerHere) -> None:
+async def all_done(bootstrap: str, prefix: str, worker: WorkerProcess | WorkerHere) -> None:
     """Wait until the group has committed the end of every partition of the reads.
 
     An offset is committed only after the matches below it were acknowledged, so from then on
