@@ -2,7 +2,9 @@
 
     python produce_confluent_kafka.py [localhost:9092]
 
-`encode` checks the read and makes its key, so that the engine need not open the value.
+`encode` checks the read and makes its key, so that the engine need not open the value. The
+partitioner must be that of all other producers: librdkafka's own default is not Java's, and the
+reads of one vehicle would lie on two partitions.
 """
 
 from __future__ import annotations
@@ -25,7 +27,12 @@ def main(bootstrap: str = "localhost:9092", topic: str = "lpr.detections.v1") ->
         confidence=0.93,
     )
     producer = Producer(
-        {"bootstrap.servers": bootstrap, "enable.idempotence": True, "linger.ms": 5}
+        {
+            "bootstrap.servers": bootstrap,
+            "enable.idempotence": True,
+            "linger.ms": 5,
+            "partitioner": "murmur2_random",
+        }
     )
     record = encode(read)
     producer.produce(

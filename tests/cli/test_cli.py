@@ -951,8 +951,10 @@ def test_check_names_line_field_and_rule_but_no_value() -> None:
     assert result.exit_code == 1
     assert result.stdout.splitlines() == [
         "line 2: invalid_json: $: must be JSON in UTF-8",
-        "line 3: warning: $.confidence: must be a number or null, not a string; "
-        "the worker drops it",
+        (
+            "line 3: warning: $.confidence: must be a number or null, not a string; "
+            "the worker drops it"
+        ),
         "line 4: plate_length: $.plate: must have 1 to 16 letters and digits",
         "line 5: value_too_large: $: must have at most 65536 bytes",
         "5 lines: 2 good, 3 bad (1 invalid_json, 1 plate_length, 1 value_too_large), 1 warning",
