@@ -132,8 +132,10 @@ async def test_what_ails(real_kafka: str, prefix: str) -> None:
     assert of(found, "workers", "problem") == [f"no worker is in the group {prefix}group"]
     assert of(found, "lag", "problem") == ["4 reads wait"]
     assert of(found, "reads", "problem") == [
-        "1 of 4 are rejected: schema, $.captured_at must be a time of RFC 3339 such as "
-        "2026-01-31T12:00:00.000Z"
+        (
+            "1 of 4 are rejected: schema, $.captured_at must be a time of RFC 3339 such as "
+            "2026-01-31T12:00:00.000Z"
+        )
     ]
     assert of(found, "reads", "warning") == ["1 of 4 have odd keys (1 missing)"]
     [skew] = of(found, "clocks", "warning")
