@@ -117,7 +117,8 @@ async def test_a_restart_folds_on(real_kafka: str, prefix: str) -> None:
 async def test_a_rebalance_and_a_kill_change_nothing(
     real_kafka: str, prefix: str, tmp_path: Path
 ) -> None:
-    """Then the entries go, and the audit has what no match carries."""
+    """Then the entries go, and the audit has what no match carries. The matches stay for a while, in
+    case an entry is listed again in the same words."""
     topics, traffic = Topics(prefix), Traffic()
     await produce(real_kafka, topics.hotlist, sent(*map(entry_of, PLATES)))
     await produce(real_kafka, topics.policies, sent(a_policy()))
@@ -159,17 +160,14 @@ async def test_a_rebalance_and_a_kill_change_nothing(
 
         left: dict[bytes, Any] = {}
 
-        async def nothing_remembered() -> bool:
+        async def all_audited() -> bool:
             await second.alive()
             nonlocal left
             left = await remembered(real_kafka, prefix)
-            return left.keys() == {others}
+            return not any(state["suppressed"] for key, state in left.items() if key != others)
 
-        await until(
-            nothing_remembered,
-            "what was folded is audited and forgotten",
-            lambda: f"{second.log()}\n{left}",
-        )
+        await until(all_audited, "all counts are audited", lambda: f"{second.log()}\n{left}")
+        assert others in left
         await second.stop()
     records = await the_audit(real_kafka, prefix)
     audited: dict[str, int] = defaultdict(int)
