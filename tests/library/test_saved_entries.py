@@ -131,7 +131,7 @@ def check_filing(filing: Filing, held: dict[int, Entry]) -> None:
     assert filing.starts_ms.tolist() == starts_ms
     assert filing.expires_ms.tolist() == [one.expires_ms for one in entries]
     assert filing.asking == [
-        (slot, Asking(one.plate, one.confusables, one.distance))
+        (slot, Asking(one.plate, one.confusables, one.distance, one.region))
         for slot, one in zip(slots, entries, strict=True)
         if "?" in one.plate or one.confusables or one.distance
     ]

@@ -355,7 +355,7 @@ def test_a_number_out_of_range_deep_in_what_nobody_knows() -> None:
     nest = b', "x": ' + b"[" * 900 + b"1e999" + b"]" * 900 + b"}"
     deployment = Deployment()
     # 1.0 for an integer: then all numbers are looked at.
-    read = as_bytes(detection_json())[:-1] + b', "heading": "x"' + nest
+    read = as_bytes(detection_json())[:-1] + b', "camera": 5' + nest
     [reject] = deployment.process(raw_fetch(raw_batch(batch_bytes([Sent(b"", read)])))).rejects
     assert len(reject.field or "") <= 256
     entry = as_bytes(entry_json(entry_id="E2"))[:-1] + b', "priority": 1.0' + nest
