@@ -117,8 +117,8 @@ async def test_a_restart_folds_on(real_kafka: str, prefix: str) -> None:
 async def test_a_rebalance_and_a_kill_change_nothing(
     real_kafka: str, prefix: str, tmp_path: Path
 ) -> None:
-    """Then the entries go, and the audit has what no match carries. The matches stay for a while, in
-    case an entry is listed again in the same words."""
+    """Then the entries go, and the audit has what no match carries. The matches stay for a while,
+    in case an entry is listed again in the same words."""
     topics, traffic = Topics(prefix), Traffic()
     await produce(real_kafka, topics.hotlist, sent(*map(entry_of, PLATES)))
     await produce(real_kafka, topics.policies, sent(a_policy()))
