@@ -9,6 +9,9 @@ loop that ends then reports an unclosed socket.
 `close_whole` is a seam in aiokafka: it gives one client copies of the two methods that make
 connections, with a `create_conn` that remembers them. `tests/kafka_package/test_connections.py` is
 the contract with aiokafka. Nothing is patched for other clients of the process.
+
+A request on a connection that was lost a moment ago is a KafkaConnectionError too, which aiokafka's
+tasks wait out. uvloop raises RuntimeError there (aio-libs/aiokafka issue 1038), which ends them.
 """
 
 from __future__ import annotations
@@ -38,6 +41,7 @@ class _Connections:
         if self._is_closed:
             connection.close()
             raise KafkaConnectionError("the client is closed")
+        connection.send = _reporting(connection, connection.send)
         self._made = [each for each in self._made if each.connected()]
         self._made.append(connection)
         return connection
@@ -47,6 +51,19 @@ class _Connections:
         self._is_closed = True
         while self._made:
             self._made.pop().close()
+
+
+def _reporting(connection: Any, send: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap a connection's `send`: it raises KafkaConnectionError if the connection is lost."""
+
+    def wrapped(*args: Any, **options: Any) -> Any:
+        try:
+            return send(*args, **options)
+        except RuntimeError as error:
+            connection.close()
+            raise KafkaConnectionError(f"the connection was lost: {error}") from error
+
+    return wrapped
 
 
 def close_whole(client: Any, holds: str = "", *, start: str = "start", stop: str = "stop") -> None:

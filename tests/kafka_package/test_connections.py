@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka import client as aiokafka_client
+from aiokafka.client import ConnectionGroup
 from aiokafka.conn import AIOKafkaConnection
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.protocol.metadata import MetadataRequest
 
 from engine.demo.embedded_broker import EmbeddedBroker
 from engine.kafka import connections
@@ -123,6 +125,25 @@ async def test_aiokafka_by_itself_leaves_one_open(cluster: Cluster) -> None:
     finally:
         for each in open_connections():
             each.close()
+
+
+async def test_a_request_on_a_lost_connection_is_a_connection_error(cluster: Cluster) -> None:
+    """As uvloop's transport raises once its connection was reset."""
+    client = cluster.client()
+    await client.bootstrap()
+    node = client.get_random_node()
+    assert await client.ready(node)
+    connection = client._conns[node, ConnectionGroup.DEFAULT]
+
+    def write(data: bytes) -> None:
+        raise RuntimeError("unable to perform operation on <TCPTransport closed=True>")
+
+    connection._writer.write = write
+    with pytest.raises(KafkaConnectionError, match="the connection was lost"):
+        await client.send(node, MetadataRequest([]))
+    assert not connection.connected()
+    await client.close()
+    assert open_connections() == []
 
 
 async def test_a_connection_that_comes_after_the_end(
