@@ -60,8 +60,8 @@ async def producing(bootstrap: str, **options: Any) -> AsyncIterator[AIOKafkaPro
     producer = AIOKafkaProducer(
         bootstrap_servers=bootstrap, max_batch_size=_BATCH_BYTES, **{"acks": 1, **options}
     )
-    await producer.start()
     try:
+        await producer.start()
         yield producer
     finally:
         await producer.stop()
