@@ -26,6 +26,8 @@ from tests.torture.wrapped_worker import STEP
 
 #: As a service manager's pause before it starts a program again.
 _RESTART_PAUSE_S = 1.0
+#: In the log of a worker that got SIGTERM, perhaps before it was wanted again.
+_ASKED = "stopping on SIGTERM"
 #: Longer than `limits.SHUTDOWN_S` and what a slow worker may take beside it.
 END_S = 45.0
 #: The kernel ends a process at once, and a slow machine notices a little later.
@@ -120,7 +122,7 @@ class Slot:
         elif status:
             self.errors[_last_line(text) or f"status {status}"] += 1
             await asyncio.sleep(_RESTART_PAUSE_S)
-        elif self.is_wanted:
+        elif _ASKED not in text:
             self._problems.append(f"a worker ended in order and nobody asked it to: {log_file}")
             await asyncio.sleep(_RESTART_PAUSE_S)
 
