@@ -88,8 +88,6 @@ class Decider:
         self._hand_over = hand_over
         self.outcome = Outcome(at_ms=now_ms, partition=fetch.partition)
         self._size_bytes = 0
-        #: By source. The lists do not change while a fetch is decided.
-        self._basis_of: dict[str, Basis] = {}
 
     @property
     def size_bytes(self) -> int:
@@ -182,20 +180,15 @@ class Decider:
             if suppressed == SUPPRESSED:
                 self.outcome.suppressed += 1
                 continue
-            basis = self._basis_of.get(detection.source) or self._basis(detection.source)
+            basis = Basis(
+                lists.eligibility.revision_of(detection.source), lists.list_revision, self._now_ms
+            )
             match = build_match(each, detection, quality.confidence, suppressed, basis, dropped)
             if not is_traced:
                 trace, is_traced = _trace_of(read), True
             self.outcome.matches.append(FoundMatch(match, read.timestamp_ms, trace))
             self._size_bytes += _size_bytes(each.entry, read, trace)
             self._size_bytes += _DROPPED_BYTES * len(dropped)
-
-    def _basis(self, source: str) -> Basis:
-        """Return what all matches of this fetch with this source's policy rest on."""
-        lists = self._lists
-        basis = Basis(lists.eligibility.revision_of(source), lists.list_revision, self._now_ms)
-        self._basis_of[source] = basis
-        return basis
 
     def _known_source(self, detection: Detection) -> str | None:
         """Return a read's source if it has a policy: no other text of a read may be counted by."""

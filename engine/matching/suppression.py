@@ -41,7 +41,6 @@ from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 from engine import limits
-from engine.documents.fields import INTEGER_MAX
 from engine.documents.model import Authority, Entry, SuppressionState
 from engine.matching.suppression_key import (
     LATE_MS,
@@ -104,8 +103,7 @@ class Suppression:
         """
         suppress_s = entry.suppress_s
         window_ms = 1000 * (_DEFAULT_S if suppress_s is None else suppress_s)
-        if not -INTEGER_MAX <= seen.arrived_ms <= INTEGER_MAX:
-            seen = bounded(seen)
+        seen = bounded(seen)
         key = key_of(entry, seen)
         own: KeyState | None = None
         is_repeat = False

@@ -82,6 +82,8 @@ def bounded(seen: Sighting) -> Sighting:
 
     A producer may give a record any timestamp of 64 bits.
     """
+    if -INTEGER_MAX <= seen.arrived_ms <= INTEGER_MAX:
+        return seen
     return seen._replace(arrived_ms=max(-INTEGER_MAX, min(seen.arrived_ms, INTEGER_MAX)))
 
 
