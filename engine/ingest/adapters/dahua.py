@@ -34,14 +34,13 @@ from engine.ingest.adapters.message import (
     Node,
     Site,
     check_size,
-    each,
     id_of,
     json_value,
     make_read,
     time_of,
 )
 from engine.ingest.adapters.optional_fields import location, optional, share
-from engine.ingest.adapters.values import country, inside, plate_text, text_at
+from engine.ingest.adapters.values import country, inside, known, plate_text, text_at
 
 _EVENT_WHOLE: Final = 255
 _HUNDRED: Final = 100
@@ -67,8 +66,7 @@ def adapt(message: bytes, site: Site) -> Adapted:
             return _pushed(event["Picture"], site, fallbacks)
         return _event(event, site, fallbacks)
 
-    adapted = each(events, read)
-    return fallbacks.adapted(adapted.reads, adapted.problems)
+    return fallbacks.each(events, read)
 
 
 def _json_events(root: Node) -> Iterator[Node]:
@@ -231,5 +229,4 @@ def _confidence(at: Node, whole: float) -> float | None:
 def _vehicle(
     make: str | None, color: str | None, kind: str | None, model: str | None = None
 ) -> dict[str, str]:
-    found = {"make": make, "model": model, "color": color, "type": kind}
-    return {name: text for name, text in found.items() if text is not None}
+    return known(make=make, model=model, color=color, type=kind)

@@ -8,7 +8,7 @@ Pure: no clock, no I/O.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -20,6 +20,7 @@ from engine.ingest.adapters.message import (
     Fallback,
     Node,
     Site,
+    each,
     moment,
 )
 
@@ -77,6 +78,11 @@ class Fallbacks:
     def note(self, kind: Fallback) -> None:
         """Remember that a read has this fallback."""
         self._used.add(kind)
+
+    def each(self, found: Iterable[Node], make: Callable[[Node], Detection | None]) -> Adapted:
+        """Return the message's result with a read of each of these; see `message.each`."""
+        adapted = each(found, make)
+        return self.adapted(adapted.reads, adapted.problems)
 
     def adapted(
         self,

@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, tzinfo
 from typing import Any, Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
+from engine.clock import zone_named
 from engine.documents.model import Detection
 from engine.errors import ConfigError
 from engine.ingest.adapters.fallbacks import Fallbacks
@@ -29,7 +29,6 @@ from engine.ingest.adapters.message import (
     Node,
     Site,
     check_size,
-    each,
     id_of,
     json_value,
     make_read,
@@ -118,8 +117,7 @@ class _Generic:
             return Adapted()
         if not items and not self._each.is_there(root, root):
             raise self._each.first(root, root).error(_ABSENT, "missing_field")
-        found = each(items, read)
-        adapted = fallbacks.adapted(found.reads, found.problems)
+        adapted = fallbacks.each(items, read)
         if self._zone is not None:  # nothing is lacking: the mapping says it
             adapted = adapted._replace(fallbacks=adapted.fallbacks - {"time_zone"})
         return adapted
@@ -246,8 +244,8 @@ class _Generic:
         if name is None:
             return None
         try:
-            return ZoneInfo(name)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
+            return zone_named(name)
+        except ValueError:
             rule = "must be a time zone such as Europe/Madrid"
             raise ConfigError(rule, where=f"{self._where}: time_zone") from None
 

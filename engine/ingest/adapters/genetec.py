@@ -30,7 +30,6 @@ from engine.ingest.adapters.message import (
     Node,
     Site,
     check_size,
-    each,
     id_of,
     make_read,
     parse_json,
@@ -85,8 +84,7 @@ def adapt(message: bytes, site: Site) -> Adapted:
     lacking = Fallbacks(site)
     many = len(records) > 1
     roots = [Node(_values(record if many else _first(record, document))) for record in records]
-    adapted = each(roots, lambda root: _read(root, site, lacking))
-    return lacking.adapted(adapted.reads, adapted.problems)
+    return lacking.each(roots, lambda root: _read(root, site, lacking))
 
 
 def _read(root: Node, site: Site, lacking: Fallbacks) -> Detection | None:

@@ -25,13 +25,12 @@ from engine.ingest.adapters.message import (
     AdapterError,
     Node,
     Site,
-    each,
     id_of,
     make_read,
     parse_json,
 )
 from engine.ingest.adapters.optional_fields import alternates, optional, share
-from engine.ingest.adapters.values import country, plate_text, text_at
+from engine.ingest.adapters.values import country, known, plate_text, text_at
 from engine.ingest.adapters.xml_message import items, looks_like_xml, parse_xml
 
 _ALERT: Final = "EventNotificationAlert"
@@ -80,8 +79,7 @@ def _alert(root: Node, site: Site) -> Adapted:
             },
         )
 
-    adapted = each(blocks, read)
-    return fallbacks.adapted(adapted.reads, adapted.problems)
+    return fallbacks.each(blocks, read)
 
 
 def _originals(block: Node) -> list[tuple[Node, float | None]]:
@@ -101,11 +99,7 @@ def _camera(root: Node, fallbacks: Fallbacks) -> str:
 
 
 def _vehicle(block: Node) -> dict[str, str]:
-    found = {
-        "color": text_at(block, "vehicleInfo", "color"),
-        "type": text_at(block, "vehicleType"),
-    }
-    return {name: text for name, text in found.items() if text is not None}
+    return known(color=text_at(block, "vehicleInfo", "color"), type=text_at(block, "vehicleType"))
 
 
 def _plates(root: Node, site: Site) -> Adapted:
@@ -129,5 +123,4 @@ def _plates(root: Node, site: Site) -> Adapted:
             },
         )
 
-    adapted = each(items(root["Plate"]), read)
-    return fallbacks.adapted(adapted.reads, adapted.problems)
+    return fallbacks.each(items(root["Plate"]), read)

@@ -23,7 +23,7 @@ from engine.ingest.adapters.message import (
     parse_json,
 )
 from engine.ingest.adapters.optional_fields import share
-from engine.ingest.adapters.values import country, plate_text, text_at
+from engine.ingest.adapters.values import country, known, plate_text, text_at
 
 _DEFAULT_NAME: Final = "network camera"
 #: One of these is in every event of these cameras.
@@ -74,11 +74,10 @@ def _confidence(at: Node) -> float | None:
 
 
 def _vehicle(root: Node) -> dict[str, str]:
-    found = {
-        "make": text_at(root, "Vehicle Brand")
+    return known(
+        make=text_at(root, "Vehicle Brand")
         or text_at(root, "vehicle_brand")
         or text_at(root, "Vehicle_Brand"),
-        "color": text_at(root, "vehicle_color"),
-        "type": text_at(root, "vehicle_type"),
-    }
-    return {name: text for name, text in found.items() if text is not None}
+        color=text_at(root, "vehicle_color"),
+        type=text_at(root, "vehicle_type"),
+    )

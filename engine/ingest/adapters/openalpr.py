@@ -22,7 +22,6 @@ from engine.ingest.adapters.message import (
     Adapted,
     Node,
     Site,
-    each,
     id_of,
     make_read,
     parse_json,
@@ -52,8 +51,7 @@ def adapt(message: bytes, site: Site) -> Adapted:
         return Adapted()
     lacking = Fallbacks(site)
     if kind == "alpr_results":
-        adapted = each(root["results"], _picture(root, site, lacking))
-        return lacking.adapted(adapted.reads, adapted.problems)
+        return lacking.each(root["results"], _picture(root, site, lacking))
     if kind == _GROUP:
         return _one(_read(root, site, lacking), lacking)
     group = root["group"]

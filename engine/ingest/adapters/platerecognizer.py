@@ -20,7 +20,7 @@ from typing import Final
 
 from engine.documents.model import Detection
 from engine.ingest.adapters.fallbacks import Fallbacks
-from engine.ingest.adapters.message import Adapted, Node, Site, each, id_of, make_read, parse_json
+from engine.ingest.adapters.message import Adapted, Node, Site, id_of, make_read, parse_json
 from engine.ingest.adapters.optional_fields import alternates, image, optional, region, share
 from engine.ingest.adapters.values import inside, traits
 
@@ -68,8 +68,7 @@ def adapt(message: bytes, site: Site) -> Adapted:
             },
         )
 
-    adapted = each(results, read)
-    return lacking.adapted(adapted.reads, adapted.problems)
+    return lacking.each(results, read)
 
 
 def _plate(result: Node) -> tuple[str | None, Node, Node, list[dict[str, object]] | None]:

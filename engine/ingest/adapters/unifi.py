@@ -22,7 +22,6 @@ from engine.ingest.adapters.message import (
     AdapterError,
     Node,
     Site,
-    each,
     id_of,
     make_read,
     parse_json,
@@ -63,8 +62,7 @@ def adapt(message: bytes, site: Site) -> Adapted:
             },
         )
 
-    adapted = each(alarm["triggers"], read)
-    return fallbacks.adapted(adapted.reads, adapted.problems)
+    return fallbacks.each(alarm["triggers"], read)
 
 
 def _plate(trigger: Node) -> Node:

@@ -81,5 +81,9 @@ def text_at(node: Node, *names: str) -> str | None:
 
 def traits(**found: Node) -> dict[str, str]:
     """Return the traits of a vehicle that are known: make, model, color and type."""
-    texts = {name: text_at(at) for name, at in found.items()}
+    return known(**{name: text_at(at) for name, at in found.items()})
+
+
+def known(**texts: str | None) -> dict[str, str]:
+    """Return these texts by their names, without those that are not known."""
     return {name: text for name, text in texts.items() if text is not None}

@@ -16,10 +16,9 @@ from defusedxml.ElementTree import fromstring
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine import normalize
-from engine.documents.codec import decode_detection, encode
 from engine.ingest.adapters import ADAPTERS, Adapter, AdapterError, Site
 from tests.ingest.adapters.field_cases import MESSAGES, Case, adapter_of_case, site_of, tables
+from tests.ingest.adapters.hostile import reads_or_errors
 
 _PAIRS: Final = [(vendor, case) for vendor, table in tables().items() for case in table.cases]
 _ALL: Final = [pytest.param(vendor, case, id=f"{vendor}/{case.file}") for vendor, case in _PAIRS]
@@ -56,20 +55,7 @@ def path_of(vendor: str, case: Case) -> Path:
 
 
 def held(adapter: Adapter, sent: bytes) -> None:
-    """Whatever is sent, there are good reads, each with a key, or there is a clear error."""
-    try:
-        adapted = adapter(sent, Site("city-north", "US"))
-    except AdapterError as error:
-        problems = [error]
-    else:
-        problems = list(adapted.problems)
-        for read in adapted.reads:
-            assert decode_detection(encode(read)) == read
-            assert normalize(read.plate)
-            assert read.source == "city-north"
-    for problem in problems:
-        assert "\n" not in str(problem)
-        assert _SECRET.strip() not in str(problem)
+    reads_or_errors(adapter, sent, _SECRET.strip())
 
 
 def places(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
