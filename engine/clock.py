@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 import time
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import Final, Protocol
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 #: RFC 3339 in UTC. The schemas have the same pattern, with the days of each month spelled
 #: out, so that a validator in any language rejects the same strings as this module does.
@@ -112,6 +113,14 @@ def parse_read_time(text: str) -> int:
         minutes += offset if sign == "-" else -offset
     millis = int((fraction or "")[:3].ljust(3, "0"))
     return _midnight_ms(day) + 1000 * (60 * minutes + int(second)) + millis
+
+
+def zone_named(name: object) -> tzinfo:
+    """Return the time zone with this name in the IANA database. Raises ValueError."""
+    try:
+        return ZoneInfo(name)  # type: ignore[arg-type]
+    except (ZoneInfoNotFoundError, ValueError, TypeError, OSError):
+        raise ValueError("not the name of a time zone") from None
 
 
 def format_time(ms: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import click
 
+from engine.cli.options import secret_of, with_options
 from engine.cli.output import remark
 from engine.cli.webhook import stopping
 from engine.config import Settings
@@ -20,7 +20,7 @@ from engine.ingest.adapters import Adapter, Site
 from engine.setting_rules import is_loopback
 
 if TYPE_CHECKING:
-    from engine.ingest.mqtt import MqttAddress
+    from engine.ingest.mqtt import MqttAddress, MqttSource
 
 MQTT_VARIABLE: Final = "HOTLIST_MQTT_PASSWORD"
 #: The topics of vendors that publish to MQTT themselves.
@@ -47,9 +47,7 @@ def mqtt_options(command: Callable[..., None]) -> Callable[..., None]:
             help=f"File with the MQTT user's password; default: the variable {MQTT_VARIABLE}.",
         ),
     )
-    for option in reversed(options):
-        command = option(command)
-    return command
+    return with_options(command, options)
 
 
 def make_address(url: str, vendor: str, source: str, password_file: Path | None) -> MqttAddress:
@@ -79,7 +77,7 @@ def make_address(url: str, vendor: str, source: str, password_file: Path | None)
     topic = unquote(parts.path.removeprefix("/")) or _TOPICS.get(vendor, "")
     if not topic:
         raise ConfigError(f"must name the topic of {vendor}'s messages", where="--mqtt")
-    password = _password(password_file)
+    password = secret_of(MQTT_VARIABLE, password_file)
     user = None if parts.username is None else unquote(parts.username)
     if (user is None) != (password is None):
         raise ConfigError(
@@ -128,33 +126,24 @@ async def serve_mqtt(
             if listen is not None:
                 await port.open(*listen, where="", hint="choose another address with --listen")
                 remark(f"status at http://{listen[0]}:{port.number}/readyz")
-            looking = asyncio.create_task(ingest.look())
-            source = asyncio.create_task(MqttSource(ingest, address).run())
-            waiting = asyncio.create_task(stopped.wait())
-            remark(f"subscribing to {address.topic} at {address.host}:{address.port}")
             try:
-                await asyncio.wait({source, waiting}, return_when=asyncio.FIRST_COMPLETED)
-                if source.done():
-                    source.result()
+                async with ingest.sending_held():
+                    remark(f"subscribing to {address.topic} at {address.host}:{address.port}")
+                    await _take_until(stopped, MqttSource(ingest, address))
             finally:
-                for task in (source, waiting):
-                    task.cancel()
-                await asyncio.gather(source, waiting, return_exceptions=True)
-                try:
-                    await ingest.finish()
-                finally:
-                    looking.cancel()
-                    await asyncio.gather(looking, return_exceptions=True)
-                    if listen is not None:
-                        await port.close()
+                if listen is not None:
+                    await port.close()
 
 
-def _password(path: Path | None) -> str | None:
-    if path is None:
-        return os.environ.get(MQTT_VARIABLE)
+async def _take_until(stopped: asyncio.Event, source: MqttSource) -> None:
+    """Take messages until the event is set. Raises what ends the source."""
+    taking = asyncio.create_task(source.run())
+    waiting = asyncio.create_task(stopped.wait())
     try:
-        return path.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"cannot be read ({type(error).__name__})", where="--mqtt-password-file"
-        ) from error
+        await asyncio.wait({taking, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if taking.done():
+            taking.result()
+    finally:
+        for task in (taking, waiting):
+            task.cancel()
+        await asyncio.gather(taking, waiting, return_exceptions=True)

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from engine import resources
 from engine.cli.output import remark
 from engine.config import (
     CONNECTION,
@@ -30,6 +31,11 @@ from engine.config import (
 from engine.errors import ConfigError
 
 Command = Callable[..., Any]
+
+
+def with_options(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:
+    """Give a command these options, which `--help` shows in their order."""
+    return functools.reduce(lambda made, option: option(made), reversed(options), command)
 
 
 class _SettingType(click.ParamType):
@@ -64,10 +70,8 @@ def takes_settings(*names: str) -> Callable[[Command], Command]:
                 warn_if_password_in_clear(settings)
             return command(settings, **values)
 
-        wrapped: Command = config_option(with_settings)
-        for name in reversed(names):
-            wrapped = _option(SETTINGS[name])(wrapped)
-        return wrapped
+        settings_of = [_option(SETTINGS[name]) for name in names]
+        return with_options(config_option(with_settings), settings_of)
 
     return decorate
 
@@ -132,6 +136,20 @@ def file_argument(name: str = "file") -> Callable[[Command], Command]:
     return click.argument(
         name, metavar="FILE", type=click.Path(exists=True, dir_okay=False, path_type=Path)
     )
+
+
+def secret_of(variable: str, file: Path | None) -> str | None:
+    """Return a file's text without white space around it, else the variable's; None if neither is.
+
+    Raises ConfigError if the file cannot be read.
+    """
+    if file is None:
+        return os.environ.get(variable)
+    data, where = resources.read(str(file), file)
+    try:
+        return data.decode().strip()
+    except UnicodeDecodeError:
+        raise ConfigError("is not text in UTF-8", where=where) from None
 
 
 def operator_name(settings: Settings) -> str:

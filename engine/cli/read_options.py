@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from engine.cli.options import with_options
 from engine.cli.output import plain
 from engine.clock import format_time, parse_time
 from engine.documents.fields import REGION_PATTERN
@@ -84,7 +84,7 @@ _OPTIONS = (
 
 def read_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the flags for what a read says."""
-    return functools.reduce(lambda made, option: option(made), reversed(_OPTIONS), command)
+    return with_options(command, _OPTIONS)
 
 
 def said_by(values: Mapping[str, Any], now_ms: int) -> DescribedRead:

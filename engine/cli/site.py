@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import tzinfo
 from typing import Any, Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 
+from engine import clock
+from engine.cli.options import with_options
 from engine.cli.output import remark
 from engine.errors import ConfigError
 from engine.ingest.adapters import FALLBACKS, Adapted, Adapter, Fallback, Site
@@ -47,9 +49,7 @@ _OPTIONS: Final = (
 
 def takes_site(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that `make_site` takes to a command."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+    return with_options(command, _OPTIONS)
 
 
 def make_site(source: str, country: str | None, camera: str | None, time_zone: str | None) -> Site:
@@ -65,10 +65,10 @@ def make_site(source: str, country: str | None, camera: str | None, time_zone: s
     return Site(source, country and country.upper(), camera, zone)
 
 
-def _zone(name: str) -> ZoneInfo:
+def _zone(name: str) -> tzinfo:
     try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return clock.zone_named(name)
+    except ValueError:
         raise ConfigError(
             f"{name!r} is not an IANA time zone, such as Europe/Berlin or UTC", where="--time-zone"
         ) from None

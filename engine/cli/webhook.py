@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import ssl
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from engine import limits
+from engine.cli.options import secret_of, with_options
 from engine.cli.output import remark
 from engine.config import Settings
 from engine.errors import ConfigError
@@ -81,9 +81,7 @@ def listen_options(command: Callable[..., None]) -> Callable[..., None]:
             "TLS.",
         ),
     )
-    for option in reversed(options):
-        command = option(command)
-    return command
+    return with_options(command, options)
 
 
 def make_endpoint(
@@ -152,24 +150,19 @@ async def serve_webhook(
         async with ingesting(settings, adapter, site, metrics) as ingest:
             server = IngestServer(ingest, endpoint)
             await server.start()
-            looking = asyncio.create_task(ingest.look())
-            scheme = "http" if endpoint.tls is None else "https"
-            remark(f"listening at {scheme}://{endpoint.host}:{server.port}/")
-            try:
-                await stopped.wait()
-            finally:
-                await server.stop()
+            async with ingest.sending_held():
+                scheme = "http" if endpoint.tls is None else "https"
+                remark(f"listening at {scheme}://{endpoint.host}:{server.port}/")
                 try:
-                    await ingest.finish()
+                    await stopped.wait()
                 finally:
-                    looking.cancel()
-                    await asyncio.gather(looking, return_exceptions=True)
+                    await server.stop()
 
 
 def _token(path: Path | None) -> str:
     """Return the token that messages must carry, from its file or its variable."""
     where = INGEST_VARIABLE if path is None else str(path)
-    token = os.environ.get(INGEST_VARIABLE, "") if path is None else path.read_text("utf-8").strip()
+    token = secret_of(INGEST_VARIABLE, path) or ""
     if len(token) < limits.INGEST_TOKEN_CHARACTERS:
         raise ConfigError(
             f"must hold a token of {limits.INGEST_TOKEN_CHARACTERS} characters or more, "

@@ -121,6 +121,19 @@ class Ingest:
                 where=f"topic {self._topic}",
             )
 
+    @asynccontextmanager
+    async def sending_held(self) -> AsyncIterator[None]:
+        """Send what is held meanwhile (`look`), and the rest of it at the end (`finish`)."""
+        looking = asyncio.create_task(self.look())
+        try:
+            yield
+        finally:
+            try:
+                await self.finish()
+            finally:
+                looking.cancel()
+                await asyncio.gather(looking, return_exceptions=True)
+
     async def look(self) -> None:
         """Send what is held, repeatedly: the reads of cars that are no longer reported, and those
         of senders that never send again."""

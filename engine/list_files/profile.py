@@ -34,8 +34,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from typing import Any, Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from engine.clock import zone_named
 from engine.errors import ConfigError
 from engine.list_files.date_formats import DateForms
 from engine.list_files.entry_fields import FIELDS
@@ -202,8 +202,8 @@ class _Reader:
         if name == "UTC":
             return UTC  # known where there is no data base of time zones
         try:
-            return ZoneInfo(name)  # type: ignore[arg-type]
-        except (ZoneInfoNotFoundError, ValueError, TypeError, OSError):
+            return zone_named(name)
+        except ValueError:
             raise ConfigError(
                 f"{name!r} is no time zone such as America/Chicago", where=where
             ) from None

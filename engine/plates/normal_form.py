@@ -82,10 +82,7 @@ SIGN_BLOCKS: Final = (
     (0xA800, 0xA95F),  # Syloti Nagri, Saurashtra, Devanagari Extended, Kayah Li, Rejang
     (0xA980, 0xAAFF),  # Javanese, Cham, Myanmar Extended, Tai Viet, Meetei Mayek Extensions
     (0xABC0, 0xABFF),  # Meetei Mayek
-    (
-        0x11000,
-        0x11FFF,
-    ),  # Brahmi, Kaithi, Chakma and the other Brahmic scripts
+    (0x11000, 0x11FFF),  # Brahmi, Kaithi, Chakma and the other Brahmic scripts
 )
 
 # These became one letter after version 0.1.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from engine.cli.options import with_options
 from engine.clock import format_time
 from engine.list_files.text import ENCODINGS
 
@@ -75,7 +75,7 @@ _ROW_OPTIONS = (
 
 def row_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the flags that may fill in fields of any entry."""
-    return functools.reduce(lambda made, option: option(made), reversed(_ROW_OPTIONS), command)
+    return with_options(command, _ROW_OPTIONS)
 
 
 _FILE_OPTIONS = (
@@ -121,8 +121,7 @@ take_over_option = click.option(
 
 def file_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the flags that control how a file is parsed, and those of `row_options`."""
-    options = (*_ROW_OPTIONS, *_FILE_OPTIONS)
-    return functools.reduce(lambda made, option: option(made), reversed(options), command)
+    return with_options(command, (*_ROW_OPTIONS, *_FILE_OPTIONS))
 
 
 def supplied_by(values: Mapping[str, Any], operator: str, now_ms: int) -> Supplied:
