@@ -41,22 +41,27 @@ async def scrub_reads(
 ) -> None:
     """Scrub what fetches leave in memory, after every second with a fetch, until cancelled.
 
-    `processed` counts fetches. Our own buffers are wiped each time. The rest is scrubbed when the
-    fetches pause, and every SCRUB_FREED_S while they do not, because that memory is reused at once.
+    `processed` counts fetches. Our own buffers are wiped each time. Freed memory is scrubbed when
+    the fetches pause, and every SCRUB_FREED_S while they do not, because it is reused at once. In
+    a pause it is scrubbed again after one second, two, four and so on, and then every SCRUB_FREED_S:
+    what holds the last fetch may release it only when the broker answers the next request.
     """
-    wiped = freed = 0
-    freed_s = time.monotonic()
+    wiped = 0
+    freed_s, wait_s = time.monotonic(), 0.0
     while True:
         await asyncio.sleep(limits.SCRUB_INTERVAL_S)
         fetches, now_s = processed(), time.monotonic()
         flowing = fetches != wiped
         if flowing:
             await wipe_buffers()
-            wiped = fetches
-        if fetches != freed and (not flowing or now_s - freed_s >= limits.SCRUB_FREED_S):
+            wiped, wait_s = fetches, 0.0
+        since_s = now_s - freed_s
+        if fetches and since_s >= (limits.SCRUB_FREED_S if flowing else wait_s):
             await overwrite_received()
             return_free_memory()
-            freed, freed_s = fetches, now_s
+            freed_s = now_s
+            if not flowing:
+                wait_s = min(max(1.0, 2 * wait_s), limits.SCRUB_FREED_S)
 
 
 def settle_memory() -> None:
