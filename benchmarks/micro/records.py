@@ -69,7 +69,8 @@ def documents() -> list[MeasuredCase]:
 
     def match() -> Match:
         found = Found(entry, 1, Likeness("exact"), plate)
-        return build_match(found, detection, 0.99, 0, Basis(1, 1, now_ms))
+        basis = Basis(1, 1, now_ms, detection.captured_ms)
+        return build_match(found, detection, 0.99, 0, basis)
 
     found = match()
     steps: dict[str, Callable[[], object]] = {

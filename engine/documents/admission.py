@@ -48,10 +48,11 @@ def check_entry(entry: Entry, purposes: Purposes, sent_ms: int | None = None) ->
             entry.purpose,
             f"is not in the purposes file, which has {', '.join(purposes.codes)}",
         )
+    created_ms = entry.created_ms
     _check_plate(entry, purpose)
-    _check_term(entry, purpose)
-    if sent_ms is not None:
-        check_created(entry.created_at, entry.created_ms, sent_ms)
+    _check_term(entry, purpose, created_ms, entry.expires_ms)
+    if sent_ms is not None and created_ms > sent_ms:
+        check_created(entry.created_at, created_ms, sent_ms)
     if entry.hours is not None and entry.hours.time_zone not in zone_names():
         raise RuleError(
             "hours.time_zone",
@@ -163,8 +164,8 @@ def _normal_form(plate: str) -> str:
     return ": capital letters and digits, and ? for one unknown character"
 
 
-def _check_term(entry: Entry, purpose: Purpose) -> None:
-    term_ms = entry.expires_ms - entry.created_ms
+def _check_term(entry: Entry, purpose: Purpose, created_ms: int, expires_ms: int) -> None:
+    term_ms = expires_ms - created_ms
     if term_ms <= 0:
         raise RuleError(
             "expires_at", entry.expires_at, f"must be after created_at, {entry.created_at}"
@@ -176,7 +177,8 @@ def _check_term(entry: Entry, purpose: Purpose) -> None:
             f"must be at most {purpose.longest_term_days} days after created_at, "
             f"{entry.created_at}, for {purpose.code}",
         )
-    if entry.starts_ms is not None and entry.starts_ms >= entry.expires_ms:
+    starts_ms = entry.starts_ms
+    if starts_ms is not None and starts_ms >= expires_ms:
         raise RuleError(
             "starts_at", entry.starts_at, f"must be before expires_at, {entry.expires_at}"
         )

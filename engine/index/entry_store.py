@@ -51,6 +51,7 @@ class EntryStore:
         often = [tables[name] for name in ("names", "times", "requesters", "vehicles")]
         self._pack = tuple(table.pack for table in often)
         self._unpack = tuple(table.unpack for table in often)
+        self._names: SharedValues[Any] = tables["names"]
         of_places = [(at, tables[p.table]) for at, p in enumerate(COMMON + RARE) if p.table]
         self._rare_packs = [(at, table.pack) for at, table in of_places if at >= len(COMMON)]
         self._releases = [(at, table.release) for at, table in of_places if at < len(COMMON)]
@@ -170,14 +171,18 @@ class EntryStore:
         unpacked = self._unpacked(slot)
         (entry_id, plate, reference, list_id, agency, purpose, kind, requested_by, created, expires,
          listed) = unpacked[: len(COMMON)]  # fmt: skip
-        name, time, requester, vehicle = self._unpack
+        _, time, requester, vehicle = self._unpack
+        # What unpacking a name does, without four calls: each match comes here.
+        names: list[Any] = self._names.values
         entry = Entry(
             entry_id=entry_id,
-            list_id=name(list_id),
+            list_id=names[list_id] if isinstance(list_id, int) else list_id,
             plate=plate,
-            agency=name(agency),
-            purpose=name(purpose),
-            authority=Authority(kind=name(kind), reference=reference),
+            agency=names[agency] if isinstance(agency, int) else agency,
+            purpose=names[purpose] if isinstance(purpose, int) else purpose,
+            authority=Authority(
+                kind=names[kind] if isinstance(kind, int) else kind, reference=reference
+            ),
             requested_by=requester(requested_by),
             created_at=time(created),
             expires_at=time(expires),

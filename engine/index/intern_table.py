@@ -117,9 +117,9 @@ class SharedTimes(SharedValues[str]):
     __slots__ = ()
 
     def unpack(self, packed: Any) -> Any:
-        if isinstance(packed, int) and packed >= SHARED_VALUES:
-            return format_time(packed)
-        return super().unpack(packed)
+        if isinstance(packed, int):
+            return self._values[packed] if packed < SHARED_VALUES else format_time(packed)
+        return packed
 
     def time_ms(self, packed: Any) -> int:
         """Return the time that `unpack` gives, in milliseconds since 1970."""

@@ -35,7 +35,7 @@ from engine.index.fuzzy_index import Similar
 from engine.index.hash_table import NO_SLOT, HashTable, chain_of, hashes_of
 from engine.index.terms import Terms
 from engine.index.visibility import Stages
-from engine.plates.likeness import Likeness, compare
+from engine.plates.likeness import EXACT, Likeness, compare
 from engine.plates.misreads import Misreads
 from engine.plates.plate_hash import hash_of
 
@@ -197,15 +197,22 @@ class Index:
 
     def slots_of(self, plate: str) -> Iterator[tuple[int, Entry]]:
         """Yield the visible slots and entries of exactly this normalized plate."""
-        return self.chain(self.plates.get(hash_of(plate.encode())), plate)
+        slot = self.plates.get(hash_of(plate.encode()))
+        return ((each, entry) for each, entry, _ in self.listed_exactly(slot, plate))
 
-    def chain(self, slot: int, plate: str) -> Iterator[tuple[int, Entry]]:
-        """Do as `slots_of` does, beginning at the slot that the scanner has found."""
-        for each in chain_of(slot, self._next_by_plate):
-            if each not in self._stages.hidden:
-                entry = self.entry(each)
+    def listed_exactly(self, slot: int, plate: str) -> Iterator[tuple[int, Entry, Likeness]]:
+        """Yield what `candidates` yields of exactly this normalized plate.
+
+        `slot` is the first one under the plate's hash, which the scanner has found; it may be
+        NO_SLOT.
+        """
+        # One generator, not `chain_of` within another one, because each match comes here.
+        while slot != NO_SLOT:
+            if slot not in self._stages.hidden:
+                entry = self.entry(slot)
                 if entry.plate == plate:
-                    yield each, entry
+                    yield slot, entry, EXACT
+            slot = int(self._next_by_plate[slot])
 
     def candidates(
         self, plate: str, region: str | None = None
@@ -251,6 +258,8 @@ class Index:
 
     def _slots_of_id(self, entry_id: str, head: int) -> list[int]:
         """Return the slots of an id that have not ended: at most one staged and one visible."""
+        if head == NO_SLOT:  # the usual case while a list is loaded
+            return []
         return [
             slot
             for slot in chain_of(head, self._next_by_id)

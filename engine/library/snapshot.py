@@ -127,17 +127,16 @@ class Snapshot:
         detection, dropped = document(read, Detection, decode_read)
         plate = normalize(detection.plate)
         index, eligibility = self._index, self._index.eligibility
+        if not eligibility.has_policy(detection.source):
+            return []
         asked = None if alternates else NONE_ASKED
         candidates = candidates_of(index, detection, plate, index.candidates(plate), asked)
+        basis = Basis(
+            *(eligibility.revision_of(detection.source), self._revision),
+            *(at_ms, detection.captured_ms, dropped),
+        )
         return [
-            build_match(
-                found,
-                detection,
-                confidence_of(found, detection, self._misreads),
-                0,
-                Basis(eligibility.revision_of(detection.source), self._revision, at_ms),
-                dropped,
-            )
+            build_match(found, detection, confidence_of(found, detection, self._misreads), 0, basis)
             for slot, found in candidates
             if index.in_force(slot, at_ms)
             and eligibility.policy_denial(slot, detection.source, detection.region) is None

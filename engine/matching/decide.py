@@ -92,7 +92,7 @@ class Decider:
     @property
     def size_bytes(self) -> int:
         """The approximate size of the outcome so far."""
-        return self._size_bytes + self._suppression.changed_bytes
+        return self._size_bytes + self._suppression.states.changed_bytes
 
     @property
     def is_full(self) -> bool:
@@ -133,8 +133,8 @@ class Decider:
             return None
         if is_sampled(read.offset, self._sample_every):
             self.outcome.sampled_by_source[self._known_source(detection)] += 1
-        for field in {each.field for each in dropped}:
-            self.outcome.dropped_fields[field] += 1
+        if dropped:
+            self.outcome.dropped_fields.update({each.field for each in dropped})
         return detection, opened_plate, dropped
 
     def match(
@@ -150,7 +150,7 @@ class Decider:
         """
         lists = self._lists
         detection, plate, dropped = opened
-        trace, is_traced = None, False
+        basis, trace, is_traced = None, None, False
         for slot, each in candidates_of(lists.index, detection, plate, found, read.asked):
             if self._hand_over is not None and self.size_bytes >= 2 * limits.OUTCOME_BYTES:
                 self._hand_over(self._taken_out())
@@ -163,6 +163,11 @@ class Decider:
                     self.outcome.denied_by_source[self._known_source(detection), denial] += 1
                     self._size_bytes += _COUNT_BYTES
                 continue
+            if basis is None:  # the same for all matches of the read
+                basis = Basis(
+                    *(lists.eligibility.revision_of(detection.source), lists.list_revision),
+                    *(self._now_ms, detection.captured_ms, dropped),
+                )
             quality = Quality(
                 each.likeness.match_type, partial(confidence_of, each, detection, lists.misreads)
             )
@@ -170,7 +175,7 @@ class Decider:
                 each.plate,
                 detection.source,
                 detection.camera,
-                detection.captured_ms,
+                basis.captured_ms,
                 read.timestamp_ms,
                 self._fetch.partition,
                 read.offset,
@@ -180,10 +185,7 @@ class Decider:
             if suppressed == SUPPRESSED:
                 self.outcome.suppressed += 1
                 continue
-            basis = Basis(
-                lists.eligibility.revision_of(detection.source), lists.list_revision, self._now_ms
-            )
-            match = build_match(each, detection, quality.confidence, suppressed, basis, dropped)
+            match = build_match(each, detection, quality.confidence, suppressed, basis)
             if not is_traced:
                 trace, is_traced = _trace_of(read), True
             self.outcome.matches.append(FoundMatch(match, read.timestamp_ms, trace))

@@ -29,11 +29,16 @@ _formatted = lru_cache(maxsize=1)(format_time)
 
 
 class Basis(NamedTuple):
-    """What a match rests on besides its read and entry: two revisions, and the time in ms."""
+    """What all matches of a read rest on besides the read: two revisions, two times, the dropped.
+
+    `now_ms` is the worker's clock and `captured_ms` the read's own time.
+    """
 
     policy_revision: int
     list_revision: int
     now_ms: int
+    captured_ms: int
+    dropped: tuple[Dropped, ...] = ()
 
 
 def match_id(entry_id: str, entry_revision: int, source: str, read_id: str) -> str:
@@ -61,9 +66,8 @@ def build_match(
     confidence: float,
     suppressed: int,
     basis: Basis,
-    dropped: tuple[Dropped, ...] = (),
 ) -> Match:
-    """Build the match of an entry and a read from which these parts were dropped."""
+    """Build the match of an entry and a read."""
     entry = found.entry
     return Match(
         match_id=match_id(entry.entry_id, found.revision, read.source, read.read_id),
@@ -74,7 +78,10 @@ def build_match(
         entry=entry,
         entry_revision=found.revision,
         read=read,
-        verification=Verification(required=True, checks=checks(found, read, basis.now_ms, dropped)),
+        verification=Verification(
+            required=True,
+            checks=checks(found, read, basis.captured_ms, basis.now_ms, basis.dropped),
+        ),
         suppressed=suppressed,
         policy=PolicyRef(source=read.source, revision=basis.policy_revision),
         list_revision=basis.list_revision,

@@ -28,7 +28,6 @@ from engine.matching.lists import Lists
 from engine.matching.outcome import HandOver, Outcome
 from engine.matching.scanner import Scanner, is_sampled
 from engine.matching.suppression import Suppression
-from engine.plates.likeness import Likeness
 from engine.plates.normal_form import is_normal
 from engine.wire import record_decoder
 from engine.wire.alternates import NONE_ASKED, Asked, asked_by, asked_for
@@ -36,7 +35,6 @@ from engine.wire.decompress import JOINABLE_CODECS, Bytes, CodecError, Decompres
 from engine.wire.record_batch import BatchError, Parse, RawBatch, RawFetch
 from engine.wire.record_decoder import Malformed, TooManyRecords, in_steps
 
-_EXACT: Final = Likeness("exact")
 _NOTHING_LISTED: Final = HashTable()
 
 
@@ -142,8 +140,7 @@ class Matcher:
             read = Read(offset, timestamp_ms, key, value, NONE_ASKED, headers)
             if kind == record_decoder.HIT and key is not None:
                 plate = key.decode("ascii")
-                found = ((slot, entry, _EXACT) for slot, entry in index.chain(slot, plate))
-                self._process_keyed(read, plate, found, decider)
+                self._process_keyed(read, plate, index.listed_exactly(slot, plate), decider)
             elif kind == record_decoder.SAMPLED and key is not None:
                 decider.open(read, key.decode("ascii"))
             else:

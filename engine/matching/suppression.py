@@ -91,11 +91,6 @@ class Suppression:
         """Return the number of keys, each counted once for every partition."""
         return len(self.states)
 
-    @property
-    def changed_bytes(self) -> int:
-        """The approximate size of the changed states as written."""
-        return self.states.changed_bytes
-
     def admit(self, entry: Entry, seen: Sighting) -> int:
         """Decide whether a read makes a match of an entry.
 
@@ -103,6 +98,8 @@ class Suppression:
         """
         suppress_s = entry.suppress_s
         window_ms = 1000 * (_DEFAULT_S if suppress_s is None else suppress_s)
+        if not window_ms and not self.states:
+            return 0
         seen = bounded(seen)
         key = key_of(entry, seen)
         own: KeyState | None = None

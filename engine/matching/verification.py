@@ -40,9 +40,13 @@ _SHOWN_CHARACTERS = 300
 
 
 def checks(
-    found: Found, read: Detection, now_ms: int, dropped: tuple[Dropped, ...] = ()
+    found: Found,
+    read: Detection,
+    captured_ms: int,
+    now_ms: int,
+    dropped: tuple[Dropped, ...] = (),
 ) -> tuple[Check, ...]:
-    """What a person must compare before acting on a match.
+    """What a person must compare before acting on a match of a read with this time of its own.
 
     One check names each field that lost a part because it broke a rule.
     """
@@ -62,7 +66,7 @@ def checks(
         Check(
             check="read_age",
             result="unknown",
-            age_s=max(0, (now_ms - read.captured_ms) // 1000),
+            age_s=max(0, (now_ms - captured_ms) // 1000),
             text="Consider how long ago the read was made.",
         ),
     )
@@ -71,7 +75,7 @@ def checks(
     if entry.area is None and entry.hours is None:
         return same_for_all + ages
     area = () if entry.area is None else (_area_check(read.location, entry.area),)
-    hours = () if entry.hours is None else (_hours_check(read.captured_ms, entry.hours),)
+    hours = () if entry.hours is None else (_hours_check(captured_ms, entry.hours),)
     return same_for_all + area + hours + ages
 
 

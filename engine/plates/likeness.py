@@ -53,7 +53,7 @@ class Likeness(NamedTuple):
         return tuple(sorted({*self.look_alikes, self.misread.position}))
 
 
-_EXACT = Likeness("exact")
+EXACT = Likeness("exact")
 
 
 def compare(
@@ -72,7 +72,7 @@ def compare(
       the same at each known position.
     """
     if plate == listed:
-        return _EXACT
+        return EXACT
     if WILDCARD in listed:
         return _partial(plate, listed, misreads if confusables else None)
     longer = len(listed) - len(plate)

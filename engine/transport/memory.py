@@ -43,8 +43,9 @@ async def scrub_reads(
 
     `processed` counts fetches. Our own buffers are wiped each time. Freed memory is scrubbed when
     the fetches pause, and every SCRUB_FREED_S while they do not, because it is reused at once. In
-    a pause it is scrubbed again after one second, two, four and so on, and then every SCRUB_FREED_S:
-    what holds the last fetch may release it only when the broker answers the next request.
+    a pause it is scrubbed again after one second, two, four and so on, and then every
+    SCRUB_FREED_S: what holds the last fetch may release it only when the broker answers the next
+    request.
     """
     wiped = 0
     freed_s, wait_s = time.monotonic(), 0.0

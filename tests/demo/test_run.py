@@ -100,7 +100,8 @@ def a_match(read: str, listed: str, *, confidence: float = 0.629, **fields: Any)
         vehicle=Vehicle(make="Honda", model="Civic", color="blue", type="sedan"),
     )
     found = Found(entry, 1, likeness, read)
-    return build_match(found, detection, confidence, 3, Basis(1, 1, NOW_MS))
+    basis = Basis(1, 1, NOW_MS, detection.captured_ms)
+    return build_match(found, detection, confidence, 3, basis)
 
 
 # The city.

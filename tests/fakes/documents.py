@@ -105,7 +105,7 @@ def exact_match(listed: Entry, read: Detection) -> Match:
     """The match of an entry, revision 17, with a read of its plate: list revision 20, policy
     revision 4."""
     found = Found(listed, 17, Likeness("exact"), normalize(read.plate))
-    return build_match(found, read, 0.99, 0, Basis(4, 20, NOW_MS))
+    return build_match(found, read, 0.99, 0, Basis(4, 20, NOW_MS, read.captured_ms))
 
 
 def as_bytes(document: Any) -> bytes:

@@ -31,7 +31,8 @@ def match_of(
     alternate: Alternate | None = None,
 ) -> Match:
     found = Found(entry(**entry_fields), 17, likeness, "ABC123", alternate)
-    match = build_match(found, detection(**read_fields), 0.875, 2, Basis(3, 40, NOW_MS))
+    read = detection(**read_fields)
+    match = build_match(found, read, 0.875, 2, Basis(3, 40, NOW_MS, read.captured_ms))
     validator("match").validate(json.loads(encode(match)))
     assert decode_match(encode(match)) == match
     return match
@@ -125,7 +126,10 @@ def test_the_schemas_examples_are_what_comes_out(example: Json) -> None:
         match.read,
         match.confidence,
         match.suppressed,
-        Basis(match.policy.revision, match.list_revision, parse_time(match.matched_at)),
+        Basis(
+            *(match.policy.revision, match.list_revision),
+            *(parse_time(match.matched_at), match.read.captured_ms),
+        ),
     )
     assert json.loads(encode(again)) == example
 
