@@ -15,13 +15,15 @@ from prometheus_client import Counter, Gauge, Histogram, ProcessCollector, gener
 from engine.ingest.adapters import FALLBACKS, Adapted, AdapterError, Reason
 from engine.serving.registry import make_registry
 
-#: What becomes of a message.
+#: What becomes of a message. With Digest a sender is challenged first, and again when its nonce is
+#: too old, so only a wrong token is `unauthorized`.
 RESULTS: Final = (
     "taken",
     "bad",
     "broken_encoding",
     "broken_form",
     "broken_body",
+    "challenged",
     "unauthorized",
     "too_slow",
     "too_long",

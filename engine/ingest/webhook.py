@@ -58,6 +58,8 @@ _RESULTS = {
 _BROKEN_ENCODING = "broken_encoding"
 _BROKEN_FORM = "broken_form"
 _BROKEN_BODY = "broken_body"
+#: Shares the status 401 with "unauthorized": the request had no token, or a nonce that is too old.
+_CHALLENGED = "challenged"
 _UNREADABLE = "unreadable"
 
 
@@ -159,6 +161,8 @@ class IngestServer:
             response.force_close()  # where the next request begins is not known
         if verdict != "known":
             response.force_close()
+            if verdict == "stale" or "Authorization" not in request.headers:
+                result = _CHALLENGED
         if request.method in _SENDS:
             result = result or _RESULTS.get(response.status, _UNREADABLE)
             self._ingest.metrics.count_message(result)

@@ -413,7 +413,26 @@ async def test_a_camera_may_insist_on_its_path(method: str, path: str) -> None:
         text = await (await client.get("/metrics")).text()
     assert len(producer.records) == 1
     assert counted("messages_total", 1, result="taken") in text
-    assert counted("messages_total", 1, result="unauthorized") in text
+    assert counted("messages_total", 1, result="challenged") in text
+    assert counted("messages_total", 0, result="unauthorized") in text
+
+
+async def test_only_a_wrong_token_counts_as_one() -> None:
+    """Each message of a camera with Digest may begin with a challenge."""
+    async with serving(Producer()) as server:
+        url = f"http://127.0.0.1:{server.port}/"
+        right = aiohttp.DigestAuthMiddleware("camera", _TOKEN)
+        async with aiohttp.ClientSession(middlewares=[right]) as client:
+            status, _ = await answer(await client.post(url, data=_GROUP))
+            assert status == 200
+        async with aiohttp.ClientSession() as client:
+            for wrong in ("Bearer wrong-token-of-it", ""):
+                headers = {"Authorization": wrong}
+                status, _ = await answer(await client.post(url, data=_GROUP, headers=headers))
+                assert status == 401
+            text = await (await client.get(f"{url}metrics")).text()
+    assert counted("messages_total", 1, result="challenged") in text
+    assert counted("messages_total", 2, result="unauthorized") in text
 
 
 async def test_digest_by_a_client_of_another_make() -> None:

@@ -169,15 +169,16 @@ def test_the_kafka_is_the_one_that_the_tests_run_on(compose: Manifest) -> None:
     assert compose["services"]["kafka"]["image"] == f"apache/kafka:{version}"
 
 
-def test_prometheus_differs_in_nothing_but_where_the_workers_are() -> None:
+def test_prometheus_differs_in_nothing_but_where_the_processes_are() -> None:
     here = yaml.safe_load((DEPLOY / "compose" / "prometheus.yml").read_text("utf-8"))
     there = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text("utf-8"))
     assert here["rule_files"] == [f"/etc/prometheus/{path}" for path in there.pop("rule_files")]
     del here["rule_files"]
-    workers = here["scrape_configs"][0].pop("dns_sd_configs")
-    assert workers[0]["names"] == ["worker"]
-    assert workers[0]["port"] == Settings().http_port
-    del there["scrape_configs"][0]["file_sd_configs"]
+    services = {"worker": Settings().http_port, "ingest": 9109}
+    for at, (service, port) in enumerate(services.items()):
+        (found,) = here["scrape_configs"][at].pop("dns_sd_configs")
+        assert (found["names"], found["port"]) == ([service], port)
+        del there["scrape_configs"][at]["file_sd_configs"]
     assert here == there
 
 

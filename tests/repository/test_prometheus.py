@@ -6,6 +6,7 @@ That the faults themselves make them fire is shown in
 
 from __future__ import annotations
 
+import itertools
 import re
 import subprocess
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 import yaml
 
 from engine import limits
+from engine.ingest.metrics import IngestMetrics
 from engine.observability.metrics import Metrics
 from tests.repository.monitoring import (
     PROMETHEUS,
@@ -38,11 +40,14 @@ of_each_alert = pytest.mark.parametrize("alert", _ALERTS, ids=lambda alert: aler
 
 
 def shown() -> set[str]:
-    """The names of all series that a worker shows, and the one that Prometheus makes of it."""
-    families = Metrics().registry.collect()
+    """The names of all series that a worker or an ingest process shows, and the one that Prometheus
+    makes of it."""
+    ingest = IngestMetrics("frigate")
+    ingest.watch_mqtt(lambda: True)
+    families = (Metrics().registry.collect(), ingest.registry.collect())
     return {"up"} | {
         f"{family.name}{suffix}"
-        for family in families
+        for family in itertools.chain(*families)
         for suffix in _SUFFIXES.get(family.type, ("",))
     }
 
@@ -75,13 +80,26 @@ def promtool(*arguments: str | Path) -> str:
 
 def test_the_configuration_is_valid() -> None:
     said = promtool("check", "config", "--lint=all", "--lint-fatal", "prometheus.yml")
-    assert "2 rule files found" in said
+    assert "3 rule files found" in said
     configuration = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
-    (workers,) = [
+    ours = [
         each for each in configuration["scrape_configs"] if each["job_name"].startswith("hotlist")
     ]
-    (files,) = workers["file_sd_configs"]
-    assert [(PROMETHEUS / name).is_file() for name in files["files"]] == [True]
+    assert [each["job_name"] for each in ours] == ["hotlist", "hotlist-ingest"]
+    for each in ours:
+        (files,) = each["file_sd_configs"]
+        assert [(PROMETHEUS / name).is_file() for name in files["files"]] == [True]
+
+
+@pytest.mark.parametrize("rule", _ALL, ids=lambda rule: rule.name)
+def test_a_rule_is_of_the_workers_or_of_ingest(rule: Rule) -> None:
+    """What Prometheus has of every process is asked of one kind of them."""
+    jobs = set(re.findall(r'job[=!]~"[^"]*"', rule.expr))
+    if rule.name.startswith("HotlistIngest"):
+        assert jobs <= {'job=~"hotlist-ingest.*"'}
+        assert jobs or "hotlist_ingest_" in rule.expr
+    else:
+        assert jobs in (set(), {'job=~"hotlist.*"', 'job!~"hotlist-ingest.*"'})
 
 
 @pytest.mark.parametrize("path", RULE_TESTS, ids=lambda path: path.stem)
@@ -160,6 +178,12 @@ def test_the_runbook_has_a_section_of_each_alert() -> None:
 def test_limits_in_rules_are_the_engines() -> None:
     by_name = {rule.name: rule.expr for rule in _ALERTS}
     assert by_name["HotlistSuppressionFull"].endswith(f"> 0.9 * {limits.SUPPRESSION_KEYS}")
+    filling = re.findall(r"> 0\.5 \* (\d+)", by_name["HotlistIngestSpoolFilling"])
+    assert [int(each) for each in filling] == [
+        limits.INGEST_SPOOL_READS,
+        limits.CARS_HELD,
+        limits.INGEST_SPOOL_BYTES,
+    ]
 
 
 @pytest.mark.parametrize(
