@@ -91,6 +91,13 @@ _ALL: Final = (
         "Compare key and plate of one in N reads that match nothing; 0 compares none.",
     ),
     Setting(
+        "value_format",
+        one_of("json", "json-schema-registry"),
+        "FORMAT",
+        "Format of the reads: json, or json-schema-registry for JSON that a schema registry's "
+        "serializer may have framed.",
+    ),
+    Setting(
         "log_format",
         one_of("console", "json"),
         "FORM",
@@ -207,6 +214,7 @@ class Settings:
     http_port: int = 9108
     delivery: str = "at_least_once"
     verify_keys: int = 1024
+    value_format: str = "json"
     log_format: str = "console"
     log_level: str = "info"
     otlp_endpoint: str | None = None

@@ -14,6 +14,9 @@ from typing import Literal
 #: Why a read, or a batch of them, is rejected.
 RejectReason = Literal[
     "invalid_json",
+    "framed",
+    "envelope",
+    "quoted",
     "schema",
     "plate_length",
     "key_mismatch",

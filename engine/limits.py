@@ -52,6 +52,10 @@ INGEST_MESSAGE_BYTES: Final = 16 * MIB
 CARS_HELD: Final = 10_000
 CAR_SETTLES_S: Final = 10.0
 CAR_LOOK_S: Final = 1.0
+#: How many reads of a fetch are opened to see what producers get wrong, and how often on each
+#: partition.
+LOOK_READS: Final = 64
+LOOK_S: Final = 10.0
 #: `hotlist doctor`: reads that it examines, how long it watches the lag, how many reads may wait
 #: before the lag counts as growing, and how far two clocks may differ.
 DOCTOR_READS: Final = 1000

@@ -27,6 +27,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "http_port": 9108,
         "delivery": "at_least_once",
         "verify_keys": 1024,
+        "value_format": "json",
         "log_format": "console",
         "log_level": "info",
         "otlp_endpoint": None,

@@ -19,12 +19,14 @@ from engine import limits
 from engine.cli.options import file_argument, json_option, takes_settings
 from engine.cli.output import json_line, plain, progress, remark
 from engine.config import Settings
-from engine.documents.droppable import Dropped, decode_read
+from engine.documents.droppable import Dropped
+from engine.documents.value_formats import decode_any
 from engine.errors import DocumentError, HotlistError
 from engine.list_files.text import numbered_lines
 from engine.plates.normal_form import normalize
 
 _LINES_A_STEP = 1000
+_MARK = Dropped("", "$", "must not begin with a byte order mark")
 
 
 class ReadFileError(HotlistError):
@@ -44,7 +46,8 @@ class ReadLine:
 @file_argument()
 @click.option("--strict", is_flag=True, help="Status 1 if there is a warning, too.")
 @json_option
-def check(file: Path, strict: bool, as_json: bool) -> None:
+@takes_settings("value_format")
+def check(settings: Settings, file: Path, strict: bool, as_json: bool) -> None:
     """Check the detections of a .jsonl FILE against the schema. Sends nothing.
 
     Reports which field of each bad line breaks which rule; status 1 if there is one. A warning
@@ -52,7 +55,7 @@ def check(file: Path, strict: bool, as_json: bool) -> None:
     """
     reasons: Counter[str] = Counter()
     good = warnings = 0
-    for line, read in read_lines(file, "checking"):
+    for line, read in read_lines(file, "checking", settings.value_format):
         if isinstance(read, ReadLine):
             good += 1
             warnings += len(read.dropped)
@@ -140,7 +143,9 @@ def replay(settings: Settings, file: Path, rate: float | None) -> None:
     _end(file, sent, bad)
 
 
-def read_lines(path: Path, label: str) -> Iterator[tuple[int, ReadLine | DocumentError]]:
+def read_lines(
+    path: Path, label: str, value_format: str = "json"
+) -> Iterator[tuple[int, ReadLine | DocumentError]]:
     """Yield number and content of each line that is not blank; show a progress bar."""
     size_bytes = path.stat().st_size
     shown_bytes = 0
@@ -148,7 +153,7 @@ def read_lines(path: Path, label: str) -> Iterator[tuple[int, ReadLine | Documen
         for count, (line, content) in enumerate(
             numbered_lines(file, limits.READ_VALUE_BYTES), start=1
         ):
-            yield line, _checked(content)
+            yield line, _checked(content, value_format)
             if count % _LINES_A_STEP == 0:
                 at_bytes = file.tell()
                 step(at_bytes - shown_bytes)
@@ -156,13 +161,15 @@ def read_lines(path: Path, label: str) -> Iterator[tuple[int, ReadLine | Documen
         step(size_bytes - shown_bytes)
 
 
-def _checked(content: bytes | None) -> ReadLine | DocumentError:
+def _checked(content: bytes | None, value_format: str) -> ReadLine | DocumentError:
     if content is None:
         return DocumentError(
             "value_too_large", rule=f"must have at most {limits.READ_VALUE_BYTES} bytes"
         )
     try:
-        read, dropped = decode_read(content)
+        (read, dropped), is_marked = decode_any(content, value_format)
+        if is_marked:
+            dropped = (_MARK, *dropped)
         return ReadLine(normalize(read.plate).encode(), content, dropped)
     except DocumentError as error:
         return error

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     "http_port",
     "delivery",
     "verify_keys",
+    "value_format",
     "log_format",
     "log_level",
     "otlp_endpoint",

@@ -9,6 +9,8 @@ The modules, in the order in which data passes them:
     fields         what a field may hold
     schema_errors  the error when it holds something else
     droppable      a read without the optional fields that break their rule
+    value_formats  the forms in which producers write a read's value
+    producer_faults  what producers get wrong for all of their reads
     read_record    a read as the record that goes to Kafka
     hours          weekly windows, and how people write them
     purposes       the purposes file: codes, longest terms, floors of known characters
@@ -22,7 +24,9 @@ __all__ = [
     "fields",
     "hours",
     "model",
+    "producer_faults",
     "purposes",
     "read_record",
     "schema_errors",
+    "value_formats",
 ]

@@ -16,8 +16,10 @@ from typing import Final, NamedTuple
 
 from engine import limits
 from engine.clock import format_time
-from engine.documents.droppable import Dropped, decode_read
+from engine.documents.droppable import Dropped
 from engine.documents.model import Detection, Entry, Reject
+from engine.documents.producer_faults import PRODUCER_FAULTS, key_fault
+from engine.documents.value_formats import decode_any
 from engine.errors import DocumentError, RejectReason
 from engine.index.eligibility import POLICY_DENIALS
 from engine.matching.candidates import candidates_of
@@ -33,6 +35,7 @@ from engine.plates.likeness import Likeness
 from engine.plates.normal_form import normalize
 from engine.wire.alternates import NONE_ASKED, Asked
 from engine.wire.headers import Headers, headers_at
+from engine.wire.partitioners import murmur2_partition
 from engine.wire.record_batch import RawFetch
 from engine.wire.trace_context import TraceContext, carried_by
 
@@ -65,6 +68,19 @@ class Read(NamedTuple):
     headers: Headers | memoryview = ()
 
 
+class Opening(NamedTuple):
+    """How the values of a fetch are opened.
+
+    One in `sample_every` reads counts for its source, which needs a sample that does not depend on
+    the fetch. One in `look_every` of the reads that match nothing is opened; that is as many or
+    more. `value_format` is that of all values.
+    """
+
+    sample_every: int
+    look_every: int
+    value_format: str = "json"
+
+
 class Decider:
     """The decisions on one fetch at one point in time, and their outcome so far.
 
@@ -77,14 +93,16 @@ class Decider:
         suppression: Suppression,
         fetch: RawFetch,
         now_ms: int,
-        sample_every: int,
+        opening: Opening,
         hand_over: HandOver | None = None,
     ) -> None:
         self._lists = lists
         self._suppression = suppression
         self._fetch = fetch
         self._now_ms = now_ms
-        self._sample_every = sample_every
+        self._sample_every = opening.sample_every
+        self.look_every = opening.look_every
+        self._value_format = opening.value_format
         self._hand_over = hand_over
         self.outcome = Outcome(at_ms=now_ms, partition=fetch.partition)
         self._size_bytes = 0
@@ -123,19 +141,43 @@ class Decider:
         self.outcome.values_opened += 1
         assert read.value is not None
         try:
-            detection, dropped = decode_read(read.value)
+            (detection, dropped), is_marked = decode_any(read.value, self._value_format)
             opened_plate = normalize(detection.plate)
         except DocumentError as error:
+            if error.reason in PRODUCER_FAULTS:
+                self.outcome.producer_faults[error.reason] += 1
             self.reject(error.reason, read.offset, error)
             return None
-        if plate is not None and opened_plate != plate:
-            self.reject("key_mismatch", read.offset)
-            return None
-        if is_sampled(read.offset, self._sample_every):
-            self.outcome.sampled_by_source[self._known_source(detection)] += 1
+        if is_marked:
+            self.outcome.producer_faults["byte_order_mark"] += 1
+        if opened_plate != plate:
+            fault = None if read.key is None else self._key_fault(read.key, detection)
+            if plate is not None:
+                self.reject("key_mismatch", read.offset, fault)
+                return None
+        if is_sampled(read.offset, self.look_every):
+            self._look_at(read, detection)
         if dropped:
             self.outcome.dropped_fields.update({each.field for each in dropped})
         return detection, opened_plate, dropped
+
+    def _key_fault(self, key: bytes, detection: Detection) -> DocumentError | None:
+        """Count a key that is another field of its read; return the error that says so."""
+        found = key_fault(key, detection)
+        if found is None:
+            return None
+        field, fault = found
+        self.outcome.producer_faults[fault] += 1
+        rule = "is the record's key, which must be the plate in normal form"
+        return DocumentError("key_mismatch", field=f"$.{field}", rule=rule)
+
+    def _look_at(self, read: Read, detection: Detection) -> None:
+        """Count a sampled read for its source, and whether Java's producer places it elsewhere."""
+        if is_sampled(read.offset, self._sample_every):
+            self.outcome.sampled_by_source[self._known_source(detection)] += 1
+        count = self._fetch.partition_count
+        if read.key and count > 1 and murmur2_partition(read.key, count) != self._fetch.partition:
+            self.outcome.producer_faults["other_partitioner"] += 1
 
     def match(
         self,

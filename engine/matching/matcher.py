@@ -23,7 +23,7 @@ from typing import Final
 from engine import limits
 from engine.index.hash_table import HashTable
 from engine.index.plate_index import Index
-from engine.matching.decide import Candidate, Decider, Read
+from engine.matching.decide import Candidate, Decider, Opening, Read
 from engine.matching.lists import Lists
 from engine.matching.outcome import HandOver, Outcome
 from engine.matching.scanner import Scanner, is_sampled
@@ -42,17 +42,30 @@ class Matcher:
     """The matcher; see the module.
 
     One in `sample_every` unmatched reads has its key checked. `parse` reads the batches that the
-    scanner cannot. `suppression` decides which matches are repeats.
+    scanner cannot. `suppression` decides which matches are repeats. With `look_ms`, about
+    `limits.LOOK_READS` reads of a fetch are sampled, all of them if it has no more, for each
+    partition once in that time. So a producer of few reads that gets something wrong is found soon.
     """
 
     def __init__(
-        self, lists: Lists, sample_every: int, parse: Parse, suppression: Suppression
+        self,
+        lists: Lists,
+        sample_every: int,
+        parse: Parse,
+        suppression: Suppression,
+        *,
+        value_format: str = "json",
+        look_ms: int | None = None,
     ) -> None:
         self._parse = parse
         self._suppression = suppression
         self.lists = lists
         self._index: Index = lists.index
         self._sample_every = sample_every
+        self._value_format = value_format
+        self._look_ms = look_ms
+        #: When a fetch of each partition was last looked at.
+        self._looked_ms: dict[int, int] = {}
         self._decompressor = Decompressor()
         self._scanner = Scanner(sample_every)
 
@@ -65,9 +78,10 @@ class Matcher:
         """
         self.lists.turn_to(now_ms)
         self._suppression.turn_to(now_ms)
-        decider = Decider(
-            self.lists, self._suppression, fetch, now_ms, self._sample_every, hand_over
-        )
+        look_every = self._look_every(fetch, now_ms)
+        self._scanner.sample_every = look_every
+        opening = Opening(self._sample_every, look_every, self._value_format)
+        decider = Decider(self.lists, self._suppression, fetch, now_ms, opening, hand_over)
         for group in _groups(fetch.batches):
             if len(group) == 1 or not self._process_group(group, decider):
                 for batch in group:
@@ -76,6 +90,18 @@ class Matcher:
             if decider.is_full:
                 break
         return decider.finish()
+
+    def _look_every(self, fetch: RawFetch, now_ms: int) -> int:
+        """Return one in how many of a fetch's reads are opened to see what producers get wrong."""
+        every, look_ms = self._sample_every, self._look_ms
+        if look_ms is None or every <= 1:
+            return every
+        looked_ms = self._looked_ms.get(fetch.partition)
+        if looked_ms is not None and 0 <= now_ms - looked_ms < look_ms:
+            return every
+        self._looked_ms[fetch.partition] = now_ms
+        count = sum(batch.record_count for batch in fetch.batches)
+        return min(every, max(1, count // limits.LOOK_READS))
 
     def scrub(self) -> None:
         """Wipe the reused buffers, which still hold the last reads.
@@ -199,7 +225,7 @@ class Matcher:
             opened = decider.open(read, plate)
             if opened is not None:
                 decider.match(read, opened, () if first is None else chain((first,), found))
-        elif is_sampled(read.offset, self._sample_every):
+        elif is_sampled(read.offset, decider.look_every):
             decider.open(read, plate)
 
     def _is_listed(self, plate: str) -> bool:

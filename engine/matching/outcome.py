@@ -27,7 +27,8 @@ class Outcome:
     Counters are by reason. `denied_by_source` counts denials by policies by the read's source too,
     and `sampled_by_source` the sound reads in the sample of key checks. A source without a policy
     is None in both: only a read has given its name. `dropped_fields` counts the
-    opened reads from which a field was dropped, by the field. `suppressed` counts suppressed
+    opened reads from which a field was dropped, by the field, and `producer_faults` what their
+    producers got wrong (`documents.producer_faults`). `suppressed` counts suppressed
     matches, and `suppression` holds the changes of the suppression state.
     """
 
@@ -43,6 +44,7 @@ class Outcome:
     sampled_by_source: Counter[str | None] = field(default_factory=Counter)
     odd_keys: Counter[str] = field(default_factory=Counter)
     dropped_fields: Counter[str] = field(default_factory=Counter)
+    producer_faults: Counter[str] = field(default_factory=Counter)
     values_opened: int = 0
     batches_parsed_slowly: int = 0
     #: The offset at which a fetch continues that is too much for one outcome; None if it is done.

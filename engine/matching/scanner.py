@@ -217,7 +217,8 @@ class Scanner:
     """
 
     def __init__(self, sample_every: int) -> None:
-        self._sample_every = sample_every
+        #: May be changed between two scans.
+        self.sample_every = sample_every
         self._rows: Rows = np.empty((1024, COLUMNS), dtype=np.int64)
         # Compile what is not in numba's cache now, and not when the first read waits.
         nothing = np.empty(0, dtype=np.uint8)
@@ -264,7 +265,7 @@ class Scanner:
             table.marks,
             table.placing,
             *scan_tables,
-            self._sample_every,
+            self.sample_every,
             self._rows,
         )
         if filled == MALFORMED:

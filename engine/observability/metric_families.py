@@ -19,6 +19,7 @@ from prometheus_client import (
 from engine import limits
 from engine.documents.fields import COUNTED_EVENTS, DROPPABLE_FIELDS
 from engine.documents.model import REJECT_REASONS
+from engine.documents.producer_faults import PRODUCER_FAULTS
 from engine.index.eligibility import DENIAL_REASONS
 from engine.serving.registry import make_registry
 
@@ -87,6 +88,12 @@ class MetricFamilies:
             "Opened reads from which an optional field was dropped because it broke its rule, by "
             "the field. The read is matched without it.",
             "field",
+        )
+        self.producer_faults = self._counter(
+            "hotlist_producer_faults_total",
+            "Opened reads whose producer makes a mistake with all of its reads, by the mistake: "
+            "the form of the value, another field as the key, or another partitioner.",
+            "fault",
         )
         self.values_opened = self._counter(
             "hotlist_values_opened_total",
@@ -221,6 +228,8 @@ class MetricFamilies:
             self.rejects.labels(reason)
         for field in DROPPABLE_FIELDS:
             self.dropped_fields.labels(field)
+        for fault in PRODUCER_FAULTS:
+            self.producer_faults.labels(fault)
         for reason in DENIAL_REASONS:
             self.denied.labels(reason)
         for reason in ("missing", "not_normal", "alternates"):

@@ -39,6 +39,8 @@ class Metrics(MetricFamilies):
             self.sampled_reads.labels(self._named(source)).inc(count)
         for reason, count in outcome.odd_keys.items():
             self.odd_keys.labels(reason).inc(count)
+        for fault, count in outcome.producer_faults.items():
+            self.producer_faults.labels(fault).inc(count)
         for field, count in outcome.dropped_fields.items():
             self.dropped_fields.labels(field).inc(count)
 

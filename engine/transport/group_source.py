@@ -124,5 +124,6 @@ class GroupSource:
     def _received(
         self, consumer: AIOKafkaConsumer, tp: Any, batches: list[RawBatch]
     ) -> FetchedBatches:
-        raw = RawFetch(tp.topic, tp.partition, tuple(batches))
+        count = len(consumer.partitions_for_topic(tp.topic) or ())
+        raw = RawFetch(tp.topic, tp.partition, tuple(batches), count)
         return FetchedBatches(raw, consumer.highwater(tp) or 0)

@@ -11,6 +11,7 @@ The modules, in the order in which data passes them:
     batch_reader    all records of a control batch
     headers         the headers of one record, in the batch's buffer
     alternates      the alternates of a read that are tried
+    partitioners    the partition that a producer chooses for a key
     trace_context   the trace that a read belongs to, from its headers
 """
 
@@ -20,6 +21,7 @@ __all__ = [
     "batch_splitter",
     "decompress",
     "headers",
+    "partitioners",
     "record_batch",
     "record_decoder",
     "trace_context",

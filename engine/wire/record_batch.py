@@ -70,11 +70,15 @@ class RawBatch:
 
 @dataclass(slots=True, frozen=True)
 class RawFetch:
-    """The batches that one fetch returned for one partition, in order; at least one."""
+    """The batches that one fetch returned for one partition, in order; at least one.
+
+    `partition_count` is how many partitions the topic has, 0 if that is not known.
+    """
 
     topic: str
     partition: int
     batches: tuple[RawBatch, ...]
+    partition_count: int = 0
 
     @property
     def first_offset(self) -> int:
@@ -99,7 +103,7 @@ class RawFetch:
             for batch in self.batches
             if batch.next_offset > offset
         )
-        return RawFetch(self.topic, self.partition, batches)
+        return replace(self, batches=batches)
 
     @property
     def size_bytes(self) -> int:

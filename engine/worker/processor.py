@@ -14,6 +14,7 @@ from engine.control.gate import Gate
 from engine.delivery.pipeline import DeliverSome, log_context
 from engine.delivery.send_queue import Abandoned
 from engine.delivery.suppression_restore import Suppressing
+from engine.documents.producer_faults import DESCRIBED
 from engine.matching.matcher import Matcher
 from engine.matching.outcome import HandOver, Outcome
 from engine.observability.stall_monitor import Watching
@@ -68,6 +69,9 @@ class Processor:
         self.fetches_processed += 1
         took_s = time.perf_counter() - started_s
         metrics.count_fetch(outcome, fetch.raw.partition, fetch.lag, took_s)
+        for fault in outcome.producer_faults:  # the log holds back what is too much of it
+            what, todo = DESCRIBED[fault]
+            log.warning("some reads %s; %s", what, todo, extra=log_context(fetch))
         log.debug("a fetch is processed", extra=log_context(fetch, outcome.reads))
         if self._tracing is not None:
             self._tracing.enter(outcome)

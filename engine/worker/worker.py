@@ -95,7 +95,11 @@ class Worker:
         self.lists = Lists(Purposes.load(settings.purposes), misreads)
         self.suppression = Suppression()
         self.metrics.suppression_keys.set_function(partial(len, self.suppression))
-        self.matcher = Matcher(self.lists, settings.verify_keys, parse, self.suppression)
+        self.matcher = Matcher(
+            *(self.lists, settings.verify_keys, parse, self.suppression),
+            value_format=settings.value_format,
+            look_ms=int(1000 * limits.LOOK_S),
+        )
         self.gate = Gate("starting")
         self._watching = Watching(cluster.topics.detections, self.metrics)
         self._thread = MatcherThread(self._watching)

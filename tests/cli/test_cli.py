@@ -984,6 +984,24 @@ def test_a_field_that_the_worker_drops_is_a_warning() -> None:
     assert hotlist("check", "--strict", reads_file(BAD_LINES[1])).exit_code == 1
 
 
+def test_check_names_what_a_producer_puts_around_its_reads() -> None:
+    good = orjson.dumps(READ)
+    lines = (
+        b"\0\0\0\0\7" + good,
+        orjson.dumps({"schema": {"type": "struct"}, "payload": READ}),
+        orjson.dumps(good.decode()),
+        b"\xef\xbb\xbf" + good,
+    )
+    result = hotlist("check", reads_file(*lines))
+    assert result.exit_code == 1
+    shown = result.stdout.splitlines()
+    for line, reason in zip(shown, ("framed", "envelope", "quoted", "warning"), strict=False):
+        assert f": {reason}: $: " in line
+    assert shown[-1] == "4 lines: 1 good, 3 bad (1 envelope, 1 framed, 1 quoted), 1 warning"
+    taken = hotlist("check", "--value-format", "json-schema-registry", reads_file(lines[0]))
+    assert (taken.exit_code, taken.stdout) == (0, "1 lines: 1 good, 0 bad\n")
+
+
 def test_rate_must_be_above_zero() -> None:
     result = hotlist("replay", reads_file(b""), "--rate", "0")
     assert_one_line(

@@ -38,6 +38,7 @@ CONTRACT = {
 BOUNDED_LABELS = {
     *("type", "purpose", "reason", "state", "partition", "kind", "result", "event", "le"),
     "source",  # bounded by limits.SOURCES_NAMED
+    "fault",  # what producers get wrong
     "field",  # the optional fields of a detection
 }
 

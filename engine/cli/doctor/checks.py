@@ -252,11 +252,12 @@ async def _latest(consumer: Any, parts: Sequence[TopicPartition], count: int) ->
 async def _reads(settings: Settings, topics: Topics) -> AsyncGenerator[Finding, None]:
     policies = await read_to_end(settings, topics.policies, lambda _: _no_progress())
     sources = frozenset(key.decode("utf-8", "replace") for key in policies)
-    sample = Sample()
+    sample = Sample(settings.value_format)
     now_ms, newest_ms = SystemClock().now_ms(), 0
     async with consuming(settings, topics.detections) as (consumer, parts):
         for record in await _latest(consumer, parts, max(1, limits.DOCTOR_READS // len(parts))):
-            sample.take(record.key, record.value, record.timestamp, sources)
+            place = record.partition, len(parts)
+            sample.take(record.key, record.value, record.timestamp, sources, place)
             newest_ms = max(newest_ms, record.timestamp)
     for finding in judge_sample(sample):
         yield finding

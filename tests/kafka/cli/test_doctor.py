@@ -20,6 +20,7 @@ from engine.kafka.acls import roles
 from engine.kafka.cluster import Cluster
 from engine.kafka.topic_admin import create_topics
 from engine.kafka.topics import Topics
+from engine.wire.partitioners import murmur2_partition
 from tests.fakes.examples import a_policy, a_read, an_entry
 from tests.kafka.broker import RealBroker
 from tests.kafka.cli.test_cli import Commands
@@ -113,7 +114,7 @@ async def test_what_ails(real_kafka: str, prefix: str) -> None:
         real_kafka,
         topics.detections,
         {
-            0: [
+            murmur2_partition(b"ABC1234", 4): [
                 record(read),
                 record({**read, "captured_at": "noon"}),
                 ToSend(None, record(read).value),

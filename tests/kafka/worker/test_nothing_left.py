@@ -128,6 +128,14 @@ class Town:
             yield ToSend(None, b'{"plate": "' + traces.plate().encode())
             yield ToSend(None, orjson.dumps({"plate": traces.plate()}))
             yield ToSend(None, b"x" * limits.READ_VALUE_BYTES + traces.plate().encode())
+            yield ToSend(None, b"\0\0\0\0\7" + traces.read(traces.plate()))
+            yield ToSend(
+                None, orjson.dumps({"op": "c", "after": traces.read(traces.plate()).decode()})
+            )
+            # What the worker counts and logs of a producer, and nothing of the read.
+            yield ToSend(None, b"\xef\xbb\xbf" + traces.read(traces.plate()))
+            camera = traces.text()
+            yield ToSend(camera.encode(), traces.read(traces.plate(), camera=camera))
 
 
 class Watched:
@@ -222,6 +230,7 @@ async def _search(watched: Watched, town: Town, real_kafka: str, topics: Topics)
         for accept in FORMATS:
             _, metrics = await worker.get("/metrics", accept)
             assert 'hotlist_rejects_total{reason="key_mismatch"}' in metrics
+            assert 'hotlist_producer_faults_total{fault="key_is_camera"}' in metrics
             assert "_created" not in metrics
             assert town.traces.found_in(metrics.encode()) == set()
             assert town.allowed.found_in(metrics.encode()) == set()
@@ -239,6 +248,7 @@ async def _search(watched: Watched, town: Town, real_kafka: str, topics: Topics)
     # The libraries' debug lines in our own form, which a worker never lets that far, too.
     assert b'"level":"debug","logger":"aiokafka' in log
     assert b'"level":"debug","logger":"engine' in log
+    assert b"have keys that look like cameras" in log
     for path, data in files.items():
         assert town.traces.found_in(data) == set(), path
         assert town.allowed.found_in(data) == set(), path
@@ -253,7 +263,7 @@ async def _search(watched: Watched, town: Town, real_kafka: str, topics: Topics)
 
 async def _is_delivered(worker: WorkerProcess) -> None:
     """The match and all rejects are out, so that nothing waits any more."""
-    expected = 4 * len(_CODECS) * _ODD_READS * 4
+    expected = 4 * len(_CODECS) * _ODD_READS * 6
 
     async def delivered() -> bool:
         return (
