@@ -8,6 +8,9 @@ The modules, in the order in which data passes them:
     traffic          reads of such a city at a steady rate
     embedded_broker  the in-process broker
     run              the demo: broker, city, worker, and a count of the matches
+    worker_process   the worker's own process, as the demo sees it
+    worker_side      what that process runs
+    warm_up          what it compiles and loads before the first read
     city_data        the demo's sources, kinds of entries and vehicles
     city             the lists, policies and reads of the demo
     fast_clock       the city's time, and its traffic by the hour

@@ -16,7 +16,7 @@ from engine.plates.normal_form import normalize
 #: Matches kept to be shown, and points of the curve of reads a minute.
 _LATEST: Final = 20
 _POINTS: Final = 120
-#: The delay that is shown is that of this many matches.
+#: The delay that is shown is that of this many matches of paced reads.
 _RECENT: Final = 500
 
 
@@ -60,8 +60,12 @@ class Board:
     reads_a_minute: float = 0.0
     curve: deque[float] = field(default_factory=lambda: deque(maxlen=_POINTS))
     delays_ms: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))
-    #: For all matches, how often each whole number of milliseconds occurred.
+    #: For all matches of paced reads, how often each whole number of milliseconds occurred.
     all_delays_ms: Counter[int] = field(default_factory=Counter)
+    #: The same for the matches of reads that were sent at full speed.
+    full_delays_ms: Counter[int] = field(default_factory=Counter)
+    #: The engine's share: by upper bound in seconds, how many matches took up to it.
+    engine_delays_s: Counter[float] = field(default_factory=Counter)
     by_type: Counter[str] = field(default_factory=Counter)
     by_source: Counter[str] = field(default_factory=Counter)
     denied: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -79,12 +83,14 @@ class Board:
         """The number of matches received."""
         return sum(self.by_type.values())
 
-    def saw(self, match: Match, delay_ms: float) -> None:
-        """Count a received match, and its delay since its read was made."""
+    def saw(self, match: Match, delay_ms: float, *, paced: bool = True) -> None:
+        """Count a received match, and its delay since its read was made. The delay of a read that
+        was not `paced` is mostly its time in a queue, and is counted apart."""
         self.by_type[match.match_type] += 1
         self.by_source[match.read.source] += 1
-        self.delays_ms.append(delay_ms)
-        self.all_delays_ms[round(delay_ms)] += 1
+        if paced:
+            self.delays_ms.append(delay_ms)
+        (self.all_delays_ms if paced else self.full_delays_ms)[round(delay_ms)] += 1
         self._waiting.append(match)
 
     def choose(self, most: int = 1) -> list[Match]:

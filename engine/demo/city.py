@@ -106,14 +106,17 @@ class ShownCity:
         ]
 
     def reads(self, count: int, captured_at: str) -> Iterator[SentRead]:
-        """Yield the next reads."""
-        chance, about = self._chance.random, self._about
+        """Yield the next reads, all made at one time."""
         for _ in range(count):
-            if chance() < _LISTED_SHARE:
-                yield self._read(*self._next_listed(), captured_at)
-            else:
-                seen = about[int(chance() * len(about))]
-                yield self._read(seen, self._any_camera(), captured_at)
+            yield self.read(captured_at)
+
+    def read(self, captured_at: str) -> SentRead:
+        """Return the next read."""
+        chance, about = self._chance.random, self._about
+        if chance() < _LISTED_SHARE:
+            return self._read(*self._next_listed(), captured_at)
+        seen = about[int(chance() * len(about))]
+        return self._read(seen, self._any_camera(), captured_at)
 
     def _read(self, seen: _Seen, camera: int, captured_at: str) -> SentRead:
         chance = self._chance.random

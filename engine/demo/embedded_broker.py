@@ -15,11 +15,14 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from engine.errors import BrokerError
 
 _START_TIMEOUT_S = 10.0
+#: How long its consumers let it delay the answer to an idle fetch. It always waits so long, even if
+#: a record comes meanwhile, which a real broker would send at once.
+FETCH_WAIT_MS: Final = 5
 
 
 class EmbeddedBroker:

@@ -9,7 +9,9 @@ from typing import Final
 
 from engine.demo.board import Board, in_brackets, quantile_ms, side_by_side, to_compare
 from engine.demo.expected import Expected
+from engine.demo.feed import FeedRates
 from engine.documents.model import Match
+from engine.observability.status import Buckets
 
 _MATCHES_A_REPORT: Final = 2
 
@@ -30,12 +32,11 @@ def report_lines(board: Board, line: Callable[[Match], str]) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The result of the demo: reads sent, in how long, and how many the city's clock `asked` for;
-    what was expected, and the board at the end."""
+    """The result of the demo: reads sent, and at which rates; what was expected, and the board at
+    the end."""
 
     sent: int
-    asked: float
-    took_s: float
+    rates: FeedRates
     expected: Expected
     board: Board
 
@@ -59,8 +60,9 @@ class Result:
         lost, invented = expected.judged()
         vehicles, policies = _apart(expected.denied)
         right = expected.matched - invented + lost
+        rejects = "reject" if board.rejects == 1 else "rejects"
         yield ""
-        yield f"reads      {board.processed:,} of {self.sent:,} sent, {board.rejects:,} rejects"
+        yield f"reads      {board.processed:,} of {self.sent:,} sent, {board.rejects:,} {rejects}"
         yield (
             f"matches    {expected.matched:,} seen, {right:,} expected, "
             f"{lost:,} lost, {invented:,} invented"
@@ -69,7 +71,8 @@ class Result:
             kinds = (f"{kind} {count:,}" for kind, count in board.by_type.most_common())
             yield f"           {', '.join(kinds)}"
         suppressed = _of(board.suppressed, expected.suppressed)
-        yield f"suppressed {suppressed} more reads at the same camera"
+        plural = "read" if suppressed == "1" else "reads"
+        yield f"suppressed {suppressed} more {plural} at the same camera"
         yield f"denied     {_of(board.other_vehicle, vehicles)} of another vehicle than listed"
         for source, reason in sorted({*board.denied, *policies}):
             counts = _of(board.denied[source, reason], policies[source, reason])
@@ -77,15 +80,8 @@ class Result:
             for lesson in board.lessons:
                 if lesson.source == source:
                     yield f"           {lesson.describe()}"
-        slow = "" if self.sent > 0.9 * self.asked else "; the city's clock asked for more"
-        yield f"rate       {self.sent / self.took_s * 60 / 1e6:.2f} million reads a minute{slow}"
-        median_ms = quantile_ms(board.all_delays_ms, 0.5)
-        if median_ms is not None:
-            p99_ms = quantile_ms(board.all_delays_ms, 0.99)
-            yield (
-                f"delay      {median_ms} ms median, {p99_ms} ms p99, from making the read "
-                "to seeing its match"
-            )
+        yield from _rate_lines(self.rates)
+        yield from _delay_lines(board)
 
 
 def _apart(denied: Counter[tuple[str, str]]) -> tuple[int, Counter[tuple[str, str]]]:
@@ -96,3 +92,40 @@ def _apart(denied: Counter[tuple[str, str]]) -> tuple[int, Counter[tuple[str, st
 
 def _of(found: int, right: int) -> str:
     return f"{found:,}" if found == right else f"{found:,} (expected: {right:,})"
+
+
+def _rate_lines(rates: FeedRates) -> Iterator[str]:
+    slow = "" if rates.paced > 0.9 * rates.asked else "; its clock asked for more"
+    if rates.paced_s:
+        yield f"rate       {_a_minute(rates.paced, rates.paced_s)} at the city's own rate{slow}"
+    if rates.full_s:
+        yield (
+            f"           {_a_minute(rates.full, rates.full_s)} at full speed, "
+            "as fast as the demo makes them"
+        )
+
+
+def _a_minute(reads: int, took_s: float) -> str:
+    return f"{reads / took_s * 60 / 1e6:.2f} million reads a minute"
+
+
+def _delay_lines(board: Board) -> Iterator[str]:
+    if board.all_delays_ms:
+        yield (
+            f"delay      {_quantiles(board.all_delays_ms)} at the city's rate, "
+            "from making a read to seeing its match"
+        )
+    if board.engine_delays_s:
+        engine = Buckets(*zip(*sorted(board.engine_delays_s.items()), strict=True))
+        median_s, p99_s = engine.quantile_s(0.5), engine.quantile_s(0.99)
+        if median_s is not None and p99_s is not None:
+            yield (
+                f"           of it about {1000 * median_s:.0f} ms median, {1000 * p99_s:.0f} ms "
+                "p99 in the engine, from the read in Kafka to its match in Kafka"
+            )
+    if board.full_delays_ms:
+        yield f"           {_quantiles(board.full_delays_ms)} at full speed"
+
+
+def _quantiles(delays_ms: Counter[int]) -> str:
+    return f"{quantile_ms(delays_ms, 0.5)} ms median, {quantile_ms(delays_ms, 0.99)} ms p99"

@@ -14,21 +14,23 @@ import contextlib
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from prometheus_client.metrics import MetricWrapperBase
-
+from engine import limits
 from engine.clock import SystemClock
 from engine.config import Settings
 from engine.demo.board import Board
 from engine.demo.city import ShownCity
 from engine.demo.city_data import SOURCES, WITHOUT_POLICY
-from engine.demo.embedded_broker import EmbeddedBroker
+from engine.demo.embedded_broker import FETCH_WAIT_MS, EmbeddedBroker
 from engine.demo.expected import Expected
 from engine.demo.feed import ReadFeed
 from engine.demo.lessons import lessons
 from engine.demo.lines import Result, report_lines
+from engine.demo.worker_process import WorkerProcess, demo_settings
 from engine.documents.codec import encode, read_match
 from engine.documents.model import Match
 from engine.kafka.cluster import Cluster
@@ -37,7 +39,6 @@ from engine.kafka.topic_admin import create_topics, delete_topics
 from engine.kafka.topics import Topics
 from engine.kafka.writer import outbox
 from engine.observability.metric_families import OTHER_SOURCES
-from engine.worker.worker import Worker, WorkerOptions
 
 _SEED: Final = 2026
 _DRAW_EVERY_S: Final = 0.25
@@ -83,27 +84,52 @@ def run_demo(
             broker = stack.enter_context(EmbeddedBroker())
             broker.make_topics(Topics(prefix).all)
             bootstrap = broker.bootstrap
-        settings = Settings(
-            bootstrap=bootstrap, prefix=prefix, group=f"{prefix}engine", http_port=0, verify_keys=64
-        )
-        return asyncio.run(_Demo(settings, embedded, show, line, drawing).run(reads))
+        settings = demo_settings(bootstrap, prefix)
+        shown = _Shown(show, line, drawing)
+        return asyncio.run(_run(settings, shown, reads, embedded=embedded))
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What shows the demo: see `run_demo`."""
+
+    show: Show
+    line: Callable[[Match], str]
+    drawing: Drawing | None
+
+
+async def _run(settings: Settings, shown: _Shown, reads: int | None, *, embedded: bool) -> int:
+    # The process starts first: it warms up while this one makes the city.
+    async with (
+        _own_topics(settings, embedded=embedded),
+        WorkerProcess.started(settings, embedded=embedded) as worker,
+    ):
+        return await _Demo(settings, worker, shown, embedded=embedded).run(reads)
+
+
+@contextlib.asynccontextmanager
+async def _own_topics(settings: Settings, *, embedded: bool) -> AsyncIterator[None]:
+    """On a broker that is not ours, the demo's topics go when it ends."""
+    if embedded:
+        yield
+        return
+    cluster = Cluster.of(settings)
+    await create_topics(cluster, partitions=4, replication=1)
+    try:
+        yield
+    finally:
+        await delete_topics(cluster)
 
 
 class _Demo:
     def __init__(
-        self,
-        settings: Settings,
-        embedded: bool,
-        show: Show,
-        line: Callable[[Match], str],
-        drawing: Drawing | None,
+        self, settings: Settings, worker: WorkerProcess, shown: _Shown, *, embedded: bool
     ) -> None:
         self._settings = settings
+        self._worker = worker
+        self._show, self._line, self._drawing = shown.show, shown.line, shown.drawing
+        self._wait_ms = FETCH_WAIT_MS if embedded else limits.FETCH_WAIT_MS
         self._topics = Topics(settings.prefix)
-        self._embedded = embedded
-        self._show = show
-        self._line = line
-        self._drawing = drawing
         self._clock = SystemClock()
         self._city = ShownCity(_SEED, self._clock.now_ms())
         self._policies = self._city.policies()
@@ -114,19 +140,20 @@ class _Demo:
         )
         self._feed = ReadFeed(self._city, self._expected, self._board, self._clock)
         self._stopped = asyncio.Event()
-        self._worker = Worker(settings, WorkerOptions(self._clock, check_topics=not embedded))
+        #: The engine's delays at the last look, and whether the reads were paced then.
+        self._delays: Counter[float] = Counter()
+        self._was_paced = True
 
     async def run(self, reads: int | None) -> int:
-        async with self._own_topics():
-            await self._send_lists()
-            self._show(
-                f"{len(self._city.entries):,} entries; {len(self._policies)} of {len(SOURCES)} "
-                "sources have a policy, and reads of the other match nothing"
-            )
-            self._show("starting the worker (the first time, numba compiles the scanner) ...")
-            async with self._running_worker() as running:
-                self._show(f"metrics: http://127.0.0.1:{self._worker.http.port}/metrics")
-                result = await self._run_city(reads, running)
+        await self._send_lists()
+        self._show(
+            f"{len(self._city.entries):,} entries; {len(self._policies)} of {len(SOURCES)} "
+            "sources have a policy, and reads of the other match nothing"
+        )
+        self._show("starting the worker (the first time, numba compiles it for half a minute) ...")
+        await self._worker.begin()
+        self._show(f"metrics: http://127.0.0.1:{self._worker.counts.port}/metrics")
+        result = await self._run_city(reads, self._worker.running)
         for text in result.lines():
             self._show(text)
         if reads is not None and result.sent < reads:
@@ -139,17 +166,15 @@ class _Demo:
             if self._drawing is not None:
                 stack.enter_context(self._drawing)
             beside = [asyncio.create_task(self._watch()), asyncio.create_task(self._report())]
-            began_s = time.perf_counter()
             try:
                 await self._send_reads(reads, [running, *beside])
-                took_s = time.perf_counter() - began_s
                 await self._wait_for_the_rest([running, *beside])
             finally:
                 for task in beside:
                     task.cancel()
                 await asyncio.gather(*beside, return_exceptions=True)
             self._count()
-        return Result(self._feed.sent, self._feed.asked, took_s, self._expected, self._board)
+        return Result(self._feed.sent, self._feed.rates, self._expected, self._board)
 
     @contextlib.contextmanager
     def _stopping_on_signals(self) -> Iterator[None]:
@@ -173,32 +198,6 @@ class _Demo:
                 for number in signals:
                     loop.remove_signal_handler(number)
 
-    @contextlib.asynccontextmanager
-    async def _own_topics(self) -> AsyncIterator[None]:
-        """On a broker that is not ours, the demo's topics go when it ends."""
-        cluster = Cluster.of(self._settings)
-        if self._embedded:
-            yield
-            return
-        await create_topics(cluster, partitions=4, replication=1)
-        try:
-            yield
-        finally:
-            await delete_topics(cluster)
-
-    @contextlib.asynccontextmanager
-    async def _running_worker(self) -> AsyncIterator[asyncio.Task[None]]:
-        running = asyncio.create_task(self._worker.run())
-        try:
-            while self._worker.not_ready_because and not running.done():
-                await asyncio.sleep(0.05)
-            if running.done():
-                await running
-            yield running
-        finally:
-            self._worker.stop()
-            await running
-
     async def _send_lists(self) -> None:
         async with outbox(self._settings, self._topics.hotlist) as box:
             for entry in self._city.entries:
@@ -212,11 +211,13 @@ class _Demo:
         async with outbox(self._settings, self._topics.detections) as box:
             while (count is None or self._feed.sent < count) and not self._stopped.is_set():
                 _raise_if_ended(tasks)
-                await self._feed.send_due(box, self._worker.reads_processed, count)
+                await self._feed.send_due(box, self._worker.counts.processed, count)
 
     async def _watch(self) -> None:
         """Receive the matches as a consumer does."""
-        values = follow(self._settings, self._topics.matches, from_start=True)
+        values = follow(
+            self._settings, self._topics.matches, from_start=True, wait_ms=self._wait_ms
+        )
         async with contextlib.aclosing(values):
             async for value in values:
                 match = read_match(value)
@@ -227,7 +228,7 @@ class _Demo:
                     match.match_type,
                     match.confidence,
                 )
-                self._board.saw(match, delay_ms)
+                self._board.saw(match, delay_ms, paced=self._feed.was_paced(match.read.captured_ms))
 
     async def _report(self) -> None:
         before, before_s = 0, time.perf_counter()
@@ -253,34 +254,32 @@ class _Demo:
 
     def _count(self) -> None:
         """Copy the worker's own counts."""
-        board, metrics = self._board, self._worker.metrics
-        board.processed = self._worker.reads_processed
+        board, counts = self._board, self._worker.counts
+        board.processed = counts.processed
         board.denied.clear()
-        for (source, reason), count in _counts(metrics.denied_by_source).items():
+        for source, reason, count in counts.denied:
             board.denied[WITHOUT_POLICY if source == OTHER_SOURCES else source, reason] = count
-        board.other_vehicle = _counts(metrics.denied).get(("entry_vehicle",), 0)
-        board.suppressed = sum(_counts(metrics.suppressed).values())
-        board.rejects = sum(_counts(metrics.rejects).values())
+        board.other_vehicle = counts.other_vehicle
+        board.suppressed = counts.suppressed
+        board.rejects = counts.rejects
+        self._count_engine_delays()
         board.lost, board.invented = self._expected.settled
+
+    def _count_engine_delays(self) -> None:
+        """Add the engine's share of the delays since the last look, if all reads were paced."""
+        delays = Counter(dict(self._worker.counts.delays))
+        if self._was_paced and self._feed.is_paced:
+            self._board.engine_delays_s.update(delays - self._delays)
+        self._delays, self._was_paced = delays, self._feed.is_paced
 
     async def _wait_for_the_rest(self, tasks: list[asyncio.Task[None]]) -> None:
         deadline_s = time.perf_counter() + _LAST_MATCHES_S
         while time.perf_counter() < deadline_s:
             _raise_if_ended(tasks)
-            if self._worker.reads_processed >= self._feed.sent and not self._expected.judged()[0]:
+            if self._worker.counts.processed >= self._feed.sent and not self._expected.judged()[0]:
                 break
             await asyncio.sleep(0.05)
         await asyncio.sleep(0.3)  # an unexpected match would come now
-
-
-def _counts(metric: MetricWrapperBase) -> dict[tuple[str, ...], int]:
-    """Return a counter's values by its labels' values."""
-    return {
-        tuple(sample.labels.values()): int(sample.value)
-        for family in metric.collect()
-        for sample in family.samples
-        if sample.name.endswith("_total")
-    }
 
 
 def _raise_if_ended(tasks: list[asyncio.Task[None]]) -> None:

@@ -23,12 +23,16 @@ from engine.kafka.topics import Topics
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """See the module. `group` is the workers' consumer group; commands need none."""
+    """See the module. `group` is the workers' consumer group; commands need none.
+
+    `reads_wait_ms` is how long the broker may delay the answer to an idle fetch of reads.
+    """
 
     bootstrap: str
     topics: Topics
     group: str = ""
     security: Security = field(default_factory=lambda: PLAINTEXT, repr=False)
+    reads_wait_ms: int = limits.FETCH_WAIT_MS
 
     @classmethod
     def of(cls, settings: Settings) -> Cluster:
@@ -62,8 +66,7 @@ class Cluster:
             group_id=None,
             auto_offset_reset=reset,
             isolation_level="read_committed",
-            fetch_max_wait_ms=limits.FETCH_WAIT_MS,
-            **options,
+            **{"fetch_max_wait_ms": limits.FETCH_WAIT_MS, **options},
         )
 
     def admin(self, **options: Any) -> Any:

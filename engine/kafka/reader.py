@@ -115,16 +115,24 @@ def _ignore(part: TopicPartition, first: int, next_offset: int) -> None:
 
 
 async def follow(
-    settings: Settings, topic: str, *, from_start: bool, deleted: Deleted = _ignore
+    settings: Settings,
+    topic: str,
+    *,
+    from_start: bool,
+    deleted: Deleted = _ignore,
+    wait_ms: int = limits.FETCH_WAIT_MS,
 ) -> AsyncGenerator[bytes, None]:
     """Yield the values of a topic's records as they come, for ever.
 
     Starts at the oldest record, or with `from_start` False at the end. Partitions that are added to
     the topic, and a topic that is recreated, are read from their beginning. `deleted` is called
-    for records that the topic deleted before they were read. Raises BrokerError, or TopicError if
-    the topic is missing.
+    for records that the topic deleted before they were read. The broker may delay the answer to an
+    idle fetch by `wait_ms`. Raises BrokerError, or TopicError if the topic is missing.
     """
-    async with consuming(settings, topic, reset="none") as (consumer, partitions):
+    async with consuming(settings, topic, reset="none", fetch_max_wait_ms=wait_ms) as (
+        consumer,
+        partitions,
+    ):
         # Offsets are fetched now, so that nothing sent after this moment is skipped.
         look_up = consumer.beginning_offsets if from_start else consumer.end_offsets
         for part, offset in (await look_up(partitions)).items():
@@ -185,13 +193,18 @@ async def _seek_to_oldest(consumer: Any, lost: dict[TopicPartition, int], delete
 
 @contextlib.asynccontextmanager
 async def consuming(
-    settings: Settings, topic: str, *, unopened: bool = False, reset: str = "earliest"
+    settings: Settings,
+    topic: str,
+    *,
+    unopened: bool = False,
+    reset: str = "earliest",
+    **options: Any,
 ) -> AsyncIterator[tuple[Any, list[TopicPartition]]]:
     """Open a consumer outside any group, assigned to all partitions of the topic.
 
     With `unopened` it returns a `RawBatch` for each record batch instead of its records. `reset` is
-    aiokafka's policy for an offset that is gone. Raises BrokerError, or TopicError if the topic is
-    missing.
+    aiokafka's policy for an offset that is gone, and `options` are its other options. Raises
+    BrokerError, or TopicError if the topic is missing.
     """
     with broker_errors(settings.bootstrap, topic, "Read"):
         numbers = await partitions_of(settings, topic, "Read")
@@ -200,6 +213,7 @@ async def consuming(
             reset=reset,
             client_id="hotlist-command",
             max_partition_fetch_bytes=limits.FETCH_PARTITION_BYTES,
+            **options,
         )
         try:
             await started(consumer.start(), settings)

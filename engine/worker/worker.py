@@ -16,7 +16,7 @@ import gc
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from engine import limits
@@ -65,12 +65,14 @@ log = logging.getLogger(__name__)
 class WorkerOptions:
     """What differs between a worker in production, in the demo, in benchmarks and in tests.
 
-    `check_topics` is false on the embedded broker, which has no settings of topics. `faults` gives
-    what the process's log had to report, for the status page.
+    `check_topics` is false on the embedded broker, which has no settings of topics. `reads_wait_ms`
+    is how long the broker may delay the answer to an idle fetch of reads. `faults` gives what the
+    process's log had to report, for the status page.
     """
 
     clock: Clock
     check_topics: bool = True
+    reads_wait_ms: int = limits.FETCH_WAIT_MS
     faults: Callable[[], list[Fault]] | None = None
     processor: type[Processor] = Processor
 
@@ -88,7 +90,7 @@ class Worker:
                 where="delivery",
                 hint="use a Kafka, or at_least_once",
             )
-        cluster = Cluster.of(settings)
+        cluster = replace(Cluster.of(settings), reads_wait_ms=self.options.reads_wait_ms)
         self.metrics = Metrics()
         self._tracing = make_tracing(settings, self.metrics)
         misreads = Misreads.load(settings.misreads)

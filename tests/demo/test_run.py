@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import random
@@ -11,6 +12,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,20 +28,24 @@ from rich.console import Console
 import engine.demo.run
 from engine.cli import worker as cli_run
 from engine.cli.tail import readable
-from engine.clock import format_time
+from engine.clock import format_time, parse_time
 from engine.demo.board import Board, in_brackets, quantile_ms, side_by_side, to_compare
 from engine.demo.city import SentRead, ShownCity
 from engine.demo.city_data import SOURCES, VEHICLES
 from engine.demo.expected import Expected, meant
 from engine.demo.fast_clock import PEAK, CityClock
+from engine.demo.feed import FeedRates, ReadFeed
 from engine.demo.lessons import lessons
 from engine.demo.lines import Result, report_lines
 from engine.demo.run import run_demo
 from engine.demo.screen import Picture, Screen
+from engine.demo.warm_up import warm_up
+from engine.demo.worker_process import WorkerProcess, demo_settings
 from engine.documents.admission import check_entry
 from engine.documents.codec import decode_detection, encode
 from engine.documents.model import Detection, Entry, Match, Policy, Rule, Vehicle
 from engine.documents.purposes import Purposes
+from engine.errors import HotlistError
 from engine.kafka.reader import follow
 from engine.matching.candidates import Found
 from engine.matching.match import Basis, build_match
@@ -559,7 +565,9 @@ def a_result(**differing: int) -> Result:
     if differing.get("invented"):
         expected.came("E9", "R0", "exact", 0.99)
     board.saw(a_match("7ABC123", "7ABC123"), 12.4)
-    return Result(4, 4.0, 2.0, expected, board)
+    board.saw(a_match("7ABC123", "7ABC123"), 90, paced=False)
+    board.engine_delays_s.update({0.005: 3, 0.01: 4, 1e308: 4})
+    return Result(4, FeedRates(2.0, 2, 1.0, 2, 0.5), expected, board)
 
 
 def test_summary() -> None:
@@ -569,13 +577,109 @@ def test_summary() -> None:
         "",
         "reads      4 of 4 sent, 0 rejects",
         "matches    1 seen, 1 expected, 0 lost, 0 invented",
-        "           exact 1",
-        "suppressed 1 more reads at the same camera",
+        "           exact 2",
+        "suppressed 1 more read at the same camera",
         "denied     1 of another vehicle than listed",
         "denied     1 on none: no_policy",
-        "rate       0.00 million reads a minute",
-        "delay      12 ms median, 12 ms p99, from making the read to seeing its match",
+        "rate       0.00 million reads a minute at the city's own rate",
+        "           0.00 million reads a minute at full speed, as fast as the demo makes them",
+        (
+            "delay      12 ms median, 12 ms p99 at the city's rate, "
+            "from making a read to seeing its match"
+        ),
+        (
+            "           of it about 3 ms median, 10 ms p99 in the engine, "
+            "from the read in Kafka to its match in Kafka"
+        ),
+        "           90 ms median, 90 ms p99 at full speed",
     ]
+
+
+def test_a_machine_that_cannot_keep_up_says_so() -> None:
+    result = replace(a_result(), rates=FeedRates(200.0, 2, 1.0, 0, 0.0))
+    (rate,) = [line for line in result.lines() if line.startswith("rate")]
+    assert rate.endswith("; its clock asked for more")
+
+
+# The reads on their way.
+
+
+class _Box:
+    """Keeps what is sent, as the broker would."""
+
+    def __init__(self) -> None:
+        self.values: list[dict[str, Any]] = []
+
+    async def send(self, key: bytes, value: bytes) -> None:
+        self.values.append(orjson.loads(value))
+
+    async def flush(self) -> None:
+        pass
+
+
+class _Ticking:
+    """A clock that is a millisecond later each time."""
+
+    def __init__(self) -> None:
+        self._now_ms = NOW_MS
+
+    def now_ms(self) -> int:
+        self._now_ms += 1
+        return self._now_ms
+
+
+def fed(count: int) -> tuple[ReadFeed, list[dict[str, Any]]]:
+    """A feed that has sent so many reads, each processed at once, and the reads."""
+    box, city = _Box(), ShownCity(1, NOW_MS)
+    feed = ReadFeed(city, Expected((), ()), Board(()), _Ticking())
+
+    async def send() -> None:
+        while feed.sent < count:
+            await feed.send_due(box, feed.sent, count)
+
+    asyncio.run(send())
+    return feed, box.values
+
+
+def test_each_read_has_the_time_at_which_it_was_made() -> None:
+    _, reads = fed(400)
+    times = [read["captured_at"] for read in reads]
+    assert times == sorted(times)
+    assert len(set(times)) == 400
+
+
+def test_half_of_the_reads_come_at_the_rate_of_the_city_and_the_rest_at_full_speed() -> None:
+    feed, reads = fed(400)
+    rates = feed.rates
+    assert len(reads) == rates.paced + rates.full == 400
+    assert 200 <= rates.paced <= 300
+    paced = [feed.was_paced(parse_time(read["captured_at"])) for read in reads]
+    assert paced == [True] * rates.paced + [False] * rates.full
+    assert rates.paced_s > 0 < rates.full_s
+
+
+def test_the_delay_shown_is_that_of_the_paced_reads() -> None:
+    board = Board(())
+    board.saw(a_match("7ABC123", "7ABC123"), 5)
+    board.saw(a_match("7ABC123", "7ABC123"), 900, paced=False)
+    assert drawn(board, 80, 24)[2].startswith("delay    5 ms median, 5 ms p99")
+
+
+# The worker's process.
+
+
+def test_what_ends_the_worker_ends_the_demo() -> None:
+    async def start() -> None:
+        settings = demo_settings("127.0.0.1:1", "demo-none.")  # where nothing listens
+        async with WorkerProcess.started(settings, embedded=True) as worker:
+            await worker.begin()
+
+    with pytest.raises(HotlistError, match="the broker does not take"):
+        asyncio.run(start())
+
+
+def test_the_warm_up_matches_in_several_ways() -> None:
+    assert warm_up(NOW_MS) > 1
 
 
 @pytest.mark.parametrize(
@@ -588,7 +692,7 @@ def test_summary() -> None:
         ({"denied": -1}, "denied     0 (expected: 1) on none: no_policy"),
         ({"other_vehicle": 1}, "denied     2 (expected: 1) of another vehicle than listed"),
         ({"processed": -1}, "reads      3 of 4 sent, 0 rejects"),
-        ({"rejects": 1}, "reads      4 of 4 sent, 1 rejects"),
+        ({"rejects": 1}, "reads      4 of 4 sent, 1 reject"),
     ],
 )
 def test_whatever_is_wrong_is_said_and_counts(wrong: dict[str, int], said: str) -> None:
