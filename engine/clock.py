@@ -128,3 +128,21 @@ def format_time(ms: int) -> str:
     seconds, millis = divmod(ms, 1000)
     whole = datetime.fromtimestamp(seconds, tz=UTC)
     return f"{whole:%Y-%m-%dT%H:%M:%S}.{millis:03d}Z"
+
+
+def duration(seconds: float) -> str:
+    """Format at most two units, such as `4 ms`, `1.2 s`, `3 min 12 s`, `2 d 4 h`."""
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    for unit, size, smaller, divisor in (
+        ("d", 86_400, "h", 3600),
+        ("h", 3600, "min", 60),
+        ("min", 60, "s", 1),
+    ):
+        if whole >= size:
+            rest = whole % size // divisor
+            return f"{whole // size} {unit}" + (f" {rest} {smaller}" if rest else "")
+    return f"{whole} s"

@@ -63,6 +63,8 @@ DOCTOR_WATCH_S: Final = 3.0
 DOCTOR_LAG_READS: Final = 10_000
 #: How long one of its checks may take.
 DOCTOR_CHECK_S: Final = 20.0
+#: How long `hotlist tail` waits for a match before it says why none comes.
+TAIL_SILENCE_S: Final = 10.0
 CLOCK_SKEW_S: Final = 5.0
 #: `hotlist ingest --listen`: messages in work at a time, how long receiving one may take and how
 #: long its acknowledgement, how long records are gathered, and the shortest token.

@@ -21,8 +21,10 @@ The modules: the commands, from the demo to the checks afterwards, and the parts
     reads           `replay` and `check`: files of reads
     traffic         `traffic`: reads of a simulated city
     tail            `tail`: follows the matches
+    silence         why no match comes
     audit           `audit`: a package, with modules that only it uses
     doctor          `doctor`: a package, with modules that only it uses
+    groups          how a group lists its commands, and proposes one
     options         options that several commands have
     read_options    options that describe a read
     output          the output of commands, for people and for programs
@@ -53,6 +55,7 @@ from engine.cli import (
     traffic,
     worker,
 )
+from engine.cli.groups import Commands, proposal
 from engine.cli.output import plain
 from engine.config import SETTINGS
 from engine.errors import ConfigError, HotlistError
@@ -72,7 +75,7 @@ class _OutputClosedError(HotlistError):
     """The reader of our standard output has closed it."""
 
 
-class Application(click.Group):
+class Application(Commands):
     """The group of all commands, and the one place that prints errors as lines."""
 
     def main(self, *args: Any, **options: Any) -> NoReturn:
@@ -121,10 +124,14 @@ def _one_line(error: click.ClickException) -> str:
     line = error.format_message().rstrip(".")
     if not isinstance(error, click.UsageError):
         return line
+    if isinstance(error, click.NoSuchOption) and error.ctx is not None:
+        flags = (flag for param in error.ctx.command.get_params(error.ctx) for flag in param.opts)
+        near = proposal(error.option_name, (flag for flag in flags if flag.startswith("--")))
+        line = f"No such option: {error.option_name}{near}"
     path = error.ctx.command_path if error.ctx is not None else "hotlist"
     if isinstance(error, click.NoSuchOption) and error.option_name in _FLAGS and path == "hotlist":
         return f"{line}; settings are given after the command"
-    return f"{line}; see {path} --help"
+    return f"{line}{'' if line.endswith('?') else ';'} see {path} --help"
 
 
 _FLAGS = frozenset(setting.flag for setting in SETTINGS.values())

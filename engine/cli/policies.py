@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from engine.cli.groups import Commands
 from engine.cli.options import (
     file_argument,
     json_option,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from engine.kafka.reader import LastRecord
 
 
-@click.group("policies")
+@click.group("policies", cls=Commands)
 def group() -> None:
     """Set, remove, show and explain the policies of the sources."""
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import math
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 @click.option("--from-start", is_flag=True, help="Begin with the oldest match on the topic.")
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="Stop after N matches.")
 @click.option("--json", "as_json", is_flag=True, help="Print the match events as JSON, one a line.")
-@takes_settings("bootstrap", "prefix")
+@takes_settings("bootstrap", "prefix", "group", "http_host", "http_port")
 def tail(settings: Settings, from_start: bool, count: int | None, as_json: bool) -> None:
     """Follow the matches, one line each: leads that a person must confirm.
 
@@ -31,7 +33,11 @@ def tail(settings: Settings, from_start: bool, count: int | None, as_json: bool)
     purpose, the plate as read (and the alternate that matched) and as listed, the priority, how
     many reads of the entry at that camera were suppressed since its last match, and the
     instructions.
+
+    If no match comes for a while, it says why, as far as the brokers, the group of workers and the
+    worker at this HTTP port report it.
     """
+    from engine.cli.silence import explain_silence
     from engine.documents.codec import encode, read_match
     from engine.kafka.reader import follow
     from engine.kafka.session import run
@@ -45,9 +51,11 @@ def tail(settings: Settings, from_start: bool, count: int | None, as_json: bool)
 
     async def show() -> None:
         left = count
+        explaining = asyncio.create_task(explain_silence(settings))
         values = follow(settings, topic, from_start=from_start, deleted=deleted)
         async with contextlib.aclosing(values):
             async for value in values:
+                explaining.cancel()
                 try:
                     match = read_match(value)
                 except DocumentError as error:
@@ -62,6 +70,8 @@ def tail(settings: Settings, from_start: bool, count: int | None, as_json: bool)
                     if left == 0:
                         return
 
+    if sys.stderr.isatty():
+        remark(f"waiting for matches on {topic} at {settings.bootstrap}; Ctrl-C ends")
     run(show())
 
 

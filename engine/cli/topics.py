@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import click
 
+from engine.cli.groups import Commands
 from engine.cli.options import json_option, takes_settings
 from engine.cli.output import json_line, table
 from engine.config import Settings
 
 
-@click.group("topics")
+@click.group("topics", cls=Commands)
 def group() -> None:
     """Create the topics on the broker; show each role's rights on them."""
 

@@ -33,6 +33,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
+from pathlib import Path
 from typing import Any, Final
 
 from engine.clock import zone_named
@@ -40,6 +41,7 @@ from engine.errors import ConfigError
 from engine.list_files.date_formats import DateForms
 from engine.list_files.entry_fields import FIELDS
 from engine.list_files.profile_files import ProfileDates, ProfileFile, caseless, merged
+from engine.list_files.text import EntryFileError
 from engine.resources import as_struct
 
 DEFAULT: Final = "hotlist"
@@ -207,3 +209,14 @@ class _Reader:
             raise ConfigError(
                 f"{name!r} is no time zone such as America/Chicago", where=where
             ) from None
+
+
+def check_kind(path: Path, profile: Profile) -> str:
+    """Return the ending of a file. Raises EntryFileError if the profile describes no such file."""
+    ending = path.suffix.lower()
+    # A sheet of Excel's is a table like any other.
+    endings = (*profile.endings, *((".xlsx",) if ".csv" in profile.endings else ()))
+    if ending not in endings:
+        hint = "save it as .xlsx, or its sheet as CSV" if ending == ".xls" else ""
+        raise EntryFileError(f"must end in {' or '.join(endings)}", where=str(path), hint=hint)
+    return ending

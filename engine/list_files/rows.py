@@ -31,8 +31,8 @@ from engine.list_files.identity import Identity, error_path, paths_without_text
 from engine.list_files.json_files import json_documents
 from engine.list_files.notes import Notes
 from engine.list_files.plate_cells import CONTROL
-from engine.list_files.profile import Profile
-from engine.list_files.text import UTF_8, Encoding, EntryFileError
+from engine.list_files.profile import Profile, check_kind
+from engine.list_files.text import UTF_8, Encoding
 from engine.list_files.xlsx_files import xlsx_table
 
 #: Values that the row did not give, as bits: they come from the clock or the operator, and an
@@ -250,11 +250,7 @@ def _documents(
     encoding: Encoding,
     notes: Notes,
 ) -> Iterator[tuple[int, dict[str, Any] | Unread | LeftOut]]:
-    ending = path.suffix.lower()
-    # A sheet of Excel's is a table like any other.
-    endings = (*profile.endings, *((".xlsx",) if ".csv" in profile.endings else ()))
-    if ending not in endings:
-        raise EntryFileError(f"must end in {' or '.join(endings)}", where=str(path))
+    ending = check_kind(path, profile)
     if ending == ".jsonl":
         yield from json_documents(file, profile, encoding, notes)
     else:

@@ -25,7 +25,7 @@ from typing import Final
 import orjson
 
 from engine import limits
-from engine.clock import EPOCH, format_time
+from engine.clock import EPOCH, duration, format_time
 from engine.observability.status import Status
 
 _PLACE = re.compile(r"\{\{([a-z0-9-]+)\}\}")
@@ -74,22 +74,22 @@ def in_page(status: Status) -> Shown:
         "policies": _count(lists.policies),
         "newest-entry": _age(lists.newest_s.get("entry")),
         "newest-policy": _age(lists.newest_s.get("policy")),
-        "change-delay": _or_dash(_duration, lists.change_p99_s),
+        "change-delay": _or_dash(duration, lists.change_p99_s),
         "audit-pending": _count(status.audit_pending),
         "audit-checkpoints": _checkpoints(status),
         "suppression-keys": _count(status.suppression_keys),
         "delivery": status.delivery.replace("_", " "),
         "rejects-none": "" if status.rejects else "None since the start.",
         "faults-none": _no_faults(status),
-        "uptime": _duration(status.uptime_s),
+        "uptime": duration(status.uptime_s),
     }
     worst = sorted(status.lag.items(), key=lambda each: (-each[1], each[0]))
     named = sorted(worst[: limits.STATUS_PARTITIONS])
     tables = {
         "stuck": [
-            *([str(each.partition), each.why, _duration(each.for_s)] for each in status.stuck),
+            *([str(each.partition), each.why, duration(each.for_s)] for each in status.stuck),
             *(
-                [f"{each.topic}/{each.partition}", each.why, _duration(each.for_s)]
+                [f"{each.topic}/{each.partition}", each.why, duration(each.for_s)]
                 for each in status.held
             ),
         ],
@@ -198,7 +198,7 @@ def _curve_in_words(status: Status) -> str:
     if len(rates) < 2:
         return "The curve begins after half a minute."
     for_s = len(rates) * status.throughput.stretch_s
-    return f"Between {_rough(min(rates))} and {_rough(max(rates))} in {_duration(for_s)}"
+    return f"Between {_rough(min(rates))} and {_rough(max(rates))} in {duration(for_s)}"
 
 
 def _left_out(status: Status) -> str:
@@ -240,30 +240,12 @@ def _plural(count: int, one: str, many: str = "") -> str:
 def _delay(value_s: float | None, most_s: float) -> str:
     if value_s is None:
         return "–"
-    return f"over {_duration(most_s)}" if value_s >= most_s else _duration(value_s)
+    return f"over {duration(most_s)}" if value_s >= most_s else duration(value_s)
 
 
 def _age(age_s: float | None) -> str:
-    return "none yet" if age_s is None else f"{_duration(age_s)} ago"
+    return "none yet" if age_s is None else f"{duration(age_s)} ago"
 
 
 def _ago(seconds: float) -> str:
-    return f"{_duration(seconds)} ago"
-
-
-def _duration(seconds: float) -> str:
-    """Format at most two units, such as `4 ms`, `1.2 s`, `3 min 12 s`, `2 d 4 h`."""
-    if seconds < 0.9995:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    for unit, size, smaller, divisor in (
-        ("d", 86_400, "h", 3600),
-        ("h", 3600, "min", 60),
-        ("min", 60, "s", 1),
-    ):
-        if whole >= size:
-            rest = whole % size // divisor
-            return f"{whole // size} {unit}" + (f" {rest} {smaller}" if rest else "")
-    return f"{whole} s"
+    return f"{duration(seconds)} ago"

@@ -441,7 +441,7 @@ def test_the_connections_settings_reach_the_worker(worker_settings: list[Setting
 def test_a_password_is_no_flag(flag: str) -> None:
     result = hotlist("worker", f"{flag}=s3cret")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr.startswith(f"hotlist: No such option: {flag} ")
+    assert result.stderr.startswith(f"hotlist: No such option: {flag};")
     assert f"{flag}-file" in result.stderr
     assert "s3cret" not in result.stderr
 
@@ -726,6 +726,13 @@ def test_import_with_only_bad_rows_skipped_sends_nothing() -> None:
     ("name", "content", "line"),
     [
         ("list.txt", b"plate\n", "list.txt: must end in .csv or .jsonl or .xlsx"),
+        # What kind of file it is comes before how its text is encoded.
+        ("list.txt", b"plate\nM\xdcX1\n", "list.txt: must end in .csv or .jsonl or .xlsx"),
+        (
+            "list.xls",
+            b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+            "list.xls: must end in .csv or .jsonl or .xlsx; save it as .xlsx, or its sheet as CSV",
+        ),
         (
             "list.csv",
             "plate\n".encode("utf-16"),
@@ -740,6 +747,83 @@ def test_import_with_only_bad_rows_skipped_sends_nothing() -> None:
 )
 def test_import_of_what_is_no_list_is_one_line(name: str, content: bytes, line: str) -> None:
     assert_one_line(import_of(name, content), 1, line)
+
+
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        (
+            ("--purpose=stolen_vehicel",),
+            "--purpose: 'stolen_vehicel': is not in the purposes file, which has ",
+        ),
+        (("--authority-kind=nope",), "--authority-kind: must be case or warrant or "),
+        ((f"--agency={'A' * 300}",), "--agency: must "),
+        (
+            ("--purpose=stolen_vehicle", "--expires-in=500w"),
+            "--expires-in: must be at most 365 days after created_at, ",
+        ),
+    ],
+)
+def test_a_wrong_flag_is_one_error_and_not_one_of_each_row(
+    flags: tuple[str, ...], line: str
+) -> None:
+    Path("list.csv").write_bytes(b"plate\nABC1234\nABC1235\n")
+    result = hotlist("entries", "import", "list.csv", "--operator=jo", "--list=l", *flags)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.startswith(f"hotlist: {line}")
+
+
+def test_what_rows_may_say_themselves_is_no_error_of_the_flags() -> None:
+    Path("list.csv").write_bytes(b"plate\nABC1234\n")
+    result = hotlist("entries", "import", "list.csv", "--operator=jo", "--expires-in=500w")
+    assert result.exit_code == 1
+    assert "list.csv: line 2: " in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "line"),
+    [
+        (("wroker",), "No such command 'wroker'; did you mean worker? see hotlist --help"),
+        (
+            ("entries", "improt"),
+            "No such command 'improt'; did you mean import? see hotlist entries --help",
+        ),
+        (("tail", "--cuont=1"), "No such option: --cuont; did you mean --count? see hotlist tail"),
+        (("tail", "--zzz"), "No such option: --zzz; see hotlist tail --help"),
+    ],
+)
+def test_a_mistyped_word_is_answered_with_the_one_most_like_it(
+    args: tuple[str, ...], line: str
+) -> None:
+    result = hotlist(*args)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"hotlist: {line}")
+
+
+@pytest.mark.parametrize("group", [(), ("entries",), ("policies",), ("topics",), ("audit",)])
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_the_list_of_commands_has_whole_sentences(group: tuple[str, ...], width: int) -> None:
+    result = CliRunner().invoke(main, [*group, "--help"], terminal_width=width)
+    shown = result.stdout.partition("Commands:")[2]
+    assert shown
+    assert "..." not in shown
+    assert max(map(len, result.stdout.splitlines())) <= width
+    assert all(line.rstrip()[-1] in ".,;:" for line in shown.splitlines()[-1:])
+
+
+def test_an_entry_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nothing(*_: object) -> dict[bytes, object]:
+        return {}
+
+    monkeypatch.setattr("engine.kafka.reader.read_to_end", nothing)
+    assert_one_line(
+        hotlist("entries", "show", "--id", "E1", "--agency=PD01"),
+        1,
+        "lpr.hotlist.v1: no entry has the id E1 with --agency PD01; "
+        "hotlist entries show lists them all",
+    )
+    assert hotlist("entries", "show", "--agency=PD01").exit_code == 0
 
 
 CODES = b"MKE,LIC,LIS,ORI,NIC\nEV,7ABC123,QQ,X,V1\nEA,,,X,A1\nEA,,,X,A2\nEV,,CA,X,V2\n"

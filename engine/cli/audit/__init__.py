@@ -29,6 +29,7 @@ from engine.cli.audit.files import (
     read_limited,
     write_new,
 )
+from engine.cli.groups import Commands
 from engine.cli.options import json_option, takes_settings
 from engine.cli.output import json_line, plain, reading
 from engine.clock import SystemClock
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 _FILE = click.Path(path_type=Path)
 
 
-@click.group("audit")
+@click.group("audit", cls=Commands)
 def group() -> None:
     """Verify the audit's hash chains, sign checkpoints of them, summarise them."""
 

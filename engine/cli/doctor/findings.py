@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
 from engine import limits
+from engine.clock import duration
 
 _UNSIGNED: Final = re.compile(rb"^hotlist_audit_checkpoints 0(?:[.]0)?$", re.MULTILINE)
 
@@ -258,7 +259,7 @@ def judge_clocks(what: str, ahead_s: float) -> Finding | None:
     return Finding(
         "clocks",
         "warning",
-        f"the clock of {what} is {abs(ahead_s):,.0f} s {direction} the local one",
+        f"the clock of {what} is {duration(abs(ahead_s))} {direction} the local one",
         "synchronize both (NTP): expiry and suppression depend on the clock",
     )
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from engine import limits
 from engine.cli.doctor.findings import Finding, State
+from engine.clock import duration
 from engine.documents.droppable import Dropped
 from engine.documents.model import Detection
 from engine.documents.producer_faults import DESCRIBED, PRODUCER_FAULTS, key_fault
@@ -158,7 +159,9 @@ def judge_sample(sample: Sample) -> Iterator[Finding]:
         )
     good = sample.reads - sample.lost
     late = sorted(sample.produced_late_s)
-    typical = f", typically produced {late[len(late) // 2]:.1f} s after the camera" if late else ""
+    typical = (
+        f", typically produced {duration(late[len(late) // 2])} after the camera" if late else ""
+    )
     yield Finding(check, "ok", f"{good:,} of the latest {sample.reads:,} are good{typical}")
 
 

@@ -22,11 +22,12 @@ from __future__ import annotations
 import click
 
 from engine.cli.entries import add_command, file_commands, remove, show
+from engine.cli.groups import Commands
 
 __all__ = ["group"]
 
 
-@click.group("entries")
+@click.group("entries", cls=Commands)
 def group() -> None:
     """Add, change, remove and show entries of the hot lists."""
 

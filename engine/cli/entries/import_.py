@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from engine import limits
+from engine.cli.entries.flags import check_flags
 from engine.cli.entries.list_reader import ListReader, list_reader
 from engine.cli.entries.report import Report
 from engine.cli.output import progress, reading, remark, sending
@@ -31,7 +32,7 @@ from engine.list_files.difference import Difference, compare_to_state
 from engine.list_files.digests import Names
 from engine.list_files.ownership import Synced
 from engine.list_files.parsed_file import FileEntries
-from engine.list_files.profile import Profile
+from engine.list_files.profile import Profile, check_kind
 from engine.list_files.removed_terms import RemovedTerm
 from engine.list_files.rows import BadRow, Row, Supplied, read_rows
 from engine.list_files.text import encoding_of
@@ -215,6 +216,8 @@ def checked(wish: Wish, purposes: Purposes, report: Report) -> FileEntries:
     """Return the file's valid rows; report what is wrong with the others."""
     file = FileEntries(Names())
     path = wish.path
+    check_kind(path, wish.profile)
+    check_flags(wish.supplied, purposes)
     with path.open("rb") as opened:
         encoding = encoding_of(opened, wish.encoding, str(path))
         if encoding.guessed:

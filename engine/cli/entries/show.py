@@ -10,7 +10,7 @@ from engine.cli.options import json_option, takes_settings
 from engine.cli.output import json_line, reading, remark, table
 from engine.clock import SystemClock
 from engine.config import Settings
-from engine.errors import DocumentError, RuleError
+from engine.errors import DocumentError, HotlistError, RuleError
 
 
 @click.command()
@@ -41,6 +41,12 @@ def show(settings: Settings, as_json: bool, **wanted: str | None) -> None:
             continue
         if all(want in (None, getattr(entry, name)) for name, want in wanted.items()):
             entries.append((entry, sent_ms))
+    if not entries and wanted["entry_id"] is not None:
+        raise HotlistError(
+            f"no entry has the id {wanted['entry_id']}" + _also(wanted),
+            where=topic,
+            hint="hotlist entries show lists them all",
+        )
     entries.sort(key=lambda each: (each[0].list_id, each[0].entry_id))
     if as_json:
         for entry, _ in entries:
@@ -65,6 +71,13 @@ def show(settings: Settings, as_json: bool, **wanted: str | None) -> None:
         )
     if unreadable:
         remark(f"{topic}: records that are no valid entry, which the worker ignores: {unreadable}")
+
+
+def _also(wanted: dict[str, str | None]) -> str:
+    """Return the other filters in words, which may exclude the entry."""
+    others = {"list_id": "--list", "agency": "--agency", "purpose": "--purpose"}
+    given = [f"{others[name]} {text}" for name, text in wanted.items() if name in others and text]
+    return f" with {' and '.join(given)}" if given else ""
 
 
 def _state(entry: Any, sent_ms: int, now_ms: int, purposes: Any) -> str:

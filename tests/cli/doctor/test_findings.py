@@ -118,8 +118,8 @@ def test_clocks() -> None:
     behind = judge_clocks("the worker", -7.2)
     assert ahead is not None
     assert behind is not None
-    assert ahead.what == "the clock of the worker is 60 s ahead of the local one"
-    assert behind.what == "the clock of the worker is 7 s behind the local one"
+    assert ahead.what == "the clock of the worker is 1 min ahead of the local one"
+    assert behind.what == "the clock of the worker is 7.2 s behind the local one"
 
 
 def test_reads() -> None:

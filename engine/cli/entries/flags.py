@@ -1,0 +1,71 @@
+"""Checks the values that flags supply to all rows, before the first row is read.
+
+A wrong flag would otherwise be an error of each row.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import orjson
+
+from engine.clock import format_time, parse_time
+from engine.documents.admission import Purposes, check_entry
+from engine.documents.codec import decode_entry
+from engine.errors import ConfigError, DocumentError, RuleError
+from engine.list_files.rows import Supplied
+
+_FLAGS: Final = {
+    "list_id": "--list",
+    "agency": "--agency",
+    "purpose": "--purpose",
+    "authority.kind": "--authority-kind",
+    "authority.reference": "--authority-ref",
+    "requested_by": "--requested-by",
+    "expires_at": "--expires-in",
+}
+_HOUR_MS: Final = 3_600_000
+#: Right in every field, so that what is wrong is a flag. It has as many characters as a plate may.
+_SAMPLE: Final[dict[str, Any]] = {
+    "entry_id": "sample",
+    "list_id": "sample",
+    "plate": "ABCDEFGH12345678",
+    "agency": "SAMPLE",
+    "requested_by": "sample",
+}
+
+
+def check_flags(supplied: Supplied, purposes: Purposes) -> None:
+    """Raise ConfigError if a flag has a value that no row can have.
+
+    How far off `--expires-in` may be depends on the purpose, so it counts only with `--purpose`.
+    """
+    fresh = dict(supplied.fresh)
+    if "purpose" not in supplied.flags or "expires_at" not in fresh:
+        fresh["expires_at"] = format_time(parse_time(fresh["created_at"]) + _HOUR_MS)
+    authority = {"kind": "case", "reference": "sample"} | dict(supplied.flags.get("authority", {}))
+    sample = {
+        **_SAMPLE,
+        "purpose": purposes.codes[0],
+        **fresh,
+        **supplied.flags,
+        "authority": authority,
+    }
+    try:
+        entry = decode_entry(orjson.dumps(sample))
+        if "purpose" in supplied.flags and purposes.get(entry.purpose) is None:
+            raise RuleError(
+                "purpose",
+                entry.purpose,
+                f"is not in the purposes file, which has {', '.join(purposes.codes)}",
+            )
+        if "purpose" in supplied.flags and "expires_at" in supplied.fresh:
+            check_entry(entry, purposes)
+    except DocumentError as error:
+        field = error.field.removeprefix("$.")
+        raise ConfigError(error.rule, where=_FLAGS.get(field, field)) from None
+    except RuleError as error:
+        value = "" if error.field == "expires_at" else f"{error.value!r}: "
+        raise ConfigError(
+            f"{value}{error.rule}", where=_FLAGS.get(error.field, error.field)
+        ) from None

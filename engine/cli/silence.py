@@ -1,0 +1,143 @@
+"""Why no match comes: what `hotlist tail` says after a while without one.
+
+`look` asks the brokers and the worker on this machine; what they do not answer is unknown, and
+says nothing. `reasons` judges two looks. Only counts are asked for, nothing of a read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+import aiohttp
+from aiokafka.errors import KafkaError
+
+from engine import limits
+from engine.cli.output import remark
+from engine.config import Settings
+from engine.errors import HotlistError
+from engine.kafka.acl_probe import group_as_shown
+from engine.kafka.cluster import Cluster
+from engine.kafka.reader import consuming
+from engine.kafka.topics import Topics
+
+_METRICS_BYTES: Final = 16 * limits.MIB
+_DENIED: Final = re.compile(
+    rb'^hotlist_denied_total\{reason="([a-z_]+)"\} ([0-9.e+]+)$', re.MULTILINE
+)
+#: What to do about a denial, by its reason.
+_MENDED_BY: Final = {
+    "no_policy": "hotlist policies set FILE",
+    "not_allowed": "hotlist policies explain --source SOURCE --entry ID",
+}
+_NOTHING_LISTED: Final = (
+    "reads come and a worker takes them, but no listed plate was read; to check the whole "
+    "deployment, run: hotlist doctor"
+)
+
+
+class Look(NamedTuple):
+    """What there is at one moment; None stands for what is not known.
+
+    `entries`, `policies` and `reads` are offsets: how many records were ever written. `members` are
+    the workers in the group. `not_ready` is why the worker on this machine takes no reads, empty if
+    it takes them; `denied` is what it has denied, by reason.
+    """
+
+    entries: int | None = None
+    policies: int | None = None
+    reads: int | None = None
+    members: int | None = None
+    not_ready: str | None = None
+    denied: dict[str, int] | None = None
+
+
+def reasons(before: Look, now: Look, settings: Settings) -> list[str]:
+    """Return why no match came between two looks, each reason with the command to run."""
+    return [*_why(before, now, settings)] or [_NOTHING_LISTED]
+
+
+def _why(before: Look, now: Look, settings: Settings) -> Iterator[str]:
+    topics = Topics(settings.prefix)
+    if now.policies == 0:
+        yield (
+            f"no source has a policy ({topics.policies}), so nothing may match; run: "
+            + (_MENDED_BY["no_policy"])
+        )
+    if now.entries == 0:
+        yield f"no plate is listed ({topics.hotlist}); run: hotlist entries import FILE"
+    if now.members == 0:
+        yield f"no worker runs in the group {settings.group}; run: hotlist worker"
+    elif now.not_ready:
+        yield f"the worker takes no reads: {now.not_ready}; to find out more, run: hotlist doctor"
+    if now.reads == 0:
+        yield f"no read has ever come ({topics.detections}); to send some, run: hotlist ingest"
+    elif now.reads is not None and now.reads == before.reads:
+        yield (
+            f"no read came in the last {limits.TAIL_SILENCE_S:g} s ({topics.detections}); "
+            "older matches are shown by: hotlist tail --from-start"
+        )
+    denied = {reason: count for reason, count in (now.denied or {}).items() if count}
+    for reason, count in sorted(denied.items(), key=lambda each: -each[1]):
+        reads = "1 read of a listed plate" if count == 1 else f"{count:,} reads of listed plates"
+        todo = _MENDED_BY.get(reason, "hotlist entries show")
+        yield f"the worker has denied {reads}, because of {reason}; run: {todo}"
+
+
+async def explain_silence(settings: Settings) -> None:
+    """Wait a while, and then say why no match came. Cancel it when one comes."""
+    before = await look(settings)
+    await asyncio.sleep(limits.TAIL_SILENCE_S)
+    now = await look(settings)
+    remark(f"no match for {limits.TAIL_SILENCE_S:g} s, and still waiting:")
+    for reason in reasons(before, now, settings):
+        remark(f"  {reason}")
+
+
+async def look(settings: Settings) -> Look:
+    """Look at the topics, the group and the worker on this machine."""
+    topics = Topics(settings.prefix)
+    names = (topics.hotlist, topics.policies, topics.detections)
+    entries, policies, reads = [await _written(settings, name) for name in names]
+    members = await _members(settings)
+    return Look(entries, policies, reads, members, *await _worker(settings))
+
+
+async def _written(settings: Settings, topic: str) -> int | None:
+    try:
+        async with consuming(settings, topic) as (consumer, parts):
+            return sum((await consumer.end_offsets(parts)).values())
+    except (HotlistError, KafkaError, OSError, TimeoutError):
+        return None
+
+
+async def _members(settings: Settings) -> int | None:
+    admin = Cluster.of(settings).admin(client_id="hotlist-command")
+    try:
+        async with asyncio.timeout(limits.CONNECT_S):
+            await admin.start()
+            coordinator = await admin.find_coordinator(settings.group)
+            group = await group_as_shown(admin._client, coordinator, settings.group)
+            return None if group.error else group.members
+    except (KafkaError, OSError, TimeoutError):
+        return None
+    finally:
+        await admin.close()
+
+
+async def _worker(settings: Settings) -> tuple[str | None, dict[str, int] | None]:
+    url = f"http://{settings.http_host}:{settings.http_port}"
+    timeout = aiohttp.ClientTimeout(total=limits.HTTP_CONNECTION_S)
+    try:
+        async with aiohttp.ClientSession(timeout=timeout) as client:
+            async with client.get(f"{url}/readyz") as answer:
+                said = (await answer.content.read(500)).decode("utf-8", "replace").strip()
+                not_ready = "" if answer.status == 200 else said
+            async with client.get(f"{url}/metrics") as answer:
+                metrics = await answer.content.read(_METRICS_BYTES)
+    except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
+        return None, None
+    found = _DENIED.findall(metrics)
+    return not_ready, {reason.decode(): int(float(count)) for reason, count in found}
