@@ -108,7 +108,7 @@ async def look(settings: Settings) -> Look:
 async def _written(settings: Settings, topic: str) -> int | None:
     try:
         async with consuming(settings, topic) as (consumer, parts):
-            return sum((await consumer.end_offsets(parts)).values())
+            return int(sum((await consumer.end_offsets(parts)).values()))
     except (HotlistError, KafkaError, OSError, TimeoutError):
         return None
 

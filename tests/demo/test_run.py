@@ -630,7 +630,8 @@ class _Ticking:
 
 def fed(count: int) -> tuple[ReadFeed, list[dict[str, Any]]]:
     """A feed that has sent so many reads, each processed at once, and the reads."""
-    box, city = _Box(), ShownCity(1, NOW_MS)
+    box: Any = _Box()
+    city = ShownCity(1, NOW_MS)
     feed = ReadFeed(city, Expected((), ()), Board(()), _Ticking())
 
     async def send() -> None:
