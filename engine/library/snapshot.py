@@ -131,10 +131,9 @@ class Snapshot:
             return []
         asked = None if alternates else NONE_ASKED
         candidates = candidates_of(index, detection, plate, index.candidates(plate), asked)
-        basis = Basis(
-            *(eligibility.revision_of(detection.source), self._revision),
-            *(at_ms, detection.captured_ms, dropped),
-        )
+        policy_revision = eligibility.revision_of(detection.source)
+        times_ms = at_ms, detection.captured_ms
+        basis = Basis(policy_revision, self._revision, *times_ms, dropped)
         return [
             build_match(found, detection, confidence_of(found, detection, self._misreads), 0, basis)
             for slot, found in candidates

@@ -206,10 +206,9 @@ class Decider:
                     self._size_bytes += _COUNT_BYTES
                 continue
             if basis is None:  # the same for all matches of the read
-                basis = Basis(
-                    *(lists.eligibility.revision_of(detection.source), lists.list_revision),
-                    *(self._now_ms, detection.captured_ms, dropped),
-                )
+                policy_revision = lists.eligibility.revision_of(detection.source)
+                times_ms = self._now_ms, detection.captured_ms
+                basis = Basis(policy_revision, lists.list_revision, *times_ms, dropped)
             quality = Quality(
                 each.likeness.match_type, partial(confidence_of, each, detection, lists.misreads)
             )
