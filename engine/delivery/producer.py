@@ -10,15 +10,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from aiokafka.errors import KafkaTimeoutError
-from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from engine import limits
 from engine.delivery.records import ProducerRecord
 from engine.delivery.send_queue import retrieve
 from engine.kafka.cluster import Cluster
-
-_partition_of = DefaultPartitioner()
+from engine.wire.murmur2 import murmur2_partition
 
 #: Records by topic and partition, in their order.
 ByPartition = Mapping[tuple[str, int], Sequence[ProducerRecord]]
@@ -35,8 +33,8 @@ def make_producer(cluster: Cluster, **options: Any) -> Any:
 
 async def partition_of(producer: Any, topic: str, key: bytes) -> int:
     """The partition of a topic that the records of a key go to."""
-    partitions = sorted(await producer.partitions_for(topic))
-    return int(_partition_of(key, partitions, partitions))
+    partitions: list[int] = sorted(await producer.partitions_for(topic))
+    return partitions[murmur2_partition(key, len(partitions))]
 
 
 async def by_partition(
@@ -49,7 +47,7 @@ async def by_partition(
         if record.topic not in partitions_of:
             partitions_of[record.topic] = sorted(await producer.partitions_for(record.topic))
         partitions = partitions_of[record.topic]
-        partition = _partition_of(record.key, partitions, partitions)
+        partition = partitions[murmur2_partition(record.key, len(partitions))]
         found.setdefault((record.topic, partition), []).append(record)
     return found
 

@@ -11,7 +11,8 @@ The modules, in the order in which data passes them:
     batch_reader    all records of a control batch
     headers         the headers of one record, in the batch's buffer
     alternates      the alternates of a read that are tried
-    partitioners    the partition that a producer chooses for a key
+    murmur2         the partition that Java's producer chooses for a key, compiled
+    partitioners    the partitions that other producers choose for it
     trace_context   the trace that a read belongs to, from its headers
 """
 
@@ -21,6 +22,7 @@ __all__ = [
     "batch_splitter",
     "decompress",
     "headers",
+    "murmur2",
     "partitioners",
     "record_batch",
     "record_decoder",

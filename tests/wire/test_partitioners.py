@@ -9,7 +9,8 @@ from aiokafka.partitioner import murmur2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.wire.partitioners import crc32_partition, fnv1a_partition, murmur2_partition
+from engine.wire.murmur2 import murmur2_partition
+from engine.wire.partitioners import crc32_partition, fnv1a_partition
 
 
 @given(st.binary(max_size=60), st.integers(1, 1000))
