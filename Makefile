@@ -27,6 +27,7 @@ help:  ## show this list
 venv: $(VENV)/.installed  ## make .venv with everything in it, from the lock
 
 $(VENV)/.installed: pyproject.toml uv.lock requirements.lock
+	@echo "installing the locked packages into $(VENV); once, up to a minute ..." >&2
 	@if command -v uv >/dev/null 2>&1; then \
 		UV_PROJECT_ENVIRONMENT=$(VENV) uv sync --locked --all-extras \
 			$(if $(filter environment% command% override,$(origin PYTHON)),--python "$(PYTHON)"); \
@@ -38,7 +39,7 @@ $(VENV)/.installed: pyproject.toml uv.lock requirements.lock
 			echo "'$(PYTHON)' has no venv module: install it (Debian and Ubuntu: the package python3-venv)" >&2; \
 			exit 1; }; \
 		test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV) || exit 1; \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock && \
+		$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -r requirements.lock && \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .; \
 	fi
 	@touch $@
