@@ -87,13 +87,13 @@ lock:  ## write uv.lock anew from pyproject.toml, and for pip requirements.lock 
 	@test -x $(BIN)/uv || $(MAKE) venv
 	$(BIN)/uv lock
 	$(BIN)/uv $(EXPORT) --output-file requirements.lock
-	$(BIN)/uv $(EXPORT_ONLY) --no-dev --output-file $(IMAGE)/requirements.txt
+	$(BIN)/uv $(EXPORT_ONLY) --no-dev --extra mqtt --output-file $(IMAGE)/requirements.txt
 	$(BIN)/uv $(EXPORT_ONLY) --only-group build --output-file $(IMAGE)/build.txt
 
 lock-check: venv
 	@$(BIN)/uv lock --check --quiet || { echo "uv.lock is not what pyproject.toml asks for; run: make lock" >&2; exit 1; }
 	@$(BIN)/uv $(EXPORT) | cmp -s - requirements.lock || { echo "requirements.lock is not what uv.lock holds; run: make lock" >&2; exit 1; }
-	@$(BIN)/uv $(EXPORT_ONLY) --no-dev | cmp -s - $(IMAGE)/requirements.txt && \
+	@$(BIN)/uv $(EXPORT_ONLY) --no-dev --extra mqtt | cmp -s - $(IMAGE)/requirements.txt && \
 		$(BIN)/uv $(EXPORT_ONLY) --only-group build | cmp -s - $(IMAGE)/build.txt || { \
 		echo "$(IMAGE)/*.txt are not what uv.lock holds; run: make lock" >&2; exit 1; }
 	@if grep -oE 'https?://[^/"]+' uv.lock requirements.lock $(IMAGE)/*.txt | grep -vE '(pypi\.org|files\.pythonhosted\.org)$$'; then \

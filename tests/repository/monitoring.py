@@ -28,7 +28,7 @@ PROMETHEUS: Final = Path(__file__).parents[2] / "deploy" / "prometheus"
 GRAFANA: Final = Path(__file__).parents[2] / "deploy" / "grafana"
 RULES: Final = sorted((PROMETHEUS / "rules").glob("*.yml"))
 RULE_TESTS: Final = sorted((PROMETHEUS / "tests").glob("*.yml"))
-DASHBOARD: Final = GRAFANA / "dashboards" / "hotlist.json"
+DASHBOARDS: Final = sorted((GRAFANA / "dashboards").glob("*.json"))
 
 _ANSWER_S: Final = 30.0
 _MS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
@@ -73,24 +73,25 @@ def rules() -> list[Rule]:
 
 
 class Query(NamedTuple):
-    """An expression on the dashboard: of which panel, and what its series are called."""
+    """An expression on a dashboard: of which panel, and what its series are called."""
 
+    dashboard: str
     panel: str
     expr: str
     legend: str
 
 
-def dashboard() -> dict[str, Any]:
-    """The dashboard as its file has it."""
-    document: dict[str, Any] = json.loads(DASHBOARD.read_text())
-    return document
+def dashboards() -> dict[str, dict[str, Any]]:
+    """The dashboards as their files have them, by their names."""
+    return {path.stem: json.loads(path.read_text()) for path in DASHBOARDS}
 
 
 def queries() -> list[Query]:
     """All expressions of all panels."""
     return [
-        Query(panel["title"], target["expr"], target["legendFormat"])
-        for panel in dashboard()["panels"]
+        Query(name, panel["title"], target["expr"], target["legendFormat"])
+        for name, document in dashboards().items()
+        for panel in document["panels"]
         for target in panel.get("targets", ())
     ]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import configparser
 import json
 import re
+import shlex
 import shutil
 import sys
 import tomllib
@@ -18,6 +19,7 @@ import pytest
 import yaml
 
 from engine import limits
+from engine.cli.ingest import ingest
 from engine.config import SETTINGS, Settings
 from engine.demo.traffic import write_lists
 from engine.kafka.topics import Topics
@@ -31,6 +33,7 @@ DOCKERFILE: Final = DEPLOY / "docker" / "Dockerfile"
 COMPOSE: Final = DEPLOY / "compose" / "compose.yaml"
 KUBERNETES: Final = DEPLOY / "kubernetes"
 UNIT: Final = DEPLOY / "systemd" / "hotlist-worker.service"
+INGEST_UNIT: Final = DEPLOY / "systemd" / "hotlist-ingest@.service"
 VERSION: Final = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
 #: Of ours, by variable; the secrets among them are in no file.
 VARIABLES: Final = {setting.variable: setting for setting in SETTINGS.values()}
@@ -126,7 +129,9 @@ def test_the_compose_file_is_one(compose: Manifest) -> None:
 
 def test_our_services_may_do_nothing_that_they_need_not(compose: Manifest) -> None:
     ours = _ours(compose)
-    assert set(ours) == {"topics", "policies", "entries", "worker", "traffic"}
+    assert set(ours) == {"topics", "policies", "entries", "worker", "ingest", "traffic"}
+    # No one has a token for cameras by default.
+    assert {name for name in ours if "profiles" in ours[name]} == {"ingest"}
     for name, service in ours.items():
         assert service["read_only"] is True, name
         assert service["init"] is True, name
@@ -378,21 +383,23 @@ def test_whoever_logs_in_is_a_user_of_the_cluster() -> None:
 _SYSTEMD: Final = "Debian has it in the package systemd"
 
 
-def _unit() -> configparser.RawConfigParser:
-    """The unit's lines; of those that come again, the last."""
+def _unit(path: Path) -> configparser.RawConfigParser:
+    """A unit's lines; of those that come again, the last."""
     parser = configparser.RawConfigParser(strict=False, delimiters=["="])
     parser.optionxform = str  # type: ignore[assignment]  # systemd tells cases apart
-    parser.read(UNIT)
+    parser.read(path)
     return parser
 
 
-def test_systemd_takes_the_unit_and_finds_little_exposed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kept", [UNIT, INGEST_UNIT], ids=lambda path: path.stem)
+def test_systemd_takes_the_unit_and_finds_little_exposed(kept: Path, tmp_path: Path) -> None:
     installed = "/opt/hotlist/bin/hotlist"
-    text = UNIT.read_text("utf-8")
+    text = kept.read_text("utf-8")
     assert text.count(installed) == 1
-    unit = tmp_path / UNIT.name
+    unit = tmp_path / kept.name.replace("@", "@cameras")
     unit.write_text(text.replace(installed, sys.executable))
-    shutil.copytree(UNIT.with_suffix(".service.d"), tmp_path / f"{UNIT.name}.d")
+    if kept == UNIT:
+        shutil.copytree(UNIT.with_suffix(".service.d"), tmp_path / f"{UNIT.name}.d")
     assert run_tool("systemd-analyze", "verify", "--man=no", str(unit), hint=_SYSTEMD) == ""
     # From 0, nothing exposed, to 100; 20 and less is what systemd calls OK.
     run_tool(
@@ -410,9 +417,49 @@ def test_the_unit_names_settings_that_are_there() -> None:
     assert credentials == set(re.findall(r"=%d/(\S+)$", drop_in, re.MULTILINE))
 
 
+def test_the_ingest_unit_has_a_command_that_is_one() -> None:
+    lines = (DEPLOY / "systemd" / "ingest.env").read_text("utf-8").splitlines()
+    named = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+    options = named.pop("INGEST_OPTIONS")
+    _known(named)
+    service = _unit(INGEST_UNIT)["Service"]
+    assert service["EnvironmentFile"] == "/etc/hotlist/ingest-%i.env"
+    name, _, where = service["LoadCredential"].partition(":")
+    assert where == "/etc/hotlist/ingest-%i.token"
+    _, command, *words = service["ExecStart"].split()
+    assert command == "ingest"
+    assert words == ["--token-file", f"%d/{name}", "$INGEST_OPTIONS"]
+    _parsed([*shlex.split(options), "--token-file", str(UNIT)])
+
+
+def test_the_ingest_service_has_a_command_that_is_one(compose: Manifest) -> None:
+    command, *words = compose["services"]["ingest"]["command"]
+    assert command == "ingest"
+    token = "--token-file=/run/secrets/ingest-token"
+    assert token in words
+    _parsed([f"--token-file={UNIT}" if word == token else word for word in words])
+    assert compose["services"]["ingest"]["secrets"] == ["ingest-token"]
+    assert compose["secrets"] == {"ingest-token": {"environment": "HOTLIST_INGEST_TOKEN"}}
+
+
+def _parsed(words: list[str]) -> None:
+    """`hotlist ingest` takes these words; it fails the test otherwise."""
+    with ingest.make_context("ingest", words, resilient_parsing=False) as context:
+        assert context.params["listen"][1] == 9109
+
+
+def test_the_system_waits_longer_than_ingest_takes_to_end(compose: Manifest) -> None:
+    waits = {
+        "systemd": _seconds(_unit(INGEST_UNIT)["Service"]["TimeoutStopSec"]),
+        "compose": _seconds(compose["services"]["ingest"]["stop_grace_period"]),
+    }
+    for where, wait_s in waits.items():
+        assert wait_s > limits.INGEST_DELIVERY_S + limits.INGEST_DRAIN_S, where
+
+
 def test_the_system_waits_longer_than_a_worker_takes_to_end() -> None:
     waits = {
-        "systemd": _seconds(_unit()["Service"]["TimeoutStopSec"]),
+        "systemd": _seconds(_unit(UNIT)["Service"]["TimeoutStopSec"]),
         "compose": _seconds(
             yaml.safe_load(COMPOSE.read_text("utf-8"))["services"]["worker"]["stop_grace_period"]
         ),

@@ -1,4 +1,4 @@
-"""`deploy/grafana`: the dashboard is whole, legible, and shows nothing but counts."""
+"""`deploy/grafana`: the dashboards are whole, legible, and show nothing but counts."""
 
 from __future__ import annotations
 
@@ -10,17 +10,26 @@ import pytest
 import yaml
 
 from engine import limits
+from engine.ingest.metrics import IngestMetrics
 from tests.observability.test_metrics import BOUNDED_LABELS, CONTRACT
-from tests.repository.monitoring import GRAFANA, dashboard, metrics_in, queries, variables_in
+from tests.repository.monitoring import GRAFANA, dashboards, metrics_in, queries, variables_in
 
-_DASHBOARD = dashboard()
-_PANELS: list[dict[str, Any]] = _DASHBOARD["panels"]
-_SHOWING = [panel for panel in _PANELS if panel["type"] != "row"]
+_DASHBOARDS = dashboards()
+_SHOWING = {
+    f"{name}: {panel['title']}": panel
+    for name, document in _DASHBOARDS.items()
+    for panel in document["panels"]
+    if panel["type"] != "row"
+}
 _WIDTH = 24
 #: Variables that Grafana has by itself.
 _BUILT_IN = {"__rate_interval", "__all"}
 
-of_each_panel = pytest.mark.parametrize("panel", _SHOWING, ids=lambda panel: panel["title"])
+of_each_panel = pytest.mark.parametrize("panel", _SHOWING.values(), ids=_SHOWING)
+of_each_dashboard = pytest.mark.parametrize("dashboard", _DASHBOARDS.values(), ids=_DASHBOARDS)
+of_each_query = pytest.mark.parametrize(
+    "query", queries(), ids=lambda query: f"{query.dashboard}: {query.panel}: {query.legend}"
+)
 
 
 def area(panel: dict[str, Any]) -> tuple[range, range]:
@@ -33,28 +42,34 @@ def overlap(one: range, other: range) -> bool:
     return one.start < other.stop and other.start < one.stop
 
 
-def test_panels_are_told_apart() -> None:
-    assert len({panel["id"] for panel in _PANELS}) == len(_PANELS)
-    titles = [panel["title"] for panel in _PANELS]
+@of_each_dashboard
+def test_panels_are_told_apart(dashboard: dict[str, Any]) -> None:
+    panels = dashboard["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    titles = [panel["title"] for panel in panels]
     assert len(set(titles)) == len(titles)
 
 
-def test_panels_stand_beside_each_other() -> None:
-    for panel in _PANELS:
+@of_each_dashboard
+def test_panels_stand_beside_each_other(dashboard: dict[str, Any]) -> None:
+    panels = dashboard["panels"]
+    for panel in panels:
         columns, _ = area(panel)
         assert columns.start >= 0
         assert columns.stop <= _WIDTH, panel["title"]
-    for one, other in itertools.combinations(_PANELS, 2):
+    for one, other in itertools.combinations(panels, 2):
         beside = [overlap(*taken) for taken in zip(area(one), area(other), strict=True)]
         assert not all(beside), (one["title"], other["title"])
 
 
-def test_every_panel_stands_under_a_heading() -> None:
-    assert _PANELS[0]["type"] == "row"
-    assert [panel["gridPos"]["y"] for panel in _PANELS] == sorted(
-        panel["gridPos"]["y"] for panel in _PANELS
+@of_each_dashboard
+def test_every_panel_stands_under_a_heading(dashboard: dict[str, Any]) -> None:
+    panels = dashboard["panels"]
+    assert panels[0]["type"] == "row"
+    assert [panel["gridPos"]["y"] for panel in panels] == sorted(
+        panel["gridPos"]["y"] for panel in panels
     )
-    for heading, following in itertools.pairwise(_PANELS):
+    for heading, following in itertools.pairwise(panels):
         assert (heading["type"], following["type"]) != ("row", "row"), heading["title"]
 
 
@@ -81,22 +96,23 @@ def test_each_panel_asks_the_source_that_is_chosen(panel: dict[str, Any]) -> Non
         assert target["datasource"] == chosen
 
 
-def test_every_variable_is_there_and_of_use() -> None:
-    named = {variable["name"] for variable in _DASHBOARD["templating"]["list"]}
-    assert variables_in(json.dumps(_DASHBOARD)) - _BUILT_IN == named
+@of_each_dashboard
+def test_every_variable_is_there_and_of_use(dashboard: dict[str, Any]) -> None:
+    named = {variable["name"] for variable in dashboard["templating"]["list"]}
+    assert variables_in(json.dumps(dashboard)) - _BUILT_IN == named
 
 
-@pytest.mark.parametrize("query", queries(), ids=lambda query: f"{query.panel}: {query.legend}")
+@of_each_query
 def test_each_query_is_for_the_workers_that_are_chosen(query: Any) -> None:
     for selector in metrics_in(query.expr):
         assert f'{selector}{{job=~"$job", instance=~"$instance"' in query.expr
 
 
-@pytest.mark.parametrize("query", queries(), ids=lambda query: f"{query.panel}: {query.legend}")
+@of_each_query
 def test_nothing_personal_is_shown(query: Any) -> None:
     """What tells series apart are the labels that metrics may have, and whose they are."""
     named = {part.partition("}}")[0] for part in query.legend.split("{{")[1:]}
-    assert named <= BOUNDED_LABELS | {"job", "instance"}
+    assert named <= BOUNDED_LABELS | {"job", "instance", "vendor", "fallback"}
 
 
 def test_the_contracts_metrics_are_on_the_dashboard() -> None:
@@ -106,15 +122,39 @@ def test_the_contracts_metrics_are_on_the_dashboard() -> None:
 
 
 def test_limits_on_the_dashboard_are_the_engines() -> None:
-    by_title = {panel["title"]: panel for panel in _SHOWING}
-    remembered = by_title["Entries at cameras remembered"]
+    remembered = _SHOWING["hotlist: Entries at cameras remembered"]
     assert f"At {limits.SUPPRESSION_KEYS:,} " in remembered["description"]
     steps = remembered["fieldConfig"]["defaults"]["thresholds"]["steps"]
     assert steps[-1]["value"] == 0.9 * limits.SUPPRESSION_KEYS
-    in_delivery = by_title["Fetches in delivery"]
+    in_delivery = _SHOWING["hotlist: Fetches in delivery"]
     assert f"At {limits.FETCHES_IN_DELIVERY} " in in_delivery["description"]
-    waiting = by_title["Changes waiting for the audit"]
+    waiting = _SHOWING["hotlist: Changes waiting for the audit"]
     assert f"At {limits.AUDIT_PENDING_CHANGES:,} " in waiting["description"]
+    reads = _SHOWING["hotlist-ingest: Reads that wait"]["description"]
+    assert f"At {limits.INGEST_SPOOL_READS:,} " in reads
+    assert f"at {limits.CARS_HELD:,}." in reads
+    mib = limits.INGEST_SPOOL_BYTES // limits.MIB
+    assert f"At {mib} MiB " in _SHOWING["hotlist-ingest: Bytes that wait"]["description"]
+
+
+def test_the_metrics_of_ingest_are_on_its_dashboard() -> None:
+    ingest = IngestMetrics("frigate")
+    ingest.watch_mqtt(lambda: True)
+    shown = {
+        sample.name
+        for family in ingest.registry.collect()
+        for sample in family.samples
+        if sample.name.startswith("hotlist_")
+    }
+    asked = set().union(*(metrics_in(query.expr) for query in queries()))
+    assert {name for name in shown if not name.endswith(("_sum", "_count"))} <= asked
+
+
+def test_each_dashboard_is_one() -> None:
+    assert len({document["uid"] for document in _DASHBOARDS.values()}) == len(_DASHBOARDS)
+    kustomized = yaml.safe_load((GRAFANA / "kustomization.yaml").read_text())
+    (generator,) = kustomized["configMapGenerator"]
+    assert generator["files"] == [f"dashboards/{name}.json" for name in _DASHBOARDS]
 
 
 def test_provisioning_finds_them() -> None:

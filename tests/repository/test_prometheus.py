@@ -136,7 +136,8 @@ def test_no_rule_test_is_of_an_alert_that_is_gone() -> None:
 
 @pytest.mark.parametrize(
     ("where", "expr"),
-    [(rule.name, rule.expr) for rule in _ALL] + [(query.panel, query.expr) for query in queries()],
+    [(rule.name, rule.expr) for rule in _ALL]
+    + [(f"{query.dashboard}: {query.panel}", query.expr) for query in queries()],
 )
 def test_what_is_asked_for_is_there(where: str, expr: str) -> None:
     """A metric or rule that is renamed is asked for in vain by every panel that knew it."""

@@ -17,8 +17,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+import aiohttp
 from aiokafka.admin import AIOKafkaAdminClient
 
+from engine.config import Settings
+from engine.ingest.adapters import ADAPTERS, Site
+from engine.ingest.metrics import IngestMetrics
+from engine.ingest.producer import ingesting
+from engine.ingest.webhook import Endpoint, IngestServer
 from engine.kafka.cluster import Cluster
 from engine.kafka.topic_admin import create_topics
 from engine.kafka.topics import Topics
@@ -47,10 +53,16 @@ _RATES_OVER = "3s"
 _SLOW_BYTES_A_SECOND = 2_000_000
 _READS_A_STEP = 1_000
 _STEP_S = 0.1
+_MESSAGE = (Path(__file__).parents[2] / "data" / "vendors" / "openalpr-v2.json").read_bytes()
 
 #: Two deployments of a worker each: one has reads and a network that fails, and all else befalls
 #: the other.
 _BUSY, _OTHER = "hotlist-busy", "hotlist-other"
+#: An ingest process, which this test is itself.
+_INGEST = "hotlist-ingest"
+_TOKEN = "a token of a test"
+#: By dashboard, whose data it shows here.
+_JOBS = {"hotlist": _BUSY, "hotlist-ingest": _INGEST}
 
 
 @asynccontextmanager
@@ -91,7 +103,7 @@ async def fires(prometheus: PrometheusServer, *wanted: tuple[str, str]) -> None:
 def without_data(prometheus: PrometheusServer) -> list[str]:
     """Which panels and rules have nothing to show."""
     asked = [
-        (query.panel, filled_in(faster(query.expr, _TIMES), _BUSY, _RATES_OVER))
+        (query.panel, filled_in(faster(query.expr, _TIMES), _JOBS[query.dashboard], _RATES_OVER))
         for query in queries()
     ]
     for rule in rules():
@@ -104,6 +116,31 @@ def without_data(prometheus: PrometheusServer) -> list[str]:
         for name, expr in asked
         if not any(math.isfinite(value) for _, value in prometheus.query(expr))
     ]
+
+
+@asynccontextmanager
+async def taking_messages(bootstrap: str, prefix: str) -> AsyncIterator[int]:
+    """Take OpenALPR's messages as `hotlist ingest` does, at the port that this yields."""
+    metrics = IngestMetrics("openalpr")
+    metrics.watch_mqtt(lambda: True)
+    settings = Settings(bootstrap=bootstrap, prefix=prefix)
+    async with ingesting(settings, ADAPTERS["openalpr"], Site("S1"), metrics) as ingest:
+        server = IngestServer(ingest, Endpoint("127.0.0.1", 0, _TOKEN))
+        await server.start()
+        try:
+            yield server.port
+        finally:
+            await server.stop()
+
+
+async def send_message(port: int, message: bytes) -> int:
+    """The status that the endpoint answers a message with."""
+    headers = {"Authorization": f"Bearer {_TOKEN}"}
+    async with (
+        aiohttp.ClientSession(headers=headers) as client,
+        client.post(f"http://127.0.0.1:{port}/", data=message) as answer,
+    ):
+        return answer.status
 
 
 async def delete_topic(bootstrap: str, topic: str) -> None:
@@ -140,11 +177,15 @@ async def test_a_prometheus_beside_real_workers(own_broker: OwnBroker, tmp_path:
                 (_OTHER, bootstrap, other),
             )
         ]
+        ingest_port = await stack.enter_async_context(taking_messages(bootstrap, busy.prefix))
         prometheus = stack.enter_context(
             PrometheusServer(
                 tmp_path,
                 faster_rules(_TIMES, _INTERVAL),
-                {job: [f"127.0.0.1:{port}"] for job, port in ports.items()},
+                {
+                    job: [f"127.0.0.1:{port}"]
+                    for job, port in (ports | {_INGEST: ingest_port}).items()
+                },
                 interval=_INTERVAL,
             )
         )
@@ -158,6 +199,7 @@ async def test_a_prometheus_beside_real_workers(own_broker: OwnBroker, tmp_path:
             entry = an_entry(entry_id="changing", priority=1 + next(changes) % 5)
             await produce(bootstrap, busy.hotlist, sent(entry))
             await produce(bootstrap, busy.detections, next(shares))
+            assert await send_message(ingest_port, _MESSAGE) == 200
 
         missing: list[str] = []
 
@@ -179,6 +221,7 @@ async def test_a_prometheus_beside_real_workers(own_broker: OwnBroker, tmp_path:
             await produce(bootstrap, other.detections, bad)
             entry = an_entry(entry_id="changing", priority=1 + next(changes) % 5)
             await produce(bootstrap, other.hotlist, sent(entry))
+            assert await send_message(ingest_port, b"{}") == 400
 
         async with meanwhile(all_goes_wrong):
             await fires(
@@ -186,6 +229,7 @@ async def test_a_prometheus_beside_real_workers(own_broker: OwnBroker, tmp_path:
                 ("HotlistLagGrowing", _BUSY),
                 ("HotlistRejectsRising", _OTHER),
                 ("HotlistAuditStalled", _OTHER),
+                ("HotlistIngestAllBad", _INGEST),
             )
 
         proxy.pause()
