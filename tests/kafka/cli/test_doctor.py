@@ -140,7 +140,9 @@ async def test_what_ails(real_kafka: str, prefix: str) -> None:
     ]
     assert of(found, "reads", "warning") == ["1 of 4 have odd keys (1 missing)"]
     [skew] = of(found, "clocks", "warning")
-    assert skew.startswith("the clock of a producer of reads is 3,")
+    assert skew.startswith("the clock of a producer of reads is ")
+    assert " min " in skew  # of the hour, some seconds of this test have passed
+    assert skew.endswith(" ahead of the local one")
     assert of(found, "lists", "warning") == [
         f"topic {topics.hotlist}: a transaction is open, offsets from 0 on have no effect",
         f"topic {topics.policies} is empty: nothing can match",
