@@ -12,6 +12,7 @@ The modules, in the order in which data passes them:
     stall            which partitions are stuck, since when and why
     stall_monitor    stuck partitions, logged, shown and reported
     status           the data of the status page: counts, sizes and ages
+    outcome_counts   matches and denials on it, and what a newcomer must do next
     status_page      that page, in plain words
     http_server      /metrics, /healthz, /readyz, the status page
     log_format       the content of a log line, and what it may show

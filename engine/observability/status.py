@@ -20,8 +20,10 @@ from prometheus_client.metrics import MetricWrapperBase
 from engine import limits
 from engine.observability.log_sampling import Fault
 from engine.observability.metrics import Metrics
+from engine.observability.outcome_counts import OutcomeHour, TotalAndHour
 
 _SAMPLES_A_POINT = round(limits.STATUS_POINT_S / limits.STATUS_SAMPLE_S)
+_SAMPLES_A_MINUTE = round(60 / limits.STATUS_SAMPLE_S)
 _SAMPLES_KEPT = round(limits.STATUS_KEPT_S / limits.STATUS_SAMPLE_S) + 1
 
 
@@ -134,7 +136,8 @@ class Facts:
 @dataclass(frozen=True, slots=True)
 class Status:
     """All that the page shows. Times in ms since 1970, ages in seconds; `lag` is the reads that
-    wait, by partition; `rejects` are counts since the start, by reason, without zeros."""
+    wait, by partition; `rejects` are counts since the start, by reason, without zeros. `matches` by
+    type and `denied` by reason are counts since the start and of the last hour."""
 
     at_ms: int
     uptime_s: float
@@ -155,6 +158,8 @@ class Status:
     delivery: str
     topics: Mapping[str, str]
     versions: Mapping[str, str]
+    matches: TotalAndHour = field(default_factory=dict)
+    denied: TotalAndHour = field(default_factory=dict)
 
 
 class _Sample(NamedTuple):
@@ -176,10 +181,16 @@ class Watch:
     _samples: collections.deque[_Sample] = field(
         default_factory=lambda: collections.deque(maxlen=_SAMPLES_KEPT)
     )
+    _hour: OutcomeHour = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._hour = OutcomeHour(self.metrics)
 
     def sample(self, at_s: float) -> None:
         """Record the current counts, at a time of a clock that never goes back."""
         number = self._samples[-1].number + 1 if self._samples else 0
+        if number % _SAMPLES_A_MINUTE == 0:
+            self._hour.sample()
         reads = _values(self.metrics.reads)[()]
         self._samples.append(_Sample(number, at_s, reads, buckets_of(self.metrics.read_to_match_s)))
 
@@ -187,6 +198,7 @@ class Watch:
         """Return the state as of the metrics' last gauges and the last sample."""
         metrics = self.metrics
         lag = {int(name): int(reads) for (name,), reads in _values(metrics.lag).items()}
+        matches, denied = self._hour.counts()
         rejects = {why: int(count) for (why,), count in _values(metrics.rejects).items() if count}
         return Status(
             at_ms=facts.at_ms,
@@ -208,6 +220,8 @@ class Watch:
             delivery=facts.delivery,
             topics=facts.topics,
             versions=facts.versions,
+            matches=matches,
+            denied=denied,
         )
 
     def _throughput(self) -> Throughput:

@@ -26,6 +26,7 @@ import orjson
 
 from engine import limits
 from engine.clock import EPOCH, duration, format_time
+from engine.observability.outcome_counts import Outcomes, next_step
 from engine.observability.status import Status
 
 _PLACE = re.compile(r"\{\{([a-z0-9-]+)\}\}")
@@ -54,6 +55,7 @@ def in_page(status: Status) -> Shown:
     behind = sum(status.lag.values())
     texts = {
         "state": _state(status),
+        "next": _next(status),
         "as-of": format_time(status.at_ms)[11:19],
         "group": status.group,
         "rate": _or_dash(_rough, throughput.reads_a_minute),
@@ -79,6 +81,7 @@ def in_page(status: Status) -> Shown:
         "audit-checkpoints": _checkpoints(status),
         "suppression-keys": _count(status.suppression_keys),
         "delivery": status.delivery.replace("_", " "),
+        "outcomes-none": "" if status.matches or status.denied else "None since the start.",
         "rejects-none": "" if status.rejects else "None since the start.",
         "faults-none": _no_faults(status),
         "uptime": duration(status.uptime_s),
@@ -98,6 +101,11 @@ def in_page(status: Status) -> Shown:
             [why.replace("_", " "), _count(count)]
             for why, count in sorted(status.rejects.items(), key=lambda each: (-each[1], each[0]))
         ],
+        "outcomes": [
+            [f"{kind} {name.replace('_', ' ')}", _count(total), _count(last_hour)]
+            for kind, counts in (("match:", status.matches), ("denied:", status.denied))
+            for name, (total, last_hour) in counts.items()
+        ],
         "faults": [
             [
                 fault.text
@@ -114,6 +122,18 @@ def in_page(status: Status) -> Shown:
     }
     state = "waiting" if not status.ready else "stuck" if status.stuck else "ready"
     return Shown(state, texts, tables, _curve(throughput.history))
+
+
+def _next(status: Status) -> str:
+    """Return what a newcomer must do next; empty while the worker takes no reads."""
+    if not status.ready:
+        return ""
+    totals = (
+        {name: total for name, (total, _) in counts.items()}
+        for counts in (status.matches, status.denied)
+    )
+    lists = status.lists
+    return next_step(lists.policies, lists.active, status.throughput.reads, Outcomes(*totals))
 
 
 def _checkpoints(status: Status) -> str:

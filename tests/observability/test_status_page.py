@@ -55,6 +55,8 @@ A_STATUS = Status(
     delivery="at_least_once",
     topics={"reads": "lpr.detections.v1", "matches": "lpr.matches.v1"},
     versions={"hotlist-engine": "0.1.0", "Python": "3.11.9"},
+    matches={"exact": (1_200, 7)},
+    denied={"no_policy": (31, 30), "not_allowed": (2, 0)},
 )
 STUCK = dataclasses.replace(
     A_STATUS,
@@ -80,6 +82,8 @@ EMPTY = dataclasses.replace(
     audit_checkpoints=False,
     suppression_keys=0,
     rejects={},
+    matches={},
+    denied={},
     faults=None,
 )
 
@@ -90,6 +94,7 @@ EMPTY = dataclasses.replace(
 def test_texts() -> None:
     assert in_page(A_STATUS).texts == {
         "state": "Takes reads",
+        "next": "",
         "as-of": "16:00:00",
         "group": "hotlist-engine",
         "rate": "82.9 million",
@@ -114,6 +119,7 @@ def test_texts() -> None:
         "audit-checkpoints": "signed",
         "suppression-keys": "5,123",
         "delivery": "at least once",
+        "outcomes-none": "",
         "rejects-none": "",
         "faults-none": "",
         "uptime": "1 d 3 h",
@@ -125,6 +131,11 @@ def test_tables() -> None:
         "stuck": [["3", "no acknowledgement", "1 min 15 s"], ["5", "nor here", "1 h 23 min"]],
         "lag": [["0", "12"], ["1", "0"], ["2", "34,567"], ["3", "1"]],
         "rejects": [["not json", "1,300"], ["key mismatch", "12"]],
+        "outcomes": [
+            ["match: exact", "1,200", "7"],
+            ["denied: no policy", "31", "30"],
+            ["denied: not allowed", "2", "0"],
+        ],
         "faults": [
             ["offsets not committed: …", "warning", "20 Nov 16:00", "3"],
             ["aiokafka.client: Unable connect to node …", "error", "20 Nov 16:00", "1,200"],
@@ -162,6 +173,7 @@ def test_nothing_known_yet() -> None:
         "matches": "0 matches in the last minute",
         "curve": "The curve begins after half a minute.",
         "lag-none": "No partition is read here yet.",
+        "outcomes-none": "None since the start.",
         "rejects-none": "None since the start.",
         "faults-none": "This process does not keep them.",
         "change-delay": "–",
