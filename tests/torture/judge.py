@@ -142,7 +142,8 @@ class Judge:
         self._oracle = ContractOracle(PLAIN_RULES)
         self._is_exactly_once = is_exactly_once
         self._now_ms = 0
-        self._judged_names: set[str] = set()
+        #: The names of all reads, and of those that are on the topic twice.
+        self._names: set[str] = set()
         self._sent_twice: set[str] = set()
         self._expected: set[str] = set()
         self._optional: set[str] = set()
@@ -163,6 +164,7 @@ class Judge:
         self._new.clear()
         self._now_ms = SystemClock().now_ms()
         self._take_lists()
+        self._note_copies()
         pairs: dict[str, list[set[int]]] = {}
         for reads in self._evidence.reads.values():
             for read in reads:
@@ -235,14 +237,20 @@ class Judge:
 
     # ---- reads
 
+    def _note_copies(self) -> None:
+        """Note the names of reads that our own producer had to send twice."""
+        for reads in self._evidence.reads.values():
+            for read in reads:
+                name = name_of(read.document)
+                if name in self._names:
+                    self._sent_twice.add(name)
+                self._names.add(name)
+
     def _judge_read(self, read: Read) -> set[int]:
         """Judge a read; return the changes whose revisions it matched."""
         self.findings.reads += 1
         evidence, document = self._evidence, read.document
         name = name_of(document)
-        if name in self._judged_names:
-            self._sent_twice.add(name)
-        self._judged_names.add(name)
         detection = with_asked_alternates(document, read.headers)
         near = self._oracle.near(detection)
         is_of_changes = document["read_id"].startswith(CHANGING)

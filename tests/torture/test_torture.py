@@ -256,6 +256,18 @@ def test_a_read_that_was_sent_twice_may_match_twice() -> None:
     assert world.judge.judge() == []
 
 
+def test_a_read_that_was_sent_twice_may_match_two_revisions() -> None:
+    """Both copies are known to be copies before either is judged."""
+    world = World(is_exactly_once=True)
+    entry_id, plate = next(world.of_churn("EDIT"))
+    for change_s, read_s, number in ((1, 100, 1), (100.5, 102, 2)):
+        entry = listed(entry_id, plate, priority=number)
+        revision = world.control("hotlist", entry_id, entry, at_s=change_s)
+        world.read(f"{CHURN}1", plate, STEADY, at_s=read_s)
+        world.match(f"{CHURN}1", entry_id, revision, at_s=read_s + 0.1)
+    assert world.judge.judge() == []
+
+
 def test_it_finds_a_match_and_a_change_that_are_not_audited() -> None:
     world = World()
     world.read("R-1", "ABC1234", at_s=1)
