@@ -83,7 +83,9 @@ class Findings:
     #: Reads that had to be folded, and those that matched all the same.
     folded: int = 0
     unfolded: int = 0
-    #: Records of matches beyond the first of each id, and reads with a second id.
+    #: Reads that the campaign's own producer had to send twice. Their matches may repeat.
+    sent_twice: set[str] = field(default_factory=set)
+    #: Records of other matches beyond the first of each id, and reads with a second id.
     repeats: int = 0
     second_ids: int = 0
     #: By how much the oldest revision that matched had been out of force, in seconds.
@@ -142,9 +144,8 @@ class Judge:
         self._oracle = ContractOracle(PLAIN_RULES)
         self._is_exactly_once = is_exactly_once
         self._now_ms = 0
-        #: The names of all reads, and of those that are on the topic twice.
+        #: The names of all reads.
         self._names: set[str] = set()
-        self._sent_twice: set[str] = set()
         self._expected: set[str] = set()
         self._optional: set[str] = set()
         self._new: defaultdict[str, list[str]] = defaultdict(list)
@@ -243,7 +244,7 @@ class Judge:
             for read in reads:
                 name = name_of(read.document)
                 if name in self._names:
-                    self._sent_twice.add(name)
+                    self.findings.sent_twice.add(name)
                 self._names.add(name)
 
     def _judge_read(self, read: Read) -> set[int]:
@@ -303,7 +304,7 @@ class Judge:
                 self._add("matches of a revision that was not in force", _named(match))
         if len(found) > 1:
             self.findings.second_ids += len(found) - 1
-            if self._is_exactly_once and read.name not in self._sent_twice:
+            if self._is_exactly_once and read.name not in self.findings.sent_twice:
                 self._add("reads with several match ids", read.name)
         return is_certain, versions
 
@@ -365,11 +366,13 @@ class Judge:
         for match in evidence.new_matches:
             if not self._is_explained(match.match_id):
                 self._add("matches invented", _named(match))
-        self.findings.repeats += len(evidence.repeated)
+        repeated = [
+            match for match in evidence.repeated if match.read not in self.findings.sent_twice
+        ]
+        self.findings.repeats += len(repeated)
         if self._is_exactly_once:
-            for match_id in dict.fromkeys(match.match_id for match in evidence.repeated):
-                if evidence.matches[match_id].read not in self._sent_twice:
-                    self._add("matches doubled", _named(evidence.matches[match_id]))
+            for match_id in dict.fromkeys(match.match_id for match in repeated):
+                self._add("matches doubled", _named(evidence.matches[match_id]))
         evidence.repeated.clear()
 
     def _judge_audit(self) -> None:
@@ -384,7 +387,7 @@ class Judge:
                 found = evidence.matches.get(match_id)
                 if found is None:
                     self._add("audit records of matches that are not there", match_id)
-                elif audited[match_id] > 1 and found.read not in self._sent_twice:
+                elif audited[match_id] > 1 and found.read not in self.findings.sent_twice:
                     self._add("matches audited several times", match_id)
         evidence.new_audited.clear()
         for topic, offset in sorted(evidence.changes - evidence.audited_changes.keys()):

@@ -47,7 +47,12 @@ def rows(result: Result) -> list[Row]:
         if (sent_s := evidence.read_sent_s.get(name)) is not None
     )
     done = sorted((each for each in result.done if each.had_effect), key=lambda each: each.began_s)
-    repeated = (at for match in evidence.matches.values() for at in match.seen_s[1:])
+    repeated = (
+        at
+        for match in evidence.matches.values()
+        if match.read not in result.findings.sent_twice
+        for at in match.seen_s[1:]
+    )
     repeats = _blamed(done, repeated)
     lost = _blamed(done, (evidence.read_sent_s[name] for name in result.findings.lost_reads))
     made = []
@@ -127,6 +132,7 @@ def summary(result: Result) -> Iterator[str]:
         f"{findings.folded:,} reads to be folded, {findings.unfolded} of them matched all the same"
     )
     yield f"full disk: {result.disk}; sessions of {plan.session_s:g} s; audit: {result.audit}"
+    yield f"reads that the campaign's own producer sent twice: {len(findings.sent_twice)}"
     yield f"workers that SIGTERM did not end in {END_S:g} s: {result.forced_ends}"
     for error, count in result.errors.most_common():
         yield f"started again {count} times after: {error}"
@@ -135,7 +141,8 @@ def summary(result: Result) -> Iterator[str]:
 def as_json(result: Result) -> dict[str, Any]:
     """Everything of it that is worth keeping."""
     findings = asdict(result.findings)
-    findings["lost_reads"] = sorted(findings["lost_reads"])
+    for names in ("lost_reads", "sent_twice"):
+        findings[names] = sorted(findings[names])
     return {
         "plan": asdict(result.plan),
         "machine": {

@@ -254,6 +254,7 @@ def test_a_read_that_was_sent_twice_may_match_twice() -> None:
         world.read("R-1", "ABC1234", at_s=at_s)
         world.match("R-1", "E-1", 0, at_s=at_s)
     assert world.judge.judge() == []
+    assert world.judge.findings.repeats == 0, "the worker repeated nothing"
 
 
 def test_a_read_that_was_sent_twice_may_match_two_revisions() -> None:
