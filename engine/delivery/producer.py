@@ -16,7 +16,7 @@ from engine import limits
 from engine.delivery.records import ProducerRecord
 from engine.delivery.send_queue import retrieve
 from engine.kafka.cluster import Cluster
-from engine.wire.murmur2 import murmur2_partition
+from engine.wire.java_partitioner import murmur2_partition
 
 #: Records by topic and partition, in their order.
 ByPartition = Mapping[tuple[str, int], Sequence[ProducerRecord]]

@@ -35,7 +35,7 @@ from engine.plates.likeness import Likeness
 from engine.plates.normal_form import normalize
 from engine.wire.alternates import NONE_ASKED, Asked
 from engine.wire.headers import Headers, headers_at
-from engine.wire.murmur2 import murmur2_partition
+from engine.wire.java_partitioner import murmur2_partition
 from engine.wire.record_batch import RawFetch
 from engine.wire.trace_context import TraceContext, carried_by
 

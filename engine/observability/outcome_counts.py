@@ -1,5 +1,6 @@
-"""How many reads matched, by type, and how many were denied, by reason: since the start of the
-worker and in its last hour, for the status page. Only counts, and pure.
+"""The matches by type and the denials by reason, in total and in the last hour.
+
+For the status page. Only counts; pure.
 """
 
 from __future__ import annotations

@@ -4,16 +4,16 @@ Pure. Every length from the wire is checked, and none is trusted.
 
 The modules, in the order in which data passes them:
 
-    record_batch    fetched batches, unopened: plain data
-    batch_splitter  a fetch's bytes, split into batches and checked
-    decompress      record batches into a reused buffer
-    record_decoder  record format v2, compiled: a row of numbers for each record
-    batch_reader    all records of a control batch
-    headers         the headers of one record, in the batch's buffer
-    alternates      the alternates of a read that are tried
-    murmur2         the partition that Java's producer chooses for a key, compiled
-    partitioners    the partitions that other producers choose for it
-    trace_context   the trace that a read belongs to, from its headers
+    record_batch      fetched batches, unopened: plain data
+    batch_splitter    a fetch's bytes, split into batches and checked
+    decompress        record batches into a reused buffer
+    record_decoder    record format v2, compiled: a row of numbers for each record
+    batch_reader      all records of a control batch
+    headers           the headers of one record, in the batch's buffer
+    alternates        the alternates of a read that are tried
+    java_partitioner  the partition that Java's producer chooses for a key, compiled
+    partitioners      the partitions that other producers choose for it
+    trace_context     the trace that a read belongs to, from its headers
 """
 
 __all__ = [
@@ -22,7 +22,7 @@ __all__ = [
     "batch_splitter",
     "decompress",
     "headers",
-    "murmur2",
+    "java_partitioner",
     "partitioners",
     "record_batch",
     "record_decoder",

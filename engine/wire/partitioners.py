@@ -1,4 +1,4 @@
-"""The partition that producers choose for a key by default, other than Java's (`murmur2`).
+"""The partition that producers choose for a key by default, other than Java's (`java_partitioner`).
 
 The reads of one plate must lie on one partition, so that one worker suppresses their repeats. Two
 producers with different partitioners break that. Pure.

@@ -9,7 +9,7 @@ from aiokafka.partitioner import murmur2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.wire.murmur2 import murmur2_partition
+from engine.wire.java_partitioner import murmur2_partition
 from engine.wire.partitioners import crc32_partition, fnv1a_partition
 
 

@@ -16,7 +16,7 @@ from engine.documents.producer_faults import DESCRIBED, PRODUCER_FAULTS, key_fau
 from engine.documents.value_formats import decode_any
 from engine.errors import DocumentError
 from engine.plates.normal_form import is_normal, normalize
-from engine.wire.murmur2 import murmur2_partition
+from engine.wire.java_partitioner import murmur2_partition
 from engine.wire.partitioners import crc32_partition, fnv1a_partition
 
 _PARTITIONERS: Final = {

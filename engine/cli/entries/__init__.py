@@ -8,6 +8,7 @@ The modules, in the order in which data passes them:
     options        options that several of these commands have
     add_command    the flags of `entries add`
     file_commands  the flags of `entries import` and `entries sync`
+    flags          checks the values that flags give to all rows
     add            compares one entry with the topic, and sends it
     propose        proposes a profile for a file
     import_        compares a file with the topic, and sends the difference

@@ -20,7 +20,7 @@ from engine.kafka.acls import roles
 from engine.kafka.cluster import Cluster
 from engine.kafka.topic_admin import create_topics
 from engine.kafka.topics import Topics
-from engine.wire.murmur2 import murmur2_partition
+from engine.wire.java_partitioner import murmur2_partition
 from tests.fakes.examples import a_policy, a_read, an_entry
 from tests.kafka.broker import RealBroker
 from tests.kafka.cli.test_cli import Commands

@@ -17,7 +17,7 @@ from engine.cli.doctor.checks import Looking, examine
 from engine.config import Settings
 from engine.documents.producer_faults import DESCRIBED, PRODUCER_FAULTS
 from engine.kafka.topics import Topics
-from engine.wire.murmur2 import murmur2_partition
+from engine.wire.java_partitioner import murmur2_partition
 from engine.wire.partitioners import crc32_partition
 from tests.fakes.examples import a_policy, a_read, an_entry
 from tests.fakes.wrong_producers import PARTITIONS, RIGHT, WRONG, WrongProducer, reads_of
