@@ -22,6 +22,8 @@ def create(settings: Settings, as_json: bool) -> None:
     """Create all topics with the settings that the engine relies on.
 
     Leaves existing topics unchanged, except for a setting that a promise depends on.
+    With --replication 3 or more, a new topic gets min.insync.replicas=2, so that each acknowledged
+    record is on two brokers.
     """
     from engine.kafka.cluster import Cluster
     from engine.kafka.session import run

@@ -57,7 +57,7 @@ async def create_topics(
             topics.name(declared.name),
             declared.partitions or partitions,
             replication,
-            topic_configs=_settings(declared, replication),
+            topic_configs=settings_of_new(declared, replication),
         )
         for declared in DECLARED
     }
@@ -125,7 +125,7 @@ async def make_own_topic(cluster: Cluster) -> str | None:
             name,
             len(reads["partitions"]),
             replication,
-            topic_configs=_settings(declared, replication),
+            topic_configs=settings_of_new(declared, replication),
         )
         response = await admin.create_topics([new], timeout_ms=limits.REQUEST_MS)
         for _, code, message in _created(response):
@@ -194,7 +194,8 @@ def _must_have_order(topic: str, partitions: int, topics: Topics, command: str) 
         )
 
 
-def _settings(declared: Declaration, replication: int) -> dict[str, str]:
+def settings_of_new(declared: Declaration, replication: int) -> dict[str, str]:
+    """Return the settings with which a topic is created that has so many replicas."""
     settings = dict(declared.settings)
     if replication >= 3:
         # An acknowledged record is then on two machines, and one of the three may be down.

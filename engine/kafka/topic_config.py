@@ -51,6 +51,25 @@ async def retention(cluster: Cluster, topic: str) -> Retention:
     raise BrokerError("the broker does not show how topics are set up", where=cluster.bootstrap)
 
 
+async def settings_in_effect(admin: Any, names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Return the settings of topics as Kafka writes them; without those that it does not show.
+
+    The embedded broker shows none.
+    """
+    if not names:
+        return {}
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+    try:
+        responses = await admin.describe_configs(resources)
+    except IncompatibleBrokerVersion:
+        return {}
+    return {
+        name: {key: value for key, value, *_ in entries if value is not None}
+        for code, _, _, name, entries in _resources(responses)
+        if not code
+    }
+
+
 def missing_topics(names: Sequence[str], cluster: Cluster) -> TopicError:
     """Return the error of topics that are not there, with the command that creates them."""
     return TopicError(

@@ -25,7 +25,7 @@ from engine.kafka.cluster import Cluster
 from engine.kafka.session import broker_errors, partitions_of, started, stopped
 
 #: Records are sent in batches of this size, with a few batches in flight at a time.
-_BATCH_BYTES: Final = 256 * limits.KIB
+BATCH_BYTES: Final = 256 * limits.KIB
 _BATCHES_IN_FLIGHT: Final = 8
 
 Headers = list[tuple[str, bytes]]
@@ -138,7 +138,7 @@ async def outbox(
     async with producing(
         settings,
         topic,
-        max_batch_size=_BATCH_BYTES,
+        max_batch_size=BATCH_BYTES,
         transactional_id=transactional_id,
         transaction_timeout_ms=int(limits.TRANSACTION_S * 1000),
     ) as (producer, partitions):

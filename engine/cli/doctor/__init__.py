@@ -2,11 +2,12 @@
 
 The modules, in the order in which data passes them:
 
-    checks        the questions to the brokers
-    worker_ports  the questions to the workers
-    transactions  open transactions that hold records back
-    findings      the meaning of the answers; pure
-    read_sample   the latest reads, judged; pure
+    checks          the questions to the brokers
+    worker_ports    the questions to the workers
+    transactions    open transactions that hold records back
+    findings        the meaning of the answers; pure
+    topic_settings  the topics' settings and whether topics fit together; pure
+    read_sample     the latest reads, judged; pure
 """
 
 from __future__ import annotations

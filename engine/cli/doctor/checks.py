@@ -27,6 +27,7 @@ from engine.cli.doctor.findings import (
     judge_topics,
 )
 from engine.cli.doctor.read_sample import Sample, judge_sample
+from engine.cli.doctor.topic_settings import judge_fit, judge_topic_settings
 from engine.cli.doctor.transactions import transactions
 from engine.cli.doctor.worker_ports import ask_workers
 from engine.clock import SystemClock
@@ -40,6 +41,7 @@ from engine.kafka.raw_fetcher import log_ends
 from engine.kafka.reader import between, consuming, read_to_end
 from engine.kafka.security import security
 from engine.kafka.topic_admin import check_topics
+from engine.kafka.topic_config import settings_in_effect
 from engine.kafka.topics import Topics
 
 
@@ -118,7 +120,15 @@ async def _topics(settings: Settings, topics: Topics, admin: Any) -> AsyncGenera
             what, _, todo = warning.partition("; ")
             yield Finding("topics", "warning", what, todo)
     shown = await topics_as_shown(admin._client, topics.all)
-    for finding in judge_topics({each.name: each.partitions for each in shown if not each.error}):
+    there = {each.name: each.partitions for each in shown if not each.error}
+    for finding in judge_topics(there):
+        yield finding
+    counts = {name: len(parts) for name, parts in there.items() if parts}
+    replicas = {name: min(each[1] for each in there[name]) for name in counts}
+    for finding in judge_fit(settings.bootstrap, topics, counts, replicas):
+        yield finding
+    in_effect = await settings_in_effect(admin, list(there))
+    for finding in judge_topic_settings(settings.bootstrap, topics, in_effect, replicas):
         yield finding
 
 
