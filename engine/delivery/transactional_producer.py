@@ -31,7 +31,7 @@ from aiokafka.errors import (
 from engine import limits
 from engine.delivery.producer import by_partition, make_producer, send
 from engine.delivery.records import Outgoing, ProducerRecord
-from engine.delivery.send_queue import Abandoned
+from engine.delivery.send_queue import Abandoned, retrieve
 from engine.delivery.suppression_changelog import StateRecord
 from engine.errors import BrokerError
 from engine.kafka.cluster import Cluster
@@ -208,18 +208,24 @@ async def _stopped(producer: Any) -> None:
     # aiokafka asserts that there is something to abort, and that it still may.
     with contextlib.suppress(TimeoutError, KafkaError, OSError, AssertionError):
         await asyncio.wait_for(producer.abort_transaction(), limits.CLIENT_STOP_S)
+    _hush(producer)
     with contextlib.suppress(TimeoutError, KafkaError, OSError):
         await asyncio.wait_for(producer.stop(), limits.CLIENT_STOP_S)
+    _hush(producer)
 
 
 def _hush(producer: Any) -> None:
-    """Retrieve the exceptions of a producer's futures, or the event loop would log them."""
+    """Retrieve the exceptions of a producer's futures, or the event loop would log them.
+
+    Some of them fail only while the producer is being stopped, and aiokafka makes one then.
+    """
     accumulator = producer._message_accumulator
     batches = [batch for waiting in accumulator._batches.values() for batch in waiting]
     failed = [batch._drain_waiter for batch in (*batches, *accumulator._pending_batches)]
     failed += [batch.future for batch in batches]
-    if (ended := producer._txn_manager.wait_for_transaction_end()) is not None:
+    manager = producer._txn_manager
+    failed += [committed for _, _, committed in manager._pending_txn_offsets]
+    if (ended := manager.wait_for_transaction_end()) is not None:
         failed.append(ended)
     for waiter in failed:
-        if waiter.done() and not waiter.cancelled():
-            waiter.exception()
+        waiter.add_done_callback(retrieve)

@@ -7,6 +7,7 @@ The producer here is made by the tests. That the real one does the same is teste
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -24,6 +25,7 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
     TransactionalIdAuthorizationFailed,
 )
+from aiokafka.producer.transaction_manager import TransactionManager
 
 from engine import limits
 from engine.delivery.records import Outgoing
@@ -48,7 +50,9 @@ class Producer:
         self.fails = fails
         self.dies_of: BaseException | None = None
         self._sender = SimpleNamespace(sender_task=None)
-        self._txn_manager = SimpleNamespace(wait_for_transaction_end=lambda: None)
+        self._txn_manager: Any = SimpleNamespace(
+            wait_for_transaction_end=lambda: None, _pending_txn_offsets=()
+        )
         self._message_accumulator = SimpleNamespace(_batches={}, _pending_batches=())
 
     async def _step(self, name: str, *about: Any) -> None:
@@ -190,6 +194,41 @@ async def test_a_broker_that_does_not_answer_in_time(
     await sink.start()
     with pytest.raises(BrokerError, match="TimeoutError"):
         await sink.transact(outgoing(TOPICS.matches, b"a"), (), 3)
+
+
+class _LosesTheBroker(Producer):
+    """Fails as aiokafka's does if its sender, while being stopped, loses the connection."""
+
+    def __init__(self) -> None:
+        super().__init__(abort=KafkaConnectionError())
+        self._txn_manager = TransactionManager("group/lpr.detections.v1/7", 60_000)
+        self._txn_manager.set_pid_and_epoch(1, 1)
+
+    async def send_batch(self, batch: Batch, topic: str, *, partition: int) -> Any:
+        self._txn_manager.begin_transaction()
+        self._txn_manager.add_offsets_to_txn({READS: 12}, "group")
+        return await super().send_batch(batch, topic, partition=partition)
+
+    async def commit_transaction(self) -> None:
+        raise KafkaConnectionError
+
+    async def stop(self) -> None:
+        self._txn_manager.fatal_error(KafkaConnectionError())
+        raise KafkaConnectionError
+
+
+async def test_a_producer_that_fails_while_it_is_stopped_logs_no_error(started: Made) -> None:
+    logged: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: logged.append(context))
+    sink = started(_LosesTheBroker())
+    await sink.start()
+    with pytest.raises(BrokerError):
+        await sink.transact(outgoing(TOPICS.matches, b"a"), (), 12)
+    await sink.stop()
+    del sink
+    gc.collect()
+    await asyncio.sleep(0)
+    assert logged == []
 
 
 async def test_a_missing_right_is_told_as_such(started: Made) -> None:
