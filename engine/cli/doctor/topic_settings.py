@@ -41,8 +41,15 @@ def judge_topic_settings(
     """Judge settings that lose records, keep them for ever, or let none pass.
 
     `settings` has, by topic, the settings in effect, as Kafka writes them; `replicas` the fewest
-    replicas that a partition has. What is not there is not judged.
+    replicas that a partition has. A topic whose settings are not there is named in a note.
     """
+    if hidden := [topic for topic in replicas if topic not in settings]:
+        yield Finding(
+            _CHECK,
+            "note",
+            f"the brokers do not show the settings of {', '.join(hidden)}",
+            "use a login that may DescribeConfigs on them",
+        )
     for declared in DECLARED:
         topic = topics.name(declared.name)
         have = settings.get(topic, {})

@@ -19,6 +19,7 @@ from engine.errors import BrokerError
 from engine.kafka.acls import roles
 from engine.kafka.cluster import Cluster
 from engine.kafka.topic_admin import create_topics
+from engine.kafka.topic_config import connected_admin, correct
 from engine.kafka.topics import Topics
 from engine.wire.java_partitioner import murmur2_partition
 from tests.fakes.examples import a_policy, a_read, an_entry
@@ -106,8 +107,10 @@ async def test_what_a_group_does_not_say() -> None:
 
 
 async def test_what_ails(real_kafka: str, prefix: str) -> None:
-    """No worker, a bad read, a read of the future, an open transaction."""
+    """No worker, a bad read, a read of the future, an open transaction, reads that are kept."""
     topics = Topics(prefix)
+    async with connected_admin(Cluster(real_kafka, topics)) as admin:
+        await correct(admin, topics.detections, {"retention.ms": ("3600000", "-1")})
     read = a_read()
     late = parse_time(read["captured_at"]) + 3_600_000
     await produce(
@@ -130,6 +133,8 @@ async def test_what_ails(real_kafka: str, prefix: str) -> None:
         await producer.send_and_wait(topics.hotlist, record(an_entry()).value, b"E-1")
         found = await look(real_kafka, prefix)
         await producer.abort_transaction()
+    [kept] = of(found, "topics", "warning")
+    assert kept.startswith(f"topic {topics.detections}: retention.ms is -1")
     assert of(found, "workers", "problem") == [f"no worker is in the group {prefix}group"]
     assert of(found, "lag", "problem") == ["4 reads wait"]
     assert of(found, "reads", "problem") == [
