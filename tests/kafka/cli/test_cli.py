@@ -253,7 +253,7 @@ def test_import_sends_all_rows_or_none(commands: Commands) -> None:
     Path("bad.csv").write_text("entry_id,plate\nx,XX12CD\ny,xx\nx,XX12CE\n")
     refused = commands.run("entries", "import", "bad.csv", *ROW_FLAGS)
     assert refused.exit_code == 1
-    assert commands.documents("entries", "show", "--json", "--id=x") == []
+    assert commands.run("entries", "show", "--id=x").exit_code == 1, "there is no such entry"
     sent = commands.run("entries", "import", "bad.csv", *ROW_FLAGS, "--skip-invalid")
     assert sent.exit_code == 0
     assert sent.stdout == f"sent 1 entry to {topic}, skipped 2 bad rows\n"
@@ -283,7 +283,9 @@ def test_show_filters(commands: Commands) -> None:
     assert shown("--purpose=stolen_plate") == ["2", "3"]
     assert shown("--purpose=stolen_plate", "--agency=a1") == ["3"]
     assert shown("--id=2") == ["2"]
-    assert shown("--id=4") == []
+    absent = commands.run("entries", "show", "--json", "--id=4")
+    assert (absent.exit_code, absent.stdout) == (1, "")
+    assert "no entry has the id 4" in absent.stderr
 
 
 def test_policies_set_show_and_remove(commands: Commands) -> None:
