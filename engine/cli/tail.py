@@ -51,11 +51,15 @@ def tail(settings: Settings, from_start: bool, count: int | None, as_json: bool)
 
     async def show() -> None:
         left = count
-        explaining = asyncio.create_task(explain_silence(settings))
-        values = follow(settings, topic, from_start=from_start, deleted=deleted)
+        explaining: list[asyncio.Task[None]] = []
+
+        def begun() -> None:
+            explaining.append(asyncio.create_task(explain_silence(settings)))
+
+        values = follow(settings, topic, from_start=from_start, deleted=deleted, begun=begun)
         async with contextlib.aclosing(values):
             async for value in values:
-                explaining.cancel()
+                explaining[0].cancel()
                 try:
                     match = read_match(value)
                 except DocumentError as error:

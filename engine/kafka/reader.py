@@ -110,6 +110,10 @@ def _apply(
             found[record.key] = LastRecord(record.value, record.timestamp)
 
 
+def _nothing() -> None:
+    pass
+
+
 def _ignore(part: TopicPartition, first: int, next_offset: int) -> None:
     pass
 
@@ -120,14 +124,16 @@ async def follow(
     *,
     from_start: bool,
     deleted: Deleted = _ignore,
+    begun: Callable[[], None] = _nothing,
     wait_ms: int = limits.FETCH_WAIT_MS,
 ) -> AsyncGenerator[bytes, None]:
     """Yield the values of a topic's records as they come, for ever.
 
     Starts at the oldest record, or with `from_start` False at the end. Partitions that are added to
     the topic, and a topic that is recreated, are read from their beginning. `deleted` is called
-    for records that the topic deleted before they were read. The broker may delay the answer to an
-    idle fetch by `wait_ms`. Raises BrokerError, or TopicError if the topic is missing.
+    for records that the topic deleted before they were read, and `begun` once, before the first
+    record is awaited. The broker may delay the answer to an idle fetch by `wait_ms`. Raises
+    BrokerError, or TopicError if the topic is missing.
     """
     async with consuming(settings, topic, reset="none", fetch_max_wait_ms=wait_ms) as (
         consumer,
@@ -137,6 +143,7 @@ async def follow(
         look_up = consumer.beginning_offsets if from_start else consumer.end_offsets
         for part, offset in (await look_up(partitions)).items():
             consumer.seek(part, offset)
+        begun()
         topic_id: bytes | None = None
         loop = asyncio.get_running_loop()
         look_at_s = loop.time()
