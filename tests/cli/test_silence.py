@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 
 import pytest
 from click.testing import CliRunner
@@ -67,7 +67,10 @@ def tailed(monkeypatch: pytest.MonkeyPatch, *, looks: list[Look], silent: bool) 
         with contextlib.closing(_Ended(explained)):
             await silence_explain(settings)
 
-    async def follow(*_: object, **__: object) -> AsyncGenerator[bytes, None]:
+    async def follow(
+        *_: object, begun: Callable[[], None], **__: object
+    ) -> AsyncGenerator[bytes, None]:
+        begun()
         if silent:
             await explained.wait()
         yield encode(exact_match(entry(), detection()))
