@@ -12,7 +12,6 @@ import sys
 from typing import Final
 
 import msgspec
-from prometheus_client.metrics import MetricWrapperBase
 
 from engine import limits
 from engine.clock import SystemClock
@@ -21,6 +20,7 @@ from engine.demo.embedded_broker import FETCH_WAIT_MS
 from engine.demo.warm_up import warm_up
 from engine.demo.worker_process import WorkerCounts, demo_settings
 from engine.errors import HotlistError
+from engine.observability.metrics import values_of
 from engine.observability.status import buckets_of
 from engine.transport.memory import settle_memory
 from engine.worker.main import use_uvloop
@@ -86,28 +86,18 @@ def _counts_of(worker: Worker, failure: str = "") -> WorkerCounts:
         ready=not worker.not_ready_because,
         port=worker.http.port,
         processed=worker.reads_processed,
-        suppressed=sum(_values(metrics.suppressed).values()),
-        rejects=sum(_values(metrics.rejects).values()),
-        other_vehicle=_values(metrics.denied).get(("entry_vehicle",), 0),
+        suppressed=int(sum(values_of(metrics.suppressed).values())),
+        rejects=int(sum(values_of(metrics.rejects).values())),
+        other_vehicle=int(values_of(metrics.denied).get(("entry_vehicle",), 0)),
         denied=tuple(
-            (source, reason, count)
-            for (source, reason), count in _values(metrics.denied_by_source).items()
+            (source, reason, int(count))
+            for (source, reason), count in values_of(metrics.denied_by_source).items()
         ),
         delays=tuple(
             (bound_s, int(count)) for bound_s, count in zip(bounds_s, delays.counts, strict=True)
         ),
         failure=failure,
     )
-
-
-def _values(metric: MetricWrapperBase) -> dict[tuple[str, ...], int]:
-    """Return a counter's values by its labels' values."""
-    return {
-        tuple(sample.labels.values()): int(sample.value)
-        for family in metric.collect()
-        for sample in family.samples
-        if sample.name.endswith("_total")
-    }
 
 
 if __name__ == "__main__":

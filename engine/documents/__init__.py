@@ -4,17 +4,17 @@ Pure. An error names the field and the rule, never a value of the document.
 
 The modules, in the order in which data passes them:
 
-    codec          the documents from JSON and to JSON, checked
-    model          the documents, held to `schemas/`
-    fields         what a field may hold
-    schema_errors  the error when it holds something else
-    droppable      a read without the optional fields that break their rule
-    value_formats  the forms in which producers write a read's value
+    codec            the documents from JSON and to JSON, checked
+    model            the documents, held to `schemas/`
+    fields           what a field may hold
+    schema_errors    the error when it holds something else
+    droppable        a read without the optional fields that break their rule
+    value_formats    the forms in which producers write a read's value
     producer_faults  what producers get wrong for all of their reads
-    read_record    a read as the record that goes to Kafka
-    hours          weekly windows, and how people write them
-    purposes       the purposes file: codes, longest terms, floors of known characters
-    admission      whether an entry is admissible
+    read_record      a read as the record that goes to Kafka
+    hours            weekly windows, and how people write them
+    purposes         the purposes file: codes, longest terms, floors of known characters
+    admission        whether an entry is admissible
 """
 
 __all__ = [

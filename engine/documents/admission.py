@@ -43,11 +43,7 @@ def check_entry(entry: Entry, purposes: Purposes, sent_ms: int | None = None) ->
     """
     purpose = purposes.get(entry.purpose)
     if purpose is None:
-        raise RuleError(
-            "purpose",
-            entry.purpose,
-            f"is not in the purposes file, which has {', '.join(purposes.codes)}",
-        )
+        raise unknown_purpose(entry.purpose, purposes)
     created_ms = entry.created_ms
     _check_plate(entry, purpose)
     _check_term(entry, purpose, created_ms, entry.expires_ms)
@@ -59,6 +55,12 @@ def check_entry(entry: Entry, purposes: Purposes, sent_ms: int | None = None) ->
             entry.hours.time_zone,
             "must be a time zone of the IANA database such as America/Los_Angeles",
         )
+
+
+def unknown_purpose(code: str, purposes: Purposes) -> RuleError:
+    """Return the error of a purpose that the purposes file does not have."""
+    known = ", ".join(purposes.codes)
+    return RuleError("purpose", code, f"is not in the purposes file, which has {known}")
 
 
 def admitted(entry: Entry, purposes: Purposes, sent_ms: int) -> Entry:

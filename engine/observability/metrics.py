@@ -5,6 +5,8 @@ from __future__ import annotations
 import collections
 from collections.abc import Container, Mapping
 
+from prometheus_client.metrics import MetricWrapperBase
+
 from engine import limits
 from engine.matching.lists import Applied, ControlKind, ControlRecord, Lists
 from engine.matching.outcome import Outcome
@@ -136,3 +138,13 @@ class Metrics(MetricFamilies):
             return OTHER_SOURCES
         self._sources.add(source)
         return source
+
+
+def values_of(metric: MetricWrapperBase) -> dict[tuple[str, ...], float]:
+    """Return a counter's or gauge's values by their labels."""
+    return {
+        tuple(sample.labels.values()): sample.value
+        for family in metric.collect()
+        for sample in family.samples
+        if not sample.name.endswith("_created")
+    }

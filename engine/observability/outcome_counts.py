@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from engine.observability.metrics import Metrics
+from prometheus_client.metrics import MetricWrapperBase
+
+from engine.observability.metrics import Metrics, values_of
 
 _MINUTES_KEPT: Final = 60
 
@@ -73,14 +75,12 @@ def _since(now: Mapping[str, int], then: Mapping[str, int]) -> TotalAndHour:
 
 
 def _outcomes(metrics: Metrics) -> Outcomes:
-    matches: collections.Counter[str] = collections.Counter()
-    denied: collections.Counter[str] = collections.Counter()
-    for metric, label, counts in (
-        (metrics.matches, "type", matches),
-        (metrics.denied, "reason", denied),
-    ):
-        for family in metric.collect():
-            for sample in family.samples:
-                if sample.name.endswith("_total") and sample.value:
-                    counts[sample.labels[label]] += int(sample.value)
-    return Outcomes(matches, denied)
+    return Outcomes(_by_first_label(metrics.matches), _by_first_label(metrics.denied))
+
+
+def _by_first_label(metric: MetricWrapperBase) -> collections.Counter[str]:
+    counts: collections.Counter[str] = collections.Counter()
+    for (name, *_), value in values_of(metric).items():
+        if value:
+            counts[name] += int(value)
+    return counts

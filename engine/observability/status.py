@@ -15,11 +15,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from prometheus_client import Histogram
-from prometheus_client.metrics import MetricWrapperBase
 
 from engine import limits
 from engine.observability.log_sampling import Fault
-from engine.observability.metrics import Metrics
+from engine.observability.metrics import Metrics, values_of
 from engine.observability.outcome_counts import OutcomeHour, TotalAndHour
 
 _SAMPLES_A_POINT = round(limits.STATUS_POINT_S / limits.STATUS_SAMPLE_S)
@@ -191,15 +190,15 @@ class Watch:
         number = self._samples[-1].number + 1 if self._samples else 0
         if number % _SAMPLES_A_MINUTE == 0:
             self._hour.sample()
-        reads = _values(self.metrics.reads)[()]
+        reads = values_of(self.metrics.reads)[()]
         self._samples.append(_Sample(number, at_s, reads, buckets_of(self.metrics.read_to_match_s)))
 
     def status(self, facts: Facts) -> Status:
         """Return the state as of the metrics' last gauges and the last sample."""
         metrics = self.metrics
-        lag = {int(name): int(reads) for (name,), reads in _values(metrics.lag).items()}
+        lag = {int(name): int(reads) for (name,), reads in values_of(metrics.lag).items()}
         matches, denied = self._hour.counts()
-        rejects = {why: int(count) for (why,), count in _values(metrics.rejects).items() if count}
+        rejects = {why: int(count) for (why,), count in values_of(metrics.rejects).items() if count}
         return Status(
             at_ms=facts.at_ms,
             uptime_s=max(0, facts.at_ms - self.started_ms) / 1000,
@@ -211,9 +210,9 @@ class Watch:
             delay=self._delay(),
             lag=dict(sorted(lag.items())),
             lists=_list_summary(metrics),
-            audit_pending=int(_values(metrics.audit_pending)[()]),
-            audit_checkpoints=bool(_values(metrics.audit_checkpoints)[()]),
-            suppression_keys=int(_values(metrics.suppression_keys)[()]),
+            audit_pending=int(values_of(metrics.audit_pending)[()]),
+            audit_checkpoints=bool(values_of(metrics.audit_checkpoints)[()]),
+            suppression_keys=int(values_of(metrics.suppression_keys)[()]),
             rejects=rejects,
             faults=facts.faults,
             group=facts.group,
@@ -230,7 +229,7 @@ class Watch:
         ends = [each for each in self._samples if each.number % _SAMPLES_A_POINT == 0]
         history = (_rate(*each) for each in itertools.pairwise(ends))
         return Throughput(
-            reads=int(_values(self.metrics.reads)[()]),
+            reads=int(values_of(self.metrics.reads)[()]),
             reads_a_minute=None if now is None else _rate(now, self._samples[-1]),
             stretch_s=limits.STATUS_POINT_S,
             history=tuple(rate for rate in history if rate is not None),
@@ -258,25 +257,15 @@ def _rate(earlier: _Sample, later: _Sample) -> float | None:
 
 
 def _list_summary(metrics: Metrics) -> ListSummary:
-    entries = {state: int(count) for (state,), count in _values(metrics.entries).items()}
+    entries = {state: int(count) for (state,), count in values_of(metrics.entries).items()}
     return ListSummary(
         active=entries.get("active", 0),
         scheduled=entries.get("scheduled", 0),
         refused=entries.get("refused", 0),
-        policies=int(_values(metrics.policies)[()]),
-        newest_s={kind: age_s for (kind,), age_s in _values(metrics.control_age_s).items()},
+        policies=int(values_of(metrics.policies)[()]),
+        newest_s={kind: age_s for (kind,), age_s in values_of(metrics.control_age_s).items()},
         change_p99_s=buckets_of(metrics.control_delay_s).quantile_s(0.99),
     )
-
-
-def _values(metric: MetricWrapperBase) -> dict[tuple[str, ...], float]:
-    """Return a counter's or gauge's values by their labels."""
-    return {
-        tuple(sample.labels.values()): sample.value
-        for family in metric.collect()
-        for sample in family.samples
-        if not sample.name.endswith("_created")
-    }
 
 
 def buckets_of(histogram: Histogram) -> Buckets:

@@ -10,7 +10,7 @@ from typing import Any, Final
 import orjson
 
 from engine.clock import format_time, parse_time
-from engine.documents.admission import Purposes, check_entry
+from engine.documents.admission import Purposes, check_entry, unknown_purpose
 from engine.documents.codec import decode_entry
 from engine.errors import ConfigError, DocumentError, RuleError
 from engine.list_files.rows import Supplied
@@ -54,11 +54,7 @@ def check_flags(supplied: Supplied, purposes: Purposes) -> None:
     try:
         entry = decode_entry(orjson.dumps(sample))
         if "purpose" in supplied.flags and purposes.get(entry.purpose) is None:
-            raise RuleError(
-                "purpose",
-                entry.purpose,
-                f"is not in the purposes file, which has {', '.join(purposes.codes)}",
-            )
+            raise unknown_purpose(entry.purpose, purposes)
         if "purpose" in supplied.flags and "expires_at" in supplied.fresh:
             check_entry(entry, purposes)
     except DocumentError as error:
