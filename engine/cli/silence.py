@@ -54,12 +54,15 @@ class Look(NamedTuple):
     denied: dict[str, int] | None = None
 
 
-def reasons(before: Look, now: Look, settings: Settings) -> list[str]:
-    """Return why no match came between two looks, each reason with the command to run."""
-    return [*_why(before, now, settings)] or [_NOTHING_LISTED]
+def reasons(before: Look, now: Look, settings: Settings, *, from_start: bool) -> list[str]:
+    """Return why no match came between two looks, each reason with the command to run.
+
+    `from_start` says that older matches were asked for too.
+    """
+    return [*_why(before, now, settings, from_start)] or [_NOTHING_LISTED]
 
 
-def _why(before: Look, now: Look, settings: Settings) -> Iterator[str]:
+def _why(before: Look, now: Look, settings: Settings, from_start: bool) -> Iterator[str]:
     topics = Topics(settings.prefix)
     if now.policies == 0:
         yield (
@@ -75,10 +78,8 @@ def _why(before: Look, now: Look, settings: Settings) -> Iterator[str]:
     if now.reads == 0:
         yield f"no read has ever come ({topics.detections}); to send some, run: hotlist ingest"
     elif now.reads is not None and now.reads == before.reads:
-        yield (
-            f"no read came in the last {limits.TAIL_SILENCE_S:g} s ({topics.detections}); "
-            "older matches are shown by: hotlist tail --from-start"
-        )
+        older = "" if from_start else "; older matches are shown by: hotlist tail --from-start"
+        yield f"no read came in the last {limits.TAIL_SILENCE_S:g} s ({topics.detections}){older}"
     denied = {reason: count for reason, count in (now.denied or {}).items() if count}
     for reason, count in sorted(denied.items(), key=lambda each: -each[1]):
         reads = "1 read of a listed plate" if count == 1 else f"{count:,} reads of listed plates"
@@ -86,13 +87,13 @@ def _why(before: Look, now: Look, settings: Settings) -> Iterator[str]:
         yield f"the worker has denied {reads}, because of {reason}; run: {todo}"
 
 
-async def explain_silence(settings: Settings) -> None:
+async def explain_silence(settings: Settings, *, from_start: bool) -> None:
     """Wait a while, and then say why no match came. Cancel it when one comes."""
     before = await look(settings)
     await asyncio.sleep(limits.TAIL_SILENCE_S)
     now = await look(settings)
     remark(f"no match for {limits.TAIL_SILENCE_S:g} s, and still waiting:")
-    for reason in reasons(before, now, settings):
+    for reason in reasons(before, now, settings, from_start=from_start):
         remark(f"  {reason}")
 
 

@@ -54,7 +54,8 @@ def tail(settings: Settings, from_start: bool, count: int | None, as_json: bool)
         explaining: list[asyncio.Task[None]] = []
 
         def begun() -> None:
-            explaining.append(asyncio.create_task(explain_silence(settings)))
+            explanation = explain_silence(settings, from_start=from_start)
+            explaining.append(asyncio.create_task(explanation))
 
         values = follow(settings, topic, from_start=from_start, deleted=deleted, begun=begun)
         async with contextlib.aclosing(values):

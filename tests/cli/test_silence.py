@@ -35,7 +35,10 @@ NOW = BEFORE._replace(reads=200)
         ),
         (NOW._replace(not_ready="starting"), "the worker takes no reads: starting; "),
         (NOW._replace(reads=0), "no read has ever come (lpr.detections.v1); to send some, run: "),
-        (NOW._replace(reads=100), "no read came in the last 10 s (lpr.detections.v1); "),
+        (
+            NOW._replace(reads=100),
+            "in the last 10 s (lpr.detections.v1); older matches are shown by: hotlist tail --from",
+        ),
         (
             NOW._replace(denied={"no_policy": 2_000, "entry_vehicle": 0}),
             "has denied 2,000 reads of listed plates, because of no_policy; run: hotlist policies",
@@ -47,12 +50,17 @@ NOW = BEFORE._replace(reads=200)
     ],
 )
 def test_each_reason_is_said_by_itself_with_what_to_run(now: Look, said: str) -> None:
-    (reason,) = reasons(BEFORE, now, Settings())
+    (reason,) = reasons(BEFORE, now, Settings(), from_start=False)
     assert said in reason
 
 
+def test_older_matches_are_not_offered_to_those_who_asked_for_them() -> None:
+    (reason,) = reasons(BEFORE, NOW._replace(reads=100), Settings(), from_start=True)
+    assert reason == "no read came in the last 10 s (lpr.detections.v1)"
+
+
 def test_what_is_not_known_is_no_reason() -> None:
-    (reason,) = reasons(Look(), Look(), Settings())
+    (reason,) = reasons(Look(), Look(), Settings(), from_start=False)
     assert reason.endswith("run: hotlist doctor")
 
 
@@ -63,9 +71,9 @@ def tailed(monkeypatch: pytest.MonkeyPatch, *, looks: list[Look], silent: bool) 
     async def look(_: Settings) -> Look:
         return looks.pop(0) if len(looks) > 1 else looks[0]
 
-    async def explain(settings: Settings) -> None:
+    async def explain(settings: Settings, *, from_start: bool) -> None:
         with contextlib.closing(_Ended(explained)):
-            await silence_explain(settings)
+            await silence_explain(settings, from_start=from_start)
 
     async def follow(
         *_: object, begun: Callable[[], None], **__: object
