@@ -37,7 +37,7 @@ def _head() -> Iterator[str]:
     yield ""
     yield (
         "`python -m tests.repository.reference` generates this page from the code, and a test "
-        "checks that it is current. The [README](../../README.md) explains what the parts are for."
+        "checks that it is current. [Commands](commands.md) says what each command is for."
     )
     yield ""
 
