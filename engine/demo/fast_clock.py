@@ -12,8 +12,9 @@ from typing import Final
 DAY_S: Final = 120.0
 _FIRST_HOUR: Final = 6.5
 #: Reads a second in the densest traffic, and the share of that at each full hour. As many as a
-#: very large city has, and few enough that their delays are not those of a full queue.
-PEAK: Final = 8_000.0
+#: large city has, and few enough that a slow machine can take them: their delays are not those of a
+#: queue.
+PEAK: Final = 2000.0
 _TRAFFIC: Final = (
     *(0.10, 0.08, 0.06, 0.06, 0.08, 0.15, 0.35, 0.75, 1.00, 0.70, 0.50, 0.50),
     *(0.55, 0.55, 0.55, 0.65, 0.85, 1.00, 0.80, 0.50, 0.35, 0.25, 0.20, 0.15),

@@ -19,7 +19,7 @@ from engine.demo.expected import Expected
 from engine.demo.fast_clock import CityClock
 from engine.kafka.writer import Outbox
 
-PACED_S: Final = 15.0
+PACED_S: Final = 20.0
 FULL_S: Final = 10.0
 #: Reads produced but not yet processed. The embedded broker keeps about 5 MB a partition.
 _READS_AHEAD: Final = 10_000
@@ -28,7 +28,9 @@ _READS_A_STEP: Final = 2_000
 _PACED_READS_A_STEP: Final = 100
 #: Reads made in one go, without yielding to other tasks of this thread.
 _READS_A_TURN: Final = 100
-_STEP_S: Final = 0.004
+#: Each step makes a fetch of a few reads in each partition, which costs the engine about as much as
+#: one of a hundred.
+_STEP_S: Final = 0.010
 #: If this machine cannot keep up with the city, the feed drops reads that are later than this.
 _OWED_S: Final = 0.1
 
