@@ -19,7 +19,7 @@ EXPORT_ONLY := export --locked --quiet --no-emit-project --format requirements-t
 IMAGE := deploy/docker
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test fuzz check kafka format lock lock-check audit-deps deploy-tools bench bench-quick torture
+.PHONY: help venv demo test fuzz check kafka format lock lock-check audit-deps deploy-tools bench bench-quick torture first-hour
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -53,6 +53,7 @@ demo: venv  ## reads in, matches out, in one process (READS=n for another number
 JOBS ?= 2
 
 test: venv  ## all tests; those on a real Kafka need Java 17 and Maven, or HOTLIST_TEST_KAFKA
+	@$(BIN)/python -m engine.demo.warm_up
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 SECONDS ?= 60
@@ -77,6 +78,9 @@ kafka: venv  ## a real Kafka on localhost:9092 until Ctrl-C (PORT=n for another 
 
 torture: venv  ## faults on a real Kafka for SECONDS (600); SEED=n repeats a schedule
 	@$(BIN)/python -m tests.torture --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+first-hour: venv  ## what README and the tutorial say, typed in a new clone on a real Kafka, with times
+	@$(BIN)/python -m tests.first_hour
 
 format: venv  ## bring the code into the style that `check` asks for
 	$(BIN)/ruff check --fix

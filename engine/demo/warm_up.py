@@ -2,7 +2,8 @@
 
 numba compiles a function, or loads it from its cache, when it is first called. This calls each of
 them once: it matches made-up reads against the city's lists in a matcher that is then dropped. The
-worker's own lists, counts and topics are not involved.
+worker's own lists, counts and topics are not involved. `python -m engine.demo.warm_up` only fills
+the cache, so that processes started together do not each compile.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any, Final
 from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
 
 from engine.audit.changes import ControlKind, ControlRecord
-from engine.clock import format_time
+from engine.clock import SystemClock, format_time
 from engine.demo.city import ShownCity
 from engine.documents.admission import Purposes
 from engine.documents.codec import encode
@@ -80,3 +81,7 @@ def _batch(reads: list[tuple[bytes, bytes]], offset: int, now_ms: int) -> RawBat
         append_ms=None,
         intact=True,
     )
+
+
+if __name__ == "__main__":
+    warm_up(SystemClock().now_ms())

@@ -41,7 +41,7 @@ def type_page(
     everybody: the values of the variables in it are the test's. Blocks of `not_run` are passed.
     """
     environment = _environment(directory, bootstrap, prefix)
-    ports = {"9109": str(_free_port())}
+    ports = {"9109": free_port()}
     with console.Shell(directory, environment, _COMMAND_S) as shell:
         for block in console.blocks(page.read_text("utf-8")):
             if block.tag == "setup":
@@ -49,10 +49,10 @@ def type_page(
                     named = set(re.findall(r"\b(HOTLIST_\w+)=", step.command))
                     assert named <= environment.keys(), f"{page.name}, line {block.line}"
             elif block.tag not in not_run:
-                _type(shell, page, block, _Ours(prefix, ports))
+                _type(shell, page, block, Ours(prefix, ports))
 
 
-class _Ours:
+class Ours:
     """Texts with topics, groups and ports of this test's own."""
 
     def __init__(self, prefix: str, ports: Mapping[str, str]) -> None:
@@ -62,10 +62,10 @@ class _Ours:
     def __call__(self, text: str) -> str:
         text = re.sub(r"\blpr\.", self._prefix, text)
         text = re.sub(r"\bhotlist-engine\b", f"{self._prefix}group", text)
-        return re.sub(r"(?<=:)\d{4}\b", lambda port: self._ports.get(port[0], port[0]), text)
+        return re.sub(r"(?<=[:=])\d{4}\b", lambda port: self._ports.get(port[0], port[0]), text)
 
 
-def _type(shell: console.Shell, page: Path, block: console.Block, ours: _Ours) -> None:
+def _type(shell: console.Shell, page: Path, block: console.Block, ours: Ours) -> None:
     for step in block.steps:
         where = f"{page.name}, line {block.line}, {block.heading}: {step.command}"
         try:
@@ -74,14 +74,14 @@ def _type(shell: console.Shell, page: Path, block: console.Block, ours: _Ours) -
             raise AssertionError(f"{where}\nhangs; it printed:\n{error}") from None
         printed = "\n".join(came)
         difference = console.differs(
-            [ours(line) for line in step.prints], _without_explanations(came)
+            [ours(line) for line in step.prints], without_explanations(came)
         )
         assert difference is None, f"{where}\n{difference}\nall that came:\n{printed}"
         fails = block.tag == "fails" and step is block.steps[-1]
         assert (status != 0) == fails, f"{where}\nstatus {status}:\n{printed}"
 
 
-def _without_explanations(lines: list[str]) -> list[str]:
+def without_explanations(lines: list[str]) -> list[str]:
     """All lines but what `tail` says where a slow machine lets it wait: no page shows that."""
     kept: list[str] = []
     explains = False
@@ -92,7 +92,8 @@ def _without_explanations(lines: list[str]) -> list[str]:
     return kept
 
 
-def _environment(directory: Path, bootstrap: str, prefix: str) -> dict[str, str]:
+def kafka_tools(directory: Path) -> Path:
+    """A new directory of commands with Kafka's own tools."""
     tools = directory / ".bin"
     tools.mkdir()
     for name, main in _TOOLS.items():
@@ -100,6 +101,11 @@ def _environment(directory: Path, bootstrap: str, prefix: str) -> dict[str, str]
         options = f"{_QUIET} -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto"
         script.write_text(f'#!/bin/sh\nexec java {options} -cp "{fetch()}/*" {main} "$@"\n')
         script.chmod(0o755)
+    return tools
+
+
+def _environment(directory: Path, bootstrap: str, prefix: str) -> dict[str, str]:
+    tools = kafka_tools(directory)
     hotlist = tools / "hotlist"
     hotlist.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m engine "$@"\n')
     hotlist.chmod(0o755)
@@ -110,13 +116,13 @@ def _environment(directory: Path, bootstrap: str, prefix: str) -> dict[str, str]
         "HOTLIST_BOOTSTRAP": bootstrap,
         "HOTLIST_PREFIX": prefix,
         "HOTLIST_GROUP": f"{prefix}group",
-        "HOTLIST_HTTP_PORT": str(_free_port()),
+        "HOTLIST_HTTP_PORT": free_port(),
         "HOTLIST_OPERATOR": "j.doe",
     }
 
 
-def _free_port() -> int:
+def free_port() -> str:
+    """A port of this machine that nothing listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+        return str(probe.getsockname()[1])
