@@ -84,6 +84,11 @@ INGEST_TOKEN_CHARACTERS: Final = 16
 #: Fields of a form that are looked at, and messages that one request may have.
 INGEST_FORM_FIELDS: Final = 32
 INGEST_FORM_MESSAGES: Final = 64
+#: A read's record: its value, and as much again for its key, its headers and Kafka's framing, which
+#: repeat parts of it.
+INGEST_RECORD_BYTES: Final = 128 * KIB
+#: How many days before a certificate expires there is a warning.
+CERTIFICATE_DAYS: Final = 30
 #: Nonces of HTTP Digest: how long each is valid and for how many requests, and how many that were
 #: used are remembered.
 INGEST_NONCE_S: Final = 300.0
@@ -374,6 +379,7 @@ LOG_FAULTS: Final = 32
 
 def check() -> None:
     """Raise AssertionError if two limits contradict each other."""
+    assert 2 * READ_VALUE_BYTES <= INGEST_RECORD_BYTES, "a read's record holds its value and more"
     assert READ_VALUE_BYTES < BATCH_BYTES, "a batch must hold a read"
     assert FETCH_PARTITION_BYTES <= FETCH_BYTES, "a fetch must hold a partition's share"
     assert 2 * READ_VALUE_BYTES < SINK_BATCH_BYTES, "a match holds its read and its entry"

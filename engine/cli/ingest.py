@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 import click
 
@@ -50,6 +50,14 @@ class IngestError(HotlistError):
 @listen_options
 @mqtt_options
 @click.option("--dry-run", is_flag=True, help="Print the detections, one a line; send nothing.")
+@click.option(
+    "--check",
+    "is_check",
+    is_flag=True,
+    help="Check whether --listen or --mqtt could start, and do not start; status 1 if there is a "
+    "problem.",
+)
+@click.option("--json", "as_json", is_flag=True, help="With --check: print JSON, one a line.")
 @takes_settings("bootstrap", "prefix")
 def ingest(
     settings: Settings,
@@ -69,6 +77,8 @@ def ingest(
     tls_keyfile: str | None,
     insecure: bool,
     dry_run: bool,
+    is_check: bool,
+    as_json: bool,
 ) -> None:
     """Send a VENDOR's messages to Kafka as detections.
 
@@ -85,16 +95,35 @@ def ingest(
         warn_if_password_in_clear(settings)
     if dry_run and (listen or mqtt):
         raise ConfigError("takes FILEs, not --listen or --mqtt", where="--dry-run")
+    if is_check and (files or dry_run):
+        raise ConfigError("takes --listen or --mqtt, not FILEs or --dry-run", where="--check")
+    if as_json and not is_check:
+        raise ConfigError("would do nothing without --check", where="--json")
     if mqtt is not None:
         if token_file or token_in_url or tls_certfile or tls_keyfile:
             raise ConfigError("would do nothing with --mqtt", where="--token-*, --tls-*")
         address = make_address(mqtt, vendor, source, mqtt_password_file)
         if not insecure:
             warn_if_mqtt_in_clear(address)
+        if is_check:
+            _check(settings, as_json=as_json, source=source, listen=listen, is_mqtt=True)
+            return
         asyncio.run(serve_mqtt(settings, adapter, site, address, listen))
         return
     if mqtt_password_file is not None:
         raise ConfigError("would do nothing without --mqtt", where="--mqtt-password-file")
+    if listen is not None and is_check:
+        _check(
+            settings,
+            as_json=as_json,
+            source=source,
+            listen=listen,
+            token_file=token_file,
+            certfile=tls_certfile,
+            keyfile=tls_keyfile,
+            is_insecure=insecure,
+        )
+        return
     if listen is not None:
         endpoint = make_endpoint(
             listen, token_file, tls_certfile, tls_keyfile, vendor=vendor, is_in_url=token_in_url
@@ -119,6 +148,15 @@ def ingest(
     if tally.bad:
         of = f"{tally.bad} of {tally.messages}"
         raise IngestError(f"{of} messages gave no read, or only some", where=vendor)
+
+
+def _check(settings: Settings, *, as_json: bool, **planned: Any) -> None:
+    """Report what `Planned` says of the start. Raises DoctorError if there is a problem."""
+    from engine.cli.doctor.ingest_checks import Planned, examine_ingest
+    from engine.cli.doctor.report import report_findings
+
+    findings = examine_ingest(settings, Planned(**planned))
+    report_findings(findings, as_json=as_json, where=settings.bootstrap)
 
 
 @dataclass(slots=True)

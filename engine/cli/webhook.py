@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import signal
-import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -19,6 +18,7 @@ from engine.cli.output import remark
 from engine.config import Settings
 from engine.errors import ConfigError
 from engine.ingest.adapters import NEVER_RESENT, Adapter, Site
+from engine.serving.certificate import ServerTls, load_server_tls
 from engine.setting_rules import is_loopback
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def make_endpoint(
     """Return where to listen for a vendor, with the token and TLS. Raises ConfigError."""
     from engine.ingest.webhook import Endpoint
 
-    token, tls = _token(token_file), _tls(certfile, keyfile)
+    token, tls = token_of(token_file), tls_of(certfile, keyfile)
     return Endpoint(*address, token, tls, is_in_url, vendor in NEVER_RESENT, vendor)
 
 
@@ -146,6 +146,8 @@ async def serve_webhook(
     from engine.ingest.webhook import IngestServer
 
     metrics = IngestMetrics(endpoint.vendor)
+    if endpoint.tls is not None:
+        metrics.show_certificate(endpoint.tls.expires_ms)
     with stopping() as stopped:
         async with ingesting(settings, adapter, site, metrics) as ingest:
             server = IngestServer(ingest, endpoint)
@@ -159,8 +161,11 @@ async def serve_webhook(
                     await server.stop()
 
 
-def _token(path: Path | None) -> str:
-    """Return the token that messages must carry, from its file or its variable."""
+def token_of(path: Path | None) -> str:
+    """Return the token that messages must carry, from its file or its variable.
+
+    Raises ConfigError if there is none, or a short one.
+    """
     where = INGEST_VARIABLE if path is None else str(path)
     token = secret_of(INGEST_VARIABLE, path) or ""
     if len(token) < limits.INGEST_TOKEN_CHARACTERS:
@@ -173,16 +178,10 @@ def _token(path: Path | None) -> str:
     return token
 
 
-def _tls(certfile: str | None, keyfile: str | None) -> ssl.SSLContext | None:
-    if certfile is None:
-        if keyfile is not None:
-            raise ConfigError("would do nothing without --tls-certfile", where="--tls-keyfile")
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(certfile, keyfile)
-    except (ssl.SSLError, OSError) as error:
-        raise ConfigError(
-            f"cannot be used ({type(error).__name__})", where="--tls-certfile"
-        ) from None
-    return context
+def tls_of(certfile: str | None, keyfile: str | None) -> ServerTls | None:
+    """Return the TLS to listen with, None without a certificate. Raises ConfigError."""
+    if certfile is not None:
+        return load_server_tls(certfile, keyfile)
+    if keyfile is not None:
+        raise ConfigError("would do nothing without --tls-certfile", where="--tls-keyfile")
+    return None

@@ -125,6 +125,14 @@ class IngestMetrics:
         )
         connected.set_function(lambda: float(is_connected()))
 
+    def show_certificate(self, expires_ms: int) -> None:
+        """Show when the certificate expires, in milliseconds since 1970."""
+        expires = self._gauge(
+            "hotlist_ingest_certificate_expires_timestamp_seconds",
+            "Time since 1970 at which the certificate of --listen expires; only with TLS.",
+        )
+        expires.set(expires_ms / 1000)
+
     def exposition(self) -> bytes:
         """Return all metrics in Prometheus's text format."""
         return generate_latest(self.registry)

@@ -23,7 +23,6 @@ without the token lasts seconds and one request, and cannot keep a sender with t
 from __future__ import annotations
 
 import asyncio
-import ssl
 import time
 from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple, cast
@@ -38,6 +37,7 @@ from engine.ingest.authentication import Authenticator, Verdict
 from engine.ingest.forms import FormError, Multipart, boundary_of, unwrapped
 from engine.ingest.producer import Ingest
 from engine.ingest.status_routes import add_status
+from engine.serving.certificate import ServerTls
 from engine.serving.http_port import HttpPort
 from engine.serving.port import Bounds
 
@@ -78,7 +78,7 @@ class Endpoint(NamedTuple):
     host: str
     port: int
     token: str
-    tls: ssl.SSLContext | None = None
+    tls: ServerTls | None = None
     is_in_url: bool = False
     is_holding: bool = False
     vendor: str = ""
@@ -109,7 +109,7 @@ class IngestServer:
         self._listening = HttpPort(
             app,
             bounds,
-            endpoint.tls,
+            endpoint.tls and endpoint.tls.context,
             shutdown_timeout=limits.INGEST_DELIVERY_S,
             keepalive_timeout=limits.INGEST_IDLE_S,
         )

@@ -4,9 +4,10 @@ Used by the worker's port and by the webhook. Knows nothing of reads, and import
 
 The modules, in the order in which a request passes them:
 
-    port       a TCP port: strangers and trusted clients, and how many of each
-    http_port  an aiohttp application behind such a port
-    registry   the registry of a process's metrics
+    port         a TCP port: strangers and trusted clients, and how many of each
+    http_port    an aiohttp application behind such a port
+    certificate  the certificate of a port with TLS
+    registry     the registry of a process's metrics
 """
 
-__all__ = ["http_port", "port", "registry"]
+__all__ = ["certificate", "http_port", "port", "registry"]

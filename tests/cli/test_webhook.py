@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-import ssl
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from click.testing import CliRunner
 
 from engine.cli import ingest as command
 from engine.cli import main
+from engine.cli.webhook import make_endpoint, serve_webhook
+from engine.config import Settings
+from engine.ingest import producer
+from engine.ingest.adapters import ADAPTERS, Site
+from engine.ingest.producer import Ingest
+from engine.serving.certificate import ServerTls
 from tests.fakes.certificates import Authority
 
 _ENVIRONMENT = {"HOTLIST_INGEST_TOKEN": "a-token-of-the-tests"}
@@ -55,7 +69,38 @@ def test_this_machine_alone_needs_no_warning(host: str, served: list[Any]) -> No
 def test_tls_needs_no_warning(served: list[Any], tmp_path: Path) -> None:
     certfile, keyfile = map(str, Authority(tmp_path).issue("server"))
     assert listen("0.0.0.0:9109", "--tls-certfile", certfile, "--tls-keyfile", keyfile) == ""
-    assert isinstance(served[0].tls, ssl.SSLContext)
+    assert isinstance(served[0].tls, ServerTls)
+
+
+async def test_when_the_certificate_expires_is_a_metric(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    @asynccontextmanager
+    async def ingesting(_settings: object, *given: Any) -> AsyncIterator[Ingest]:
+        yield Ingest(None, "lpr.detections.v1", *given)
+
+    monkeypatch.setattr(producer, "ingesting", ingesting)
+    monkeypatch.setenv("HOTLIST_INGEST_TOKEN", "a-token-of-the-tests")
+    certfile, keyfile = map(str, Authority(tmp_path).issue("server"))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    endpoint = make_endpoint(("127.0.0.1", port), None, certfile, keyfile, vendor="axis")
+    assert endpoint.tls is not None
+    serving = asyncio.create_task(
+        serve_webhook(Settings(), ADAPTERS["axis"], Site("city"), endpoint)
+    )
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=False)) as client:
+        shown = ""
+        while not shown:
+            with contextlib.suppress(aiohttp.ClientConnectionError):
+                async with client.get(f"https://127.0.0.1:{port}/metrics") as answer:
+                    shown = await answer.text()
+            await asyncio.sleep(0.02)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await serving
+    metric = "hotlist_ingest_certificate_expires_timestamp_seconds"
+    [expires_s] = re.findall(rf'^{metric}{{vendor="axis"}} (\S+)$', shown, re.MULTILINE)
+    assert float(expires_s) * 1000 == endpoint.tls.expires_ms
 
 
 def test_a_token_in_the_url_is_one_warning(served: list[Any]) -> None:

@@ -212,6 +212,7 @@ def _metrics() -> Iterator[str]:
     yield ""
     ingest = IngestMetrics("axis")
     ingest.watch_mqtt(lambda: True)
+    ingest.show_certificate(0)
     yield from _table_of(ingest.registry)
 
 

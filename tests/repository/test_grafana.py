@@ -140,6 +140,7 @@ def test_limits_on_the_dashboard_are_the_engines() -> None:
 def test_the_metrics_of_ingest_are_on_its_dashboard() -> None:
     ingest = IngestMetrics("frigate")
     ingest.watch_mqtt(lambda: True)
+    ingest.show_certificate(0)
     shown = {
         sample.name
         for family in ingest.registry.collect()

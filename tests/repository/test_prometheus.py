@@ -44,6 +44,7 @@ def shown() -> set[str]:
     makes of it."""
     ingest = IngestMetrics("frigate")
     ingest.watch_mqtt(lambda: True)
+    ingest.show_certificate(0)
     families = (Metrics().registry.collect(), ingest.registry.collect())
     return {"up"} | {
         f"{family.name}{suffix}"
@@ -179,6 +180,8 @@ def test_the_runbook_has_a_section_of_each_alert() -> None:
 def test_limits_in_rules_are_the_engines() -> None:
     by_name = {rule.name: rule.expr for rule in _ALERTS}
     assert by_name["HotlistSuppressionFull"].endswith(f"> 0.9 * {limits.SUPPRESSION_KEYS}")
+    expires = by_name["HotlistIngestCertificateExpires"]
+    assert expires.endswith(f"< {limits.CERTIFICATE_DAYS} * 86400")
     filling = re.findall(r"> 0\.5 \* (\d+)", by_name["HotlistIngestSpoolFilling"])
     assert [int(each) for each in filling] == [
         limits.INGEST_SPOOL_READS,

@@ -1,32 +1,30 @@
-"""`hotlist doctor`: checks a deployment from outside.
+"""`hotlist doctor`: checks a deployment from outside; `hotlist ingest --check`, before it runs.
 
 The modules, in the order in which data passes them:
 
+    asking          a connection to the brokers, and checks that fail as findings
     checks          the questions to the brokers
+    ingest_checks   what would keep hotlist ingest from its work
     worker_ports    the questions to the workers
     transactions    open transactions that hold records back
     findings        the meaning of the answers; pure
     topic_settings  the topics' settings and whether topics fit together; pure
+    rights          what a role needs and a login lacks; pure
     read_sample     the latest reads, judged; pure
+    report          how findings are shown
 """
 
 from __future__ import annotations
 
 import click
 
+from engine.cli.doctor.report import report_findings
 from engine.cli.options import json_option, takes_settings
-from engine.cli.output import json_line, plain
 from engine.config import Settings
-from engine.errors import ConfigError, HotlistError
+from engine.errors import ConfigError
 from engine.versions import versions
 
-__all__ = ["COMMANDS"]
-
-_MARKS = {"ok": "  ok     ", "note": "  note   ", "warning": "! warning", "problem": "X PROBLEM"}
-
-
-class DoctorError(HotlistError):
-    """Something is wrong with the deployment."""
+__all__ = ["COMMANDS", "ingest_checks", "report"]
 
 
 @click.command()
@@ -48,32 +46,17 @@ def doctor(settings: Settings, as_json: bool, role: str | None, workers: tuple[s
     """
     from engine.cli.doctor.checks import Looking, examine
     from engine.kafka.acls import roles
-    from engine.kafka.session import run
     from engine.kafka.topics import Topics
 
     known = roles(Topics(settings.prefix), settings.group)
     if role is not None and role not in known:
         raise ConfigError(f"{role!r} is none; there are {', '.join(known)}", where="--role")
 
-    async def look() -> int:
-        problems = 0
-        async for finding in examine(settings, Looking(role, workers)):
-            problems += finding.state == "problem"
-            if as_json:
-                json_line(finding._asdict())
-                continue
-            click.echo(plain(f"{_MARKS[finding.state]}  {finding.check:8} {finding.what}"))
-            if finding.todo:
-                click.echo(plain(f"{'':21} {finding.todo}"))
-        return problems
-
     if not as_json:
         shown = versions(("aiokafka", "faust-streaming", "numba"))
         click.echo(", ".join(f"{name} {version}" for name, version in shown.items()))
-    problems = run(look())
-    if problems:
-        found = "one problem" if problems == 1 else f"{problems} problems"
-        raise DoctorError(f"found {found}", where=settings.bootstrap)
+    findings = examine(settings, Looking(role, workers))
+    report_findings(findings, as_json=as_json, where=settings.bootstrap)
 
 
 COMMANDS = (doctor,)

@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, for_code
 
 from engine import limits
+from engine.cli.doctor.asking import asking_admin, safely
 from engine.cli.doctor.findings import (
     Finding,
     Partition,
@@ -27,19 +28,18 @@ from engine.cli.doctor.findings import (
     judge_topics,
 )
 from engine.cli.doctor.read_sample import Sample, judge_sample
+from engine.cli.doctor.rights import lacking_rights
 from engine.cli.doctor.topic_settings import judge_fit, judge_topic_settings
 from engine.cli.doctor.transactions import transactions
 from engine.cli.doctor.worker_ports import ask_workers
 from engine.clock import SystemClock
 from engine.config import Settings
-from engine.errors import BrokerError, HotlistError
-from engine.kafka.acl_probe import GroupInfo, Topic, group_as_shown, topics_as_shown
-from engine.kafka.acls import Role, roles
+from engine.errors import BrokerError
+from engine.kafka.acl_probe import GroupInfo, group_as_shown, topics_as_shown
+from engine.kafka.acls import roles
 from engine.kafka.cluster import Cluster
-from engine.kafka.diagnosis import unreachable
 from engine.kafka.raw_fetcher import log_ends
 from engine.kafka.reader import between, consuming, read_to_end
-from engine.kafka.security import security
 from engine.kafka.topic_admin import check_topics
 from engine.kafka.topic_config import settings_in_effect
 from engine.kafka.topics import Topics
@@ -56,7 +56,7 @@ class Looking(NamedTuple):
 async def examine(settings: Settings, looking: Looking) -> AsyncGenerator[Finding, None]:
     """Yield the findings as they are made. Raises BrokerError if no broker answers."""
     topics = Topics(settings.prefix)
-    async with _connected(settings) as admin:
+    async with asking_admin(settings) as admin:
         cluster = await admin.describe_cluster()
         count = len(cluster["brokers"])
         yield Finding("brokers", "ok", f"{count} answer at {settings.bootstrap}")
@@ -73,36 +73,8 @@ async def examine(settings: Settings, looking: Looking) -> AsyncGenerator[Findin
             ask_workers(looking.workers),
         )
         for check in checks:
-            async with contextlib.aclosing(check) as findings:
-                async for finding in _safely(findings):
-                    yield finding
-
-
-async def _safely(findings: AsyncGenerator[Finding, None]) -> AsyncGenerator[Finding, None]:
-    """Yield the findings of a check; the last one says why it failed, if it did."""
-    try:
-        async with asyncio.timeout(limits.DOCTOR_CHECK_S):
-            async for finding in findings:
+            async for finding in safely(check):
                 yield finding
-    except HotlistError as error:
-        yield Finding("checks", "problem", str(error).removesuffix(f"; {error.hint}"), error.hint)
-    except (KafkaError, TimeoutError, OSError) as error:
-        what = f"a check failed ({type(error).__name__})"
-        yield Finding("checks", "problem", what, "check again when the cluster is in order")
-
-
-@contextlib.asynccontextmanager
-async def _connected(settings: Settings) -> AsyncIterator[Any]:
-    admin = Cluster.of(settings).admin(client_id="hotlist-doctor")
-    try:
-        try:
-            async with asyncio.timeout(limits.CONNECT_S):
-                await admin.start()
-        except (KafkaError, OSError, TimeoutError) as error:
-            raise await unreachable(settings.bootstrap, security(settings)) from error
-        yield admin
-    finally:
-        await admin.close()
 
 
 def _is_here(brokers: Iterable[Mapping[str, Any]]) -> bool:
@@ -149,27 +121,9 @@ async def _rights(
         for name in grant.names
     }
     groups = {name: await _group(admin, name) for name in sorted(names)}
-    lacking = {each.name: list(_lacks(each, shown, groups)) for each in asked}
+    lacking = {each.name: list(lacking_rights(each, shown, groups)) for each in asked}
     for finding in judge_rights(lacking, role is not None):
         yield finding
-
-
-def _lacks(
-    role: Role, topics: Mapping[str, Topic], groups: Mapping[str, GroupInfo | None]
-) -> Sequence[str]:
-    """Return the rights that the role needs and the login lacks, as text; skip unknown ones."""
-    lacks = []
-    for grant in role.grants:
-        if grant.is_prefix:
-            continue
-        shown: Mapping[str, Topic | GroupInfo | None] = topics if grant.kind == "topic" else groups
-        for name in grant.names:
-            found = shown.get(name)
-            may = None if found is None else found.may
-            missing = [each for each in grant.operations if may is None or each not in may]
-            if missing:
-                lacks.append(f"{' and '.join(missing)} on {grant.kind} {name}")
-    return lacks
 
 
 async def _group(admin: Any, name: str) -> GroupInfo | None:

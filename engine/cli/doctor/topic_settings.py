@@ -61,7 +61,7 @@ def judge_topic_settings(
                 _CHECK,
                 "warning",
                 f"topic {topic}: max.message.bytes is {most}, and batches have up to {least} bytes",
-                _set(bootstrap, topic, "max.message.bytes", str(least)),
+                config_command(bootstrap, topic, "max.message.bytes", str(least)),
             )
         in_sync = have.get("min.insync.replicas")
         if replicas.get(topic, 0) >= _REPLICAS and in_sync is not None and int(in_sync) < 2:
@@ -70,7 +70,7 @@ def judge_topic_settings(
                 "warning",
                 f"topic {topic}: min.insync.replicas is {in_sync}: an acknowledged record may be "
                 "on one broker only, and is lost with it",
-                _set(bootstrap, topic, "min.insync.replicas", "2"),
+                config_command(bootstrap, topic, "min.insync.replicas", "2"),
             )
 
 
@@ -84,18 +84,19 @@ def _kept(
             "warning",
             f"topic {topic}: cleanup.policy is {policy}: of the records with one key, Kafka keeps "
             "the last for sure, and no other",
-            _set(bootstrap, topic, "cleanup.policy", "delete"),
+            config_command(bootstrap, topic, "cleanup.policy", "delete"),
         )
     if have.get("retention.ms") == "-1":
         yield Finding(
             _CHECK,
             "warning",
             f"topic {topic}: retention.ms is -1: its records are never deleted for their age",
-            _set(bootstrap, topic, "retention.ms", retention_ms),
+            config_command(bootstrap, topic, "retention.ms", retention_ms),
         )
 
 
-def _set(bootstrap: str, topic: str, key: str, value: str) -> str:
+def config_command(bootstrap: str, topic: str, key: str, value: str) -> str:
+    """Return the shell command that gives a topic this setting."""
     return (
         f"kafka-configs.sh --bootstrap-server {shlex.quote(bootstrap)} --alter "
         f"--topic {shlex.quote(topic)} --add-config {key}={value}"

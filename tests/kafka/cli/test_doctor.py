@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from aiokafka import TopicPartition
 from engine import limits
 from engine.cli.doctor.checks import Looking, examine, positions
 from engine.cli.doctor.findings import Finding
+from engine.cli.doctor.ingest_checks import Planned, examine_ingest
 from engine.clock import parse_time
 from engine.config import Settings
 from engine.errors import BrokerError
@@ -25,7 +27,7 @@ from engine.wire.java_partitioner import murmur2_partition
 from tests.fakes.examples import a_policy, a_read, an_entry
 from tests.kafka.broker import RealBroker
 from tests.kafka.cli.test_cli import Commands
-from tests.kafka.guarded import Rights, rights_of, user
+from tests.kafka.guarded import Rights, Way, rights_of, user
 from tests.kafka.records import ToSend, add_partitions, member, produce, producing
 from tests.kafka.worker_here import worker_here
 
@@ -38,6 +40,13 @@ def _watch_shortly(monkeypatch: pytest.MonkeyPatch) -> None:
 async def look(bootstrap: str, prefix: str, looking: Looking | None = None) -> list[Finding]:
     settings = Settings(bootstrap=bootstrap, prefix=prefix, group=f"{prefix}group")
     return [finding async for finding in examine(settings, looking or Looking())]
+
+
+async def look_before_ingest(bootstrap: str, prefix: str) -> Sequence[tuple[str, str, str]]:
+    """What `hotlist ingest --source city --mqtt --check` finds out about the brokers."""
+    settings = Settings(bootstrap=bootstrap, prefix=prefix)
+    findings = examine_ingest(settings, Planned("city", None, is_mqtt=True))
+    return [(each.check, each.state, each.what) async for each in findings][1:]
 
 
 def of(findings: list[Finding], check: str, *states: str) -> list[str]:
@@ -66,6 +75,18 @@ async def test_a_deployment_that_is_well(real_kafka: str, prefix: str) -> None:
             "worker http://127.0.0.1:1 does not answer (ClientConnectorError)",
             "check that it runs and that this is its port",
         )
+    ]
+    assert await look_before_ingest(real_kafka, prefix) == [
+        ("brokers", "ok", f"1 answer at {real_kafka}"),
+        (
+            "topics",
+            "note",
+            "there is one replica of everything: if a broker is lost, its records are lost",
+        ),
+        ("topics", "ok", "1 topics, 4 partitions, all with a leader"),
+        ("rights", "ok", "this login has the rights of the role ingest"),
+        ("topics", "ok", f"topic {topics.detections}: max.message.bytes is 1048588"),
+        ("policies", "ok", "source city has a policy"),
     ]
     assert of(found, "workers", "ok") == [
         f"1 in the group {prefix}group",
@@ -110,7 +131,8 @@ async def test_what_ails(real_kafka: str, prefix: str) -> None:
     """No worker, a bad read, a read of the future, an open transaction, reads that are kept."""
     topics = Topics(prefix)
     async with connected_admin(Cluster(real_kafka, topics)) as admin:
-        await correct(admin, topics.detections, {"retention.ms": ("3600000", "-1")})
+        wrong = {"retention.ms": ("3600000", "-1"), "max.message.bytes": ("1048588", "65536")}
+        await correct(admin, topics.detections, wrong)
     read = a_read()
     late = parse_time(read["captured_at"]) + 3_600_000
     await produce(
@@ -133,8 +155,19 @@ async def test_what_ails(real_kafka: str, prefix: str) -> None:
         await producer.send_and_wait(topics.hotlist, record(an_entry()).value, b"E-1")
         found = await look(real_kafka, prefix)
         await producer.abort_transaction()
-    [kept] = of(found, "topics", "warning")
+    before = await look_before_ingest(real_kafka, prefix)
+    small = "max.message.bytes is 65536, and a read may have up to 131072 bytes"
+    assert before[-2:] == [
+        ("topics", "warning", f"topic {topics.detections}: {small}"),
+        (
+            "policies",
+            "note",
+            "source city has no policy: its reads match nothing until it has one",
+        ),
+    ]
+    [kept, small_batches] = of(found, "topics", "warning")
     assert kept.startswith(f"topic {topics.detections}: retention.ms is -1")
+    assert "max.message.bytes is 65536" in small_batches
     assert of(found, "workers", "problem") == [f"no worker is in the group {prefix}group"]
     assert of(found, "lag", "problem") == ["4 reads wait"]
     assert of(found, "reads", "problem") == [
@@ -162,6 +195,8 @@ def test_without_topics(real_kafka: str) -> None:
     assert result.exit_code == 1
     assert f"{prefix}detections.v1" in result.stdout
     assert "hotlist topics create" in result.stdout
+    missing = ("topics", "problem", f"topic {prefix}detections.v1 missing")
+    assert missing in asyncio.run(look_before_ingest(real_kafka, prefix))
     assert result.stderr.startswith(f"hotlist: {real_kafka}: found ")
     lines = [json.loads(line) for line in commands.run("doctor", "--json").stdout.splitlines()]
     assert all(line.keys() == {"check", "state", "what", "todo"} for line in lines)
@@ -177,6 +212,29 @@ def test_no_broker() -> None:
 def test_a_role_that_is_none() -> None:
     result = Commands("127.0.0.1:1", "x.").run("doctor", "--role", "boss")
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+
+
+def _check_ingest(rights: Rights, name: str, way: Way, prefix: str) -> None:
+    """`hotlist ingest --check` names what a user lacks, and what the role does not let it see."""
+    topics = Topics(prefix)
+    options = ("--source", "city", "--listen", "127.0.0.1:0", "--check", "--json")
+
+    def found() -> list[tuple[str, str, str]]:
+        token = "a-token-of-the-tests"
+        said = way.run(prefix, "ingest", "axis", *options, HOTLIST_INGEST_TOKEN=token).stdout
+        each = map(json.loads, said.splitlines())
+        return [(one["check"], one["state"], one["what"]) for one in each]
+
+    rights.take(name)
+    lacks = f"for the role ingest this login lacks Write on topic {topics.detections}"
+    assert ("rights", "problem", lacks) in found()
+    rights.give(name, rights_of(roles(topics, "")["ingest"]))
+    said = found()
+    assert ("rights", "ok", "this login has the rights of the role ingest") in said
+    assert ("policies", "note", "this login may not see whether source city has a policy") in said
+    hidden = f"the brokers do not show whether max.message.bytes of topic {topics.detections} is"
+    assert [what for _, state, what in said if state == "note" and what.startswith(hidden)]
+    assert "problem" not in {state for _, state, _ in said}
 
 
 def test_rights(guarded: RealBroker) -> None:
@@ -199,5 +257,6 @@ def test_rights(guarded: RealBroker) -> None:
         rights.give(name, [right for right in rights_of(engine) if right != write])
         said = way.run(prefix, *arguments).stdout
         assert f"for the role engine this login lacks Write on topic {write.name}" in said, said
+        _check_ingest(rights, name, way, prefix)
     finally:
         rights.take(name)
