@@ -8,6 +8,8 @@ command line library applies it.
 
 A value that breaks its rule is a ConfigError that names the value's origin. This module does not
 read the environment, print, or know the command line.
+
+Long because every setting is described here.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from engine.setting_rules import (
     file_path,
     nonempty_text,
     one_of,
+    registry_url,
     topic_prefix,
     whole_number,
 )
@@ -92,10 +95,34 @@ _ALL: Final = (
     ),
     Setting(
         "value_format",
-        one_of("json", "json-schema-registry"),
+        one_of("json", "json-schema-registry", "schema-registry"),
         "FORMAT",
-        "Format of the reads: json, or json-schema-registry for JSON that a schema registry's "
-        "serializer may have framed.",
+        "Format of the reads: json; json-schema-registry for JSON that a schema registry's "
+        "serializer may have framed; schema-registry for Avro and JSON by the registry's schemas.",
+    ),
+    Setting(
+        "schema_registry_url",
+        registry_url,
+        "URL",
+        "With schema-registry: the registry, with the path of its Confluent API.",
+    ),
+    Setting(
+        "schema_registry_username",
+        nonempty_text,
+        "NAME",
+        "The user at the schema registry, if it asks for one.",
+    ),
+    Setting(
+        "schema_registry_password_file",
+        file_path,
+        "FILE",
+        "File with that user's password, unless HOTLIST_SCHEMA_REGISTRY_PASSWORD is set.",
+    ),
+    Setting(
+        "schema_registry_cafile",
+        file_path,
+        "FILE",
+        "Authorities to trust for the schema registry (PEM); default: those of the system.",
     ),
     Setting(
         "log_format",
@@ -195,6 +222,15 @@ CONNECTION: Final = (
     "ssl_key_password_file",
 )
 
+#: Where schemas come from: every command that opens reads of a topic has all of these.
+REGISTRY: Final = (
+    "value_format",
+    "schema_registry_url",
+    "schema_registry_username",
+    "schema_registry_password_file",
+    "schema_registry_cafile",
+)
+
 #: Every setting by its name, in the order in which they are shown.
 SETTINGS: Final[dict[str, Setting]] = {setting.name: setting for setting in _ALL}
 
@@ -215,6 +251,10 @@ class Settings:
     delivery: str = "at_least_once"
     verify_keys: int = 1024
     value_format: str = "json"
+    schema_registry_url: str | None = None
+    schema_registry_username: str | None = None
+    schema_registry_password_file: Path | None = None
+    schema_registry_cafile: Path | None = None
     log_format: str = "console"
     log_level: str = "info"
     otlp_endpoint: str | None = None

@@ -15,8 +15,11 @@ from typing import Literal
 RejectReason = Literal[
     "invalid_json",
     "framed",
+    "unframed",
     "envelope",
     "quoted",
+    "unknown_schema",
+    "invalid_avro",
     "schema",
     "plate_length",
     "key_mismatch",

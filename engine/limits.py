@@ -121,6 +121,23 @@ TRACESTATE_MEMBERS: Final = 32
 
 #: A detection's JSON. Pictures travel as references, so real ones stay under 4 KiB.
 READ_VALUE_BYTES: Final = 64 * KIB
+#: A value in Avro: how deep its records, arrays and maps may be nested, and how many fields and
+#: items it may have in all. A read has about sixty.
+AVRO_DEPTH: Final = 32
+AVRO_PARTS: Final = 32_768
+#: The schema registry: an answer, the schemas that one refers to, the schemas that are kept, and
+#: for how long its word counts that it does not have a schema.
+SCHEMA_BYTES: Final = 512 * KIB
+SCHEMA_REFERENCES: Final = 32
+SCHEMAS: Final = 1024
+SCHEMA_UNKNOWN_S: Final = 30.0
+#: How long an answer may take, and the pauses before the registry is asked again, which double.
+SCHEMA_FETCH_S: Final = 10.0
+SCHEMA_RETRY_S: Final = 0.5
+SCHEMA_RETRY_MOST_S: Final = 10.0
+#: How many schemas `hotlist doctor` asks for, and how many redirects are followed.
+DOCTOR_SCHEMAS: Final = 16
+SCHEMA_REDIRECTS: Final = 3
 #: What one partition may return for one fetch, compressed.
 FETCH_PARTITION_BYTES: Final = 4 * MIB
 #: What one fetch may return for all partitions, compressed.

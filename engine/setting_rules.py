@@ -88,13 +88,22 @@ def collector_url(value: Any) -> str:
 
     Raises SecretError for a URL that may hold a password.
     """
+    return _url(value, "a token for the collector goes into OTEL_EXPORTER_OTLP_HEADERS")
+
+
+def registry_url(value: Any) -> str:
+    """Return the URL of a schema registry, without a slash at its end.
+
+    Raises SecretError for a URL that may hold a password.
+    """
+    return _url(value, "they go into schema_registry_username and schema_registry_password_file")
+
+
+def _url(value: Any, secrets_go: str) -> str:
     rule = "must be http://HOST:PORT or https://HOST:PORT"
     url = nonempty_text(value).strip()
     if "@" in url:
-        raise SecretError(
-            "a URL with a user or a password in it is not possible: a token for the collector "
-            "goes into OTEL_EXPORTER_OTLP_HEADERS"
-        )
+        raise SecretError(f"a URL with a user or a password in it is not possible: {secrets_go}")
     found = _URL.fullmatch(url)
     if found is None or not 1 <= int(found[1] or 80) <= 65535:
         raise ValueError(rule)

@@ -20,7 +20,7 @@ from engine.cli.options import file_argument, json_option, takes_settings
 from engine.cli.output import json_line, plain, progress, remark
 from engine.config import Settings
 from engine.documents.droppable import Dropped
-from engine.documents.value_formats import decode_any
+from engine.documents.value_formats import Values, decode_any
 from engine.errors import DocumentError, HotlistError
 from engine.list_files.text import numbered_lines
 from engine.plates.normal_form import normalize
@@ -51,7 +51,8 @@ def check(settings: Settings, file: Path, strict: bool, as_json: bool) -> None:
     """Check the detections of a .jsonl FILE against the schema. Sends nothing.
 
     Reports which field of each bad line breaks which rule; status 1 if there is one. A warning
-    names an optional field that breaks its rule: the worker drops the field and keeps the read.
+    names an optional field that breaks its rule: the worker drops the field and keeps the read. A
+    line holds JSON; hotlist doctor checks reads in Avro.
     """
     reasons: Counter[str] = Counter()
     good = warnings = 0
@@ -167,7 +168,7 @@ def _checked(content: bytes | None, value_format: str) -> ReadLine | DocumentErr
             "value_too_large", rule=f"must have at most {limits.READ_VALUE_BYTES} bytes"
         )
     try:
-        (read, dropped), is_marked = decode_any(content, value_format)
+        (read, dropped), is_marked = decode_any(content, Values(value_format))
         if is_marked:
             dropped = (_MARK, *dropped)
         return ReadLine(normalize(read.plate).encode(), content, dropped)

@@ -9,7 +9,7 @@ import click
 
 from engine.cli.options import takes_settings
 from engine.cli.output import remark
-from engine.config import SETTINGS, Settings
+from engine.config import REGISTRY, SETTINGS, Settings
 from engine.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     "http_port",
     "delivery",
     "verify_keys",
-    "value_format",
+    *REGISTRY,
     "log_format",
     "log_level",
     "otlp_endpoint",

@@ -9,6 +9,9 @@ The modules, in the order in which data passes them:
     fields           what a field may hold
     schema_errors    the error when it holds something else
     droppable        a read without the optional fields that break their rule
+    avro_values      Avro's primitive values, read from hostile bytes
+    avro             a read in Avro's binary form, as JSON
+    schema_cache     the schemas of a registry, by their ids
     value_formats    the forms in which producers write a read's value
     producer_faults  what producers get wrong for all of their reads
     read_record      a read as the record that goes to Kafka
@@ -19,6 +22,7 @@ The modules, in the order in which data passes them:
 
 __all__ = [
     "admission",
+    "avro",
     "codec",
     "droppable",
     "fields",
@@ -27,6 +31,7 @@ __all__ = [
     "producer_faults",
     "purposes",
     "read_record",
+    "schema_cache",
     "schema_errors",
     "value_formats",
 ]

@@ -14,6 +14,7 @@ from engine.plates.normal_form import PlateError, is_normal, normalize
 
 ProducerFault = Literal[
     "framed",
+    "unframed",
     "envelope",
     "quoted",
     "byte_order_mark",
@@ -37,7 +38,12 @@ _KEY_TODO: Final = "the key must be engine.normalize(plate), or be left out"
 DESCRIBED: Final[dict[str, Described]] = {
     "framed": Described(
         "are framed for a schema registry",
-        "for JSON Schema: --value-format json-schema-registry on the workers; else send plain JSON",
+        "for Avro and JSON Schema: --value-format schema-registry on the workers; else send plain "
+        "JSON",
+    ),
+    "unframed": Described(
+        "are neither framed for a schema registry nor JSON",
+        "use the registry's serializer, with the schema's id in the value and not in a header",
     ),
     "envelope": Described(
         "are wrapped in an envelope (Kafka Connect, Debezium or CloudEvents)",

@@ -17,6 +17,7 @@ The modules, in the order in which data passes them:
     reader          reads a topic to its end, between offsets, or as it comes
     readable        waits until a command's records count
     writer          records written for a command, and how many of them are acknowledged
+    schema_registry  the schemas of reads, fetched from a registry
     raw_fetcher     the seam in aiokafka that leaves fetched record batches unopened
     open_transactions  what open transactions hold back, and whose they are
     fetch_limit     fetching pauses while too much is held
@@ -34,6 +35,7 @@ __all__ = [
     "raw_fetcher",
     "readable",
     "reader",
+    "schema_registry",
     "security",
     "session",
     "topic_admin",

@@ -67,7 +67,7 @@ def security(settings: Settings) -> Security:
         for name in ("sasl_mechanism", "sasl_username"):
             if getattr(settings, name) is None:
                 raise _incomplete(name, settings)
-        password = _secret(SASL_VARIABLE, settings.sasl_password_file, "sasl_password_file")
+        password = read_secret(SASL_VARIABLE, settings.sasl_password_file, "sasl_password_file")
         if password is None:
             raise ConfigError(
                 f"is not set, and {settings.security_protocol} needs it",
@@ -145,7 +145,7 @@ def _incomplete(name: str, settings: Settings, when: str = "") -> ConfigError:
     )
 
 
-def _secret(variable: str, file: Path | None, name: str) -> Secret | None:
+def read_secret(variable: str, file: Path | None, name: str) -> Secret | None:
     """Read a secret from its variable or its file, never both; None if there is neither.
 
     No variable of this function holds it as plain text, so that no traceback shows it.
@@ -196,14 +196,21 @@ class _LeavesAtOnce(ssl.SSLObject):
             super().unwrap()
 
 
-def _ssl_context(settings: Settings) -> ssl.SSLContext:
-    cafile = settings.ssl_cafile
+def tls_context(cafile: Path | None, name: str) -> ssl.SSLContext:
+    """Return a context that trusts the file's authorities, or the system's if there is no file.
+
+    Raises ConfigError naming the setting `name` if the file cannot be used.
+    """
     if cafile is not None:
-        _read(cafile, "ssl_cafile")
+        _read(cafile, name)
     try:
-        context = ssl.create_default_context(cafile=cafile)
+        return ssl.create_default_context(cafile=cafile)
     except ssl.SSLError:
-        raise ConfigError("holds no certificate (PEM)", where=f"ssl_cafile: {cafile}") from None
+        raise ConfigError("holds no certificate (PEM)", where=f"{name}: {cafile}") from None
+
+
+def _ssl_context(settings: Settings) -> ssl.SSLContext:
+    context = tls_context(settings.ssl_cafile, "ssl_cafile")
     context.sslobject_class = _LeavesAtOnce
     if settings.ssl_certfile is not None:
         _load_certificate(context, settings, settings.ssl_certfile)
@@ -215,7 +222,9 @@ def _load_certificate(context: ssl.SSLContext, settings: Settings, certfile: Pat
     _read(certfile, "ssl_certfile")
     if keyfile is not None:
         _read(keyfile, "ssl_keyfile")
-    password = _secret(SSL_KEY_VARIABLE, settings.ssl_key_password_file, "ssl_key_password_file")
+    password = read_secret(
+        SSL_KEY_VARIABLE, settings.ssl_key_password_file, "ssl_key_password_file"
+    )
     asked = False
 
     def give_password() -> bytes:  # else OpenSSL asks at the terminal

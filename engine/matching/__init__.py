@@ -8,6 +8,7 @@ The modules, in the order in which data passes them:
     matcher          fetches and control records in, matches and rejects out
     scanner          from a batch's records to the few that may match, compiled
     decide           candidates decided and counted, made matches or rejects
+    sizes            how large what comes of a read is
     outcome          what a fetch came to: matches, rejects and counts
     candidates       the entries that a read is like, and by what
     conditions       what an entry asks of a read beside its plate

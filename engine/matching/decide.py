@@ -12,14 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from engine import limits
 from engine.clock import format_time
 from engine.documents.droppable import Dropped
 from engine.documents.model import Detection, Entry, Reject
 from engine.documents.producer_faults import PRODUCER_FAULTS, key_fault
-from engine.documents.value_formats import decode_any
+from engine.documents.schema_cache import SchemaMissing
+from engine.documents.value_formats import Values, decode_any
 from engine.errors import DocumentError, RejectReason
 from engine.index.eligibility import POLICY_DENIALS
 from engine.matching.candidates import candidates_of
@@ -29,6 +30,7 @@ from engine.matching.match import Basis, build_match, confidence_of
 from engine.matching.outcome import FoundMatch, HandOver, Outcome
 from engine.matching.quality import Quality
 from engine.matching.scanner import is_sampled
+from engine.matching.sizes import COUNT_BYTES, REJECT_BYTES, match_bytes
 from engine.matching.suppression import SUPPRESSED, Suppression
 from engine.matching.suppression_key import Sighting
 from engine.plates.likeness import Likeness
@@ -41,16 +43,6 @@ from engine.wire.trace_context import TraceContext, carried_by
 
 #: A slot, its entry, and how a plate is like it.
 Candidate = tuple[int, Entry, Likeness]
-
-
-#: The approximate size, on the wire or in memory, of a reject, a count by source, and a match
-#: without its read and the free text of its entry; then that of each part of a match.
-_REJECT_BYTES: Final = 512
-_COUNT_BYTES: Final = 128
-_MATCH_BYTES: Final = 1024
-_MEMBER_BYTES: Final = 64
-_TRACE_BYTES: Final = 192
-_DROPPED_BYTES: Final = 384
 
 
 class Read(NamedTuple):
@@ -73,12 +65,12 @@ class Opening(NamedTuple):
 
     One in `sample_every` reads counts for its source, which needs a sample that does not depend on
     the fetch. One in `look_every` of the reads that match nothing is opened; that is as many or
-    more. `value_format` is that of all values.
+    more. `values` says how.
     """
 
     sample_every: int
     look_every: int
-    value_format: str = "json"
+    values: Values
 
 
 class Decider:
@@ -102,7 +94,7 @@ class Decider:
         self._now_ms = now_ms
         self._sample_every = opening.sample_every
         self.look_every = opening.look_every
-        self._value_format = opening.value_format
+        self._values = opening.values
         self._hand_over = hand_over
         self.outcome = Outcome(at_ms=now_ms, partition=fetch.partition)
         self._size_bytes = 0
@@ -114,8 +106,14 @@ class Decider:
 
     @property
     def is_full(self) -> bool:
-        """Whether the outcome has reached its limit."""
-        return self.size_bytes >= limits.OUTCOME_BYTES
+        """Whether no more reads are processed: the outcome has reached its limit, or the last read
+        waits for its schema."""
+        return self.is_waiting or self.size_bytes >= limits.OUTCOME_BYTES
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the last read is not processed, because its schema must be fetched first."""
+        return self.outcome.missing_schema is not None
 
     def taken_to(self, offset: int) -> None:
         """Note that all reads below an offset are processed; if it is full, no more will be."""
@@ -135,14 +133,19 @@ class Decider:
     ) -> tuple[Detection, str, tuple[Dropped, ...]] | None:
         """Decode a read's value; return the detection, its normalized plate, and what was dropped.
 
-        If the value is bad, add a reject and return None. `plate` is the read's key in normal form,
+        If the value is bad, add a reject and return None. If its schema must be fetched first,
+        return None too, and the read is not processed. `plate` is the read's key in normal form,
         with which the value must agree; None if the key names no plate.
         """
-        self.outcome.values_opened += 1
         assert read.value is not None
+        self.outcome.values_opened += 1
         try:
-            (detection, dropped), is_marked = decode_any(read.value, self._value_format)
+            (detection, dropped), is_marked = decode_any(read.value, self._values)
             opened_plate = normalize(detection.plate)
+        except SchemaMissing as missing:
+            self.outcome.missing_schema = missing.schema_id
+            self.outcome.values_opened -= 1
+            return None
         except DocumentError as error:
             if error.reason in PRODUCER_FAULTS:
                 self.outcome.producer_faults[error.reason] += 1
@@ -203,7 +206,7 @@ class Decider:
                 self.outcome.denied[denial] += 1
                 if denial in POLICY_DENIALS:
                     self.outcome.denied_by_source[self._known_source(detection), denial] += 1
-                    self._size_bytes += _COUNT_BYTES
+                    self._size_bytes += COUNT_BYTES
                 continue
             if basis is None:  # the same for all matches of the read
                 policy_revision = lists.eligibility.revision_of(detection.source)
@@ -230,8 +233,7 @@ class Decider:
             if not is_traced:
                 trace, is_traced = _trace_of(read), True
             self.outcome.matches.append(FoundMatch(match, read.timestamp_ms, trace))
-            self._size_bytes += _size_bytes(each.entry, read, trace)
-            self._size_bytes += _DROPPED_BYTES * len(dropped)
+            self._size_bytes += match_bytes(each.entry, read.value, trace, len(dropped))
 
     def _known_source(self, detection: Detection) -> str | None:
         """Return a read's source if it has a policy: no other text of a read may be counted by."""
@@ -266,7 +268,7 @@ class Decider:
         last_offset: int | None,
         error: DocumentError | None,
     ) -> None:
-        self._size_bytes += _REJECT_BYTES
+        self._size_bytes += REJECT_BYTES
         self.outcome.rejects.append(
             Reject(
                 topic=self._fetch.topic,
@@ -285,11 +287,3 @@ def _trace_of(read: Read) -> TraceContext | None:
     """Return the trace that a read belongs to, from its headers."""
     headers = headers_at(read.headers) if isinstance(read.headers, memoryview) else read.headers
     return carried_by(headers) if headers else None
-
-
-def _size_bytes(entry: Entry, read: Read, trace: TraceContext | None) -> int:
-    """Return the approximate size of a match."""
-    written = 2 * len(entry.instructions or "")
-    members = len(entry.area or ()) + (0 if entry.hours is None else len(entry.hours.windows))
-    traced = 0 if trace is None else _TRACE_BYTES + 2 * len(trace.state)
-    return _MATCH_BYTES + len(read.value or b"") + written + _MEMBER_BYTES * members + traced

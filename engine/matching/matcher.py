@@ -21,6 +21,7 @@ from itertools import chain
 from typing import Final
 
 from engine import limits
+from engine.documents.value_formats import Values
 from engine.index.hash_table import HashTable
 from engine.index.plate_index import Index
 from engine.matching.decide import Candidate, Decider, Opening, Read
@@ -36,6 +37,7 @@ from engine.wire.record_batch import BatchError, Parse, RawBatch, RawFetch
 from engine.wire.record_decoder import Malformed, TooManyRecords, in_steps
 
 _NOTHING_LISTED: Final = HashTable()
+_PLAIN: Final = Values()
 
 
 class Matcher:
@@ -45,6 +47,7 @@ class Matcher:
     scanner cannot. `suppression` decides which matches are repeats. With `look_ms`, about
     `limits.LOOK_READS` reads of a fetch are sampled, all of them if it has no more, for each
     partition once in that time. So a producer of few reads that gets something wrong is found soon.
+    `values` says how values are opened.
     """
 
     def __init__(
@@ -54,7 +57,7 @@ class Matcher:
         parse: Parse,
         suppression: Suppression,
         *,
-        value_format: str = "json",
+        values: Values = _PLAIN,
         look_ms: int | None = None,
     ) -> None:
         self._parse = parse
@@ -62,7 +65,7 @@ class Matcher:
         self.lists = lists
         self._index: Index = lists.index
         self._sample_every = sample_every
-        self._value_format = value_format
+        self._values = values
         self._look_ms = look_ms
         #: When a fetch of each partition was last looked at.
         self._looked_ms: dict[int, int] = {}
@@ -75,12 +78,15 @@ class Matcher:
         If their outcome exceeds `limits.OUTCOME_BYTES`, only the reads below its `next_offset` are
         matched. One read may exceed twice that limit, because very many entries list its plate. Its
         matches go to `hand_over` in parts, and what that raises is raised here.
+
+        The same holds for a read whose schema must be fetched first, the outcome's
+        `missing_schema`: the read is at its `next_offset`, and is neither matched nor counted.
         """
         self.lists.turn_to(now_ms)
         self._suppression.turn_to(now_ms)
         look_every = self._look_every(fetch, now_ms)
         self._scanner.sample_every = look_every
-        opening = Opening(self._sample_every, look_every, self._value_format)
+        opening = Opening(self._sample_every, look_every, self._values)
         decider = Decider(self.lists, self._suppression, fetch, now_ms, opening, hand_over)
         for group in _groups(fetch.batches):
             if len(group) == 1 or not self._process_group(group, decider):
@@ -89,6 +95,8 @@ class Matcher:
                         self._process_alone(batch, decider)
             if decider.is_full:
                 break
+        if decider.is_waiting:
+            self._looked_ms.pop(fetch.partition, None)  # look at what is not opened yet
         return decider.finish()
 
     def _look_every(self, fetch: RawFetch, now_ms: int) -> int:
@@ -172,8 +180,9 @@ class Matcher:
             else:
                 self._process_read(read._replace(asked=_asked_at(view, slot)), decider)
             if decider.is_full:
-                decider.taken_to(offset + 1)
-                decider.outcome.reads -= self._count_from(offset + 1, batches, data)
+                end = offset if decider.is_waiting else offset + 1
+                decider.taken_to(end)
+                decider.outcome.reads -= self._count_from(end, batches, data)
                 return
 
     def _count_from(self, offset: int, batches: list[RawBatch], data: Bytes) -> int:
@@ -185,13 +194,16 @@ class Matcher:
         """Process a batch that the scanner cannot, record by record."""
         decider.outcome.batches_parsed_slowly += 1
         for record in self._parse(batch):
-            decider.outcome.reads += 1
             read = Read(
                 *(record.offset, record.timestamp_ms, record.key, record.value),
                 asked_by(record.headers),
                 record.headers,
             )
             self._process_read(read, decider)
+            if decider.is_waiting:
+                decider.taken_to(record.offset)
+                return
+            decider.outcome.reads += 1
             if decider.is_full:
                 decider.taken_to(record.offset + 1)
                 return
@@ -204,16 +216,19 @@ class Matcher:
         if len(read.value) > limits.READ_VALUE_BYTES:
             decider.reject("value_too_large", read.offset)
             return
-        if read.asked is None:
-            decider.outcome.odd_keys["alternates"] += 1
         plate = _normal_key(read.key)
         if plate is not None:
             self._process_keyed(read, plate, self._index.candidates(plate), decider)
+        else:
+            opened = decider.open(read, None)
+            if opened is not None:
+                decider.match(read, opened, self._index.candidates(opened[1]))
+        if decider.is_waiting:
             return
-        decider.outcome.odd_keys["missing" if read.key is None else "not_normal"] += 1
-        opened = decider.open(read, None)
-        if opened is not None:
-            decider.match(read, opened, self._index.candidates(opened[1]))
+        if read.asked is None:
+            decider.outcome.odd_keys["alternates"] += 1
+        if plate is None:
+            decider.outcome.odd_keys["missing" if read.key is None else "not_normal"] += 1
 
     def _process_keyed(
         self, read: Read, plate: str, found: Iterator[Candidate], decider: Decider

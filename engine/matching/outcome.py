@@ -49,6 +49,8 @@ class Outcome:
     batches_parsed_slowly: int = 0
     #: The offset at which a fetch continues that is too much for one outcome; None if it is done.
     next_offset: int | None = None
+    #: The schema that must be fetched before the fetch continues there; None if none is missing.
+    missing_schema: int | None = None
 
 
 #: Takes a part of the outcome of a read with very many matches; returns when there is room for

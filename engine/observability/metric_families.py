@@ -95,6 +95,12 @@ class MetricFamilies:
             "the form of the value, another field as the key, or another partitioner.",
             "fault",
         )
+        self.schema_fetches = self._counter(
+            "hotlist_schema_fetches_total",
+            "Schemas that were asked for at the schema registry, by what came of it: ok, unknown "
+            "to the registry, unusable, or failed, which is tried again while the reads wait.",
+            "result",
+        )
         self.values_opened = self._counter(
             "hotlist_values_opened_total",
             "Reads whose value was opened: candidates, odd keys and the sample of key checks.",
@@ -232,6 +238,8 @@ class MetricFamilies:
             self.producer_faults.labels(fault)
         for reason in DENIAL_REASONS:
             self.denied.labels(reason)
+        for result in ("ok", "unknown", "unusable", "failed"):
+            self.schema_fetches.labels(result)
         for reason in ("missing", "not_normal", "alternates"):
             self.odd_keys.labels(reason)
 

@@ -7,6 +7,7 @@ The modules, in the order in which data passes them:
     main       the process: its event loop, its log, its signals
     worker     all parts wired together, started and stopped in order
     startup    the topics prepared, and what the worker logs first
+    schemas    the schemas of reads, fetched while the reads wait
     processor  one fetch's way to its outcome
     health     what the worker reports: alive, ready, metrics, status
     shutdown   the end of the worker, step by step, in a bounded time

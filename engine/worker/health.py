@@ -33,6 +33,7 @@ class Health:
         faults: Callable[[], list[Fault]] | None,
     ) -> None:
         self.stage = "joining the consumer group"  # as soon as the gate is open
+        self._waiting_for = ""
         self._settings = settings
         self._runtime = runtime
         self._lists = lists
@@ -45,11 +46,15 @@ class Health:
     @property
     def not_ready_because(self) -> str:
         """The reason why the worker takes no reads; empty while it takes them."""
-        return self.stage if self._gate.is_open else self._gate.reason
+        return self.stage or self._waiting_for if self._gate.is_open else self._gate.reason
 
     def is_ready(self) -> bool:
         """Return whether the worker takes reads."""
         return not self.not_ready_because
+
+    def waits(self, reason: str) -> None:
+        """Note why the reads wait, though the lists are current; empty if they do not."""
+        self._waiting_for = reason
 
     def stopping(self) -> None:
         """Note that the worker is stopping and takes no more reads."""

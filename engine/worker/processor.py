@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from concurrent.futures import CancelledError
+from dataclasses import dataclass
 
 from engine.control.gate import Gate
 from engine.delivery.pipeline import DeliverSome, log_context
@@ -21,8 +22,17 @@ from engine.observability.stall_monitor import Watching
 from engine.observability.tracing import Tracing
 from engine.transport.fetch import Fetch
 from engine.transport.runtime import Runtime
+from engine.worker.schemas import SchemaFetcher
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """What reads wait for: the gate, and the schemas that they name."""
+
+    gate: Gate
+    schemas: SchemaFetcher
 
 
 class Processor:
@@ -32,14 +42,15 @@ class Processor:
         self,
         runtime: Runtime,
         matcher: Matcher,
-        gate: Gate,
+        waits: Waits,
         suppressing: Suppressing,
         watching: Watching,
         tracing: Tracing | None,
     ) -> None:
         self._runtime = runtime
         self._matcher = matcher
-        self._gate = gate
+        self._gate = waits.gate
+        self._schemas = waits.schemas
         self._suppressing = suppressing
         self._watching = watching
         self._tracing = tracing
@@ -56,13 +67,19 @@ class Processor:
         if not fetch.raw.batches:
             return Outcome(at_ms=clock.now_ms())  # all of it is committed already
         started_s = time.perf_counter()
-        with self._watching.matching(fetch.raw.partition):
-            hand_over = None if deliver_some is None else self._hand_over(fetch, deliver_some)
-            try:
-                outcome = await self._runtime.matcher_thread.call(
-                    lambda: self._matcher.process(fetch.raw, clock.now_ms(), hand_over)
-                )
-            except Abandoned:
+        hand_over = None if deliver_some is None else self._hand_over(fetch, deliver_some)
+        while True:
+            with self._watching.matching(fetch.raw.partition):
+                try:
+                    outcome = await self._runtime.matcher_thread.call(
+                        lambda: self._matcher.process(fetch.raw, clock.now_ms(), hand_over)
+                    )
+                except Abandoned:
+                    return None
+            missing = outcome.missing_schema
+            if missing is None or outcome.next_offset != fetch.raw.first_offset:
+                break  # what is processed already need not wait for the schema
+            if not await self._schemas.fetch(missing, fetch) or not await self._passed_gate():
                 return None
         if not fetch.assignment.is_ours:
             return None  # the next owner of the partition has its state too

@@ -35,9 +35,12 @@ from engine.delivery.transactional_producer import GroupOffsets, TransactionalSi
 from engine.delivery.transactions import Transactions
 from engine.documents.admission import Purposes
 from engine.documents.model import Entry
+from engine.documents.schema_cache import SchemaCache
+from engine.documents.value_formats import Values
 from engine.errors import ConfigError
 from engine.kafka.cluster import Cluster
 from engine.kafka.raw_fetcher import parse
+from engine.kafka.schema_registry import SchemaRegistry
 from engine.matching.lists import Lists
 from engine.matching.matcher import Matcher
 from engine.matching.suppression import Suppression
@@ -54,7 +57,8 @@ from engine.transport.app import App, make_app
 from engine.transport.memory import return_free_memory, scrub_reads
 from engine.transport.runtime import MatcherThread, Runtime
 from engine.worker.health import Health
-from engine.worker.processor import Processor
+from engine.worker.processor import Processor, Waits
+from engine.worker.schemas import SchemaFetcher
 from engine.worker.shutdown import Shutdown
 from engine.worker.startup import introduce, prepare_topics
 
@@ -97,9 +101,11 @@ class Worker:
         self.lists = Lists(Purposes.load(settings.purposes), misreads)
         self.suppression = Suppression()
         self.metrics.suppression_keys.set_function(partial(len, self.suppression))
+        self._registry = SchemaRegistry.of(settings)
+        self._schemas = SchemaCache()
         self.matcher = Matcher(
             *(self.lists, settings.verify_keys, parse, self.suppression),
-            value_format=settings.value_format,
+            values=Values(settings.value_format, self._schemas),
             look_ms=int(1000 * limits.LOOK_S),
         )
         self.gate = Gate("starting")
@@ -236,8 +242,9 @@ class Worker:
         delivery = self._delivery(sink, audit)
         lists = _Lists(self.gate, self.lists)
         suppressing = Suppressing(runtime, self.suppression, sink.partitions_of, lists, delivery)
+        waits = Waits(self.gate, SchemaFetcher(self._registry, self._schemas, runtime, self.health))
         processor = self.options.processor(
-            *(runtime, self.matcher, self.gate, suppressing, self._watching, self._tracing)
+            *(runtime, self.matcher, waits, suppressing, self._watching, self._tracing)
         )
         pipeline = Pipeline(processor.process, delivery, processor.count_delivered, tasks.fail)
         self.metrics.in_delivery.set_function(lambda: pipeline.in_delivery)

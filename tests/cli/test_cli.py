@@ -1084,6 +1084,12 @@ def test_check_names_what_a_producer_puts_around_its_reads() -> None:
     assert shown[-1] == "4 lines: 1 good, 3 bad (1 envelope, 1 framed, 1 quoted), 1 warning"
     taken = hotlist("check", "--value-format", "json-schema-registry", reads_file(lines[0]))
     assert (taken.exit_code, taken.stdout) == (0, "1 lines: 1 good, 0 bad\n")
+    by_registry = hotlist(
+        "check", "--value-format", "schema-registry", reads_file(*lines[:1], good)
+    )
+    assert by_registry.exit_code == 1
+    assert "check the reads of a topic with hotlist doctor" in by_registry.stdout
+    assert by_registry.stdout.splitlines()[-1] == "2 lines: 1 good, 1 bad (1 framed)"
 
 
 def test_rate_must_be_above_zero() -> None:

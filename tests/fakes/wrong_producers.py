@@ -105,6 +105,12 @@ WRONG: Final = (
         value_format="json-schema-registry",
     ),
     WrongProducer(
+        "Avro without a frame where workers ask a registry",
+        _wrapped(lambda _: b"\x0cABC123\x02\x04"),
+        "unframed",
+        value_format="schema-registry",
+    ),
+    WrongProducer(
         "framed for Glue", _wrapped(lambda r: b"\3\0" + bytes(16) + _as_json(r)), "framed"
     ),
     WrongProducer(

@@ -121,6 +121,9 @@ def in_parts(matcher: Matcher, fetch: RawFetch, outcome_bytes: int) -> list[Outc
     return outcomes
 
 
+_NO_SUM = ("at_ms", "next_offset", "missing_schema", "suppression", "batches_parsed_slowly")
+
+
 def put_together(outcomes: list[Outcome]) -> Outcome:
     """Parts as one; of the suppression's states the last of each key counts, and batches are
     parsed as often as there are parts of them."""
@@ -128,7 +131,7 @@ def put_together(outcomes: list[Outcome]) -> Outcome:
     states: dict[Any, Any] = {}
     for part in outcomes:
         for each in fields(Outcome):
-            if each.name not in ("at_ms", "next_offset", "suppression", "batches_parsed_slowly"):
+            if each.name not in _NO_SUM:
                 value = getattr(whole, each.name)
                 value += getattr(part, each.name)
                 setattr(whole, each.name, value)

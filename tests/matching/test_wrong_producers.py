@@ -10,7 +10,7 @@ from engine import limits
 from engine.documents.codec import encode
 from engine.documents.producer_faults import DESCRIBED, PRODUCER_FAULTS
 from engine.documents.purposes import Purposes
-from engine.documents.value_formats import VALUE_FORMATS
+from engine.documents.value_formats import VALUE_FORMATS, Values
 from engine.kafka.raw_fetcher import parse
 from engine.matching.lists import ControlKind, ControlRecord, Lists
 from engine.matching.matcher import Matcher
@@ -35,7 +35,7 @@ def a_read(plate: str, number: int) -> Json:
 def a_matcher(value_format: str) -> Matcher:
     """A matcher as a worker has it: it samples one in 1,024 and looks at small fetches."""
     matcher = Matcher(
-        *(Lists(_PURPOSES), 1024, parse, Suppression()), value_format=value_format, look_ms=10_000
+        *(Lists(_PURPOSES), 1024, parse, Suppression()), values=Values(value_format), look_ms=10_000
     )
     entry, policy = entry_json(suppress_s=0), policy_json()
     for kind, key, document in (
@@ -143,4 +143,8 @@ def test_each_fault_is_described_and_shown_by_a_producer() -> None:
 
 def test_the_setting_has_the_formats() -> None:
     rule = one_of(*VALUE_FORMATS)
-    assert [rule(each) for each in VALUE_FORMATS] == ["json", "json-schema-registry"]
+    assert [rule(each) for each in VALUE_FORMATS] == [
+        "json",
+        "json-schema-registry",
+        "schema-registry",
+    ]

@@ -6,6 +6,7 @@ The modules, in the order in which data passes them:
     checks          the questions to the brokers
     ingest_checks   what would keep hotlist ingest from its work
     worker_ports    the questions to the workers
+    schemas         the questions to the schema registry
     transactions    open transactions that hold records back
     findings        the meaning of the answers; pure
     topic_settings  the topics' settings and whether topics fit together; pure
@@ -20,7 +21,7 @@ import click
 
 from engine.cli.doctor.report import report_findings
 from engine.cli.options import json_option, takes_settings
-from engine.config import Settings
+from engine.config import REGISTRY, Settings
 from engine.errors import ConfigError
 from engine.versions import versions
 
@@ -37,7 +38,7 @@ __all__ = ["COMMANDS", "ingest_checks", "report"]
     metavar="URL",
     help="A worker's HTTP port, such as http://127.0.0.1:9108; may be repeated.",
 )
-@takes_settings("bootstrap", "prefix", "group", "value_format")
+@takes_settings("bootstrap", "prefix", "group", *REGISTRY)
 def doctor(settings: Settings, as_json: bool, role: str | None, workers: tuple[str, ...]) -> None:
     """Check a deployment from outside; report what is wrong and how to fix it.
 

@@ -29,6 +29,7 @@ from engine.cli.doctor.findings import (
 )
 from engine.cli.doctor.read_sample import Sample, judge_sample
 from engine.cli.doctor.rights import lacking_rights
+from engine.cli.doctor.schemas import SampledSchemas, ask_registry
 from engine.cli.doctor.topic_settings import judge_fit, judge_topic_settings
 from engine.cli.doctor.transactions import transactions
 from engine.cli.doctor.worker_ports import ask_workers
@@ -69,6 +70,7 @@ async def examine(settings: Settings, looking: Looking) -> AsyncGenerator[Findin
             _workers(settings, topics, admin),
             _lists(settings, topics),
             transactions(settings),
+            ask_registry(settings),
             _reads(settings, topics),
             ask_workers(looking.workers),
         )
@@ -216,10 +218,13 @@ async def _latest(consumer: Any, parts: Sequence[TopicPartition], count: int) ->
 async def _reads(settings: Settings, topics: Topics) -> AsyncGenerator[Finding, None]:
     policies = await read_to_end(settings, topics.policies, lambda _: _no_progress())
     sources = frozenset(key.decode("utf-8", "replace") for key in policies)
-    sample = Sample(settings.value_format)
+    schemas = SampledSchemas(settings)
+    sample = Sample(schemas.values)
     now_ms, newest_ms = SystemClock().now_ms(), 0
     async with consuming(settings, topics.detections) as (consumer, parts):
         for record in await _latest(consumer, parts, max(1, limits.DOCTOR_READS // len(parts))):
+            if not await schemas.know(record.value):
+                continue
             place = record.partition, len(parts)
             sample.take(record.key, record.value, record.timestamp, sources, place)
             newest_ms = max(newest_ms, record.timestamp)

@@ -13,7 +13,7 @@ from engine.clock import duration
 from engine.documents.droppable import Dropped
 from engine.documents.model import Detection
 from engine.documents.producer_faults import DESCRIBED, PRODUCER_FAULTS, key_fault
-from engine.documents.value_formats import decode_any
+from engine.documents.value_formats import Values, decode_any
 from engine.errors import DocumentError
 from engine.plates.normal_form import is_normal, normalize
 from engine.wire.java_partitioner import murmur2_partition
@@ -35,7 +35,7 @@ _CLIENTS: Final = {
 class Sample:
     """Counts over a sample of reads."""
 
-    value_format: str = "json"
+    values: Values = field(default_factory=Values)
     reads: int = 0
     #: Reads that match nothing, whatever is listed.
     lost: int = 0
@@ -61,7 +61,8 @@ class Sample:
     ) -> None:
         """Count a record of the reads; `sources` are those that have a policy.
 
-        `place` is the record's partition, and how many there are.
+        `place` is the record's partition, and how many there are. The schema that the value names
+        must be known.
         """
         self.reads += 1
         if value is None:
@@ -73,7 +74,7 @@ class Sample:
             return
         self._look_at_partition(key, *place)
         try:
-            (read, dropped), is_marked = decode_any(value, self.value_format)
+            (read, dropped), is_marked = decode_any(value, self.values)
             plate = normalize(read.plate)
         except DocumentError as error:
             if error.reason in PRODUCER_FAULTS:

@@ -7,6 +7,7 @@ import pytest
 from engine.cli.doctor.findings import Finding
 from engine.cli.doctor.read_sample import Sample, judge_sample
 from engine.documents.producer_faults import DESCRIBED
+from engine.documents.value_formats import Values
 from tests.fakes.documents import NOW_MS
 from tests.fakes.wrong_producers import PARTITIONS, RIGHT, WRONG, WrongProducer, reads_of
 from tests.matching.test_wrong_producers import a_read
@@ -15,7 +16,7 @@ _PLATES = {f"SECRET{number}": 1 for number in range(10)}
 
 
 def judged(*producers: WrongProducer) -> list[Finding]:
-    sample = Sample(producers[0].value_format)
+    sample = Sample(Values(producers[0].value_format))
     for producer in producers:
         for record in reads_of(producer, a_read, _PLATES):
             place = record.partition, PARTITIONS

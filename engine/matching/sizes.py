@@ -1,0 +1,28 @@
+"""The approximate size, on the wire or in memory, of what comes of a read."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from engine.documents.model import Entry
+from engine.wire.trace_context import TraceContext
+
+#: A reject, and a count by source.
+REJECT_BYTES: Final = 512
+COUNT_BYTES: Final = 128
+#: A match without its read and the free text of its entry; then each part of a match.
+_MATCH_BYTES: Final = 1024
+_MEMBER_BYTES: Final = 64
+_TRACE_BYTES: Final = 192
+_DROPPED_BYTES: Final = 384
+
+
+def match_bytes(
+    entry: Entry, value: bytes | None, trace: TraceContext | None, dropped_count: int
+) -> int:
+    """Return the size of a match of an entry with the read of a value."""
+    written = 2 * len(entry.instructions or "")
+    members = len(entry.area or ()) + (0 if entry.hours is None else len(entry.hours.windows))
+    traced = 0 if trace is None else _TRACE_BYTES + 2 * len(trace.state)
+    parts = _MEMBER_BYTES * members + _DROPPED_BYTES * dropped_count
+    return _MATCH_BYTES + len(value or b"") + written + parts + traced
