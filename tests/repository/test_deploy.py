@@ -197,6 +197,8 @@ def test_the_city_is_the_one_whose_reads_are_sent(tmp_path: Path) -> None:
 
 # --- Kubernetes --------------------------------------------------------------------------
 
+_WORKER: Final = "hotlist-worker"
+_INGEST: Final = "hotlist-ingest"
 OVERLAYS: Final = sorted(path.name for path in (KUBERNETES / "overlays").iterdir())
 #: The oldest and the newest of the versions that the schemas are held to.
 VERSIONS: Final = ("1.30", "1.37")
@@ -240,9 +242,29 @@ def test_the_manifests_fit_their_schemas(built: list[Manifest]) -> None:
             validate(manifest, version, strict=True)
 
 
+def _deployments(manifests: list[Manifest]) -> dict[str, Manifest]:
+    """Ours by their names: the workers, and in production the cameras' endpoint."""
+    found = {each["metadata"]["name"]: each for each in manifests if each["kind"] == "Deployment"}
+    assert _WORKER in found
+    return found
+
+
+def test_only_production_has_an_endpoint_for_cameras() -> None:
+    assert {overlay: set(_deployments(_built(overlay))) for overlay in OVERLAYS} == {
+        "production": {_WORKER, _INGEST},
+        "trial": {_WORKER},
+    }
+
+
 def test_a_pod_is_restricted(built: list[Manifest]) -> None:
     """By the profile `restricted` of the pod security standards, and some more."""
-    pod = _one(built, "Deployment")["spec"]["template"]["spec"]
+    for name, deployment in _deployments(built).items():
+        _restricted(deployment["spec"]["template"]["spec"], _one(built, "ServiceAccount", name))
+    labels = _one(built, "Namespace")["metadata"]["labels"]
+    assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+def _restricted(pod: Manifest, account: Manifest) -> None:
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
@@ -252,21 +274,19 @@ def test_a_pod_is_restricted(built: list[Manifest]) -> None:
     assert context["allowPrivilegeEscalation"] is False
     assert context["capabilities"] == {"drop": ["ALL"]}
     assert context["readOnlyRootFilesystem"] is True
-    account = _one(built, "ServiceAccount")
     assert pod["serviceAccountName"] == account["metadata"]["name"]
     assert pod["automountServiceAccountToken"] is account["automountServiceAccountToken"] is False
-    labels = _one(built, "Namespace")["metadata"]["labels"]
-    assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
 
 
 def test_the_user_and_the_cache_are_the_images(built: list[Manifest]) -> None:
     found = instructions(DOCKERFILE)
-    pod = _one(built, "Deployment")["spec"]["template"]["spec"]
     (user,) = [one.text for one in found if one.word == "USER"]
-    context = pod["securityContext"]
-    assert f"{context['runAsUser']}:{context['runAsGroup']}" == user
-    mounts = {mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
-    assert environment(found, 1)["NUMBA_CACHE_DIR"] in mounts
+    for deployment in _deployments(built).values():
+        pod = deployment["spec"]["template"]["spec"]
+        context = pod["securityContext"]
+        assert f"{context['runAsUser']}:{context['runAsGroup']}" == user
+        mounts = {mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
+        assert environment(found, 1)["NUMBA_CACHE_DIR"] in mounts
 
 
 def test_no_secret_is_written_down(built: list[Manifest]) -> None:
@@ -275,12 +295,21 @@ def test_no_secret_is_written_down(built: list[Manifest]) -> None:
 
 
 def test_the_probes_are_served(built: list[Manifest]) -> None:
-    deployment = _one(built, "Deployment")
-    (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    (port,) = container["ports"]
     settings = _one(built, "ConfigMap", "hotlist-settings")["data"]
-    assert str(port["containerPort"]) == settings["HOTLIST_HTTP_PORT"]
     assert settings["HOTLIST_HTTP_HOST"] == "0.0.0.0"
+    ports = {_WORKER: settings["HOTLIST_HTTP_PORT"], _INGEST: "9109"}
+    for name, deployment in _deployments(built).items():
+        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+        (port,) = container["ports"]
+        assert str(port["containerPort"]) == ports[name]
+        _probed(container)
+        policy = _one(built, "NetworkPolicy", name)["spec"]
+        for each in policy["ingress"]:
+            assert each["ports"] == [{"protocol": "TCP", "port": port["containerPort"]}]
+        assert set(policy["policyTypes"]) == {"Ingress", "Egress"}
+
+
+def _probed(container: Manifest) -> None:
     paths = {
         probe: container[probe]["httpGet"]["path"] for probe in container if probe.endswith("Probe")
     }
@@ -289,11 +318,6 @@ def test_the_probes_are_served(built: list[Manifest]) -> None:
         "livenessProbe": "/healthz",
         "readinessProbe": "/readyz",
     }
-    policy = _one(built, "NetworkPolicy")["spec"]
-    assert policy["ingress"][0]["ports"] == [
-        {"protocol": "TCP", "port": port["containerPort"]},
-    ]
-    assert set(policy["policyTypes"]) == {"Ingress", "Egress"}
 
 
 def test_the_start_may_take_ten_times_what_it_took() -> None:
@@ -314,25 +338,34 @@ def test_the_start_may_take_ten_times_what_it_took() -> None:
     assert base["spec"]["progressDeadlineSeconds"] > allowed_s
 
 
-def test_what_selects_the_workers_finds_them(built: list[Manifest]) -> None:
-    deployment = _one(built, "Deployment")
+def test_what_selects_pods_finds_them(built: list[Manifest]) -> None:
+    for name, deployment in _deployments(built).items():
+        _selected(built, name, deployment)
+
+
+def _selected(built: list[Manifest], name: str, deployment: Manifest) -> None:
     labels = deployment["spec"]["template"]["metadata"]["labels"]
+    assert labels["app.kubernetes.io/name"] == name
+    monitors = [
+        each for each in built if each["kind"] == "PodMonitor" and each["metadata"]["name"] == name
+    ]
+    assert bool(monitors) == any(each["kind"] == "PrometheusRule" for each in built)
     selectors = [
-        _one(built, "PodDisruptionBudget")["spec"]["selector"],
-        _one(built, "NetworkPolicy")["spec"]["podSelector"],
+        _one(built, "PodDisruptionBudget", name)["spec"]["selector"],
+        _one(built, "NetworkPolicy", name)["spec"]["podSelector"],
         deployment["spec"]["selector"],
         *(
             spread["labelSelector"]
             for spread in deployment["spec"]["template"]["spec"]["topologySpreadConstraints"]
         ),
-        *(each["spec"]["selector"] for each in built if each["kind"] == "PodMonitor"),
+        *(each["spec"]["selector"] for each in monitors),
     ]
     assert len(selectors) >= 5
     for selector in selectors:
         assert selector["matchLabels"].items() <= labels.items()
-    for monitor in (each for each in built if each["kind"] == "PodMonitor"):
-        # All rules are for jobs whose name begins so.
-        assert labels[monitor["spec"]["jobLabel"]].startswith("hotlist")
+    for monitor in monitors:
+        # The rules are for jobs whose names begin so.
+        assert labels[monitor["spec"]["jobLabel"]].startswith(name)
         (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
         names = [
             port["name"]
@@ -352,7 +385,7 @@ def test_as_many_workers_as_partitions() -> None:
     assert trigger["metadata"]["topic"] == topics.detections
     assert trigger["metadata"]["consumerGroup"] == settings["HOTLIST_GROUP"]
     assert trigger["metadata"]["bootstrapServers"] == settings["HOTLIST_BOOTSTRAP"]
-    deployment = _one(production, "Deployment")
+    deployment = _one(production, "Deployment", _WORKER)
     assert scaled["scaleTargetRef"]["name"] == deployment["metadata"]["name"]
     assert "replicas" not in deployment["spec"]
 
@@ -363,19 +396,68 @@ def test_whoever_logs_in_is_a_user_of_the_cluster() -> None:
     settings = _one(production, "ConfigMap", "hotlist-settings")["data"]
     assert settings["HOTLIST_SASL_USERNAME"] in users
     assert _one(production, "ConfigMap", "hotlist-autoscaler")["data"]["username"] in users
-    pod = _one(production, "Deployment")["spec"]["template"]["spec"]
+    assert _login(production, _WORKER) == {
+        settings["HOTLIST_SASL_PASSWORD_FILE"]: settings["HOTLIST_SASL_USERNAME"],
+        settings["HOTLIST_SSL_CAFILE"]: f"{generated_manifests.CLUSTER}-cluster-ca-cert",
+    }
+    (container,) = _one(production, "Deployment", _INGEST)["spec"]["template"]["spec"]["containers"]
+    (name,) = container["env"]
+    assert name == {"name": "HOTLIST_SASL_USERNAME", "value": "hotlist-ingest"}
+    assert name["value"] in users
+    assert _login(production, _INGEST) == {
+        settings["HOTLIST_SASL_PASSWORD_FILE"]: name["value"],
+        settings["HOTLIST_SSL_CAFILE"]: f"{generated_manifests.CLUSTER}-cluster-ca-cert",
+        "/run/secrets/hotlist/token/token": "hotlist-ingest-token",
+        "/run/secrets/hotlist/tls/tls.crt": "hotlist-ingest-tls",
+        "/run/secrets/hotlist/tls/tls.key": "hotlist-ingest-tls",
+    }
+
+
+def _login(manifests: list[Manifest], name: str) -> dict[str, str]:
+    """By the path at which a pod has it, the name of each file's secret."""
+    pod = _one(manifests, "Deployment", name)["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     secrets = {volume["name"]: volume["secret"] for volume in pod["volumes"] if "secret" in volume}
-    mounted = {
+    return {
         f"{mount['mountPath']}/{item['path']}": secrets[mount["name"]]["secretName"]
         for mount in container["volumeMounts"]
         if mount["name"] in secrets
         for item in secrets[mount["name"]]["items"]
     }
-    assert mounted == {
-        settings["HOTLIST_SASL_PASSWORD_FILE"]: settings["HOTLIST_SASL_USERNAME"],
-        settings["HOTLIST_SSL_CAFILE"]: f"{generated_manifests.CLUSTER}-cluster-ca-cert",
-    }
+
+
+def test_the_pod_for_cameras_has_a_command_that_is_one() -> None:
+    production = _built("production")
+    pod = _one(production, "Deployment", _INGEST)["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    command, *words = container["args"]
+    assert command == "ingest"
+    files = set(_login(production, _INGEST))
+    named = [word.partition("=")[2] for word in words if "/run/secrets/" in word]
+    assert len(named) == 3
+    assert set(named) <= files
+    _parsed([re.sub(r"=/run/secrets/.*", f"={UNIT}", word) for word in words])
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        assert container[probe]["httpGet"]["scheme"] == "HTTPS"
+
+
+def test_the_service_for_cameras_leads_to_its_pods() -> None:
+    production = _built("production")
+    service = _one(production, "Service", _INGEST)["spec"]
+    template = _one(production, "Deployment", _INGEST)["spec"]["template"]
+    assert service["selector"].items() <= template["metadata"]["labels"].items()
+    (port,) = service["ports"]
+    (served,) = template["spec"]["containers"][0]["ports"]
+    assert port["targetPort"] == served["name"]
+    # Each process knows only its own nonces of Digest, and the cars that it was told of.
+    assert service["sessionAffinity"] == "ClientIP"
+    # The policy and the bounds of the port go by the cameras' own addresses.
+    assert service["externalTrafficPolicy"] == "Local"
+
+
+def test_both_pods_reach_the_same_brokers(built: list[Manifest]) -> None:
+    egress = [_one(built, "NetworkPolicy", name)["spec"]["egress"] for name in _deployments(built)]
+    assert all(each == egress[0] for each in egress)
 
 
 # --- systemd -----------------------------------------------------------------------------
@@ -453,6 +535,10 @@ def test_the_system_waits_longer_than_ingest_takes_to_end(compose: Manifest) -> 
         "systemd": _seconds(_unit(INGEST_UNIT)["Service"]["TimeoutStopSec"]),
         "compose": _seconds(compose["services"]["ingest"]["stop_grace_period"]),
     }
+    file = KUBERNETES / "components" / "ingest" / "deployment.yaml"
+    pod = yaml.safe_load(file.read_text("utf-8"))["spec"]["template"]["spec"]
+    pause_s = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
+    waits["kubernetes"] = pod["terminationGracePeriodSeconds"] - pause_s
     for where, wait_s in waits.items():
         assert wait_s > limits.INGEST_DELIVERY_S + limits.INGEST_DRAIN_S, where
 
