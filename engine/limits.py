@@ -300,6 +300,8 @@ LAG_LOOK_S: Final = 5.0
 HELD_BACK_S: Final = 10.0
 #: How long a broker may take to say where a partition of the reads begins.
 OFFSETS_MS: Final = 5000
+#: A topic that keeps its records for longer keeps them for ever.
+RETENTION_MOST_MS: Final = 100 * 365 * 24 * 3_600_000
 #: How long declaring or checking topics may take in all, and the pause before topics are looked at
 #: again.
 ADMIN_S: Final = 20.0

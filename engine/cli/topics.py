@@ -6,13 +6,14 @@ import click
 
 from engine.cli.groups import Commands
 from engine.cli.options import json_option, takes_settings
-from engine.cli.output import json_line, table
+from engine.cli.output import can_ask, json_line, plain, table
 from engine.config import Settings
+from engine.errors import TopicError
 
 
 @click.group("topics", cls=Commands)
 def group() -> None:
-    """Create the topics on the broker; show each role's rights on them."""
+    """Create the topics on the broker, correct their settings; show each role's rights on them."""
 
 
 @group.command()
@@ -41,6 +42,55 @@ def create(settings: Settings, as_json: bool) -> None:
             json_line({"topic": topic, "state": state})
     else:
         table(("topic", "state"), outcome)
+
+
+@group.command()
+@click.option("--yes", is_flag=True, help="Do not ask before the settings are changed.")
+@click.option("--dry-run", is_flag=True, help="Show what would be changed, and change nothing.")
+@json_option
+@takes_settings("bootstrap", "prefix")
+def apply(settings: Settings, as_json: bool, yes: bool, dry_run: bool) -> None:
+    """Correct the settings of existing topics, after showing what changes.
+
+    Changes only settings that would lose records, keep them for too long or refuse batches; a value
+    within the allowed range stays. Never adds partitions, and never deletes a topic.
+    """
+    from engine.kafka.cluster import Cluster
+    from engine.kafka.session import run
+    from engine.kafka.topic_admin import apply_settings, faulty_settings
+
+    cluster = Cluster.of(settings)
+    wrong = run(faulty_settings(cluster))
+    if as_json:
+        for each in wrong:
+            json_line(
+                {
+                    "topic": each.topic,
+                    "setting": each.key,
+                    "now": each.have,
+                    "then": each.want,
+                    "why": each.why,
+                }
+            )
+    elif wrong:
+        rows = ((each.topic, each.key, each.have, each.want, each.why) for each in wrong)
+        table(("topic", "setting", "now", "then", "why"), rows)
+    if not wrong:
+        click.echo("every setting is as it should be", err=as_json)
+        return
+    for deleted in dict.fromkeys(each.deletes for each in wrong if each.deletes):
+        click.echo(plain(f"Kafka will then delete {deleted}"), err=True)
+    if dry_run:
+        return
+    if not yes:
+        if not can_ask():
+            what = "nothing was changed, because there is no one to ask"
+            raise TopicError(what, hint="to change them without a question, add --yes")
+        if not click.confirm("Change these settings?", err=True):
+            raise TopicError("nothing was changed, because the answer was not yes")
+    run(apply_settings(cluster, wrong))
+    count = len(wrong)
+    click.echo("one setting changed" if count == 1 else f"{count} settings changed", err=True)
 
 
 def _principal(_: click.Context, __: click.Parameter, value: str | None) -> str | None:

@@ -10,6 +10,7 @@ The modules, in the order in which data passes them:
     connections     each client closes every connection that it has made
     cluster         where the brokers are; makes every client
     topic_config    the settings of topics as the brokers have them
+    topic_rules     the range that each setting of a topic must be in
     topic_admin     topics declared and checked on a broker
     acls            what each role may do on the brokers
     acl_probe       what this login may do, as the broker reports it
@@ -40,6 +41,7 @@ __all__ = [
     "session",
     "topic_admin",
     "topic_config",
+    "topic_rules",
     "topics",
     "writer",
 ]

@@ -1,17 +1,20 @@
 """Topics declared and checked on a broker.
 
 `create_topics` creates missing topics and corrects the settings that a promise rests on;
-`check_topics` only checks. Both use aiokafka's admin client, end within `limits.ADMIN_S` and
+`faulty_settings` finds those that break a rule of `topic_rules`, and `apply_settings` corrects
+them; `check_topics` only checks. They use aiokafka's admin client, end within `limits.ADMIN_S` and
 raise one-line errors that say what to do.
 
-Neither creates a topic by asking about it (a broker with `auto.create.topics.enable` would,
-with the wrong settings), and neither changes a setting that an operator may have chosen.
+None creates a topic by asking about it (a broker with `auto.create.topics.enable` would, with the
+wrong settings), and none changes a setting that an operator may have chosen.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import Any, Literal
 
 from aiokafka.admin import NewTopic
@@ -27,16 +30,15 @@ from engine import limits
 from engine.errors import BrokerError, TopicError
 from engine.kafka.cluster import Cluster
 from engine.kafka.diagnosis import Refusal, hidden, not_allowed
-from engine.kafka.topic_config import connected_admin, correct, missing_topics, wrong_settings
-from engine.kafka.topics import (
-    COMPACTED,
-    CONTROL,
-    DECLARED,
-    OWN,
-    Declaration,
-    Topics,
-    create_command,
+from engine.kafka.topic_config import (
+    change_settings,
+    connected_admin,
+    missing_topics,
+    settings_in_effect,
+    unreadable,
 )
+from engine.kafka.topic_rules import SettingFault, faults, settings_of_new
+from engine.kafka.topics import CONTROL, DECLARED, OWN, Topics, apply_command, create_command
 
 TopicOutcome = Literal["created", "exists", "corrected"]
 
@@ -85,14 +87,10 @@ async def create_topics(
                 else:
                     outcome[name] = "created"
             await _until_led(admin, set(new))
-        present = [d for d in DECLARED if outcome[topics.name(d.name)] != "created"]
-        wrong = await wrong_settings(admin, cluster, present)
-        for name, settings in wrong.items():
-            await correct(admin, name, settings)
-            outcome[name] = "corrected"
-        while wrong:  # until all brokers know it
-            await asyncio.sleep(limits.ADMIN_PAUSE_S)
-            wrong = await wrong_settings(admin, cluster, present)
+        present = [name for name in new if outcome[name] != "created"]
+        wrong = [each for each in await _faults(admin, cluster, present) if each.required]
+        await _correct(admin, cluster, wrong)
+        outcome.update((each.topic, "corrected") for each in wrong)
     return [(name, outcome[name]) for name in new]
 
 
@@ -143,40 +141,100 @@ async def make_own_topic(cluster: Cluster) -> str | None:
 
 
 async def check_topics(cluster: Cluster) -> list[str]:
-    """Check that the topics are there, that those which hold a state are compacted, and that
-    control topics have one partition.
+    """Check that the topics are there, that control topics have one partition, and the settings.
 
-    Returns one line of warning for each topic with another required setting that is wrong (an audit
-    topic with a retention, entries that their producers timestamp). Raises BrokerError if the
-    broker is not reached, TopicError if a topic is missing or would lose entries, changes or
-    counts.
+    Returns one line of warning for each topic with a wrong setting that loses nothing, or whose
+    settings this login may not see. Raises BrokerError if the broker is not reached, TopicError if
+    a topic is missing, would lose records or wrongly keep them (`SettingFault.stops`), or if it
+    holds a state or the audit and its settings are not shown.
     """
-    topics = cluster.topics
-    command = create_command(cluster.bootstrap, topics)
     async with connected_admin(cluster) as admin:
-        there = set(await admin.list_topics())
-        missing = [name for name in topics.all if name not in there]
-        if missing:
-            kept_from_us = await hidden(cluster.bootstrap, missing, cluster.security)
-            if kept_from_us:
-                raise not_allowed(Refusal.of_topics(kept_from_us), "Describe")
-            raise missing_topics(missing, cluster)
-        control = [topics.name(name) for name in sorted(CONTROL)]
-        for topic in await admin.describe_topics(control):
-            _must_have_order(topic["topic"], len(topic["partitions"]), topics, command)
-        wrong = await wrong_settings(admin, cluster, DECLARED)
-    compacted = {topics.name(name) for name in COMPACTED}
+        replicas = await check_presence(admin, cluster)
+        shown = await settings_in_effect(admin, cluster, replicas)
     warnings = []
-    for name, settings in wrong.items():
-        what = ", ".join(
-            f"{key} is {have or 'not set'} and must be {want}"
-            for key, (have, want) in settings.items()
-        )
-        error = TopicError(what, where=f"topic {name}", hint=f"to correct it run: {command}")
-        if name in compacted and "cleanup.policy" in settings:
+    promised = {cluster.topics.name(declared.name) for declared in DECLARED if declared.required}
+    for topic, reason in shown.hidden.items():
+        if topic in promised:
+            raise unreadable(topic, reason)
+        warnings.append(str(unreadable(topic, reason)))
+    wrong = list(faults(cluster.topics, shown.settings, replicas))
+    hint = f"to correct it run: {apply_command(cluster.bootstrap, cluster.topics)}"
+    stopping = {each.topic for each in wrong if each.stops}
+    for topic, of_topic in groupby(wrong, attrgetter("topic")):
+        what = ", ".join(each.what for each in of_topic)
+        error = TopicError(what, where=f"topic {topic}", hint=hint)
+        if topic in stopping:
             raise error
         warnings.append(str(error))
     return warnings
+
+
+async def check_presence(admin: Any, cluster: Cluster) -> dict[str, int]:
+    """Check that the topics are there, and that control topics have one partition.
+
+    Returns the fewest replicas that a partition of each topic has, 0 if its partitions are not
+    known yet. Raises TopicError.
+    """
+    topics = cluster.topics
+    there = set(await admin.list_topics())
+    missing = [name for name in topics.all if name not in there]
+    if missing:
+        kept_from_us = await hidden(cluster.bootstrap, missing, cluster.security)
+        if kept_from_us:
+            raise not_allowed(Refusal.of_topics(kept_from_us), "Describe")
+        raise missing_topics(missing, cluster)
+    described = {each["topic"]: each["partitions"] for each in await _described(admin, topics.all)}
+    for name in sorted(CONTROL):
+        topic = topics.name(name)
+        command = create_command(cluster.bootstrap, topics)
+        _must_have_order(topic, len(described[topic]), topics, command)
+    return {topic: _fewest_replicas(described[topic]) for topic in topics.all}
+
+
+async def faulty_settings(cluster: Cluster) -> list[SettingFault]:
+    """Return the settings that break a rule. Raises as `check_topics` does, and TopicError if the
+    settings of a topic are not shown."""
+    async with connected_admin(cluster) as admin:
+        await check_presence(admin, cluster)
+        return await _faults(admin, cluster, cluster.topics.all)
+
+
+async def apply_settings(cluster: Cluster, wrong: Sequence[SettingFault]) -> None:
+    """Correct these settings. Returns when they are in effect; raises TopicError if the broker
+    refuses one, and those before it are then corrected."""
+    async with connected_admin(cluster) as admin:
+        await _correct(admin, cluster, wrong)
+
+
+async def _faults(admin: Any, cluster: Cluster, topics: Sequence[str]) -> list[SettingFault]:
+    if not topics:
+        return []
+    shown = await settings_in_effect(admin, cluster, topics)
+    for topic, reason in shown.hidden.items():
+        raise unreadable(topic, reason)
+    described = await _described(admin, topics)
+    replicas = {each["topic"]: _fewest_replicas(each["partitions"]) for each in described}
+    return list(faults(cluster.topics, shown.settings, replicas))
+
+
+async def _correct(admin: Any, cluster: Cluster, wrong: Sequence[SettingFault]) -> None:
+    """Correct the settings, and wait until all brokers know them; the caller bounds the time."""
+    for topic, of_topic in groupby(wrong, attrgetter("topic")):
+        await change_settings(admin, topic, {each.key: each.want for each in of_topic})
+    corrected = {(each.topic, each.key) for each in wrong}
+    topics = list(dict.fromkeys(each.topic for each in wrong))
+    while any(
+        (each.topic, each.key) in corrected for each in await _faults(admin, cluster, topics)
+    ):
+        await asyncio.sleep(limits.ADMIN_PAUSE_S)
+
+
+async def _described(admin: Any, topics: Iterable[str]) -> list[Any]:
+    return list(await admin.describe_topics(list(topics)))
+
+
+def _fewest_replicas(partitions: Sequence[Any]) -> int:
+    return min((len(part["replicas"]) for part in partitions), default=0)
 
 
 def _must_have_order(topic: str, partitions: int, topics: Topics, command: str) -> None:
@@ -192,15 +250,6 @@ def _must_have_order(topic: str, partitions: int, topics: Topics, command: str) 
             where=f"topic {topic}",
             hint=f"delete it, run: {command}; then write the {what} again",
         )
-
-
-def settings_of_new(declared: Declaration, replication: int) -> dict[str, str]:
-    """Return the settings with which a topic is created that has so many replicas."""
-    settings = dict(declared.settings)
-    if replication >= 3:
-        # An acknowledged record is then on two machines, and one of the three may be down.
-        settings["min.insync.replicas"] = "2"
-    return settings
 
 
 def _created(response: Any) -> Iterator[tuple[str, int, str]]:

@@ -1,4 +1,7 @@
-"""The settings of topics as the brokers have them: compared with the declared, corrected, read.
+"""The settings of topics as the brokers have them: read and changed.
+
+`engine.kafka.topic_rules` judges them. aiokafka has no IncrementalAlterConfigs, which changes only
+the settings that it names; the request is defined here, by Kafka's protocol guide.
 
 Each function needs a connected admin client, which `connected_admin` gives: it ends within
 `limits.ADMIN_S` and raises one-line errors.
@@ -8,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, NamedTuple
 
@@ -19,15 +22,18 @@ from aiokafka.errors import (
     UnknownTopicOrPartitionError,
     for_code,
 )
+from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.types import Array, Boolean, Int8, Int16, Int32, Schema, String
 
 from engine import limits
 from engine.errors import BrokerError, TopicError
 from engine.kafka.cluster import Cluster
 from engine.kafka.diagnosis import unreachable
-from engine.kafka.topics import Declaration, create_command
+from engine.kafka.topics import create_command
 
-#: Kafka's source of a setting that was set for this topic (not inherited).
-_SOURCE_TOPIC: Final = 1
+_TEXT: Final = String("utf-8")
+#: The operation of IncrementalAlterConfigs that sets a value.
+_SET: Final = 0
 _RETENTION: Final = ("retention.ms", "retention.bytes")
 
 
@@ -38,36 +44,94 @@ class Retention(NamedTuple):
     size_bytes: int | None
 
 
+class ShownSettings(NamedTuple):
+    """The settings of topics, by topic and name, and why the others are `hidden`, by topic."""
+
+    settings: dict[str, dict[str, str]]
+    hidden: dict[str, str]
+
+
+class _AlterResponse(Response):  # type: ignore[misc]  # aiokafka has no types
+    API_KEY = 44
+    API_VERSION = 0
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "resources",
+            Array(
+                ("error_code", Int16),
+                ("error_message", _TEXT),
+                ("resource_type", Int8),
+                ("resource_name", _TEXT),
+            ),
+        ),
+    )
+
+
+class _AlterStruct(RequestStruct):  # type: ignore[misc]
+    API_KEY = 44
+    API_VERSION = 0
+    RESPONSE_TYPE = _AlterResponse
+    SCHEMA = Schema(
+        (
+            "resources",
+            Array(
+                ("resource_type", Int8),
+                ("resource_name", _TEXT),
+                ("configs", Array(("name", _TEXT), ("operation", Int8), ("value", _TEXT))),
+            ),
+        ),
+        ("validate_only", Boolean),
+    )
+
+
+class _Alter(Request[_AlterStruct]):  # type: ignore[misc]
+    API_KEY = 44
+
+    def __init__(self, topic: str, settings: Mapping[str, str]) -> None:
+        self._topic = topic
+        self._settings = [(key, _SET, value) for key, value in settings.items()]
+
+    def build(self, request_struct_class: Any) -> Any:
+        topic = (ConfigResourceType.TOPIC.value, self._topic, self._settings)
+        return request_struct_class([topic], False)
+
+
 async def retention(cluster: Cluster, topic: str) -> Retention:
     """Return the retention of a topic. Raises BrokerError, or TopicError if it may not be read."""
     async with connected_admin(cluster) as admin:
         resource = ConfigResource(ConfigResourceType.TOPIC, topic, dict.fromkeys(_RETENTION))
         for code, message, _, name, entries in _resources(await admin.describe_configs([resource])):
             if code:
-                raise _unreadable(name, for_code(code), message)
+                raise unreadable(name, message or for_code(code).__name__)
             have = {key: int(value) for key, value, *_ in entries if key in _RETENTION}
             ms, size_bytes = (have.get(key, -1) for key in _RETENTION)
             return Retention(None if ms < 0 else ms, None if size_bytes < 0 else size_bytes)
     raise BrokerError("the broker does not show how topics are set up", where=cluster.bootstrap)
 
 
-async def settings_in_effect(admin: Any, names: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Return the settings of topics as Kafka writes them; without those that it does not show.
+async def settings_in_effect(admin: Any, cluster: Cluster, names: Iterable[str]) -> ShownSettings:
+    """Return the settings of topics as Kafka writes them, a setting without a value as none.
 
-    The embedded broker shows none.
+    The embedded broker shows none. Raises TopicError if a topic is missing.
     """
-    if not names:
-        return {}
+    found = ShownSettings({}, {})
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+    if not resources:
+        return found
     try:
         responses = await admin.describe_configs(resources)
     except IncompatibleBrokerVersion:
-        return {}
-    return {
-        name: {key: value for key, value, *_ in entries if value is not None}
-        for code, _, _, name, entries in _resources(responses)
-        if not code
-    }
+        old = "the broker is not of Kafka 2.1 or newer"
+        return ShownSettings({}, {resource.name: old for resource in resources})
+    for code, message, _, name, entries in _resources(responses):
+        if code == UnknownTopicOrPartitionError.errno:  # deleted since it was listed
+            raise missing_topics([name], cluster)
+        if code:
+            found.hidden[name] = message or for_code(code).__name__
+        else:
+            found.settings[name] = {key: text for key, text, *_ in entries if text is not None}
+    return found
 
 
 def missing_topics(names: Sequence[str], cluster: Cluster) -> TopicError:
@@ -126,60 +190,21 @@ def _quiet(logger_name: str) -> Iterator[None]:
         logger.setLevel(level)
 
 
-async def wrong_settings(
-    admin: Any, cluster: Cluster, declared: Sequence[Declaration]
-) -> dict[str, dict[str, tuple[str, str]]]:
-    """By topic, the required settings that differ: name to (as it is, as it must be)."""
-    wanted = {cluster.topics.name(d.name): d for d in declared if d.required}
-    if not wanted:
-        return {}
-    resources = [
-        ConfigResource(ConfigResourceType.TOPIC, name, dict.fromkeys(d.required))
-        for name, d in wanted.items()
-    ]
+async def change_settings(admin: Any, topic: str, settings: Mapping[str, str]) -> None:
+    """Set these settings of a topic and leave its others as they are. Raises TopicError."""
     try:
-        responses = await admin.describe_configs(resources)
+        client = admin._client
+        answer = await client.send(client.get_random_node(), _Alter(topic, settings))
     except IncompatibleBrokerVersion as error:
-        raise BrokerError(
-            "the broker does not show how topics are set up",
-            where=cluster.bootstrap,
-            hint="use a Kafka cluster, 2.1 or newer",
+        raise TopicError(
+            "the broker does not change single settings",
+            where=f"topic {topic}",
+            hint="use a Kafka cluster, 2.3 or newer",
         ) from error
-    wrong: dict[str, dict[str, tuple[str, str]]] = {}
-    for code, message, _, name, entries in _resources(responses):
-        if code == UnknownTopicOrPartitionError.errno:  # deleted since it was listed
-            raise missing_topics([name], cluster)
-        if code:
-            raise _unreadable(name, for_code(code), message)
-        have = {key: value or "" for key, value, *_ in entries}
-        settings = wanted[name].settings
-        differing = {
-            key: (have.get(key, ""), settings[key])
-            for key in sorted(wanted[name].required)
-            if not wanted[name].is_met(key, have.get(key))
-        }
-        if differing:
-            wrong[name] = differing
-    return wrong
-
-
-async def correct(admin: Any, topic: str, wrong: Mapping[str, tuple[str, str]]) -> None:
-    """Set the required settings of a topic and leave its others as they are.
-
-    AlterConfigs replaces all settings that the topic has, so they are sent too.
-    """
-    resource = ConfigResource(ConfigResourceType.TOPIC, topic)
-    own: dict[str, str] = {}
-    for code, message, _, _, entries in _resources(await admin.describe_configs([resource])):
-        if code:
-            raise _unreadable(topic, for_code(code), message)
-        own = {key: value for key, value, _, source, *_ in entries if source == _SOURCE_TOPIC}
-    own.update({key: want for key, (_, want) in wrong.items()})
-    resource = ConfigResource(ConfigResourceType.TOPIC, topic, own)
-    for code, message, *_ in _resources(await admin.alter_configs([resource])):
+    for code, message, *_ in answer.resources:
         if code:
             raise TopicError(
-                f"the broker refused to set {', '.join(sorted(wrong))}: "
+                f"the broker refused to set {', '.join(sorted(settings))}: "
                 f"{message or for_code(code).__name__}",
                 where=f"topic {topic}",
                 hint="ask the cluster's operator for AlterConfigs on it",
@@ -191,9 +216,10 @@ def _resources(responses: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
         yield from response.resources
 
 
-def _unreadable(topic: str, error: type[Exception], message: str) -> TopicError:
+def unreadable(topic: str, reason: str) -> TopicError:
+    """Return the error of a topic whose settings the broker does not show."""
     return TopicError(
-        f"the broker does not show how it is set up: {message or error.__name__}",
+        f"the broker does not show how it is set up: {reason}",
         where=f"topic {topic}",
         hint="ask the cluster's operator for DescribeConfigs on it",
     )

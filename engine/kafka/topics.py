@@ -2,8 +2,8 @@
 
 A setting that a promise of the engine rests on is `required`: a control topic is compacted, so is
 the suppression state, the broker timestamps the entries, and the audit topic deletes nothing. A
-new topic also gets the other settings, and an operator may change these. This module does nothing:
-`topic_admin` declares and checks the topics.
+new topic also gets the other settings, and an operator may change these within the range that
+`topic_rules` leaves. This module does nothing: `topic_admin` declares and checks the topics.
 """
 
 from __future__ import annotations
@@ -111,9 +111,8 @@ DECLARED: Final[tuple[Declaration, ...]] = (
     ),
 )
 
-#: A worker does not start if these are not compacted; another wrong setting is a warning only.
+#: The topics that each worker holds whole in memory.
 CONTROL: Final = frozenset({"hotlist", "policies"})
-COMPACTED: Final = CONTROL | {"suppression"}
 #: The engine's own topic, which no other program reads: a worker creates it if it is missing.
 OWN: Final = "suppression"
 
@@ -164,7 +163,16 @@ class Topics:
 
 def create_command(bootstrap: str, topics: Topics) -> str:
     """Return the command line that declares the topics, for people to copy."""
+    return _command("create", bootstrap, topics)
+
+
+def apply_command(bootstrap: str, topics: Topics) -> str:
+    """Return the command line that corrects the topics' settings, for people to copy."""
+    return _command("apply", bootstrap, topics)
+
+
+def _command(name: str, bootstrap: str, topics: Topics) -> str:
     return (
-        f"hotlist topics create --bootstrap {shlex.quote(bootstrap)} "
+        f"hotlist topics {name} --bootstrap {shlex.quote(bootstrap)} "
         f"--prefix {shlex.quote(topics.prefix)}"
     )

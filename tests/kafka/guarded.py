@@ -33,7 +33,7 @@ from tests.kafka.broker import RealBroker
 JO: Final = "jo"
 PASSWORD: Final = "correct-horse-9f2c"
 ROLES: Final = tuple(roles(Topics(""), ""))
-TRAINEES: Final = tuple(f"trainee-{number}" for number in range(20))
+TRAINEES: Final = tuple(f"trainee-{number}" for number in range(24))
 
 _PAUSE_S: Final = 0.02
 _LOGIN: Final = "org.apache.kafka.common.security"

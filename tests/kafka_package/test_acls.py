@@ -140,7 +140,7 @@ def test_what_cannot_be_given_is_one_line(arguments: list[str], line: str) -> No
 @pytest.mark.parametrize(
     ("refused", "operations"),
     [
-        (Refusal("topic", ("t.matches.v1",)), "Write"),
+        (Refusal("topic", ("t.matches.v1",)), "Write, DescribeConfigs"),
         (Refusal("topic", ("t.audit.v1",)), "Read, Write, DescribeConfigs"),
         (Refusal("topic", ("t.hotlist.v1", "t.policies.v1")), "Read, DescribeConfigs"),
         (Refusal("topic", ("t.audit.v1", "t.matches.v1")), "what the role engine has"),

@@ -41,8 +41,9 @@ from engine.kafka.acls import roles
 from engine.kafka.cluster import Cluster
 from engine.kafka.raw_fetcher import log_ends
 from engine.kafka.reader import between, consuming, read_to_end
-from engine.kafka.topic_admin import check_topics
+from engine.kafka.topic_admin import check_presence
 from engine.kafka.topic_config import settings_in_effect
+from engine.kafka.topic_rules import faults
 from engine.kafka.topics import Topics
 
 
@@ -84,15 +85,12 @@ def _is_here(brokers: Iterable[Mapping[str, Any]]) -> bool:
 
 
 async def _topics(settings: Settings, topics: Topics, admin: Any) -> AsyncGenerator[Finding, None]:
+    cluster = Cluster.of(settings)
     try:
-        warnings = await check_topics(Cluster.of(settings))
+        await check_presence(admin, cluster)
     except BrokerError as error:
         where = f"{error.where}: " if error.where.startswith("topic ") else ""
         yield Finding("topics", "problem", f"{where}{error.what}", error.hint)
-    else:
-        for warning in warnings:
-            what, _, todo = warning.partition("; ")
-            yield Finding("topics", "warning", what, todo)
     shown = await topics_as_shown(admin._client, topics.all)
     there = {each.name: each.partitions for each in shown if not each.error}
     for finding in judge_topics(there):
@@ -101,8 +99,9 @@ async def _topics(settings: Settings, topics: Topics, admin: Any) -> AsyncGenera
     replicas = {name: min(each[1] for each in there[name]) for name in counts}
     for finding in judge_fit(settings.bootstrap, topics, counts, replicas):
         yield finding
-    in_effect = await settings_in_effect(admin, list(there))
-    for finding in judge_topic_settings(settings.bootstrap, topics, in_effect, replicas):
+    in_effect = await settings_in_effect(admin, cluster, there)
+    wrong = faults(topics, in_effect.settings, replicas)
+    for finding in judge_topic_settings(settings.bootstrap, topics, wrong, in_effect.hidden):
         yield finding
 
 

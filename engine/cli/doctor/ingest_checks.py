@@ -167,8 +167,8 @@ async def _topic(settings: Settings, topics: Topics, admin: Any) -> AsyncGenerat
         for finding in judge_rights({_ROLE: lacks}, is_named=True):
             yield finding
     if not shown.error:
-        in_effect = await settings_in_effect(admin, [name])
-        yield judge_size(settings.bootstrap, name, in_effect.get(name))
+        in_effect = await settings_in_effect(admin, Cluster.of(settings), [name])
+        yield judge_size(settings.bootstrap, name, in_effect.settings.get(name))
 
 
 def judge_size(bootstrap: str, topic: str, in_effect: Mapping[str, str] | None) -> Finding:

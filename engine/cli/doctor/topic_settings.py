@@ -1,98 +1,40 @@
-"""Judges the topics' settings that an operator may choose, and whether the topics fit together.
+"""Judges the topics' settings, and whether the topics fit together.
 
-`engine.kafka.topic_admin` checks those that a promise rests on. Pure: plain facts in, findings out.
+`engine.kafka.topic_rules` has the rules of the settings. Pure: plain facts in, findings out.
 """
 
 from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from engine import limits
-from engine.cli.doctor.findings import Finding
-from engine.kafka.topics import DECLARED, Topics
-from engine.kafka.writer import BATCH_BYTES
+from engine.cli.doctor.findings import Finding, State
+from engine.kafka.topic_rules import SettingFault
+from engine.kafka.topics import Topics, apply_command
 
 _CHECK: Final = "topics"
-#: Personal data, or pointers to it, that must not stay.
-_PASSING: Final = frozenset({"detections", "matches", "rejects"})
-#: The largest batch that the engine's programs send to a topic, before compression.
-_LARGEST_BYTES: Final = {
-    "detections": BATCH_BYTES,
-    "hotlist": BATCH_BYTES,
-    "policies": BATCH_BYTES,
-    "matches": limits.SINK_BATCH_BYTES,
-    "rejects": limits.SINK_BATCH_BYTES,
-    "audit": limits.SINK_BATCH_BYTES,
-    "suppression": 2 * limits.SINK_BATCH_BYTES,  # a key's state is one record
-}
-#: Replicas with which one broker may be lost while an acknowledged record is on two.
-_REPLICAS: Final = 3
 
 
 def judge_topic_settings(
-    bootstrap: str,
-    topics: Topics,
-    settings: Mapping[str, Mapping[str, str]],
-    replicas: Mapping[str, int],
+    bootstrap: str, topics: Topics, wrong: Iterable[SettingFault], hidden: Iterable[str]
 ) -> Iterator[Finding]:
-    """Judge settings that lose records, keep them for ever, or let none pass.
+    """Report settings that break a rule; a problem if a worker does not start with one.
 
-    `settings` has, by topic, the settings in effect, as Kafka writes them; `replicas` the fewest
-    replicas that a partition has. A topic whose settings are not there is named in a note.
+    `hidden` are the topics whose settings the brokers do not show.
     """
-    if hidden := [topic for topic in replicas if topic not in settings]:
+    if names := ", ".join(hidden):
         yield Finding(
             _CHECK,
             "note",
-            f"the brokers do not show the settings of {', '.join(hidden)}",
+            f"the brokers do not show the settings of {names}",
             "use a login that may DescribeConfigs on them",
         )
-    for declared in DECLARED:
-        topic = topics.name(declared.name)
-        have = settings.get(topic, {})
-        if declared.name in _PASSING:
-            yield from _kept(bootstrap, topic, have, declared.settings["retention.ms"])
-        most, least = have.get("max.message.bytes"), _LARGEST_BYTES[declared.name]
-        if most is not None and int(most) < least:
-            yield Finding(
-                _CHECK,
-                "warning",
-                f"topic {topic}: max.message.bytes is {most}, and batches have up to {least} bytes",
-                config_command(bootstrap, topic, "max.message.bytes", str(least)),
-            )
-        in_sync = have.get("min.insync.replicas")
-        if replicas.get(topic, 0) >= _REPLICAS and in_sync is not None and int(in_sync) < 2:
-            yield Finding(
-                _CHECK,
-                "warning",
-                f"topic {topic}: min.insync.replicas is {in_sync}: an acknowledged record may be "
-                "on one broker only, and is lost with it",
-                config_command(bootstrap, topic, "min.insync.replicas", "2"),
-            )
-
-
-def _kept(
-    bootstrap: str, topic: str, have: Mapping[str, str], retention_ms: str
-) -> Iterator[Finding]:
-    policy = have.get("cleanup.policy", "delete")
-    if "compact" in policy:
-        yield Finding(
-            _CHECK,
-            "warning",
-            f"topic {topic}: cleanup.policy is {policy}: of the records with one key, Kafka keeps "
-            "the last for sure, and no other",
-            config_command(bootstrap, topic, "cleanup.policy", "delete"),
-        )
-    if have.get("retention.ms") == "-1":
-        yield Finding(
-            _CHECK,
-            "warning",
-            f"topic {topic}: retention.ms is -1: its records are never deleted for their age",
-            config_command(bootstrap, topic, "retention.ms", retention_ms),
-        )
+    for each in wrong:
+        state: State = "problem" if each.stops else "warning"
+        todo = f"to correct it run: {apply_command(bootstrap, topics)}"
+        yield Finding(_CHECK, state, f"topic {each.topic}: {each.what}", todo)
 
 
 def config_command(bootstrap: str, topic: str, key: str, value: str) -> str:

@@ -143,7 +143,7 @@ _ADDED: Final = (
 def _work(role: str, papers: dict[str, str]) -> list[tuple[str, ...]]:
     """The commands of a role, in an order in which they go well."""
     work: dict[str, list[tuple[str, ...]]] = {
-        "administrator": [("topics", "create")],
+        "administrator": [("topics", "create"), ("topics", "apply", "--yes")],
         "policy-manager": [
             ("policies", "set", papers["policy"]),
             ("policies", "show"),
@@ -444,6 +444,7 @@ async def test_a_worker_needs_every_right(
 ) -> None:
     """Without any one of the engine's rights a worker ends, and its last line says why."""
     at_a_time = asyncio.Semaphore(3)
+    may_be_hidden = [Topics(stocked).name(name) for name in ("detections", "matches", "rejects")]
 
     async def lacks(number: int) -> None:
         # A user and groups of its own, so that they can be tried beside each other.
@@ -458,6 +459,12 @@ async def test_a_worker_needs_every_right(
             async with WorkerProcess(
                 log, way.bootstrap, stocked, *arguments, environment=way.variables
             ) as worker:
+                if missing.operation == "DescribeConfigs" and missing.name in may_be_hidden:
+                    await worker.ready()  # it only says so
+                    assert f"check the topics: topic {missing.name}: the broker does not show" in (
+                        worker.log()
+                    )
+                    return
                 assert await worker.ends() == 1, worker.log()
         line = log.read_text().splitlines()[-1]
         what, _, refused = line.partition(": the broker does not ")

@@ -9,6 +9,7 @@ import socket
 import uuid
 from typing import Any
 
+import orjson
 import pytest
 from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -16,7 +17,8 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from engine.errors import BrokerError, TopicError
 from engine.kafka.cluster import Cluster
 from engine.kafka.topic_admin import check_topics, create_topics, make_own_topic
-from engine.kafka.topics import DECLARED, Topics, create_command
+from engine.kafka.topics import DECLARED, Topics, apply_command, create_command
+from tests.kafka.cli.test_cli import Commands
 from tests.kafka.records import add_partitions, administering, until
 
 
@@ -124,8 +126,9 @@ async def test_entries_that_their_producers_timestamp_are_a_warning(
     await make_by_hand(real_kafka, topics, settings=given)
     [warning] = await check_topics(Cluster(real_kafka, topics))
     assert warning == (
-        f"topic {topics.hotlist}: message.timestamp.type is CreateTime and must be LogAppendTime; "
-        f"to correct it run: {create_command(real_kafka, topics)}"
+        f"topic {topics.hotlist}: message.timestamp.type is CreateTime and must be LogAppendTime "
+        "(a producer could choose when an entry was created); "
+        f"to correct it run: {apply_command(real_kafka, topics)}"
     )
     made = dict(await create_topics(Cluster(real_kafka, topics), partitions=1, replication=1))
     assert made[topics.hotlist] == "corrected"
@@ -151,10 +154,11 @@ async def test_a_topic_with_a_state_that_forgets_is_refused_then_corrected(
 
     with pytest.raises(TopicError) as caught:
         await check_topics(Cluster(real_kafka, topics))
-    assert str(caught.value) == (
-        f"topic {topics.name(name)}: cleanup.policy is {policy} and must be compact; "
-        f"to correct it run: {create_command(real_kafka, topics)}"
+    text = str(caught.value)
+    assert text.startswith(
+        f"topic {topics.name(name)}: cleanup.policy is {policy} and must be compact (Kafka deletes "
     )
+    assert text.endswith(f"; to correct it run: {apply_command(real_kafka, topics)}")
 
     made = dict(await create_topics(Cluster(real_kafka, topics), partitions=1, replication=1))
     assert made.pop(topics.name(name)) == "corrected"
@@ -192,7 +196,7 @@ async def test_an_audit_that_forgets_is_a_warning(real_kafka: str, topics: Topic
     given["audit"] = {"retention.ms": "604800000"}
     await make_by_hand(real_kafka, topics, settings=given)
     (warning,) = await check_topics(Cluster(real_kafka, topics))
-    assert warning.startswith(f"topic {topics.audit}: retention.ms is 604800000 and must be -1; ")
+    assert warning.startswith(f"topic {topics.audit}: retention.ms is 604800000 and must be -1 (")
 
 
 async def test_the_engines_own_topic_is_made_where_it_is_missing(
@@ -226,6 +230,57 @@ async def test_settings_that_are_the_operators_to_choose_stay(
     assert made[topics.matches] == "exists"
     assert (await settings_of(real_kafka, topics.matches))["retention.ms"] == "86400000"
     assert await partitions_of(real_kafka, topics.matches) == 1
+
+
+async def test_settings_are_corrected_after_a_plan(real_kafka: str, topics: Topics) -> None:
+    """What an operator may choose stays, and a worker starts again afterwards."""
+    given = {declared.name: dict(declared.settings) for declared in DECLARED}
+    given["detections"] |= {"retention.ms": "-1", "segment.ms": "7200000"}
+    given["matches"] |= {"retention.ms": "86400000", "max.message.bytes": "100000"}
+    given["audit"] |= {"retention.ms": "1000"}
+    await make_by_hand(real_kafka, topics, settings=given)
+    with pytest.raises(TopicError) as caught:
+        await check_topics(Cluster(real_kafka, topics))
+    assert str(caught.value) == (
+        f"topic {topics.detections}: retention.ms is -1 and must have a limit (Kafka never deletes "
+        f"them for their age); to correct it run: {apply_command(real_kafka, topics)}"
+    )
+
+    def commands(*arguments: str) -> Any:
+        return Commands(real_kafka, topics.prefix).run("topics", "apply", *arguments)
+
+    planned = [
+        (topics.detections, "retention.ms", "-1", "3600000"),
+        (topics.matches, "max.message.bytes", "100000", "524288"),
+        (topics.audit, "retention.ms", "1000", "-1"),
+    ]
+    result = await asyncio.to_thread(commands, "--dry-run")
+    assert result.exit_code == 0
+    rows = [tuple(line.split()[:4]) for line in result.stdout.splitlines()[1:]]
+    assert rows == planned
+    assert result.stderr == (
+        f"Kafka will then delete records of {topics.detections} older than 1 h\n"
+    )
+    result = await asyncio.to_thread(commands)
+    assert result.exit_code == 1
+    assert result.stderr.endswith("; to change them without a question, add --yes\n")
+    assert (await settings_of(real_kafka, topics.audit))["retention.ms"] == "1000"
+
+    result = await asyncio.to_thread(commands, "--yes", "--json")
+    assert (result.exit_code, result.stderr.splitlines()[-1]) == (0, "3 settings changed")
+    lines = [orjson.loads(line) for line in result.stdout.splitlines()]
+    assert [tuple(each.values())[:4] for each in lines] == planned
+    assert await check_topics(Cluster(real_kafka, topics)) == []
+    reads = await settings_of(real_kafka, topics.detections)
+    assert (reads["retention.ms"], reads["segment.ms"]) == ("3600000", "7200000")
+    matches = await settings_of(real_kafka, topics.matches)
+    assert (matches["retention.ms"], matches["max.message.bytes"]) == ("86400000", "524288")
+    result = await asyncio.to_thread(commands)
+    assert (result.exit_code, result.stdout, result.stderr) == (
+        0,
+        "every setting is as it should be\n",
+        "",
+    )
 
 
 async def test_too_many_copies_are_refused(real_kafka: str, topics: Topics) -> None:

@@ -97,10 +97,12 @@ def test_a_control_topic_that_is_not_compacted(
     )
     assert status == 1
     assert text == (
-        f"hotlist: topic {topics.hotlist}: cleanup.policy is delete and must be compact, "
-        "delete.retention.ms is 86400000 and must be 31536000000, "
-        "message.timestamp.type is CreateTime and must be LogAppendTime; "
-        f"to correct it run: hotlist topics create --bootstrap {real_kafka} "
+        f"hotlist: topic {topics.hotlist}: cleanup.policy is delete and must be compact (Kafka "
+        "deletes entries that are still listed), delete.retention.ms is 86400000 and must be at "
+        "least 31536000000 (a removed entry could be listed for a new term), "
+        "message.timestamp.type is CreateTime and must be LogAppendTime (a producer could choose "
+        "when an entry was created); "
+        f"to correct it run: hotlist topics apply --bootstrap {real_kafka} "
         f"--prefix {new_prefix}\n"
     )
 
