@@ -10,7 +10,8 @@ Cameras and services send a message as the body, as a field of a form that is en
 
 Pictures are passed over as they come and never held. Cameras break the rules of multipart bodies:
 they end lines with a line feed alone, leave out the line break before a boundary, write a boundary
-twice, or cut the connection within a picture. A part that is whole counts, whatever follows it.
+twice, leave it out of the Content-Type or name another type there, or cut the connection within a
+picture. A part that is whole counts, whatever follows it.
 
 Pure: bytes in, messages out.
 """
@@ -34,10 +35,16 @@ _NAMES: Final = re.compile(rb'\b(?:file)?name\s*=\s*(?:"([^"\r\n]*)"|([^\s;"]+))
 _BOUNDARY: Final = re.compile(r'\bboundary\s*=\s*(?:"([^"]+)"|([^\s;",]+))', re.IGNORECASE)
 #: RFC 2046 allows 70.
 _BOUNDARY_CHARACTERS: Final = 200
+#: A boundary as the first line, before the headers of a part.
+_FIRST_LINE: Final = re.compile(
+    rb"[ \t\r\n]*--([^\s]{1,%d})[ \t]*\r?\n\s*content-" % _BOUNDARY_CHARACTERS, re.IGNORECASE
+)
 #: How JSON and XML begin, after white space and the mark of the order of bytes.
 _BEGINS: Final = (b"{", b"[", b"<")
 #: The bytes in which it shows.
 _SNIFFED: Final = 64
+
+_NO_BOUNDARY: Final = "is a form whose Content-Type has no boundary"
 
 _Kind = Literal["json", "message", "unknown", "passed"]
 
@@ -46,13 +53,23 @@ class FormError(Exception):
     """A body is not the form that its type says, or has no message."""
 
 
-def boundary_of(content_type: str) -> str:
-    """Return the boundary of a multipart body. Raises FormError if its type has none."""
+def boundary_of(content_type: str) -> str | None:
+    """Return the boundary of a multipart body; None if its type does not say it.
+
+    Raises FormError if it is too long.
+    """
     found = _BOUNDARY.search(content_type)
-    boundary = "" if found is None else found[1] or found[2]
-    if not 0 < len(boundary) <= _BOUNDARY_CHARACTERS:
-        raise FormError("is a form whose Content-Type has no boundary")
+    if found is None:
+        return None
+    boundary = found[1] or found[2]
+    if len(boundary) > _BOUNDARY_CHARACTERS:
+        raise FormError("is a form whose Content-Type has too long a boundary")
     return boundary
+
+
+def looks_multipart(body: bytes) -> bool:
+    """Return whether a body begins like a multipart one, whatever its type says."""
+    return _FIRST_LINE.match(body) is not None
 
 
 def unwrapped(body: bytes) -> bytes:
@@ -90,8 +107,11 @@ def _begins(value: bytes | bytearray) -> bool:
 class Multipart:
     """The messages of one multipart body, found as its bytes come; see the module."""
 
-    def __init__(self, boundary: str) -> None:
-        self._delimiter = b"--" + boundary.encode("utf-8", "surrogateescape")
+    def __init__(self, boundary: str | None) -> None:
+        """`boundary` is that of the body's type; None takes the body's first line for it."""
+        self._delimiter = b""
+        if boundary is not None:
+            self._delimiter = b"--" + boundary.encode("utf-8", "surrogateescape")
         self._buffer = bytearray()
         self._scanned = 0
         #: None before the first boundary and in a part's headers.
@@ -106,6 +126,8 @@ class Multipart:
         if self._is_ended:
             return
         self._buffer += chunk
+        if not self._delimiter and not self._is_delimited():
+            return
         while self._step():
             pass
 
@@ -114,6 +136,8 @@ class Multipart:
 
         Raises FormError if that cannot be.
         """
+        if not self._delimiter:
+            raise FormError(_NO_BOUNDARY)
         if not self._is_begun:
             raise FormError("has no boundary")
         if self._is_ended:
@@ -132,6 +156,15 @@ class Multipart:
     def messages(self) -> list[bytes]:
         """The messages that are whole."""
         return self._messages if self._named_json is None else [self._named_json]
+
+    def _is_delimited(self) -> bool:
+        """Take the boundary out of the first line; return False if that is not there yet."""
+        found = _FIRST_LINE.match(self._buffer)
+        if found is not None:
+            self._delimiter = b"--" + found[1]
+        elif len(self._buffer) > 2 * _BOUNDARY_CHARACTERS:
+            raise FormError(_NO_BOUNDARY)
+        return found is not None
 
     def _step(self) -> bool:
         """Take one piece out of the buffer; return False if it is not there yet."""

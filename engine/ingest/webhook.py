@@ -1,8 +1,9 @@
 """The HTTP endpoint of `hotlist ingest`: a vendor's webhook in, detections out.
 
-`POST` or `PUT` to any path takes a message: as the body, or in a form (`engine.ingest.forms`), of
-which only the messages are kept. Cameras insist on paths of their own, and a path means nothing
-here. The sender proves that it knows the token (`engine.ingest.authentication`). Answers are JSON.
+`POST`, `PUT` or `PATCH` to any path takes a message: as the body, or in a form
+(`engine.ingest.forms`); only messages are kept of it. Cameras insist on paths of their own,
+and a path means nothing here. The sender proves that it knows the token
+(`engine.ingest.authentication`). Answers are JSON.
 
     200  accepted: the broker has all its reads, or it has none; `reads` says how many, `problems`
          which parts gave none
@@ -34,7 +35,7 @@ from engine import limits
 from engine.errors import BrokerError
 from engine.ingest.adapters import AdapterError
 from engine.ingest.authentication import Authenticator, Verdict
-from engine.ingest.forms import FormError, Multipart, boundary_of, unwrapped
+from engine.ingest.forms import FormError, Multipart, boundary_of, looks_multipart, unwrapped
 from engine.ingest.producer import Ingest
 from engine.ingest.status_routes import add_status
 from engine.serving.certificate import ServerTls
@@ -42,7 +43,7 @@ from engine.serving.http_port import HttpPort
 from engine.serving.port import Bounds
 
 _RETRY_AFTER = {"Retry-After": "5"}
-_SENDS: Final = ("POST", "PUT")
+_SENDS: Final = ("POST", "PUT", "PATCH")
 #: Whether a request's sender knows the token; judged once, as Digest accepts no request twice.
 _VERDICT: Final = web.RequestKey("verdict", str)
 #: By the status of the answer; others are "unreadable", among them a path that is none.
@@ -229,10 +230,16 @@ async def _received(request: web.Request) -> tuple[list[bytes], bool]:
     form: Multipart | None = None
     try:
         async with asyncio.timeout(limits.INGEST_RECEIVE_S):
-            if not is_form:
-                return [unwrapped(await request.read())], True
-            form = Multipart(boundary_of(request.headers.get("Content-Type", "")))
-            await _passed_through(request, form)
+            if is_form:
+                form = Multipart(boundary_of(request.headers.get("Content-Type", "")))
+                await _passed_through(request, form)
+            else:
+                body = await request.read()
+                if not looks_multipart(body):
+                    return [unwrapped(body)], True
+                is_form, form = True, Multipart(None)
+                form.feed(body)
+                form.end()
     except Exception as error:
         if form is not None and form.messages:
             return form.messages, False  # cameras cut the last picture

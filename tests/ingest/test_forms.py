@@ -14,7 +14,7 @@ from urllib.parse import quote_plus
 import pytest
 
 from engine import limits
-from engine.ingest.forms import FormError, Multipart, boundary_of, unwrapped
+from engine.ingest.forms import FormError, Multipart, boundary_of, looks_multipart, unwrapped
 
 _XML = b'<?xml version="1.0"?>\n<Event><plate>XY 12</plate></Event>'
 _JSON = b'{"plate": "XY12", "note": "a&json=b"}'
@@ -90,6 +90,30 @@ def test_the_messages_of_a_form(name: str) -> None:
         assert messages(body, step=step) == wanted, step
 
 
+@pytest.mark.parametrize("name", ["by its type", "two events", "line feeds alone", "empty"])
+def test_the_first_line_is_the_boundary_if_the_type_has_none(name: str) -> None:
+    body, wanted = _FORMS[name]
+    assert looks_multipart(body) == (name != "empty")
+    for step in (1, 7, 10_000):
+        found = Multipart(None)
+        for start in range(0, len(body), step):
+            found.feed(body[start : start + step])
+        if wanted:
+            found.end()
+            assert found.messages == wanted
+        else:
+            with pytest.raises(FormError, match="Content-Type has no boundary"):
+                found.end()
+
+
+@pytest.mark.parametrize("body", [_XML, _JSON, b"", b"--", b"-- \r\n", b"--a\r\nb", b"a=--b"])
+def test_what_does_not_look_like_a_form(body: bytes) -> None:
+    assert not looks_multipart(body)
+    found = Multipart(None)
+    with pytest.raises(FormError, match="Content-Type has no boundary"):
+        found.feed(body + b" " * 1000)
+
+
 def test_what_is_whole_counts_if_the_rest_is_cut() -> None:
     body = form(part("anpr.xml", _XML), *_PICTURES)
     cut = Multipart("MIME_boundary")
@@ -157,15 +181,16 @@ def test_noise_is_no_bug() -> None:
         ("multipart/form-data;boundary=----7daf;x=y", "----7daf"),
         ("multipart/form-data", None),
         ('multipart/form-data; boundary=""', None),
-        ("multipart/form-data; boundary=" + "a" * 201, None),
+        ("multipart/form-data; boundary=MIME_boundary_a/b+c==", "MIME_boundary_a/b+c=="),
     ],
 )
 def test_the_boundary(text: str, boundary: str | None) -> None:
-    if boundary is not None:
-        assert boundary_of(text) == boundary
-        return
-    with pytest.raises(FormError, match="has no boundary"):
-        boundary_of(text)
+    assert boundary_of(text) == boundary
+
+
+def test_a_boundary_that_is_too_long() -> None:
+    with pytest.raises(FormError, match="too long a boundary"):
+        boundary_of("multipart/form-data; boundary=" + "a" * 201)
 
 
 @pytest.mark.parametrize(

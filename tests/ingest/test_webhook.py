@@ -17,13 +17,14 @@ import pytest
 
 from engine import limits
 from engine.errors import HotlistError
-from engine.ingest.adapters import Site, openalpr, platerecognizer
+from engine.ingest.adapters import Site, hikvision, openalpr, platerecognizer
 from engine.ingest.metrics import IngestMetrics
 from engine.ingest.producer import Ingest
 from engine.ingest.webhook import Endpoint, IngestServer
 
 _TOKEN = "a-token-of-the-tests"
 _VENDORS = Path(__file__).parents[1] / "data" / "vendors"
+_FIELD = Path(__file__).parents[1] / "data" / "field" / "messages"
 _GROUP = (_VENDORS / "openalpr-v2.json").read_bytes()
 _STREAM = (_VENDORS / "platerecognizer-stream.json").read_bytes()
 _BEARER = {"Authorization": f"Bearer {_TOKEN}"}
@@ -394,6 +395,40 @@ async def test_a_small_gzip_of_a_huge_body_is_too_long() -> None:
         assert status == 413
 
 
+_ANPR = (_FIELD / "hikvision" / "anpr.xml").read_bytes()
+_ANPR_FORM = (
+    b'--boundary\r\nContent-Disposition: form-data; name="anpr.xml"; filename="anpr.xml"\r\n'
+    b"Content-Type: text/xml\r\nContent-Length: %d\r\n\r\n%b\r\n--boundary\r\n"
+    b'Content-Disposition: form-data; name="licensePlatePicture.jpg"\r\n'
+    b"Content-Type: image/pjpeg\r\nContent-Length: 0\r\n\r\n\r\n--boundary--\r\n"
+    % (len(_ANPR), _ANPR)
+)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("multipart/form-data; boundary=boundary", _ANPR_FORM),
+        ("Multipart/Form-Data;boundary=boundary", _ANPR_FORM),
+        ("multipart/form-data", _ANPR_FORM),
+        ("application/xml", _ANPR_FORM),
+        ('application/xml; charset="UTF-8"', _ANPR),
+        ("text/xml", _ANPR),
+        ("application/x-www-form-urlencoded", _ANPR),
+        ("application/octet-stream", _ANPR),
+        ("", _ANPR),
+    ],
+)
+async def test_what_a_hikvision_camera_calls_its_body(content_type: str, body: bytes) -> None:
+    """The form without a boundary in its type, or under the type of a part, was refused."""
+    producer = Producer()
+    async with listening(producer, hikvision.adapt) as client:
+        headers = {**_BEARER, "Content-Type": content_type}
+        found = await answer(await client.post("/alarm?channel=1", data=body, headers=headers))
+    assert found == (200, {"reads": 1, "problems": []})
+    assert [key for key, _, _ in producer.records] == [b"KR5MT77"]
+
+
 async def test_other_requests() -> None:
     async with listening(Producer()) as client:
         for method, path in (("GET", "/"), ("GET", "/hook"), ("DELETE", "/")):
@@ -401,7 +436,7 @@ async def test_other_requests() -> None:
             assert response.status == 405
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
 @pytest.mark.parametrize("path", ["/", "/NotificationInfo/TollgateInfo", "/a//b?c=%ff", "/healthz"])
 async def test_a_camera_may_insist_on_its_path(method: str, path: str) -> None:
     producer = Producer()

@@ -34,6 +34,8 @@ from engine.ingest.adapters.values import country, known, plate_text, text_at
 from engine.ingest.adapters.xml_message import items, looks_like_xml, parse_xml
 
 _ALERT: Final = "EventNotificationAlert"
+#: The second in JSON that a program of theirs writes, in which all names begin with a small letter.
+_BLOCKS: Final = ("ANPR", "aNPR")
 _HUNDRED: Final = 100
 
 
@@ -52,7 +54,7 @@ def adapt(message: bytes, site: Site) -> Adapted:
 
 def _alert(root: Node, site: Site) -> Adapted:
     kind = root["eventType"].needed()
-    blocks = list(items(root["ANPR"]))
+    blocks = [block for name in _BLOCKS for block in items(root[name])]
     if not blocks and kind.upper() == "ANPR":
         blocks = [root]
     fallbacks = Fallbacks(site)
