@@ -67,7 +67,7 @@ async def sign_in(tab: Tab, url: str) -> None:
 
 
 def _report(bootstrap: str, prefix: str) -> str:
-    command = [sys.executable, _DESK / "report.py", "--bootstrap", bootstrap, "--prefix", prefix]
+    command = [sys.executable, f"{_DESK}/report.py", "--bootstrap", bootstrap, "--prefix", prefix]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -157,7 +157,8 @@ async def test_nobody_gets_in_without_the_token(real_kafka: str, prefix: str, pa
     async with serving(real_kafka, prefix) as url, aiohttp.ClientSession() as client:
         wrong = {"name": "J. Doe", "token": "guessed"}
         async with client.post(f"{url}/sign-in", data=wrong, allow_redirects=False) as answer:
-            assert (answer.status, answer.cookies.keys()) == (303, set())
+            assert answer.status == 303
+            assert not answer.cookies
         ask = client.get if path == "/events" else client.post
         async with ask(f"{url}{path}") as answer:
             assert answer.status == 401
