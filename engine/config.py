@@ -98,7 +98,8 @@ _ALL: Final = (
         one_of("json", "json-schema-registry", "schema-registry"),
         "FORMAT",
         "Format of the reads: json; json-schema-registry for JSON that a schema registry's "
-        "serializer may have framed; schema-registry for Avro and JSON by the registry's schemas.",
+        "serializer may have framed; schema-registry for Avro, Protobuf and JSON by the "
+        "registry's schemas.",
     ),
     Setting(
         "schema_registry_url",

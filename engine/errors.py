@@ -20,6 +20,7 @@ RejectReason = Literal[
     "quoted",
     "unknown_schema",
     "invalid_avro",
+    "invalid_protobuf",
     "schema",
     "plate_length",
     "key_mismatch",

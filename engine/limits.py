@@ -121,9 +121,9 @@ TRACESTATE_MEMBERS: Final = 32
 
 #: A detection's JSON. Pictures travel as references, so real ones stay under 4 KiB.
 READ_VALUE_BYTES: Final = 64 * KIB
-#: A value in Avro: how deep its records, arrays and maps may be nested, and how many fields and
-#: items it may have in all. A read has about sixty.
-AVRO_DEPTH: Final = 32
+#: A value in Avro or Protobuf: how deep it may be nested, as the types of its schema may, and how
+#: many fields and items one in Avro may have in all. A read has about sixty.
+VALUE_DEPTH: Final = 32
 AVRO_PARTS: Final = 32_768
 #: The schema registry: an answer, the schemas that one refers to, the schemas that are kept, and
 #: for how long its word counts that it does not have a schema.

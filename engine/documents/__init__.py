@@ -11,6 +11,7 @@ The modules, in the order in which data passes them:
     droppable        a read without the optional fields that break their rule
     avro_values      Avro's primitive values, read from hostile bytes
     avro             a read in Avro's binary form, as JSON
+    protobuf         a read in Protobuf's binary form, as JSON
     schema_cache     the schemas of a registry, by their ids
     value_formats    the forms in which producers write a read's value
     producer_faults  what producers get wrong for all of their reads
@@ -29,6 +30,7 @@ __all__ = [
     "hours",
     "model",
     "producer_faults",
+    "protobuf",
     "purposes",
     "read_record",
     "schema_cache",

@@ -33,6 +33,7 @@ from engine.documents.avro_values import (
     time_text,
 )
 from engine.documents.codec import UNREADABLE
+from engine.documents.schema_cache import SchemaError
 
 _SCALE_MOST: Final = 64
 #: The digits after the second in each logical type of a time, and what follows them.
@@ -44,10 +45,6 @@ _TIMES: Final = {
     "local-timestamp-micros": (6, ""),
     "local-timestamp-nanos": (9, ""),
 }
-
-
-class SchemaError(ValueError):
-    """A schema cannot be used; the text says why, and has no part of a value."""
 
 
 class AvroSchema:
@@ -85,8 +82,8 @@ def _parsed(text: str) -> Any:
 
 def _compiled(schema: Any, space: str, names: dict[str, Decode], depth: int) -> Decode:
     """Return the decoder of a schema within a namespace; add the decoders of named types."""
-    if depth > limits.AVRO_DEPTH:
-        raise SchemaError(f"it is nested more than {limits.AVRO_DEPTH} levels deep")
+    if depth > limits.VALUE_DEPTH:
+        raise SchemaError(f"it is nested more than {limits.VALUE_DEPTH} levels deep")
     if isinstance(schema, str):
         return _named(schema, space, names)
     if isinstance(schema, list):

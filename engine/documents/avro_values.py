@@ -71,8 +71,8 @@ class Cursor:
     def enter(self) -> None:
         """Go one level down."""
         self.depth += 1
-        if self.depth > limits.AVRO_DEPTH:
-            raise misfit(f"must be nested at most {limits.AVRO_DEPTH} levels deep")
+        if self.depth > limits.VALUE_DEPTH:
+            raise misfit(f"must be nested at most {limits.VALUE_DEPTH} levels deep")
 
 
 #: Decodes what begins at a position, and moves the position behind it.

@@ -38,8 +38,7 @@ _KEY_TODO: Final = "the key must be engine.normalize(plate), or be left out"
 DESCRIBED: Final[dict[str, Described]] = {
     "framed": Described(
         "are framed for a schema registry",
-        "for Avro and JSON Schema: --value-format schema-registry on the workers; else send plain "
-        "JSON",
+        "run the workers with --value-format schema-registry, or send plain JSON",
     ),
     "unframed": Described(
         "are neither framed for a schema registry nor JSON",

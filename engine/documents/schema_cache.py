@@ -14,6 +14,10 @@ from engine import limits
 from engine.errors import DocumentError
 
 
+class SchemaError(ValueError):
+    """A schema cannot be used; the text says why, and has no part of a value."""
+
+
 class Schema(Protocol):
     """A schema, as far as values need it."""
 

@@ -6,9 +6,9 @@ can change one after the other. No JSON begins with a zero byte, so the two cann
 id has four bytes as Confluent's and Apicurio's serializers write it, or eight as older ones of
 Apicurio do.
 
-`schema-registry` asks the registry for the schema that the frame names. It takes Avro, JSON Schema
-and plain documents side by side. An id of four bytes is never zero, so the longer one, whose first
-bytes are zero, is known by them.
+`schema-registry` asks the registry for the schema that the frame names. It takes Avro, Protobuf,
+JSON Schema and plain documents side by side. An id of four bytes is never zero, so the longer one,
+whose first bytes are zero, is known by them.
 
 A byte order mark before the document is passed over, as RFC 8259 allows, and named. Any other form
 is an error whose reason and rule name it, and never a part of the value. Pure.
@@ -106,7 +106,7 @@ def _with_form_named(value: bytes, error: DocumentError, value_format: str) -> D
             return DocumentError("framed", rule=f"{rule}--value-format {SCHEMA_REGISTRY}")
         value = _unframed(value)
         if error.reason == "invalid_json":
-            rule = "is framed for a schema registry and holds no JSON; workers take Avro with "
+            rule = "is framed for a schema registry and holds no JSON; workers take others by "
             return DocumentError("framed", rule=f"{rule}--value-format {SCHEMA_REGISTRY}")
     if value.startswith(_GLUE_FRAMES) and len(value) > _GLUE_BYTES:
         return DocumentError("framed", rule="is framed for the Glue registry; send plain JSON")

@@ -2,7 +2,9 @@
 
 Confluent's own, Karapace, Redpanda's, and Apicurio's under `/apis/ccompat/v7`. `schema` asks for
 `GET /schemas/ids/{id}`, and for each schema that it refers to for
-`GET /subjects/{subject}/versions/{version}`. What the registry says for good is a schema, usable or
+`GET /subjects/{subject}/versions/{version}`. A schema in Protobuf is asked for as a descriptor,
+`format=serialized`, which Confluent's, Karapace, Redpanda since 25.2 and Apicurio since 3.1.2 give.
+What the registry says for good is a schema, usable or
 not. Everything else, such as an answer that is none of a registry's, is a RegistryError: ask again,
 because the reads must not be lost. A 404 means that a schema is unknown only with the registry's
 own code for it; a wrong path gives a 404 as well.
@@ -17,7 +19,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple, TypeVar
 from urllib.parse import quote
 
@@ -26,9 +28,10 @@ import msgspec
 
 from engine import limits
 from engine.config import REGISTRY, SETTINGS, Settings
-from engine.documents.avro import AvroSchema, SchemaError
+from engine.documents.avro import AvroSchema
 from engine.documents.codec import UNREADABLE
-from engine.documents.schema_cache import JsonSchema, Schema, UnusableSchema
+from engine.documents.protobuf import ProtobufSchema
+from engine.documents.schema_cache import JsonSchema, Schema, SchemaError, UnusableSchema
 from engine.documents.value_formats import SCHEMA_REGISTRY
 from engine.errors import ConfigError, HotlistError
 from engine.kafka.security import read_secret, tls_context
@@ -74,6 +77,11 @@ T = TypeVar("T")
 
 _ANSWER: Final = msgspec.json.Decoder(_Answer)
 _REFUSAL: Final = msgspec.json.Decoder(_Refusal)
+#: What a schema of each type is made with, and the form in which the registry must give it.
+_KINDS: Final[Mapping[str, tuple[Callable[[str, Iterable[str]], Schema], str]]] = {
+    "AVRO": (AvroSchema, ""),
+    "PROTOBUF": (ProtobufSchema, "format=serialized"),
+}
 _TYPES: Final = msgspec.json.Decoder(tuple[str, ...])
 
 
@@ -136,10 +144,14 @@ class SchemaRegistry(NamedTuple):
             kind = answer.kind or "AVRO"
             if kind == "JSON":
                 return JsonSchema()
-            if kind != "AVRO":
-                return _unusable(schema_id, "is neither Avro nor JSON Schema")
+            if kind not in _KINDS:
+                return _unusable(schema_id, "is neither Avro, Protobuf nor JSON Schema")
+            make, form = _KINDS[kind]
             try:
-                return AvroSchema(answer.text, await self._references(session, answer))
+                if form:
+                    path = f"/schemas/ids/{schema_id}?{form}"
+                    answer = await self._get(session, path, _ANSWER)
+                return make(answer.text, await self._references(session, answer, form))
             except _UnknownError:
                 return _unusable(schema_id, "refers to one that the registry does not have")
             except _TooLargeError:
@@ -155,7 +167,9 @@ class SchemaRegistry(NamedTuple):
             except (_UnknownError, _TooLargeError):
                 raise self._no_registry("with what is no list of types") from None
 
-    async def _references(self, session: aiohttp.ClientSession, answer: _Answer) -> list[str]:
+    async def _references(
+        self, session: aiohttp.ClientSession, answer: _Answer, form: str
+    ) -> list[str]:
         """Return the schemas that a schema refers to, each after those that it refers to itself."""
         texts: list[str] = []
         asked: set[_Reference] = set()
@@ -168,7 +182,7 @@ class SchemaRegistry(NamedTuple):
                 if len(asked) > limits.SCHEMA_REFERENCES:
                     raise _TooLargeError
                 subject = quote(each.subject, safe="")
-                path = f"/subjects/{subject}/versions/{each.version}?deleted=true"
+                path = f"/subjects/{subject}/versions/{each.version}?deleted=true&{form}"
                 found = await self._get(session, path, _ANSWER)
                 await add(found.references)
                 texts.append(found.text)
@@ -208,6 +222,8 @@ class SchemaRegistry(NamedTuple):
             raise self._no_registry("with what is no schema")
         if status == 404 and body is not None and _code(body) in _UNKNOWN:
             raise _UnknownError
+        if status == 501 and "format=" in path:  # as Redpanda answers that does not have it
+            raise SchemaError("the registry gives no descriptor of it")
         if status in (401, 403):
             raise RegistryError(
                 f"denies the request with status {status}",

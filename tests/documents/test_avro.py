@@ -17,9 +17,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.documents.avro import AvroSchema, SchemaError
+from engine.documents.avro import AvroSchema
 from engine.documents.droppable import decode_read
 from engine.documents.model import Alternate, Detection, Image, Location, Vehicle
+from engine.documents.schema_cache import SchemaError
 from engine.errors import DocumentError
 from tests.fakes.documents import as_bytes, detection_json
 from tests.fakes.schema_registry import DETECTION, avro
@@ -46,7 +47,7 @@ _OPTIONAL: dict[str, st.SearchStrategy[Any]] = {
 }
 _FIRST = datetime.fromisoformat("1900-01-01")
 _LAST = datetime.fromisoformat("2999-12-31")
-_READS = st.fixed_dictionaries(
+READS = st.fixed_dictionaries(
     {
         "read_id": _TEXT,
         "plate": _TEXT,
@@ -62,7 +63,7 @@ def in_millis(time: datetime) -> datetime:
     return time.replace(microsecond=time.microsecond // 1000 * 1000, tzinfo=UTC)
 
 
-@given(_READS)
+@given(READS)
 def test_a_read_in_avro_is_the_read_in_json(read: dict[str, Any]) -> None:
     at = in_millis(read["captured_at"])
     text = f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03d}Z"

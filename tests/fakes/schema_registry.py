@@ -43,7 +43,10 @@ def avro(schema: str, value: Any) -> bytes:
 
 @dataclass(slots=True)
 class FakeRegistry:
-    """The schemas by their ids, those by subject and version, and what replaces any answer."""
+    """The schemas by their ids, those by subject and version, and what replaces any answer.
+
+    A schema in Protobuf may have its descriptor as `base64`.
+    """
 
     url: str = ""
     schemas: dict[int, Mapping[str, Any]] = field(default_factory=dict)
@@ -67,6 +70,8 @@ class FakeRegistry:
                 return _json(["AVRO", "JSON", "PROTOBUF"])
             case ["schemas", "ids", number]:
                 found = self.schemas.get(int(number))
+                if request.query.get("format") == "serialized" and found and "base64" in found:
+                    found = {**found, "schema": found["base64"]}
                 return _json(found) if found else _refused(40403, "Schema not found")
             case ["subjects", subject, "versions", number]:
                 found = self.versions.get((subject, int(number)))

@@ -20,10 +20,12 @@ from aiohttp import web
 from engine import limits
 from engine.config import Settings
 from engine.documents.avro import AvroSchema
+from engine.documents.protobuf import ProtobufSchema
 from engine.documents.schema_cache import JsonSchema, Schema, UnusableSchema
 from engine.errors import ConfigError, DocumentError
 from engine.kafka.schema_registry import REGISTRY_VARIABLE, RegistryError, SchemaRegistry
 from tests.fakes.documents import detection_json
+from tests.fakes.proto_files import DETECTION_PROTO, descriptor_of, in_base64
 from tests.fakes.schema_registry import DETECTION, FakeRegistry, avro, fake_registry
 
 _URL = "http://127.0.0.1:8081"
@@ -62,13 +64,17 @@ async def test_avro_and_json_schemas_are_fetched_by_their_ids() -> None:
     registry.add(7, DETECTION)
     registry.add(8, DETECTION, schemaType="AVRO", references=[])
     registry.add(9, '{"type":"object"}', schemaType="JSON")
+    proto = in_base64(descriptor_of(DETECTION_PROTO))
+    registry.add(10, DETECTION_PROTO, schemaType="PROTOBUF", base64=proto)
     async with fake_registry(registry):
         asked = client(f"{registry.url}/")
         for number in (7, 8):
             assert isinstance(await asked.schema(number), AvroSchema)
         assert isinstance(await asked.schema(9), JsonSchema)
+        assert isinstance(await asked.schema(10), ProtobufSchema)
         assert await asked.types() == ("AVRO", "JSON", "PROTOBUF")
-    assert registry.asked == [*(f"/schemas/ids/{number}" for number in (7, 8, 9)), "/schemas/types"]
+    ids = [f"/schemas/ids/{number}" for number in (7, 8, 9, 10, 10)]
+    assert registry.asked == [*ids, "/schemas/types"]
 
 
 async def test_references_are_fetched_once_each_before_those_that_need_them() -> None:
@@ -111,6 +117,7 @@ async def test_what_the_registry_says_for_good_rejects_reads() -> None:
     registry.add(2, "message M {}")
     registry.add(3, '"string"', references=[{"name": "a", "subject": "a", "version": 1}])
     registry.add(4, '"' + "a" * limits.SCHEMA_BYTES + '"')
+    registry.add(8, "a", schemaType="OTHER")
     many = [{"name": "a", "subject": f"a{n}", "version": 1} for n in range(100)]
     registry.add(5, '"string"', references=many)
     for n in range(100):
@@ -121,7 +128,8 @@ async def test_what_the_registry_says_for_good_rejects_reads() -> None:
     async with fake_registry(registry):
         asked = client(registry.url)
         expected = {
-            1: "is neither Avro nor JSON Schema",
+            1: "cannot be used: the registry gives no descriptor of it",
+            8: "is neither Avro, Protobuf nor JSON Schema",
             2: "cannot be used: it is no JSON",
             3: "refers to one that the registry does not have",
             4: "is larger than 512 KiB",
@@ -199,6 +207,18 @@ async def test_an_answer_without_end_is_cut_off_and_a_bomb_stays_packed() -> Non
     assert "is larger than" in rule_of(await fetched(FakeRegistry(answer=large)))
     with pytest.raises(RegistryError, match="what is no schema"):
         await fetched(FakeRegistry(answer=packed))
+
+
+async def test_a_registry_without_descriptors_gives_an_unusable_schema() -> None:
+    """https://docs.redpanda.com/api/doc/schema-registry/: status 501 for an unsupported format."""
+
+    async def no_format(request: web.Request) -> web.Response:
+        if "format" in request.query:
+            return web.Response(status=501, text='{"error_code":501}', content_type=_JSON)
+        return web.json_response({"schema": "message M {}", "schemaType": "PROTOBUF"})
+
+    found = await fetched(FakeRegistry(answer=no_format))
+    assert "the registry gives no descriptor of it" in rule_of(found)
 
 
 async def test_no_registry_at_all_is_an_error_with_what_to_do() -> None:

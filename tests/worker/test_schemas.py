@@ -74,7 +74,7 @@ async def test_reads_wait_while_the_registry_is_down_and_say_for_what() -> None:
 
 async def test_what_the_registry_says_for_good_is_kept() -> None:
     registry = FakeRegistry()
-    registry.add(8, "message M {}", schemaType="PROTOBUF")
+    registry.add(8, "message M {}")
     async with fake_registry(registry):
         waiting = Waiting(registry.url)
         assert await waiting.comes()
