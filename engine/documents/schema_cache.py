@@ -62,15 +62,18 @@ class SchemaCache:
 
     def put(self, schema_id: int, schema: Schema) -> None:
         """Add a schema."""
-        now_s = time.monotonic()
         until_s = float("inf")
         if isinstance(schema, UnusableSchema) and not schema.is_final:
-            until_s = now_s + limits.SCHEMA_UNKNOWN_S
-        for other in [each for each, (_, end_s) in self._known.items() if end_s <= now_s]:
-            del self._known[other]
+            until_s = time.monotonic() + limits.SCHEMA_UNKNOWN_S
         while len(self._known) >= limits.SCHEMAS:
             del self._known[next(iter(self._known))]
         self._known[schema_id] = schema, until_s
+
+    def drop_unknown(self) -> None:
+        """Remove what the registry did not have long ago: such an id may be a part of a read."""
+        now_s = time.monotonic()
+        for schema_id in [each for each, (_, end_s) in self._known.items() if end_s <= now_s]:
+            del self._known[schema_id]
 
     def get(self, schema_id: int) -> Schema:
         """Return a schema; raises SchemaMissing if it must be fetched first."""

@@ -62,6 +62,9 @@ class SchemaFetcher:
                             log.error("reads are rejected because their value %s", schema.rule)
                     metrics.schema_fetches.labels(kind).inc()
                     self._cache.put(schema_id, schema)
+                    if kind == "unknown":
+                        loop = asyncio.get_running_loop()
+                        loop.call_later(limits.SCHEMA_UNKNOWN_S, self._cache.drop_unknown)
                     return True
                 if not await tasks.comes_in_time(asyncio.ensure_future(asyncio.sleep(pause_s))):
                     return False

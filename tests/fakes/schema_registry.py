@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import json
+import ssl
 import struct
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -91,15 +92,17 @@ def _refused(code: int, message: str) -> web.Response:
 
 
 @asynccontextmanager
-async def fake_registry(registry: FakeRegistry, port: int = 0) -> AsyncIterator[FakeRegistry]:
+async def fake_registry(
+    registry: FakeRegistry, port: int = 0, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[FakeRegistry]:
     """The registry, served on a free port or on this one."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", registry._any)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", port)
+    site = web.TCPSite(runner, "127.0.0.1", port, ssl_context=tls)
     await site.start()
-    registry.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    registry.url = f"http{'s' if tls else ''}://127.0.0.1:{runner.addresses[0][1]}"
     try:
         yield registry
     finally:

@@ -10,6 +10,7 @@ import asyncio
 import base64
 import gzip
 import json
+import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from engine.documents.protobuf import ProtobufSchema
 from engine.documents.schema_cache import JsonSchema, Schema, UnusableSchema
 from engine.errors import ConfigError, DocumentError
 from engine.kafka.schema_registry import REGISTRY_VARIABLE, RegistryError, SchemaRegistry
+from tests.fakes.certificates import Authority
 from tests.fakes.documents import detection_json
 from tests.fakes.proto_files import DETECTION_PROTO, descriptor_of, in_base64
 from tests.fakes.schema_registry import DETECTION, FakeRegistry, avro, fake_registry
@@ -243,6 +245,23 @@ async def test_a_redirect_is_followed_without_the_password_for_another_host(
         assert isinstance(await asked.schema(7), AvroSchema)
     assert here.logins == [f"Basic {base64.b64encode(b'jo:geheim').decode()}"]
     assert there.logins == [None]
+
+
+async def test_the_certificate_is_checked_with_the_authorities_of_the_file(
+    tmp_path: Path,
+) -> None:
+    ours, others = Authority(tmp_path, "ours"), Authority(tmp_path, "others")
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(*ours.issue("registry"))
+    registry = FakeRegistry()
+    registry.add(7, DETECTION)
+    async with fake_registry(registry, tls=tls):
+        trusting = client(registry.url, schema_registry_cafile=ours.cafile)
+        assert isinstance(await trusting.schema(7), AvroSchema)
+        for cafile in (others.cafile, None):
+            with pytest.raises(RegistryError, match="does not answer"):
+                await client(registry.url, schema_registry_cafile=cafile).schema(7)
+    assert len(registry.asked) == 1
 
 
 async def test_redirects_in_a_circle_end() -> None:

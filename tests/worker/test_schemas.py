@@ -72,6 +72,18 @@ async def test_reads_wait_while_the_registry_is_down_and_say_for_what() -> None:
     assert (waiting.count("ok"), waiting.count("failed") >= 1) == (1, True)
 
 
+async def test_an_id_that_the_registry_does_not_know_is_dropped_by_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "SCHEMA_UNKNOWN_S", 0.05)
+    dropped = asyncio.Event()
+    monkeypatch.setattr(SchemaCache, "drop_unknown", lambda _: dropped.set())
+    async with fake_registry(FakeRegistry()) as registry:
+        assert await Waiting(registry.url).comes()
+    async with asyncio.timeout(30):
+        await dropped.wait()
+
+
 async def test_what_the_registry_says_for_good_is_kept() -> None:
     registry = FakeRegistry()
     registry.add(8, "message M {}")
