@@ -26,6 +26,7 @@ from engine.audit.pending_changes import EXPIRIES, Part, Progress
 from engine.errors import BrokerError
 from engine.kafka.cluster import Cluster
 from engine.kafka.diagnosis import Refusal, not_allowed, refusal
+from engine.kafka.group_errors import GroupErrors
 from engine.kafka.leave_group import leave_group
 
 _EXPIRED_UNTIL: Final = "expired_until_ms"
@@ -52,6 +53,7 @@ class AuditGroup:
             heartbeat_interval_ms=int(limits.HEARTBEAT_S * 1000),
             rebalance_timeout_ms=int(limits.REBALANCE_S * 1000),
         )
+        self._errors = GroupErrors()
         self._admin = cluster.admin(request_timeout_ms=limits.REQUEST_MS)
 
     async def start(self) -> Progress:
@@ -122,12 +124,15 @@ class AuditGroup:
         return True
 
     async def keep_alive(self) -> None:
-        """Send a sign of life to the group. Raises BrokerError if that is denied."""
+        """Send a sign of life to the group. Raises BrokerError if that is denied, or if it has
+        failed for DELIVERY_TIMEOUT_S."""
         try:
             await self._consumer.getmany(timeout_ms=0)
         except KafkaError as error:
-            if not error.retriable:
+            if self._errors.is_final(error):
                 raise self._unusable(error) from error
+        else:
+            self._errors.passed()
 
     async def stop(self) -> None:
         """Leave the group and disconnect."""

@@ -6,10 +6,10 @@ A call for each record would cost more than finding the match.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from aiokafka.errors import KafkaTimeoutError
+from aiokafka.errors import KafkaError, KafkaTimeoutError, NodeNotReadyError
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from engine import limits
@@ -23,12 +23,35 @@ ByPartition = Mapping[tuple[str, int], Sequence[ProducerRecord]]
 
 
 def make_producer(cluster: Cluster, **options: Any) -> Any:
-    """Make a worker's producer; `options` are further options of aiokafka."""
-    return cluster.producer(
+    """Make a worker's producer; `options` are further options of aiokafka.
+
+    A producer with a transactional id looks for its coordinators until it finds them: aiokafka's
+    would end for good if it loses the connection meanwhile, or if a coordinator is loading.
+    """
+    producer = cluster.producer(
         max_batch_size=limits.SINK_BATCH_BYTES,
         max_request_size=2 * limits.SINK_BATCH_BYTES,
         **options,
     )
+    if "transactional_id" in options:
+        client = producer.client
+        client.coordinator_lookup = _waited_out(client.coordinator_lookup)
+    return producer
+
+
+def _waited_out(lookup: Callable[..., Awaitable[int]]) -> Callable[..., Awaitable[int]]:
+    """Wrap a client's lookup: it fails for a passing reason only with an error that aiokafka waits
+    out."""
+
+    async def wrapped(*args: Any) -> int:
+        try:
+            return await lookup(*args)
+        except KafkaError as error:
+            if error.retriable:
+                raise NodeNotReadyError from error
+            raise
+
+    return wrapped
 
 
 async def partition_of(producer: Any, topic: str, key: bytes) -> int:

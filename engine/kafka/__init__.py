@@ -22,6 +22,7 @@ The modules, in the order in which data passes them:
     raw_fetcher     the seam in aiokafka that leaves fetched record batches unopened
     open_transactions  what open transactions hold back, and whose they are
     fetch_limit     fetching pauses while too much is held
+    group_errors    which errors of a group a member outlives
     leave_group     a member leaves its group at once, whatever it is doing
 """
 
@@ -31,6 +32,7 @@ __all__ = [
     "cluster",
     "diagnosis",
     "fetch_limit",
+    "group_errors",
     "leave_group",
     "open_transactions",
     "raw_fetcher",

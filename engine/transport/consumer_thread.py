@@ -20,6 +20,7 @@ from mode.threads import ServiceThread, WorkerThread
 
 from engine import limits
 from engine.kafka.fetch_limit import FetchRoom
+from engine.kafka.group_errors import GroupErrors
 from engine.kafka.leave_group import leave_group
 from engine.kafka.raw_fetcher import deliver_batches
 from engine.transport.batch_topics import BatchTopics
@@ -98,19 +99,23 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         """End the worker if the broker refuses it the group.
 
         aiokafka raises such an error when records are requested. Without partitions this worker
-        requests none.
+        requests none. An error that passes (`engine.kafka.group_errors`) does not end it.
         """
+        errors = GroupErrors()
         while not self.should_stop:
             await self.sleep(limits.RETRY_PAUSE_S)
             consumer = self._consumer
             if consumer is None or consumer.assignment():
+                errors.passed()
                 continue
             try:
                 consumer._coordinator.check_errors()
             except KafkaError as error:
-                if not error.retriable:
+                if errors.is_final(error):
                     self.parent_loop.call_soon_threadsafe(cast(Any, self.app).on_crash, error)
                     return
+            else:
+                errors.passed()
 
     def on_crash(self, msg: str, *fmt: Any, **kwargs: Any) -> None:
         # Faust's own would print it, with what the exception says.

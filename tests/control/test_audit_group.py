@@ -56,6 +56,10 @@ class Kafka:
         self.answer()
         return self.committed
 
+    async def getmany(self, *, timeout_ms: int) -> dict[Any, Any]:
+        self.answer()
+        return {}
+
     async def commit(self, offsets: Any) -> None:
         self.answer()
         self.sent.append(offsets)
@@ -134,3 +138,16 @@ async def test_a_commit_that_is_not_allowed(kafka: Kafka) -> None:
     kafka.answers = [GroupAuthorizationFailedError()]
     with pytest.raises(BrokerError, match=r"^consumer group workers.audit: .* for Read on it; "):
         await group().commit(Progress({EXPIRIES: 1}))
+
+
+async def test_a_coordinator_that_loads_while_the_worker_joins(kafka: Kafka) -> None:
+    alive = group()
+    kafka.answers = [KafkaError("[Error 14] GroupLoadInProgressError")]
+    await alive.keep_alive()
+    assert not kafka.answers
+
+
+async def test_a_group_that_is_denied(kafka: Kafka) -> None:
+    kafka.answers = [GroupAuthorizationFailedError("workers.audit")]
+    with pytest.raises(BrokerError, match=r"^consumer group workers.audit: .* for Read on it; "):
+        await group().keep_alive()

@@ -15,23 +15,28 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import (
+    GroupLoadInProgressError,
     InvalidProducerEpoch,
     InvalidProducerIdMapping,
     InvalidTransactionTimeout,
     KafkaConnectionError,
     KafkaError,
     MessageSizeTooLargeError,
+    NodeNotReadyError,
     ProducerFenced,
+    RequestTimedOutError,
     TopicAuthorizationFailedError,
     TransactionalIdAuthorizationFailed,
 )
 from aiokafka.producer.transaction_manager import TransactionManager
 
 from engine import limits
+from engine.delivery.producer import make_producer
 from engine.delivery.records import Outgoing
 from engine.delivery.suppression_changelog import state_record
 from engine.delivery.transactional_producer import Fenced, GroupOffsets, TransactionalSink
 from engine.errors import BrokerError
+from engine.kafka.cluster import Cluster
 from engine.kafka.topics import Topics
 from engine.matching.suppression_states import SuppressionRecord
 from tests.delivery.test_sink import Batch
@@ -296,3 +301,59 @@ async def test_a_group_that_says_nothing_is_asked_again(
     monkeypatch.setattr("engine.kafka.cluster.close_whole", lambda *_, **__: None)
     monkeypatch.setattr("engine.kafka.cluster.AIOKafkaAdminClient", lambda **_: Admin(*answers))
     assert await GroupOffsets(CLUSTER).committed(7) == committed
+
+
+class Coordinators:
+    """Brokers of which one is lost: what aiokafka's own producer asks, and what it is answered.
+
+    The answers have the fields of Kafka's protocol guide (https://kafka.apache.org/protocol).
+    """
+
+    def __init__(self, **lost: KafkaError) -> None:
+        self.asked: list[str] = []
+        self._lost = lost
+
+    async def send(self, _node: int, request: Any, **_: Any) -> Any:
+        name = type(request).__name__.removesuffix("Request")
+        self.asked.append(name)
+        if len(self.asked) > 2 and (error := self._lost.pop(name, None)) is not None:
+            raise error
+        answer = {"error_code": 0, "coordinator_id": 1, "producer_id": 7, "producer_epoch": 0}
+        partitions = [(READS.partition, 0)]
+        return SimpleNamespace(**answer, errors=[(READS.topic, partitions)])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        KafkaConnectionError("closed"),
+        GroupLoadInProgressError(),
+        NodeNotReadyError(),
+        RequestTimedOutError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_a_coordinator_that_is_lost_is_looked_for_until_it_is_there(
+    error: KafkaError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """aiokafka's sender ends if the connection breaks on which it looks for a coordinator."""
+    brokers = Coordinators(AddOffsetsToTxn=NodeNotReadyError(), FindCoordinator=error)
+
+    async def yes(*_: Any, **__: Any) -> bool:
+        return True
+
+    def make(cluster: Cluster, **options: Any) -> Any:
+        made = make_producer(cluster, **options)
+        made.client.send = brokers.send
+        made.client.bootstrap = made.client.ready = made.client.force_metadata_update = yes
+        made.client.get_random_node = lambda: 1
+        return made
+
+    monkeypatch.setattr("engine.delivery.transactional_producer.make_producer", make)
+    monkeypatch.setattr(limits, "TRANSACTION_BACKOFF_MS", 1)
+    sink = TransactionalSink(CLUSTER, READS.partition)
+    await sink.start()
+    await sink.transact((), (), 5)
+    assert brokers.asked[-2:] == ["TxnOffsetCommit", "EndTxn"]
+    assert brokers.asked.count("FindCoordinator") == 4  # two of them were lost, or of the lost one
+    await sink.stop()

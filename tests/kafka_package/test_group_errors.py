@@ -1,0 +1,58 @@
+"""`engine.kafka.group_errors`: what ends a member of a group, and what passes."""
+
+from __future__ import annotations
+
+import pytest
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    GroupCoordinatorNotAvailableError,
+    InvalidGroupIdError,
+    KafkaError,
+)
+
+from engine import limits
+from engine.kafka.group_errors import GroupErrors
+
+#: As aiokafka raises what SyncGroup answers while the coordinator loads the group: only the text is
+#: left of it (aiokafka 0.14, consumer/group_coordinator.py).
+LOADING = KafkaError("[Error 14] GroupLoadInProgressError")
+
+
+def ended() -> KafkaError:
+    """What aiokafka raises for ever once a member's task has ended."""
+    error = KafkaError("Unexpected error during coordination")
+    error.__cause__ = AssertionError()
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "final"),
+    [
+        (LOADING, False),
+        (GroupCoordinatorNotAvailableError(), False),
+        (GroupAuthorizationFailedError("g"), True),
+        (InvalidGroupIdError(), True),
+        (ended(), True),
+    ],
+)
+def test_what_is_final(error: KafkaError, final: bool) -> None:
+    assert GroupErrors().is_final(error) == final
+
+
+def test_what_does_not_pass_is_final_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    errors = GroupErrors()
+    assert not errors.is_final(LOADING)
+    monkeypatch.setattr(limits, "DELIVERY_TIMEOUT_S", 0)
+    assert errors.is_final(LOADING)
+
+
+def test_what_passes_begins_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = [100.0]
+    monkeypatch.setattr("engine.kafka.group_errors.time.monotonic", lambda: now_s[0])
+    errors = GroupErrors()
+    assert not errors.is_final(LOADING)
+    now_s[0] += limits.DELIVERY_TIMEOUT_S - 1
+    errors.passed()
+    assert not errors.is_final(LOADING)
+    now_s[0] += limits.DELIVERY_TIMEOUT_S
+    assert errors.is_final(LOADING)
