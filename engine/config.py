@@ -158,6 +158,12 @@ _ALL: Final = (
         "DIRECTORY",
         "With a checkpoint key: where the worker writes its checkpoints.",
     ),
+    Setting(
+        "require_entries",
+        whole_number(0, _COUNT_MAX),
+        "N",
+        "Take no reads after the start until N entries are listed; 0 does not wait.",
+    ),
     Setting("operator", nonempty_text, "NAME", "Who changes a list or a policy."),
     Setting(
         "partitions", whole_number(1, 100_000), "N", "Partitions of each topic that is created."
@@ -263,6 +269,7 @@ class Settings:
     misreads: Path | None = None
     checkpoint_key: Path | None = None
     checkpoint_dir: Path = Path("checkpoints")
+    require_entries: int = 0
     operator: str | None = None
     partitions: int = 4
     replication: int = 1

@@ -39,6 +39,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "misreads": None,
         "checkpoint_key": None,
         "checkpoint_dir": Path("checkpoints"),
+        "require_entries": 0,
         "operator": None,
         "partitions": 4,
         "replication": 1,

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     "misreads",
     "checkpoint_key",
     "checkpoint_dir",
+    "require_entries",
 )
 @click.option(
     "--insecure",

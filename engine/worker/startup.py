@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 from engine import limits
@@ -9,7 +10,9 @@ from engine.config import Settings
 from engine.kafka.cluster import Cluster
 from engine.kafka.topic_admin import check_topics, make_own_topic
 from engine.kafka.topics import Topics
+from engine.matching.lists import Lists
 from engine.versions import DISTRIBUTION, versions
+from engine.worker.health import Health
 
 log = logging.getLogger(__name__)
 
@@ -43,3 +46,19 @@ def introduce(settings: Settings, topics: Topics, http_port: int) -> None:
         *(limits.CONTROL_STALE_S, limits.SESSION_S),
     )
     log.info("metrics and health at http://%s:%d", settings.http_host, http_port)
+
+
+async def enough_entries(required: int, lists: Lists, health: Health) -> None:
+    """Wait until so many entries are listed; meanwhile health gives the reason.
+
+    A hot list topic that was deleted and made again is empty. Reads that pass then match nothing,
+    and are committed.
+    """
+    stage, waits = health.stage, False
+    while (listed := len(lists.index)) < required:
+        health.stage = f"{listed} entries are listed, and --require-entries asks for {required}"
+        if not waits:
+            log.warning("no reads are taken yet: %s", health.stage)
+        waits = True
+        await asyncio.sleep(limits.RETRY_PAUSE_S)
+    health.stage = stage

@@ -60,7 +60,7 @@ from engine.worker.health import Health
 from engine.worker.processor import Processor, Waits
 from engine.worker.schemas import SchemaFetcher
 from engine.worker.shutdown import Shutdown
-from engine.worker.startup import introduce, prepare_topics
+from engine.worker.startup import enough_entries, introduce, prepare_topics
 
 log = logging.getLogger(__name__)
 
@@ -233,6 +233,7 @@ class Worker:
             lists.eligibility.policy_count,
             lists.refused_count,
         )
+        await tasks.unless_ended(enough_entries(self.settings.require_entries, lists, self.health))
 
     async def _start_reads(
         self, stack: contextlib.AsyncExitStack, sink: Sink, audit: Auditing
