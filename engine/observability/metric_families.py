@@ -214,6 +214,11 @@ class MetricFamilies:
             "the lowest partition also shows the partitions that no worker owns.",
             "partition",
         )
+        self.partitions_unowned = self._gauge(
+            "hotlist_partitions_unowned",
+            "Partitions of the reads that no worker owns. Only the owner of the lowest partition "
+            "shows them.",
+        )
         self.held_back_s = self._gauge(
             "hotlist_held_back_seconds",
             "How long an open transaction has held back records of a topic that this worker reads "

@@ -50,6 +50,7 @@ class Metrics(MetricFamilies):
         """Drop the lag of revoked partitions: another worker may own them now."""
         self.lag.clear()
         self._unowned.clear()
+        self.partitions_unowned.set(0)
 
     def show_lag(self, lag: Mapping[int, int], own: Container[int]) -> None:
         """Set the lag of these partitions: the worker's `own`, and those without an owner.
@@ -60,6 +61,7 @@ class Metrics(MetricFamilies):
             if partition not in own:
                 self.lag.remove(str(partition))
         self._unowned = {partition for partition in lag if partition not in own}
+        self.partitions_unowned.set(len(self._unowned))
         for partition, waiting in lag.items():
             self.lag.labels(str(partition)).set(waiting)
 

@@ -229,9 +229,7 @@ class Worker:
         log.info(
             "lists loaded in %.1f s: %d entries, %d policies, %d refused",
             time.monotonic() - started_s,
-            len(lists.index),
-            lists.eligibility.policy_count,
-            lists.refused_count,
+            *(len(lists.index), lists.eligibility.policy_count, lists.refused_count),
         )
         await tasks.unless_ended(enough_entries(self.settings.require_entries, lists, self.health))
 

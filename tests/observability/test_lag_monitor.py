@@ -362,8 +362,14 @@ async def test_partitions_that_get_an_owner_are_logged(
     here = Looking()
     caplog.set_level(logging.INFO)
     await here.lag.look()
+
+    def unowned() -> float | None:
+        return here.metrics.registry.get_sample_value("hotlist_partitions_unowned")
+
+    assert unowned() == 2
     here.brokers.owned = {0, 1, 2, 3}
     await here.lag.look()
+    assert unowned() == 0
     await here.lag.look()
     assert [record.getMessage() for record in caplog.records] == [
         "no worker owns lpr.detections.v1/2, 3; their reads wait",
