@@ -84,6 +84,8 @@ INGEST_TOKEN_CHARACTERS: Final = 16
 #: Fields of a form that are looked at, and messages that one request may have.
 INGEST_FORM_FIELDS: Final = 32
 INGEST_FORM_MESSAGES: Final = 64
+#: Fields that a form or a query may have whose fields a mapping names.
+INGEST_MAPPED_FIELDS: Final = 256
 #: A read's record: its value, and as much again for its key, its headers and Kafka's framing, which
 #: repeat parts of it.
 INGEST_RECORD_BYTES: Final = 128 * KIB

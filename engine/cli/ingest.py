@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Final
 import click
 
 from engine import limits
-from engine.cli.mapping import GENERIC, adapter_of, takes_mapping
+from engine.cli.mapping import GENERIC, adapter_of, takes_forms, takes_mapping
 from engine.cli.mqtt import make_address, mqtt_options, serve_mqtt, warn_if_mqtt_in_clear
 from engine.cli.options import takes_settings, warn_if_password_in_clear
 from engine.cli.output import json_line, remark
@@ -128,6 +128,7 @@ def ingest(
         endpoint = make_endpoint(
             listen, token_file, tls_certfile, tls_keyfile, vendor=vendor, is_in_url=token_in_url
         )
+        endpoint = endpoint._replace(is_form=takes_forms(vendor, mapping))
         warn_if_in_url(endpoint)
         if not insecure:
             warn_if_in_clear(endpoint)

@@ -21,6 +21,16 @@ takes_mapping = click.option(
 )
 
 
+def takes_forms(vendor: str, mapping: Path | None) -> bool:
+    """Return whether the messages are forms whose fields the mapping names.
+
+    Raises ConfigError as `adapter_of` does.
+    """
+    if vendor != GENERIC or mapping is None:
+        return False
+    return load_toml(Mapping, mapping.name, mapping)[0].format == "form"
+
+
 def adapter_of(vendor: str, mapping: Path | None) -> Adapter:
     """Return a vendor's adapter, or that of a mapping's file.
 

@@ -6,6 +6,7 @@ The modules, in the order in which data passes them:
 
     authentication  whether a sender knows the endpoint's token
     forms           the messages in a request's body
+    bodies          a request's body, read within bounds
     webhook         the endpoint for vendors' messages over HTTP
     mqtt            vendors' messages from an MQTT broker
     adapters        one module for each vendor: from a message to reads

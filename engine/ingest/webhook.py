@@ -3,7 +3,11 @@
 `POST`, `PUT` or `PATCH` to any path takes a message: as the body, or in a form
 (`engine.ingest.forms`); only messages are kept of it. Cameras insist on paths of their own,
 and a path means nothing here. The sender proves that it knows the token
-(`engine.ingest.authentication`). Answers are JSON.
+(`engine.ingest.authentication`). Answers are JSON, and no cache may keep them.
+
+If a mapping names the fields of forms, the fields of the query and of the body together are the
+message, and `GET` takes one as well: some cameras know nothing else. The token in the query, which
+proxies log, is no part of the message.
 
     200  accepted: the broker has all its reads, or it has none; `reads` says how many, `problems`
          which parts gave none
@@ -23,19 +27,17 @@ without the token lasts seconds and one request, and cannot keep a sender with t
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple, cast
 
 from aiohttp import web
-from aiohttp.http_exceptions import ContentEncodingError
 
 from engine import limits
 from engine.errors import BrokerError
 from engine.ingest.adapters import AdapterError
 from engine.ingest.authentication import Authenticator, Verdict
-from engine.ingest.forms import FormError, Multipart, boundary_of, looks_multipart, unwrapped
+from engine.ingest.bodies import BrokenBodyError, fields_of, messages_of
 from engine.ingest.producer import Ingest
 from engine.ingest.status_routes import add_status
 from engine.serving.certificate import ServerTls
@@ -46,6 +48,8 @@ _RETRY_AFTER = {"Retry-After": "5"}
 _SENDS: Final = ("POST", "PUT", "PATCH")
 #: Whether a request's sender knows the token; judged once, as Digest accepts no request twice.
 _VERDICT: Final = web.RequestKey("verdict", str)
+#: Whether a request is to bring a message, and not to ask for the status.
+_IS_MESSAGE: Final = web.RequestKey("is_message", bool)
 #: By the status of the answer; others are "unreadable", among them a path that is none.
 _RESULTS = {
     200: "taken",
@@ -55,26 +59,15 @@ _RESULTS = {
     413: "too_long",
     503: "not_taken",
 }
-#: Results that share the status 400 with "bad": the body's encoding, its form, the rest.
-_BROKEN_ENCODING = "broken_encoding"
-_BROKEN_FORM = "broken_form"
-_BROKEN_BODY = "broken_body"
 #: Shares the status 401 with "unauthorized": the request had no token, or a nonce that is too old.
 _CHALLENGED = "challenged"
 _UNREADABLE = "unreadable"
 
 
-class _BrokenError(Exception):
-    """A body cannot be read; it holds the result that counts it and the rule that it broke."""
-
-    def __init__(self, result: str, rule: str) -> None:
-        super().__init__(rule)
-        self.result = result
-
-
 class Endpoint(NamedTuple):
     """The address to listen on, the token that messages must come with, and TLS. `is_in_url` allows
-    the token in the path or the query, too. `is_holding`: the vendor's senders never send again."""
+    the token in the path or the query, too. `is_holding`: the vendor's senders never send again.
+    `is_form`: messages are forms or queries whose fields a mapping names."""
 
     host: str
     port: int
@@ -83,6 +76,7 @@ class Endpoint(NamedTuple):
     is_in_url: bool = False
     is_holding: bool = False
     vendor: str = ""
+    is_form: bool = False
 
 
 class IngestServer:
@@ -99,7 +93,7 @@ class IngestServer:
             client_max_size=limits.INGEST_MESSAGE_BYTES, middlewares=[self._counted]
         )
         add_status(app, ingest)
-        for method in _SENDS:
+        for method in (*_SENDS, "GET") if endpoint.is_form else _SENDS:
             app.router.add_route(method, "/{path:.*}", self._take)
         bounds = Bounds(
             limits.INGEST_STRANGERS,
@@ -156,7 +150,7 @@ class IngestServer:
             response = await handler(request)
         except web.HTTPException as error:
             response = _answer(error.status, error=error.reason.lower())
-        except _BrokenError as error:
+        except BrokenBodyError as error:
             result = error.result
             response = _answer(400, error=f"the body cannot be read: {error}")
             response.force_close()  # where the next request begins is not known
@@ -164,12 +158,13 @@ class IngestServer:
             response.force_close()
             if verdict == "stale" or "Authorization" not in request.headers:
                 result = _CHALLENGED
-        if request.method in _SENDS:
+        if request.method in _SENDS or request.get(_IS_MESSAGE, False):
             result = result or _RESULTS.get(response.status, _UNREADABLE)
             self._ingest.metrics.count_message(result)
         return response
 
     async def _take(self, request: web.Request) -> web.Response:
+        request[_IS_MESSAGE] = True
         verdict = cast(Verdict, request[_VERDICT])
         if verdict != "known":
             response = _answer(401, error="the token is missing or wrong")
@@ -187,7 +182,10 @@ class IngestServer:
 
     async def _answer_to(self, request: web.Request) -> web.Response:
         try:
-            messages, is_whole = await _received(request)
+            if self._endpoint.is_form:
+                messages, is_whole = [await fields_of(request)], True
+            else:
+                messages, is_whole = await messages_of(request)
         except TimeoutError:
             return _answer(408, error=f"was not sent within {limits.INGEST_RECEIVE_S:g} s")
         response = await self._answer_of(messages)
@@ -218,67 +216,5 @@ class IngestServer:
 
 
 def _answer(status: int, *, headers: dict[str, str] | None = None, **body: object) -> web.Response:
+    headers = {"Cache-Control": "no-store", **(headers or {})}
     return web.json_response(body, status=status, headers=headers)
-
-
-async def _received(request: web.Request) -> tuple[list[bytes], bool]:
-    """Return the messages of a request, and whether its body came whole.
-
-    Raises _BrokenError if there are none, whatever the client sends, and TimeoutError.
-    """
-    is_form = request.content_type.startswith("multipart/")
-    form: Multipart | None = None
-    try:
-        async with asyncio.timeout(limits.INGEST_RECEIVE_S):
-            if is_form:
-                form = Multipart(boundary_of(request.headers.get("Content-Type", "")))
-                await _passed_through(request, form)
-            else:
-                body = await request.read()
-                if not looks_multipart(body):
-                    return [unwrapped(body)], True
-                is_form, form = True, Multipart(None)
-                form.feed(body)
-                form.end()
-    except Exception as error:
-        if form is not None and form.messages:
-            return form.messages, False  # cameras cut the last picture
-        if isinstance(error, web.HTTPException | TimeoutError):
-            raise
-        raise _broken(error, is_form=is_form) from None
-    if not form.messages:
-        raise _BrokenError(_BROKEN_FORM, "is a form without a message in JSON or XML")
-    return form.messages, True
-
-
-async def _passed_through(request: web.Request, form: Multipart) -> None:
-    room_bytes = limits.INGEST_MESSAGE_BYTES
-    async for chunk in request.content.iter_any():
-        form.feed(chunk[:room_bytes])
-        room_bytes -= len(chunk)
-        if room_bytes < 0:
-            raise web.HTTPRequestEntityTooLarge(
-                max_size=limits.INGEST_MESSAGE_BYTES,
-                actual_size=limits.INGEST_MESSAGE_BYTES - room_bytes,
-            )
-    form.end()
-
-
-def _broken(error: Exception, *, is_form: bool) -> _BrokenError:
-    """Say what is wrong with a body; aiohttp has many errors for what a client sends."""
-    if _is_encoding(error):
-        return _BrokenError(_BROKEN_ENCODING, "is not what its Content-Encoding says")
-    if isinstance(error, FormError):
-        return _BrokenError(_BROKEN_FORM, str(error))
-    if is_form:
-        return _BrokenError(_BROKEN_FORM, "is not a form as its Content-Type says")
-    return _BrokenError(_BROKEN_BODY, "is not as long as it says")
-
-
-def _is_encoding(error: BaseException | None) -> bool:
-    """Return whether a content encoding is the cause of an error."""
-    while error is not None:
-        if isinstance(error, ContentEncodingError):
-            return True
-        error = error.__cause__ or error.__context__
-    return False

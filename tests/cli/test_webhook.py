@@ -127,3 +127,16 @@ def test_insecure_turns_off_the_warning_of_a_password_in_clear(served: list[Any]
     assert line.startswith("warning: kafka.example is not a loopback address, and SASL PLAIN ")
     assert listen("127.0.0.1:9109", *sasl, "--insecure") == ""
     assert len(served) == 2
+
+
+def test_forms_are_taken_if_the_mapping_says_so(served: list[Any], tmp_path: Path) -> None:
+    mapping = tmp_path / "mapping.toml"
+    for kind in ("form", "json"):
+        mapping.write_text(f'format = "{kind}"\nplate = "lp"\ntime = "at"\n')
+        arguments = ["generic", "--mapping", str(mapping), "--listen", "127.0.0.1:9109"]
+        result = CliRunner().invoke(
+            main, ["ingest", *arguments, "--source", "city"], env=_ENVIRONMENT
+        )
+        assert result.exit_code == 0, result.output
+    assert listen("127.0.0.1:9109") == ""
+    assert [each.is_form for each in served] == [True, False, False]

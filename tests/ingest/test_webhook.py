@@ -14,8 +14,10 @@ from typing import Any
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from engine import limits
+from engine.cli.mapping import adapter_of
 from engine.errors import HotlistError
 from engine.ingest.adapters import Site, hikvision, openalpr, platerecognizer
 from engine.ingest.metrics import IngestMetrics
@@ -427,6 +429,77 @@ async def test_what_a_hikvision_camera_calls_its_body(content_type: str, body: b
         found = await answer(await client.post("/alarm?channel=1", data=body, headers=headers))
     assert found == (200, {"reads": 1, "problems": []})
     assert [key for key, _, _ in producer.records] == [b"KR5MT77"]
+
+
+_FORM_ADAPTER = adapter_of("generic", _FIELD / "generic" / "nedap-lumo.toml")
+_QUERY = (_FIELD / "generic" / "nedap-lumo.txt").read_text().strip()
+
+
+@asynccontextmanager
+async def taking_forms(producer: Producer, token: str = _TOKEN) -> AsyncIterator[IngestServer]:
+    ingest = Ingest(
+        producer, "lpr.detections.v1", _FORM_ADAPTER, Site("city"), IngestMetrics("openalpr")
+    )
+    server = IngestServer(
+        ingest, Endpoint("127.0.0.1", 0, token, is_in_url=True, vendor="generic", is_form=True)
+    )
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()
+
+
+async def test_a_message_in_the_query_of_a_get(caplog: pytest.LogCaptureFixture) -> None:
+    """Its reads are sent, no cache keeps the answer, and nothing shows the token or the plate."""
+    producer = Producer()
+    async with (
+        taking_forms(producer) as server,
+        aiohttp.ClientSession(f"http://127.0.0.1:{server.port}") as client,
+    ):
+        said = []
+        for query, headers in (
+            (_QUERY, _BEARER),
+            (f"{_QUERY}&token={_TOKEN}", {}),
+            (f"token={_TOKEN}&lp=KR3160", {}),
+            (f"token={_TOKEN}", {}),
+            (f"{_QUERY}&token=another-9f2c", {}),
+            (f"lp=%ff&token={_TOKEN}", {}),
+        ):
+            async with client.get(URL(f"/lpr?{query}", encoded=True), headers=headers) as response:
+                assert response.headers["Cache-Control"] == "no-store"
+                said.append((response.status, await response.text()))
+        assert [status for status, _ in said] == [200, 200, 400, 400, 401, 400]
+        assert json.loads(said[2][1])["field"] == "$.unit"
+        metrics = await (await client.get("/metrics")).text()
+        for status in ("/healthz", "/readyz"):
+            assert (await client.get(status)).status == 200
+    keys = [key for key, _, _ in producer.records]
+    ids = {json.loads(value)["read_id"] for _, value, _ in producer.records}
+    assert (keys, len(ids)) == ([b"KR3160", b"KR3160"], 1)
+    assert counted("messages_total", 2, result="taken") in metrics
+    assert counted("messages_total", 3, result="bad") in metrics
+    assert counted("messages_total", 1, result="challenged") in metrics
+    shown = metrics + "".join(text for _, text in said) + caplog.text
+    assert not [secret for secret in (_TOKEN, "another-9f2c", "KR3160") if secret in shown]
+
+
+async def test_the_fields_of_a_form() -> None:
+    """From the body, the query, or both; a value that begins like JSON is a value."""
+    producer = Producer()
+    first, _, rest = _QUERY.partition("&")
+    async with (
+        taking_forms(producer) as server,
+        aiohttp.ClientSession(f"http://127.0.0.1:{server.port}") as client,
+    ):
+        for query, body in (("", _QUERY), (rest, first), (_QUERY, ""), ("note=[1]", _QUERY)):
+            headers = {**_BEARER, "Content-Type": "application/x-www-form-urlencoded"}
+            sent = client.post(URL(f"/?{query}", encoded=True), data=body, headers=headers)
+            assert await answer(await sent) == (200, {"reads": 1, "problems": []})
+        for data, result in ((aiohttp.FormData({"lp": "KR3160"}, default_to_multipart=True), 400),):
+            status, body = await answer(await client.post("/", data=data, headers=_BEARER))
+            assert (status, "only urlencoded forms" in body["error"]) == (result, True)
+    assert {value for _, value, _ in producer.records} == {producer.records[0][1]}
 
 
 async def test_other_requests() -> None:

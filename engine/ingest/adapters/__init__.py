@@ -30,6 +30,7 @@ The modules, in the order in which data passes them:
     mapping          the file of a mapping
     message          what the vendors' modules share: parsing a message, making a read
     xml_message      parsing an XML message
+    form_message     parsing a form, or the query of a URL
     fallbacks        the camera and the zone of a message that lacks them
     optional_fields  a read's optional fields, from vendors' forms
     paths            paths into a message, as mappings write them

@@ -1,4 +1,4 @@
-"""Any JSON or XML message by a mapping, a file of the operator: which path is which field.
+"""Any JSON, XML or form by a mapping, a file of the operator: which path is which field.
 
 For a product that has no adapter, and for a site whose vendor has changed its messages. The mapping
 is checked when it is read: `make_adapter` raises ConfigError with the file, the field and the rule.
@@ -21,6 +21,7 @@ from engine.clock import zone_named
 from engine.documents.model import Detection
 from engine.errors import ConfigError
 from engine.ingest.adapters.fallbacks import Fallbacks
+from engine.ingest.adapters.form_message import parse_form
 from engine.ingest.adapters.mapping import MappedImage, Mapping, NoRead
 from engine.ingest.adapters.message import (
     Adapted,
@@ -63,7 +64,7 @@ class _Generic:
 
     def __init__(self, mapping: Mapping, where: str) -> None:
         self._where = where
-        self._is_xml = mapping.format == "xml"
+        self._format = mapping.format
         self._each = self._path("each", mapping.each)
         self._plate = self._path("plate", mapping.plate)
         self._time = self._path("time", mapping.time)
@@ -123,7 +124,9 @@ class _Generic:
         return adapted
 
     def _parse(self, message: bytes) -> Node:
-        if self._is_xml:
+        if self._format == "form":
+            return parse_form(message)
+        if self._format == "xml":
             return parse_xml(message, attributes=True)[1]
         check_size(message)
         value = json_value(message)

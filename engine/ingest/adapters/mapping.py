@@ -63,7 +63,9 @@ class Mapping(Struct, frozen=True, forbid_unknown_fields=True):
 
     plate: _Path
     time: _Path
-    format: Annotated[Literal["json", "xml"], Meta(description="json or xml")] = "json"
+    format: Annotated[Literal["json", "xml", "form"], Meta(description="json, xml or form")] = (
+        "json"
+    )
     each: _Path = "."
     time_of_day: _Path | None = None
     time_format: Annotated[

@@ -37,6 +37,7 @@ _FORM_FIELD: Final = b"json="
 Reason = Literal[
     "not_json",
     "not_xml",
+    "not_form",
     "too_long",
     "other_vendor",
     "missing_field",

@@ -35,7 +35,7 @@ def sent(**fields: Any) -> bytes:
     [
         ('time = "t"', "mapping.toml: plate: is required"),
         (_GOOD + 'speed = "v"', "mapping.toml: speed: unknown field; there are plate, time, "),
-        (_GOOD + 'format = "csv"', "mapping.toml: format: must be json or xml"),
+        (_GOOD + 'format = "csv"', "mapping.toml: format: must be json, xml or form"),
         (_GOOD + 'each = "a..b"', "mapping.toml: each: must be a path such as data.results[*]"),
         (_GOOD + 'id = "="', "mapping.toml: id: must have a text after ="),
         (_GOOD + "id = 7", "mapping.toml: id: must be a path or =TEXT"),
