@@ -1,0 +1,140 @@
+"""How much Python a read costs, counted in instructions of the interpreter.
+
+Unlike seconds these counts are the same on every machine and in every run, so a slower way through
+the matcher is seen at once. They say nothing about compiled code: that is for the benchmarks.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, Final
+
+import pytest
+
+from engine.audit.chain import Chain
+from engine.delivery.records import match_events, match_record
+from engine.kafka.topics import Topics
+from engine.matching.matcher import Matcher
+from engine.matching.outcome import Outcome
+from tests.fakes.documents import NOW_MS, as_bytes, detection_json, entry_json, policy_json
+from tests.fakes.record_batches import LZ4, Sent, batch_bytes, raw_batch, raw_fetch
+from tests.matching.test_matcher import matcher_of
+
+#: Instructions of CPython 3.11 for one read of a listed plate, by what becomes of it, and for one
+#: match on its way out. Where they change on purpose, put the new ones here and say why in the
+#: commit.
+_COSTS: Final = {
+    "exact": 1562,
+    "suppressed": 1908,
+    "look-alike": 2519,
+    "denied": 851,
+    "record": 89,
+    "audit": 493,
+}
+_TOLERANCE: Final = 0.02
+
+_LISTED: Final = [f"ABC{number:04}" for number in range(200)]
+
+
+def instructions(call: Callable[[], object]) -> int:
+    """The number of the interpreter's instructions in a call."""
+    count = 0
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        nonlocal count
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        count += event == "opcode"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+def a_matcher(**fields: Any) -> Matcher:
+    """A matcher with 200 entries, and a policy for the source S1 alone."""
+    entries = [
+        (plate, entry_json(entry_id=plate, plate=plate, **({"suppress_s": 0} | fields)))
+        for plate in _LISTED
+    ]
+    return matcher_of(entries, [("S1", policy_json())])
+
+
+def reads(plates: list[str], **fields: Any) -> list[Sent]:
+    """Reads of plates at one camera, each with an id of its own."""
+    return [
+        Sent(
+            key=plate.encode(),
+            value=as_bytes(detection_json(read_id=f"R{number:05}", plate=plate, **fields)),
+        )
+        for number, plate in enumerate(plates)
+    ]
+
+
+def matched(matcher: Matcher, sent: list[Sent]) -> Outcome:
+    """What becomes of one batch."""
+    return matcher.process(raw_fetch(raw_batch(batch_bytes(sent, codec=LZ4))), NOW_MS)
+
+
+def work_of(matcher: Matcher, sent: list[Sent]) -> int:
+    """The instructions of one batch, once everything is compiled and remembered."""
+    fetch = raw_fetch(raw_batch(batch_bytes(sent, codec=LZ4)))
+    matcher.process(fetch, NOW_MS)
+    counts = [instructions(lambda: matcher.process(fetch, NOW_MS)) for _ in range(2)]
+    assert counts[0] == counts[1], "a count that differs by itself proves nothing"
+    return counts[0]
+
+
+def cost_of(matcher: Matcher, plates: list[str], **fields: Any) -> float:
+    """The instructions that one more read costs."""
+    few, many = reads(plates[:10], **fields), reads(plates[:110], **fields)
+    return (work_of(matcher, many) - work_of(matcher, few)) / 100
+
+
+def test_reads_that_match_nothing_cost_no_python() -> None:
+    matcher = a_matcher()
+    others = [f"XYZ{number:04}" for number in range(10_000)]
+    assert work_of(matcher, reads(others)) == work_of(matcher, reads(others[:100]))
+
+
+def _costs() -> dict[str, float]:
+    outcome = matched(a_matcher(), reads(_LISTED[:100]))
+    assert len(outcome.matches) == 100
+    alike = [plate.replace("B", "8") for plate in _LISTED]
+    topics, chain = Topics("lpr."), Chain("c")
+
+    def record() -> None:
+        for found in outcome.matches:
+            match_record(topics, found.match, found.trace)
+
+    def audit() -> None:
+        for event in match_events(outcome):
+            chain.seal(event.event, event.fields, event.at_ms)
+
+    for call in (record, audit):
+        call()
+    return {
+        "exact": cost_of(a_matcher(), _LISTED),
+        "suppressed": cost_of(a_matcher(suppress_s=300), _LISTED),
+        "look-alike": cost_of(a_matcher(confusables=True), alike),
+        "denied": cost_of(a_matcher(), _LISTED, source="S2"),
+        "record": instructions(record) / 100,
+        "audit": instructions(audit) / 100,
+    }
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="another Python has other instructions")
+def test_a_match_costs_as_much_python_as_it_did() -> None:
+    costs = {name: round(cost) for name, cost in _costs().items()}
+    off = {
+        name: f"{cost}, not {_COSTS[name]}"
+        for name, cost in costs.items()
+        if abs(cost - _COSTS[name]) > _TOLERANCE * _COSTS[name]
+    }
+    assert off == {}, "the Python work of a match has changed; if on purpose, change _COSTS"
