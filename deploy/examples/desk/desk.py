@@ -10,7 +10,7 @@ right.
 
 Every desk reads both topics from their start, so any number of desks show the same matches, and a
 desk keeps nothing on disk. Repeats of a match have its `match_id` and are shown once. A match goes
-when somebody has decided it, or when its entry has expired.
+once it is decided, or when its entry has expired.
 
 The address is one of this machine, unless there is a certificate. People give the desk's token and
 their name once, and stay signed in for a shift.
