@@ -50,9 +50,9 @@ def test_what_topics_create_makes_is_well(count: int) -> None:
 @pytest.mark.parametrize(
     ("name", "key", "value", "want", "stops"),
     [
-        ("detections", "retention.ms", "-1", "3600000", True),
-        ("detections", "retention.ms", "9223372036854775807", "3600000", True),
-        ("rejects", "retention.ms", "-1", "86400000", True),
+        ("detections", "retention.ms", "-1", "3600000", False),
+        ("detections", "retention.ms", "9223372036854775807", "3600000", False),
+        ("rejects", "retention.ms", "-1", "86400000", False),
         ("matches", "retention.ms", "-1", "2592000000", False),
         ("detections", "cleanup.policy", "compact", "delete", True),
         ("detections", "cleanup.policy", "compact,delete", "delete", True),

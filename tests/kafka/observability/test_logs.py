@@ -104,4 +104,4 @@ async def test_a_worker_that_cannot_go_on_says_so_in_the_log_and_in_one_line(
     [error] = ended["errors"]
     assert error["kind"] == "TopicError"
     assert error["hint"].startswith("run: hotlist topics create")
-    assert error["trace"][-1].endswith(" in check_topics")
+    assert error["trace"][-1].endswith(" in check_presence")
