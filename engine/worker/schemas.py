@@ -53,7 +53,7 @@ class SchemaFetcher:
                     metrics.schema_fetches.labels("failed").inc()
                     waiting = f"reads wait for their schema: {error}"
                     self._health.waits(waiting)
-                    log.warning("%s", waiting)
+                    log.warning("reads wait for their schema: %s", error)
                 else:
                     kind = "ok"
                     if isinstance(schema, UnusableSchema):

@@ -6,6 +6,7 @@ the matcher is seen at once. They say nothing about compiled code: that is for t
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable
 from types import FrameType
@@ -39,7 +40,8 @@ _LISTED: Final = [f"ABC{number:04}" for number in range(200)]
 
 
 def instructions(call: Callable[[], object]) -> int:
-    """The number of the interpreter's instructions in a call."""
+    """The number of the interpreter's instructions in a call, without those of the garbage
+    collector's callbacks, which come at any time."""
     count = 0
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:
@@ -49,11 +51,13 @@ def instructions(call: Callable[[], object]) -> int:
         return trace
 
     before = sys.gettrace()
+    gc.disable()
     sys.settrace(trace)
     try:
         call()
     finally:
         sys.settrace(before)
+        gc.enable()
     return count
 
 
