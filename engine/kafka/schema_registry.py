@@ -21,7 +21,7 @@ import contextlib
 import ssl
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import aiohttp
 import msgspec
@@ -125,7 +125,7 @@ class SchemaRegistry(NamedTuple):
     @property
     def password_in_clear(self) -> str | None:
         """The warning that the password crosses a network in clear; None if it does not."""
-        host = self.url.removeprefix("http://").partition("/")[0].rpartition(":")[0]
+        host = urlsplit(self.url).hostname or ""
         if "Authorization" not in self.headers or self.tls is not None or is_loopback(host):
             return None
         return f"{self.url} sends the schema registry's password in clear; use an https URL"

@@ -280,6 +280,7 @@ def test_the_password_of_a_file_is_sent(tmp_path: Path) -> None:
     asked = client(schema_registry_username="jo", schema_registry_password_file=file)
     assert asked.headers["Authorization"] == f"Basic {base64.b64encode(b'jo:geheim').decode()}"
     assert asked.password_in_clear is None
+    assert asked._replace(url="http://localhost/apis").password_in_clear is None, "without a port"
     far = client(
         "http://registry:8081", schema_registry_username="jo", schema_registry_password_file=file
     )
