@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from tests.kafka.broker import RealBroker
-from tests.kafka.typed_pages import Ours, free_port, kafka_tools, without_explanations
+from tests.kafka.typed_pages import Ours, free_port, kafka_tools, wrong_in
 from tests.repository import console
 from tests.repository.pages import ROOT
 
@@ -59,28 +59,21 @@ def first_hour(directory: Path, bootstrap: str) -> Iterator[Typed]:
         with console.Shell(clone, environment, _COMMAND_S) as shell:
             for block in console.blocks((clone / name).read_text("utf-8")):
                 for step in block.steps:
-                    fails = block.tag == "fails" and step is block.steps[-1]
-                    yield _typed(shell, step, f"{name}:{block.line}", ours, fails=fails)
+                    yield _typed(shell, step, block, name, ours)
 
 
 def _typed(
-    shell: console.Shell, step: console.Step, where: str, ours: Ours, *, fails: bool
+    shell: console.Shell, step: console.Step, block: console.Block, page: str, ours: Ours
 ) -> Typed:
-    began_s = time.monotonic()
+    began_s, wrong = time.monotonic(), None
     try:
         status, came = shell.run(ours(step.command))
     except TimeoutError as error:
-        return Typed(where, step.command, time.monotonic() - began_s, f"hangs; printed:\n{error}")
+        wrong = f"hangs; printed:\n{error}"
     took_s = time.monotonic() - began_s
-    wrong = None
-    if step.prints:
-        said = [ours(line) for line in step.prints]
-        wrong = console.differs(said, without_explanations(came))
-    if wrong is None and (status != 0) != fails:
-        wrong = f"status {status}"
-    if wrong is not None:
-        wrong += "\n" + "\n".join(came)
-    return Typed(where, step.command, took_s, wrong)
+    if wrong is None:
+        wrong = wrong_in(step, block, ours, status, came)
+    return Typed(f"{page}:{block.line}", step.command, took_s, wrong)
 
 
 def _system_path() -> str:

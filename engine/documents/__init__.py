@@ -9,6 +9,7 @@ The modules, in the order in which data passes them:
     fields           what a field may hold
     schema_errors    the error when it holds something else
     droppable        a read without the optional fields that break their rule
+    varints          integers of variable length, of Avro and Protobuf
     avro_values      Avro's primitive values, read from hostile bytes
     avro             a read in Avro's binary form, as JSON
     protobuf         a read in Protobuf's binary form, as JSON

@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from engine import limits
+from engine.documents.varints import unzigzag, varint
 from engine.errors import DocumentError
 
 _FLOAT: Final = struct.Struct("<f")
@@ -45,22 +46,13 @@ class Cursor:
 
     def long(self) -> int:
         """Return the next integer."""
-        data, at, shift, value = self.data, self.at, 0, 0
-        while True:
-            if at >= len(data):
-                raise misfit("must not end within a field of its schema")
-            byte = data[at]
-            at += 1
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                break
-            shift += 7
-            if shift > 63:
-                raise misfit("must have no integer of more than 64 bits")
-        if value >> 64:
-            raise misfit("must have no integer of more than 64 bits")
-        self.at = at
-        return (value >> 1) ^ -(value & 1)
+        try:
+            value, self.at = varint(self.data, self.at)
+        except EOFError:
+            raise misfit("must not end within a field of its schema") from None
+        except OverflowError:
+            raise misfit("must have no integer of more than 64 bits") from None
+        return unzigzag(value)
 
     def count_part(self) -> None:
         """Count a field or an item, because one may take no bytes."""

@@ -33,6 +33,7 @@ import numpy as np
 from engine import limits
 from engine.documents.avro_values import time_text
 from engine.documents.schema_cache import SchemaError
+from engine.documents.varints import unzigzag, varint
 from engine.errors import DocumentError
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
@@ -70,23 +71,12 @@ def _misfit(rule: str) -> DocumentError:
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
     """Return the unsigned integer at a position, and the position behind it."""
-    value = shift = 0
-    while at < len(data):
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            if value >> 64:
-                break
-            return value, at
-        shift += 7
-        if shift > 63:
-            break
-    raise _misfit("must have integers of at most 64 bits, and must not end within one")
-
-
-def _unzigzag(value: int) -> int:
-    return (value >> 1) ^ -(value & 1)
+    try:
+        return varint(data, at)
+    except (EOFError, OverflowError):
+        raise _misfit(
+            "must have integers of at most 64 bits, and must not end within one"
+        ) from None
 
 
 def _wire_fields(data: bytes) -> Iterator[tuple[int, int, int | bytes]]:
@@ -163,13 +153,13 @@ class ProtobufSchema:
 
     def _message_of(self, data: bytes) -> tuple[_Message, int]:
         count, at = _varint(data, 0)
-        count = _unzigzag(count)
+        count = unzigzag(count)
         among, found = self._first, None
         for _ in range(count or 1):
             place = 0
             if count:
                 place, at = _varint(data, at)
-                place = _unzigzag(place)
+                place = unzigzag(place)
             if not 0 <= place < len(among):
                 break
             found = among[place]
@@ -371,7 +361,7 @@ def _scalar(value: int | bytes, one: _Field) -> Any:
     if kind == _ENUM:
         return None if one.symbols is None else one.symbols.get(value)
     if kind in _ZIGZAG:
-        return _unzigzag(value)
+        return unzigzag(value)
     return value - (1 << 64) if kind in _SIGNED and value >> 63 else value
 
 

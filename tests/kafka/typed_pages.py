@@ -72,16 +72,24 @@ def _type(shell: console.Shell, page: Path, block: console.Block, ours: Ours) ->
             status, came = shell.run(ours(step.command))
         except TimeoutError as error:
             raise AssertionError(f"{where}\nhangs; it printed:\n{error}") from None
-        printed = "\n".join(came)
-        difference = console.differs(
-            [ours(line) for line in step.prints], without_explanations(came)
-        )
-        assert difference is None, f"{where}\n{difference}\nall that came:\n{printed}"
-        fails = block.tag == "fails" and step is block.steps[-1]
-        assert (status != 0) == fails, f"{where}\nstatus {status}:\n{printed}"
+        wrong = wrong_in(step, block, ours, status, came)
+        assert wrong is None, f"{where}\n{wrong}"
 
 
-def without_explanations(lines: list[str]) -> list[str]:
+def wrong_in(
+    step: console.Step, block: console.Block, ours: Ours, status: int, came: list[str]
+) -> str | None:
+    """What is not as the page says, with all that came; None if nothing is."""
+    printed = "\n".join(came)
+    said = [ours(line) for line in step.prints]
+    difference = console.differs(said, _without_explanations(came))
+    if difference is not None:
+        return f"{difference}\nall that came:\n{printed}"
+    fails = block.tag == "fails" and step is block.steps[-1]
+    return None if (status != 0) == fails else f"status {status}:\n{printed}"
+
+
+def _without_explanations(lines: list[str]) -> list[str]:
     """All lines but what `tail` says where a slow machine lets it wait: no page shows that."""
     kept: list[str] = []
     explains = False

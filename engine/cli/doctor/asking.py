@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from typing import Any
 
 from aiokafka.errors import KafkaError
@@ -46,3 +46,9 @@ async def safely(
     except (KafkaError, TimeoutError, OSError) as error:
         what = f"a check failed ({type(error).__name__})"
         yield Finding(check, "problem", what, "check again when the cluster is in order")
+
+
+@contextlib.contextmanager
+def no_progress() -> Iterator[Callable[[int], None]]:
+    """Show nothing of a topic that is read."""
+    yield lambda _: None

@@ -8,7 +8,6 @@ stop the others.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -17,7 +16,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, for_code
 
 from engine import limits
-from engine.cli.doctor.asking import asking_admin, safely
+from engine.cli.doctor.asking import asking_admin, no_progress, safely
 from engine.cli.doctor.findings import (
     Finding,
     Partition,
@@ -215,7 +214,7 @@ async def _latest(consumer: Any, parts: Sequence[TopicPartition], count: int) ->
 
 
 async def _reads(settings: Settings, topics: Topics) -> AsyncGenerator[Finding, None]:
-    policies = await read_to_end(settings, topics.policies, lambda _: _no_progress())
+    policies = await read_to_end(settings, topics.policies, lambda _: no_progress())
     sources = frozenset(key.decode("utf-8", "replace") for key in policies)
     schemas = SampledSchemas(settings)
     sample = Sample(schemas.values)
@@ -233,8 +232,3 @@ async def _reads(settings: Settings, topics: Topics) -> AsyncGenerator[Finding, 
     skew = judge_clocks("a producer of reads", ahead_s)
     if skew is not None:
         yield skew
-
-
-@contextlib.contextmanager
-def _no_progress() -> Any:
-    yield lambda _: None

@@ -8,14 +8,15 @@ They listen for a moment and change nothing.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from aiokafka.errors import UnknownTopicOrPartitionError
+
 from engine import limits
-from engine.cli.doctor.asking import asking_admin, safely
+from engine.cli.doctor.asking import asking_admin, no_progress, safely
 from engine.cli.doctor.findings import Finding, judge_rights, judge_topics
 from engine.cli.doctor.rights import lacking_rights
 from engine.cli.doctor.topic_settings import config_command
@@ -34,8 +35,6 @@ from engine.serving.port import Bounds, Port
 from engine.setting_rules import is_loopback
 
 _ROLE: Final = "ingest"
-#: Kafka's code of a topic that is not there.
-_UNKNOWN_TOPIC: Final = 3
 _DAY_MS: Final = 86_400_000
 _SIZE: Final = "max.message.bytes"
 #: The end of a note on what only another login can see.
@@ -153,7 +152,7 @@ async def _brokers(settings: Settings, source: str) -> AsyncGenerator[Finding, N
 async def _topic(settings: Settings, topics: Topics, admin: Any) -> AsyncGenerator[Finding, None]:
     name = topics.detections
     [shown] = await topics_as_shown(admin._client, [name])
-    if shown.error == _UNKNOWN_TOPIC:
+    if shown.error == UnknownTopicOrPartitionError.errno:
         missing = missing_topics([name], Cluster.of(settings))
         yield Finding("topics", "problem", missing.what, missing.hint)
         return
@@ -199,16 +198,14 @@ async def _policy(
     check = "policies"
     [shown] = await topics_as_shown(admin._client, [topics.policies])
     may_read = shown.may is None or "Read" in shown.may
-    if not may_read and shown.error != _UNKNOWN_TOPIC:
+    if not may_read and shown.error != UnknownTopicOrPartitionError.errno:
         what = f"this login may not see whether source {source} has a policy"
         yield Finding(check, "note", what, f"{_OTHER_LOGIN}hotlist policies show")
         return
     policies: Mapping[bytes, object] = {}
     if not shown.error:
         key = source.encode()
-        policies = await read_to_end(
-            settings, topics.policies, lambda _: contextlib.nullcontext(lambda _: None), only={key}
-        )
+        policies = await read_to_end(settings, topics.policies, lambda _: no_progress(), only={key})
     if policies:
         yield Finding(check, "ok", f"source {source} has a policy")
     else:
