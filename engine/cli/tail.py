@@ -51,16 +51,23 @@ def tail(settings: Settings, from_start: bool, count: int | None, as_json: bool)
 
     async def show() -> None:
         left = count
-        explaining: list[asyncio.Task[None]] = []
+        has_come = False
+        explaining: asyncio.Task[None] | None = None
 
-        def begun() -> None:
-            explanation = explain_silence(settings, from_start=from_start)
-            explaining.append(asyncio.create_task(explanation))
+        def caught_up() -> None:
+            nonlocal explaining
+            if not has_come:
+                explanation = explain_silence(settings, from_start=from_start)
+                explaining = asyncio.create_task(explanation)
 
-        values = follow(settings, topic, from_start=from_start, deleted=deleted, begun=begun)
+        values = follow(
+            settings, topic, from_start=from_start, deleted=deleted, caught_up=caught_up
+        )
         async with contextlib.aclosing(values):
             async for value in values:
-                explaining[0].cancel()
+                has_come = True
+                if explaining is not None:
+                    explaining.cancel()
                 try:
                     match = read_match(value)
                 except DocumentError as error:

@@ -124,31 +124,35 @@ async def follow(
     *,
     from_start: bool,
     deleted: Deleted = _ignore,
-    begun: Callable[[], None] = _nothing,
+    caught_up: Callable[[], None] = _nothing,
     wait_ms: int = limits.FETCH_WAIT_MS,
 ) -> AsyncGenerator[bytes, None]:
     """Yield the values of a topic's records as they come, for ever.
 
     Starts at the oldest record, or with `from_start` False at the end. Partitions that are added to
     the topic, and a topic that is recreated, are read from their beginning. `deleted` is called
-    for records that the topic deleted before they were read, and `begun` once, before the first
-    record is awaited. The broker may delay the answer to an idle fetch by `wait_ms`. Raises
-    BrokerError, or TopicError if the topic is missing.
+    for records that the topic deleted before they were read, and `caught_up` once, when what was on
+    the topic at the start has been read and the next record is awaited. The broker may delay the
+    answer to an idle fetch by `wait_ms`. Raises BrokerError, or TopicError if the topic is missing.
     """
     async with consuming(settings, topic, reset="none", fetch_max_wait_ms=wait_ms) as (
         consumer,
         partitions,
     ):
         # Offsets are fetched now, so that nothing sent after this moment is skipped.
-        look_up = consumer.beginning_offsets if from_start else consumer.end_offsets
-        for part, offset in (await look_up(partitions)).items():
+        ends = await consumer.end_offsets(partitions)
+        starts = await consumer.beginning_offsets(partitions) if from_start else ends
+        for part, offset in starts.items():
             consumer.seek(part, offset)
-        begun()
+        is_behind = True
         topic_id: bytes | None = None
         loop = asyncio.get_running_loop()
         look_at_s = loop.time()
         while True:
             if loop.time() >= look_at_s:
+                if is_behind and await _has_reached(consumer, ends):
+                    is_behind = False
+                    caught_up()
                 topic_id = await _follow_changes(consumer, topic, topic_id)
                 look_at_s = loop.time() + limits.METADATA_MAX_AGE_S
             try:
@@ -161,6 +165,16 @@ async def follow(
                 continue
             if record.value is not None:
                 yield record.value
+
+
+async def _has_reached(consumer: Any, offsets: Mapping[TopicPartition, int]) -> bool:
+    assigned = consumer.assignment()
+    reached = [
+        await consumer.position(part) >= offset
+        for part, offset in offsets.items()
+        if part in assigned
+    ]
+    return all(reached)
 
 
 async def _follow_changes(consumer: Any, topic: str, known_id: bytes | None) -> bytes | None:

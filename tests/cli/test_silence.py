@@ -76,9 +76,9 @@ def tailed(monkeypatch: pytest.MonkeyPatch, *, looks: list[Look], silent: bool) 
             await silence_explain(settings, from_start=from_start)
 
     async def follow(
-        *_: object, begun: Callable[[], None], **__: object
+        *_: object, caught_up: Callable[[], None], **__: object
     ) -> AsyncGenerator[bytes, None]:
-        begun()
+        caught_up()
         if silent:
             await explained.wait()
         yield encode(exact_match(entry(), detection()))

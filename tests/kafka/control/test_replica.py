@@ -334,7 +334,8 @@ async def test_a_control_topic_made_anew_ends_the_worker(real_kafka: str, prefix
         new = [an_entry(entry_id=f"new-{number}") for number in range(5)]
         await produce(real_kafka, topics.hotlist, sent(*new))
         error = await ended_with(here)
-    assert str(error).startswith(f"{topics.hotlist}: ")
+    # Whichever is seen first: that the topic is another one, or that it is too short.
+    assert str(error).startswith((f"{topics.hotlist}: ", f"{topics.hotlist}/0/"))
     assert "restart the worker" in str(error)
 
 

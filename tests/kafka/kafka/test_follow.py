@@ -32,8 +32,15 @@ class Followed:
     def __init__(self, bootstrap: str, prefix: str, *, from_start: bool) -> None:
         self.topic = Topics(prefix).matches
         self.deleted: list[tuple[int, int, int]] = []
+        self.caught_up = asyncio.Event()
         settings = Settings(bootstrap=bootstrap, prefix=prefix)
-        self.values = follow(settings, self.topic, from_start=from_start, deleted=self._note)
+        self.values = follow(
+            settings,
+            self.topic,
+            from_start=from_start,
+            deleted=self._note,
+            caught_up=self.caught_up.set,
+        )
 
     def _note(self, part: TopicPartition, first: int, next_offset: int) -> None:
         self.deleted.append((part.partition, first, next_offset))
@@ -118,3 +125,17 @@ async def test_a_topic_made_anew_is_followed_from_its_beginning(
                 await until(made, "the topic is made anew")
         await produce(real_kafka, here.topic, {0: records(*(f"new-{n}" for n in range(5)))})
         assert await waiting == [f"new-{number}" for number in range(5)]
+
+
+async def test_older_records_are_read_before_it_has_caught_up(real_kafka: str, prefix: str) -> None:
+    """`tail --from-start` explains why nothing comes: not while it reads what there is."""
+    async with followed(real_kafka, prefix, from_start=True) as here:
+        await produce(real_kafka, here.topic, {0: records("0", "1")})
+        assert await here.next(1) == ["0"]
+        assert not here.caught_up.is_set()
+        assert await here.next(1) == ["1"]
+        waiting = asyncio.create_task(here.next(1))
+        async with asyncio.timeout(_WAIT_S):
+            await here.caught_up.wait()
+        await produce(real_kafka, here.topic, {0: records("2")})
+        assert await waiting == ["2"]
