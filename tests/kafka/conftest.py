@@ -5,6 +5,10 @@ for `real_kafka` or `embedded_kafka` on that alone; `prefix` is a topic prefix o
 whichever it runs on. The real one is started once for the session, or is the one that
 `HOTLIST_TEST_KAFKA=host:port` names. Where there is neither, its tests are skipped and say
 why, except with `HOTLIST_REQUIRE_KAFKA=1`: then they fail.
+
+With `HOTLIST_TEST_BROKERS=3` the real one is a cluster of three brokers, on which every topic has
+three replicas. A test that asks for `real_cluster` runs on a cluster in any case, and may end its
+brokers; all of them run again at the test's end.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ import asyncio
 import os
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,9 +28,11 @@ from engine.kafka.cluster import Cluster
 from engine.kafka.topic_admin import create_topics
 from engine.kafka.topics import Topics
 from tests.fakes.certificates import Authority
-from tests.kafka.broker import BrokerFailedError, RealBroker
+from tests.kafka.broker import RealBroker
 from tests.kafka.guarded import guarded_broker
+from tests.kafka.node import BrokerFailedError
 from tests.kafka.own_broker import OwnBroker
+from tests.kafka.real_cluster import REPLICAS, RealCluster
 
 #: Compaction within a second or so, so that tests can wait for it.
 _EAGER = {"log.cleaner.backoff.ms": "200", "log.retention.check.interval.ms": "1000"}
@@ -52,48 +59,70 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def real_kafka() -> Iterator[str]:
-    """The address of a real Kafka."""
+def real_kafka(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The address of a real Kafka; of each of its brokers, if it is a cluster."""
     given = os.environ.get("HOTLIST_TEST_KAFKA")
     if given:
         yield given
-        return
-    required = os.environ.get("HOTLIST_REQUIRE_KAFKA") == "1"
-    reason = RealBroker.unavailable_reason()
-    broker = RealBroker(properties=_EAGER)
-    if reason is None:
-        try:
-            broker.start()
-        except BrokerFailedError as error:
-            broker.close()
-            reason = str(error)
-    if reason is not None:
-        why = f"no real Kafka: {reason}; HOTLIST_TEST_KAFKA=host:port uses one that runs"
-        if required:
-            pytest.fail(why, pytrace=False)
-        pytest.skip(why)
-    yield broker.bootstrap
-    broker.close()
+    elif replicas() == REPLICAS:
+        cluster: RealCluster = request.getfixturevalue("shared_cluster")
+        yield cluster.bootstrap
+    else:
+        broker = RealBroker(properties=_EAGER)
+        with _started(broker, "no real Kafka", "HOTLIST_TEST_KAFKA=host:port uses one that runs"):
+            yield broker.bootstrap
+
+
+def replicas() -> int:
+    """How many replicas a topic has on the real Kafka."""
+    count = os.environ.get("HOTLIST_TEST_BROKERS", "1")
+    if count not in ("1", str(REPLICAS)):
+        pytest.fail(f"HOTLIST_TEST_BROKERS={count}: 1 or {REPLICAS} is possible", pytrace=False)
+    return int(count)
+
+
+@pytest.fixture(scope="session")
+def shared_cluster() -> Iterator[RealCluster]:
+    """A cluster of three brokers, started once for the session; see `real_cluster`."""
+    cluster = RealCluster(_EAGER)
+    with _started(cluster, "no cluster"):
+        yield cluster
+
+
+@pytest.fixture
+def real_cluster(shared_cluster: RealCluster) -> Iterator[RealCluster]:
+    """A cluster of three brokers, which run and are in sync when the test begins and after it."""
+    yield shared_cluster
+    shared_cluster.restore()
 
 
 @pytest.fixture(scope="session")
 def own_broker() -> Iterator[OwnBroker]:
     """A real Kafka that may be stopped and cut off, and that runs again at a test's end."""
-    reason = RealBroker.unavailable_reason()
     own = OwnBroker()
+    with _started(own.broker, "no broker that may be stopped"):
+        yield own
+
+
+@contextmanager
+def _started(kafka: RealBroker | RealCluster, without: str, hint: str = "") -> Iterator[None]:
+    """Start it, and end it; where that is not possible, skip the test or fail it."""
+    reason = RealBroker.unavailable_reason()
     if reason is None:
         try:
-            own.broker.start()
+            kafka.start()
         except BrokerFailedError as error:
-            own.broker.close()
             reason = str(error)
+            kafka.close()
     if reason is not None:
-        why = f"no broker that may be stopped: {reason}"
+        why = "; ".join(filter(None, (f"{without}: {reason}", hint)))
         if os.environ.get("HOTLIST_REQUIRE_KAFKA") == "1":
             pytest.fail(why, pytrace=False)
         pytest.skip(why)
-    yield own
-    own.broker.close()
+    try:
+        yield
+    finally:
+        kafka.close()
 
 
 @pytest.fixture(scope="session")
@@ -135,11 +164,16 @@ def prefix(request: pytest.FixtureRequest) -> str:
     unique = f"test-{uuid.uuid4().hex[:12]}."
     names = request.fixturenames
     real: str | None = None
-    if "broker" in names:
+    replication = replicas()
+    if "real_cluster" in names:
+        cluster: RealCluster = request.getfixturevalue("real_cluster")
+        real, replication = cluster.bootstrap, REPLICAS
+    elif "broker" in names:
         chosen: Broker = request.getfixturevalue("broker")
         real = chosen.bootstrap if chosen.is_real else None
     elif "real_kafka" in names:
         real = request.getfixturevalue("real_kafka")
     if real is not None:
-        asyncio.run(create_topics(Cluster(real, Topics(unique)), partitions=4, replication=1))
+        declared = Cluster(real, Topics(unique))
+        asyncio.run(create_topics(declared, partitions=4, replication=replication))
     return unique

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import socket
-
 from tests.kafka.broker import RealBroker
+from tests.kafka.node import free_ports
 
 
 class OwnBroker:
     """A broker that a test may stop, with two listeners: straight, and through a proxy."""
 
     def __init__(self) -> None:
-        straight, through, self.proxy_port = _free_ports(3)
+        straight, through, self.proxy_port, controller = free_ports(4)
         self.behind_proxy = f"127.0.0.1:{self.proxy_port}"
         self.proxy_target = through
         self.straight = f"127.0.0.1:{straight}"
-        controller = _free_ports(1)[0]
         self.broker = RealBroker(
             port=straight,
             properties={
@@ -29,11 +27,3 @@ class OwnBroker:
                 "log.cleaner.backoff.ms": "200",
             },
         )
-
-
-def _free_ports(count: int) -> list[int]:
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports

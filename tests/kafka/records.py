@@ -58,7 +58,7 @@ def partition_of(key: bytes, partitions: int) -> int:
 async def producing(bootstrap: str, **options: Any) -> AsyncIterator[AIOKafkaProducer]:
     """A started producer."""
     producer = AIOKafkaProducer(
-        bootstrap_servers=bootstrap, max_batch_size=_BATCH_BYTES, **{"acks": 1, **options}
+        bootstrap_servers=bootstrap, max_batch_size=_BATCH_BYTES, **{"acks": "all", **options}
     )
     try:
         await producer.start()

@@ -18,9 +18,10 @@ from engine.kafka.cluster import Cluster
 from engine.kafka.topic_admin import create_topics
 from engine.kafka.topics import Topics
 from tests.fakes.faulty_proxy import FaultyProxy
-from tests.kafka.broker import BrokerFailedError, RealBroker
+from tests.kafka.broker import RealBroker
+from tests.kafka.node import BrokerFailedError
 from tests.torture.churn import Churn
-from tests.torture.cluster import PARTITIONS, Ports, ReadPartitions, free_ports, own_broker
+from tests.torture.cluster import PARTITIONS, Ports, ReadPartitions, own_broker, own_ports
 from tests.torture.disk import Disk, best_disk
 from tests.torture.evidence import Evidence
 from tests.torture.faults import Faults
@@ -120,7 +121,7 @@ class Campaign:
 
     async def _run(self, stack: AsyncExitStack, disk: Disk, result: Result) -> None:
         plan, began_s = self.plan, now_s()
-        ports = free_ports(plan.workers + 1)
+        ports = own_ports(plan.workers + 1)
         broker = own_broker(ports, disk)
         stack.callback(self._keep_log, broker)
         await bounded(asyncio.to_thread(broker.start), _BEGIN_S, "the broker is started")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
 from engine.kafka.topics import Topics
 from tests.kafka.broker import RealBroker
+from tests.kafka.node import free_ports
 from tests.torture.disk import Disk
 from tests.torture.waits import CLIENT_S, bounded
 
@@ -26,9 +25,6 @@ KINDS: Final = ("detections", "hotlist", "policies", "matches", "rejects", "audi
 #: A client starts when the broker is there, which may be starting itself.
 START_S: Final = 120.0
 _CONTROL: Final = ("hotlist", "policies")
-#: Below 32,768 the system gives no ports to those who connect: a broker that is away must find
-#: its own free when it comes back.
-_PORTS: Final = range(17_000, 32_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,22 +36,9 @@ class Ports:
     of_workers: tuple[tuple[int, int], ...]
 
 
-def free_ports(workers: int) -> Ports:
-    """Ports that nobody listens on; others each time, for there may be a second campaign."""
-    found: list[int] = []
-    wanted = 2 + 2 * workers
-    for port in random.sample(_PORTS, len(_PORTS)):
-        if len(found) == wanted:
-            break
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        found.append(port)
-    if len(found) < wanted:
-        raise OSError(f"not {wanted} free ports from {_PORTS.start} to {_PORTS.stop}")
-    straight, controller, *pairs = found
+def own_ports(workers: int) -> Ports:
+    """Free ports for a broker and so many workers."""
+    straight, controller, *pairs = free_ports(2 + 2 * workers)
     return Ports(straight, controller, tuple(zip(pairs[::2], pairs[1::2], strict=True)))
 
 

@@ -48,7 +48,7 @@ from engine.kafka.diagnosis import hidden
 from engine.kafka.topic_admin import create_topics
 from engine.kafka.topics import DECLARED, Topics
 from tests.fakes.examples import a_policy, a_read, an_entry
-from tests.kafka.broker import RealBroker, fetch
+from tests.kafka.broker import RealBroker
 from tests.kafka.guarded import (
     JO,
     PASSWORD,
@@ -63,6 +63,7 @@ from tests.kafka.guarded import (
     user,
     with_one_less,
 )
+from tests.kafka.node import fetch
 from tests.kafka.records import ToSend, produce, until
 from tests.kafka.worker_process import WorkerProcess
 
