@@ -8,5 +8,6 @@
 * `algebra`: who may match, for the whole list at once, beside set
 * `policies`: policies of many sources: loaded, changed and asked
 * `library`: the index without Kafka: added to, copied, saved, loaded and asked
-* `records`: decompression by codec, and what opening and writing documents costs
+* `records`: decompression by codec, compression by level, and what opening and writing
+  documents costs
 """

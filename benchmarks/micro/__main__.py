@@ -47,6 +47,7 @@ def main(names: tuple[str, ...], quick: bool) -> None:
             lambda: library.measure(_QUICK_SIZES[:1] if quick else _LIBRARY_SIZES),
         ),
         "decompress": ("Decompression", records.__doc__, records.decompression),
+        "compress": ("Compression", records.__doc__, records.compression),
         "documents": ("Documents", records.__doc__, records.documents),
     }
     for name in names:

@@ -1,12 +1,15 @@
-"""Decompression by codec, and what opening and writing documents costs.
+"""Decompression by codec, compression by level, and what opening and writing documents costs.
 
 Batches of 850 reads, about 256 KiB before compression.
 """
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
+
+import msgspec
 
 from benchmarks.measures.figures import Figure, MeasuredCase
 from benchmarks.measures.scenery import probe_entry
@@ -16,6 +19,7 @@ from engine.delivery.records import match_record
 from engine.documents.admission import Purposes, check_entry
 from engine.documents.codec import decode_detection, decode_entry, encode
 from engine.documents.model import Match
+from engine.kafka.fast_compression import lz4_encode
 from engine.kafka.topics import Topics
 from engine.matching.candidates import Found
 from engine.matching.lists import ControlKind, ControlRecord, Lists
@@ -53,6 +57,30 @@ def decompression() -> list[MeasuredCase]:
                 ],
             )
         )
+    return cases
+
+
+def compression() -> list[MeasuredCase]:
+    """One case for each level of LZ4, on a batch of matches with plates and times of their own."""
+    entry = probe_entry("AG0001-0000001", "X")
+    matches = []
+    for number, (key, value) in enumerate(reads(_BATCH_READS)):
+        plate = key.decode()
+        read = decode_detection(value)
+        found = Found(msgspec.structs.replace(entry, plate=plate), number, Likeness("exact"), plate)
+        basis = Basis(1, 1, read.captured_ms + 5, read.captured_ms)
+        matches.append(encode(build_match(found, read, 0.99, 0, basis)))
+    payload = b"".join(matches)
+    cases = []
+    for name, level in (("LZ4, level 1, ours", 1), ("LZ4, level 9, aiokafka's own", 9)):
+        took_s = warm_s(functools.partial(lz4_encode, payload, level))
+        size = len(lz4_encode(payload, level)) / _BATCH_READS
+        time_ns = took_s / _BATCH_READS * 1e9
+        figures = [
+            Figure(name="time", unit="ns a match", values=[time_ns]),
+            Figure(name="size", unit="bytes a match", values=[size]),
+        ]
+        cases.append(MeasuredCase(case=name, figures=figures))
     return cases
 
 

@@ -17,6 +17,7 @@ from aiokafka.client import AIOKafkaClient
 from engine import limits
 from engine.config import Settings
 from engine.kafka.connections import close_whole
+from engine.kafka.fast_compression import use_fast_compression
 from engine.kafka.security import PLAINTEXT, Security, arguments, security
 from engine.kafka.topics import Topics
 
@@ -41,6 +42,7 @@ class Cluster:
 
     def producer(self, **options: Any) -> Any:
         """A producer whose records are acknowledged by all replicas, none of them twice."""
+        use_fast_compression()
         producer = AIOKafkaProducer(
             **arguments(self.bootstrap, self.security),
             acks="all",
