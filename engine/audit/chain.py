@@ -102,15 +102,24 @@ class Chain:
         return b'%b"hash":"%b",%b' % (front, self._head.encode(), back)
 
 
+_Fields = Annotated[
+    dict[str, Annotated[str, Meta(max_length=limits.AUDIT_FIELD_CHARACTERS)] | Integer],
+    Meta(max_length=limits.AUDIT_FIELDS),
+]
+
+
+class _Checked(msgspec.Struct, array_like=True):
+    """Fields to be checked. A class, because msgspec looks up any other type by a slow hash."""
+
+    fields: _Fields
+
+
 class SealedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An AuditRecord as it was read. Its hashes are unchecked text."""
 
     chain: Annotated[str, Meta(min_length=1, max_length=limits.AUDIT_CHAIN_CHARACTERS)]
     event: AuditEvent
-    fields: Annotated[
-        dict[str, Annotated[str, Meta(max_length=limits.AUDIT_FIELD_CHARACTERS)] | Integer],
-        Meta(max_length=limits.AUDIT_FIELDS),
-    ]
+    fields: _Fields
     hash: str
     previous_hash: str
     recorded_at: str
@@ -251,6 +260,15 @@ def _fault(event: str, fields: Mapping[str, Any]) -> str:
     """Return why this is not a valid AuditRecord; empty if it is."""
     if event not in _EVENTS:
         return f"{event!r} is not an event"
+    try:
+        msgspec.convert((fields,), _Checked)
+    except msgspec.ValidationError:
+        return _fault_of_fields(fields)
+    return _fault_of_names(fields)
+
+
+def _fault_of_fields(fields: Mapping[str, Any]) -> str:
+    """Return what makes the fields invalid, in words."""
     if len(fields) > limits.AUDIT_FIELDS:
         return f"{len(fields)} fields, more than {limits.AUDIT_FIELDS}"
     for name, value in fields.items():
@@ -261,7 +279,7 @@ def _fault(event: str, fields: Mapping[str, Any]) -> str:
             return f"{name} is neither text nor a whole number"
         elif not -INTEGER_MAX <= value <= INTEGER_MAX:
             return f"{name} is out of range"
-    return _fault_of_names(fields)
+    return "a field has another form"
 
 
 def _fault_of_names(fields: Mapping[str, Any]) -> str:

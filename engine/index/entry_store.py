@@ -166,6 +166,13 @@ class EntryStore:
         entry_id: str = self._unpacked(slot)[0]
         return entry_id
 
+    def plate(self, slot: int) -> str:
+        """Return the plate of the entry in a slot that is in use."""
+        packed = self._packed[slot]
+        assert packed is not None, "callers ask only for slots in use"
+        plate: str = _decode(packed)[1]
+        return plate
+
     def get(self, slot: int) -> Entry:
         """The entry in a slot that is in use."""
         unpacked = self._unpacked(slot)
@@ -174,15 +181,23 @@ class EntryStore:
         _, time, requester, vehicle = self._unpack
         # What unpacking a name does, without four calls: each match comes here.
         names: list[Any] = self._names.values
+        try:
+            list_id, agency, purpose, kind = (
+                names[list_id],
+                names[agency],
+                names[purpose],
+                names[kind],
+            )
+        except TypeError:  # the table is full, so some of them are not shared
+            name = self._names.unpack
+            list_id, agency, purpose, kind = map(name, (list_id, agency, purpose, kind))
         entry = Entry(
             entry_id=entry_id,
-            list_id=names[list_id] if isinstance(list_id, int) else list_id,
+            list_id=list_id,
             plate=plate,
-            agency=names[agency] if isinstance(agency, int) else agency,
-            purpose=names[purpose] if isinstance(purpose, int) else purpose,
-            authority=Authority(
-                kind=names[kind] if isinstance(kind, int) else kind, reference=reference
-            ),
+            agency=agency,
+            purpose=purpose,
+            authority=Authority(kind=kind, reference=reference),
             requested_by=requester(requested_by),
             created_at=time(created),
             expires_at=time(expires),

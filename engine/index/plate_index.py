@@ -35,7 +35,7 @@ from engine.index.fuzzy_index import Similar
 from engine.index.hash_table import NO_SLOT, HashTable, chain_of, hashes_of
 from engine.index.terms import Terms
 from engine.index.visibility import Stages
-from engine.plates.likeness import EXACT, Likeness, compare
+from engine.plates.likeness import Likeness, compare
 from engine.plates.misreads import Misreads
 from engine.plates.plate_hash import hash_of
 
@@ -198,20 +198,19 @@ class Index:
     def slots_of(self, plate: str) -> Iterator[tuple[int, Entry]]:
         """Yield the visible slots and entries of exactly this normalized plate."""
         slot = self.plates.get(hash_of(plate.encode()))
-        return ((each, entry) for each, entry, _ in self.listed_exactly(slot, plate))
+        return ((each, self.entry(each)) for each in self.slots_exactly(slot, plate))
 
-    def listed_exactly(self, slot: int, plate: str) -> Iterator[tuple[int, Entry, Likeness]]:
-        """Yield what `candidates` yields of exactly this normalized plate.
+    def slots_exactly(self, slot: int, plate: str) -> Iterator[int]:
+        """Yield the visible slots of exactly this normalized plate.
 
         `slot` is the first one under the plate's hash, which the scanner has found; it may be
         NO_SLOT.
         """
         # One generator, not `chain_of` within another one, because each match comes here.
+        plate_of, hidden = self._entries.plate, self._stages.hidden
         while slot != NO_SLOT:
-            if slot not in self._stages.hidden:
-                entry = self.entry(slot)
-                if entry.plate == plate:
-                    yield slot, entry, EXACT
+            if slot not in hidden and plate_of(slot) == plate:
+                yield slot
             slot = int(self._next_by_plate[slot])
 
     def candidates(

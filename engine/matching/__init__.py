@@ -7,6 +7,7 @@ The modules, in the order in which data passes them:
     lists            the control state: entries and policies as the control topics give them
     matcher          fetches and control records in, matches and rejects out
     scanner          from a batch's records to the few that may match, compiled
+    opening          a read that is processed in Python, and how its value is opened
     decide           candidates decided and counted, made matches or rejects
     sizes            how large what comes of a read is
     outcome          what a fetch came to: matches, rejects and counts

@@ -12,65 +12,35 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from typing import NamedTuple
 
 from engine import limits
 from engine.clock import format_time
-from engine.documents.droppable import Dropped
 from engine.documents.model import Detection, Entry, Reject
 from engine.documents.producer_faults import PRODUCER_FAULTS, key_fault
 from engine.documents.schema_cache import SchemaMissing
-from engine.documents.value_formats import Values, decode_any
+from engine.documents.value_formats import decode_any
 from engine.errors import DocumentError, RejectReason
 from engine.index.eligibility import POLICY_DENIALS
-from engine.matching.candidates import candidates_of
+from engine.matching.candidates import Found, candidates_of
 from engine.matching.conditions import narrowed_out
 from engine.matching.lists import Lists
 from engine.matching.match import Basis, build_match, confidence_of
+from engine.matching.opening import Opened, Opening, Read
 from engine.matching.outcome import FoundMatch, HandOver, Outcome
 from engine.matching.quality import Quality
 from engine.matching.scanner import is_sampled
 from engine.matching.sizes import COUNT_BYTES, REJECT_BYTES, match_bytes
 from engine.matching.suppression import SUPPRESSED, Suppression
 from engine.matching.suppression_key import Sighting
-from engine.plates.likeness import Likeness
+from engine.plates.likeness import EXACT, Likeness
 from engine.plates.normal_form import normalize
-from engine.wire.alternates import NONE_ASKED, Asked
-from engine.wire.headers import Headers, headers_at
+from engine.wire.headers import headers_at
 from engine.wire.java_partitioner import murmur2_partition
 from engine.wire.record_batch import RawFetch
 from engine.wire.trace_context import TraceContext, carried_by
 
 #: A slot, its entry, and how a plate is like it.
 Candidate = tuple[int, Entry, Likeness]
-
-
-class Read(NamedTuple):
-    """The parts of a read that must be processed in Python, and its position.
-
-    Only matches need `headers`. They are either parsed, or the data from their beginning on, which
-    is valid while the batch is processed.
-    """
-
-    offset: int
-    timestamp_ms: int
-    key: bytes | None
-    value: bytes | None
-    asked: Asked = NONE_ASKED
-    headers: Headers | memoryview = ()
-
-
-class Opening(NamedTuple):
-    """How the values of a fetch are opened.
-
-    One in `sample_every` reads counts for its source, which needs a sample that does not depend on
-    the fetch. One in `look_every` of the reads that match nothing is opened; that is as many or
-    more. `values` says how.
-    """
-
-    sample_every: int
-    look_every: int
-    values: Values
 
 
 class Decider:
@@ -98,6 +68,8 @@ class Decider:
         self._hand_over = hand_over
         self.outcome = Outcome(at_ms=now_ms, partition=fetch.partition)
         self._size_bytes = 0
+        #: The offset of the read whose headers were parsed last, and its trace.
+        self._traced: tuple[int, TraceContext | None] | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -128,9 +100,7 @@ class Decider:
         outcome.suppression = self._suppression.take_changes()
         return outcome
 
-    def open(
-        self, read: Read, plate: str | None
-    ) -> tuple[Detection, str, tuple[Dropped, ...]] | None:
+    def open(self, read: Read, plate: str | None) -> Opened | None:
         """Decode a read's value; return the detection, its normalized plate, and what was dropped.
 
         If the value is bad, add a reject and return None. If its schema must be fetched first,
@@ -182,58 +152,84 @@ class Decider:
         if read.key and count > 1 and murmur2_partition(read.key, count) != self._fetch.partition:
             self.outcome.producer_faults["other_partitioner"] += 1
 
-    def match(
-        self,
-        read: Read,
-        opened: tuple[Detection, str, tuple[Dropped, ...]],
-        found: Iterable[Candidate],
-    ) -> None:
+    def match(self, read: Read, opened: Opened, found: Iterable[Candidate]) -> None:
         """Emit a match for each entry that may match the opened read; count the denied ones.
 
         `found` are the candidates for the read's own plate. Entries that it is not like may match
         one of the alternates that the read requests.
         """
+        detection, plate, _ = opened
+        for slot, each in candidates_of(self._lists.index, detection, plate, found, read.asked):
+            if self._is_allowed(slot, detection):
+                self._match(read, opened, each)
+
+    def match_exactly(self, read: Read, opened: Opened, slots: Iterable[int]) -> None:
+        """Do as `match` for entries of exactly the read's plate.
+
+        Most reads of a listed plate come here, so a denied entry is not even unpacked.
+        """
+        detection, plate, _ = opened
+        index = self._lists.index
+        for slot in slots:
+            if self._is_allowed(slot, detection):
+                entry, revision = index.entry(slot), index.revision(slot)
+                self._match(read, opened, Found(entry, revision, EXACT, plate))
+
+    def _is_allowed(self, slot: int, detection: Detection) -> bool:
+        """Return whether the clock and the source's policy allow a match; count it if not."""
+        denial = self._lists.eligibility.denial(slot, detection.source, detection.region)
+        if denial is None:
+            return True
+        self.outcome.denied[denial] += 1
+        if denial in POLICY_DENIALS:
+            self.outcome.denied_by_source[self._known_source(detection), denial] += 1
+            self._size_bytes += COUNT_BYTES
+        return False
+
+    def _match(self, read: Read, opened: Opened, found: Found) -> None:
+        """Emit the match unless the entry's conditions exclude the read or it is a repeat."""
+        if self._hand_over is not None and self.size_bytes >= 2 * limits.OUTCOME_BYTES:
+            self._hand_over(self._taken_out())
         lists = self._lists
-        detection, plate, dropped = opened
-        basis, trace, is_traced = None, None, False
-        for slot, each in candidates_of(lists.index, detection, plate, found, read.asked):
-            if self._hand_over is not None and self.size_bytes >= 2 * limits.OUTCOME_BYTES:
-                self._hand_over(self._taken_out())
-            denial = lists.eligibility.denial(slot, detection.source, detection.region)
-            if denial is None:
-                denial = narrowed_out(each.entry, detection)
-            if denial is not None:
-                self.outcome.denied[denial] += 1
-                if denial in POLICY_DENIALS:
-                    self.outcome.denied_by_source[self._known_source(detection), denial] += 1
-                    self._size_bytes += COUNT_BYTES
-                continue
-            if basis is None:  # the same for all matches of the read
-                policy_revision = lists.eligibility.revision_of(detection.source)
-                times_ms = self._now_ms, detection.captured_ms
-                basis = Basis(policy_revision, lists.list_revision, *times_ms, dropped)
-            quality = Quality(
-                each.likeness.match_type, partial(confidence_of, each, detection, lists.misreads)
-            )
-            seen = Sighting(
-                each.plate,
-                detection.source,
-                detection.camera,
-                basis.captured_ms,
-                read.timestamp_ms,
-                self._fetch.partition,
-                read.offset,
-                quality,
-            )
-            suppressed = self._suppression.admit(each.entry, seen)
-            if suppressed == SUPPRESSED:
-                self.outcome.suppressed += 1
-                continue
-            match = build_match(each, detection, quality.confidence, suppressed, basis)
-            if not is_traced:
-                trace, is_traced = _trace_of(read), True
-            self.outcome.matches.append(FoundMatch(match, read.timestamp_ms, trace))
-            self._size_bytes += match_bytes(each.entry, read.value, trace, len(dropped))
+        detection, _, dropped = opened
+        denial = narrowed_out(found.entry, detection)
+        if denial is not None:
+            self.outcome.denied[denial] += 1
+            return
+        captured_ms = detection.captured_ms
+        quality = Quality(
+            found.likeness.match_type, partial(confidence_of, found, detection, lists.misreads)
+        )
+        seen = Sighting(
+            found.plate,
+            detection.source,
+            detection.camera,
+            captured_ms,
+            read.timestamp_ms,
+            self._fetch.partition,
+            read.offset,
+            quality,
+        )
+        suppressed = self._suppression.admit(found.entry, seen)
+        if suppressed == SUPPRESSED:
+            self.outcome.suppressed += 1
+            return
+        policy_revision = lists.eligibility.revision_of(detection.source)
+        basis = Basis(policy_revision, lists.list_revision, self._now_ms, captured_ms, dropped)
+        match = build_match(found, detection, quality.confidence, suppressed, basis)
+        trace = self._trace_of(read)
+        self.outcome.matches.append(FoundMatch(match, read.timestamp_ms, trace))
+        self._size_bytes += match_bytes(found.entry, read.value, trace, len(dropped))
+
+    def _trace_of(self, read: Read) -> TraceContext | None:
+        """Return the trace that a read belongs to, from its headers, which are parsed once."""
+        headers = read.headers
+        if not headers:
+            return None
+        if self._traced is None or self._traced[0] != read.offset:
+            parsed = headers_at(headers) if isinstance(headers, memoryview) else headers
+            self._traced = read.offset, carried_by(parsed) if parsed else None
+        return self._traced[1]
 
     def _known_source(self, detection: Detection) -> str | None:
         """Return a read's source if it has a policy: no other text of a read may be counted by."""
@@ -281,9 +277,3 @@ class Decider:
                 rejected_at=format_time(self._now_ms),
             )
         )
-
-
-def _trace_of(read: Read) -> TraceContext | None:
-    """Return the trace that a read belongs to, from its headers."""
-    headers = headers_at(read.headers) if isinstance(read.headers, memoryview) else read.headers
-    return carried_by(headers) if headers else None

@@ -24,14 +24,15 @@ from engine import limits
 from engine.documents.value_formats import Values
 from engine.index.hash_table import HashTable
 from engine.index.plate_index import Index
-from engine.matching.decide import Candidate, Decider, Opening, Read
+from engine.matching.decide import Candidate, Decider
 from engine.matching.lists import Lists
+from engine.matching.opening import Opening, Read, asked_at
 from engine.matching.outcome import HandOver, Outcome
 from engine.matching.scanner import Scanner, is_sampled
 from engine.matching.suppression import Suppression
 from engine.plates.normal_form import is_normal
 from engine.wire import record_decoder
-from engine.wire.alternates import NONE_ASKED, Asked, asked_by, asked_for
+from engine.wire.alternates import NONE_ASKED, asked_by
 from engine.wire.decompress import JOINABLE_CODECS, Bytes, CodecError, Decompressor
 from engine.wire.record_batch import BatchError, Parse, RawBatch, RawFetch
 from engine.wire.record_decoder import Malformed, TooManyRecords, in_steps
@@ -173,12 +174,11 @@ class Matcher:
             headers = view[end:] if view[end] else ()  # they begin with their number
             read = Read(offset, timestamp_ms, key, value, NONE_ASKED, headers)
             if kind == record_decoder.HIT and key is not None:
-                plate = key.decode("ascii")
-                self._process_keyed(read, plate, index.listed_exactly(slot, plate), decider)
+                self._process_hit(read, key.decode("ascii"), slot, decider)
             elif kind == record_decoder.SAMPLED and key is not None:
                 decider.open(read, key.decode("ascii"))
             else:
-                self._process_read(read._replace(asked=_asked_at(view, slot)), decider)
+                self._process_read(read._replace(asked=asked_at(view, slot)), decider)
             if decider.is_full:
                 end = offset if decider.is_waiting else offset + 1
                 decider.taken_to(end)
@@ -229,6 +229,17 @@ class Matcher:
             decider.outcome.odd_keys["alternates"] += 1
         if plate is None:
             decider.outcome.odd_keys["missing" if read.key is None else "not_normal"] += 1
+
+    def _process_hit(self, read: Read, plate: str, slot: int, decider: Decider) -> None:
+        """Process a read whose plate is listed at most exactly, by its hash from a slot on."""
+        slots = self._index.slots_exactly(slot, plate)
+        first = next(slots, None)
+        if first is not None:
+            opened = decider.open(read, plate)
+            if opened is not None:
+                decider.match_exactly(read, opened, chain((first,), slots))
+        elif is_sampled(read.offset, decider.look_every):
+            decider.open(read, plate)
 
     def _process_keyed(
         self, read: Read, plate: str, found: Iterator[Candidate], decider: Decider
@@ -281,13 +292,3 @@ def _normal_key(key: bytes | None) -> str | None:
     except UnicodeDecodeError:
         return None
     return text if is_normal(text) else None
-
-
-def _asked_at(data: memoryview, slot: int) -> Asked:
-    """Return what the alternates header requests, from the SLOT of a read's row."""
-    if slot == record_decoder.NO_ALTERNATES:
-        return NONE_ASKED
-    if slot == record_decoder.ALTERNATES_TWICE:
-        return None
-    at, length = record_decoder.alternates_span(slot)
-    return asked_for([bytes(data[at : at + length])])

@@ -21,8 +21,13 @@ def match_bytes(
     entry: Entry, value: bytes | None, trace: TraceContext | None, dropped_count: int
 ) -> int:
     """Return the size of a match of an entry with the read of a value."""
-    written = 2 * len(entry.instructions or "")
-    members = len(entry.area or ()) + (0 if entry.hours is None else len(entry.hours.windows))
-    traced = 0 if trace is None else _TRACE_BYTES + 2 * len(trace.state)
-    parts = _MEMBER_BYTES * members + _DROPPED_BYTES * dropped_count
-    return _MATCH_BYTES + len(value or b"") + written + parts + traced
+    size = _MATCH_BYTES + len(value or b"") + _DROPPED_BYTES * dropped_count
+    if entry.instructions is not None:
+        size += 2 * len(entry.instructions)
+    if entry.area is not None:
+        size += _MEMBER_BYTES * len(entry.area)
+    if entry.hours is not None:
+        size += _MEMBER_BYTES * len(entry.hours.windows)
+    if trace is not None:
+        size += _TRACE_BYTES + 2 * len(trace.state)
+    return size

@@ -36,7 +36,6 @@ from engine.resources import load_toml, read_toml
 #: In the usual order of speech.
 VEHICLE_FIELDS: Final = ("make", "model", "color", "type")
 
-_TABLES: Final = ("make", "model", "color", "type")
 _SHIPPED: Final = "vehicles.toml"
 _CODES: Final = "profiles/ncic.toml"
 _WORD: Final = re.compile(r"[^\W_]+")
@@ -44,6 +43,9 @@ _WORD: Final = re.compile(r"[^\W_]+")
 _PARTS: Final = re.compile(r"[/\\,;|&+]")
 #: A meaning that contradicts none.
 _ANY: Final = "*"
+
+#: A read that says nothing of the vehicle.
+_UNSEEN: Final = Vehicle()
 
 Meanings = frozenset[str]
 _NEAR_TO_NONE: Final[Meanings] = frozenset()
@@ -146,18 +148,25 @@ def compare_vehicles(read: Vehicle | None, listed: Vehicle) -> dict[str, CheckRe
 
     `unknown` if the read lacks the field, or if its text does not decide.
     """
-    words = shipped_words()
-    return {
-        field: words.compare(field, None if read is None else getattr(read, field), said)
-        for field in VEHICLE_FIELDS
-        if (said := getattr(listed, field)) is not None
-    }
+    if read is None:
+        read = _UNSEEN
+    # Written out, because each match of an entry with a vehicle comes here.
+    compare = shipped_words().compare
+    found: dict[str, CheckResult] = {}
+    if listed.make is not None:
+        found["make"] = compare("make", read.make, listed.make)
+    if listed.model is not None:
+        found["model"] = compare("model", read.model, listed.model)
+    if listed.color is not None:
+        found["color"] = compare("color", read.color, listed.color)
+    if listed.type is not None:
+        found["type"] = compare("type", read.type, listed.type)
+    return found
 
 
 def vehicle_in_words(vehicle: Vehicle) -> str:
     """Return a vehicle in the sender's words; empty if it has none."""
-    said = (getattr(vehicle, field) for field in VEHICLE_FIELDS)
-    return " ".join(value for value in said if value is not None)
+    return " ".join(filter(None, (vehicle.make, vehicle.model, vehicle.color, vehicle.type)))
 
 
 def vehicle_differs(read: Vehicle, listed: Vehicle) -> bool:
@@ -172,7 +181,13 @@ def vehicle_differs(read: Vehicle, listed: Vehicle) -> bool:
 
 
 def _differs(compare: Any, field: str, read: str | None, listed: str | None) -> bool:
-    return read is not None and listed is not None and compare(field, read, listed) == "differs"
+    # No text differs from itself, which is the usual case.
+    return (
+        read != listed
+        and read is not None
+        and listed is not None
+        and compare(field, read, listed) == "differs"
+    )
 
 
 def _plain_words(text: str) -> list[str]:
@@ -212,11 +227,11 @@ def words_of(tables: VehicleTables, codes: Mapping[str, Mapping[str, str]]) -> W
 
     Raises ConfigError if a word has two meanings, or a code has no meaning.
     """
-    near = {field: getattr(tables.near, field) for field in _TABLES}
-    words = {field: _words(field, getattr(tables, field)) for field in _TABLES}
-    for field in _TABLES:
+    near = {field: getattr(tables.near, field) for field in VEHICLE_FIELDS}
+    words = {field: _words(field, getattr(tables, field)) for field in VEHICLE_FIELDS}
+    for field in VEHICLE_FIELDS:
         _add_codes(field, words[field], codes.get(f"vehicle_{field}", {}))
-    close = {field: _near(field, words[field], near[field]) for field in _TABLES}
+    close = {field: _near(field, words[field], near[field]) for field in VEHICLE_FIELDS}
     return Words(words, close, frozenset(map(_plain, tables.nothing)))
 
 
