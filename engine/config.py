@@ -27,6 +27,7 @@ from engine.setting_rules import (
     broker_addresses,
     collector_url,
     file_path,
+    instance_id,
     nonempty_text,
     one_of,
     registry_url,
@@ -77,6 +78,27 @@ _ALL: Final = (
     Setting("bootstrap", broker_addresses, "HOST:PORT", "Kafka bootstrap brokers."),
     Setting("prefix", topic_prefix, "TEXT", "Prefix of the topics' names."),
     Setting("group", nonempty_text, "NAME", "Consumer group of the workers."),
+    Setting(
+        "group_instance_id",
+        instance_id,
+        "ID",
+        "This worker's own id in the group, which makes it a static member: its partitions wait "
+        "for it while it restarts.",
+    ),
+    Setting(
+        "session_timeout",
+        whole_number(6, 1800),
+        "SECONDS",
+        "How long the group keeps the partitions of a silent worker for it; default: 15, with an "
+        "instance id 60.",
+    ),
+    Setting(
+        "client_rack",
+        nonempty_text,
+        "RACK",
+        "Rack or zone of this worker, as in the brokers' broker.rack: reads are fetched from a "
+        "replica there, if the brokers choose replicas by rack.",
+    ),
     Setting("http_host", nonempty_text, "HOST", "Address that serves metrics and health."),
     Setting(
         "http_port", whole_number(0, 65535), "PORT", "Port that serves them; 0 takes a free one."
@@ -253,6 +275,9 @@ class Settings:
     bootstrap: str = "localhost:9092"
     prefix: str = "lpr."
     group: str = "hotlist-engine"
+    group_instance_id: str | None = None
+    session_timeout: int | None = None
+    client_rack: str | None = None
     http_host: str = "127.0.0.1"
     http_port: int = 9108
     delivery: str = "at_least_once"

@@ -336,6 +336,8 @@ GONE_LOOKS: Final = 3
 #: member knows too. So a rolling restart costs HEARTBEAT_S; a request is small.
 SESSION_S: Final = 15.0
 HEARTBEAT_S: Final = 0.3
+#: The same for a static member, which does not leave when it stops: a restart fits in it.
+STATIC_SESSION_S: Final = 60.0
 #: How often entries are started and ended while no reads come.
 EXPIRY_INTERVAL_S: Final = 1.0
 #: How often the reused buffers are wiped; and the longest time between two scrubs of freed memory
@@ -417,6 +419,7 @@ def check() -> None:
     assert DELIVERY_TRANSACTION_S < RESTORE_S, "an abandoned transaction does not end a restore"
     assert SESSION_S + REBALANCE_S < FENCED_S, "the group has time to rebalance"
     assert 2 * SHUTDOWN_S <= REBALANCE_S, "handing over waits for what is in flight"
+    assert SESSION_S <= STATIC_SESSION_S, "a static member is given more time, not less"
     assert 3 * HEARTBEAT_S <= SESSION_S, "one lost heartbeat must not cost the partitions"
     assert SHUTDOWN_S + 4 * LEAVE_S < END_S, "after what is in flight it ends its chains and leaves"
     assert SHUTDOWN_S + 3 * LEAVE_S + SPAN_EXPORT_S < END_S, "then the last spans are sent"

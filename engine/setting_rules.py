@@ -16,6 +16,8 @@ _TOPIC_CHARACTERS: Final = re.compile(r"[A-Za-z0-9._-]*", re.ASCII)
 #: Kafka allows 249 characters in a topic's name; our longest name takes 13 of them.
 _PREFIX_CHARACTERS: Final = 200
 _HOST: Final = re.compile(r"\[[0-9A-Fa-f:.]+\]|[^\s:,/\[\]]+")
+#: Kafka's rule for the id of a static member.
+_INSTANCE_ID: Final = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,249}", re.ASCII)
 _URL: Final = re.compile(
     r"https?://(?:\[[0-9A-Fa-f:.]+\]|[^\s:,/?#\[\]]+)(?::([0-9]{1,5}))?(?:/[^\s?#]*)?", re.ASCII
 )
@@ -66,6 +68,13 @@ def topic_prefix(value: Any) -> str:
         raise ValueError("must be letters, digits, dots, hyphens and underscores")
     if len(value) > _PREFIX_CHARACTERS:
         raise ValueError(f"must be at most {_PREFIX_CHARACTERS} characters")
+    return value
+
+
+def instance_id(value: Any) -> str:
+    """Return the id of a static member of a consumer group."""
+    if not isinstance(value, str) or not _INSTANCE_ID.fullmatch(value):
+        raise ValueError("must be 1 to 249 letters, digits, dots, hyphens and underscores")
     return value
 
 

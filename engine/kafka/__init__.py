@@ -23,7 +23,9 @@ The modules, in the order in which data passes them:
     raw_fetcher     the seam in aiokafka that leaves fetched record batches unopened
     open_transactions  what open transactions hold back, and whose they are
     fetch_limit     fetching pauses while too much is held
+    nearest_replica  a follower's answer never sets a partition back to its start
     group_errors    which errors of a group a member outlives
+    static_member   a static member ends when another process has taken its place
     leave_group     a member leaves its group at once, whatever it is doing
 """
 
@@ -35,6 +37,7 @@ __all__ = [
     "fetch_limit",
     "group_errors",
     "leave_group",
+    "nearest_replica",
     "open_transactions",
     "raw_fetcher",
     "readable",
@@ -42,6 +45,7 @@ __all__ = [
     "schema_registry",
     "security",
     "session",
+    "static_member",
     "topic_admin",
     "topic_config",
     "topic_rules",

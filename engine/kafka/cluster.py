@@ -23,10 +23,28 @@ from engine.kafka.topics import Topics
 
 
 @dataclass(frozen=True, slots=True)
+class Member:
+    """A worker as a member of its group: its static id, how long the group waits for it when it is
+    silent, and the rack from whose replicas it fetches the reads."""
+
+    instance_id: str | None = None
+    session_s: float = limits.SESSION_S
+    rack: str | None = None
+
+    @classmethod
+    def of(cls, settings: Settings) -> Member:
+        """The member that the settings describe."""
+        instance_id = settings.group_instance_id
+        default_s = limits.SESSION_S if instance_id is None else limits.STATIC_SESSION_S
+        return cls(instance_id, settings.session_timeout or default_s, settings.client_rack)
+
+
+@dataclass(frozen=True, slots=True)
 class Cluster:
     """See the module. `group` is the workers' consumer group; commands need none.
 
-    `reads_wait_ms` is how long the broker may delay the answer to an idle fetch of reads.
+    `member` says how a worker joins it. `reads_wait_ms` is how long the broker may delay the answer
+    to an idle fetch of reads.
     """
 
     bootstrap: str
@@ -34,11 +52,15 @@ class Cluster:
     group: str = ""
     security: Security = field(default_factory=lambda: PLAINTEXT, repr=False)
     reads_wait_ms: int = limits.FETCH_WAIT_MS
+    member: Member = Member()
 
     @classmethod
     def of(cls, settings: Settings) -> Cluster:
         """The cluster that the settings name. Raises ConfigError if they do not go together."""
-        return cls(settings.bootstrap, Topics(settings.prefix), settings.group, security(settings))
+        return cls(
+            *(settings.bootstrap, Topics(settings.prefix), settings.group, security(settings)),
+            member=Member.of(settings),
+        )
 
     def producer(self, **options: Any) -> Any:
         """A producer whose records are acknowledged by all replicas, none of them twice."""

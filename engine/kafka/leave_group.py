@@ -6,6 +6,8 @@ And it sends a leave request only if it ever had an assignment; otherwise the gr
 session for a member that asked to join and is gone. Here the join is cancelled, and the leave
 request is sent in any case, in a bounded time.
 
+A static member (KIP-345) does not leave: its partitions wait for it to come back.
+
 Call it after the last commit, in the consumer's own event loop, before its `stop`. It relies on
 private parts of aiokafka; tests/kafka/worker/test_shutdown.py tests that they are as expected.
 """
@@ -35,9 +37,10 @@ async def leave_group(consumer: Any) -> None:
     coordinator._closing.set_result(None)
     joins = await _cancel(coordinator)
     member_id, node_id = coordinator.member_id, coordinator.coordinator_id
+    is_static = coordinator._group_instance_id is not None
     # aiokafka's own stop then finds no group to leave.
     coordinator.reset_generation()
-    if not member_id or node_id is None:
+    if is_static or not member_id or node_id is None:
         return
     try:
         async with asyncio.timeout(limits.LEAVE_S):

@@ -126,7 +126,7 @@ def make_app(
         stream_wait_empty=True,
         stream_buffer_maxsize=limits.FETCHES_WAITING,
         broker_commit_interval=limits.COMMIT_INTERVAL_S,
-        broker_session_timeout=limits.SESSION_S,
+        broker_session_timeout=cluster.member.session_s,
         broker_heartbeat_interval=limits.HEARTBEAT_S,
     )
     app.on_crash = runtime.tasks.fail

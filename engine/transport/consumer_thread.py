@@ -22,7 +22,9 @@ from engine import limits
 from engine.kafka.fetch_limit import FetchRoom
 from engine.kafka.group_errors import GroupErrors
 from engine.kafka.leave_group import leave_group
+from engine.kafka.nearest_replica import let_leaders_decide
 from engine.kafka.raw_fetcher import deliver_batches
+from engine.kafka.static_member import end_when_fenced
 from engine.transport.batch_topics import BatchTopics
 from engine.transport.group_source import GroupSource
 from engine.transport.positions import Fetched, PositionedFetcher
@@ -56,6 +58,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         return self._cluster.consumer(
             client_id=conf.broker_client_id,
             group_id=conf.id,
+            group_instance_id=self._cluster.member.instance_id,
+            client_rack=self._cluster.member.rack,
             partition_assignment_strategy=[RoundRobinPartitionAssignor],
             auto_offset_reset="earliest",
             isolation_level="read_committed",
@@ -81,6 +85,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer = self._ensure_consumer()
         deliver_batches(consumer, self._batch_topics.__contains__, self.room.hold)
         self.room.mind(consumer)
+        let_leaders_decide(consumer)
+        end_when_fenced(consumer, self._end)
 
     def batch_partitions(self) -> list[Any]:
         """The partitions of the batch topics that are assigned."""
@@ -112,10 +118,14 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
                 consumer._coordinator.check_errors()
             except KafkaError as error:
                 if errors.is_final(error):
-                    self.parent_loop.call_soon_threadsafe(cast(Any, self.app).on_crash, error)
+                    self._end(error)
                     return
             else:
                 errors.passed()
+
+    def _end(self, error: Exception) -> None:
+        """End the worker."""
+        self.parent_loop.call_soon_threadsafe(cast(Any, self.app).on_crash, error)
 
     def on_crash(self, msg: str, *fmt: Any, **kwargs: Any) -> None:
         # Faust's own would print it, with what the exception says.

@@ -7,7 +7,7 @@ import logging
 
 from engine import limits
 from engine.config import Settings
-from engine.kafka.cluster import Cluster
+from engine.kafka.cluster import Cluster, Member
 from engine.kafka.topic_admin import check_topics, make_own_topic
 from engine.kafka.topics import Topics
 from engine.matching.lists import Lists
@@ -43,7 +43,7 @@ def introduce(settings: Settings, topics: Topics, http_port: int) -> None:
         "removed from the group after %d s of silence",
         *(limits.READ_VALUE_BYTES // limits.KIB, limits.FETCH_PARTITION_BYTES // mib),
         *(limits.BATCH_BYTES // mib, limits.FETCHES_WAITING, limits.FETCHES_IN_DELIVERY),
-        *(limits.CONTROL_STALE_S, limits.SESSION_S),
+        *(limits.CONTROL_STALE_S, Member.of(settings).session_s),
     )
     log.info("metrics and health at http://%s:%d", settings.http_host, http_port)
 

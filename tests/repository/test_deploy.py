@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import configparser
 import json
+import os
 import re
 import shlex
 import shutil
@@ -254,6 +255,40 @@ def test_only_production_has_an_endpoint_for_cameras() -> None:
         "production": {_WORKER, _INGEST},
         "trial": {_WORKER},
     }
+
+
+def test_static_members_keep_their_names_and_their_time(tmp_path: Path) -> None:
+    """The pod is the Deployment's own, but for the id in the group."""
+    (tmp_path / "kustomization.yaml").write_text(
+        yaml.safe_dump(
+            {
+                "resources": [os.path.relpath(KUBERNETES / "overlays" / "trial", tmp_path)],
+                "components": [
+                    os.path.relpath(KUBERNETES / "components" / "static-members", tmp_path)
+                ],
+            }
+        )
+    )
+    text = run_tool("kubectl", "kustomize", str(tmp_path))
+    manifests: list[Manifest] = [each for each in yaml.safe_load_all(text) if each]
+    validate = import_tool("kubernetes_validate").validate
+    for manifest in manifests:
+        for version in VERSIONS:
+            validate(manifest, version, strict=True)
+    assert not [each for each in manifests if each["kind"] == "Deployment"]
+    workers, service = _one(manifests, "StatefulSet"), _one(manifests, "Service")
+    assert workers["spec"]["serviceName"] == service["metadata"]["name"]
+    labels = workers["spec"]["template"]["metadata"]["labels"]
+    assert service["spec"]["selector"].items() <= labels.items()
+    pod = workers["spec"]["template"]["spec"]
+    env = {each["name"]: each for each in pod["containers"][0].pop("env")}
+    assert env["HOTLIST_GROUP_INSTANCE_ID"]["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.name"
+    session = VARIABLES["HOTLIST_SESSION_TIMEOUT"].checked(
+        env["HOTLIST_SESSION_TIMEOUT"]["value"], "the component"
+    )
+    assert session > pod["terminationGracePeriodSeconds"] + limits.STATIC_SESSION_S
+    _known({name: each.get("value", "hotlist-worker-0") for name, each in env.items()})
+    assert pod == _one(_built("trial"), "Deployment")["spec"]["template"]["spec"]
 
 
 def test_a_pod_is_restricted(built: list[Manifest]) -> None:

@@ -14,6 +14,7 @@ import signal
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from engine.control.list_updater import ListUpdater
 from engine.control.replica import ControlReplica
 from engine.delivery import sink, suppression_changelog
 from engine.delivery.suppression_restore import Suppressing
+from engine.errors import BrokerError
 from engine.kafka.cluster import Cluster
 from engine.kafka.topic_admin import create_topics
 from engine.kafka.topics import Topics
@@ -39,6 +41,7 @@ from tests.fakes.faulty_proxy import FaultyProxy
 from tests.kafka.following import sent
 from tests.kafka.own_broker import OwnBroker
 from tests.kafka.records import (
+    WAIT_S,
     ToSend,
     committed_offsets,
     partition_of,
@@ -379,6 +382,49 @@ async def test_restoring_what_was_folded(
     await street.nobody_is_left()
     monkeypatch.undo()
     await street.rest_comes_once(prefix)
+
+
+async def test_a_static_member_comes_back_without_a_rebalance(
+    street: Street, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not leave, so no other partitions move. A second process with its id ends it."""
+    assigned: list[Suppressing] = []
+    on_assigned = Suppressing.on_assigned
+
+    def noted(suppressing: Suppressing, *about: Any) -> None:
+        assigned.append(suppressing)
+        on_assigned(suppressing, *about)
+
+    async def two_are_assigned() -> bool:
+        return len(set(assigned)) == 2
+
+    async def all_done() -> bool:
+        return await street.committed() == street._offsets
+
+    monkeypatch.setattr(Suppressing, "on_assigned", noted)
+    here = partial(worker_here, street.bootstrap, prefix)
+    async with here(group_instance_id="west"):
+        async with here(group_instance_id="east", client_rack="a") as east:
+            await until(two_are_assigned, "both have partitions", east.log)
+            await ends(east)
+        assert (await street.members())[street.group] == 2
+        assigned.clear()
+        await street.pass_by(40)
+
+        async def comes_back_and_is_replaced() -> None:
+            async with here(group_instance_id="east") as again:
+                await again.has_processed(1)
+                assert len(assigned) == 1, "only the one that came back"
+                async with here(group_instance_id="east") as usurper:
+                    await asyncio.wait({again._run}, timeout=WAIT_S)
+                    await until(all_done, "all reads are done", usurper.log)
+                    await usurper.alive()
+                assigned.clear()
+
+        with pytest.raises(BrokerError, match=r"another worker .* instance id 'east'"):
+            await comes_back_and_is_replaced()
+        assert assigned == [], "the fenced one ends, and the one that took its place does not"
+    assert set(await street.matched()) == set(street.read_ids)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
