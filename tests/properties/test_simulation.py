@@ -16,7 +16,7 @@ from tests.fakes.group_consumer import GroupConsumer
 from tests.models.simulation import Deployment
 from tests.models.transactional_simulation import TransactionalDeployment
 
-_FIRST, _COUNT = map(int, os.environ.get("HOTLIST_SEEDS", "0:240").split(":"))
+_FIRST, _COUNT = map(int, os.environ.get("HOTLIST_SEEDS", "0:120").split(":"))
 
 
 def test_nothing_is_lost_and_nothing_invented_whatever_fails() -> None:

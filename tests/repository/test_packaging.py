@@ -117,5 +117,5 @@ def test_it_runs_where_it_is_installed(
         "from engine import Detection, HotListIndex, encode, normalize; print(normalize('a-1'))"
     )
     assert run(environment / "bin" / "python", "-c", public, cwd=tmp_path) == "A1\n"
-    if kind == "*.whl":
+    if kind == "*.whl" and version in (_VERSIONS[0], _VERSIONS[-1]):  # each compiles for a while
         assert "0 lost, 0 invented" in run(hotlist, "demo", "--reads", "2000", cwd=tmp_path)
