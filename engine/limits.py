@@ -252,6 +252,11 @@ SUPPRESSION_KEYS_A_STEP: Final = 1024
 #: step; between two steps control records are applied.
 RESTORE_S: Final = 90.0
 RESTORED_A_STEP: Final = 4096
+#: How long the state of a revoked partition is kept in case it comes back: a rolling restart takes
+#: each worker less. And how old records may be from which a kept state is brought up to date: the
+#: broker may remove tombstones that are older than `delete.retention.ms`, which is an hour.
+SUPPRESSION_KEPT_S: Final = 300.0
+SUPPRESSION_KNOWN_S: Final = 1800.0
 #: Sources that a metric names, the first that come; the others are counted together.
 SOURCES_NAMED: Final = 1000
 #: How long a delivery may take before the worker gives up and stops without a commit, so that
@@ -411,6 +416,8 @@ def check() -> None:
     assert SUPPRESSION_MATCHES_MOST % SUPPRESSION_MATCHES == 0, "matches go in steps"
     assert 192 * SUPPRESSION_MATCHES_MOST < 2 * SINK_BATCH_BYTES, "a key's state is a record"
     assert 2 * SUPPRESSION_KEYS_COMPARED < SUPPRESSION_KEYS, "room is found among the oldest"
+    assert SUPPRESSION_KEPT_S < SUPPRESSION_KNOWN_S, "what is kept can be brought up to date"
+    assert SUPPRESSION_KNOWN_S + RESTORE_S < 3600, "tombstones are read before they are removed"
     assert AUDIT_LOOK_S < CONTROL_STALE_S, "others learn what is audited before they wait long"
     assert 10 * FETCH_WAIT_MS <= 1000 * CONTROL_STALE_S, "silence is more than an idle fetch"
     assert DELIVERY_TIMEOUT_S < TRANSACTION_S, "a late delivery is not yet a late transaction"

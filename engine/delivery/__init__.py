@@ -14,8 +14,11 @@ The modules, in the order in which data passes them:
     sink                    matches, rejects and audit records out to Kafka, acknowledged
     audit_writer            the worker's own chain of audit records, and its way out
     audit_chains            the chains that a worker begins and ends
+    known_changelog         up to where a worker knows that, so that it need not read it again
     suppression_changelog   the suppression's state on Kafka
+    suppression_reader      reads that, or what changed of it
     suppression_restore     the suppression's part of a worker: restored, kept, let go of
+    suppression_keys        its keys, checked in turn: audited and evicted
     transactions            delivery exactly once: a partition's output and offset count together
     partition_transactions  those of one partition, one after the other
     transactional_producer  one partition's transactions as Kafka has them

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from engine import limits
 from engine.delivery.audit_writer import Event
+from engine.delivery.known_changelog import KnownChangelog
 from engine.delivery.port import Keys
 from engine.delivery.records import Outgoing, match_events, records_of
 from engine.delivery.suppression_changelog import DeliversStates, SuppressionLog
@@ -42,7 +43,8 @@ class AtLeastOnce:
         self._tasks = runtime.tasks
         self._sink = sink
         self._append = append
-        self.changelog = SuppressionLog(runtime.cluster, sink)
+        self.known = KnownChangelog()
+        self.changelog = SuppressionLog(runtime.cluster, sink, self.known)
         self._writing: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:

@@ -17,6 +17,7 @@ from typing import NamedTuple, Protocol
 
 from engine import limits
 from engine.delivery.audit_writer import BeginChain, Count, Event, Sealing, tell
+from engine.delivery.known_changelog import Appended, KnownChangelog
 from engine.delivery.records import Outgoing
 from engine.delivery.send_queue import Abandoned, SendQueue
 from engine.delivery.suppression_changelog import StateRecord
@@ -28,7 +29,7 @@ class Transacts(Protocol):
     async def start(self) -> None: ...
     async def transact(
         self, records: Sequence[Outgoing], states: Sequence[StateRecord], next_offset: int | None
-    ) -> None: ...
+    ) -> Appended | None: ...
     async def stop(self) -> None: ...
 
 
@@ -54,6 +55,7 @@ class PartitionTransactions:
         sink: Transacts,
         begin_chain: BeginChain,
         count: Count,
+        known: KnownChangelog,
         committed: int | None = None,
         sealing: Sealing | None = None,
     ) -> None:
@@ -63,6 +65,7 @@ class PartitionTransactions:
         self._sink = sink
         self._begin_chain = begin_chain
         self._count = count
+        self._known = known
         self._queue: SendQueue[_Handed] = SendQueue()
 
     @property
@@ -123,9 +126,12 @@ class PartitionTransactions:
         if sealing is not None:
             records += [sealing.record(event) for event in events]
         if records or states or is_further:
-            await self._sink.transact(
+            appended = await self._sink.transact(
                 records, [*states.values()], next_offset if is_further else None
             )
+            if appended is not None:
+                self._known.appended(appended, by=next(iter(states.values())).source)
+            self._known.acknowledged(state.source for one in taken for state in one.states)
         if sealing is not None:
             sealing.acknowledged()
         self.sealing = sealing

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from engine.delivery.audit_writer import Event
+from engine.delivery.known_changelog import KnownChangelog
 from engine.matching.outcome import Outcome
 from engine.matching.suppression import Unmatched
 from engine.matching.suppression_states import SuppressionRecord
@@ -46,6 +47,8 @@ class Delivery(Protocol):
 
     #: Whether part of a fetch's outcome may count before the rest of it.
     takes_parts: bool
+    #: What is known of the changelog, by what was written to it.
+    known: KnownChangelog
 
     async def start(self) -> None:
         """Connect. Raises BrokerError if the broker cannot be reached."""

@@ -77,19 +77,29 @@ async def by_partition(
 
 async def send(
     producer: Any, records: ByPartition, acknowledged: Callable[[object], None] | None = None
-) -> None:
+) -> dict[tuple[str, int], list[range]]:
     """Produce records in whole batches, all at once; return when all are acknowledged.
 
-    Calls `acknowledged` for each batch.
+    Calls `acknowledged` for each batch. Returns the offsets of each batch.
     """
-    acknowledgements = []
-    for (topic, partition), of_partition in records.items():
+    sent = []
+    for place, of_partition in records.items():
         for batch in batches(producer, of_partition):
-            acknowledgement = await send_batch(producer, batch, topic, partition)
+            acknowledgement = await send_batch(producer, batch, *place)
             if acknowledged is not None:
                 acknowledgement.add_done_callback(acknowledged)
-            acknowledgements.append(acknowledgement)
-    await asyncio.gather(*acknowledgements)
+            sent.append((place, batch, acknowledgement))
+    await asyncio.gather(*(acknowledgement for *_, acknowledgement in sent))
+    offsets: dict[tuple[str, int], list[range]] = {place: [] for place in records}
+    for place, batch, acknowledgement in sent:
+        offsets[place].append(offsets_of(batch, acknowledgement.result()))
+    return offsets
+
+
+def offsets_of(batch: BatchBuilder, acknowledged: Any) -> range:
+    """Return the offsets of a batch that is acknowledged."""
+    first = int(acknowledged.offset)
+    return range(first, first + batch.record_count())
 
 
 async def send_batch(

@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeVar
 
 from aiokafka.errors import KafkaError
 
@@ -20,6 +20,7 @@ from engine.delivery.producer import (
     batches,
     by_partition,
     make_producer,
+    offsets_of,
     partition_of,
     send,
     send_batch,
@@ -27,6 +28,8 @@ from engine.delivery.producer import (
 from engine.delivery.records import Outgoing, ProducerRecord
 from engine.errors import BrokerError
 from engine.kafka.cluster import Cluster
+
+T = TypeVar("T")
 
 
 class Sink:
@@ -66,22 +69,21 @@ class Sink:
 
     async def deliver_in_order(
         self, records: Sequence[ProducerRecord], partition: int, what: str = "audit records"
-    ) -> None:
+    ) -> list[range]:
         """Produce records of one topic to one of its partitions, in their order.
 
         No batch is sent before the one in front of it is acknowledged, so that what has to be
-        sent again cannot come to stand behind what follows it. Otherwise as `deliver`; an error
-        says `what` they are.
+        sent again cannot come to stand behind what follows it. Returns the offsets of each batch.
+        Otherwise as `deliver`; an error says `what` they are.
         """
-        await self._persist(lambda: self._send_in_order(records, partition), what)
+        return await self._persist(lambda: self._send_in_order(records, partition), what)
 
-    async def _persist(self, send: Callable[[], Awaitable[None]], what: str) -> None:
+    async def _persist(self, send: Callable[[], Awaitable[T]], what: str) -> T:
         """Send until it succeeds. Raises BrokerError if it cannot, or not in time."""
         started_s = time.monotonic()
         while True:
             try:
-                await self._while_it_moves(send(), started_s)
-                return
+                return await self._while_it_moves(send(), started_s)
             except (KafkaError, TimeoutError) as error:
                 retry = isinstance(error, KafkaError) and error.retriable
                 if not retry or self._left_s(started_s) < limits.RETRY_PAUSE_S:
@@ -96,7 +98,7 @@ class Sink:
         since_s = max(started_s, self._acknowledged_s)
         return since_s + limits.DELIVERY_TIMEOUT_S - time.monotonic()
 
-    async def _while_it_moves(self, sending: Awaitable[None], started_s: float) -> None:
+    async def _while_it_moves(self, sending: Awaitable[T], started_s: float) -> T:
         """Wait as long as acknowledgements arrive. Raises TimeoutError if they stop."""
         task = asyncio.ensure_future(sending)
         try:
@@ -109,18 +111,22 @@ class Sink:
             if not task.done():
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
-        task.result()
+        return task.result()
 
     def _note_acknowledgement(self, acknowledgement: Any) -> None:
         if not acknowledgement.cancelled() and acknowledgement.exception() is None:
             self._acknowledged_s = time.monotonic()
 
-    async def _send_in_order(self, records: Iterable[ProducerRecord], partition: int) -> None:
+    async def _send_in_order(
+        self, records: Iterable[ProducerRecord], partition: int
+    ) -> list[range]:
+        offsets = []
         for topic, of_topic in groupby(records, key=lambda record: record.topic):
             for batch in batches(self._producer, of_topic):
                 acknowledgement = await send_batch(self._producer, batch, topic, partition)
                 acknowledgement.add_done_callback(self._note_acknowledgement)
-                await acknowledgement
+                offsets.append(offsets_of(batch, await acknowledgement))
+        return offsets
 
     async def _send_all(self, records: Iterable[Outgoing]) -> None:
         placed = await by_partition(self._producer, records)

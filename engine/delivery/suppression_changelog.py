@@ -17,47 +17,24 @@ key, while this must follow the partition that the read came from; and recovery 
 stalled and looped (faust issues #283, #176 and #597).
 
 With delivery exactly once there is no writer: the states go into the transactions of the partition
-that they are of (`engine.delivery.transactions`). So committed records are read, and up to where
-the topic ends, not to where the first transaction is open: that one may be of another partition of
-the reads, and what we look for may lie behind it. Its owner ends it soon, or the broker does.
+that they are of (`engine.delivery.transactions`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
+import time
 from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
 
-from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
-
-from engine import limits
+from engine.delivery.known_changelog import Appended, KnownChangelog
 from engine.delivery.records import Headers, ProducerRecord
 from engine.delivery.send_queue import SendQueue
-from engine.errors import BrokerError
 from engine.kafka.cluster import Cluster
-from engine.kafka.raw_fetcher import deliver_batches, log_ends, parse
-from engine.kafka.reader import between
 from engine.matching.suppression_states import SuppressionRecord
-from engine.wire.batch_reader import BatchReader
-from engine.wire.record_batch import BatchError, RawBatch
-
-log = logging.getLogger(__name__)
 
 _NO_HEADERS: Final[Headers] = []
-_KEY_DIGITS: Final = 32
-
-#: The latest state by key, as JSON that is not decoded yet.
-Written = dict[bytes, bytes]
-
-
-class Left(NamedTuple):
-    """The state that a partition of the reads has left, and the current end of its reads."""
-
-    written: Written
-    end_offset: int
+KEY_DIGITS: Final = 32
 
 
 class DeliversStates(Protocol):
@@ -66,7 +43,7 @@ class DeliversStates(Protocol):
     async def partitions_of(self, topic: str) -> int: ...
     async def deliver_in_order(
         self, records: Sequence[ProducerRecord], partition: int, what: str
-    ) -> None: ...
+    ) -> Sequence[range]: ...
 
 
 class StateRecord(NamedTuple):
@@ -81,17 +58,18 @@ class StateRecord(NamedTuple):
 
 def state_record(cluster: Cluster, change: SuppressionRecord) -> StateRecord:
     """The record of a change."""
-    named = _place(cluster.group, change.partition) + change.key.hex().encode()
+    named = place_of(cluster.group, change.partition) + change.key.hex().encode()
     topic = cluster.topics.suppression
     return StateRecord(topic, named, change.value, _NO_HEADERS, change.partition)
 
 
 class SuppressionLog:
-    """Sends changes, only while `run` runs."""
+    """Sends changes, only while `run` runs. `known` learns what the broker has."""
 
-    def __init__(self, cluster: Cluster, sink: DeliversStates) -> None:
+    def __init__(self, cluster: Cluster, sink: DeliversStates, known: KnownChangelog) -> None:
         self._cluster = cluster
         self._sink = sink
+        self._known = known
         self._queue: SendQueue[Sequence[SuppressionRecord]] = SendQueue()
 
     def append(self, records: Sequence[SuppressionRecord]) -> asyncio.Future[None]:
@@ -118,125 +96,25 @@ class SuppressionLog:
         changes = [change for some in self._queue.take_all() for change in some]
         latest = {(change.partition, change.key): change for change in changes}
         partitions = await self._sink.partitions_of(self._cluster.topics.suppression)
+        started_s = time.monotonic()
         by_partition: dict[int, list[StateRecord]] = {}
         for change in latest.values():
             record = state_record(self._cluster, change)
             by_partition.setdefault(record.source % partitions, []).append(record)
-        await asyncio.gather(
+        written = await asyncio.gather(
             *(
                 self._sink.deliver_in_order(records, partition, "the suppression's states")
                 for partition, records in by_partition.items()
             )
         )
+        for partition, batches in zip(by_partition, written, strict=True):
+            self._known.appended(Appended(partition, partitions, batches, started_s))
+        self._known.acknowledged(change.partition for change in changes)
         self._queue.acknowledge()
 
 
-class SuppressionReader:
-    """Reads the states that a group has left of partitions of the reads, in whole batches."""
-
-    def __init__(self, cluster: Cluster) -> None:
-        self._group = cluster.group
-        self._topic = cluster.topics.suppression
-        self._reads = cluster.topics.detections
-        self._batch_reader = BatchReader(parse)
-        self._consumer = cluster.reader(
-            max_partition_fetch_bytes=limits.FETCH_PARTITION_BYTES,
-            fetch_max_bytes=limits.FETCH_BYTES,
-            # The consumer has no metadata of a topic before it is assigned, and waits this long
-            # before it asks again. Meanwhile no reads of the partitions are taken.
-            retry_backoff_ms=int(limits.METADATA_PAUSE_S * 1000),
-        )
-
-    async def start(self) -> None:
-        """Connect. Raises BrokerError if the broker cannot be reached."""
-        try:
-            async with asyncio.timeout(limits.CONNECT_S):
-                await self._consumer.start()
-        except (KafkaError, TimeoutError, OSError) as error:
-            await self._consumer.stop()
-            raise self._unreadable(type(error).__name__) from error
-        deliver_batches(self._consumer, self._topic.__eq__)
-
-    async def stop(self) -> None:
-        """Disconnect."""
-        await self._consumer.stop()
-
-    async def states_of(self, sources: Sequence[int], partitions: int) -> dict[int, Left]:
-        """Return the states of partitions of the reads, up to the current end of the topic.
-
-        `partitions` is the topic's number of partitions. Raises BrokerError if it cannot be read.
-        """
-        states = {source: Left({}, 0) for source in sources}
-        of_reads = {source: TopicPartition(self._reads, source) for source in sources}
-        held = {TopicPartition(self._topic, source % partitions) for source in sources}
-        consumer = self._consumer
-        try:
-            # All in one assignment: for each further one the consumer requests metadata again, and
-            # waits a tenth of a second.
-            consumer.assign([*held, *of_reads.values()])
-            consumer.pause(*of_reads.values())
-            begins = await consumer.beginning_offsets([*held])
-            ends = await log_ends(consumer, [*held, *of_reads.values()])
-            for part in (*held, *of_reads.values()):
-                consumer.seek(part, begins.get(part, 0))
-            of_held = {tp: ends[tp] for tp in held}
-            # An open transaction may hold it up longer than the commands are patient.
-            read = between(consumer, begins, of_held, patience_s=limits.RESTORE_S)
-            async with asyncio.timeout(limits.RESTORE_S), contextlib.aclosing(read):
-                async for found, _ in read:
-                    for part, batches in found.items():
-                        await asyncio.to_thread(self._take, batches, part.partition, states)
-            consumer.unsubscribe()
-        except (KafkaError, TimeoutError, OSError) as error:
-            raise self._unreadable(type(error).__name__) from error
-        return {source: Left(states[source].written, ends[of_reads[source]]) for source in sources}
-
-    def _take(self, batches: Sequence[RawBatch], partition: int, states: dict[int, Left]) -> None:
-        places = [(_place(self._group, source), left.written) for source, left in states.items()]
-        for batch in batches:
-            try:
-                for record in self._batch_reader.each(batch):
-                    if record.key is not None:
-                        keep_latest(places, record.key, record.value)
-            except BatchError as error:
-                # No match is lost, but some may be repeated, and the counts are gone.
-                log.error(
-                    "states cannot be read: %s",
-                    error.reason,
-                    extra={
-                        "topic": self._topic,
-                        "partition": partition,
-                        "offset": error.next_offset,
-                    },
-                )
-
-    def _unreadable(self, why: str) -> BrokerError:
-        return BrokerError(
-            f"the suppression state cannot be read ({why})",
-            where=f"topic {self._topic}",
-            hint="start the worker again when the cluster is well",
-        )
-
-
-def keep_latest(places: Sequence[tuple[bytes, Written]], key: bytes, value: bytes | None) -> None:
-    """Keep a state with those of its partition, by what stands before its key; None takes it away.
-
-    Of all of them no more are kept than a worker remembers: beyond that those go that were written
-    longest ago.
-    """
-    for place, written in places:
-        if key.startswith(place) and len(key) == len(place) + _KEY_DIGITS:
-            written.pop(key, None)
-            if value is not None:
-                written[key] = value
-                if sum(len(each) for _, each in places) > limits.SUPPRESSION_KEYS:
-                    largest = max((each for _, each in places), key=len)
-                    del largest[next(iter(largest))]
-            return
-
-
-def _place(group: str, source: int) -> bytes:
-    """Return the part of a record's key before the digits."""
+def place_of(group: str, source: int) -> bytes:
+    """Return the part of a record's key before the digits: the group and the reads' partition."""
     return f"{group}/{source}/".encode()
 
 
@@ -244,6 +122,6 @@ def key_in(key: bytes) -> bytes | None:
     """Return the state's key from a record's key; None if the record is not ours."""
     digits = key.rpartition(b"/")[2]
     try:
-        return bytes.fromhex(digits.decode()) if len(digits) == _KEY_DIGITS else None
+        return bytes.fromhex(digits.decode()) if len(digits) == KEY_DIGITS else None
     except ValueError:
         return None

@@ -1,15 +1,16 @@
 """The suppression state of a worker, restored when partitions are assigned to it.
 
 When a partition is assigned, and before its first read is matched, its state is restored from the
-changelog (`engine.delivery.suppression_changelog`), which is read to its end. In a rebalance all
-partitions are revoked: no state is held any more, and what is handed over is acknowledged first.
-Offsets below the last ones seen mean that the group was rewound or the topic recreated; the state
-is then restored again.
+changelog (`engine.delivery.suppression_reader`), which is read to its end. In a rebalance all
+partitions are revoked, and what is handed over is acknowledged first. Most partitions come back at
+once, or soon. So their states are kept for SUPPRESSION_KEPT_S, and only what was written to the
+changelog meanwhile is read. A state is kept only if the broker has each change that it has
+reported. If there is any doubt what is missing, all of it is read. Partitions that come back are
+restored first. Offsets below the last ones seen mean that the group was rewound or the topic
+recreated; the state is then read from the beginning.
 
-Some keys are checked in turn every second. A key is evicted when it is old. If its entry has ended
-or lists something else, its count of suppressed reads is audited (`suppressed`) and only then
-evicted from the topic; its matches stay there until they are old. Only the matcher thread touches
-the state.
+Some keys are checked in turn every second (`engine.delivery.suppression_keys`). Only the matcher
+thread touches the state.
 """
 
 from __future__ import annotations
@@ -17,47 +18,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
-from typing import NamedTuple, Protocol
 
 from engine import limits
-from engine.delivery.audit_writer import Event
 from engine.delivery.held import Held
-from engine.delivery.port import Delivery, Tidied
+from engine.delivery.port import Delivery
 from engine.delivery.send_queue import Abandoned
-from engine.delivery.suppression_changelog import SuppressionReader, Written, key_in
+from engine.delivery.suppression_changelog import key_in
+from engine.delivery.suppression_keys import CheckedKeys, ListsInUse
+from engine.delivery.suppression_reader import Left, SuppressionReader, Written
 from engine.documents.codec import decode_suppression
-from engine.documents.fields import AuditEvent
-from engine.documents.model import Entry, SuppressionState
+from engine.documents.model import SuppressionState
 from engine.errors import DocumentError
-from engine.matching.suppression import Suppression, Unmatched
-from engine.matching.suppression_states import SuppressionRecord
+from engine.matching.suppression import Suppression
 from engine.transport.assignment import Assignment, no_assignment
 from engine.transport.fetch import Fetch
 from engine.transport.runtime import Runtime
 
 log = logging.getLogger(__name__)
-
-
-class SuppressedEvent(NamedTuple):
-    """What the audit records of suppressed reads that no match will carry."""
-
-    event: AuditEvent
-    at_ms: int
-    fields: dict[str, str | int]
-
-
-class ListsInUse(Protocol):
-    """The part of the lists that is used here."""
-
-    @property
-    def are_whole(self) -> bool:
-        """Whether they are complete now."""
-
-    def listed(self, entry_id: str) -> Iterable[Entry]:
-        """The entries with an id, also one that a transaction stages; on the matcher thread."""
 
 
 class Suppressing:
@@ -77,10 +57,12 @@ class Suppressing:
         self._delivery = delivery
         self._topic = runtime.cluster.topics.suppression
         self._on_matcher_thread = runtime.matcher_thread.call
-        self._keys = _Keys(runtime, state, lists)
+        self._keys = CheckedKeys(runtime, state, lists)
         self._reader = SuppressionReader(runtime.cluster)
         self._assignment = no_assignment()
         self._restoring = asyncio.Lock()
+        #: When partitions were revoked whose states may be kept still.
+        self._kept: dict[int, float] = {}
         #: The tasks that check keys, and that restore the states of the last assignment.
         self._looking: set[asyncio.Task[None]] = set()
         self._fetching: set[asyncio.Task[None]] = set()
@@ -125,10 +107,20 @@ class Suppressing:
         self._fetching = {self._runtime.tasks.start(self._restore(assignment, sorted(partitions)))}
 
     async def on_revoked(self, assignment: Assignment) -> None:
-        """Drop the state of an assignment that has ended, and deliver what is in flight."""
+        """Deliver what is in flight of an assignment that has ended, and keep what is certain of
+        its state in case it comes back."""
         self._runtime.metrics.drop_partitions()
-        await self._on_matcher_thread(self._state.clear)
+        held = assignment.all_held(Held).items()
+        restored = [partition for partition, each in held if each.is_restored]
+        reported = await self._on_matcher_thread(partial(self._state.keep, restored))
         await self._delivery.on_revoked(assignment)
+        known, now_s = self._delivery.known, time.monotonic()
+        self._kept.update(dict.fromkeys(reported, now_s))
+        await self._drop_kept(
+            partition
+            for partition, count in reported.items()
+            if not known.is_whole(partition, count)
+        )
 
     async def stop(self) -> None:
         """Stop checking keys, and disconnect."""
@@ -141,46 +133,96 @@ class Suppressing:
     async def _restore(self, assignment: Assignment, partitions: Iterable[int]) -> None:
         """Restore the states of partitions, unless they are restored already or revoked."""
         async with self._restoring:
-            missing = [each for each in partitions if not assignment.held(each, Held).is_restored]
-            if not missing or not assignment.is_ours:
-                return
-            started_s = time.monotonic()
-            try:
-                await self._delivery.claim(assignment, missing)
-            except Abandoned:
-                return
-            left = await self._reader.states_of(missing, await self._partitions_of(self._topic))
-            for partition, (written, end_offset) in left.items():
-                await self._take_over(assignment, partition, written, end_offset)
-            took_s = time.monotonic() - started_s
-            self._runtime.metrics.suppression_restore_s.observe(took_s)
-            if keys := sum(len(written) for written, _ in left.values()):
-                log.info("%d partitions: %d keys restored in %.1f s", len(left), keys, took_s)
+            partitions = list(partitions)
+            for is_kept in (True, False):
+                missing = [
+                    each
+                    for each in partitions
+                    if not assignment.held(each, Held).is_restored
+                    and (not is_kept or each in self._kept)
+                ]
+                if missing and assignment.is_ours:
+                    await self._restore_some(assignment, missing, is_kept=is_kept)
+
+    async def _restore_some(
+        self, assignment: Assignment, partitions: Sequence[int], *, is_kept: bool
+    ) -> None:
+        """Restore the states of partitions from all of the changelog, or from what was written to
+        it while they were kept, as far as that is certain."""
+        started_s = time.monotonic()
+        try:
+            await self._delivery.claim(assignment, partitions)
+        except Abandoned:
+            return
+        left = await self._left(partitions, is_kept=is_kept)
+        for partition, of_partition in left.items():
+            await self._take_over(assignment, partition, of_partition, is_kept=is_kept)
+        took_s = time.monotonic() - started_s
+        self._runtime.metrics.suppression_restore_s.observe(took_s)
+        if keys := sum(len(each.written) for each in left.values()):
+            how = "keys have changed, restored" if is_kept else "keys restored"
+            log.info("%d partitions: %d %s in %.1f s", len(left), keys, how, took_s)
+
+    async def _left(self, partitions: Sequence[int], *, is_kept: bool) -> dict[int, Left]:
+        """Read what partitions have left. Of kept ones, those that cannot be used are left out."""
+        known = {
+            partition: of_partition
+            for partition in (partitions if is_kept else ())
+            if (of_partition := self._delivery.known.of(partition)) is not None
+        }
+        if is_kept:
+            partitions = [*known]
+        before, count = self._reader.records_read, await self._partitions_of(self._topic)
+        left = await self._reader.states_of(partitions, count, known)
+        self._runtime.metrics.suppression_records_read.inc(self._reader.records_read - before)
+        if not is_kept:
+            return left
+        ends = {partition: each.end_offset for partition, each in left.items()}
+        usable = await self._on_matcher_thread(partial(self._usable, ends))
+        return {partition: left[partition] for partition in usable}
 
     async def _take_over(
-        self, assignment: Assignment, partition: int, written: Written, end_offset: int
+        self, assignment: Assignment, partition: int, left: Left, *, is_kept: bool
     ) -> None:
-        states = self._decoded(written)
-        step: Callable[[], None] = partial(self._begin, partition)
-        # Start nothing for a revoked assignment, because its state is cleared only once.
-        while assignment.is_ours:
+        """Take over what a partition has left. Start nothing for a revoked assignment, because its
+        state is dropped only once."""
+        states, reported = self._decoded(left.written), None
+        if not is_kept and assignment.is_ours:
+            reported = await self._on_matcher_thread(partial(self._begin, partition))
+        while assignment.is_ours and (some := list(islice(states, limits.RESTORED_A_STEP))):
+            step = partial(self._state.restore, partition, some, left.end_offset)
             await self._on_matcher_thread(step)
-            some = list(islice(states, limits.RESTORED_A_STEP))
-            if not some and assignment.is_ours:
-                assignment.held(partition, Held).is_restored = True
-                break
-            step = partial(self._state.restore, partition, some, end_offset)
+        if not assignment.is_ours:
+            return
+        if is_kept and not await self._on_matcher_thread(partial(self._state.take_back, partition)):
+            return  # it was dropped meanwhile, to make room or because it took too long
+        if assignment.is_ours:
+            self._kept.pop(partition, None)
+            self._delivery.known.restored(partition, left.known, reported)
+            assignment.held(partition, Held).is_restored = True
 
-    def _begin(self, partition: int) -> None:
+    def _begin(self, partition: int) -> int:
         self._state.turn_to(self._runtime.clock.now_ms())
-        self._state.drop(partition)
+        return self._state.drop(partition)
 
-    def _decoded(self, written: Written) -> Iterator[tuple[bytes, SuppressionState]]:
+    def _usable(self, ends: Mapping[int, int]) -> set[int]:
+        self._state.turn_to(self._runtime.clock.now_ms())
+        return self._state.kept(ends)
+
+    async def _drop_kept(self, partitions: Iterable[int]) -> None:
+        """Drop what is kept of partitions."""
+        gone = [partition for partition in partitions if self._kept.pop(partition, None)]
+        for partition in gone:
+            self._delivery.known.drop(partition)
+        if gone:
+            await self._on_matcher_thread(partial(self._state.drop_kept, gone))
+
+    def _decoded(self, written: Written) -> Iterator[tuple[bytes, SuppressionState | None]]:
         unsound = 0
         for named, value in written.items():
             key = key_in(named)
             try:
-                state = decode_suppression(value)
+                state = None if value is None else decode_suppression(value)
             except DocumentError:
                 key = None
             if key is None:
@@ -193,66 +235,11 @@ class Suppressing:
             )
 
     async def _look(self) -> None:
-        """Check some keys every EXPIRY_INTERVAL_S, until cancelled."""
+        """Check some keys every EXPIRY_INTERVAL_S, and drop what is kept for too long, until
+        cancelled."""
         while True:
             await asyncio.sleep(limits.EXPIRY_INTERVAL_S)
+            until_s = time.monotonic() - limits.SUPPRESSION_KEPT_S
+            await self._drop_kept([each for each, at_s in self._kept.items() if at_s < until_s])
             if self._keys.lists.are_whole:
                 await self._delivery.note(self._assignment, self._keys)
-
-
-class _Keys:
-    """The keys of the state, checked and evicted on the matcher thread."""
-
-    def __init__(self, runtime: Runtime, state: Suppression, lists: ListsInUse) -> None:
-        self.lists = lists
-        self._clock = runtime.clock
-        self._on_matcher_thread = runtime.matcher_thread.call
-        self._state = state
-
-    async def tidy(self) -> Tidied:
-        return await self._on_matcher_thread(self._tidy)
-
-    async def evict(self, taken: Sequence[Unmatched]) -> Sequence[SuppressionRecord]:
-        return await self._on_matcher_thread(partial(self._evict, taken))
-
-    async def tidy_and_evict(self) -> Tidied:
-        return await self._on_matcher_thread(self._tidy_and_evict)
-
-    def _tidy(self) -> Tidied:
-        now_ms = self._clock.now_ms()
-        self._state.turn_to(now_ms)
-        self._state.tidy(self.lists.listed)
-        taken = self._state.take_unmatched()
-        return Tidied(taken, _by_partition(taken, now_ms), self._state.take_changes())
-
-    def _evict(self, taken: Sequence[Unmatched]) -> list[SuppressionRecord]:
-        self._state.audited(taken)
-        return self._state.take_changes()
-
-    def _tidy_and_evict(self) -> Tidied:
-        tidied = self._tidy()
-        return tidied._replace(changes=[*tidied.changes, *self._evict(tidied.taken)])
-
-
-def _by_partition(taken: Iterable[Unmatched], now_ms: int) -> dict[int, list[Event]]:
-    events: dict[int, list[Event]] = {}
-    for unmatched in taken:
-        events.setdefault(unmatched.partition, []).append(_event(unmatched, now_ms))
-    return events
-
-
-def _event(unmatched: Unmatched, now_ms: int) -> SuppressedEvent:
-    authority = unmatched.authority
-    fields: dict[str, str | int] = {
-        "entry_id": unmatched.entry_id,
-        "list_id": unmatched.list_id,
-        "agency": unmatched.agency,
-        "purpose": unmatched.purpose,
-        "authority": f"{authority.kind} {authority.reference}",
-        "suppressed": unmatched.suppressed,
-        "partition": unmatched.partition,
-        "offset": unmatched.offset,
-    }
-    if unmatched.source is not None:  # a state of version 0.1 has none
-        fields["source"] = unmatched.source
-    return SuppressedEvent("suppressed", now_ms, fields)

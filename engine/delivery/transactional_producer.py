@@ -29,8 +29,9 @@ from aiokafka.errors import (
 )
 
 from engine import limits
+from engine.delivery.known_changelog import Appended
 from engine.delivery.producer import by_partition, make_producer, send
-from engine.delivery.records import Outgoing, ProducerRecord
+from engine.delivery.records import Outgoing
 from engine.delivery.send_queue import Abandoned, retrieve
 from engine.delivery.suppression_changelog import StateRecord
 from engine.errors import BrokerError
@@ -63,22 +64,29 @@ class TransactionalSink:
 
     async def transact(
         self, records: Sequence[Outgoing], states: Sequence[StateRecord], next_offset: int | None
-    ) -> None:
+    ) -> Appended | None:
         """Deliver records, and the group's offset where there is one, in one transaction.
 
-        Returns when it is committed. Raises Fenced, or BrokerError; then it may be so or not.
+        Returns when it is committed, with the offsets of the states. Raises Fenced, or BrokerError;
+        then it may be so or not.
         """
-        producer = self._producer
+        producer, started_s = self._producer, time.monotonic()
         try:
             async with asyncio.timeout(limits.DELIVERY_TIMEOUT_S):
-                placed = await self._placed(records, states)
+                placed = await by_partition(producer, records)
+                place, partitions = await self._place_of(states)
+                if states:
+                    placed[place] = [*states]
                 await producer.begin_transaction()
-                steps: list[Awaitable[Any]] = [send(producer, placed)] if placed else []
+                sending = asyncio.ensure_future(send(producer, placed))
+                steps: list[Awaitable[Any]] = [sending]
                 if next_offset is not None:
                     offsets = {self._reads: next_offset}
                     steps.append(producer.send_offsets_to_transaction(offsets, self._cluster.group))
                 await asyncio.gather(*steps)
                 await producer.commit_transaction()
+                written = sending.result().get(place)
+                return Appended(place[1], partitions, written, started_s) if written else None
         except (KafkaError, TimeoutError) as error:
             reason = _reason(producer, error)
             if isinstance(reason, _FENCING):
@@ -95,15 +103,11 @@ class TransactionalSink:
         if self._producer is not None:
             await _stopped(self._producer)
 
-    async def _placed(
-        self, records: Sequence[Outgoing], states: Sequence[StateRecord]
-    ) -> dict[tuple[str, int], list[ProducerRecord]]:
-        """By topic and partition: records by their keys, states by the reads that they are of."""
-        placed = await by_partition(self._producer, records)
-        for state in states:
-            partitions = len(await self._producer.partitions_for(state.topic))
-            placed.setdefault((state.topic, state.source % partitions), []).append(state)
-        return placed
+    async def _place_of(self, states: Sequence[StateRecord]) -> tuple[tuple[str, int], int]:
+        """Return the topic and partition of the states, and the topic's number of partitions."""
+        topic = self._cluster.topics.suppression
+        partitions = len(await self._producer.partitions_for(topic)) if states else 1
+        return (topic, self._reads.partition % partitions), partitions
 
     async def _started(self) -> Any:
         producer = make_producer(

@@ -26,6 +26,7 @@ from typing import Protocol
 from engine import limits
 from engine.delivery.audit_writer import BeginChain, Count, Event, Sealing
 from engine.delivery.held import Claim, Held
+from engine.delivery.known_changelog import KnownChangelog
 from engine.delivery.partition_transactions import PartitionTransactions, Transacts
 from engine.delivery.port import Keys
 from engine.delivery.records import match_events, records_of
@@ -74,6 +75,7 @@ class Transactions:
         self._offsets = offsets
         self._begin_chain = begin_chain
         self._count = count
+        self.known = KnownChangelog()
         #: The last assignment in which partitions were claimed.
         self._latest = no_assignment()
         self._claiming: set[asyncio.Task[None]] = set()
@@ -221,6 +223,7 @@ class Transactions:
                 sink,
                 self._begin_chain,
                 self._count,
+                self.known,
                 committed,
                 self._chains.pop(partition, None),
             )

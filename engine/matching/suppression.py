@@ -32,12 +32,15 @@ Versions before this one left the source and what the entry lists out of their k
 are restored, suppress nothing, and stay as they are in case such a version owns the partition
 again. Their counts are audited when the entry ends or the state is old.
 
+If a partition is revoked, its state may be kept for some time. If the partition comes back, only
+the keys that changed meanwhile are restored.
+
 Pure: belongs to one thread, which also sets the clock. No I/O.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from engine import limits
@@ -83,6 +86,8 @@ class Suppression:
     def __init__(self) -> None:
         self.states: KeyStates = KeyStates()
         self._unmatched: dict[KeyState, None] = {}
+        #: Those whose count is being audited.
+        self._handed: set[KeyState] = set()
         #: The offset below which no read comes again, by partition.
         self._settled: dict[int, int] = {}
         self._now_ms = 0
@@ -104,11 +109,12 @@ class Suppression:
         key = key_of(entry, seen)
         own: KeyState | None = None
         is_repeat = False
-        state = self.states.first(key)
+        state, kept = self.states.first(key), self.states.kept
         while state is not None:
             if state.partition == seen.partition:
                 own = state
-            is_repeat = is_repeat or state.suppresses(seen, window_ms)
+            if state.partition not in kept:
+                is_repeat = is_repeat or state.suppresses(seen, window_ms)
             state = state.beside
         if own is None:
             own = self._added(key, seen.partition, entry.entry_id) if window_ms else None
@@ -169,6 +175,7 @@ class Suppression:
             if state.is_gone or state.terms is None or state.handed or not state.suppressed:
                 continue
             state.handed = state.suppressed
+            self._handed.add(state)
             taken.append(
                 Unmatched(
                     state.partition,
@@ -190,20 +197,30 @@ class Suppression:
                 continue
             state.suppressed -= state.handed
             state.handed = 0
+            self._handed.discard(state)
             if not state.suppressed and (state.is_ending or self._is_old(state)):
                 self.states.evict(state)
             else:
                 self.states.note_change(state)
+        self._handed = {state for state in self._handed if not state.is_gone}
 
     def restore(
-        self, partition: int, states: Iterable[tuple[bytes, SuppressionState]], end_offset: int
+        self,
+        partition: int,
+        states: Iterable[tuple[bytes, SuppressionState | None]],
+        end_offset: int,
     ) -> None:
-        """Restore the states of a partition, which must have none here.
+        """Restore the states of a partition, in the place of those of the same keys; None for a key
+        that has no state any more.
 
         A state with an offset of `end_offset` or more was written for another topic of the same
         name, because the partition's reads end there.
         """
         for key, written in states:
+            if (former := self.states.own(key, partition)) is not None:
+                self.states.remove(former)
+            if written is None:
+                continue
             state = self._added(key, partition, written.entry_id)
             if state is None:
                 continue
@@ -218,16 +235,48 @@ class Suppression:
         """Note that an offset is committed: no read of the partition below it comes again."""
         self._settled[partition] = offset
 
-    def drop(self, partition: int) -> None:
-        """Drop the state of a partition without reporting changes."""
-        self.states.drop(partition)
+    def drop(self, partition: int) -> int:
+        """Drop the state of a partition; return how many changes of it were ever reported."""
+        self.states.drop((partition,))
         self._settled.pop(partition, None)
+        return self.states.reported[partition]
 
-    def clear(self) -> None:
-        """Drop all state without reporting changes, because the partitions were revoked."""
-        self.states.clear()
+    def keep(self, partitions: Collection[int]) -> dict[int, int]:
+        """Keep the state of these revoked partitions in case they come back. Drop that of all
+        others but those kept already, and of those with a change that is not reported.
+
+        Returns how many changes were ever reported of each that is kept now.
+        """
+        for state in (*self._unmatched, *self._handed):
+            state.is_ending = False
+            state.handed = 0
         self._unmatched.clear()
+        self._handed.clear()
         self._settled.clear()
+        kept = self.states.keep(partitions)
+        return {partition: self.states.reported[partition] for partition in kept}
+
+    def kept(self, ends: Mapping[int, int]) -> set[int]:
+        """Return the partitions whose state is kept and goes with the end of their reads."""
+        kept = self.states.kept.intersection(ends)
+        other = {
+            state.partition
+            for state in self.states
+            if state.partition in kept and state.counted >= ends[state.partition]
+        }
+        return kept - other
+
+    def take_back(self, partition: int) -> bool:
+        """Use the kept state of a partition from now on; False if it was dropped meanwhile."""
+        if partition not in self.states.kept:
+            return False
+        self.states.kept.remove(partition)
+        return True
+
+    def drop_kept(self, partitions: Collection[int]) -> None:
+        """Drop what is kept of these partitions."""
+        if kept := self.states.kept.intersection(partitions):
+            self.states.drop(kept)
 
     def _added(self, key: bytes, partition: int, entry_id: str) -> KeyState | None:
         """Add and return a new state; None if there is no room for one.

@@ -3,13 +3,16 @@
 Their number is bounded. If there are too many, the oldest of a few is evicted that has no count of
 suppressed reads. States are visited in turn, so that each one is checked now and then.
 
+The states of a revoked partition may be kept in case it comes back. Until then they neither
+suppress nor change, and they are the first to go if there are too many states.
+
 Pure; plain book-keeping for `engine.matching.suppression`.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
 
 from engine import limits
@@ -32,12 +35,17 @@ class KeyStates:
         #: A state of a key, or None; `beside` leads to those in other partitions.
         self.first: Callable[[bytes], KeyState | None] = self._by_key.get
         self._count = 0
+        self._count_of: Counter[int] = Counter()
         #: Every state in use, and some that are gone; the next one to visit is in front.
         self._round: deque[KeyState] = deque()
         self._changed: dict[KeyState, None] = {}
         #: The approximate size of the changed states as written.
         self.changed_bytes = 0
         self._evicted: dict[tuple[int, bytes], None] = {}
+        #: The partitions whose states are kept, though they were revoked.
+        self.kept: set[int] = set()
+        #: How many changes were ever reported, by partition.
+        self.reported: Counter[int] = Counter()
 
     def __len__(self) -> int:
         """Return the number of keys, each counted once for every partition."""
@@ -58,6 +66,7 @@ class KeyStates:
         state.beside = self._by_key.get(state.key)
         self._by_key[state.key] = state
         self._count += 1
+        self._count_of[state.partition] += 1
         self._round.append(state)
         self._evicted.pop((state.partition, state.key), None)
 
@@ -76,27 +85,32 @@ class KeyStates:
             SuppressionRecord(state.partition, state.key, state.written())
             for state in self._changed
         ]
+        self.reported.update(record.partition for record in records)
         self._evicted.clear()
         self._changed.clear()
         self.changed_bytes = 0
         return records
 
     def visit(self, most: int) -> Iterator[KeyState]:
-        """Yield at most so many states in turn; the caller may evict each one."""
+        """Yield at most so many states in turn; the caller may evict each one. Kept ones are passed
+        over."""
         for _ in range(min(most, len(self._round))):
             state = self._round.popleft()
             if state.is_gone:
                 continue
-            yield state
+            if state.partition not in self.kept:
+                yield state
             if not state.is_gone:
                 self._round.append(state)
 
     def make_room(self) -> list[KeyState]:
         """Make room for one more state if there is none: evict the oldest one without a count.
 
-        Only some states are compared. If all of them have counts, none is evicted, and they are
-        returned.
+        All kept states are dropped first. Only some states are compared. If all of them have
+        counts, none is evicted, and they are returned.
         """
+        if self._count >= limits.SUPPRESSION_KEYS and self.kept:
+            self.drop(set(self.kept))
         if self._count < limits.SUPPRESSION_KEYS:
             return []
         seen: list[KeyState] = []
@@ -112,6 +126,11 @@ class KeyStates:
 
     def evict(self, state: KeyState) -> None:
         """Evict a state; a tombstone replaces it in the changelog."""
+        self.remove(state)
+        self._evicted[state.partition, state.key] = None
+
+    def remove(self, state: KeyState) -> None:
+        """Remove a state without reporting it."""
         head = self._by_key[state.key]
         if head is not state:
             while head.beside is not state:
@@ -123,24 +142,31 @@ class KeyStates:
         else:
             self._by_key[state.key] = state.beside
         self._count -= 1
+        self._count_of[state.partition] -= 1
         state.is_gone = True
         self._changed.pop(state, None)
-        self._evicted[state.partition, state.key] = None
 
-    def drop(self, partition: int) -> None:
-        """Drop the states of a partition without reporting changes."""
-        for state in self._round:
-            if state.partition == partition and not state.is_gone:
-                self.evict(state)
-        self._evicted = dict.fromkeys(place for place in self._evicted if place[0] != partition)
+    def keep(self, partitions: Collection[int]) -> set[int]:
+        """Keep the states of these partitions and of those kept already; drop all others.
 
-    def clear(self) -> None:
-        """Drop all states without reporting changes."""
-        for state in self._round:
-            state.is_gone = True
-        self._by_key.clear()
-        self._count = 0
-        self._round.clear()
+        Returns those of `partitions` that are kept. One with changes that are not reported is not.
+        """
+        unreported = {state.partition for state in self._changed}
+        unreported.update(partition for partition, _ in self._evicted)
+        newly = set(partitions) - unreported
+        self.kept = (self.kept | newly) - unreported
+        self.drop(self._count_of.keys() - self.kept)
         self._changed.clear()
         self.changed_bytes = 0
         self._evicted.clear()
+        return newly
+
+    def drop(self, partitions: Collection[int]) -> None:
+        """Drop the states of partitions without reporting changes."""
+        if any(self._count_of[partition] for partition in partitions):
+            for state in self:
+                if state.partition in partitions:
+                    self.remove(state)
+            self._round = deque(self)
+        self.kept.difference_update(partitions)
+        self._evicted = dict.fromkeys(each for each in self._evicted if each[0] not in partitions)

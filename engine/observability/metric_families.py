@@ -72,6 +72,10 @@ class MetricFamilies:
             "hotlist_suppression_restore_seconds",
             "Time to restore the suppression state of partitions assigned to this worker.",
         )
+        self.suppression_records_read = self._counter(
+            "hotlist_suppression_records_read_total",
+            "Records of the suppression's topic that were read to restore its state.",
+        )
         self.rejects = self._counter(
             "hotlist_rejects_total",
             "Bad records that were skipped, with a pointer on the rejects topic.",

@@ -10,6 +10,7 @@ import logging
 import time
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
+from functools import partial
 
 from engine.control.gate import Gate
 from engine.delivery.pipeline import DeliverSome, log_context
@@ -72,7 +73,7 @@ class Processor:
             with self._watching.matching(fetch.raw.partition):
                 try:
                     outcome = await self._runtime.matcher_thread.call(
-                        lambda: self._matcher.process(fetch.raw, clock.now_ms(), hand_over)
+                        partial(self._match, fetch, hand_over)
                     )
                 except Abandoned:
                     return None
@@ -104,6 +105,12 @@ class Processor:
         self._runtime.metrics.count_delivered(outcome, now_ms, took_s)
         if self._tracing is not None:
             self._tracing.delivered(outcome, now_ms)
+
+    def _match(self, fetch: Fetch, hand_over: HandOver | None) -> Outcome:
+        """Match a fetch, on the matcher thread. Raises Abandoned if its partition was revoked."""
+        if not fetch.assignment.is_ours:
+            raise Abandoned  # its state is kept as the changelog has it
+        return self._matcher.process(fetch.raw, self._runtime.clock.now_ms(), hand_over)
 
     def _hand_over(self, fetch: Fetch, deliver_some: DeliverSome) -> HandOver:
         """What takes some of what comes of a fetch, on the matcher thread."""

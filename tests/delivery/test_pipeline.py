@@ -66,7 +66,7 @@ class Here:
 
     async def deliver_in_order(
         self, records: Sequence[ProducerRecord], partition: int, what: str
-    ) -> None:
+    ) -> Sequence[range]:
         raise AssertionError("nothing is written to the changelog")
 
     async def _process(self, fetch: Fetch, _: object) -> Outcome | None:

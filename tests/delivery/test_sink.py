@@ -55,6 +55,9 @@ class Batch:
         self.keys.append(key)
         return object()
 
+    def record_count(self) -> int:
+        return len(self.keys)
+
     def close(self) -> None:
         self.closed = True
 
@@ -86,7 +89,7 @@ class Producer:
         self.sent.append((topic, partition, batch.keys))
         acknowledgement = asyncio.get_running_loop().create_future()
         if not self._answers:
-            acknowledgement.set_result(object())
+            acknowledgement.set_result(SimpleNamespace(offset=100 * len(self.sent)))
         elif (error := self._answers.pop(0)) is not None:
             acknowledgement.set_exception(error)
         else:
@@ -263,7 +266,7 @@ async def test_a_slow_broker_is_waited_for(
             await asyncio.sleep(0)
         now_s += 0.015
         await asyncio.sleep(0.06)  # it looks at the clock more than once
-        producer.unanswered.pop().set_result(object())
+        producer.unanswered.pop().set_result(SimpleNamespace(offset=0))
         await others
         assert not waiting.done()
     now_s += 0.025
@@ -314,7 +317,8 @@ async def test_in_order_means_one_batch_after_the_other(sink_with: SinkWith) -> 
 async def test_all_of_it_in_order(sink_with: SinkWith) -> None:
     producer = Producer()
     records = [Outgoing("audit", b"%d" % number, b"{}", []) for number in range(2 * ROOM + 1)]
-    await sink_with(producer).deliver_in_order(records, 1)
+    offsets = await sink_with(producer).deliver_in_order(records, 1)
+    assert offsets == [range(100, 104), range(200, 204), range(300, 301)]
     assert [partition for _, partition, _ in producer.sent] == [1, 1, 1]
     assert [key for _, _, keys in producer.sent for key in keys] == [r.key for r in records]
 

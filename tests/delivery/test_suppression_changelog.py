@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine import limits
+from engine.delivery.known_changelog import KnownChangelog
 from engine.delivery.records import ProducerRecord
-from engine.delivery.suppression_changelog import SuppressionLog, Written, keep_latest, key_in
+from engine.delivery.suppression_changelog import SuppressionLog, key_in
 from engine.errors import BrokerError
 from engine.kafka.topics import Topics
 from engine.matching.suppression_states import SuppressionRecord
@@ -43,7 +43,7 @@ class Sink:
 
     async def deliver_in_order(
         self, records: Sequence[ProducerRecord], partition: int, what: str
-    ) -> None:
+    ) -> list[range]:
         assert what == "the suppression's states"
         assert not self.under_way[partition], "what is sent again would come behind"
         self.under_way[partition] += 1
@@ -59,12 +59,13 @@ class Sink:
                 self.topic[partition].pop(record.key, None)
             else:
                 self.topic[partition][record.key] = record.value
+        return []
 
 
 @asynccontextmanager
 async def running(sink: Sink) -> AsyncIterator[SuppressionLog]:
     """A log at work; at the end all that was handed over is sent."""
-    log = SuppressionLog(CLUSTER, sink)
+    log = SuppressionLog(CLUSTER, sink, KnownChangelog())
     task = asyncio.create_task(log.run())
     yield log
     log.close()
@@ -152,7 +153,7 @@ async def test_a_failure_is_told_to_all_who_wait_and_who_come_later() -> None:
     sink = Sink()
     sink.acknowledges.clear()
     sink.fails_with = error = BrokerError("the suppression's states were not acknowledged")
-    log = SuppressionLog(CLUSTER, sink)
+    log = SuppressionLog(CLUSTER, sink, KnownChangelog())
     task = asyncio.create_task(log.run())
     promises = [log.append([changed(0, 1, b"a")])]
     await settle()
@@ -208,31 +209,3 @@ def test_a_key_is_read_as_it_was_written() -> None:
 @pytest.mark.parametrize("key", [b"", b"0", b"0/", b"0/" + b"x" * 32, b"0/ff", b"0/" + b"f" * 34])
 def test_what_is_no_key_of_ours_is_none(key: bytes) -> None:
     assert key_in(key) is None
-
-
-def test_no_more_is_read_than_a_worker_remembers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the partition that has the most, what was written longest ago goes first."""
-    monkeypatch.setattr(limits, "SUPPRESSION_KEYS", 5)
-    places: list[tuple[bytes, Written]] = [(b"group/0/", {}), (b"group/1/", {})]
-
-    def write(source: int, *numbers: int, value: bytes | None = b"{}") -> None:
-        for number in numbers:
-            keep_latest(places, b"group/%d/%032x" % (source, number), value)
-
-    def kept() -> list[list[int]]:
-        return [[int(key[-32:], 16) for key in written] for _, written in places]
-
-    write(1, 1, 2)
-    write(0, 1, 2, 3)
-    assert kept() == [[1, 2, 3], [1, 2]]
-    write(0, 1)
-    assert kept() == [[2, 3, 1], [1, 2]], "the latest state is the latest"
-    write(0, 4)
-    assert kept() == [[3, 1, 4], [1, 2]]
-    write(0, 3, value=None)
-    assert kept() == [[1, 4], [1, 2]], "one that is forgotten makes room"
-    write(1, 3, 4)
-    assert kept() == [[1, 4], [2, 3, 4]]
-    keep_latest(places, b"other/0/%032x" % 7, b"{}")
-    keep_latest(places, b"group/0/7", b"{}")
-    assert kept() == [[1, 4], [2, 3, 4]]

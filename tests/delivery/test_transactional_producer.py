@@ -88,7 +88,7 @@ class Producer:
         self.steps.append(("send", topic, partition, batch.keys))
         answer = asyncio.get_running_loop().create_future()
         if "send" not in self.fails:
-            answer.set_result(None)
+            answer.set_result(SimpleNamespace(offset=40))
         elif (error := self.fails["send"]) is not None:
             answer.set_exception(error)
         return answer

@@ -31,6 +31,7 @@ import xxhash
 from engine import limits
 from engine.delivery.at_least_once import AtLeastOnce
 from engine.delivery.held import Held
+from engine.delivery.known_changelog import KnownChangelog
 from engine.delivery.pipeline import Pipeline
 from engine.delivery.port import Delivery
 from engine.delivery.suppression_changelog import SuppressionLog, key_in
@@ -345,7 +346,7 @@ class Deployment:
         for worker in self._workers:
             worker.assignment.end()
             worker.assignment = Assignment(self._generation, self._rejoin)
-            worker.suppression.clear()
+            worker.suppression.keep(())
             mine = [partition for partition, owner in owner_of.items() if owner is worker]
             worker.consumer.assign(mine, self._generation)
 
@@ -513,7 +514,7 @@ def changelog_of(delivery: Delivery, broker: BrokerOf) -> SuppressionLog:
     """The changelog that a delivery writes; one of its own where it writes none."""
     if isinstance(delivery, AtLeastOnce):
         return delivery.changelog
-    return SuppressionLog(CLUSTER, broker)
+    return SuppressionLog(CLUSTER, broker, KnownChangelog())
 
 
 class BrokerOf:
@@ -531,8 +532,11 @@ class BrokerOf:
         found = [orjson.loads(one.value) for one in records if one.topic == _TOPICS.matches]
         await self._ask(lambda: self._deployment.matches.extend(found))
 
-    async def deliver_in_order(self, records: Sequence[Any], partition: int, what: str) -> None:
+    async def deliver_in_order(
+        self, records: Sequence[Any], partition: int, what: str
+    ) -> list[range]:
         await self._ask(_ToChangelog(self._deployment, tuple(records)))
+        return []
 
     def append(self, events: Sequence[Any]) -> asyncio.Future[None]:
         ids = [event.fields["match_id"] for event in events]

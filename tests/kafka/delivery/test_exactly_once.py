@@ -19,7 +19,8 @@ from engine.audit.chain import Chain
 from engine.clock import SystemClock
 from engine.config import Settings
 from engine.delivery.audit_chains import last_record
-from engine.delivery.suppression_changelog import SuppressionReader, state_record
+from engine.delivery.suppression_changelog import state_record
+from engine.delivery.suppression_reader import SuppressionReader
 from engine.errors import ConfigError
 from engine.kafka.cluster import Cluster
 from engine.kafka.topics import Topics

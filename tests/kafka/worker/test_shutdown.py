@@ -29,7 +29,7 @@ from engine import limits
 from engine.control import auditing
 from engine.control.list_updater import ListUpdater
 from engine.control.replica import ControlReplica
-from engine.delivery import sink, suppression_changelog
+from engine.delivery import sink, suppression_reader
 from engine.delivery.suppression_restore import Suppressing
 from engine.errors import BrokerError
 from engine.kafka.cluster import Cluster
@@ -373,7 +373,7 @@ async def test_at_a_closed_gate(
 async def test_restoring_what_was_folded(
     street: Street, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held = Held(monkeypatch, suppression_changelog.SuppressionReader, "states_of")
+    held = Held(monkeypatch, suppression_reader.SuppressionReader, "states_of")
     await street.pass_by(20)
     async with running(street, prefix) as here:
         await held.wait(here)
