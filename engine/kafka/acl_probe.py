@@ -263,9 +263,9 @@ class _Groups(Request[_GroupsStruct]):  # type: ignore[misc]
         return request_struct_class(self._groups, True)
 
 
-async def topics_as_shown(client: Any, names: Sequence[str]) -> list[Topic]:
-    """Describe these topics, as any broker that `client` (an AIOKafkaClient) is connected to."""
-    answer = await client.send(client.get_random_node(), _Metadata(names))
+async def topics_as_shown(client: Any, names: Sequence[str], node: int = -1) -> list[Topic]:
+    """Describe these topics, as a broker of `client` (an AIOKafkaClient): `node`, or -1 for any."""
+    answer = await client.send(client.get_random_node() if node < 0 else node, _Metadata(names))
     with_ids = answer.API_VERSION >= _MetadataWithIdsResponse.API_VERSION
     shown = []
     for error, name, *more in answer.topics:

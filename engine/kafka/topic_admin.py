@@ -11,7 +11,6 @@ wrong settings), and none changes a setting that an operator may have chosen.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from operator import attrgetter
@@ -36,6 +35,8 @@ from engine.kafka.topic_config import (
     missing_topics,
     settings_in_effect,
     unreadable,
+    until_all_know,
+    until_led,
 )
 from engine.kafka.topic_rules import SettingFault, faults, settings_of_new
 from engine.kafka.topics import CONTROL, DECLARED, OWN, Topics, apply_command, create_command
@@ -49,9 +50,9 @@ async def create_topics(
     """Declare all topics and return what became of each, in the order of `DECLARED`.
 
     An existing topic keeps its partitions and settings, except for the required ones
-    (`corrected`). Returns when every partition has a leader and the settings are in effect. Raises
-    BrokerError if the broker is not reached or does not manage topics, TopicError if it denies
-    one.
+    (`corrected`). Returns when every broker knows a leader of every partition, and the settings are
+    in effect. Raises BrokerError if the broker is not reached or does not manage topics, TopicError
+    if it denies one.
     """
     topics = cluster.topics
     new = {
@@ -86,7 +87,7 @@ async def create_topics(
                     raise _refused(name, error, message)
                 else:
                     outcome[name] = "created"
-            await _until_led(admin, set(new))
+            await until_led(admin, list(new))
         present = [name for name in new if outcome[name] != "created"]
         wrong = [each for each in await _faults(admin, cluster, present) if each.required]
         await _correct(admin, cluster, wrong)
@@ -136,7 +137,7 @@ async def make_own_topic(cluster: Cluster) -> str | None:
                 )
             if code and error is not TopicAlreadyExistsError:
                 raise _refused(name, error, message)
-        await _until_led(admin, {name})
+        await until_led(admin, [name])
     return name
 
 
@@ -206,10 +207,12 @@ async def apply_settings(cluster: Cluster, wrong: Sequence[SettingFault]) -> Non
         await _correct(admin, cluster, wrong)
 
 
-async def _faults(admin: Any, cluster: Cluster, topics: Sequence[str]) -> list[SettingFault]:
+async def _faults(
+    admin: Any, cluster: Cluster, topics: Sequence[str], node: int = -1
+) -> list[SettingFault]:
     if not topics:
         return []
-    shown = await settings_in_effect(admin, cluster, topics)
+    shown = await settings_in_effect(admin, cluster, topics, node)
     for topic, reason in shown.hidden.items():
         raise unreadable(topic, reason)
     described = await _described(admin, topics)
@@ -223,10 +226,12 @@ async def _correct(admin: Any, cluster: Cluster, wrong: Sequence[SettingFault]) 
         await change_settings(admin, topic, {each.key: each.want for each in of_topic})
     corrected = {(each.topic, each.key) for each in wrong}
     topics = list(dict.fromkeys(each.topic for each in wrong))
-    while any(
-        (each.topic, each.key) in corrected for each in await _faults(admin, cluster, topics)
-    ):
-        await asyncio.sleep(limits.ADMIN_PAUSE_S)
+
+    async def is_corrected(node: int) -> bool:
+        wrong_there = await _faults(admin, cluster, topics, node)
+        return corrected.isdisjoint((each.topic, each.key) for each in wrong_there)
+
+    await until_all_know(admin, is_corrected)
 
 
 async def _described(admin: Any, topics: Iterable[str]) -> list[Any]:
@@ -269,16 +274,3 @@ def _refused(topic: str, error: type[Exception], message: str) -> TopicError:
     return TopicError(
         f"the broker refused it: {what.strip().rstrip('.')}", where=f"topic {topic}", hint=hint
     )
-
-
-async def _until_led(admin: Any, names: set[str]) -> None:
-    """Wait until every partition of the topics has a leader; the caller bounds the time."""
-    while True:
-        led = {
-            topic["topic"]
-            for topic in await admin.describe_topics()
-            if topic["partitions"] and all(part["leader"] >= 0 for part in topic["partitions"])
-        }
-        if names <= led:
-            return
-        await asyncio.sleep(limits.ADMIN_PAUSE_S)

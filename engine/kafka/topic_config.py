@@ -10,23 +10,37 @@ Each function needs a connected admin client, which `connected_admin` gives: it 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, NamedTuple
 
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
     IncompatibleBrokerVersion,
+    KafkaConnectionError,
     KafkaError,
+    NodeNotReadyError,
+    RequestTimedOutError,
     UnknownTopicOrPartitionError,
     for_code,
 )
+from aiokafka.protocol.admin import DescribeConfigsRequest
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Array, Boolean, Int8, Int16, Int32, Schema, String
 
 from engine import limits
 from engine.errors import BrokerError, TopicError
+from engine.kafka.acl_probe import topics_as_shown
 from engine.kafka.cluster import Cluster
 from engine.kafka.diagnosis import unreachable
 from engine.kafka.topics import create_command
@@ -34,6 +48,8 @@ from engine.kafka.topics import create_command
 _TEXT: Final = String("utf-8")
 #: The operation of IncrementalAlterConfigs that sets a value.
 _SET: Final = 0
+#: What a broker that cannot be reached now is seen by.
+_AWAY: Final = (KafkaConnectionError, NodeNotReadyError, RequestTimedOutError)
 _RETENTION: Final = ("retention.ms", "retention.bytes")
 
 
@@ -110,17 +126,25 @@ async def retention(cluster: Cluster, topic: str) -> Retention:
     raise BrokerError("the broker does not show how topics are set up", where=cluster.bootstrap)
 
 
-async def settings_in_effect(admin: Any, cluster: Cluster, names: Iterable[str]) -> ShownSettings:
+async def settings_in_effect(
+    admin: Any, cluster: Cluster, names: Iterable[str], node: int = -1
+) -> ShownSettings:
     """Return the settings of topics as Kafka writes them, a setting without a value as none.
 
-    The embedded broker shows none. Raises TopicError if a topic is missing.
+    They are those in effect on the broker `node`, or -1 for any. The embedded broker shows none.
+    Raises TopicError if a topic is missing.
     """
     found = ShownSettings({}, {})
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
     if not resources:
         return found
     try:
-        responses = await admin.describe_configs(resources)
+        if node < 0:
+            responses = await admin.describe_configs(resources)
+        else:
+            of_topics = [(each.resource_type, each.name, None) for each in resources]
+            request = DescribeConfigsRequest(of_topics)
+            responses = [await admin._client.send(node, request)]
     except IncompatibleBrokerVersion:
         old = "the broker is not of Kafka 2.1 or newer"
         return ShownSettings({}, {resource.name: old for resource in resources})
@@ -209,6 +233,30 @@ async def change_settings(admin: Any, topic: str, settings: Mapping[str, str]) -
                 where=f"topic {topic}",
                 hint="ask the cluster's operator for AlterConfigs on it",
             )
+
+
+async def until_led(admin: Any, names: Sequence[str]) -> None:
+    """Wait until every broker knows a leader of every partition; the caller bounds the time."""
+
+    async def are_led(node: int) -> bool:
+        shown = await topics_as_shown(admin._client, names, node)
+        return all(
+            topic.partitions and all(leader >= 0 for leader, *_ in topic.partitions)
+            for topic in shown
+        )
+
+    await until_all_know(admin, are_led)
+
+
+async def until_all_know(admin: Any, knows: Callable[[int], Awaitable[bool]]) -> None:
+    """Wait until `knows` is true of every broker that can be reached, given its number.
+
+    Each broker learns of a change by itself, and a client may ask any of them next.
+    """
+    for broker in admin._client.cluster.brokers():
+        with contextlib.suppress(*_AWAY):  # it learns when it comes back
+            while not await knows(broker.nodeId):
+                await asyncio.sleep(limits.ADMIN_PAUSE_S)
 
 
 def _resources(responses: Sequence[Any]) -> Iterator[tuple[Any, ...]]:

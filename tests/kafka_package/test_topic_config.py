@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from aiokafka.errors import (
     IncompatibleBrokerVersion,
+    NodeNotReadyError,
     PolicyViolationError,
     TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
@@ -19,7 +20,7 @@ from aiokafka.errors import (
 
 from engine.errors import TopicError
 from engine.kafka.cluster import Cluster
-from engine.kafka.topic_config import change_settings, settings_in_effect
+from engine.kafka.topic_config import change_settings, settings_in_effect, until_led
 from engine.kafka.topics import Topics
 
 CLUSTER = Cluster("b:1", Topics("lpr."))
@@ -92,3 +93,24 @@ async def test_a_change_that_is_refused(answer: Any, line: str) -> None:
     with pytest.raises(TopicError) as caught:
         await change_settings(Admin(answer), "a", {"y": "1", "x": "2"})
     assert str(caught.value) == line
+
+
+async def test_each_broker_learns_of_a_topic_by_itself() -> None:
+    """Of three brokers one knows it at once, one at the fourth question and one is away."""
+    asked: list[int] = []
+
+    class Client:
+        cluster = SimpleNamespace(brokers=lambda: [SimpleNamespace(nodeId=n) for n in (1, 2, 3)])
+
+        async def send(self, node: int, _: Any) -> Any:
+            asked.append(node)
+            if node == 3:
+                raise NodeNotReadyError
+            is_known, is_led = node == 1 or asked.count(2) > 2, node == 1 or asked.count(2) > 3
+            partition: tuple[Any, ...] = (0, 0, 1 if is_led else -1, 0, [1], [1], [])
+            error = 0 if is_known else UnknownTopicOrPartitionError.errno
+            topic = (error, "a", bytes(16), False, [partition] if is_known else [], 0)
+            return SimpleNamespace(API_VERSION=11, topics=[topic])
+
+    await until_led(SimpleNamespace(_client=Client()), ["a"])
+    assert asked == [1, 2, 2, 2, 2, 3]

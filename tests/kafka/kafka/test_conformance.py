@@ -25,7 +25,8 @@ CODECS = [None, "gzip", "snappy", "lz4", "zstd"]
 
 @asynccontextmanager
 async def producing(bootstrap: str, **options: Any) -> AsyncIterator[AIOKafkaProducer]:
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, **options)
+    # Acknowledged by all replicas, it can be read; by the leader alone, it may be a little later.
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, **{"acks": "all", **options})
     await producer.start()
     try:
         yield producer

@@ -17,6 +17,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from engine.errors import BrokerError, TopicError
 from engine.kafka.cluster import Cluster
 from engine.kafka.topic_admin import check_topics, create_topics, make_own_topic
+from engine.kafka.topic_config import until_led
 from engine.kafka.topics import DECLARED, Topics, apply_command, create_command
 from tests.kafka.cli.test_cli import Commands
 from tests.kafka.records import add_partitions, administering, until
@@ -54,11 +55,7 @@ async def make_by_hand(
     async with administering(bootstrap) as admin:
         response = await admin.create_topics(new)
         assert [code for _, code, *_ in response.topic_errors] == [0] * len(new)
-        names = {topic.name for topic in new}
-        while True:
-            if names <= set(await admin.list_topics()):
-                return
-            await asyncio.sleep(0.05)
+        await until_led(admin, [topic.name for topic in new])
 
 
 def test_names_are_those_of_the_contract() -> None:
