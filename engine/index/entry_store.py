@@ -28,6 +28,8 @@ from engine.index.packed_entry import AT, COMMON, RARE, TABLES, PackedField
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 
+#: Where the plate is in what is packed.
+PLATE: Final = AT["plate"]
 _AGENCY, _PURPOSE = AT["agency"], AT["purpose"]
 _rare_values = attrgetter(*(place.name for place in RARE))
 _NO_RARE_VALUES: Final = (None,) * len(RARE)
@@ -123,7 +125,7 @@ class EntryStore:
     def take(self, slot: int) -> tuple[str, str, str, str]:
         """Remove the entry in a slot that is in use; return by what it was filed: entry id,
         plate, agency and purpose."""
-        unpacked = self._unpacked(slot)
+        unpacked = self.values(slot)
         self._packed[slot] = None
         name = self._unpack[0]
         filed_by = unpacked[0], unpacked[1], name(unpacked[_AGENCY]), name(unpacked[_PURPOSE])
@@ -163,19 +165,21 @@ class EntryStore:
 
     def entry_id(self, slot: int) -> str:
         """Return the id of the entry in a slot that is in use."""
-        entry_id: str = self._unpacked(slot)[0]
+        entry_id: str = self.values(slot)[0]
         return entry_id
-
-    def plate(self, slot: int) -> str:
-        """Return the plate of the entry in a slot that is in use."""
-        packed = self._packed[slot]
-        assert packed is not None, "callers ask only for slots in use"
-        plate: str = _decode(packed)[1]
-        return plate
 
     def get(self, slot: int) -> Entry:
         """The entry in a slot that is in use."""
-        unpacked = self._unpacked(slot)
+        return self.entry_of(self.values(slot))
+
+    def values(self, slot: int) -> Any:
+        """Return the values packed in a slot that is in use; the one at `PLATE` is the plate."""
+        packed = self._packed[slot]
+        assert packed is not None, "callers ask only for slots in use"
+        return _decode(packed)
+
+    def entry_of(self, unpacked: Any) -> Entry:
+        """Return the entry of what `values` returned. Nothing may have been taken or put since."""
         (entry_id, plate, reference, list_id, agency, purpose, kind, requested_by, created, expires,
          listed) = unpacked[: len(COMMON)]  # fmt: skip
         _, time, requester, vehicle = self._unpack
@@ -209,8 +213,3 @@ class EntryStore:
                 if packed is not None:  # set here, because the entry is not yet anyone else's
                     force_setattr(entry, field, packed if unpack is None else unpack(packed))
         return entry
-
-    def _unpacked(self, slot: int) -> Any:
-        packed = self._packed[slot]
-        assert packed is not None, "callers ask only for slots in use"
-        return _decode(packed)

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +30,7 @@ from pyroaring import BitMap
 from engine import limits
 from engine.documents.model import Entry
 from engine.index.eligibility import Eligibility, Pair
-from engine.index.entry_store import EntryStore
+from engine.index.entry_store import PLATE, EntryStore
 from engine.index.fuzzy_index import Similar
 from engine.index.hash_table import NO_SLOT, HashTable, chain_of, hashes_of
 from engine.index.terms import Terms
@@ -198,20 +198,27 @@ class Index:
     def slots_of(self, plate: str) -> Iterator[tuple[int, Entry]]:
         """Yield the visible slots and entries of exactly this normalized plate."""
         slot = self.plates.get(hash_of(plate.encode()))
-        return ((each, self.entry(each)) for each in self.slots_exactly(slot, plate))
+        entry_of = self._entries.entry_of
+        return ((each, entry_of(values)) for each, values in self.listed_exactly(slot, plate))
 
-    def slots_exactly(self, slot: int, plate: str) -> Iterator[int]:
-        """Yield the visible slots of exactly this normalized plate.
+    def listed_exactly(self, slot: int, plate: str) -> Iterator[tuple[int, Any]]:
+        """Yield the visible slots of exactly this normalized plate, with the packed values.
 
         `slot` is the first one under the plate's hash, which the scanner has found; it may be
-        NO_SLOT.
+        NO_SLOT. `entry_of` makes an entry of the values.
         """
         # One generator, not `chain_of` within another one, because each match comes here.
-        plate_of, hidden = self._entries.plate, self._stages.hidden
+        values_of, hidden = self._entries.values, self._stages.hidden
         while slot != NO_SLOT:
-            if slot not in hidden and plate_of(slot) == plate:
-                yield slot
+            if slot not in hidden:
+                values = values_of(slot)
+                if values[PLATE] == plate:
+                    yield slot, values
             slot = int(self._next_by_plate[slot])
+
+    def entry_of(self, values: Any) -> Entry:
+        """Return the entry whose packed values `listed_exactly` has yielded just now."""
+        return self._entries.entry_of(values)
 
     def candidates(
         self, plate: str, region: str | None = None

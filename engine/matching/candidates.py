@@ -10,7 +10,8 @@ Pure.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+
+import msgspec
 
 from engine.documents.model import Alternate, Detection, Entry
 from engine.index.plate_index import Index
@@ -18,7 +19,7 @@ from engine.plates.likeness import Likeness
 from engine.wire.alternates import Asked, to_try
 
 
-class Found(NamedTuple):
+class Found(msgspec.Struct, frozen=True, gc=False):
     """Why a read and an entry match: `plate` is the text that is like the listed one, in normal
     form, of the read itself or of its `alternate`."""
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
+from typing import Any
 
 from engine import limits
 from engine.clock import format_time
@@ -163,16 +164,16 @@ class Decider:
             if self._is_allowed(slot, detection):
                 self._match(read, opened, each)
 
-    def match_exactly(self, read: Read, opened: Opened, slots: Iterable[int]) -> None:
-        """Do as `match` for entries of exactly the read's plate.
+    def match_exactly(self, read: Read, opened: Opened, found: Iterable[tuple[int, Any]]) -> None:
+        """Do as `match` for entries of exactly the read's plate; see `Index.listed_exactly`.
 
-        Most reads of a listed plate come here, so a denied entry is not even unpacked.
+        Most reads of a listed plate come here, so no entry is made of one that is denied.
         """
         detection, plate, _ = opened
         index = self._lists.index
-        for slot in slots:
+        for slot, values in found:
             if self._is_allowed(slot, detection):
-                entry, revision = index.entry(slot), index.revision(slot)
+                entry, revision = index.entry_of(values), index.revision(slot)
                 self._match(read, opened, Found(entry, revision, EXACT, plate))
 
     def _is_allowed(self, slot: int, detection: Detection) -> bool:

@@ -8,8 +8,9 @@ Pure: a function of the read, the entry, the policy, their revisions and the clo
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final
 
+import msgspec
 import xxhash
 
 from engine.clock import format_time
@@ -28,7 +29,7 @@ _SEPARATOR_IN_SOURCE: Final = b"\xff"
 _formatted = lru_cache(maxsize=1)(format_time)
 
 
-class Basis(NamedTuple):
+class Basis(msgspec.Struct, frozen=True, gc=False):
     """What all matches of a read rest on besides the read: two revisions, two times, the dropped.
 
     `now_ms` is the worker's clock and `captured_ms` the read's own time.

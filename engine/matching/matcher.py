@@ -178,7 +178,8 @@ class Matcher:
             elif kind == record_decoder.SAMPLED and key is not None:
                 decider.open(read, key.decode("ascii"))
             else:
-                self._process_read(read._replace(asked=asked_at(view, slot)), decider)
+                read = Read(offset, timestamp_ms, key, value, asked_at(view, slot), headers)
+                self._process_read(read, decider)
             if decider.is_full:
                 end = offset if decider.is_waiting else offset + 1
                 decider.taken_to(end)
@@ -232,12 +233,12 @@ class Matcher:
 
     def _process_hit(self, read: Read, plate: str, slot: int, decider: Decider) -> None:
         """Process a read whose plate is listed at most exactly, by its hash from a slot on."""
-        slots = self._index.slots_exactly(slot, plate)
-        first = next(slots, None)
+        found = self._index.listed_exactly(slot, plate)
+        first = next(found, None)
         if first is not None:
             opened = decider.open(read, plate)
             if opened is not None:
-                decider.match_exactly(read, opened, chain((first,), slots))
+                decider.match_exactly(read, opened, chain((first,), found))
         elif is_sampled(read.offset, decider.look_every):
             decider.open(read, plate)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import msgspec
+
 from engine.documents.droppable import Dropped
 from engine.documents.model import Detection
 from engine.documents.value_formats import Values
@@ -15,7 +17,7 @@ from engine.wire.headers import Headers
 Opened = tuple[Detection, str, tuple[Dropped, ...]]
 
 
-class Read(NamedTuple):
+class Read(msgspec.Struct, frozen=True, gc=False):
     """The parts of a read that must be processed in Python, and its position.
 
     Only matches need `headers`. They are either parsed, or the data from their beginning on, which

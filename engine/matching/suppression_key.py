@@ -23,8 +23,9 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from sys import intern
-from typing import Final, NamedTuple
+from typing import Final
 
+import msgspec
 import orjson
 import xxhash
 
@@ -44,7 +45,7 @@ _MATCH_BYTES: Final = 128
 _WRITTEN_BYTES: Final = 512
 
 
-class Sighting(NamedTuple):
+class Sighting(msgspec.Struct, frozen=True, gc=False):
     """A read of an entry, as far as it decides whether its match is a repeat.
 
     `plate` is the text that matched, in normal form; `captured_ms` the read's own time, and
@@ -78,13 +79,12 @@ def listing_of(entry: Entry) -> str:
 
 
 def bounded(seen: Sighting) -> Sighting:
-    """Return the sighting with a Kafka timestamp that the changelog can hold, the nearest one.
-
-    A producer may give a record any timestamp of 64 bits.
-    """
+    """Return the sighting with the nearest Kafka timestamp that the changelog can hold."""
+    # A producer may give a record any timestamp of 64 bits.
     if -INTEGER_MAX <= seen.arrived_ms <= INTEGER_MAX:
         return seen
-    return seen._replace(arrived_ms=max(-INTEGER_MAX, min(seen.arrived_ms, INTEGER_MAX)))
+    nearest_ms = max(-INTEGER_MAX, min(seen.arrived_ms, INTEGER_MAX))
+    return msgspec.structs.replace(seen, arrived_ms=nearest_ms)
 
 
 class KeyState:
