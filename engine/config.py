@@ -31,6 +31,8 @@ from engine.setting_rules import (
     nonempty_text,
     one_of,
     registry_url,
+    sasl_extensions,
+    token_endpoint_url,
     topic_prefix,
     whole_number,
 )
@@ -201,21 +203,60 @@ _ALL: Final = (
     ),
     Setting(
         "sasl_mechanism",
-        one_of("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"),
+        one_of("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "AWS_MSK_IAM"),
         "NAME",
-        "With SASL: the mechanism, PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.",
+        "With SASL: the mechanism, PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER or "
+        "AWS_MSK_IAM, which needs the extra msk and AWS_REGION.",
     ),
     Setting(
         "sasl_username",
         nonempty_text,
         "NAME",
-        "With SASL: the user; also the operator, if none is named.",
+        "With PLAIN and SCRAM: the user; also the operator, if none is named.",
     ),
     Setting(
         "sasl_password_file",
         file_path,
         "FILE",
-        "With SASL: file with the password, unless HOTLIST_SASL_PASSWORD is set.",
+        "With PLAIN and SCRAM: file with the password, unless HOTLIST_SASL_PASSWORD is set.",
+    ),
+    Setting(
+        "sasl_oauthbearer_token_endpoint_url",
+        token_endpoint_url,
+        "URL",
+        "With OAUTHBEARER: the endpoint that gives a client its tokens.",
+    ),
+    Setting(
+        "sasl_oauthbearer_client_id",
+        nonempty_text,
+        "NAME",
+        "With OAUTHBEARER: the client; also the operator, if none is named.",
+    ),
+    Setting(
+        "sasl_oauthbearer_client_secret_file",
+        file_path,
+        "FILE",
+        "With OAUTHBEARER: file with the client's secret, unless "
+        "HOTLIST_SASL_OAUTHBEARER_CLIENT_SECRET is set.",
+    ),
+    Setting(
+        "sasl_oauthbearer_scope",
+        nonempty_text,
+        "TEXT",
+        "With OAUTHBEARER: the scope to ask for, if the endpoint needs one.",
+    ),
+    Setting(
+        "sasl_oauthbearer_extensions",
+        sasl_extensions,
+        "NAME=VALUE,...",
+        "With OAUTHBEARER: SASL extensions, if the brokers need some.",
+    ),
+    Setting(
+        "sasl_oauthbearer_cafile",
+        file_path,
+        "FILE",
+        "With OAUTHBEARER: authorities to trust for the endpoint (PEM); default: those of the "
+        "system.",
     ),
     Setting(
         "ssl_cafile",
@@ -245,6 +286,12 @@ CONNECTION: Final = (
     "sasl_mechanism",
     "sasl_username",
     "sasl_password_file",
+    "sasl_oauthbearer_token_endpoint_url",
+    "sasl_oauthbearer_client_id",
+    "sasl_oauthbearer_client_secret_file",
+    "sasl_oauthbearer_scope",
+    "sasl_oauthbearer_extensions",
+    "sasl_oauthbearer_cafile",
     "ssl_cafile",
     "ssl_certfile",
     "ssl_keyfile",
@@ -302,6 +349,12 @@ class Settings:
     sasl_mechanism: str | None = None
     sasl_username: str | None = None
     sasl_password_file: Path | None = None
+    sasl_oauthbearer_token_endpoint_url: str | None = None
+    sasl_oauthbearer_client_id: str | None = None
+    sasl_oauthbearer_client_secret_file: Path | None = None
+    sasl_oauthbearer_scope: str | None = None
+    sasl_oauthbearer_extensions: str | None = None
+    sasl_oauthbearer_cafile: Path | None = None
     ssl_cafile: Path | None = None
     ssl_certfile: Path | None = None
     ssl_keyfile: Path | None = None

@@ -113,6 +113,15 @@ MQTT_RETRY_MOST_S: Final = 30.0
 #: Header fields of Digest: how long one may be.
 INGEST_DIGEST_CHARACTERS: Final = 2048
 
+#: Tokens for the brokers: how long an answer of the token endpoint may take and how large it may
+#: be, the lifetime of one that names none, after what share of it a token is renewed, and how soon
+#: that is tried again.
+TOKEN_FETCH_S: Final = 10.0
+TOKEN_BYTES: Final = 64 * KIB
+TOKEN_LIFE_S: Final = 300.0
+TOKEN_RENEW_SHARE: Final = 0.8
+TOKEN_RETRY_S: Final = 10.0
+
 #: Headers of a read that are examined if it makes a match. Of the trace in them:
 #: `traceparent`; `tracestate` as received, as passed on with the match, and its members.
 READ_HEADERS: Final = 64

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 _TOPIC_CHARACTERS: Final = re.compile(r"[A-Za-z0-9._-]*", re.ASCII)
 #: Kafka allows 249 characters in a topic's name; our longest name takes 13 of them.
@@ -18,6 +19,8 @@ _PREFIX_CHARACTERS: Final = 200
 _HOST: Final = re.compile(r"\[[0-9A-Fa-f:.]+\]|[^\s:,/\[\]]+")
 #: Kafka's rule for the id of a static member.
 _INSTANCE_ID: Final = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,249}", re.ASCII)
+#: A SASL extension as RFC 7628 has it; `auth` is the token's own.
+_EXTENSION: Final = re.compile(r"(?!auth=)[A-Za-z]+=[\x20-\x7e]+", re.ASCII)
 _URL: Final = re.compile(
     r"https?://(?:\[[0-9A-Fa-f:.]+\]|[^\s:,/?#\[\]]+)(?::([0-9]{1,5}))?(?:/[^\s?#]*)?", re.ASCII
 )
@@ -106,6 +109,25 @@ def registry_url(value: Any) -> str:
     Raises SecretError for a URL that may hold a password.
     """
     return _url(value, "they go into schema_registry_username and schema_registry_password_file")
+
+
+def token_endpoint_url(value: Any) -> str:
+    """Return the URL of a token endpoint: https, or http on this machine.
+
+    Raises SecretError for a URL that may hold a password.
+    """
+    url = _url(value, "they go into sasl_oauthbearer_client_id and its secret's file")
+    if url.startswith("http:") and not is_loopback(urlsplit(url).hostname or ""):
+        raise ValueError("must be an https URL, because the client's secret goes there")
+    return url
+
+
+def sasl_extensions(value: Any) -> str:
+    """Return NAME=VALUE, or several with commas between them."""
+    pairs = [pair.strip() for pair in nonempty_text(value).split(",")]
+    if not all(map(_EXTENSION.fullmatch, pairs)):
+        raise ValueError("must be NAME=VALUE, or several with commas between them")
+    return ",".join(pairs)
 
 
 def _url(value: Any, secrets_go: str) -> str:

@@ -4,7 +4,9 @@ All clients are made by `cluster`. No secret is in a setting.
 
 The modules, in the order in which data passes them:
 
+    secret_files    secrets from a variable or a file
     security        how the brokers are reached, and as whom
+    oauth           tokens for the brokers, from an endpoint or signed for Amazon MSK
     diagnosis       why no broker answers; what it does not let us do, and what must be allowed
     topics          topic names, and how each topic is set up
     connections     each client closes every connection that it has made

@@ -30,6 +30,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from engine import limits
 from engine.errors import BrokerError
+from engine.kafka.oauth import TokenError
 from engine.kafka.security import PLAINTEXT, SASL_VARIABLE, Security
 
 _KINDS: Final[dict[type[BaseException], str]] = {
@@ -169,7 +170,11 @@ async def _failure(address: str, security: Security) -> BaseException | None:
     try:
         async with asyncio.timeout(limits.PROBE_S):
             connection = await _connected(address, security)
-            await connection.send(MetadataRequest([]))
+            found = await connection.send(MetadataRequest([]))
+            if not found.brokers:
+                # aiokafka does not read the broker's refusal of a token, and takes the next
+                # response for one to its request.
+                return SaslAuthenticationFailed()
     except (KafkaError, OSError, TimeoutError, ValueError) as error:
         return error
     finally:
@@ -183,6 +188,14 @@ def _explained(
 ) -> BrokerError | None:
     protocol = security["security_protocol"]
     match error:
+        case TokenError():
+            return error.explained
+        case AuthenticationFailedError() | SaslAuthenticationFailed() if _has_token(security):
+            return BrokerError(
+                "the broker does not accept this client's token",
+                where=bootstrap,
+                hint="the token endpoint gave it; do the brokers trust its issuer and audience?",
+            )
         case AuthenticationFailedError() | SaslAuthenticationFailed():
             return BrokerError(
                 f"the broker does not accept the user {security.get('sasl_plain_username')!r} "
@@ -213,6 +226,10 @@ def _explained(
         case KafkaError():
             return _hung_up(protocol, bootstrap)
     return None
+
+
+def _has_token(security: Security) -> bool:
+    return "sasl_oauth_token_provider" in security
 
 
 def _hung_up(protocol: str, bootstrap: str) -> BrokerError:

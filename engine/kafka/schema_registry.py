@@ -34,7 +34,7 @@ from engine.documents.protobuf import ProtobufSchema
 from engine.documents.schema_cache import JsonSchema, Schema, SchemaError, UnusableSchema
 from engine.documents.value_formats import SCHEMA_REGISTRY
 from engine.errors import ConfigError, HotlistError
-from engine.kafka.security import read_secret, tls_context
+from engine.kafka.secret_files import read_secret, tls_context
 from engine.setting_rules import is_loopback
 
 REGISTRY_VARIABLE: Final = "HOTLIST_SCHEMA_REGISTRY_PASSWORD"

@@ -4,17 +4,16 @@ Every Kafka client of the engine is created with `arguments()`, so that all of t
 settings say; a test finds clients that do not. `security()` checks how the settings relate and
 turns them into those arguments, and `principal()` returns the name by which the broker knows us.
 
-There are two secrets: the user's password and the key's password. Each is in a variable or in a
-file, never in a flag, in `hotlist.toml` or in `Settings`; here they are `Secret`, which no
-message, log line or repr shows. aiokafka logs each request and response at debug level, including
-passwords and reads: this module suppresses those lines at every level.
+There are three secrets: the user's password, the client's secret and the key's password. Each is in
+a variable or in a file, never in a flag, in `hotlist.toml` or in `Settings`;
+`engine.kafka.secret_files` reads them. aiokafka logs each request and response at debug level,
+including passwords and reads: this module suppresses those lines at every level.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,32 +21,25 @@ from typing import Any, Final
 
 from engine.config import SETTINGS, Settings
 from engine.errors import ConfigError
+from engine.kafka.secret_files import file_bytes, needed_secret, read_secret, tls_context
 from engine.setting_rules import is_loopback
 
 SASL_VARIABLE: Final = "HOTLIST_SASL_PASSWORD"
+OAUTH_VARIABLE: Final = "HOTLIST_SASL_OAUTHBEARER_CLIENT_SECRET"
 SSL_KEY_VARIABLE: Final = "HOTLIST_SSL_KEY_PASSWORD"
 
-#: The maximum length of a password, so that a wrong file is noticed.
-_SECRET_BYTES: Final = 4096
+_LOGIN: Final = ("sasl_username",)
+_OAUTH: Final = tuple(name for name in SETTINGS if name.startswith("sasl_oauthbearer_"))
+#: What the mechanisms with tokens need; the others need a login.
+_NEEDED: Final = {
+    "OAUTHBEARER": ("sasl_oauthbearer_token_endpoint_url", "sasl_oauthbearer_client_id"),
+    "AWS_MSK_IAM": (),
+}
 
 #: Arguments of aiokafka's clients beside the address.
 Security = Mapping[str, Any]
 #: Without encryption and without a user.
 PLAINTEXT: Final[Security] = {"security_protocol": "PLAINTEXT"}
-
-
-class Secret(str):
-    """A text that is never printed: for aiokafka it is a str like any other."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "<secret>"
-
-    __str__ = __repr__
-
-    def __format__(self, specification: str) -> str:
-        return "<secret>"
 
 
 def arguments(bootstrap: str, security: Security = PLAINTEXT) -> dict[str, Any]:
@@ -64,33 +56,72 @@ def security(settings: Settings) -> Security:
     found: dict[str, Any] = {"security_protocol": settings.security_protocol}
     with_sasl, with_ssl = _parts(settings)
     if with_sasl:
-        for name in ("sasl_mechanism", "sasl_username"):
-            if getattr(settings, name) is None:
-                raise _incomplete(name, settings)
-        password = read_secret(SASL_VARIABLE, settings.sasl_password_file, "sasl_password_file")
-        if password is None:
-            raise ConfigError(
-                f"is not set, and {settings.security_protocol} needs it",
-                where=SASL_VARIABLE,
-                hint="set it, or --sasl-password-file (HOTLIST_SASL_PASSWORD_FILE)",
-            )
-        found["sasl_mechanism"] = settings.sasl_mechanism
-        found["sasl_plain_username"] = settings.sasl_username
-        found["sasl_plain_password"] = password
+        found |= _sasl(settings)
     if with_ssl:
         found["ssl_context"] = _ssl_context(settings)
     return found
 
 
+def _sasl(settings: Settings) -> dict[str, Any]:
+    """Return the arguments for the identity of SASL."""
+    mechanism = settings.sasl_mechanism
+    if mechanism is None:
+        raise _incomplete("sasl_mechanism", settings)
+    needed = _NEEDED.get(mechanism, _LOGIN)
+    for name in (*_LOGIN, "sasl_password_file", *_OAUTH):
+        is_set = getattr(settings, name) is not None
+        if name in needed and not is_set:
+            raise _incomplete(name, settings, f"with the mechanism {mechanism}")
+        is_of_it = name in _OAUTH if mechanism == "OAUTHBEARER" else name not in _OAUTH
+        if is_set and (mechanism == "AWS_MSK_IAM" or not is_of_it):
+            raise ConfigError(
+                f"is set, and has no effect with the mechanism {mechanism}",
+                where=name,
+                hint="unset it, or set --sasl-mechanism (HOTLIST_SASL_MECHANISM) to another one",
+            )
+    if mechanism in _NEEDED:
+        from engine.kafka import oauth
+
+        provider = (
+            oauth.TokenProvider(oauth.msk_fetch())
+            if mechanism == "AWS_MSK_IAM"
+            else _client_tokens(settings, oauth)
+        )
+        return {"sasl_mechanism": "OAUTHBEARER", "sasl_oauth_token_provider": provider}
+    return {
+        "sasl_mechanism": mechanism,
+        "sasl_plain_username": settings.sasl_username,
+        "sasl_plain_password": needed_secret(
+            SASL_VARIABLE, settings, "sasl_password_file", settings.security_protocol
+        ),
+    }
+
+
+def _client_tokens(settings: Settings, oauth: Any) -> Any:
+    """Return what gets the tokens of a client from its endpoint."""
+    url, cafile = settings.sasl_oauthbearer_token_endpoint_url, settings.sasl_oauthbearer_cafile
+    client = oauth.ClientCredentials(
+        url,
+        settings.sasl_oauthbearer_client_id,
+        needed_secret(
+            OAUTH_VARIABLE, settings, "sasl_oauthbearer_client_secret_file", "OAUTHBEARER"
+        ),
+        settings.sasl_oauthbearer_scope,
+        None if cafile is None else tls_context(cafile, "sasl_oauthbearer_cafile"),
+    )
+    extensions = (settings.sasl_oauthbearer_extensions or "").split(",")
+    return oauth.TokenProvider(client.fetch, dict(one.split("=", 1) for one in extensions if one))
+
+
 def principal(settings: Settings) -> str | None:
     """Return the name by which the broker knows us; None if it knows none.
 
-    That is the user with SASL, the common name of our certificate with SSL alone. Raises
-    ConfigError if the certificate cannot be read.
+    That is the user or the client with SASL, the common name of our certificate with SSL alone.
+    Raises ConfigError if the certificate cannot be read.
     """
     with_sasl, with_ssl = _parts(settings)
     if with_sasl:
-        return settings.sasl_username
+        return settings.sasl_username or settings.sasl_oauthbearer_client_id
     if with_ssl and settings.ssl_certfile is not None:
         return _common_name(settings.ssl_certfile)
     return None
@@ -99,16 +130,20 @@ def principal(settings: Settings) -> str | None:
 def password_in_clear(settings: Settings) -> str | None:
     """Return the warning that the password crosses a network in clear; None if it does not.
 
-    Only SASL PLAIN without TLS sends it so. Looks at the bootstrap brokers as they are written.
+    SASL PLAIN sends it so without TLS, and OAUTHBEARER its token. Looks at the bootstrap brokers as
+    they are written.
     """
-    if (settings.security_protocol, settings.sasl_mechanism) != ("SASL_PLAINTEXT", "PLAIN"):
+    mechanism = settings.sasl_mechanism
+    if settings.security_protocol != "SASL_PLAINTEXT" or mechanism not in ("PLAIN", *_NEEDED):
         return None
+    secret = "password" if mechanism == "PLAIN" else "token"
     for broker in settings.bootstrap.split(","):
         host = broker.rpartition(":")[0]
         if not is_loopback(host):
             return (
-                f"{host} is not a loopback address, and SASL PLAIN over SASL_PLAINTEXT sends the "
-                "password in clear; set --security-protocol (HOTLIST_SECURITY_PROTOCOL) to SASL_SSL"
+                f"{host} is not a loopback address, and SASL {mechanism} over SASL_PLAINTEXT sends "
+                f"the {secret} in clear; set --security-protocol (HOTLIST_SECURITY_PROTOCOL) to "
+                "SASL_SSL"
             )
     return None
 
@@ -145,45 +180,6 @@ def _incomplete(name: str, settings: Settings, when: str = "") -> ConfigError:
     )
 
 
-def read_secret(variable: str, file: Path | None, name: str) -> Secret | None:
-    """Read a secret from its variable or its file, never both; None if there is neither.
-
-    No variable of this function holds it as plain text, so that no traceback shows it.
-    """
-    given = Secret(os.environ.get(variable, ""))
-    if file is None:
-        return given or None
-    if given:
-        raise ConfigError(
-            f"and {name} are both set",
-            where=variable,
-            hint="unset one of them",
-        )
-    held = _one_line(file, name)
-    if not held:
-        raise ConfigError(
-            f"must hold one line of text, at most {_SECRET_BYTES} bytes", where=f"{name}: {file}"
-        )
-    return held
-
-
-def _one_line(file: Path, name: str) -> Secret:
-    """Return the file's one line; empty if it holds anything else, which is not shown."""
-    data = _read(file, name)
-    try:
-        text = data.decode().removesuffix("\n").removesuffix("\r")
-    except UnicodeDecodeError:
-        return Secret("")
-    return Secret(text if len(data) <= _SECRET_BYTES and text.isprintable() else "")
-
-
-def _read(file: Path, name: str) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"cannot be read: {error.strerror}", where=f"{name}: {file}") from None
-
-
 class _LeavesAtOnce(ssl.SSLObject):
     """TLS that announces its end to the broker and does not wait for the answer.
 
@@ -196,19 +192,6 @@ class _LeavesAtOnce(ssl.SSLObject):
             super().unwrap()
 
 
-def tls_context(cafile: Path | None, name: str) -> ssl.SSLContext:
-    """Return a context that trusts the file's authorities, or the system's if there is no file.
-
-    Raises ConfigError naming the setting `name` if the file cannot be used.
-    """
-    if cafile is not None:
-        _read(cafile, name)
-    try:
-        return ssl.create_default_context(cafile=cafile)
-    except ssl.SSLError:
-        raise ConfigError("holds no certificate (PEM)", where=f"{name}: {cafile}") from None
-
-
 def _ssl_context(settings: Settings) -> ssl.SSLContext:
     context = tls_context(settings.ssl_cafile, "ssl_cafile")
     context.sslobject_class = _LeavesAtOnce
@@ -219,9 +202,9 @@ def _ssl_context(settings: Settings) -> ssl.SSLContext:
 
 def _load_certificate(context: ssl.SSLContext, settings: Settings, certfile: Path) -> None:
     keyfile = settings.ssl_keyfile
-    _read(certfile, "ssl_certfile")
+    file_bytes(certfile, "ssl_certfile")
     if keyfile is not None:
-        _read(keyfile, "ssl_keyfile")
+        file_bytes(keyfile, "ssl_keyfile")
     password = read_secret(
         SSL_KEY_VARIABLE, settings.ssl_key_password_file, "ssl_key_password_file"
     )
@@ -254,7 +237,7 @@ def _common_name(certfile: Path) -> str | None:
     from cryptography.x509.oid import NameOID
 
     try:
-        certificate = x509.load_pem_x509_certificate(_read(certfile, "ssl_certfile"))
+        certificate = x509.load_pem_x509_certificate(file_bytes(certfile, "ssl_certfile"))
     except ValueError:
         raise ConfigError("holds no certificate (PEM)", where=f"ssl_certfile: {certfile}") from None
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)

@@ -69,7 +69,11 @@ def guarded_broker(authority: Authority) -> RealBroker:
         "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
         "allow.everyone.if.no.acl.found": "false",
         "super.users": f"User:ANONYMOUS;User:{JO};User:CN=records.unit",
-        "listener.name.users.sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256",
+        "listener.name.users.sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256,OAUTHBEARER",
+        # Kafka's own validator of tokens without a signature.
+        "listener.name.users.oauthbearer.sasl.jaas.config": (
+            f"{_LOGIN}.oauthbearer.OAuthBearerLoginModule required;"
+        ),
         "listener.name.users.plain.sasl.jaas.config": plain,
         "listener.name.users.scram-sha-256.sasl.jaas.config": scram,
         "listener.name.both.sasl.enabled.mechanisms": "SCRAM-SHA-256",

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 
 from engine.config import CONNECTION, SETTINGS, Settings
 from engine.errors import ConfigError
+from engine.kafka.secret_files import Secret
 from engine.kafka.security import (
     PLAINTEXT,
     SASL_VARIABLE,
     SSL_KEY_VARIABLE,
-    Secret,
     arguments,
     principal,
     security,
@@ -122,7 +122,7 @@ def test_a_password_file_that_is_not_there(tmp_path: Path) -> None:
         (
             {"security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": "PLAIN"},
             (
-                "sasl_username: must be set with the security protocol SASL_PLAINTEXT; "
+                "sasl_username: must be set with the mechanism PLAIN; "
                 "set --sasl-username (HOTLIST_SASL_USERNAME)"
             ),
         ),
@@ -172,7 +172,11 @@ def test_what_does_not_go_together(settings: dict[str, Any], line: str) -> None:
     ("name", "value", "rule"),
     [
         ("security_protocol", "TLS", "must be PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL"),
-        ("sasl_mechanism", "GSSAPI", "must be PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"),
+        (
+            "sasl_mechanism",
+            "GSSAPI",
+            "must be PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER or AWS_MSK_IAM",
+        ),
     ],
 )
 def test_names_that_are_none(name: str, value: str, rule: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
@@ -12,6 +13,7 @@ import pytest
 from engine.kafka.topics import Topics
 from tests.fakes.certificates import Authority
 from tests.fakes.examples import a_policy, a_read, an_entry
+from tests.fakes.token_endpoint import TokenEndpoint, token_endpoint
 from tests.kafka.broker import RealBroker
 from tests.kafka.guarded import JO, PASSWORD, Way
 from tests.kafka.records import read_topic
@@ -24,9 +26,36 @@ def new_prefix() -> str:
     return f"test-{uuid.uuid4().hex[:12]}."
 
 
-@pytest.fixture(params=["plain", "scram", "tls", "both"])
-def way(request: pytest.FixtureRequest, guarded: RealBroker, authority: Authority) -> Way:
+@pytest.fixture(scope="module")
+def tokens() -> Iterator[TokenEndpoint]:
+    """Where the client `JO` gets its tokens."""
+    with token_endpoint(JO, PASSWORD) as endpoint:
+        yield endpoint
+
+
+def _by_token(guarded: RealBroker, tokens: TokenEndpoint) -> Way:
+    return Way(
+        guarded.at("USERS"),
+        JO,
+        security_protocol="SASL_PLAINTEXT",
+        sasl_mechanism="OAUTHBEARER",
+        sasl_oauthbearer_token_endpoint_url=tokens.url,
+        sasl_oauthbearer_client_id=JO,
+        sasl_oauthbearer_client_secret=PASSWORD,
+        sasl_oauthbearer_scope="kafka",
+    )
+
+
+@pytest.fixture(params=["plain", "scram", "tls", "both", "token"])
+def way(
+    request: pytest.FixtureRequest,
+    guarded: RealBroker,
+    authority: Authority,
+    tokens: TokenEndpoint,
+) -> Way:
     kind: str = request.param
+    if kind == "token":
+        return _by_token(guarded, tokens)
     return _way(kind, guarded, authority)
 
 
@@ -165,6 +194,27 @@ def test_a_mechanism_that_the_broker_does_not_offer(users: Way, new_prefix: str)
     assert line == (
         f"hotlist: {users.bootstrap}: the broker does not offer SCRAM-SHA-512; "
         "set --sasl-mechanism (HOTLIST_SASL_MECHANISM) to one that it offers"
+    )
+
+
+def test_tokens_that_are_not_given_or_not_taken(
+    guarded: RealBroker, tokens: TokenEndpoint, new_prefix: str
+) -> None:
+    way = _by_token(guarded, tokens)
+    secret = {"HOTLIST_SASL_OAUTHBEARER_CLIENT_SECRET": "wrong-horse"}
+    assert way.line(new_prefix, "policies", "show", **secret) == (
+        f"hotlist: token endpoint {tokens.url}: gives no token to the client 'jo', it says "
+        "'invalid_client: Wrong credentials'; check --sasl-oauthbearer-client-id, its secret and "
+        "--sasl-oauthbearer-scope"
+    )
+    tokens.lifetime_s = -3600.0
+    try:
+        line = way.line(new_prefix, "policies", "show")
+    finally:
+        tokens.lifetime_s = 3600.0
+    assert line == (
+        f"hotlist: {way.bootstrap}: the broker does not accept this client's token; the token "
+        "endpoint gave it; do the brokers trust its issuer and audience?"
     )
 
 
