@@ -17,6 +17,7 @@ from typing import Any
 import click
 
 from engine.cli import main as commands
+from engine.cli.audit.metrics_file import VerifyMetrics
 from engine.config import DEFAULTS, SETTINGS
 from engine.ingest.metrics import IngestMetrics
 from engine.kafka.topics import DECLARED, Topics
@@ -214,6 +215,9 @@ def _metrics() -> Iterator[str]:
     ingest.watch_mqtt(lambda: True)
     ingest.show_certificate(0)
     yield from _table_of(ingest.registry)
+    yield "`hotlist audit verify` with `--metrics-file` writes these:"
+    yield ""
+    yield from _table_of(VerifyMetrics().registry)
 
 
 def _table_of(registry: Any) -> Iterator[str]:

@@ -20,6 +20,7 @@ import pytest
 import yaml
 
 from engine import limits
+from engine.cli import main
 from engine.cli.ingest import ingest
 from engine.config import SETTINGS, Settings
 from engine.demo.traffic import write_lists
@@ -35,6 +36,7 @@ COMPOSE: Final = DEPLOY / "compose" / "compose.yaml"
 KUBERNETES: Final = DEPLOY / "kubernetes"
 UNIT: Final = DEPLOY / "systemd" / "hotlist-worker.service"
 INGEST_UNIT: Final = DEPLOY / "systemd" / "hotlist-ingest@.service"
+VERIFY_UNIT: Final = DEPLOY / "systemd" / "hotlist-audit-verify.service"
 VERSION: Final = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
 #: Of ours, by variable; the secrets among them are in no file.
 VARIABLES: Final = {setting.variable: setting for setting in SETTINGS.values()}
@@ -200,6 +202,7 @@ def test_the_city_is_the_one_whose_reads_are_sent(tmp_path: Path) -> None:
 
 _WORKER: Final = "hotlist-worker"
 _INGEST: Final = "hotlist-ingest"
+_VERIFY: Final = "hotlist-audit-verify"
 OVERLAYS: Final = sorted(path.name for path in (KUBERNETES / "overlays").iterdir())
 #: The oldest and the newest of the versions that the schemas are held to.
 VERSIONS: Final = ("1.30", "1.37")
@@ -255,6 +258,30 @@ def test_only_production_has_an_endpoint_for_cameras() -> None:
         "production": {_WORKER, _INGEST},
         "trial": {_WORKER},
     }
+
+
+def test_the_audit_is_verified_on_a_schedule() -> None:
+    production = _built("production")
+    job = _one(production, "CronJob")["spec"]["jobTemplate"]["spec"]
+    template = job["template"]
+    pod = template["spec"]
+    _restricted(pod, _one(production, "ServiceAccount", _VERIFY))
+    (container,) = pod["containers"]
+    assert container["args"] == ["audit", "verify"]
+    assert job["activeDeadlineSeconds"] < 86400 < job["ttlSecondsAfterFinished"]
+    assert container["env"] == [{"name": "HOTLIST_SASL_USERNAME", "value": "hotlist-auditor"}]
+    users = {each["metadata"]["name"] for each in production if each["kind"] == "KafkaUser"}
+    secrets = {each["secret"]["secretName"] for each in pod["volumes"] if "secret" in each}
+    assert secrets == {"hotlist-auditor", f"{generated_manifests.CLUSTER}-cluster-ca-cert"}
+    assert "hotlist-auditor" in users
+    policies = [_one(production, "NetworkPolicy", name)["spec"] for name in (_VERIFY, _WORKER)]
+    assert policies[0]["egress"] == policies[1]["egress"]
+    assert "ingress" not in policies[0]
+    labels = template["metadata"]["labels"]
+    assert policies[0]["podSelector"]["matchLabels"].items() <= labels.items()
+    alerts = (DEPLOY / "prometheus" / "rules" / "audit.yml").read_text("utf-8")
+    assert f'cronjob="{_VERIFY}"' in alerts
+    assert f'job_name=~"{_VERIFY}-.+"' in alerts
 
 
 def test_static_members_keep_their_names_and_their_time(tmp_path: Path) -> None:
@@ -508,7 +535,7 @@ def _unit(path: Path) -> configparser.RawConfigParser:
     return parser
 
 
-@pytest.mark.parametrize("kept", [UNIT, INGEST_UNIT], ids=lambda path: path.stem)
+@pytest.mark.parametrize("kept", [UNIT, INGEST_UNIT, VERIFY_UNIT], ids=lambda path: path.stem)
 def test_systemd_takes_the_unit_and_finds_little_exposed(kept: Path, tmp_path: Path) -> None:
     installed = "/opt/hotlist/bin/hotlist"
     text = kept.read_text("utf-8")
@@ -522,6 +549,23 @@ def test_systemd_takes_the_unit_and_finds_little_exposed(kept: Path, tmp_path: P
     run_tool(
         "systemd-analyze", "security", "--offline=yes", "--threshold=15", str(unit), hint=_SYSTEMD
     )
+
+
+def test_the_timer_starts_a_command_that_is_one_and_writes_where_it_may(tmp_path: Path) -> None:
+    timer = VERIFY_UNIT.with_suffix(".timer")
+    for path in (timer, VERIFY_UNIT):
+        text = path.read_text("utf-8").replace("/opt/hotlist/bin/hotlist", sys.executable)
+        (tmp_path / path.name).write_text(text)
+    said = run_tool("systemd-analyze", "verify", "--man=no", str(tmp_path / timer.name))
+    assert said == ""
+    service = _unit(VERIFY_UNIT)["Service"]
+    _, group, command, *words = shlex.split(service["ExecStart"])
+    verify = main.commands[group].commands[command]  # type: ignore[attr-defined]
+    found = verify.make_context(command, words).params
+    assert found["metrics_file"].parent == Path("/var/lib") / service["StateDirectory"]
+    assert service["UMask"] == "0022"
+    env = (VERIFY_UNIT.parent / "audit.env").read_text("utf-8")
+    _known(dict(line.split("=", 1) for line in env.splitlines() if line and line[0] != "#"))
 
 
 def test_the_unit_names_settings_that_are_there() -> None:

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from engine import limits
+from engine.cli.audit.metrics_file import VerifyMetrics
 from engine.ingest.metrics import IngestMetrics
 from engine.observability.metrics import Metrics
 from tests.repository.monitoring import (
@@ -40,12 +41,13 @@ of_each_alert = pytest.mark.parametrize("alert", _ALERTS, ids=lambda alert: aler
 
 
 def shown() -> set[str]:
-    """The names of all series that a worker or an ingest process shows, and the one that Prometheus
-    makes of it."""
+    """The names of all series that a worker, an ingest process or a verification shows, and the one
+    that Prometheus makes of it."""
     ingest = IngestMetrics("frigate")
     ingest.watch_mqtt(lambda: True)
     ingest.show_certificate(0)
-    families = (Metrics().registry.collect(), ingest.registry.collect())
+    registries = (Metrics().registry, ingest.registry, VerifyMetrics().registry)
+    families = [registry.collect() for registry in registries]
     return {"up"} | {
         f"{family.name}{suffix}"
         for family in itertools.chain(*families)
@@ -81,7 +83,7 @@ def promtool(*arguments: str | Path) -> str:
 
 def test_the_configuration_is_valid() -> None:
     said = promtool("check", "config", "--lint=all", "--lint-fatal", "prometheus.yml")
-    assert "3 rule files found" in said
+    assert "4 rule files found" in said
     configuration = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
     ours = [
         each for each in configuration["scrape_configs"] if each["job_name"].startswith("hotlist")

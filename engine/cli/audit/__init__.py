@@ -8,11 +8,14 @@ The modules, in the order in which data passes them:
     audit_reader  reads the audit topic, whole or for a period
     match_reader  reads the matches topic and the audit, to compare them
     files         keys and checkpoints, read and written
+    documents     findings as JSON
+    metrics_file  what was found, as metrics in a file
     report        `audit report`
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +24,7 @@ import click
 
 from engine import limits
 from engine.cli.audit import report
+from engine.cli.audit.documents import place_fields, problem_document
 from engine.cli.audit.files import (
     KEY_BYTES,
     AuditError,
@@ -29,6 +33,7 @@ from engine.cli.audit.files import (
     read_limited,
     write_new,
 )
+from engine.cli.audit.metrics_file import VerifyMetrics, must_be_collected
 from engine.cli.groups import Commands
 from engine.cli.options import json_option, takes_settings
 from engine.cli.output import json_line, plain, reading
@@ -39,7 +44,6 @@ __all__ = ["group"]
 
 if TYPE_CHECKING:
     from engine.audit.checkpoints import Checkpoint
-    from engine.audit.problems import Place, Problem
     from engine.audit.verifier import Verifier
     from engine.cli.audit.match_reader import Compared
 
@@ -76,6 +80,12 @@ group.add_command(report.report)
     is_flag=True,
     help="Also compare the matches topic with the audit, both ways; needs the right to read it.",
 )
+@click.option(
+    "--metrics-file",
+    type=_FILE,
+    metavar="FILE",
+    help="Also write what was found as metrics (.prom), for node_exporter's textfile collector.",
+)
 @json_option
 @takes_settings("bootstrap", "prefix")
 def verify(
@@ -83,6 +93,7 @@ def verify(
     checkpoints: tuple[Path, ...],
     public_key: Path | None,
     with_matches: bool,
+    metrics_file: Path | None,
     as_json: bool,
 ) -> None:
     """Verify every hash chain, and report that it is whole or where it breaks.
@@ -101,20 +112,32 @@ def verify(
         )
     if public_key is not None and not checkpoints:
         raise click.UsageError("--public-key does nothing without --checkpoint")
+    if metrics_file is not None:
+        must_be_collected(metrics_file)
+    started_s = time.monotonic()
     checkpoints = tuple(checkpoint_files(checkpoints))
     opened = [] if public_key is None else _opened(checkpoints, public_key, topic)
     verifier = _verified(settings, dict(zip(map(str, checkpoints), opened, strict=True)))
     problems = verifier.problems
     compared = _compared(settings) if with_matches else None
     differing = [] if compared is None else compared.discrepancies
+    if metrics_file is not None:
+        found = VerifyMetrics()
+        found.note(
+            problems=problems.count + len(differing),
+            chains=len(verifier.heads()),
+            records=verifier.records,
+        )
+        took_s = time.monotonic() - started_s
+        found.write(metrics_file, ended_ms=SystemClock().now_ms(), took_s=took_s)
     for problem in problems.shown:
         if as_json:
-            json_line(_as_json(problem))
+            json_line(problem_document(problem))
         else:
             click.echo(plain(str(problem)))
     for each in differing:
         if as_json:
-            json_line({**_of_place(each.first), "problem": each.kind, "count": each.count})
+            json_line({**place_fields(each.first), "problem": each.kind, "count": each.count})
         else:
             click.echo(plain(str(each)))
     if as_json:
@@ -271,21 +294,3 @@ def _summary(verifier: Verifier, checkpoints: int) -> str:
 def _counted(count: int, of: str) -> str:
     ending = "es" if of.endswith("ch") else "s"
     return f"{count:,} {of}{'' if count == 1 else ending}"
-
-
-def _as_json(problem: Problem) -> dict[str, object]:
-    return {
-        "problem": problem.kind,
-        **_of_place(problem.place),
-        "chain": problem.chain,
-        "sequence": problem.sequence,
-        "what": problem.what,
-    }
-
-
-def _of_place(place: Place | None) -> dict[str, object]:
-    return {
-        "topic": None if place is None else place.topic,
-        "partition": None if place is None else place.partition,
-        "offset": None if place is None else place.offset,
-    }

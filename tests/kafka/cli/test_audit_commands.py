@@ -7,6 +7,7 @@ import csv
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -121,11 +122,24 @@ def three_chains() -> tuple[list[KeyValue], list[KeyValue]]:
     return one, other
 
 
-def test_whole_chains_verify(audit: Audit) -> None:
+def values_in(metrics_file: Path) -> dict[str, float]:
+    """The values of the metrics in a file, by the ends of their names."""
+    lines = [line for line in metrics_file.read_text().splitlines() if not line.startswith("#")]
+    pairs = (line.removeprefix("hotlist_audit_verify_").split() for line in lines)
+    return {name: float(value) for name, value in pairs}
+
+
+def test_whole_chains_verify(audit: Audit, tmp_path: Path) -> None:
     one, other = three_chains()
     for part in range(0, 350, 70):  # some batches each
         audit.write(one[part : part + 70], other[part : part + 70])
-    assert audit.good("verify") == "3 chains, 650 records, whole\n"
+    metrics = tmp_path / "audit.prom"
+    before_s = time.time()
+    assert audit.good("verify", "--metrics-file", str(metrics)) == "3 chains, 650 records, whole\n"
+    values = values_in(metrics)
+    assert before_s <= values.pop("time_seconds") <= time.time()
+    assert values.pop("duration_seconds") > 0
+    assert values == {"problems": 0, "chains": 3, "records": 650}
     audit.write(one[-20:])
     assert audit.good("verify") == "3 chains, 650 records, whole, 20 records sent twice\n"
     (document,) = map(orjson.loads, audit.good("verify", "--json").splitlines())
@@ -168,7 +182,7 @@ def test_any_codec_and_aborted_transactions(real_audit: Audit) -> None:
     assert real_audit.good("verify") == "1 chain, 55 records, whole\n"
 
 
-def test_what_was_tampered_with_is_found_and_placed(real_audit: Audit) -> None:
+def test_what_was_tampered_with_is_found_and_placed(real_audit: Audit, tmp_path: Path) -> None:
     topic = real_audit.topic
     one, other = three_chains()
     assert other[7][1] is not None
@@ -194,9 +208,11 @@ def test_what_was_tampered_with_is_found_and_placed(real_audit: Audit) -> None:
         f"{topic}/2/0: not an audit record: $.chain: is required",
     }
     assert set(real_audit.problems("verify")) == wanted
-    result = real_audit.run("verify", "--json")
+    metrics = tmp_path / "audit.prom"
+    result = real_audit.run("verify", "--json", "--metrics-file", str(metrics))
     *found, last = map(orjson.loads, result.stdout.splitlines())
     assert result.exit_code == 1
+    assert values_in(metrics)["problems"] == 6
     assert (last["whole"], last["problems"]) == (False, 6)
     assert {(p["problem"], p["topic"], p["partition"], p["offset"]) for p in found} == {
         ("reordered", topic, 0, 101),

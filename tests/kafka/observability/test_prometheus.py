@@ -109,8 +109,13 @@ def without_data(prometheus: PrometheusServer) -> list[str]:
     for rule in rules():
         if not rule.is_alert:
             asked.append((rule.name, rule.name))
-        # An alert's expression has a result in its fault alone. What it asks for is there.
-        asked += [(rule.name, f'{{__name__="{metric}"}}') for metric in metrics_in(rule.expr)]
+        # An alert's expression has a result in its fault alone. What it asks for is there, except
+        # for the file of a verification.
+        asked += [
+            (rule.name, f'{{__name__="{metric}"}}')
+            for metric in metrics_in(rule.expr)
+            if not metric.startswith("hotlist_audit_verify_")
+        ]
     return [
         f"{name}: {expr}"
         for name, expr in asked
