@@ -23,6 +23,7 @@ NOT_RUN: Final = {
     "README.md": {"setup": 3},
     "deploy/guides/lists.md": {"setup": 1},
     "deploy/guides/producers.md": {"setup": 1, "product": 1},
+    "deploy/guides/second_cluster.md": {"setup": 1, "product": 1},
     "deploy/guides/tutorial.md": {"setup": 2},
     "deploy/guides/vendors.md": {},
 }
