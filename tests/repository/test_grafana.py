@@ -13,6 +13,7 @@ from engine import limits
 from engine.ingest.metrics import IngestMetrics
 from tests.observability.test_metrics import BOUNDED_LABELS, CONTRACT
 from tests.repository.monitoring import GRAFANA, dashboards, metrics_in, queries, variables_in
+from tests.repository.pages import Page
 
 _DASHBOARDS = dashboards()
 _SHOWING = {
@@ -84,6 +85,14 @@ def test_each_panel_can_be_read(panel: dict[str, Any]) -> None:
     assert [step["value"] for step in steps][:1] in ([], [None])
     values = [step["value"] for step in steps[1:]]
     assert values == sorted(values)
+
+
+@of_each_panel
+def test_each_panel_leads_to_its_place_in_the_runbook(panel: dict[str, Any]) -> None:
+    (link,) = panel["links"]
+    address, _, anchor = link["url"].partition("#")
+    assert address == "${runbook}"
+    assert anchor in Page(GRAFANA.parent / "RUNBOOK.md").anchors()
 
 
 @of_each_panel
