@@ -174,7 +174,7 @@ async def _failure(address: str, security: Security) -> BaseException | None:
             if not found.brokers:
                 # aiokafka does not read the broker's refusal of a token, and takes the next
                 # response for one to its request.
-                return SaslAuthenticationFailed()
+                return SaslAuthenticationFailed()  # type: ignore[no-any-return]  # no types
     except (KafkaError, OSError, TimeoutError, ValueError) as error:
         return error
     finally:

@@ -21,6 +21,7 @@ import click
 import pytest
 
 from engine.cli import main as hotlist
+from engine.cli.audit import metrics_file
 from engine.config import SETTINGS
 from engine.ingest import metrics as ingest_metrics
 from engine.observability import metric_families
@@ -256,6 +257,8 @@ def _problem(words: list[str]) -> str | None:
 
 @cache
 def _metrics() -> frozenset[str]:
-    """Names as they stand at /metrics, of workers and of `hotlist ingest`."""
-    code = "".join(inspect.getsource(module) for module in (metric_families, ingest_metrics))
+    """Names as they stand at /metrics, of workers and of `hotlist ingest`, and in the file of
+    `hotlist audit verify`."""
+    modules = (metric_families, ingest_metrics, metrics_file)
+    code = "".join(inspect.getsource(module) for module in modules)
     return frozenset(re.findall(r"\"(hotlist_[a-z_]+)\"", code))

@@ -24,17 +24,23 @@ class VerifyMetrics:
     def __init__(self) -> None:
         self.registry = make_registry()
         self._verify_ended = self._gauge(
-            "time_seconds", "When the last verification ended, Unix time."
+            "hotlist_audit_verify_time_seconds", "When the last verification ended, Unix time."
         )
-        self._verify_took = self._gauge("duration_seconds", "How long it took.")
+        self._verify_took = self._gauge(
+            "hotlist_audit_verify_duration_seconds", "How long it took."
+        )
         self._verify_problems = self._gauge(
-            "problems", "Problems that it found; 0 if all is whole."
+            "hotlist_audit_verify_problems", "Problems that it found; 0 if all is whole."
         )
-        self._verify_chains = self._gauge("chains", "Hash chains that it verified.")
-        self._verify_records = self._gauge("records", "Audit records that it verified.")
+        self._verify_chains = self._gauge(
+            "hotlist_audit_verify_chains", "Hash chains that it verified."
+        )
+        self._verify_records = self._gauge(
+            "hotlist_audit_verify_records", "Audit records that it verified."
+        )
 
     def _gauge(self, name: str, meaning: str) -> Gauge:
-        return Gauge(f"hotlist_audit_verify_{name}", meaning, registry=self.registry)
+        return Gauge(name, meaning, registry=self.registry)
 
     def note(self, *, problems: int, chains: int, records: int) -> None:
         """Note what was found."""
