@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -34,6 +35,10 @@ from tests.kafka.node import BrokerFailedError
 from tests.kafka.own_broker import OwnBroker
 from tests.kafka.real_cluster import REPLICAS, RealCluster
 
+#: As they were before a test took the settings out of its environment.
+_GIVEN: Final = os.environ.get("HOTLIST_TEST_KAFKA")
+_REQUIRED: Final = os.environ.get("HOTLIST_REQUIRE_KAFKA") == "1"
+_BROKERS: Final = os.environ.get("HOTLIST_TEST_BROKERS", "1")
 #: Compaction within a second or so, so that tests can wait for it.
 _EAGER = {"log.cleaner.backoff.ms": "200", "log.retention.check.interval.ms": "1000"}
 
@@ -61,9 +66,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def real_kafka(request: pytest.FixtureRequest) -> Iterator[str]:
     """The address of a real Kafka; of each of its brokers, if it is a cluster."""
-    given = os.environ.get("HOTLIST_TEST_KAFKA")
-    if given:
-        yield given
+    if _GIVEN:
+        yield _GIVEN
     elif replicas() == REPLICAS:
         cluster: RealCluster = request.getfixturevalue("shared_cluster")
         yield cluster.bootstrap
@@ -75,10 +79,9 @@ def real_kafka(request: pytest.FixtureRequest) -> Iterator[str]:
 
 def replicas() -> int:
     """How many replicas a topic has on the real Kafka."""
-    count = os.environ.get("HOTLIST_TEST_BROKERS", "1")
-    if count not in ("1", str(REPLICAS)):
-        pytest.fail(f"HOTLIST_TEST_BROKERS={count}: 1 or {REPLICAS} is possible", pytrace=False)
-    return int(count)
+    if _BROKERS not in ("1", str(REPLICAS)):
+        pytest.fail(f"HOTLIST_TEST_BROKERS={_BROKERS}: 1 or {REPLICAS} is possible", pytrace=False)
+    return int(_BROKERS)
 
 
 @pytest.fixture(scope="session")
@@ -116,7 +119,7 @@ def _started(kafka: RealBroker | RealCluster, without: str, hint: str = "") -> I
             kafka.close()
     if reason is not None:
         why = "; ".join(filter(None, (f"{without}: {reason}", hint)))
-        if os.environ.get("HOTLIST_REQUIRE_KAFKA") == "1":
+        if _REQUIRED:
             pytest.fail(why, pytrace=False)
         pytest.skip(why)
     try:

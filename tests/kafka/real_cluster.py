@@ -13,10 +13,10 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import ElectionType, KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ClusterMetadata
 
 from tests.kafka.broker import Member, RealBroker
@@ -40,22 +40,27 @@ _REPLICATED: Final = {
 
 
 class RealCluster:
-    """See the module. `properties` are further server properties of each broker.
+    """See the module. `properties` are further server properties of each broker, `single` has for
+    each of them its port and properties of its own.
 
     `brokers` has them by their numbers; each keeps its port and its data when it is killed, stopped
     and started. All methods block: from a coroutine, call them through `asyncio.to_thread`.
     """
 
-    def __init__(self, properties: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        properties: Mapping[str, str] | None = None,
+        single: Sequence[tuple[int, Mapping[str, str]]] = REPLICAS * ((0, {}),),
+    ) -> None:
         cluster_id = new_id()
-        [port] = free_ports(1)
-        voters = f"{_CONTROLLER}@127.0.0.1:{port}"
+        [controller_port] = free_ports(1)
+        voters = f"{_CONTROLLER}@127.0.0.1:{controller_port}"
         self._controller = KafkaNode(
             {
                 "process.roles": "controller",
                 "node.id": str(_CONTROLLER),
-                "listeners": f"CONTROLLER://127.0.0.1:{port}",
-                "advertised.listeners": f"CONTROLLER://127.0.0.1:{port}",
+                "listeners": f"CONTROLLER://127.0.0.1:{controller_port}",
+                "advertised.listeners": f"CONTROLLER://127.0.0.1:{controller_port}",
                 "controller.quorum.voters": voters,
                 **_REPLICATED,
             },
@@ -64,10 +69,11 @@ class RealCluster:
         )
         self.brokers: Final = {
             number: RealBroker(
-                properties={**_REPLICATED, **(properties or {})},
+                port=port,
+                properties={**_REPLICATED, **(properties or {}), **own},
                 member=Member(number, cluster_id, voters),
             )
-            for number in range(1, REPLICAS + 1)
+            for number, (port, own) in enumerate(single, 1)
         }
         self._paused: set[int] = set()
 
@@ -114,6 +120,16 @@ class RealCluster:
         for broker in self.brokers.values():
             broker.close()
         self._controller.close()
+
+    def log(self) -> str:
+        """The warnings and errors of all of its processes so far."""
+        return self._controller.log() + "".join(each.log() for each in self.brokers.values())
+
+    def elect_preferred(self) -> None:
+        """Have each partition led by its preferred replica, if it is in sync."""
+        admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
+        # A partition that is led so already is an error of its own in the answer.
+        admin.elect_leaders(ElectionType.PREFERRED, None, request_timeout=30).result()
 
     def leader_of(self, topic: str, partition: int) -> int:
         """The number of the broker that leads a partition now; negative if there is none."""

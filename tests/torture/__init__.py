@@ -11,7 +11,7 @@ what an oracle says that shares no code with the engine.
     faults          how each kind of fault is done, and undone
     workers         the workers, and the supervisor that starts one again which failed
     wrapped_worker  the program of a worker: its clock can be stepped
-    cluster         the broker, with a listener behind each worker's network
+    cluster         the brokers, with a listener behind each worker's network
     disk            what lets the broker's disk be full
     load            the reads, at their pace
     churn           control topics that change all the while

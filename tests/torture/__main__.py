@@ -13,22 +13,28 @@ import tempfile
 from pathlib import Path
 
 from tests.kafka.broker import RealBroker
+from tests.kafka.real_cluster import REPLICAS
 from tests.torture import report
 from tests.torture.campaign import Campaign, Plan
-from tests.torture.schedule import KINDS
+from tests.torture.schedule import KINDS, kinds_with
 
 
 def main() -> int:
     """Run a campaign; 0 where all is as demanded, 1 where it is not, 2 where it cannot be run."""
     options = _parser().parse_args()
+    possible = kinds_with(options.brokers)
+    kinds = possible if options.faults is None else tuple(options.faults.split(","))
+    unknown = [kind for kind in kinds if kind not in possible]
+    if unknown:
+        print(
+            f"no such fault with --brokers {options.brokers}: {unknown[0]}; "
+            f"there are {', '.join(possible)}",
+            file=sys.stderr,
+        )
+        return 2
     reason = RealBroker.unavailable_reason()
     if reason is not None:
         print(f"cannot start Kafka: {reason}", file=sys.stderr)
-        return 2
-    kinds = tuple(KINDS) if options.faults is None else tuple(options.faults.split(","))
-    unknown = [kind for kind in kinds if kind not in KINDS]
-    if unknown:
-        print(f"no such fault: {unknown[0]}; there are {', '.join(KINDS)}", file=sys.stderr)
         return 2
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
     plan = Plan(
@@ -39,6 +45,7 @@ def main() -> int:
         options.workers,
         options.rate,
         options.session,
+        options.brokers,
     )
     # What our own clients have to say of a broker that is away is no news.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL + 1)
@@ -78,6 +85,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, help="the same one makes the same schedule (any)")
     parser.add_argument(
         "--delivery", choices=("at_least_once", "exactly_once"), default="at_least_once"
+    )
+    parser.add_argument(
+        "--brokers", type=int, choices=(1, REPLICAS), default=1, help="(%(default)s)"
     )
     parser.add_argument("--faults", metavar="KIND,...", help="these alone (all)")
     parser.add_argument("--workers", type=int, default=3, help="at a time (%(default)s)")

@@ -17,11 +17,9 @@ from typing import Final, NamedTuple
 from engine.kafka.cluster import Cluster
 from engine.kafka.topic_admin import create_topics
 from engine.kafka.topics import Topics
-from tests.fakes.faulty_proxy import FaultyProxy
-from tests.kafka.broker import RealBroker
 from tests.kafka.node import BrokerFailedError
 from tests.torture.churn import Churn
-from tests.torture.cluster import PARTITIONS, Ports, ReadPartitions, own_broker, own_ports
+from tests.torture.cluster import PARTITIONS, OwnBrokers, ReadPartitions
 from tests.torture.disk import Disk, best_disk
 from tests.torture.evidence import Evidence
 from tests.torture.faults import Faults
@@ -31,7 +29,7 @@ from tests.torture.load import Load
 from tests.torture.schedule import Fault, Round, rounds
 from tests.torture.town import TortureTown
 from tests.torture.waits import StuckError, bounded, cancelled, within
-from tests.torture.workers import Slot, now_s
+from tests.torture.workers import Network, Slot, now_s
 
 #: Longer than any time-out of the engine's, twice: what has not drained by then is stuck.
 DRAIN_S: Final = 150.0
@@ -56,6 +54,7 @@ class Plan:
     workers: int = 3
     reads_a_second: int = 150
     session_s: float = 6.0
+    brokers: int = 1
 
 
 class Done(NamedTuple):
@@ -121,20 +120,21 @@ class Campaign:
 
     async def _run(self, stack: AsyncExitStack, disk: Disk, result: Result) -> None:
         plan, began_s = self.plan, now_s()
-        ports = own_ports(plan.workers + 1)
-        broker = own_broker(ports, disk)
-        stack.callback(self._keep_log, broker)
-        await bounded(asyncio.to_thread(broker.start), _BEGIN_S, "the broker is started")
+        brokers = OwnBrokers(plan.brokers, plan.workers + 1, disk)
+        stack.callback(self._keep_log, brokers)
+        await bounded(asyncio.to_thread(brokers.start), _BEGIN_S, "the brokers are started")
         creating = create_topics(
-            Cluster(broker.bootstrap, self._topics), partitions=PARTITIONS, replication=1
+            Cluster(brokers.bootstrap, self._topics),
+            partitions=PARTITIONS,
+            replication=plan.brokers,
         )
         await bounded(creating, _BEGIN_S, "the topics are created")
         load_s = sum(each.lasts_s for each in self._schedule)
         town = TortureTown(plan.seed, round(plan.reads_a_second * load_s))
         churn = Churn(plan.seed)
-        partitions = ReadPartitions(broker.bootstrap, self._topics)
+        partitions = ReadPartitions(brokers.bootstrap, self._topics)
         load = Load(
-            broker.bootstrap,
+            brokers.bootstrap,
             self._topics,
             town,
             churn,
@@ -145,7 +145,9 @@ class Campaign:
         )
         stack.push_async_callback(load.close)
         await load.begin()
-        follower = Follower(broker.bootstrap, self._topics, self._group, partitions, self._evidence)
+        follower = Follower(
+            brokers.bootstrap, self._topics, self._group, partitions, self._evidence
+        )
         for what, task in (
             ("the follower", follower.follow()),
             ("the follower of commits", follower.watch_commits()),
@@ -153,12 +155,15 @@ class Campaign:
             stack.push_async_callback(cancelled, asyncio.create_task(task), what)
         await follower.has_seen_lists(_BEGIN_S)
         self._evidence.started_s = now_s()
-        await self._start_workers(stack, ports)
+        await self._start_workers(stack, brokers)
         await self._all_ready()
-        self._say(f"a broker and {plan.workers} workers are ready after {now_s() - began_s:.0f} s")
+        self._say(
+            f"brokers ({plan.brokers}) and workers ({plan.workers}) are ready after "
+            f"{now_s() - began_s:.0f} s"
+        )
         judge = Judge(self._evidence, is_exactly_once=plan.delivery == "exactly_once")
         result.findings, result.changes = judge.findings, load.changes
-        faults = Faults(broker, disk, self._slots, plan.workers, partitions)
+        faults = Faults(brokers, disk, self._slots, plan.workers, partitions, self._group)
         for each in self._schedule:
             await self._round(each, load, faults, result)
             await self._calm(follower, judge)
@@ -168,7 +173,7 @@ class Campaign:
         for slot in self._slots:
             if not await slot.end():
                 self._problems.append(f"worker {slot.number} did not end when it was asked to")
-        result.audit = await self._audit_command(broker.bootstrap)
+        result.audit = await self._audit_command(brokers.bootstrap)
 
     # ---- rounds
 
@@ -221,13 +226,14 @@ class Campaign:
 
     # ---- what stands around the rounds
 
-    async def _start_workers(self, stack: AsyncExitStack, ports: Ports) -> None:
+    async def _start_workers(self, stack: AsyncExitStack, brokers: OwnBrokers) -> None:
         """A slot for each worker, and one for a worker more."""
         plan = self.plan
-        for number, (listens, target) in enumerate(ports.of_workers):
+        for number in range(plan.workers + 1):
+            ways = brokers.networks(number)
             slot = Slot(
                 number,
-                await stack.enter_async_context(FaultyProxy(listens, target)),
+                Network([await stack.enter_async_context(way) for way in ways]),
                 self._topics.prefix,
                 self._directory,
                 plan.session_s,
@@ -270,10 +276,10 @@ class Campaign:
             self._problems.append(f"hotlist audit verify: {said} {errors.decode().strip()}")
         return said
 
-    def _keep_log(self, broker: RealBroker) -> None:
+    def _keep_log(self, brokers: OwnBrokers) -> None:
         with contextlib.suppress(OSError, BrokerFailedError):
-            (self._directory / "broker.log").write_text(broker.log())
-        broker.close()
+            (self._directory / "broker.log").write_text(brokers.log())
+        brokers.close()
 
 
 def _leaves(group: BaseExceptionGroup[StuckError]) -> Iterator[StuckError]:

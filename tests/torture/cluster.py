@@ -1,4 +1,6 @@
-"""The campaign's own broker: a listener for the campaign, and one behind each worker's network."""
+"""The campaign's own brokers: each has a listener for the campaign, and one behind each worker's
+network.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,10 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
 from engine.kafka.topics import Topics
+from tests.fakes.faulty_proxy import FaultyProxy
 from tests.kafka.broker import RealBroker
 from tests.kafka.node import free_ports
+from tests.kafka.real_cluster import RealCluster
 from tests.torture.disk import Disk
 from tests.torture.waits import CLIENT_S, bounded
 
@@ -29,21 +33,69 @@ _CONTROL: Final = ("hotlist", "policies")
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where the broker listens, and for each worker where it connects to and what lies behind."""
+    """Where a broker listens, and for each worker where it connects to and what lies behind."""
 
     straight: int
     controller: int
     of_workers: tuple[tuple[int, int], ...]
 
 
-def own_ports(workers: int) -> Ports:
-    """Free ports for a broker and so many workers."""
-    straight, controller, *pairs = free_ports(2 + 2 * workers)
+class OwnBrokers:
+    """One broker, or a cluster of several, that tells each worker to come through its own network.
+
+    `all` are the brokers. `cluster` is None if there is one. The first one's data lie on the disk
+    that may be full. All methods block.
+    """
+
+    def __init__(self, brokers: int, workers: int, disk: Disk) -> None:
+        of_each = 2 + 2 * workers
+        found = free_ports(brokers * of_each)
+        self._ports = [
+            _ports(found[start : start + of_each]) for start in range(0, len(found), of_each)
+        ]
+        properties = [_listening(ports, alone=brokers == 1) for ports in self._ports]
+        if disk.data is not None:
+            properties[0]["log.dirs"] = str(disk.data)
+        self.cluster: RealCluster | None = None
+        if brokers == 1:
+            lone = RealBroker(port=self._ports[0].straight, properties=properties[0])
+            self.all = [lone]
+            self._kafka: RealBroker | RealCluster = lone
+        else:
+            straight = [ports.straight for ports in self._ports]
+            self.cluster = RealCluster(single=list(zip(straight, properties, strict=True)))
+            self.all = list(self.cluster.brokers.values())
+            self._kafka = self.cluster
+
+    @property
+    def bootstrap(self) -> str:
+        """Where the campaign itself reaches them."""
+        return self._kafka.bootstrap
+
+    def networks(self, worker: int) -> list[FaultyProxy]:
+        """What lies between a worker and the brokers, one for each broker; not started."""
+        return [FaultyProxy(*ports.of_workers[worker]) for ports in self._ports]
+
+    def start(self) -> None:
+        """Start them; returns when they answer."""
+        self._kafka.start()
+
+    def close(self) -> None:
+        """End them and delete their data."""
+        self._kafka.close()
+
+    def log(self) -> str:
+        """Their warnings and errors so far."""
+        return self._kafka.log()
+
+
+def _ports(found: list[int]) -> Ports:
+    straight, controller, *pairs = found
     return Ports(straight, controller, tuple(zip(pairs[::2], pairs[1::2], strict=True)))
 
 
-def own_broker(ports: Ports, disk: Disk) -> RealBroker:
-    """A broker that tells each worker to come through its own network."""
+def _listening(ports: Ports, *, alone: bool) -> dict[str, str]:
+    """The listeners of a broker; one that is `alone` is its own controller."""
     names = [f"SLOT{number}" for number in range(len(ports.of_workers))]
     inner = [
         f"{name}://127.0.0.1:{at}" for name, (_, at) in zip(names, ports.of_workers, strict=True)
@@ -52,17 +104,16 @@ def own_broker(ports: Ports, disk: Disk) -> RealBroker:
         f"{name}://127.0.0.1:{at}" for name, (at, _) in zip(names, ports.of_workers, strict=True)
     ]
     straight = f"PLAINTEXT://127.0.0.1:{ports.straight}"
-    controller = f"CONTROLLER://127.0.0.1:{ports.controller}"
+    controller = [f"CONTROLLER://127.0.0.1:{ports.controller}"] if alone else []
     plain = [f"{name}:PLAINTEXT" for name in ("PLAINTEXT", "CONTROLLER", *names)]
     properties = {
-        "listeners": ",".join([straight, *inner, controller]),
+        "listeners": ",".join([straight, *inner, *controller]),
         "advertised.listeners": ",".join([straight, *outer]),
         "listener.security.protocol.map": ",".join(plain),
-        "controller.quorum.voters": f"1@127.0.0.1:{ports.controller}",
     }
-    if disk.data is not None:
-        properties["log.dirs"] = str(disk.data)
-    return RealBroker(port=ports.straight, properties=properties)
+    if alone:
+        properties["controller.quorum.voters"] = f"1@127.0.0.1:{ports.controller}"
+    return properties
 
 
 class ReadPartitions:
@@ -90,6 +141,10 @@ class ReadPartitions:
             await admin.close()
         self.count = wanted
         return True
+
+    def drawn(self, number: int) -> TopicPartition:
+        """Some partition of the reads, by a number that was drawn."""
+        return TopicPartition(self._topics.detections, number % self.count)
 
     def followed(self) -> list[TopicPartition]:
         """The partitions of all topics that are followed."""

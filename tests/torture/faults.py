@@ -7,14 +7,19 @@ import contextlib
 import os
 import signal
 from collections.abc import Awaitable, Callable
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
+from tests.fakes.faulty_proxy import FaultyProxy
 from tests.kafka.broker import RealBroker
-from tests.torture.cluster import ReadPartitions
+from tests.kafka.real_cluster import RealCluster
+from tests.torture.cluster import OwnBrokers, ReadPartitions
 from tests.torture.disk import Disk
 from tests.torture.schedule import Fault
 from tests.torture.waits import bounded
 from tests.torture.workers import Slot
+
+T = TypeVar("T")
 
 #: How long the broker may take to notice that its disk is full.
 _FULL_S: Final = 15.0
@@ -32,22 +37,24 @@ _LEFT_BYTES: Final = 256 * 1024
 
 
 class Faults:
-    """Does faults to a broker and to workers. `usual` is how many workers run when none is more
-    or less for a while."""
+    """Does faults to brokers and to workers of a group. `usual` is how many workers run when none
+    is more or less for a while."""
 
     def __init__(
         self,
-        broker: RealBroker,
+        brokers: OwnBrokers,
         disk: Disk,
         slots: list[Slot],
         usual: int,
         partitions: ReadPartitions,
+        group: str,
     ) -> None:
-        self._broker = broker
+        self._brokers = brokers
         self._disk = disk
         self._slots = slots
         self._usual = usual
         self._partitions = partitions
+        self._group = group
         #: Held while something is done to the broker: there is no second fault to a broker that
         #: is away, and how long it takes to start depends on the machine.
         self._broker_busy = asyncio.Lock()
@@ -67,6 +74,11 @@ class Faults:
             "broker_pause": self._broker_pause,
             "broker_full": self._broker_full,
             "grow": self._grow,
+            "leader_kill": self._leader_kill,
+            "coordinator_kill": self._coordinator_kill,
+            "two_kill": self._two_kill,
+            "rolling": self._rolling,
+            "elect": self._elect,
         }
         self._to_group: dict[str, Callable[[Fault], Awaitable[bool]]] = {
             "remove": self._remove,
@@ -143,15 +155,15 @@ class Faults:
     # ---- to the broker
 
     async def _broker_kill(self, fault: Fault) -> bool:
-        await self._broker_does(self._broker.kill, "the broker is killed")
-        return await self._started_after(fault)
+        return await self._killed(fault, self._drawn(fault))
 
     async def _broker_restart(self, fault: Fault) -> bool:
-        await self._broker_does(self._broker.stop, "the broker is stopped")
-        return await self._started_after(fault)
+        broker = self._drawn(fault)
+        await _blocking(broker.stop, "the broker is stopped")
+        return await _started_after(fault, broker)
 
     async def _broker_pause(self, fault: Fault) -> bool:
-        pid = self._broker.pid
+        pid = self._drawn(fault).pid
         os.kill(pid, signal.SIGSTOP)
         try:
             await asyncio.sleep(fault.lasts_s)
@@ -162,30 +174,86 @@ class Faults:
     async def _broker_full(self, fault: Fault) -> bool:
         """Until the broker has noticed, which ends it: it has no other disk. False where it had
         not noticed in time."""
-        self._disk.fill(self._broker.pid, round(fault.amount * _LEFT_BYTES))
+        broker = self._brokers.all[0]
+        self._disk.fill(broker.pid, round(fault.amount * _LEFT_BYTES))
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_FULL_S):
-                    while self._broker.running:
+                    while broker.running:
                         await asyncio.sleep(_POLL_S)
-            has_noticed = not self._broker.running
-            await self._broker_does(self._broker.kill, "the broker without a disk is killed")
+            has_noticed = not broker.running
+            await _blocking(broker.kill, "the broker without a disk is killed")
         finally:
             self._disk.free()
-        await self._started_after(fault)
+        await _started_after(fault, broker)
         return has_noticed
 
-    async def _started_after(self, fault: Fault) -> bool:
-        await asyncio.sleep(fault.lasts_s)
-        await self._broker_does(self._broker.start, "the broker is started again")
+    # ---- to the cluster
+
+    async def _leader_kill(self, fault: Fault) -> bool:
+        cluster = self._cluster
+        found = partial(cluster.leader_of, *self._partitions.drawn(fault.target))
+        number = await _blocking(found, "a leader is found")
+        if number not in cluster.brokers:
+            return False
+        return await self._killed(fault, cluster.brokers[number])
+
+    async def _coordinator_kill(self, fault: Fault) -> bool:
+        cluster = self._cluster
+        found = partial(cluster.group_coordinator, self._group)
+        number = await _blocking(found, "the group's coordinator is found")
+        return await self._killed(fault, cluster.brokers[number])
+
+    async def _two_kill(self, fault: Fault) -> bool:
+        """Fewer are in sync than must be: nothing is acknowledged."""
+        first = fault.target % len(self._brokers.all)
+        two = [self._brokers.all[first], self._brokers.all[first - 1]]
+        return await self._killed(fault, *two)
+
+    async def _rolling(self, fault: Fault) -> bool:
+        """As operators do it: the next one when all are in sync again."""
+        cluster = self._cluster
+        for broker in cluster.brokers.values():
+            await _blocking(broker.stop, "a broker is stopped")
+            await _started_after(fault, broker)
+            await _blocking(cluster.wait_until_in_sync, "the brokers are in sync")
         return True
+
+    async def _elect(self, fault: Fault) -> bool:
+        await _blocking(self._cluster.elect_preferred, "preferred leaders are elected")
+        return True
+
+    @property
+    def _cluster(self) -> RealCluster:
+        cluster = self._brokers.cluster
+        assert cluster is not None
+        return cluster
+
+    def _drawn(self, fault: Fault) -> RealBroker:
+        return self._brokers.all[fault.target % len(self._brokers.all)]
+
+    async def _killed(self, fault: Fault, *brokers: RealBroker) -> bool:
+        for broker in brokers:
+            await _blocking(broker.kill, "a broker is killed")
+        return await _started_after(fault, *brokers)
 
     async def _grow(self, fault: Fault) -> bool:
         adding = self._partitions.add(round(fault.amount))
         return await bounded(adding, _GROW_S, "partitions are added to the reads")
 
-    async def _broker_does(self, what: Callable[[], None], name: str) -> None:
-        await bounded(asyncio.to_thread(what), _BROKER_S, name)
+
+async def _started_after(fault: Fault, *brokers: RealBroker) -> bool:
+    """Start brokers again when the fault's time is over, all at once."""
+    await asyncio.sleep(fault.lasts_s)
+    for broker in brokers:
+        broker.launch()
+    for broker in brokers:
+        await _blocking(broker.wait_until_it_answers, "a broker is started again")
+    return True
+
+
+async def _blocking(what: Callable[[], T], name: str) -> T:
+    return await bounded(asyncio.to_thread(what), _BROKER_S, name)
 
 
 # ---- to one worker
@@ -200,26 +268,26 @@ async def _clock(slot: Slot, fault: Fault) -> None:
 
 
 async def _cut(slot: Slot, fault: Fault) -> None:
-    slot.proxy.refuse()
-    slot.proxy.cut()
+    slot.network.do(FaultyProxy.refuse)
+    slot.network.do(FaultyProxy.cut)
     await _mended(slot, fault)
 
 
 async def _reset(slot: Slot, fault: Fault) -> None:
-    slot.proxy.reset()
+    slot.network.do(FaultyProxy.reset)
 
 
 async def _half_close(slot: Slot, fault: Fault) -> None:
-    slot.proxy.half_close(towards_broker=fault.amount < 0.5)
+    slot.network.do(lambda way: way.half_close(towards_broker=fault.amount < 0.5))
 
 
 async def _slow(slot: Slot, fault: Fault) -> None:
-    slot.proxy.slow(fault.amount, _LATENCY_S)
+    slot.network.do(lambda way: way.slow(fault.amount, _LATENCY_S))
     await _mended(slot, fault)
 
 
 async def _silent(slot: Slot, fault: Fault) -> None:
-    slot.proxy.pause()
+    slot.network.do(FaultyProxy.pause)
     await _mended(slot, fault)
 
 
@@ -228,4 +296,4 @@ async def _mended(slot: Slot, fault: Fault) -> None:
     try:
         await asyncio.sleep(fault.lasts_s)
     finally:
-        slot.proxy.mend()
+        slot.network.do(FaultyProxy.mend)

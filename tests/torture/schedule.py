@@ -41,8 +41,9 @@ class Round:
 @dataclass(frozen=True, slots=True)
 class Kind:
     """A kind of fault: what it does, how often it comes beside the others, how long it lasts in
-    seconds and what its amount is drawn from. Of an `exclusive` group one runs at a time, and
-    what follows within `costs_s` of its end waits until then, in the rounds without storms."""
+    seconds and what its amount is drawn from. Of an `exclusive` group one runs at a time, and what
+    follows within `costs_s` of its end waits until then, in the rounds without storms. It needs so
+    many `brokers`."""
 
     does: str
     weight: float
@@ -50,6 +51,7 @@ class Kind:
     amount: Callable[[random.Random], float] = lambda chance: chance.random()
     exclusive: str = ""
     costs_s: float = 3.0
+    brokers: int = 1
 
 
 def _bytes_a_second(chance: random.Random) -> float:
@@ -82,9 +84,9 @@ KINDS: Final[dict[str, Kind]] = {
     "half_close": Kind("one direction of a worker's connections ends", 5, (0, 0)),
     "slow": Kind("a worker's connections are slow", 5, (3, 10), _bytes_a_second),
     "silent": Kind("a worker's connections transmit nothing", 5, (2, 14)),
-    "broker_kill": Kind("the broker gets SIGKILL", 1, (0, 3), exclusive="broker", costs_s=10),
-    "broker_restart": Kind("the broker gets SIGTERM", 1, (0, 3), exclusive="broker", costs_s=10),
-    "broker_pause": Kind("the broker gets SIGSTOP, then SIGCONT", 2, (1, 9), exclusive="broker"),
+    "broker_kill": Kind("a broker gets SIGKILL", 1, (0, 3), exclusive="broker", costs_s=10),
+    "broker_restart": Kind("a broker gets SIGTERM", 1, (0, 3), exclusive="broker", costs_s=10),
+    "broker_pause": Kind("a broker gets SIGSTOP, then SIGCONT", 2, (1, 9), exclusive="broker"),
     # Of the broker's own, because there is none to add them while it is away.
     "grow": Kind(
         "partitions are added to the reads",
@@ -94,8 +96,39 @@ KINDS: Final[dict[str, Kind]] = {
         exclusive="broker",
         costs_s=30,
     ),
-    "broker_full": Kind("the broker's disk is full", 1, (0, 3), exclusive="broker", costs_s=12),
+    "broker_full": Kind("a broker's disk is full", 1, (0, 3), exclusive="broker", costs_s=12),
+    "leader_kill": Kind(
+        "the leader of a partition of the reads gets SIGKILL",
+        2,
+        (0, 5),
+        exclusive="broker",
+        costs_s=10,
+        brokers=3,
+    ),
+    "coordinator_kill": Kind(
+        "the group's coordinator gets SIGKILL",
+        2,
+        (0, 5),
+        exclusive="broker",
+        costs_s=10,
+        brokers=3,
+    ),
+    "two_kill": Kind(
+        "two of three brokers get SIGKILL", 1, (5, 15), exclusive="broker", costs_s=15, brokers=3
+    ),
+    "rolling": Kind(
+        "each broker in turn gets SIGTERM", 1, (0, 1), exclusive="broker", costs_s=40, brokers=3
+    ),
+    "elect": Kind(
+        "preferred leaders are elected", 2, (0, 0), exclusive="broker", costs_s=3, brokers=3
+    ),
 }
+
+
+def kinds_with(brokers: int) -> tuple[str, ...]:
+    """The kinds of faults that so many brokers can have."""
+    return tuple(kind for kind, of_kind in KINDS.items() if of_kind.brokers <= brokers)
+
 
 #: What a fault of a kind costs beside its time, at the most: a broker's start.
 _BROKER_START_S = 8.0

@@ -42,7 +42,7 @@ from tests.torture.churn import (
 from tests.torture.evidence import Evidence, name_of
 from tests.torture.judge import SLACK_S, Judge
 from tests.torture.load import Session
-from tests.torture.schedule import KINDS, Fault, rounds
+from tests.torture.schedule import KINDS, Fault, kinds_with, rounds
 from tests.torture.town import TortureTown
 from tests.torture.waits import StuckError, bounded
 from tests.torture.workers import fault_of
@@ -87,6 +87,21 @@ def test_a_long_campaign_has_hundreds_of_faults() -> None:
 def test_only_the_kinds_that_are_asked_for() -> None:
     faults = rounds(1, 60, ["kill", "silent"])[0].faults
     assert {fault.kind for fault in faults} == {"kill", "silent"}
+
+
+def test_faults_of_a_cluster_need_one() -> None:
+    assert set(kinds_with(3)) == KINDS.keys()
+    assert set(KINDS) - set(kinds_with(1)) == {
+        *("leader_kill", "coordinator_kill", "two_kill", "rolling", "elect")
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.torture", "--faults", "kill,rolling"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("no such fault with --brokers 1: rolling; there are kill, ")
 
 
 # ---- a worker's clock

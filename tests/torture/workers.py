@@ -17,6 +17,7 @@ import re
 import signal
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.fakes.faulty_proxy import FaultyProxy
@@ -39,13 +40,30 @@ _FAULTS = ("Traceback (most recent call last)", "exception was never retrieved")
 _FAILED = re.compile(r"the worker failed \(\w+\)")
 
 
+class Network:
+    """What lies between a worker and all brokers, one way to each; faults are those of all ways."""
+
+    def __init__(self, ways: list[FaultyProxy]) -> None:
+        self._ways = ways
+
+    @property
+    def bootstrap(self) -> str:
+        """Where the worker finds the brokers."""
+        return ",".join(f"127.0.0.1:{way.port}" for way in self._ways)
+
+    def do(self, fault: Callable[[FaultyProxy], None]) -> None:
+        """Do a fault to each way, or mend it."""
+        for way in self._ways:
+            fault(way)
+
+
 class Slot:
     """See the module. `problems` is where it writes what must not happen."""
 
     def __init__(
         self,
         number: int,
-        proxy: FaultyProxy,
+        network: Network,
         prefix: str,
         directory: Path,
         session_s: float,
@@ -53,7 +71,7 @@ class Slot:
         problems: list[str],
     ) -> None:
         self.number = number
-        self.proxy = proxy
+        self.network = network
         self.is_wanted = False
         self.starts = 0
         #: How often it was started again after which error.
@@ -97,7 +115,7 @@ class Slot:
         self.starts += 1
         process = WorkerProcess(
             log_file,
-            f"127.0.0.1:{self.proxy.port}",
+            self.network.bootstrap,
             self._prefix,
             *self._arguments,
             program=(

@@ -41,7 +41,7 @@ class Taker:
 
     def __init__(self, bootstrap: str, prefix: str, directory: Path) -> None:
         topics = Topics(prefix)
-        servers = [URL(f"kafka://{bootstrap}")]
+        servers = [URL(f"kafka://{server}") for server in bootstrap.split(",")]
         loop = asyncio.get_running_loop()
         self.fetches: list[Fetch] = []
         self.ordinary: list[bytes] = []
