@@ -26,7 +26,7 @@ from engine.audit.pending_changes import EXPIRIES, Part, Progress
 from engine.errors import BrokerError
 from engine.kafka.cluster import Cluster
 from engine.kafka.diagnosis import Refusal, not_allowed, refusal
-from engine.kafka.group_errors import GroupErrors
+from engine.kafka.group_errors import GroupErrors, retrieve_commits
 from engine.kafka.leave_group import leave_group
 
 _EXPIRED_UNTIL: Final = "expired_until_ms"
@@ -65,6 +65,7 @@ class AuditGroup:
         try:
             async with asyncio.timeout(limits.CONNECT_S):
                 await asyncio.gather(self._consumer.start(), self._admin.start())
+            retrieve_commits(self._consumer)
             while True:
                 try:
                     return await self.progress()

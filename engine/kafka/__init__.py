@@ -10,6 +10,7 @@ The modules, in the order in which data passes them:
     diagnosis       why no broker answers; what it does not let us do, and what must be allowed
     topics          topic names, and how each topic is set up
     connections     each client closes every connection that it has made
+    any_broker      a request that any broker may answer goes to one that can be reached
     fast_compression  producers compress as little as LZ4 can
     cluster         where the brokers are; makes every client
     topic_config    the settings of topics as the brokers have them

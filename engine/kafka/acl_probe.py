@@ -1,9 +1,8 @@
 """What this login may do with topics and groups, as the broker reports it.
 
-The metadata request asks for it, so that nothing is tried and nothing changes. aiokafka has only
-older versions of these requests, which cannot ask; the newer ones are defined here, by Kafka's
-protocol guide (Metadata 8, and 11 that knows the ids of topics; DescribeGroups 3). The protocol has
-no way to ask about transactional ids.
+The metadata request asks for it, so that nothing is tried or changed. aiokafka's versions of these
+requests cannot ask; newer ones are defined here, by Kafka's protocol guide (Metadata 8, and 11 that
+knows the ids of topics; DescribeGroups 3). The protocol cannot ask about transactional ids.
 """
 
 from __future__ import annotations
@@ -29,6 +28,8 @@ from aiokafka.protocol.types import (
     String,
     TaggedFields,
 )
+
+from engine.kafka.any_broker import send_to_any
 
 _TEXT: Final = String("utf-8")
 _COMPACT_TEXT: Final = CompactString("utf-8")
@@ -265,7 +266,7 @@ class _Groups(Request[_GroupsStruct]):  # type: ignore[misc]
 
 async def topics_as_shown(client: Any, names: Sequence[str], node: int = -1) -> list[Topic]:
     """Describe these topics, as a broker of `client` (an AIOKafkaClient): `node`, or -1 for any."""
-    answer = await client.send(client.get_random_node() if node < 0 else node, _Metadata(names))
+    answer = await send_to_any(client, _Metadata(names), node)
     with_ids = answer.API_VERSION >= _MetadataWithIdsResponse.API_VERSION
     shown = []
     for error, name, *more in answer.topics:
@@ -275,9 +276,8 @@ async def topics_as_shown(client: Any, names: Sequence[str], node: int = -1) -> 
             for _, _, leader, _, replicas, isr, *_ in sorted(parts, key=itemgetter(1))
         )
         allowed = frozenset() if error == _KEPT_FROM_US else _operations(may)
-        shown.append(
-            Topic(name, error, partitions, allowed, topic_id if any(topic_id or ()) else None)
-        )
+        known_id = topic_id if any(topic_id or ()) else None
+        shown.append(Topic(name, error, partitions, allowed, known_id))
     return shown
 
 

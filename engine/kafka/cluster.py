@@ -16,6 +16,7 @@ from aiokafka.client import AIOKafkaClient
 
 from engine import limits
 from engine.config import Settings
+from engine.kafka.any_broker import ask_any
 from engine.kafka.connections import close_whole
 from engine.kafka.fast_compression import use_fast_compression
 from engine.kafka.security import PLAINTEXT, Security, arguments, security
@@ -97,6 +98,7 @@ class Cluster:
         """A client for topics, groups and rights."""
         admin = AIOKafkaAdminClient(**arguments(self.bootstrap, self.security), **options)
         close_whole(admin, "_client", stop="close")
+        ask_any(admin)
         return admin
 
     def client(self, **options: Any) -> Any:

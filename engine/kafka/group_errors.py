@@ -8,12 +8,36 @@ with the reason as its cause.
 
 from __future__ import annotations
 
+import asyncio
 import time
+from typing import Any
 
 from aiokafka.errors import KafkaError
 
 from engine import limits
 from engine.kafka.diagnosis import refusal
+
+
+def retrieve_commits(consumer: Any) -> None:
+    """Count the error of a commit that nothing waits for any more as retrieved.
+
+    aiokafka lets such a commit go on, and the event loop would log its error. The consumer, one of
+    a group, must have been started.
+    """
+    coordinator = consumer._coordinator
+    commit = coordinator._do_commit_offsets
+
+    def committing(*args: Any) -> asyncio.Task[None]:
+        task = asyncio.ensure_future(commit(*args))
+        task.add_done_callback(_retrieve)
+        return task
+
+    coordinator._do_commit_offsets = committing
+
+
+def _retrieve(task: asyncio.Task[None]) -> None:
+    if not task.cancelled():
+        task.exception()
 
 
 class GroupErrors:

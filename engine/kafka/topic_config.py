@@ -41,6 +41,7 @@ from aiokafka.protocol.types import Array, Boolean, Int8, Int16, Int32, Schema, 
 from engine import limits
 from engine.errors import BrokerError, TopicError
 from engine.kafka.acl_probe import topics_as_shown
+from engine.kafka.any_broker import send_to_any
 from engine.kafka.cluster import Cluster
 from engine.kafka.diagnosis import unreachable
 from engine.kafka.topics import create_command
@@ -217,8 +218,7 @@ def _quiet(logger_name: str) -> Iterator[None]:
 async def change_settings(admin: Any, topic: str, settings: Mapping[str, str]) -> None:
     """Set these settings of a topic and leave its others as they are. Raises TopicError."""
     try:
-        client = admin._client
-        answer = await client.send(client.get_random_node(), _Alter(topic, settings))
+        answer = await send_to_any(admin._client, _Alter(topic, settings))
     except IncompatibleBrokerVersion as error:
         raise TopicError(
             "the broker does not change single settings",

@@ -3,6 +3,7 @@ Kafka."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -39,6 +40,7 @@ class Kafka:
         }
         self.answers: list[KafkaError] = []
         self.sent: list[Any] = []
+        self._coordinator = SimpleNamespace(_do_commit_offsets=None)
 
     def answer(self) -> None:
         if self.answers:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from confluent_kafka import ElectionType, KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ClusterMetadata
 
 from tests.kafka.broker import Member, RealBroker
@@ -36,6 +36,8 @@ _REPLICATED: Final = {
     "transaction.state.log.min.isr": "2",
     "share.coordinator.state.topic.replication.factor": str(REPLICAS),
     "share.coordinator.state.topic.min.isr": "2",
+    # A broker that comes back leads again what it led: soon, here.
+    "leader.imbalance.check.interval.seconds": "5",
 }
 
 
@@ -124,12 +126,6 @@ class RealCluster:
     def log(self) -> str:
         """The warnings and errors of all of its processes so far."""
         return self._controller.log() + "".join(each.log() for each in self.brokers.values())
-
-    def elect_preferred(self) -> None:
-        """Have each partition led by its preferred replica, if it is in sync."""
-        admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
-        # A partition that is led so already is an error of its own in the answer.
-        admin.elect_leaders(ElectionType.PREFERRED, None, request_timeout=30).result()
 
     def leader_of(self, topic: str, partition: int) -> int:
         """The number of the broker that leads a partition now; negative if there is none."""

@@ -78,7 +78,6 @@ class Faults:
             "coordinator_kill": self._coordinator_kill,
             "two_kill": self._two_kill,
             "rolling": self._rolling,
-            "elect": self._elect,
         }
         self._to_group: dict[str, Callable[[Fault], Awaitable[bool]]] = {
             "remove": self._remove,
@@ -217,10 +216,6 @@ class Faults:
             await _blocking(broker.stop, "a broker is stopped")
             await _started_after(fault, broker)
             await _blocking(cluster.wait_until_in_sync, "the brokers are in sync")
-        return True
-
-    async def _elect(self, fault: Fault) -> bool:
-        await _blocking(self._cluster.elect_preferred, "preferred leaders are elected")
         return True
 
     @property

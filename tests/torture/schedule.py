@@ -119,9 +119,6 @@ KINDS: Final[dict[str, Kind]] = {
     "rolling": Kind(
         "each broker in turn gets SIGTERM", 1, (0, 1), exclusive="broker", costs_s=40, brokers=3
     ),
-    "elect": Kind(
-        "preferred leaders are elected", 2, (0, 0), exclusive="broker", costs_s=3, brokers=3
-    ),
 }
 
 
