@@ -28,7 +28,7 @@ def retrieve_commits(consumer: Any) -> None:
     commit = coordinator._do_commit_offsets
 
     def committing(*args: Any) -> asyncio.Task[None]:
-        task = asyncio.ensure_future(commit(*args))
+        task: asyncio.Task[None] = asyncio.ensure_future(commit(*args))
         task.add_done_callback(_retrieve)
         return task
 
