@@ -29,6 +29,7 @@ The modules, in the order in which data passes them:
     nearest_replica  a follower's answer never sets a partition back to its start
     group_errors    which errors of a group a member outlives
     static_member   a static member ends when another process has taken its place
+    group_protocols  a member offers all its protocols in one request to join
     leave_group     a member leaves its group at once, whatever it is doing
 """
 
@@ -39,6 +40,7 @@ __all__ = [
     "diagnosis",
     "fetch_limit",
     "group_errors",
+    "group_protocols",
     "leave_group",
     "nearest_replica",
     "open_transactions",

@@ -10,6 +10,7 @@ The modules, in the order in which data passes them:
     batch_topics     the topics that are fetched so, and how their offsets are committed
     assignment       the partitions of this worker, from "assigned" to "revoked"
     consumer_thread  the thread in which the group's consumer runs
+    sticky_assignor  assigns the partitions so that few of them move
     group_source     the group's consumer, as `positions` uses it
     positions        the offset from which each partition is read; no read is skipped
     consumer         Faust's consumer: a message for each fetch, commits, rebalances

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import KafkaError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -21,6 +20,7 @@ from mode.threads import ServiceThread, WorkerThread
 from engine import limits
 from engine.kafka.fetch_limit import FetchRoom
 from engine.kafka.group_errors import GroupErrors
+from engine.kafka.group_protocols import join_once
 from engine.kafka.leave_group import leave_group
 from engine.kafka.nearest_replica import let_leaders_decide
 from engine.kafka.raw_fetcher import deliver_batches
@@ -28,6 +28,7 @@ from engine.kafka.static_member import end_when_fenced
 from engine.transport.batch_topics import BatchTopics
 from engine.transport.group_source import GroupSource
 from engine.transport.positions import Fetched, PositionedFetcher
+from engine.transport.sticky_assignor import protocols
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         self._cluster = batch_topics.cluster
         self._batch_topics = batch_topics.names
         self._source = GroupSource(self._ensure_consumer, self._may_fetch, self._batch_topics)
+        self._protocols = protocols(self._source.generation)
         self.positioned: PositionedFetcher[TP] = PositionedFetcher(self._source)
         super().__init__(*args, **kwargs)
 
@@ -60,7 +62,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             group_id=conf.id,
             group_instance_id=self._cluster.member.instance_id,
             client_rack=self._cluster.member.rack,
-            partition_assignment_strategy=[RoundRobinPartitionAssignor],
+            partition_assignment_strategy=self._protocols,
             auto_offset_reset="earliest",
             isolation_level="read_committed",
             fetch_max_wait_ms=self._cluster.reads_wait_ms,
@@ -87,6 +89,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         self.room.mind(consumer)
         let_leaders_decide(consumer)
         end_when_fenced(consumer, self._end)
+        join_once(consumer, len(self._protocols))
 
     def batch_partitions(self) -> list[Any]:
         """The partitions of the batch topics that are assigned."""

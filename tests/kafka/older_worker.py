@@ -1,5 +1,6 @@
 """A worker as version 0.1 was, as far as others see it: its match ids leave the source out, and its
-suppression keys the source and what the entry lists; it writes and reads no field that came later.
+suppression keys the source and what the entry lists; it writes and reads no field that came later,
+and knows one protocol of the group.
 
 Run as `python -m tests.kafka.older_worker worker ...`.
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import orjson
 import xxhash
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 
 from engine.cli import main
 from engine.documents.codec import encode
@@ -15,6 +17,7 @@ from engine.documents.model import Entry, SuppressionState
 from engine.matching import match, suppression, suppression_key
 from engine.matching.quality import packed
 from engine.matching.suppression_key import Sighting
+from engine.transport import consumer_thread
 
 _LATER = ("source", "listing")
 _LATER_OF_MATCH = ("match_type", "confidence")
@@ -47,6 +50,7 @@ def _all_alike(match_type: object, confidence: object) -> int:
 
 
 if __name__ == "__main__":
+    vars(consumer_thread)["protocols"] = lambda _: [RoundRobinPartitionAssignor]
     vars(match)["match_id"] = id_of
     vars(suppression)["key_of"] = _key_of
     vars(suppression_key)["encode"] = _encode

@@ -5,6 +5,7 @@ Beside the naive model of `tests.matching.test_suppression`, which knows of no w
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections import defaultdict
 from pathlib import Path
@@ -126,12 +127,22 @@ async def test_a_rebalance_and_a_kill_change_nothing(
     others = b"other/0/" + b"0" * 32
     await produce(real_kafka, topics.suppression, {0: [ToSend(others, b"[]")]})
     await produce(real_kafka, topics.detections, traffic.reads(40))
-    async with (
-        ForkedWorker(tmp_path / "first.log", real_kafka, prefix) as first,
-        ForkedWorker(tmp_path / "second.log", real_kafka, prefix) as second,
-    ):
-        await first.ready()
-        await second.ready()
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def a_worker(name: str) -> ForkedWorker:
+            worker = ForkedWorker(tmp_path / f"{name}.log", real_kafka, prefix)
+            await stack.enter_async_context(worker)
+            await worker.ready()
+            return worker
+
+        first = await a_worker("first")
+
+        async def is_processed() -> bool:
+            return await first.metric("hotlist_reads_total") == traffic.count
+
+        await until(is_processed, "the first one takes all reads", first.log)
+        states_read = await first.metric("hotlist_suppression_records_read_total")
+        second = await a_worker("second")
 
         async def is_shared() -> bool:
             await produce(real_kafka, topics.detections, traffic.reads(3))
@@ -139,6 +150,7 @@ async def test_a_rebalance_and_a_kill_change_nothing(
             return min(counts) > 0 and sum(counts) >= traffic.count - 3 * PARTITIONS
 
         await until(is_shared, "both take reads", second.log)
+        assert await first.metric("hotlist_suppression_records_read_total") == states_read
         await produce(real_kafka, topics.detections, traffic.reads(100))
         await first.kill()
         await produce(real_kafka, topics.detections, traffic.reads(20))
