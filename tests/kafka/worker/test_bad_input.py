@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import orjson
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.protocol.produce import ProduceRequest
 
 from engine import limits
@@ -214,7 +214,7 @@ async def _send_raw(producer: AIOKafkaProducer, topic: str, batch: bytes) -> int
     request = ProduceRequest(
         transactional_id=None, required_acks=1, timeout=10_000, topics=[(topic, [(0, batch)])]
     )
-    (node,) = {broker.nodeId for broker in producer.client.cluster.brokers()}
+    node = producer.client.cluster.leader_for_partition(TopicPartition(topic, 0))
     response = await producer.client.send(node, request)
     ((_, ((_, code, *_),)),) = response.topics
     return int(code)
