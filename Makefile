@@ -27,7 +27,7 @@ WITH_UV = { sed -n '/^uv==/,/[^\\]$$/p' requirements.lock >$(VENV)/uv.txt && \
 	$(UV) --require-hashes -r requirements.lock && $(UV) --quiet --no-deps -e .; }
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test fuzz check kafka format lock lock-check audit-deps deploy-tools bench bench-quick torture first-hour
+.PHONY: help venv demo test fuzz check kafka format lock lock-check audit-deps deploy-tools bench bench-readme bench-quick torture first-hour
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -78,6 +78,7 @@ check: venv lock-check  ## everything but the tests: style, types, architecture,
 	$(BIN)/python -m tests.repository.drawing --check
 	$(BIN)/python -m tests.repository.structure
 	$(BIN)/python -m tests.repository.schema_drift
+	$(BIN)/python -m benchmarks readme --check
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --group types
 	$(BIN)/python -m tests.repository.type_completeness
 
@@ -123,6 +124,9 @@ bench: venv  ## every benchmark on a real Kafka; results and plots into benchmar
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --group bench
 	@$(BIN)/python -m benchmarks run $(ARGS)
 	@$(BIN)/python -m benchmarks report
+
+bench-readme: venv  ## README's figures measured and written anew; a quarter of an hour, on a quiet machine
+	@$(BIN)/python -m benchmarks readme $(ARGS)
 
 bench-quick: venv  ## every benchmark with little input: does it run, does it find every match?
 	@$(BIN)/python -m benchmarks run --quick $(ARGS)

@@ -8,7 +8,9 @@ import sys
 from collections.abc import Iterator
 
 import click
+import msgspec
 
+from benchmarks import readme as pages
 from benchmarks import results, runner, targets
 from benchmarks.definitions import load_definitions
 from benchmarks.measures import figures
@@ -131,6 +133,42 @@ def report() -> None:
             click.echo(f"drawn: {path}", err=True)
     verdicts = targets.judge(targets.load_targets(), results.newest(), figures.newest())
     click.echo(targets.table(verdicts))
+
+
+@main.command()
+@click.option("--bootstrap", metavar="HOST:PORT", help="A Kafka that runs; else one is started.")
+@click.option("--rounds", type=click.IntRange(min=1), help="Instead of the definition's number.")
+@click.option("--check", is_flag=True, help="Measure nothing; is README's table the kept one?")
+def readme(bootstrap: str | None, rounds: int | None, check: bool) -> None:
+    """Measure README's figures and write them into it."""
+    if not check:
+        with _broker(bootstrap) as address:
+            result = runner.run(
+                *(pages.definition(rounds), address),
+                quick=False,
+                say=lambda text: click.echo(text, err=True),
+            )
+        result = msgspec.structs.replace(result, hot_path=pages.hot_path())
+        path = results.save(result)
+        click.echo(results.table(result))
+        click.echo(f"written to {path}", err=True)
+        if failures := pages.without_figures(result):
+            raise click.ClickException("README is left as it was; " + "; ".join(failures))
+        pages.README.write_text(pages.with_figures(pages.README.read_text(), result))
+    kept = pages.newest()
+    if kept is None:
+        raise click.ClickException("no figures for README are kept; run: make bench-readme")
+    try:
+        pages.check(pages.README.read_text(), kept)
+    except pages.BadPageError as error:
+        raise click.ClickException(str(error)) from None
+    if changed := pages.changed_since(kept, pages.hot_path()):
+        click.echo(
+            f"README's figures are of {kept.date}; since then {len(changed)} files of the hot path "
+            f"have changed: {', '.join(changed[:5])}{', ...' if len(changed) > 5 else ''}; "
+            "to measure again, run: make bench-readme",
+            err=True,
+        )
 
 
 @contextlib.contextmanager

@@ -18,6 +18,8 @@ from benchmarks.results import KEPT, CaseResult, Result
 #: Told apart in print and by the colour-blind (after Okabe and Ito).
 _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 _BAR = 0.8
+#: Rates that differ more than this are drawn on a logarithmic axis.
+_WIDE = 30
 
 
 def draw(result: Result, directory: Path = KEPT / "plots") -> list[Path]:
@@ -40,6 +42,17 @@ def draw(result: Result, directory: Path = KEPT / "plots") -> list[Path]:
 _LEGEND_COLUMNS = 3
 
 
+def _is_wide(result: Result) -> bool:
+    """Return whether the rates differ so much that bars from zero would hide the small ones."""
+    rates = [
+        engine.spread().median
+        for case in result.cases
+        for engine in case.engines
+        if not engine.failure
+    ]
+    return max(rates) > _WIDE * min(rates)
+
+
 def _throughput(result: Result) -> Figure:
     titles = _titles(result)
     figure = Figure(figsize=(8, 1.2 + 0.28 * len(titles) * len(result.cases)), layout="constrained")
@@ -48,14 +61,17 @@ def _throughput(result: Result) -> Figure:
     for number, case in enumerate(result.cases):
         offset = (number - (len(result.cases) - 1) / 2) * height
         _bars(axes, case, titles, offset, height, _COLOURS[number % len(_COLOURS)])
-    axes.set_xscale("log")
-    plain_numbers(axes.xaxis)
+    is_wide = _is_wide(result)
+    if is_wide:
+        axes.set_xscale("log")
+        plain_numbers(axes.xaxis)
     axes.set_yticks(range(len(titles)), titles)
     axes.invert_yaxis()
     axes.margins(x=0.15)
     axes.grid(axis="x", alpha=0.3)
     axes.set_axisbelow(True)
-    axes.set_xlabel("million reads a minute (logarithmic; whiskers: least and most)")
+    scale = "logarithmic; " if is_wide else ""
+    axes.set_xlabel(f"million reads a minute ({scale}whiskers: least and most)")
     machine = result.machine
     axes.set_title(f"{result.title}\n{result.date}, {machine.cpu}, {machine.cores} cores")
     if len(result.cases) > 1:

@@ -113,6 +113,8 @@ class Result(Circumstances, frozen=True, kw_only=True):
 
     definition: str
     cases: list[CaseResult]
+    #: By file of the hot path a digest, where a page shows the figures; see `benchmarks.readme`.
+    hot_path: dict[str, str] = {}
 
     @property
     def failures(self) -> list[str]:
