@@ -152,7 +152,7 @@ def readme(bootstrap: str | None, rounds: int | None, check: bool) -> None:
         path = results.save(result)
         click.echo(results.table(result))
         click.echo(f"written to {path}", err=True)
-        if failures := pages.without_figures(result):
+        if failures := result.without_figures:
             raise click.ClickException("README is left as it was; " + "; ".join(failures))
         pages.README.write_text(pages.with_figures(pages.README.read_text(), result))
     kept = pages.newest()

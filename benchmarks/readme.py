@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from benchmarks.definitions import DIRECTORY, Definition, load_definitions
-from benchmarks.results import KEPT, EngineResult, Result, load
+from benchmarks.results import KEPT, EngineResult, Result, load, row
 
 NAME: Final = "readme"
 README: Final = DIRECTORY.parent / "README.md"
@@ -88,16 +88,6 @@ def check(page: str, result: Result) -> None:
         )
 
 
-def without_figures(result: Result) -> list[str]:
-    """One line for each engine without a figure, those that cannot run here too."""
-    return [
-        f"{case.case}: {engine.title}: {engine.failure}"
-        for case in result.cases
-        for engine in case.engines
-        if engine.failure
-    ]
-
-
 def _figures(result: Result) -> str:
     """The table, and what it was measured on."""
     by_engine: dict[str, list[EngineResult]] = {}
@@ -105,9 +95,9 @@ def _figures(result: Result) -> str:
         for engine in case.engines:
             by_engine.setdefault(engine.engine, []).append(engine)
     heads = [" ", *(case.case.replace(" hits", " listed") for case in result.cases)]
-    rows = [_row(heads), _row(["---"] * len(heads))]
+    rows = [row(heads), row(["---"] * len(heads))]
     in_order = sorted(by_engine, key=ENGINES.index)
-    rows += [_row(_cells(by_engine[name])) for name in in_order]
+    rows += [row(_cells(by_engine[name])) for name in in_order]
     machine = result.machine
     kept = f"benchmarks/results/{result.date}-{NAME}.md"
     about = (
@@ -125,7 +115,3 @@ def _cells(of_engine: list[EngineResult]) -> list[str]:
     if of_engine[0].engine == "consumer_performance":
         return [f"*{cell}*" for cell in cells]
     return cells
-
-
-def _row(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
@@ -119,11 +119,19 @@ class Result(Circumstances, frozen=True, kw_only=True):
     @property
     def failures(self) -> list[str]:
         """One line for each engine without a figure, those that cannot run here left aside."""
+        return self._without_figures(lambda failure: not failure.startswith("not run:"))
+
+    @property
+    def without_figures(self) -> list[str]:
+        """One line for each engine without a figure, those that cannot run here too."""
+        return self._without_figures(lambda _: True)
+
+    def _without_figures(self, counts: Callable[[str], bool]) -> list[str]:
         return [
             f"{case.case}: {engine.title}: {engine.failure}"
             for case in self.cases
             for engine in case.engines
-            if engine.failure and not engine.failure.startswith("not run:")
+            if engine.failure and counts(engine.failure)
         ]
 
 
@@ -176,14 +184,14 @@ def _case_table(case: CaseResult) -> list[str]:
         f"{given.entries:,} entries, {given.hit_rate:.2%} hits, {given.partitions} partitions, "
         f"{given.codec}."
     )
-    lines = [f"## {case.case}", "", about, "", _row(_COLUMNS), _row(["---"] * len(_COLUMNS))]
+    lines = [f"## {case.case}", "", about, "", row(_COLUMNS), row(["---"] * len(_COLUMNS))]
     first = next((engine for engine in case.engines if not engine.failure), None)
     for engine in case.engines:
         if engine.failure or first is None:
             why = (engine.failure or "").splitlines()[0]
-            lines.append(_row([engine.title, "", why, *[""] * (len(_COLUMNS) - 3)]))
+            lines.append(row([engine.title, "", why, *[""] * (len(_COLUMNS) - 3)]))
         else:
-            lines.append(_row(_figures(engine, first.spread().median)))
+            lines.append(row(_figures(engine, first.spread().median)))
     return lines
 
 
@@ -205,7 +213,8 @@ def _figures(engine: EngineResult, first_rate: float) -> list[str]:
     ]
 
 
-def _row(cells: Iterable[str]) -> str:
+def row(cells: Iterable[str]) -> str:
+    """A row of a table in markdown."""
     return f"| {' | '.join(cells)} |"
 
 

@@ -31,7 +31,7 @@ from math import prod
 from operator import mul
 from typing import Final
 
-from engine.plates.likeness import EXACT, Likeness
+from engine.plates.likeness import Likeness
 from engine.plates.misread_model import Rates, Scaled
 from engine.plates.misreads import Misreads
 from engine.plates.normal_form import WILDCARD
@@ -55,14 +55,8 @@ def confidence(
     """
     rates = misreads.rates
     scaled = rates.at(plate, plate_confidence)
-    if likeness is EXACT:  # as below with `this` 1: most matches are exact
-        length = len(plate)
-        wrong = (length + 1) * scaled.missing * len(rates.alphabet) / 2 + length * scaled.added
-        pattern = _of_any_pattern(plate, scaled)
-        others = pattern - 1.0 + misreads.table.other_length_share * pattern * wrong
-        return round(min(max(1 / (1 + misreads.table.plate_density * others), LEAST), MOST), 4)
-    kind = likeness.misread.kind if likeness.misread is not None else "substituted"
-    if kind == "substituted":
+    misread = likeness.misread
+    if misread is None or misread.kind == "substituted":
         if likeness.match_type == "exact":
             this, pattern = 1.0, _of_any_pattern(plate, scaled)
         else:
@@ -70,7 +64,7 @@ def confidence(
         longer = (len(plate) + 1) * scaled.missing * len(rates.alphabet) / 2
         beyond = pattern * (longer + len(plate) * scaled.added)
     else:
-        one_end = _missing if kind == "missing" else _added
+        one_end = _missing if misread.kind == "missing" else _added
         this, pattern = one_end(listed, plate, scaled, rates)
         beyond = _of_any_pattern(plate, scaled)
     others = pattern - this + misreads.table.other_length_share * beyond

@@ -87,4 +87,4 @@ def test_the_command_fails_for_another_table_and_only_remarks_on_a_change(
 
 def test_an_engine_without_a_figure_is_named() -> None:
     failed = _result(_engine("flink", failure="not run: needs Java"), definition="readme")
-    assert readme.without_figures(failed) == ["a case: Flink: not run: needs Java"]
+    assert failed.without_figures == ["a case: Flink: not run: needs Java"]
