@@ -20,6 +20,7 @@ from engine.config import Settings
 from engine.errors import HotlistError
 from engine.kafka.acl_probe import group_as_shown
 from engine.kafka.cluster import Cluster
+from engine.kafka.http_answers import body_of
 from engine.kafka.reader import consuming
 from engine.kafka.topics import Topics
 
@@ -137,7 +138,7 @@ async def _worker(settings: Settings) -> tuple[str | None, dict[str, int] | None
                 said = (await answer.content.read(500)).decode("utf-8", "replace").strip()
                 not_ready = "" if answer.status == 200 else said
             async with client.get(f"{url}/metrics") as answer:
-                metrics = await answer.content.read(_METRICS_BYTES)
+                metrics = await body_of(answer, _METRICS_BYTES) or b""
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
         return None, None
     found = _DENIED.findall(metrics)

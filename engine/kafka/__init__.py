@@ -5,6 +5,7 @@ All clients are made by `cluster`. No secret is in a setting.
 The modules, in the order in which data passes them:
 
     secret_files    secrets from a variable or a file
+    http_answers    the bodies of answers to our HTTP requests, of a bounded size
     security        how the brokers are reached, and as whom
     oauth           tokens for the brokers, from an endpoint or signed for Amazon MSK
     diagnosis       why no broker answers; what it does not let us do, and what must be allowed
@@ -41,6 +42,7 @@ __all__ = [
     "fetch_limit",
     "group_errors",
     "group_protocols",
+    "http_answers",
     "leave_group",
     "nearest_replica",
     "open_transactions",

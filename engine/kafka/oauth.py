@@ -136,6 +136,8 @@ class ClientCredentials:
         """Fetch a token. Raises TokenError."""
         import aiohttp
 
+        from engine.kafka.http_answers import body_of
+
         login = ":".join(map(quote_plus, (self.client_id, "".join(self.secret))))
         form = {"grant_type": "client_credentials"}
         if self.scope is not None:
@@ -156,7 +158,7 @@ class ClientCredentials:
                     allow_redirects=False,  # the secret goes where the setting says
                 ) as answer,
             ):
-                body = await answer.content.read(limits.TOKEN_BYTES)
+                body = await body_of(answer, limits.TOKEN_BYTES) or b""
                 status = answer.status
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._failed(

@@ -34,6 +34,7 @@ from engine.documents.protobuf import ProtobufSchema
 from engine.documents.schema_cache import JsonSchema, Schema, SchemaError, UnusableSchema
 from engine.documents.value_formats import SCHEMA_REGISTRY
 from engine.errors import ConfigError, HotlistError
+from engine.kafka.http_answers import body_of
 from engine.kafka.secret_files import read_secret, tls_context
 from engine.setting_rules import is_loopback
 
@@ -207,7 +208,8 @@ class SchemaRegistry(NamedTuple):
                 ssl=True if self.tls is None else self.tls,
                 max_redirects=limits.SCHEMA_REDIRECTS,
             ) as answer:
-                body, status = await _body(answer), answer.status
+                body = await body_of(answer, limits.SCHEMA_BYTES)
+                status = answer.status
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise RegistryError(
                 f"does not answer ({type(error).__name__})",
@@ -249,16 +251,6 @@ def _code(body: bytes) -> int | None:
         return _REFUSAL.decode(body).error_code
     except UNREADABLE:
         return None
-
-
-async def _body(answer: aiohttp.ClientResponse) -> bytes | None:
-    """Return the body of an answer; None if it is too large."""
-    body = bytearray()
-    async for chunk in answer.content.iter_any():
-        body += chunk
-        if len(body) > limits.SCHEMA_BYTES:
-            return None
-    return bytes(body)
 
 
 def _unusable(schema_id: int, why: str) -> UnusableSchema:

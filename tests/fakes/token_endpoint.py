@@ -65,7 +65,11 @@ def token_endpoint(client_id: str, secret: str) -> Iterator[TokenEndpoint]:
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body)
+            half = len(body) // 2  # in two parts, as a network may deliver it
+            self.wfile.write(body[:half])
+            self.wfile.flush()
+            time.sleep(0.05)
+            self.wfile.write(body[half:])
 
         def log_message(self, *_: Any) -> None: ...
 
