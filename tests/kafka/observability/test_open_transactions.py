@@ -182,8 +182,13 @@ async def test_what_the_brokers_tell(real_kafka: str, prefix: str) -> None:
                 await producer.begin_transaction()
                 await send_to_partition(producer, topic, 0, [a_record(2)] * 2)
             await send_to_partition(other, topic, 1, [a_record(2)])
+
+            async def all_tell() -> bool:
+                # A broker names itself as a new partition's leader before it is ready to lead it.
+                return (await open_transactions(client, parts)).keys() == set(parts)
+
+            await until(all_tell, "each partition's leader tells its transactions")
             found = await open_transactions(client, parts)
-            assert found.keys() == set(parts)
             shown = {
                 part.partition: [(each.first_offset, each.transactional_id) for each in of_part]
                 for part, of_part in found.items()
