@@ -27,16 +27,30 @@ def make_producer(cluster: Cluster, **options: Any) -> Any:
 
     A producer with a transactional id looks for its coordinators until it finds them: aiokafka's
     would end for good if it loses the connection meanwhile, or if a coordinator is loading.
+
+    One that another worker fences fails the batches that it is about to send again, and aiokafka
+    then takes each of them from its pending ones twice; see `_Pending`.
     """
     producer = cluster.producer(
         max_batch_size=limits.SINK_BATCH_BYTES,
         max_request_size=2 * limits.SINK_BATCH_BYTES,
         **options,
     )
+    producer._message_accumulator._pending_batches = _Pending()
     if "transactional_id" in options:
         client = producer.client
         client.coordinator_lookup = _waited_out(client.coordinator_lookup)
     return producer
+
+
+class _Pending(set[Any]):
+    """Batches in flight. One that is not among them, because it has failed, may be removed again.
+
+    With aiokafka's own set that is a KeyError in a task or a callback, whose traceback the log shows.
+    """
+
+    def remove(self, batch: Any) -> None:
+        self.discard(batch)
 
 
 def _waited_out(lookup: Callable[..., Awaitable[int]]) -> Callable[..., Awaitable[int]]:
