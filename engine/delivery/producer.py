@@ -46,7 +46,7 @@ def make_producer(cluster: Cluster, **options: Any) -> Any:
 class _Pending(set[Any]):
     """Batches in flight. One that is not among them, because it has failed, may be removed again.
 
-    With aiokafka's own set that is a KeyError in a task or a callback, whose traceback the log shows.
+    With aiokafka's own set that is a KeyError in a task or a callback, and a traceback in the log.
     """
 
     def remove(self, batch: Any) -> None:
