@@ -2,8 +2,9 @@
 
 A read goes in, and a match comes out. A read that matches nothing leaves only a count. Programs
 that produce reads use `Detection`, the document, `encode`, which makes a record of it, and
-`normalize`, which makes the record's key. Programs that match without Kafka use `HotListIndex`. The
-command `hotlist` runs everything else.
+`normalize`, which makes the record's key. Programs that match without Kafka use `HotListIndex`.
+They import these from `hotlist_engine` (in `public/`), which no other package named `engine` hides.
+The command `hotlist` runs everything else.
 
 The packages, from the commands down to the types that they share. Each may import those below it,
 never those above; the contracts in `pyproject.toml` check that. The docstring of each package lists

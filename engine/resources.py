@@ -10,6 +10,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Sequence
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
@@ -20,6 +21,8 @@ from msgspec import Meta
 from engine.errors import ConfigError, toml_fault
 
 FILE_BYTES: Final = 1024 * 1024
+#: The directory of the shipped files, in the package that this module is imported in.
+SHIPPED: Final[Traversable] = files(__name__.rpartition(".")[0]) / "data"
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -32,7 +35,7 @@ def read(name: str, path: Path | None) -> tuple[bytes, str]:
     where = name if path is None else str(path)
     try:
         if path is None:
-            data = (files("engine") / "data" / name).read_bytes()
+            data = (SHIPPED / name).read_bytes()
         else:
             with path.open("rb") as file:  # only enough of a large file to see that it is too large
                 data = file.read(FILE_BYTES + 1)

@@ -10,6 +10,9 @@ from types import ModuleType
 import pytest
 
 import engine
+import hotlist_engine
+import hotlist_engine.adapters
+from engine.ingest import adapters
 
 
 def _packages() -> list[ModuleType]:
@@ -41,3 +44,15 @@ def test_public_names() -> None:
     assert engine.Detection.__doc__
     assert engine.HotListIndex.__doc__
     assert sorted(engine.__all__) == ["Detection", "HotListIndex", "encode", "normalize"]
+
+
+@pytest.mark.parametrize(
+    ("public", "defined"), [(hotlist_engine, engine), (hotlist_engine.adapters, adapters)]
+)
+def test_the_library_gives_the_same_names(public: ModuleType, defined: ModuleType) -> None:
+    assert public.__all__ == defined.__all__
+    assert {*defined.__all__} <= {*dir(public)}
+    for name in defined.__all__:
+        assert getattr(public, name) is getattr(defined, name)
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = public.nothing

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from aiokafka import AIOKafkaProducer
 
-from engine import Detection, encode
+from hotlist_engine import Detection, encode
 
 
 async def main(bootstrap: str = "localhost:9092", topic: str = "lpr.detections.v1") -> None:

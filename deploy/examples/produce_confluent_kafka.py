@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from confluent_kafka import KafkaError, Message, Producer
 
-from engine import Detection, encode
+from hotlist_engine import Detection, encode
 
 
 def main(bootstrap: str = "localhost:9092", topic: str = "lpr.detections.v1") -> None:

@@ -11,12 +11,12 @@ import shlex
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any, Final, NamedTuple
 
 from engine.config import Settings
 from engine.kafka.diagnosis import Refusal
 from engine.kafka.topics import Topics
+from engine.resources import SHIPPED
 
 _FILE: Final = "acls.toml"
 #: For each key of the file: the resource type of `kafka-acls`, and whether a name is only the
@@ -53,7 +53,7 @@ class Role:
 
 def roles(topics: Topics, group: str) -> dict[str, Role]:
     """Return all roles by name, for these topics and this consumer group of the workers."""
-    found = tomllib.loads((files("engine") / "data" / _FILE).read_text(encoding="utf-8"))
+    found = tomllib.loads((SHIPPED / _FILE).read_text(encoding="utf-8"))
     return {
         name: Role(name, role["title"], tuple(_grant(each, topics, group) for each in role["may"]))
         for name, role in found.items()

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -14,7 +13,7 @@ from msgspec import Meta
 
 from engine.errors import ConfigError
 from engine.list_files.entry_fields import TIMES
-from engine.resources import as_struct, read_toml
+from engine.resources import SHIPPED, as_struct, read_toml
 
 _BASES: Final = 5
 
@@ -86,7 +85,7 @@ def caseless(text: str) -> str:
 
 def shipped() -> list[str]:
     """The names of the profiles that we ship, but for those that are only a base of others."""
-    names = (path.name for path in (files("engine") / "data" / "profiles").iterdir())
+    names = (path.name for path in (SHIPPED / "profiles").iterdir())
     found = sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
     return [name for name in found if "columns" in _table(name, None)[1]]
 

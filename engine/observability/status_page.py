@@ -19,7 +19,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
-from importlib.resources import files
 from typing import Final
 
 import orjson
@@ -28,6 +27,7 @@ from engine import limits
 from engine.clock import EPOCH, duration, format_time
 from engine.observability.outcome_counts import Outcomes, next_step
 from engine.observability.status import Status
+from engine.resources import SHIPPED
 
 _PLACE = re.compile(r"\{\{([a-z0-9-]+)\}\}")
 _INLINE = re.compile(r"<(style|script)>(.*?)</\1>", re.DOTALL)
@@ -146,7 +146,7 @@ class Page:
     """The page, read once. Raises OSError if the package lacks it."""
 
     def __init__(self) -> None:
-        self._html = (files("engine") / "data" / "status_page.html").read_text("utf-8")
+        self._html = (SHIPPED / "status_page.html").read_text("utf-8")
 
     @cached_property
     def policy(self) -> str:

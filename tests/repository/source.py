@@ -93,7 +93,10 @@ class Module:
 
 
 class Source:
-    """All modules of a package of ours, by name."""
+    """All modules of a package of ours, by name.
+
+    Without those in engine/public, which are another package's.
+    """
 
     def __init__(self, modules: dict[str, Module]) -> None:
         self.modules = modules
@@ -105,6 +108,8 @@ class Source:
         modules = {}
         for path in sorted((root / package).rglob("*.py")):
             relative = path.relative_to(root)
+            if relative.parts[:2] == ("engine", "public"):
+                continue
             name = ".".join(relative.with_suffix("").parts).removesuffix(".__init__")
             modules[name] = Module(name, relative.as_posix(), path.read_text("utf-8"))
         return cls(modules)

@@ -28,7 +28,41 @@ _DATA = {
     *(f"engine/schemas/{path.name}" for path in (_ROOT / "schemas").iterdir()),
     "engine/data/purposes.json",
     "engine/py.typed",
+    "hotlist_engine/py.typed",
 }
+#: What a program does that has an `engine` of its own, before and after ours is used.
+_BESIDE_ANOTHER = """
+import pickle
+import engine
+from hotlist_engine import Detection, HotListIndex, encode, normalize
+from hotlist_engine.adapters import ADAPTERS, AdapterError, Site
+
+entry = {
+    "entry_id": "E-1", "list_id": "stolen", "plate": "ABC123", "agency": "PD01",
+    "purpose": "stolen_vehicle", "authority": {"kind": "case", "reference": "2026-118"},
+    "requested_by": "j.doe", "created_at": "2026-11-22T08:00:00Z",
+    "expires_at": "2026-12-22T08:00:00Z", "confusables": True,
+}
+index = HotListIndex()
+assert index.add_many([entry]).added == 1
+[found] = index.snapshot().find(normalize("a8c-123"))
+assert found.entry.entry_id == "E-1"
+
+message = b'{"type": "lpr", "camera": "drive", "plate": "ABC123"}'
+site = Site(source="city-north", country="US")
+try:
+    ADAPTERS["frigate"](message, site)
+except AdapterError as error:
+    assert error.reason == "missing_field"
+[read] = ADAPTERS["frigate"](message[:-1] + b', "id": "1", "timestamp": 1795363200.4}', site).reads
+assert isinstance(read, Detection)
+assert pickle.loads(pickle.dumps(read)) == read
+assert encode(read).key == b"ABC123"
+
+import engine as again
+assert (engine.whose, again.whose) == ("theirs", "theirs")
+print("both work")
+"""
 
 
 def run(*command: str | Path, cwd: Path) -> str:
@@ -61,14 +95,11 @@ def only(directory: Path, pattern: str) -> Path:
 def test_the_wheel_holds_the_engine_and_nothing_else(built: Path) -> None:
     names = set(zipfile.ZipFile(only(built, "*.whl")).namelist())
     held = {name for name in names if ".dist-info/" not in name}
-    assert {name.partition("/")[0] for name in held} == {"engine"}
+    assert {name.partition("/")[0] for name in held} == {"engine", "hotlist_engine"}
     assert held >= _DATA
-    sources = {f"engine/{path.relative_to(_ROOT / 'engine')}" for path in _modules()}
-    assert held >= sources
-
-
-def _modules() -> list[Path]:
-    return sorted((_ROOT / "engine").rglob("*.py"))
+    sources = {path.relative_to(_ROOT).as_posix() for path in (_ROOT / "engine").rglob("*.py")}
+    assert held >= {name.removeprefix("engine/public/") for name in sources}
+    assert not any(name.startswith("engine/public/") for name in held)
 
 
 def test_the_sdist_holds_what_the_tests_need(built: Path) -> None:
@@ -98,7 +129,8 @@ def _interpreter(version: str, directory: Path) -> str | None:
 
 # A wheel made from the sdist is the same for all versions.
 @pytest.mark.parametrize(
-    ("kind", "version"), [*(("*.whl", version) for version in _VERSIONS), ("*.tar.gz", _OWN)]
+    ("kind", "version"),
+    [*(("*.whl", version) for version in _VERSIONS), ("*.tar.gz", _OWN), ("editable", _OWN)],
 )
 def test_it_runs_where_it_is_installed(
     built: Path, tmp_path: Path, kind: str, version: str
@@ -108,14 +140,27 @@ def test_it_runs_where_it_is_installed(
         pytest.skip(f"no Python {version} here")
     environment = tmp_path / "venv"
     run(_UV, "venv", "--quiet", "--python", python, environment, cwd=tmp_path)
-    package = f"hotlist-engine[embedded] @ {only(built, kind).as_uri()}"
-    run(_UV, "pip", "install", "--quiet", "--python", environment, package, cwd=tmp_path)
-
-    hotlist = environment / "bin" / "hotlist"
-    assert run(hotlist, "--version", cwd=tmp_path).startswith("hotlist 0.")
-    public = (
-        "from engine import Detection, HotListIndex, encode, normalize; print(normalize('a-1'))"
+    package = (
+        ["--editable", f"{_ROOT}[embedded]"]
+        if kind == "editable"
+        else [f"hotlist-engine[embedded] @ {only(built, kind).as_uri()}"]
     )
-    assert run(environment / "bin" / "python", "-c", public, cwd=tmp_path) == "A1\n"
-    if kind == "*.whl" and version in (_VERSIONS[0], _VERSIONS[-1]):  # each compiles for a while
-        assert "0 lost, 0 invented" in run(hotlist, "demo", "--reads", "2000", cwd=tmp_path)
+    run(_UV, "pip", "install", "--quiet", "--python", environment, *package, cwd=tmp_path)
+
+    hotlist, installed = environment / "bin" / "hotlist", environment / "bin" / "python"
+    assert run(hotlist, "--version", cwd=tmp_path).startswith("hotlist 0.")
+    for name in ("engine", "hotlist_engine"):
+        public = f"from {name} import Detection, HotListIndex, encode, normalize; "
+        assert run(installed, "-c", f"{public}print(normalize('a-1'))", cwd=tmp_path) == "A1\n"
+
+    compiles = kind == "*.whl" and version in (_VERSIONS[0], _VERSIONS[-1])
+    for theirs in ("module/engine.py", "package/engine/__init__.py"):
+        beside = tmp_path / theirs.partition("/")[0]
+        (tmp_path / theirs).parent.mkdir(parents=True)
+        (tmp_path / theirs).write_text("whose = 'theirs'\n", "utf-8")
+        (beside / "app.py").write_text(_BESIDE_ANOTHER, "utf-8")
+        assert run(hotlist, "--version", cwd=beside).startswith("hotlist 0.")
+        if compiles and beside.name == "module":  # for a while
+            assert "0 lost, 0 invented" in run(hotlist, "demo", "--reads", "2000", cwd=beside)
+        if compiles or kind == "editable":
+            assert run(installed, "app.py", cwd=beside) == "both work\n"
