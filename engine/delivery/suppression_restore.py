@@ -200,6 +200,7 @@ class Suppressing:
             self._kept.pop(partition, None)
             self._delivery.known.restored(partition, left.known, reported)
             assignment.held(partition, Held).is_restored = True
+            assignment.set_ready(partition)
 
     def _begin(self, partition: int) -> int:
         self._state.turn_to(self._runtime.clock.now_ms())

@@ -21,11 +21,21 @@ H = TypeVar("H")
 
 
 class Assignment:
-    """See the module. `generation` is the group's; `rejoin` asks the group to rebalance."""
+    """See the module. `generation` is the group's; `rejoin` asks the group to rebalance. `on_ready`
+    is called after each `set_ready`."""
 
-    def __init__(self, generation: int, rejoin: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        generation: int,
+        rejoin: Callable[[], Awaitable[None]],
+        on_ready: Callable[[], None] = lambda: None,
+    ) -> None:
         self.generation = generation
+        #: The partitions whose reads may be fetched. Replaced whole, because the consumer thread
+        #: reads it too.
+        self.ready: frozenset[int] = frozenset()
         self._rejoin = rejoin
+        self._on_ready = on_ready
         self._is_ours = True
         self._held: dict[type, dict[int, Any]] = {}
         self._asking: asyncio.Future[None] | None = None
@@ -42,6 +52,12 @@ class Assignment:
     def end(self) -> None:
         """Mark its partitions as revoked. Their state stays until its owner drops it."""
         self._is_ours = False
+
+    def set_ready(self, partition: int) -> None:
+        """Let the reads of a partition be fetched. Until then they stay with the broker, so that
+        they hold up no other partition's."""
+        self.ready |= {partition}
+        self._on_ready()
 
     def held(self, partition: int, kind: type[H]) -> H:
         """Return the state of this kind for a partition; create it on first use."""

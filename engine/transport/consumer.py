@@ -99,6 +99,11 @@ class Consumer(driver.Consumer):
         """Whether what was fetched in this generation may be taken now."""
         return bool(self.current.is_of(generation) and self.flow_active and not self.should_stop)
 
+    def ready(self, generation: int) -> frozenset[int]:
+        """The partitions whose reads may be fetched in this generation; for any thread."""
+        current = self.current
+        return current.ready if current.is_of(generation) else frozenset()
+
     def begin(self, partition: TP, start: int | None) -> None:
         """A partition is read from `start` on; None for the start of its log."""
         if partition.topic in self._topics.names:
@@ -250,7 +255,9 @@ class Consumer(driver.Consumer):
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         self.current.end()
-        self.current = Assignment(generation_id, self.rejoin)
+        self.current = Assignment(
+            generation_id, self.rejoin, cast(ConsumerThread, self._thread).fetch_ready
+        )
         # What was still on its way while they were revoked belongs to no assignment.
         for tp in assigned:
             self.book.drop(tp)

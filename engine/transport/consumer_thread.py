@@ -6,6 +6,7 @@ that fails while the broker is away is tried again instead of crashing the worke
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Mapping
 from typing import Any, cast
@@ -48,7 +49,9 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         self.room = FetchRoom()
         self._cluster = batch_topics.cluster
         self._batch_topics = batch_topics.names
-        self._source = GroupSource(self._ensure_consumer, self._may_fetch, self._batch_topics)
+        self._source = GroupSource(
+            self._ensure_consumer, self._may_fetch, self._ready, self._batch_topics
+        )
         self._protocols = protocols(self._source.generation)
         self.positioned: PositionedFetcher[TP] = PositionedFetcher(self._source)
         super().__init__(*args, **kwargs)
@@ -145,6 +148,18 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     async def log_start(self, tp: TP) -> int:
         """The first offset of a partition that is kept now. Raises KafkaError."""
         return int(await self.call_thread(self._log_start, tp))
+
+    def fetch_ready(self) -> None:
+        """Fetch partitions that are ready now. Called in another thread, perhaps after the end."""
+        with contextlib.suppress(RuntimeError):  # the event loop is closed
+            self.thread_loop.call_soon_threadsafe(self._fetch_ready)
+
+    def _fetch_ready(self) -> None:
+        if self._consumer is not None:
+            self._source.fetch_ready()
+
+    def _ready(self, generation: int) -> frozenset[int]:
+        return cast("frozenset[int]", cast(Any, self.consumer).ready(generation))
 
     def _may_fetch(self) -> bool:
         return bool(self.consumer.flow_active)

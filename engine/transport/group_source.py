@@ -25,17 +25,20 @@ class GroupSource:
     """The source of a `PositionedFetcher`, whose methods it has.
 
     `consumer` returns the group's consumer, and `may_fetch` whether the application takes
-    anything now. The topics in `batch_topics` are fetched as whole batches.
+    anything now. The topics in `batch_topics` are fetched as whole batches, and of their partitions
+    only those that `ready` returns for the generation; call `fetch_ready` when there are more.
     """
 
     def __init__(
         self,
         consumer: Callable[[], AIOKafkaConsumer],
         may_fetch: Callable[[], bool],
+        ready: Callable[[int], Set[int]],
         batch_topics: Set[str],
     ) -> None:
         self._get_consumer = consumer
         self._may_fetch = may_fetch
+        self._ready = ready
         self._batch_topics = batch_topics
 
     @property
@@ -97,12 +100,31 @@ class GroupSource:
         consumer = self._consumer
         if consumer._closed or consumer._fetcher._closed:
             raise ConsumerStoppedError
+        self.fetch_ready()
         with consumer._fetcher._subscriptions.fetch_context():
             records = await self._taken(consumer, timeout_s)
         return {
             tp: [self._received(consumer, tp, found)] if isinstance(found[0], RawBatch) else found
             for tp, found in records.items()
         }
+
+    def fetch_ready(self) -> None:
+        """Fetch the partitions that are ready, and no others: pause these, and resume those.
+
+        aiokafka drops what it has fetched of a paused partition already, and fetches it again from
+        the same offset.
+        """
+        assignment = self.assignment()
+        if assignment is None:
+            return
+        ready = self._ready(self.generation())
+        for tp in assignment.tps:
+            state = assignment.state_value(tp)
+            may_fetch = tp.topic not in self._batch_topics or tp.partition in ready
+            if may_fetch and state.paused:
+                state.resume()
+            elif not may_fetch and not state.paused:
+                state.pause()
 
     async def _taken(self, consumer: AIOKafkaConsumer, timeout_s: float) -> Mapping[Any, Any]:
         try:

@@ -259,6 +259,19 @@ async def test_it_is_read_when_the_partition_comes_though_no_reads_do(
         assert here.topic.read == [1, 2]
 
 
+async def test_reads_of_a_partition_are_fetched_when_its_state_is_restored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with running(monkeypatch) as here:
+        here.topic.opens.clear()
+        here.suppressing.on_assigned(here.assignment, [2, 1])
+        await settle()
+        assert here.assignment.ready == frozenset()
+        here.topic.opens.set()
+        await settle()
+        assert here.assignment.ready == {1, 2}
+
+
 async def test_reads_that_come_again_find_the_state_that_is_written(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

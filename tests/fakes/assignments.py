@@ -11,10 +11,12 @@ async def _nothing() -> None: ...
 
 
 def an_assignment(
-    generation: int = 1, rejoin: Callable[[], Awaitable[None]] = _nothing
+    generation: int = 1,
+    rejoin: Callable[[], Awaitable[None]] = _nothing,
+    on_ready: Callable[[], None] = lambda: None,
 ) -> Assignment:
     """One that is ours until a test ends it."""
-    return Assignment(generation, rejoin)
+    return Assignment(generation, rejoin, on_ready)
 
 
 async def by_no_group() -> bool:

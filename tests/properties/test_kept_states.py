@@ -21,7 +21,6 @@ from hypothesis import strategies as st
 
 from engine import limits
 from engine.delivery.at_least_once import AtLeastOnce
-from engine.delivery.held import Held
 from engine.delivery.known_changelog import Appended
 from engine.delivery.port import Delivery
 from engine.delivery.suppression_changelog import StateRecord
@@ -163,7 +162,7 @@ class _Worker:
         self.owned = partitions
         assignment = self.assignment = an_assignment()
         self.suppressing.on_assigned(assignment, partitions)
-        while not all(assignment.held(each, Held).is_restored for each in partitions):
+        while not assignment.ready.issuperset(partitions):
             assert not self.failures
             await asyncio.sleep(0)
         for partition in partitions:
