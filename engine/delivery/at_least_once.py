@@ -8,7 +8,7 @@ that are done. After a crash some of it comes twice, and ids tell.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from engine import limits
@@ -59,6 +59,9 @@ class AtLeastOnce:
         for task in self._writing:
             task.cancel()
         await asyncio.gather(*self._writing, return_exceptions=True)
+
+    def on_assigned(self, assignment: Assignment, partitions: Collection[int]) -> None:
+        """Do nothing: nothing is held of partitions."""
 
     async def claim(self, assignment: Assignment, partitions: Iterable[int]) -> None:
         """Wait until the changelog has everything handed over. Other workers may write to it."""

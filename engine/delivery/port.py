@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from engine.delivery.audit_writer import Event
@@ -55,6 +55,9 @@ class Delivery(Protocol):
 
     async def stop(self) -> None:
         """Deliver everything handed over, and disconnect."""
+
+    def on_assigned(self, assignment: Assignment, partitions: Collection[int]) -> None:
+        """Partitions are assigned; let go of what is held of others. They are claimed later."""
 
     async def claim(self, assignment: Assignment, partitions: Iterable[int]) -> None:
         """Claim partitions: everything handed over of them is delivered, and no other worker can

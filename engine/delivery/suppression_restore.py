@@ -104,7 +104,9 @@ class Suppressing:
         self._assignment = assignment
         for task in self._fetching:
             task.cancel()
-        self._fetching = {self._runtime.tasks.start(self._restore(assignment, sorted(partitions)))}
+        partitions = sorted(partitions)
+        self._delivery.on_assigned(assignment, partitions)
+        self._fetching = {self._runtime.tasks.start(self._restore(assignment, partitions))}
 
     async def on_revoked(self, assignment: Assignment) -> None:
         """Deliver what is in flight of an assignment that has ended, and keep what is certain of

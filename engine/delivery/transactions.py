@@ -1,11 +1,12 @@
 """Delivery exactly once: what comes of a partition's reads, and its offset, in one transaction.
 
 Every partition of the reads that this worker owns has a transactional id of its own
-(`engine.delivery.transactional_producer`), which it claims again in each assignment. That fences
-the former owner. Only then does the worker ask what the group has committed, because its consumer
-asked earlier and the former owner may have committed a transaction in between. Reads below that
-offset are cut from the fetches. So a read's matches, rejects, audit records and suppression states
-count once, however often and by whichever worker it is fetched. The group's generation does not
+(`engine.delivery.transactional_producer`), which it claims when the partition comes to it
+(`engine.delivery.idle_producers`). That fences the former owner. Only then does the worker ask what
+the group has committed, because its consumer asked earlier and the former owner may have committed
+a transaction in between. Reads below that offset are cut from the fetches. So a read's matches,
+rejects, audit records and suppression states count once, however often and by whichever worker it
+is fetched. The group's generation does not
 help here, because a worker that was stalled may not know yet that it has left the group.
 
 A partition's transactions follow one after the other (`engine.delivery.partition_transactions`).
@@ -20,14 +21,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from engine import limits
 from engine.delivery.audit_writer import BeginChain, Count, Event, Sealing
 from engine.delivery.held import Claim, Held
+from engine.delivery.idle_producers import IdleProducers
 from engine.delivery.known_changelog import KnownChangelog
-from engine.delivery.partition_transactions import PartitionTransactions, Transacts
+from engine.delivery.partition_transactions import PartitionTransactions, Tells, Transacts
 from engine.delivery.port import Keys
 from engine.delivery.records import match_events, records_of
 from engine.delivery.send_queue import Abandoned
@@ -42,15 +43,6 @@ from engine.transport.fetch import Fetch
 from engine.transport.runtime import Runtime
 
 log = logging.getLogger(__name__)
-
-
-class Tells(Protocol):
-    """The part of `engine.delivery.transactional_producer.GroupOffsets` that is used here."""
-
-    async def start(self) -> None: ...
-    async def committed(self, partition: int) -> int | None: ...
-    async def end(self, partition: int) -> int: ...
-    async def stop(self) -> None: ...
 
 
 class Transactions:
@@ -79,6 +71,7 @@ class Transactions:
         #: The last assignment in which partitions were claimed.
         self._latest = no_assignment()
         self._claiming: set[asyncio.Task[None]] = set()
+        self._idle = IdleProducers()
         #: By partition, chains whose last record is known to be committed.
         self._chains: dict[int, Sealing] = {}
 
@@ -90,7 +83,12 @@ class Transactions:
         """Commit what is handed over; disconnect."""
         self._latest.end()
         await self.on_revoked(self._latest)
+        await self._idle.stop()
         await self._offsets.stop()
+
+    def on_assigned(self, assignment: Assignment, partitions: Collection[int]) -> None:
+        """Stop the producers of partitions that may have had another owner since."""
+        self._idle.on_assigned(assignment, partitions)
 
     async def claim(self, assignment: Assignment, partitions: Iterable[int]) -> None:
         """Be the only one who commits for partitions, and know what is committed; of those that are
@@ -189,7 +187,7 @@ class Transactions:
                 claim.cancel()
             await asyncio.gather(*late, return_exceptions=True)
         held = assignment.all_held(Held)
-        await asyncio.gather(*(self._let_go(*each) for each in held.items()))
+        await asyncio.gather(*(self._let_go(assignment, *each) for each in held.items()))
 
     async def _cut_at_floor(self, fetch: Fetch, held: Held) -> None:
         # If the topic was recreated, the offset belongs to the old topic.
@@ -209,9 +207,11 @@ class Transactions:
             await transactions.flushed()
             committed = transactions.committed = await self._offsets.committed(partition)
         else:
-            sink = self._make_sink(partition)
+            idle = self._idle.take(partition)
+            sink = idle or self._make_sink(partition)
             try:
-                await sink.start()
+                if idle is None:
+                    await sink.start()
                 committed = await self._offsets.committed(partition)
             except BaseException:
                 await sink.stop()
@@ -233,17 +233,21 @@ class Transactions:
         if committed is not None:
             held.floor = committed
 
-    async def _let_go(self, partition: int, held: Held) -> None:
+    async def _let_go(self, assignment: Assignment, partition: int, held: Held) -> None:
         claim, held.claim = held.claim, None
         if claim is None:
             return
+        is_sound = claim.transactions.failure is None
         claim.transactions.close()
         await asyncio.wait({claim.task}, timeout=limits.SHUTDOWN_S)
-        claim.task.cancel()
-        await asyncio.gather(claim.task, return_exceptions=True)
+        is_sound = not claim.task.cancel() and is_sound
+        [error] = await asyncio.gather(claim.task, return_exceptions=True)
         if claim.transactions.sealing is not None:
             self._chains[partition] = claim.transactions.sealing
-        await claim.sink.stop()
+        if is_sound and error is None:
+            self._idle.keep(partition, claim.sink, assignment)
+        else:
+            await claim.sink.stop()
 
     def _add_states(
         self,

@@ -4,7 +4,7 @@ tombstone."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -107,6 +107,8 @@ class Transactions:
 
     async def start(self) -> None: ...
     async def stop(self) -> None: ...
+
+    def on_assigned(self, assignment: Assignment, partitions: Collection[int]) -> None: ...
 
     async def claim(self, assignment: Assignment, partitions: Iterable[int]) -> None:
         self.asked.append(f"claim {[*partitions]}, {self.read} read")

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -129,9 +129,10 @@ class Here:
     def _count(self, events: Mapping[str, int], oldest_ms: int) -> None:
         self.counted.update(events)
 
-    def assign(self) -> None:
+    def assign(self, generation: int = 1, partitions: Collection[int] = (0,)) -> None:
         """The partitions come, perhaps once more."""
-        self.assignment = an_assignment(rejoin=self._rejoin)
+        self.assignment = an_assignment(generation, self._rejoin)
+        self.transactions.on_assigned(self.assignment, partitions)
 
     async def claim(self, *partitions: int) -> None:
         await self.transactions.claim(self.assignment, partitions)
@@ -412,6 +413,78 @@ async def test_giving_up_waits_for_what_is_handed_over_and_the_chain_goes_on() -
         await again
         assert chain_problems(here.broker.audit()) == []
         assert len({record.chain for record in here.broker.audit()}) == 1
+
+
+async def test_a_partition_that_stays_is_not_claimed_again() -> None:
+    async with running() as here:
+        first = await here.take(fetch_of(0, 2, follows=None), outcome_of(0))
+        await here.revoke()
+        here.assign(2)
+        await here.claim(0)
+        again = await here.take(fetch_of(2, 4, follows=None), outcome_of(2))
+        assert first is not None
+        assert again is not None
+        await again
+        assert (len(here.sinks), here.broker.epoch_of(0)) == (1, 1)
+        assert matched(here.broker) == [0, 2]
+        assert chain_problems(here.broker.audit()) == []
+
+
+@pytest.mark.parametrize(
+    ("generation", "partitions"),
+    [(3, [0]), (1, [0]), (2, [1])],
+    ids=["a generation without it", "a group that begins again", "another's"],
+)
+async def test_a_partition_that_another_may_have_had_is_claimed_again(
+    generation: int, partitions: list[int]
+) -> None:
+    async with running() as here:
+        await here.revoke()
+        here.assign(generation, partitions)
+        await settle()
+        assert here.sinks[0].is_stopped
+        here.assign(generation + 1)
+        await here.claim(0)
+        assert (len(here.sinks), here.broker.epoch_of(0)) == (2, 2)
+
+
+async def test_a_stale_worker_is_fenced_though_the_owner_claims_only_once() -> None:
+    async with running() as stale, running(broker=stale.broker) as owner:
+        for generation in (2, 3):
+            await owner.revoke()
+            owner.assign(generation)
+            await owner.claim(0)
+        late = await stale.take(fetch_of(0, 2, follows=None), outcome_of(0))
+        assert late is not None
+        with pytest.raises(Abandoned):
+            await late
+        handed = await owner.take(fetch_of(0, 2, follows=None), outcome_of(0))
+        assert handed is not None
+        await handed
+        assert matched(owner.broker) == [0]
+        assert (stale.rejoined, owner.rejoined) == (1, 0)
+
+
+async def test_a_producer_that_goes_on_in_vain_is_fenced_and_claims_the_next_time() -> None:
+    async with running() as here:
+        await here.revoke()
+        here.broker.fence(0)  # by a worker that was slow to see that it had lost the partition
+        here.assign(2)
+        await here.claim(0)
+        lost = await here.take(fetch_of(0, 2, follows=None), outcome_of(0))
+        assert lost is not None
+        with pytest.raises(Abandoned):
+            await lost
+        await settle()
+        assert (here.rejoined, here.failures) == (1, [])
+        await here.revoke()
+        here.assign(3)
+        await here.claim(0)
+        assert here.broker.epoch_of(0) == 3
+        handed = await here.take(fetch_of(0, 2, follows=None), outcome_of(0))
+        assert handed is not None
+        await handed
+        assert matched(here.broker) == [0]
 
 
 async def test_what_is_given_up_while_it_is_claimed_is_not_ours() -> None:

@@ -55,6 +55,10 @@ class TransactionalBroker:
         audit = self.audit()
         return Sealing(TOPICS, Chain(f"group/{self._chains}"), audit[-1] if audit else None)
 
+    def epoch_of(self, partition: int) -> int:
+        """How often the id of a partition was claimed."""
+        return self._epochs[partition]
+
     def fence(self, partition: int) -> int:
         self._epochs[partition] += 1
         self._open.pop(partition, None)

@@ -125,6 +125,8 @@ class TransactionalDeployment(Deployment):
     def _share_out(self) -> None:
         """A silent worker may commit after its partitions are assigned to another one."""
         super()._share_out()
+        for worker in self._workers:
+            _of(worker).on_assigned(worker.assignment, worker.consumer.partitions())
         for worker in self._silent:
             self._begin_commit(worker)
 

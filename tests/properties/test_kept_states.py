@@ -59,6 +59,7 @@ class World:
         self.written: list[bytes] = []
         #: What becomes of the next records: `twice`, or with transactions `aborted`.
         self.next = ""
+        self.generation = 0
         #: Whether old keys are evicted.
         self.are_whole = True
         time = SimpleNamespace(monotonic=lambda: self.topic.now_s)
@@ -77,6 +78,7 @@ class World:
     async def rebalance(self, owners: Sequence[int]) -> None:
         for worker in self.workers:
             await worker.revoke()
+        self.generation += 1
         for number, worker in enumerate(self.workers):
             await worker.assign([part for part, owner in enumerate(owners) if owner == number])
 
@@ -160,7 +162,7 @@ class _Worker:
 
     async def assign(self, partitions: list[int]) -> None:
         self.owned = partitions
-        assignment = self.assignment = an_assignment()
+        assignment = self.assignment = an_assignment(self.world.generation)
         self.suppressing.on_assigned(assignment, partitions)
         while not assignment.ready.issuperset(partitions):
             assert not self.failures

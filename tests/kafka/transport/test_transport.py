@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import faust
 import pytest
@@ -23,6 +23,7 @@ from engine import limits
 from engine.kafka.cluster import Cluster
 from engine.kafka.raw_fetcher import parse
 from engine.kafka.topics import Topics
+from engine.transport.consumer import Consumer
 from engine.transport.driver import Transport
 from engine.transport.fetch import Fetch
 from tests.kafka.conftest import Broker
@@ -78,6 +79,11 @@ class Taker:
             async for value in stream:
                 self.ordinary.append(value)
 
+        async def assigned(*sent: Any, **_: Any) -> None:
+            for tp in sent[1]:
+                cast(Consumer, self.app.consumer).current.set_ready(tp.partition)
+
+        self.app.on_partitions_assigned.connect(assigned)
         self.app.agent(raw(topics.detections), name="fetches")(take_fetches)
         self.app.agent(raw(topics.matches), name="ordinary")(take_ordinary)
 
