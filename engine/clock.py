@@ -44,8 +44,9 @@ class SystemClock:
 #: The parts of a time as `format_time` writes it, each with its separator.
 _DAY_MS = 86_400_000
 _EPOCH_DAY = EPOCH.toordinal()
-_HOUR_MS = {f"T{hour:02d}:": hour * 3_600_000 for hour in range(24)}
-_MINUTE_MS = {f"{minute:02d}:": minute * 60_000 for minute in range(60)}
+_MINUTE_MS = {
+    f"T{minute // 60:02d}:{minute % 60:02d}:": minute * 60_000 for minute in range(24 * 60)
+}
 _SECOND_MS = {f"{second:02d}.": second * 1000 for second in range(60)}
 _MILLISECOND = {f"{ms:03d}Z": ms for ms in range(1000)}
 
@@ -58,12 +59,7 @@ def _parse_canonical_time(text: str) -> int | None:
     """Return the milliseconds since 1970 of a time in `format_time`'s form; None for any other.
     This is for loading entries by the million."""
     try:
-        ms = (
-            _HOUR_MS[text[10:14]]
-            + _MINUTE_MS[text[14:17]]
-            + _SECOND_MS[text[17:20]]
-            + _MILLISECOND[text[20:]]
-        )
+        ms = _MINUTE_MS[text[10:17]] + _SECOND_MS[text[17:20]] + _MILLISECOND[text[20:]]
         return _midnight_ms(text[:10]) + ms
     except (KeyError, ValueError):
         return None

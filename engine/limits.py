@@ -20,6 +20,7 @@ Python's objects, matches and changes take about four times as much.
 | control records, fetched and applied | CONTROL_BATCHES_A_STEP, CONTROL_STEP_BYTES | 32 |
 | changes of the lists that are not audited | AUDIT_PENDING_CHANGES | 50 |
 | entries, twice while a transaction replaces them | the lists | |
+| entries that were matched lately, opened | ENTRIES_KEPT_OPEN | 24 |
 | HTTP connections | HTTP_CONNECTIONS | 1 |
 
 A response is larger than FETCH_BYTES if one batch is; there is one for each broker.
@@ -161,6 +162,8 @@ BATCH_BYTES: Final = 64 * MIB
 #: Records of one batch; each takes 64 bytes while it is scanned. A sound read has well over 64
 #: bytes, so that a batch of reads meets BATCH_BYTES first.
 BATCH_RECORDS: Final = MIB
+#: Entries that were matched lately and are kept open: a vehicle that is seen once is seen again.
+ENTRIES_KEPT_OPEN: Final = 32_768
 #: Rows of a scan that become Python objects at a time.
 ROWS_A_STEP: Final = 4096
 #: Batches decompressed and scanned at a time, compressed. More of them save little and evict each

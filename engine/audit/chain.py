@@ -99,7 +99,7 @@ class Chain:
             raise ValueError(f"not an audit record: {error}") from None
         self._head = _hash(self._head, front, back)
         self._sequence += 1
-        return b'%b"hash":"%b",%b' % (front, self._head.encode(), back)
+        return b"".join((front, b'"hash":"', self._head.encode(), b'",', back))
 
 
 _Fields = Annotated[
@@ -248,7 +248,7 @@ def _around_hash(
 
 
 def _hash(previous: str, front: bytes, back: bytes) -> str:
-    return hashlib.sha256(b"%b%b%b" % (previous.encode(), front, back)).hexdigest()
+    return hashlib.sha256(b"".join((previous.encode(), front, back))).hexdigest()
 
 
 #: Well-formed names of fields, as a cache. Bounded, because names are read from other writers.

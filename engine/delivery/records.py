@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+import msgspec
 
 from engine.documents.codec import encode
 from engine.documents.fields import AuditEvent
@@ -15,7 +17,7 @@ from engine.wire.trace_context import TraceContext
 Headers = list[tuple[str, bytes]]
 
 
-class Outgoing(NamedTuple):
+class Outgoing(msgspec.Struct, frozen=True, gc=False):
     """A record to produce."""
 
     topic: str
@@ -65,8 +67,8 @@ def reject_record(topics: Topics, reject: Reject) -> Outgoing:
     return Outgoing(topics.rejects, key.encode(), encode(reject), [])
 
 
-class MatchEvent(NamedTuple):
-    """Return the audit event of a match."""
+class MatchEvent(msgspec.Struct, frozen=True, gc=False):
+    """The audit event of a match."""
 
     event: AuditEvent
     at_ms: int

@@ -197,28 +197,45 @@ class Index:
 
     def slots_of(self, plate: str) -> Iterator[tuple[int, Entry]]:
         """Yield the visible slots and entries of exactly this normalized plate."""
-        slot = self.plates.get(hash_of(plate.encode()))
-        entry_of = self._entries.entry_of
-        return ((each, entry_of(values)) for each, values in self.listed_exactly(slot, plate))
+        found = self.listed_from(self.plates.get(hash_of(plate.encode())), plate)
+        while found is not None:
+            slot, listed = found
+            yield slot, self.entry_of(listed)
+            found = self.listed_from(self.after(slot), plate)
 
-    def listed_exactly(self, slot: int, plate: str) -> Iterator[tuple[int, Any]]:
-        """Yield the visible slots of exactly this normalized plate, with the packed values.
+    def listed_from(self, slot: int, plate: str) -> tuple[int, Any] | None:
+        """Return the first visible slot of exactly this normalized plate, from a slot on, and what
+        `entry_of` makes its entry of.
 
-        `slot` is the first one under the plate's hash, which the scanner has found; it may be
-        NO_SLOT. `entry_of` makes an entry of the values.
+        The slot is the first one under the plate's hash, which the scanner has found, or one
+        `after` another; it may be NO_SLOT.
         """
-        # One generator, not `chain_of` within another one, because each match comes here.
-        values_of, hidden = self._entries.values, self._stages.hidden
+        # No generator and no entry yet: each read of a listed plate comes here.
+        hidden, opened = self._stages.hidden, self._entries.opened
         while slot != NO_SLOT:
             if slot not in hidden:
-                values = values_of(slot)
-                if values[PLATE] == plate:
-                    yield slot, values
+                entry = opened(slot)
+                if entry is not None:
+                    if entry.plate == plate:
+                        return slot, entry
+                else:
+                    values = self._entries.values(slot)
+                    if values[PLATE] == plate:
+                        return slot, values
             slot = int(self._next_by_plate[slot])
+        return None
 
-    def entry_of(self, values: Any) -> Entry:
-        """Return the entry whose packed values `listed_exactly` has yielded just now."""
-        return self._entries.entry_of(values)
+    def after(self, slot: int) -> int:
+        """Return the slot after this one under the hash of the same plate, or NO_SLOT."""
+        return int(self._next_by_plate[slot])
+
+    def entry_of(self, listed: Any) -> Entry:
+        """Return the entry of what `listed_from` has returned just now."""
+        return listed if type(listed) is Entry else self._entries.entry_of(listed)
+
+    def keep_open(self, slot: int, entry: Entry) -> None:
+        """Keep the entry of a slot ready for the next match."""
+        self._entries.keep_open(slot, entry)
 
     def candidates(
         self, plate: str, region: str | None = None

@@ -15,13 +15,14 @@ from functools import partial
 from typing import Any
 
 from engine import limits
-from engine.clock import format_time
+from engine.clock import format_time, parse_read_time
 from engine.documents.model import Detection, Entry, Reject
 from engine.documents.producer_faults import PRODUCER_FAULTS, key_fault
 from engine.documents.schema_cache import SchemaMissing
 from engine.documents.value_formats import decode_any
 from engine.errors import DocumentError, RejectReason
 from engine.index.eligibility import POLICY_DENIALS
+from engine.index.hash_table import NO_SLOT
 from engine.matching.candidates import Found, candidates_of
 from engine.matching.conditions import narrowed_out
 from engine.matching.lists import Lists
@@ -81,7 +82,11 @@ class Decider:
     def is_full(self) -> bool:
         """Whether no more reads are processed: the outcome has reached its limit, or the last read
         waits for its schema."""
-        return self.is_waiting or self.size_bytes >= limits.OUTCOME_BYTES
+        # Not by way of the properties: it is asked after each read that is opened.
+        return (
+            self._size_bytes + self._suppression.states.changed_bytes >= limits.OUTCOME_BYTES
+            or self.outcome.missing_schema is not None
+        )
 
     @property
     def is_waiting(self) -> bool:
@@ -112,7 +117,8 @@ class Decider:
         self.outcome.values_opened += 1
         try:
             (detection, dropped), is_marked = decode_any(read.value, self._values)
-            opened_plate = normalize(detection.plate)
+            # The usual plate is its own key, which is in normal form.
+            opened_plate = plate if detection.plate == plate else normalize(detection.plate)
         except SchemaMissing as missing:
             self.outcome.missing_schema = missing.schema_id
             self.outcome.values_opened -= 1
@@ -164,17 +170,24 @@ class Decider:
             if self._is_allowed(slot, detection):
                 self._match(read, opened, each)
 
-    def match_exactly(self, read: Read, opened: Opened, found: Iterable[tuple[int, Any]]) -> None:
-        """Do as `match` for entries of exactly the read's plate; see `Index.listed_exactly`.
+    def match_exactly(self, read: Read, opened: Opened, first: tuple[int, Any]) -> None:
+        """Do as `match` for entries of exactly the read's plate; see `Index.listed_from`.
 
-        Most reads of a listed plate come here, so no entry is made of one that is denied.
+        Most reads of a listed plate come here, so no entry is made of one that is denied, and one
+        that has matched is ready for the next read.
         """
         detection, plate, _ = opened
         index = self._lists.index
-        for slot, values in found:
+        found: tuple[int, Any] | None = first
+        while found is not None:
+            slot, listed = found
             if self._is_allowed(slot, detection):
-                entry, revision = index.entry_of(values), index.revision(slot)
-                self._match(read, opened, Found(entry, revision, EXACT, plate))
+                entry = index.entry_of(listed)
+                found_entry = Found(entry, index.revision(slot), EXACT, plate)
+                if self._match(read, opened, found_entry) and entry is not listed:
+                    index.keep_open(slot, entry)
+            slot = index.after(slot)
+            found = None if slot == NO_SLOT else index.listed_from(slot, plate)
 
     def _is_allowed(self, slot: int, detection: Detection) -> bool:
         """Return whether the clock and the source's policy allow a match; count it if not."""
@@ -187,40 +200,47 @@ class Decider:
             self._size_bytes += COUNT_BYTES
         return False
 
-    def _match(self, read: Read, opened: Opened, found: Found) -> None:
-        """Emit the match unless the entry's conditions exclude the read or it is a repeat."""
+    def _match(self, read: Read, opened: Opened, found: Found) -> bool:
+        """Emit the match unless the entry's conditions exclude the read or it is a repeat; return
+        whether there is one."""
         if self._hand_over is not None and self.size_bytes >= 2 * limits.OUTCOME_BYTES:
             self._hand_over(self._taken_out())
         lists = self._lists
         detection, _, dropped = opened
-        denial = narrowed_out(found.entry, detection)
+        entry = found.entry
+        denial = narrowed_out(entry, detection)
         if denial is not None:
             self.outcome.denied[denial] += 1
-            return
-        captured_ms = detection.captured_ms
-        quality = Quality(
-            found.likeness.match_type, partial(confidence_of, found, detection, lists.misreads)
-        )
-        seen = Sighting(
-            found.plate,
-            detection.source,
-            detection.camera,
-            captured_ms,
-            read.timestamp_ms,
-            self._fetch.partition,
-            read.offset,
-            quality,
-        )
-        suppressed = self._suppression.admit(found.entry, seen)
-        if suppressed == SUPPRESSED:
-            self.outcome.suppressed += 1
-            return
+            return False
+        captured_ms = parse_read_time(detection.captured_at)
+        if self._suppression.concerns(entry):
+            quality = Quality(
+                found.likeness.match_type, partial(confidence_of, found, detection, lists.misreads)
+            )
+            seen = Sighting(
+                found.plate,
+                detection.source,
+                detection.camera,
+                captured_ms,
+                read.timestamp_ms,
+                self._fetch.partition,
+                read.offset,
+                quality,
+            )
+            suppressed = self._suppression.admit(entry, seen)
+            if suppressed == SUPPRESSED:
+                self.outcome.suppressed += 1
+                return False
+            confidence = quality.confidence
+        else:
+            suppressed, confidence = 0, confidence_of(found, detection, lists.misreads)
         policy_revision = lists.eligibility.revision_of(detection.source)
         basis = Basis(policy_revision, lists.list_revision, self._now_ms, captured_ms, dropped)
-        match = build_match(found, detection, quality.confidence, suppressed, basis)
+        match = build_match(found, detection, confidence, suppressed, basis)
         trace = self._trace_of(read)
         self.outcome.matches.append(FoundMatch(match, read.timestamp_ms, trace))
-        self._size_bytes += match_bytes(found.entry, read.value, trace, len(dropped))
+        self._size_bytes += match_bytes(entry, read.value, trace, len(dropped))
+        return True
 
     def _trace_of(self, read: Read) -> TraceContext | None:
         """Return the trace that a read belongs to, from its headers, which are parsed once."""

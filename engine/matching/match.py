@@ -21,10 +21,10 @@ from engine.matching.verification import checks
 from engine.plates.confidence import confidence
 from engine.plates.misreads import Misreads
 
-#: Separates the parts that are hashed into a match id. A source may contain it; there it becomes a
-#: byte that no UTF-8 text has. No entry id contains it, and nothing follows the read id.
-_SEPARATOR: Final = b"\x1f"
-_SEPARATOR_IN_SOURCE: Final = b"\xff"
+#: Separates the parts that are hashed into a match id. A source may contain it; there it becomes
+#: the byte 0xFF, which no UTF-8 text has. No entry id contains it, and nothing follows the read id.
+_SEPARATOR: Final = "\x1f"
+_SEPARATOR_IN_SOURCE: Final = b"\xff".decode("utf-8", "surrogateescape")
 #: All matches of a fetch have one time.
 _formatted = lru_cache(maxsize=1)(format_time)
 
@@ -48,9 +48,9 @@ def match_id(entry_id: str, entry_revision: int, source: str, read_id: str) -> s
     A read id is unique within its source only. The same read and the same revision of an entry
     give the same id, however often the read is processed, so that a consumer can drop a duplicate.
     """
-    named = source.encode().replace(_SEPARATOR, _SEPARATOR_IN_SOURCE)
-    parts = (entry_id.encode(), str(entry_revision).encode(), named, read_id.encode())
-    return xxhash.xxh3_128_hexdigest(_SEPARATOR.join(parts))
+    source = source.replace(_SEPARATOR, _SEPARATOR_IN_SOURCE)
+    parts = f"{entry_id}{_SEPARATOR}{entry_revision}{_SEPARATOR}{source}{_SEPARATOR}{read_id}"
+    return xxhash.xxh3_128_hexdigest(parts.encode("utf-8", "surrogateescape"))
 
 
 def confidence_of(found: Found, read: Detection, misreads: Misreads) -> float:

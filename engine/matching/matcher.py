@@ -31,11 +31,10 @@ from engine.matching.outcome import HandOver, Outcome
 from engine.matching.scanner import Scanner, is_sampled
 from engine.matching.suppression import Suppression
 from engine.plates.normal_form import is_normal
-from engine.wire import record_decoder
 from engine.wire.alternates import NONE_ASKED, asked_by
 from engine.wire.decompress import JOINABLE_CODECS, Bytes, CodecError, Decompressor
 from engine.wire.record_batch import BatchError, Parse, RawBatch, RawFetch
-from engine.wire.record_decoder import Malformed, TooManyRecords, in_steps
+from engine.wire.record_decoder import HIT, SAMPLED, Malformed, TooManyRecords, in_steps
 
 _NOTHING_LISTED: Final = HashTable()
 _PLAIN: Final = Values()
@@ -169,13 +168,14 @@ class Matcher:
         view = data.data
         for kind, slot, offset, timestamp_ms, key_at, key_length, at, length in in_steps(rows):
             key = None if key_length < 0 else bytes(view[key_at : key_at + key_length])
-            value = None if length < 0 else bytes(view[at : at + length])
-            end = at + max(length, 0)
+            end = at if length < 0 else at + length
+            value = None if length < 0 else bytes(view[at:end])
             headers = view[end:] if view[end] else ()  # they begin with their number
-            read = Read(offset, timestamp_ms, key, value, NONE_ASKED, headers)
-            if kind == record_decoder.HIT and key is not None:
+            if kind == HIT and key is not None:
+                read = Read(offset, timestamp_ms, key, value, NONE_ASKED, headers)
                 self._process_hit(read, key.decode("ascii"), slot, decider)
-            elif kind == record_decoder.SAMPLED and key is not None:
+            elif kind == SAMPLED and key is not None:
+                read = Read(offset, timestamp_ms, key, value, NONE_ASKED, headers)
                 decider.open(read, key.decode("ascii"))
             else:
                 read = Read(offset, timestamp_ms, key, value, asked_at(view, slot), headers)
@@ -233,12 +233,11 @@ class Matcher:
 
     def _process_hit(self, read: Read, plate: str, slot: int, decider: Decider) -> None:
         """Process a read whose plate is listed at most exactly, by its hash from a slot on."""
-        found = self._index.listed_exactly(slot, plate)
-        first = next(found, None)
+        first = self._index.listed_from(slot, plate)
         if first is not None:
             opened = decider.open(read, plate)
             if opened is not None:
-                decider.match_exactly(read, opened, chain((first,), found))
+                decider.match_exactly(read, opened, first)
         elif is_sampled(read.offset, decider.look_every):
             decider.open(read, plate)
 

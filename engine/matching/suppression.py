@@ -96,6 +96,10 @@ class Suppression:
         """Return the number of keys, each counted once for every partition."""
         return len(self.states)
 
+    def concerns(self, entry: Entry) -> bool:
+        """Return whether a match of an entry may be a repeat, or must be remembered."""
+        return entry.suppress_s != 0 or bool(self.states)
+
     def admit(self, entry: Entry, seen: Sighting) -> int:
         """Decide whether a read makes a match of an entry.
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import cast
 
 from engine.documents.droppable import Dropped
-from engine.documents.fields import CheckResult, DroppableField
+from engine.documents.fields import CheckName, CheckResult, DroppableField
 from engine.documents.hours import day_and_time, one_line, within
 from engine.documents.model import (
     Area,
@@ -33,6 +33,8 @@ _REGION_TEXT = "Compare the region of the plate in the picture with the region a
 _VEHICLE_TEXT = "Compare the vehicle in the picture with the vehicle as listed."
 _AREA_TEXT = "Make sure that the camera stands in the area that the entry is for."
 _HOURS_TEXT = "Make sure that the camera's clock is right: the entry is for certain hours."
+_ENTRY_AGE_TEXT = "Ask the listing agency whether the entry still holds."
+_READ_AGE_TEXT = "Consider how long ago the read was made."
 #: If neither the read nor the entry has a value.
 _REGION_UNKNOWN = Check(check="region", result="unknown", text=_REGION_TEXT)
 _VEHICLE_UNKNOWN = Check(check="vehicle", result="unknown", text=_VEHICLE_TEXT)
@@ -51,32 +53,21 @@ def checks(
     One check names each field that lost a part because it broke a rule.
     """
     entry = found.entry
-    same_for_all = (
-        _plate_check(found, read),
-        _region_check(read.region, entry.region),
-        _vehicle_check(read.vehicle, entry.vehicle),
-    )
-    ages: tuple[Check, ...] = (
-        Check(
-            check="entry_age",
-            result="unknown",
-            age_s=max(0, (now_ms - entry.created_ms) // 1000),
-            text="Ask the listing agency whether the entry still holds.",
-        ),
-        Check(
-            check="read_age",
-            result="unknown",
-            age_s=max(0, (now_ms - captured_ms) // 1000),
-            text="Consider how long ago the read was made.",
-        ),
-    )
-    if dropped:
-        ages = _dropped_checks(dropped) + ages
-    if entry.area is None and entry.hours is None:
-        return same_for_all + ages
+    plate = _plate_check(found, read)
+    region = _region_check(read.region, entry.region)
+    vehicle = _vehicle_check(read.vehicle, entry.vehicle)
+    entry_age = _age_check("entry_age", entry.created_ms, now_ms, _ENTRY_AGE_TEXT)
+    read_age = _age_check("read_age", captured_ms, now_ms, _READ_AGE_TEXT)
+    if not dropped and entry.area is None and entry.hours is None:
+        return plate, region, vehicle, entry_age, read_age
     area = () if entry.area is None else (_area_check(read.location, entry.area),)
     hours = () if entry.hours is None else (_hours_check(captured_ms, entry.hours),)
-    return same_for_all + area + hours + ages
+    return plate, region, vehicle, *area, *hours, *_dropped_checks(dropped), entry_age, read_age
+
+
+def _age_check(check: CheckName, since_ms: int, now_ms: int, text: str) -> Check:
+    age_s = (now_ms - since_ms) // 1000 if since_ms < now_ms else 0
+    return Check(check=check, result="unknown", age_s=age_s, text=text)
 
 
 def _plate_check(found: Found, read: Detection) -> Check:

@@ -53,22 +53,23 @@ def confidence(
     `plate` is the text that resembles the listed plate, and `likeness` says how. `plate_confidence`
     is the confidence that the reader states for that text: the read's, or the alternate's.
     """
-    rates = misreads.rates
+    rates, table = misreads.rates, misreads.table
     scaled = rates.at(plate, plate_confidence)
     misread = likeness.misread
     if misread is None or misread.kind == "substituted":
         if likeness.match_type == "exact":
-            this, pattern = 1.0, _of_any_pattern(plate, scaled)
+            this, pattern = 1.0, prod(map(scaled.alike.__getitem__, plate))
         else:
             this, pattern = _substituted(listed, plate, scaled, rates)
-        longer = (len(plate) + 1) * scaled.missing * len(rates.alphabet) / 2
-        beyond = pattern * (longer + len(plate) * scaled.added)
+        length = len(plate)
+        longer = (length + 1) * scaled.missing * rates.characters / 2
+        beyond = pattern * (longer + length * scaled.added)
     else:
         one_end = _missing if misread.kind == "missing" else _added
         this, pattern = one_end(listed, plate, scaled, rates)
         beyond = _of_any_pattern(plate, scaled)
-    others = pattern - this + misreads.table.other_length_share * beyond
-    return round(min(max(this / (this + misreads.table.plate_density * others), LEAST), MOST), 4)
+    others = pattern - this + table.other_length_share * beyond
+    return round(min(max(this / (this + table.plate_density * others), LEAST), MOST), 4)
 
 
 def _of_any_pattern(plate: str, scaled: Scaled) -> float:
@@ -95,7 +96,7 @@ def _substituted(listed: str, plate: str, scaled: Scaled, rates: Rates) -> tuple
 
 def _missing(listed: str, plate: str, scaled: Scaled, rates: Rates) -> tuple[float, float]:
     this, pattern = _around_each_place(listed, plate, listed[1:], plate, scaled)
-    characters, rarer = len(rates.alphabet), rates.other_pattern_share
+    characters, rarer = rates.characters, rates.other_pattern_share
     choices = (own + rarer * (characters - own) for own in map(rates.choices, listed))
     return scaled.missing * sum(this), scaled.missing * sum(map(mul, choices, pattern))
 

@@ -69,6 +69,7 @@ class Rates:
     ) -> None:
         known = {*ascii_uppercase, *digits, *"".join(groups), *counts}
         self.alphabet: tuple[str, ...] = (*sorted(known.union(*counts.values())), OTHER)
+        self.characters: int = len(self.alphabet)
         self.other_pattern_share = other_pattern_share
         #: True characters that readers cannot output, with the one that they read always.
         self.always_read_as: frozenset[tuple[str, str]] = frozenset(always_read_as)

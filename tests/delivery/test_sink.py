@@ -11,6 +11,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import orjson
 import pytest
 from aiokafka.errors import (
@@ -163,7 +164,7 @@ def test_a_match_carries_its_trace_on() -> None:
     record = match_record(TOPICS, match, trace)
     parent = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     both = [("traceparent", parent), ("ce_traceparent", parent)]
-    assert record == plain._replace(headers=plain.headers + both)
+    assert record == msgspec.structs.replace(plain, headers=plain.headers + both)
     record = match_record(TOPICS, match, trace._replace(state="a=1"))
     state = [("tracestate", b"a=1"), ("ce_tracestate", b"a=1")]
     assert record.headers == plain.headers + both + state

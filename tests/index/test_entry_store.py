@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from engine import limits
 from engine.documents.codec import encode
 from engine.documents.fields import DAYS
 from engine.documents.model import Area, Authority, Entry, Hours, Vehicle, Window
@@ -145,7 +146,8 @@ class Slots(RuleBasedStateMachine):
 TestSlots = Slots.TestCase
 
 
-def test_neighbours_share_what_they_have_in_common() -> None:
+def neighbours(count: int) -> list[Entry]:
+    """Entries of one import."""
     common: dict[str, Any] = {
         "list_id": "stolen-vehicles-of-the-county",
         "agency": "COUNTY-SHERIFF-0001",
@@ -156,8 +158,41 @@ def test_neighbours_share_what_they_have_in_common() -> None:
         "expires_at": "2026-06-01T00:00:00.000Z",
         "vehicle": Vehicle(make="Toyota", model="Corolla", color="white", type="car"),
     }
+    return [
+        Entry(entry_id=f"E{number}", plate=f"ABC{number:03}", **common) for number in range(count)
+    ]
+
+
+def test_neighbours_share_what_they_have_in_common() -> None:
     kept = EntryStore()
-    for number in range(10):
-        kept.put(kept.add_slot(), Entry(entry_id=f"E{number}", plate=f"ABC{number:03}", **common))
+    for each in neighbours(10):
+        kept.put(kept.add_slot(), each)
     sizes = {len(packed) for packed in kept.packed if packed is not None}
     assert max(sizes) < 40
+
+
+def test_an_entry_is_kept_open_until_it_goes_or_others_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "ENTRIES_KEPT_OPEN", 2)
+    store = EntryStore()
+    entries = neighbours(4)
+    slots = [store.add_slot() for _ in entries]
+    for slot, each in zip(slots, entries, strict=True):
+        store.put(slot, each)
+
+    def opened() -> list[str]:
+        found = [store.opened(slot) for slot in slots]
+        return [each.entry_id for each in found if each is not None]
+
+    assert opened() == []
+    for number in (0, 1):
+        store.keep_open(slots[number], entries[number])
+    assert opened() == ["E0", "E1"]
+    store.keep_open(slots[2], entries[2])
+    assert opened() == ["E1", "E2"]
+    store.take(slots[1])
+    assert opened() == ["E2"]
+    store.put(slots[1], entries[3])
+    assert opened() == ["E2"], "another entry in the slot of one that is gone"
+    assert store.copy().opened(slots[2]) is None

@@ -113,6 +113,13 @@ class Entries(RuleBasedStateMachine):
         assert held is (entry_id in self.after_commit)
         self.change(entry_id, None, staged=staged)
 
+    @rule(entry_id=_IDS)
+    def match(self, entry_id: str) -> None:
+        """What a match does with the entries of its plate."""
+        if entry_id in self.model:
+            for slot, each in self.index.slots_of(self.model[entry_id][0].plate):
+                self.index.keep_open(slot, each)
+
     @rule()
     def commit(self) -> None:
         self.index.commit()
