@@ -105,10 +105,9 @@ class Suppression:
 
         Returns SUPPRESSED, or for a match the number of reads suppressed since the last one.
         """
-        suppress_s = entry.suppress_s
-        window_ms = 1000 * (_DEFAULT_S if suppress_s is None else suppress_s)
-        if not window_ms and not self.states:
+        if not self.concerns(entry):
             return 0
+        window_ms = 1000 * (_DEFAULT_S if entry.suppress_s is None else entry.suppress_s)
         seen = bounded(seen)
         key = key_of(entry, seen)
         own: KeyState | None = None
@@ -223,10 +222,7 @@ class Suppression:
         for key, written in states:
             if (former := self.states.own(key, partition)) is not None:
                 self.states.remove(former)
-            if written is None:
-                continue
-            state = self._added(key, partition, written.entry_id)
-            if state is None:
+            if written is None or not (state := self._added(key, partition, written.entry_id)):
                 continue
             state.read(written, is_of_this_log=written.offset < end_offset)
             # How long no worker had the state is not known, so it is kept for some time anyway.
