@@ -327,6 +327,8 @@ ADMIN_S: Final = 20.0
 ADMIN_PAUSE_S: Final = 0.05
 #: How long each probe may take that finds out why no broker answers.
 PROBE_S: Final = 3.0
+#: Pause before the second probe of a broker that closed the connection: it may be going down.
+PROBE_AGAIN_S: Final = 1.0
 #: How long a connection to the broker may take at the start.
 CONNECT_S: Final = 10.0
 #: How long one request of an administrator's client may take.

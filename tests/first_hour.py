@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -26,6 +26,13 @@ _PAGES: Final = ("README.md", "deploy/guides/tutorial.md")
 #: A first `make demo` installs everything, and compiles.
 _COMMAND_S: Final = 900.0
 _SHOWN_CHARACTERS: Final = 60
+#: What Python, uv and make set for what runs inside of them.
+_OURS_ALONE: Final = frozenset(
+    {
+        *("PYTHONPATH", "PYTHONHOME", "PYTHONSAFEPATH", "VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT"),
+        *("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES"),
+    }
+)
 
 
 class Typed(NamedTuple):
@@ -46,12 +53,7 @@ def first_hour(directory: Path, bootstrap: str) -> Iterator[Typed]:
     tools = kafka_tools(directory)
     for number, name in enumerate(_PAGES):
         prefix = f"hour-{number}-{os.getpid()}."
-        environment = {
-            "PATH": f"{tools}{os.pathsep}{_system_path()}",
-            "HOME": os.environ.get("HOME", str(directory)),
-            "HOTLIST_PREFIX": prefix,
-            "HOTLIST_GROUP": f"{prefix}group",
-        }
+        environment = strangers_environment(os.environ, tools, prefix)
         ours = Ours(
             prefix,
             {"9092": bootstrap.rpartition(":")[2], "9108": free_port(), "9109": free_port()},
@@ -60,6 +62,25 @@ def first_hour(directory: Path, bootstrap: str) -> Iterator[Typed]:
             for block in console.blocks((clone / name).read_text("utf-8")):
                 for step in block.steps:
                     yield _typed(shell, step, block, name, ours)
+
+
+def strangers_environment(ours: Mapping[str, str], tools: Path, prefix: str) -> dict[str, str]:
+    """The environment of a stranger's shell on this machine.
+
+    It has what the machine needs: proxies, package registries, certificates, JAVA_HOME. It has
+    nothing of the environment that this runs in, of make, or of the settings of a worker.
+    """
+    kept = {
+        name: value
+        for name, value in ours.items()
+        if name not in _OURS_ALONE and not name.startswith("HOTLIST_")
+    }
+    return {
+        **kept,
+        "PATH": f"{tools}{os.pathsep}{_system_path(ours.get('PATH', os.defpath))}",
+        "HOTLIST_PREFIX": prefix,
+        "HOTLIST_GROUP": f"{prefix}group",
+    }
 
 
 def _typed(
@@ -76,12 +97,10 @@ def _typed(
     return Typed(f"{page}:{block.line}", step.command, took_s, wrong)
 
 
-def _system_path() -> str:
+def _system_path(path: str) -> str:
     """The path without the environment that this runs in."""
     own = str(Path(sys.prefix) / "bin")
-    return os.pathsep.join(
-        part for part in os.environ["PATH"].split(os.pathsep) if part and part != own
-    )
+    return os.pathsep.join(part for part in path.split(os.pathsep) if part and part != own)
 
 
 def main() -> int:

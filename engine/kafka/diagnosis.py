@@ -47,6 +47,15 @@ _WORDS: Final = {
 }
 
 
+#: How an attempt fails if the broker closes the connection, and what among it says why.
+_HUNG_UP: Final = (ssl.SSLError, ConnectionResetError, KafkaError)
+_REFUSED: Final = (
+    AuthenticationFailedError,
+    SaslAuthenticationFailed,
+    UnsupportedSaslMechanismError,
+    TokenError,
+    ssl.SSLCertVerificationError,
+)
 #: OpenSSL's numbers for a certificate that is valid, but for another name.
 _OTHER_NAME: Final = (62, 64)
 
@@ -117,7 +126,7 @@ async def unreachable(bootstrap: str, security: Security = PLAINTEXT) -> BrokerE
 
     The clients only log that none did.
     """
-    failures = [await _failure(address, security) for address in bootstrap.split(",")]
+    failures = [await _last_failure(address, security) for address in bootstrap.split(",")]
     for error in failures:
         explained = _explained(error, bootstrap, security)
         if explained is not None:
@@ -162,6 +171,23 @@ async def _hidden(address: str, topics: Collection[str], security: Security) -> 
 async def _connected(address: str, security: Security) -> Any:
     host, _, port = address.rpartition(":")
     return await create_conn(host.strip("[]"), int(port), **security)
+
+
+async def _last_failure(address: str, security: Security) -> BaseException | None:
+    """Return the error of an attempt, or of the second one if the broker closes the first.
+
+    A broker that is going down closes a connection, and refuses the next. A listener with another
+    protocol closes both.
+    """
+    error = await _failure(address, security)
+    if _is_hung_up(error):
+        await asyncio.sleep(limits.PROBE_AGAIN_S)
+        error = await _failure(address, security)
+    return error
+
+
+def _is_hung_up(error: BaseException | None) -> bool:
+    return isinstance(error, _HUNG_UP) and not isinstance(error, _REFUSED)
 
 
 async def _failure(address: str, security: Security) -> BaseException | None:

@@ -14,9 +14,9 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST
 
 from engine import limits
+from engine.observability.metric_families import Exposition
 from engine.observability.status import Status
 from engine.observability.status_page import Page, status_json
 from engine.serving.http_port import HttpPort
@@ -30,6 +30,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class HttpServer:
     """Serves `/metrics`, `/healthz` and `/readyz`; 503 with the reason if a condition fails.
 
+    `metrics` is given the request's header `Accept`, an empty string if it has none.
+
     With `status`, it also serves the page at `/` and `/status`, and `/status.json`.
     """
 
@@ -37,7 +39,7 @@ class HttpServer:
         self,
         host: str,
         port: int,
-        metrics: Callable[[], bytes],
+        metrics: Callable[[str], Exposition],
         healthy: Condition,
         ready: Condition,
         status: Callable[[], Status] | None = None,
@@ -79,7 +81,8 @@ class HttpServer:
         return self._listening.connections
 
     async def _serve_metrics(self, request: web.Request) -> web.Response:
-        return web.Response(body=self._metrics(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        shown = self._metrics(",".join(request.headers.getall("Accept", [])))
+        return web.Response(body=shown.body, headers={"Content-Type": shown.content_type})
 
 
 def _condition(failing: Condition) -> Handler:

@@ -8,13 +8,17 @@ figures for the process.
 
 from __future__ import annotations
 
+from typing import Final, NamedTuple
+
 from prometheus_client import (
+    CONTENT_TYPE_LATEST,
     Counter,
     Gauge,
     Histogram,
     ProcessCollector,
     generate_latest,
 )
+from prometheus_client.openmetrics import exposition as openmetrics
 
 from engine import limits
 from engine.documents.fields import COUNTED_EVENTS, DROPPABLE_FIELDS
@@ -28,6 +32,15 @@ HELD_TOPICS = ("reads", "entries", "policies", "suppression", "audit")
 #: The label of all sources without a policy, and of those beyond SOURCES_NAMED.
 OTHER_SOURCES = "other"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+_OPENMETRICS: Final = "application/openmetrics-text"
+
+
+class Exposition(NamedTuple):
+    """The metrics as a response: the body, and the value of its header `Content-Type`."""
+
+    body: bytes
+    content_type: str
 
 
 class MetricFamilies:
@@ -252,9 +265,17 @@ class MetricFamilies:
         for reason in ("missing", "not_normal", "alternates"):
             self.odd_keys.labels(reason)
 
-    def exposition(self) -> bytes:
-        """Return all metrics in Prometheus' text format."""
-        return generate_latest(self.registry)
+    def exposition(self, accept: str = "") -> Exposition:
+        """Return all metrics in the format that a request accepts.
+
+        OpenMetrics if its header `Accept` names that, else Prometheus' text format, which has no
+        exemplars.
+        """
+        offered = {each.partition(";")[0].strip().lower() for each in accept.split(",")}
+        if _OPENMETRICS in offered:
+            body = openmetrics.generate_latest(self.registry)  # type: ignore[no-untyped-call]
+            return Exposition(body, openmetrics.CONTENT_TYPE_LATEST)
+        return Exposition(generate_latest(self.registry), CONTENT_TYPE_LATEST)
 
     def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
         return Counter(name, meaning, labels, registry=self.registry)

@@ -11,6 +11,7 @@ from engine import limits
 from engine.matching.lists import Applied, ControlKind, ControlRecord, Lists
 from engine.matching.outcome import Outcome
 from engine.observability.metric_families import OTHER_SOURCES, MetricFamilies
+from engine.wire.trace_context import TraceContext
 
 
 class Metrics(MetricFamilies):
@@ -80,7 +81,8 @@ class Metrics(MetricFamilies):
             self.matches.labels(match_type, purpose).inc(count)
         for found in outcome.matches:
             if found.read_ms >= 0:  # records without a timestamp have -1
-                self.read_to_match_s.observe(max(0, now_ms - found.read_ms) / 1000)
+                delay_s = max(0, now_ms - found.read_ms) / 1000
+                self.read_to_match_s.observe(delay_s, _exemplar(found.trace))
         self.suppressed.inc(outcome.suppressed)
         for reject in outcome.rejects:
             self.rejects.labels(reject.reason).inc()
@@ -140,6 +142,11 @@ class Metrics(MetricFamilies):
             return OTHER_SOURCES
         self._sources.add(source)
         return source
+
+
+def _exemplar(trace: TraceContext | None) -> dict[str, str] | None:
+    """The trace in which a match has a span of its own, for the bucket that counts its delay."""
+    return None if trace is None or trace.parent_id is None else {"trace_id": trace.trace_id}
 
 
 def values_of(metric: MetricWrapperBase) -> dict[tuple[str, ...], float]:

@@ -14,6 +14,7 @@ from engine.config import Settings
 from engine.control.gate import Gate
 from engine.matching.lists import Lists
 from engine.observability.log_sampling import Fault
+from engine.observability.metric_families import Exposition
 from engine.observability.stall_monitor import Watching
 from engine.observability.status import Facts, HeldPartition, Status, StuckPartition, Watch
 from engine.transport.runtime import Runtime
@@ -97,10 +98,10 @@ class Health:
             )
         )
 
-    def exposition(self) -> bytes:
-        """Return the current metrics in Prometheus' format."""
+    def exposition(self, accept: str = "") -> Exposition:
+        """Return the current metrics in the format that a request accepts."""
         self._set_gauges()
-        return self._runtime.metrics.exposition()
+        return self._runtime.metrics.exposition(accept)
 
     async def sample(self) -> None:
         """Sample the counts for the status page at intervals, until cancelled."""

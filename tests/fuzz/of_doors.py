@@ -33,6 +33,7 @@ from engine.ingest.producer import Ingest
 from engine.ingest.webhook import Endpoint, IngestServer
 from engine.kafka import session
 from engine.observability.http_server import HttpServer
+from engine.observability.metric_families import Exposition
 from tests.fakes.documents import NOW_MS, detection
 from tests.fuzz.fuzzer import Target, agree
 from tests.fuzz.mutations import TEXTS, any_of, change_bytes, change_json, words
@@ -163,7 +164,7 @@ def _run_http(data: bytes) -> Iterable[Hashable]:
 
 async def _ask(data: bytes) -> tuple[bytes, bytes]:
     with mock.patch.object(limits, "HTTP_CONNECTION_S", 0.05):
-        hasty = HttpServer("127.0.0.1", 0, lambda: b"m 1\n", str, str)
+        hasty = HttpServer("127.0.0.1", 0, lambda _: Exposition(b"m 1\n", "text/plain"), str, str)
     await hasty.start()
     try:
         said = await asyncio.wait_for(answer(hasty.port, data), 30)

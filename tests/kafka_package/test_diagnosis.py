@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
@@ -12,8 +14,9 @@ from aiokafka.errors import (
     TransactionalIdAuthorizationFailed,
 )
 
+from engine import limits
 from engine.errors import BrokerError
-from engine.kafka.diagnosis import Refusal, not_allowed, refusal
+from engine.kafka.diagnosis import Refusal, not_allowed, refusal, unreachable
 
 
 @pytest.mark.parametrize(
@@ -62,3 +65,28 @@ def test_what_is_missing_is_named(refused: Refusal, where: str, it: str) -> None
         f"{where}the broker does not allow this user what is needed; ask the cluster's operator "
         f"for Write on {it}; `hotlist topics acls` shows what each role has"
     )
+
+
+@pytest.mark.parametrize(
+    ("closes", "why"),
+    [(1, "no Kafka broker answers"), (2, "the broker closes the PLAINTEXT connection")],
+)
+async def test_a_broker_that_goes_down_is_not_taken_for_one_with_another_protocol(
+    closes: int, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "PROBE_AGAIN_S", 0.01)
+    left = closes
+
+    async def close(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            server.close()
+        writer.close()
+
+    server = await asyncio.start_server(close, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    error = await unreachable(f"{host}:{port}")
+    assert why in str(error)
+    assert ("--security-protocol" in str(error)) == (closes > 1)
+    assert left == 0

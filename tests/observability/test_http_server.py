@@ -12,24 +12,65 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from engine import limits
 from engine.config import Settings
 from engine.errors import HotlistError
 from engine.observability.http_server import HttpServer
+from engine.observability.metric_families import Exposition
+from engine.observability.metrics import Metrics
+
+
+def no_metrics(_: str) -> Exposition:
+    return Exposition(b"", CONTENT_TYPE_LATEST)
 
 
 @asynccontextmanager
 async def serving(
     *, metrics: bytes = b"", unhealthy: str = "", unready: str = ""
 ) -> AsyncIterator[aiohttp.ClientSession]:
-    server = HttpServer("127.0.0.1", 0, lambda: metrics, lambda: unhealthy, lambda: unready)
+    server = HttpServer(
+        *("127.0.0.1", 0, lambda _: Exposition(metrics, CONTENT_TYPE_LATEST)),
+        *(lambda: unhealthy, lambda: unready),
+    )
     await server.start()
     try:
         async with aiohttp.ClientSession(f"http://127.0.0.1:{server.port}") as session:
             yield session
     finally:
         await server.stop()
+
+
+@pytest.mark.parametrize(
+    ("accept", "media_type"),
+    [
+        # Shape: https://prometheus.io/docs/instrumenting/content_negotiation/
+        (
+            "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3",
+            "application/openmetrics-text",
+        ),
+        ("text/plain;version=0.0.4;q=0.5,*/*;q=0.1", "text/plain"),
+        (
+            "application/openmetrics-text;version=none;escaping=\u00bc,,;",
+            "application/openmetrics-text",
+        ),
+        (None, "text/plain"),
+    ],
+)
+async def test_metrics_come_in_the_format_that_is_accepted(
+    accept: str | None, media_type: str
+) -> None:
+    server = HttpServer("127.0.0.1", 0, Metrics().exposition, str, str)
+    await server.start()
+    headers = {} if accept is None else {"Accept": accept}
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{server.port}", headers=headers) as client:
+        response = await client.get("/metrics")
+        assert (response.status, response.content_type) == (200, media_type)
+        shown = await response.text()
+    await server.stop()
+    assert "hotlist_reads_total 0.0" in shown
+    assert shown.endswith("# EOF\n") == (media_type != "text/plain")
 
 
 async def test_metrics_are_as_prometheus_wants_them() -> None:
@@ -73,12 +114,12 @@ async def test_nothing_can_be_sent(path: str) -> None:
 
 
 async def test_the_port_is_free_again_after_stop() -> None:
-    first = HttpServer("127.0.0.1", 0, bytes, str, str)
+    first = HttpServer("127.0.0.1", 0, no_metrics, str, str)
     await first.start()
     port = first.port
     assert port != 0
     await first.stop()
-    second = HttpServer("127.0.0.1", port, bytes, str, str)
+    second = HttpServer("127.0.0.1", port, no_metrics, str, str)
     await second.start()
     await second.stop()
 
@@ -87,7 +128,7 @@ async def test_a_taken_port_is_one_clear_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(HotlistError) as caught:
-            await HttpServer("127.0.0.1", port, bytes, str, str).start()
+            await HttpServer("127.0.0.1", port, no_metrics, str, str).start()
     text = str(caught.value)
     assert text.startswith(f"HTTP port: cannot listen on 127.0.0.1:{port} (")
     assert text.endswith("; choose another with --http-host and --http-port")
@@ -98,7 +139,7 @@ async def test_a_taken_port_is_one_clear_line() -> None:
 
 @asynccontextmanager
 async def listening() -> AsyncIterator[HttpServer]:
-    server = HttpServer("127.0.0.1", 0, lambda: b"m 1\n", str, str)
+    server = HttpServer("127.0.0.1", 0, lambda _: Exposition(b"m 1\n", "text/plain"), str, str)
     await server.start()
     try:
         yield server
@@ -153,7 +194,7 @@ async def test_a_header_that_is_no_text_is_not_logged(caplog: pytest.LogCaptureF
 
 
 async def test_a_failure_of_our_own_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    def fails() -> bytes:
+    def fails(_: str) -> Exposition:
         raise ValueError("not to be shown to strangers")
 
     server = HttpServer("127.0.0.1", 0, fails, str, str)
@@ -184,7 +225,11 @@ async def test_who_is_slow_is_hung_up_on(sent: bytes, monkeypatch: pytest.Monkey
 
 async def test_who_reads_nothing_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "HTTP_CONNECTION_S", 0.2)
-    much = HttpServer("127.0.0.1", 0, lambda: bytes(64 * limits.MIB), str, str)
+
+    def huge(_: str) -> Exposition:
+        return Exposition(bytes(64 * limits.MIB), CONTENT_TYPE_LATEST)
+
+    much = HttpServer("127.0.0.1", 0, huge, str, str)
     await much.start()
     reader, writer = await asyncio.open_connection("127.0.0.1", much.port, limit=1024)
     writer.write(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -237,7 +282,7 @@ def test_it_listens_on_this_machine_alone_unless_told_otherwise() -> None:
 
 async def test_from_another_address_nobody_gets_in() -> None:
     """A loopback address is one of many: at the others nobody listens."""
-    server = HttpServer(Settings().http_host, 0, bytes, str, str)
+    server = HttpServer(Settings().http_host, 0, no_metrics, str, str)
     await server.start()
     try:
         for address in ("127.0.0.2", "::1"):

@@ -59,7 +59,7 @@ def used() -> Metrics:
 
 
 def families(metrics: Metrics) -> list[Metric]:
-    return list(text_string_to_metric_families(metrics.exposition().decode()))
+    return list(text_string_to_metric_families(metrics.exposition().body.decode()))
 
 
 @pytest.mark.parametrize("name", CONTRACT)
@@ -105,7 +105,7 @@ def test_a_dropped_field_is_counted_by_its_name() -> None:
     metrics = Metrics()
     outcome = Outcome(dropped_fields=Counter(region=2, vehicle=1))
     metrics.count_fetch(outcome, 0, 0, 0.1)
-    shown = metrics.exposition().decode()
+    shown = metrics.exposition().body.decode()
     assert 'hotlist_dropped_fields_total{field="region"} 2.0' in shown
     for name in set(DROPPABLE_FIELDS) - {"region", "vehicle"}:
         assert f'hotlist_dropped_fields_total{{field="{name}"}} 0.0' in shown
@@ -146,8 +146,8 @@ def test_sources_that_are_named_are_bounded(monkeypatch: pytest.MonkeyPatch) -> 
 def test_two_workers_in_a_process_count_apart() -> None:
     one, other = Metrics(), Metrics()
     one.reads.inc(5)
-    assert "hotlist_reads_total 5.0" in one.exposition().decode()
-    assert "hotlist_reads_total 0.0" in other.exposition().decode()
+    assert "hotlist_reads_total 5.0" in one.exposition().body.decode()
+    assert "hotlist_reads_total 0.0" in other.exposition().body.decode()
 
 
 def test_audit_records_are_counted_by_event() -> None:

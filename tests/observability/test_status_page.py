@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from engine import limits
 from engine.observability.http_server import HttpServer
 from engine.observability.log_sampling import Fault
+from engine.observability.metric_families import Exposition
 from engine.observability.status import (
     Delay,
     HeldPartition,
@@ -255,7 +256,9 @@ def test_what_is_shown_is_text_and_never_more() -> None:
 
 @asynccontextmanager
 async def serving(status: Callable[[], Status]) -> AsyncIterator[str]:
-    server = HttpServer("127.0.0.1", 0, lambda: b"m 1\n", str, str, status)
+    server = HttpServer(
+        "127.0.0.1", 0, lambda _: Exposition(b"m 1\n", "text/plain"), str, str, status
+    )
     await server.start()
     try:
         yield f"http://127.0.0.1:{server.port}"

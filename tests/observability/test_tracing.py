@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from engine import limits
 from engine.config import Settings
@@ -244,3 +245,33 @@ def test_a_token_in_clear_is_one_warning(
 )
 def test_no_token_crosses_a_network_in_clear(endpoint: str, environment: dict[str, str]) -> None:
     assert headers_in_clear(endpoint, environment) is None
+
+
+def test_a_bucket_of_the_delay_names_a_trace_that_has_a_span_of_ours() -> None:
+    metrics = Metrics()
+    tracing = Tracing(Taker(), _ENDPOINT, metrics)
+    unsampled = TraceContext("5" * 32, _CAME.span_id, 0)
+    found = outcome(unsampled, _CAME, None, unsampled)
+    tracing.enter(found)
+    metrics.count_delivered(found, NOW_MS, 0.1)
+
+    shown = metrics.exposition("application/openmetrics-text; version=1.0.0").body.decode()
+    [exemplar] = [
+        sample.exemplar
+        for family in text_string_to_metric_families(shown)  # type: ignore[no-untyped-call]
+        for sample in family.samples
+        if sample.exemplar is not None
+    ]
+    assert exemplar.labels == {"trace_id": _CAME.trace_id}
+    assert exemplar.value == 0.005
+    # A trace is all that it names: no read, no plate, no camera, no entry.
+    for text in (_MATCH.match_id, _MATCH.read.plate, _MATCH.read.read_id, _MATCH.read.camera):
+        assert text not in shown
+    assert _MATCH.entry.entry_id not in shown
+    assert _CAME.trace_id not in metrics.exposition().body.decode()
+
+
+def test_without_tracing_no_bucket_names_a_trace() -> None:
+    metrics = Metrics()
+    metrics.count_delivered(outcome(_CAME), NOW_MS, 0.1)
+    assert _CAME.trace_id not in metrics.exposition("application/openmetrics-text").body.decode()

@@ -133,7 +133,7 @@ def _emitted(matcher: Matcher, outcome: Outcome, log: str) -> dict[str, str]:
         "outcome": repr(outcome),
         "rejects": b"\n".join(map(encode, outcome.rejects)).decode(),
         "matches": b"\n".join(encode(found.match) for found in outcome.matches).decode(),
-        "metrics": metrics.exposition().decode(),
+        "metrics": metrics.exposition().body.decode(),
         **formats,
         "status": status_json(status).decode(),
         "page": Page().rendered(status).decode(),
