@@ -27,7 +27,7 @@ WITH_UV = { sed -n '/^uv==/,/[^\\]$$/p' requirements.lock >$(VENV)/uv.txt && \
 	$(UV) --require-hashes -r requirements.lock && $(UV) --quiet --no-deps -e .; }
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test fuzz check kafka format lock lock-check audit-deps deploy-tools bench bench-readme bench-quick torture first-hour
+.PHONY: help venv demo test fuzz check kafka format lock lock-check audit-deps deploy-tools bench bench-readme bench-quick torture first-hour docs
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -90,6 +90,12 @@ torture: venv  ## faults on a real Kafka for SECONDS (600); SEED=n repeats a sch
 
 first-hour: venv  ## what README and the tutorial say, typed in a new clone on a real Kafka, with times
 	@$(BIN)/python -m tests.first_hour
+
+docs: venv  ## the pages as a site in build/docs; fails for a link that leads nowhere
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --group docs
+	@$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --nitpicky \
+		-c deploy/site -d build/doctrees . build/docs $(ARGS)
+	@echo "build/docs/README.html" >&2
 
 format: venv  ## bring the code into the style that `check` asks for
 	$(BIN)/ruff check --fix
