@@ -24,6 +24,7 @@ from aiokafka.errors import (
     InvalidProducerEpoch,
     InvalidProducerIdMapping,
     InvalidTransactionTimeout,
+    InvalidTxnState,
     KafkaError,
     ProducerFenced,
 )
@@ -40,8 +41,14 @@ from engine.kafka.diagnosis import refusal
 
 T = TypeVar("T")
 
-#: The broker's errors for a producer whose id another one uses now, or that has expired.
-_FENCING: Final = (ProducerFenced, InvalidProducerEpoch, InvalidProducerIdMapping)
+#: The broker's errors for a producer whose id another one uses now, or that has expired, or whose
+#: transaction the coordinator has ended.
+_FENCING: Final = (
+    ProducerFenced,
+    InvalidProducerEpoch,
+    InvalidProducerIdMapping,
+    InvalidTxnState,
+)
 
 
 class Fenced(Abandoned):

@@ -19,6 +19,7 @@ from aiokafka.errors import (
     InvalidProducerEpoch,
     InvalidProducerIdMapping,
     InvalidTransactionTimeout,
+    InvalidTxnState,
     KafkaConnectionError,
     KafkaError,
     MessageSizeTooLargeError,
@@ -152,7 +153,9 @@ async def test_nothing_is_said_of_offsets_where_there_is_none(started: Made) -> 
 
 
 @pytest.mark.parametrize("step", ["begin", "send", "offsets", "commit"])
-@pytest.mark.parametrize("error", [ProducerFenced, InvalidProducerEpoch, InvalidProducerIdMapping])
+@pytest.mark.parametrize(
+    "error", [ProducerFenced, InvalidProducerEpoch, InvalidProducerIdMapping, InvalidTxnState]
+)
 async def test_whose_id_is_anothers_is_fenced(
     started: Made, step: str, error: type[KafkaError]
 ) -> None:
