@@ -8,9 +8,10 @@ figure. In the order in which a run passes them:
 * `children`: processes beside this one, and what they say line by line
 * `live`: the worker as people start it, asked over HTTP and watched through /proc
 * `long_list`: hot lists of millions of entries, made fast
-* `backlog`, `delay`, `control_effect`, `footprint`, `list_size`, `rolling_restart`,
-  `workers`: the measures
-* `pacer`, `observer`, `prober`, `member`: the processes that they start
+* `backlog`, `delay`, `control_effect`, `footprint`, `list_size`, `rebalance`,
+  `rolling_restart`, `workers`: the measures
+* `group_view`: which member owns which partition
+* `pacer`, `observer`, `prober`, `member`, `peer_member`: the processes that they start
 * `figures`: the dated result file and its table
 * `run`: one measure from its definition to its file
 """

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import http.client
 import re
-import signal
 import socket
-import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +13,6 @@ from benchmarks.groups import mark_audited
 from benchmarks.measures.process import PythonProcess
 
 _LOOK_EVERY_S = 0.02
-_STOP_S = 60.0
 
 
 class LiveWorker(PythonProcess):
@@ -83,16 +80,6 @@ class LiveWorker(PythonProcess):
     def peak_bytes(self) -> int:
         """The most resident memory that it has had so far."""
         return self._status_bytes("VmHWM")
-
-    def stop(self) -> None:
-        """End it in order. Raises ProcessFailedError where it does not."""
-        self._process.send_signal(signal.SIGTERM)
-        try:
-            status = self._process.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            raise self._failed("did not end") from None
-        if status != 0:
-            raise self._failed(f"ended with status {status}")
 
     def _status_bytes(self, field: str) -> int:
         text = Path(f"/proc/{self._process.pid}/status").read_text()

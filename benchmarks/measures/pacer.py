@@ -24,7 +24,7 @@ from confluent_kafka import Producer
 
 from benchmarks.definitions import Input
 from benchmarks.fill import open_producer
-from benchmarks.measures.children import argument, say
+from benchmarks.measures.children import argument, input_ended, say
 from benchmarks.measures.definition import Count
 from benchmarks.measures.scenery import PROBE_PLATES, probe_read, quantiles
 from benchmarks.reads import Read, Scene
@@ -39,7 +39,7 @@ _partition_of = DefaultPartitioner()
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
     """What to produce. The reads are those of `input`, `input.distinct_reads` of them over and
     over, with the documents of `scene_ms`; one in `probe_every` is a probe. `warm_up_s` counts
-    for everything but lateness."""
+    for everything but lateness. Single records stop sooner if the input ends."""
 
     bootstrap: str
     topic: str
@@ -71,7 +71,13 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _produce_records(pace: Pace, reads: list[Read]) -> Paced:
-    producer = Producer({"bootstrap.servers": pace.bootstrap, "compression.type": "lz4"})
+    producer = Producer(
+        {
+            "bootstrap.servers": pace.bootstrap,
+            "compression.type": "lz4",
+            "partitioner": "murmur2_random",  # as Java's and aiokafka's
+        }
+    )
     cycled = itertools.cycle(reads)
     plates = itertools.cycle(PROBE_PLATES)
     late_ms: list[float] = []
@@ -88,7 +94,12 @@ def _produce_records(pace: Pace, reads: list[Read]) -> Paced:
             except BufferError:  # the client is full: later, and that counts
                 producer.poll(_TICK_S)
 
+    ended = input_ended()
+    sent = 0
     for number in range(pace.reads):
+        if ended.is_set():
+            break
+        sent += 1
         intended_ns = start_ns + int(number * interval_ns)
         while (ahead_ns := intended_ns - time.time_ns()) > 0:
             producer.poll(0)
@@ -105,7 +116,7 @@ def _produce_records(pace: Pace, reads: list[Read]) -> Paced:
             put(read.key, read.value)
     assert producer.flush(_FLUSH_S) == 0, "all reads are acknowledged"
     return Paced(
-        reads=pace.reads,
+        reads=sent,
         probes=probes,
         matches=matches + probes,
         took_s=(time.time_ns() - start_ns) / 1e9,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -12,6 +13,8 @@ from typing import Any, Self
 
 from benchmarks.commands import ENVIRONMENT
 from benchmarks.measure import ProcessFailedError
+
+_STOP_S = 60.0
 
 
 class PythonProcess:
@@ -55,6 +58,21 @@ class PythonProcess:
         if self._process.stdin is not None:
             self._process.stdin.close()
         self._errors.close()
+
+    def stop(self) -> None:
+        """End it in order. Raises ProcessFailedError if it does not end so."""
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            status = self._process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            raise self._failed("did not end") from None
+        if status != 0:
+            raise self._failed(f"ended with status {status}")
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._process.kill()
+        self._process.wait()
 
     def _failed(self, how: str) -> ProcessFailedError:
         self._errors.seek(0)

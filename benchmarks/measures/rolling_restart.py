@@ -18,8 +18,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from aiokafka.partitioner import DefaultPartitioner
-
 from benchmarks import fill
 from benchmarks.definitions import Expected, Input
 from benchmarks.measure import ProcessFailedError
@@ -30,7 +28,14 @@ from benchmarks.measures.live import LiveWorker
 from benchmarks.measures.long_list import send_filler
 from benchmarks.measures.observer import Seen, Watch, Watching
 from benchmarks.measures.pacer import Pace, Paced, Ready
-from benchmarks.measures.scenery import PROBE, PROBE_PLATES, fill_lists, probe_entry, quantiles
+from benchmarks.measures.scenery import (
+    PROBE,
+    PROBE_PLATES,
+    fill_lists,
+    partition_of,
+    probe_entry,
+    quantiles,
+)
 from benchmarks.reads import Scene
 from benchmarks.runner import Say, WrongCountError
 from engine.kafka.topics import Topics
@@ -41,8 +46,6 @@ _END_S = 120.0
 #: Whether the new worker is started when the old one has ended, or has joined before it ends.
 Order = Literal["stop first", "start first"]
 _ORDERS: tuple[Order, ...] = ("stop first", "start first")
-
-_partition_of = DefaultPartitioner()
 
 
 class _List(Strict, frozen=True, kw_only=True):
@@ -197,11 +200,10 @@ def _judge(run: _Run, paced: Paced, seen: Seen, partitions: int) -> None:
         )
     run.doubled = seen.records - paced.matches
     run.usual_ms = quantiles([delay / 1e6 for delay in first_ns.values()])[50]
-    all_partitions = list(range(partitions))
     longest: list[list[float]] = [[0.0] * partitions for _ in run.restarts]
     # The pacer takes the plates in turn, and a read's time tells which of them it is.
     for intended_ns, plate in zip(sorted(first_ns), itertools.cycle(PROBE_PLATES), strict=False):
-        partition = _partition_of(plate.encode(), all_partitions, all_partitions)
+        partition = partition_of(plate.encode(), partitions)
         delay_ms = first_ns[intended_ns] / 1e6
         for (from_ns, to_ns), of_restart in zip(run.restarts, longest, strict=True):
             if from_ns <= intended_ns < to_ns:

@@ -18,6 +18,7 @@ from benchmarks.measures import (
     footprint,
     list_size,
     misreads,
+    rebalance,
     rolling_restart,
     workers,
 )
@@ -37,6 +38,7 @@ MEASURES: dict[str, tuple[type[msgspec.Struct], _Measure]] = {
     "footprint": (footprint.Settings, footprint.measure),
     "list_size": (list_size.Settings, list_size.measure),
     "misreads": (misreads.Settings, misreads.measure),
+    "rebalance": (rebalance.Settings, rebalance.measure),
     "rolling_restart": (rolling_restart.Settings, rolling_restart.measure),
     "workers": (workers.Settings, workers.measure),
 }

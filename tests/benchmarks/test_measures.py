@@ -16,6 +16,9 @@ from benchmarks.measures.definition import load_measures
 from benchmarks.measures.figures import Figure, MeasuredCase, MeasuredResult
 from benchmarks.measures.long_list import Times, filler
 from benchmarks.measures.member import Progress
+from benchmarks.measures.observer import Seen
+from benchmarks.measures.pacer import Paced
+from benchmarks.measures.rebalance import Rebalance, judged
 from benchmarks.measures.run import MEASURES, settings_of
 from benchmarks.measures.workers import _checked_rate
 from benchmarks.reads import Scene, count_expected
@@ -141,6 +144,34 @@ def test_a_group_that_reads_twice_or_loses_a_match_has_no_rate() -> None:
     twice[0][-1] = msgspec.structs.replace(twice[0][-1], reads=800_001)
     with pytest.raises(WrongCountError, match="1,600,001 reads"):
         _checked_rate(twice, 216, settings)
+
+
+def test_a_pause_counts_for_its_rebalance_and_its_partition() -> None:
+    """Ten probes a second apart, of ten plates; those of one partition wait in the second half."""
+    partitions = 4
+    plates = scenery.PROBE_PLATES[:10]
+    slow = scenery.partition_of(plates[7].encode(), partitions)
+    probes = [
+        (
+            second * 10**9,
+            (900 if second >= 5 and scenery.partition_of(plate.encode(), partitions) == slow else 5)
+            * 10**6,
+        )
+        for second, plate in enumerate(plates)
+    ]
+    owners = dict.fromkeys(range(partitions), "A")
+    rebalances = [
+        Rebalance("a step", 0, 5 * 10**9, owners, owners),
+        Rebalance("another", 5 * 10**9, 10**10, owners, {**owners, slow: "B"}),
+    ]
+    paced = Paced(reads=10, probes=10, matches=12, took_s=1.0, late_ms=[])
+    run = judged(rebalances, paced, Seen(probes=[*probes, probes[0]], records=13), partitions)
+    assert (run.usual_ms, run.doubled) == (5.0, 1)
+    assert set(run.stayed_ms["a step"]) == set(run.stayed_ms["another"]) == {0.0}
+    assert "a step" not in run.moved_ms
+    assert run.moved_ms["another"] == [895.0]
+    with pytest.raises(WrongCountError, match="9 of 10 probes"):
+        judged(rebalances, paced, Seen(probes=probes[1:], records=12), partitions)
 
 
 def test_every_target_names_a_case_and_an_engine_or_figure_that_are_measured() -> None:
