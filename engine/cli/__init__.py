@@ -101,6 +101,12 @@ class Application(Commands):
             status = _report(f"{name}{error.strerror or error}", 1)
         sys.exit(status or 0)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take `help COMMAND` for `COMMAND --help`."""
+        if args[:1] == ["help"]:
+            args = [*args[1:], "--help"]
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; click would end the process itself on these two errors."""
         try:
@@ -164,6 +170,7 @@ def _show_version(context: click.Context, _: click.Parameter, asked: bool) -> No
     help="Settings file; default: hotlist.toml in the working directory, if it exists.",
 )
 @click.option(
+    "-V",
     "--version",
     is_flag=True,
     is_eager=True,

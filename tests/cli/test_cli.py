@@ -131,10 +131,19 @@ def test_commands_of_the_contract() -> None:
     }
 
 
-def test_version() -> None:
-    result = hotlist("--version")
+@pytest.mark.parametrize("flag", ["--version", "-V"])
+def test_version(flag: str) -> None:
+    result = hotlist(flag)
     assert result.exit_code == 0
     assert result.stdout.startswith("hotlist ")
+
+
+@pytest.mark.parametrize("command", [(), ("worker",), ("entries", "import")])
+def test_help_is_a_word_too(command: tuple[str, ...]) -> None:
+    result = hotlist("help", *command)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == hotlist(*command, "--help").stdout
+    assert result.stdout.startswith("Usage: ")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -784,6 +793,7 @@ def test_what_rows_may_say_themselves_is_no_error_of_the_flags() -> None:
 @pytest.mark.parametrize(
     ("args", "line"),
     [
+        (("help", "wroker"), "No such command 'wroker'; did you mean worker? see hotlist --help"),
         (("wroker",), "No such command 'wroker'; did you mean worker? see hotlist --help"),
         (
             ("entries", "improt"),
