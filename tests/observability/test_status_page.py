@@ -359,7 +359,7 @@ async def test_anybody_can_use_it(scheme: str) -> None:
     """By axe-core's rules, contrast among them, in each state, wide and narrow."""
     statuses = [STUCK]
     async with page_of(lambda: statuses[0]) as (tab, url):
-        for width, status in ((360, STUCK), (360, LONG), (1200, A_STATUS), (1200, EMPTY)):
+        for width, status in ((360, STUCK), (360, LONG), (960, EMPTY), (1200, A_STATUS)):
             statuses[0] = status
             await tab.look(width, 800, scheme)
             await tab.open(f"{url}/")
@@ -367,6 +367,7 @@ async def test_anybody_can_use_it(scheme: str) -> None:
             # Nothing sticks out, so nobody must scroll to the side.
             assert await tab.evaluate("document.documentElement.scrollWidth") == width
             assert await _cut(tab) == []
+            assert await _squeezed(tab) == []
         assert await tab.evaluate("document.getAnimations().length") == 0
         colour = await tab.evaluate("getComputedStyle(document.body).backgroundColor")
         red, *_ = map(int, re.findall(r"\d+", colour))
@@ -380,6 +381,16 @@ async def _cut(tab: Tab) -> list[str]:
             const box = each.getBoundingClientRect();
             return box.width && (box.right > innerWidth || each.scrollWidth > each.clientWidth + 1);
         }).map((each) => each.textContent)"""
+    )
+    return found
+
+
+async def _squeezed(tab: Tab) -> list[str]:
+    """Labels that a long value leaves too little room."""
+    found: list[str] = await tab.evaluate(
+        """[...document.querySelectorAll("dl:not(.figures) dt")].filter((each) =>
+            each.offsetWidth < 0.4 * each.parentElement.offsetWidth
+        ).map((each) => each.textContent)"""
     )
     return found
 
