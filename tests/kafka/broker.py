@@ -39,8 +39,9 @@ class RealBroker:
     `port` is the port to listen on (any free one by default), `properties` are further server
     properties. `listeners` are further listeners, each with its security protocol (`at` says
     where), and `scram` says which users may log in there with which SCRAM-SHA-256 password. It is
-    its own controller, except as a `member` of a cluster. All methods block: from a coroutine,
-    call them through `asyncio.to_thread`.
+    its own controller, except as a `member` of a cluster. A `light` one starts in half the time and
+    is slower later, for tests; a member is light. All methods block: from a coroutine, call them
+    through `asyncio.to_thread`.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class RealBroker:
         listeners: Mapping[str, str] | None = None,
         scram: Mapping[str, str] | None = None,
         member: Member | None = None,
+        light: bool = False,
     ) -> None:
         further = dict(listeners or {})
         free, controller, *others = free_ports(2 + len(further))
@@ -78,7 +80,8 @@ class RealBroker:
             {**own, **(properties or {})},
             cluster_id=node.new_id() if member is None else member.cluster_id,
             users=scram,
-            light=member is not None,
+            light=light or member is not None,
+            heap="1g" if member is None else "256m",
         )
 
     @staticmethod

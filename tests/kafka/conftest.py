@@ -91,7 +91,7 @@ def real_kafka(request: pytest.FixtureRequest) -> Iterator[str]:
         cluster: RealCluster = request.getfixturevalue("shared_cluster")
         yield cluster.bootstrap
     else:
-        broker = RealBroker(properties=_EAGER)
+        broker = RealBroker(properties=_EAGER, light=True)
         with _started(broker, "no real Kafka", "HOTLIST_TEST_KAFKA=host:port uses one that runs"):
             yield broker.bootstrap
 
@@ -105,17 +105,31 @@ def replicas() -> int:
 
 @pytest.fixture(scope="session")
 def shared_cluster() -> Iterator[RealCluster]:
-    """A cluster of three brokers, started once for the session; see `real_cluster`."""
+    """A cluster of three brokers for the session, on which `real_kafka` is; see `real_cluster`."""
+    cluster = RealCluster(_EAGER)
+    with _started(cluster, "no cluster"):
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def module_cluster(request: pytest.FixtureRequest) -> Iterator[RealCluster]:
+    """The cluster of the session, if it has one; or one for the tests of a file.
+
+    Four JVMs that have nothing to do take a seventh of a processor: they end with the file.
+    """
+    if replicas() == REPLICAS:
+        yield request.getfixturevalue("shared_cluster")
+        return
     cluster = RealCluster(_EAGER)
     with _started(cluster, "no cluster"):
         yield cluster
 
 
 @pytest.fixture
-def real_cluster(shared_cluster: RealCluster) -> Iterator[RealCluster]:
+def real_cluster(module_cluster: RealCluster) -> Iterator[RealCluster]:
     """A cluster of three brokers, which run and are in sync when the test begins and after it."""
-    yield shared_cluster
-    shared_cluster.restore()
+    yield module_cluster
+    module_cluster.restore()
 
 
 @pytest.fixture(scope="session")

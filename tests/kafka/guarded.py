@@ -83,6 +83,7 @@ def guarded_broker(authority: Authority) -> RealBroker:
         **{f"listener.name.both.{name}": value for name, value in tls.items()},
     }
     return RealBroker(
+        light=True,
         properties=properties,
         listeners={"USERS": "SASL_PLAINTEXT", "TLS": "SSL", "BOTH": "SASL_SSL"},
         scram=dict.fromkeys((JO, *ROLES, *TRAINEES), PASSWORD),

@@ -16,6 +16,7 @@ class OwnBroker:
         self.straight = f"127.0.0.1:{straight}"
         self.broker = RealBroker(
             port=straight,
+            light=True,
             properties={
                 "listeners": f"PLAINTEXT://{self.straight},PROXIED://127.0.0.1:{through},"
                 f"CONTROLLER://127.0.0.1:{controller}",

@@ -68,6 +68,7 @@ class RealCluster:
             },
             cluster_id=cluster_id,
             light=True,
+            heap="256m",
         )
         self.brokers: Final = {
             number: RealBroker(

@@ -236,7 +236,7 @@ def _kafka() -> RealBroker:
     assert settings.pop("inter.broker.listener.name") in advertised
     directory = settings.pop("log.dirs")
     assert any(mount.endswith(f":{directory}") for mount in SERVICES["kafka"]["volumes"])
-    return RealBroker(properties=settings)
+    return RealBroker(properties=settings, light=True)
 
 
 def _variables(image: Image, service: str, given: Mapping[str, str]) -> dict[str, str]:
