@@ -127,6 +127,20 @@ def _interpreter(version: str, directory: Path) -> str | None:
     return None
 
 
+def _compiled_on(directory: Path) -> str:
+    """The Python on which all of the engine is compiled and run from the wheel, for a minute.
+
+    That of the tests has compiled it for them, and the wheel is the same for all: it is the one
+    that is furthest away.
+    """
+    there = [version for version in _VERSIONS if _interpreter(version, directory) is not None]
+    return max(there, key=lambda version: abs(_minor(version) - sys.version_info.minor))
+
+
+def _minor(version: str) -> int:
+    return int(version.partition(".")[2])
+
+
 # A wheel made from the sdist is the same for all versions.
 @pytest.mark.parametrize(
     ("kind", "version"),
@@ -153,7 +167,7 @@ def test_it_runs_where_it_is_installed(
         public = f"from {name} import Detection, HotListIndex, encode, normalize; "
         assert run(installed, "-c", f"{public}print(normalize('a-1'))", cwd=tmp_path) == "A1\n"
 
-    compiles = kind == "*.whl" and version in (_VERSIONS[0], _VERSIONS[-1])
+    compiles = kind == "*.whl" and version == _compiled_on(tmp_path)
     for theirs in ("module/engine.py", "package/engine/__init__.py"):
         beside = tmp_path / theirs.partition("/")[0]
         (tmp_path / theirs).parent.mkdir(parents=True)
