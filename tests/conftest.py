@@ -1,4 +1,4 @@
-"""Settings for all tests: how long Hypothesis searches.
+"""Settings for all tests: how long Hypothesis searches, and which process runs which file.
 
 `HYPOTHESIS_PROFILE=thorough make test` searches much longer than the default `quick`.
 Neither has a deadline: how long a case takes says more about the machine than about the code.
@@ -7,8 +7,15 @@ Neither has a deadline: how long a case takes says more about the machine than a
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from xdist.remote import Producer
+
+    from tests.schedule import Schedule
 
 # How long a machine takes over an example is no property of the code.
 settings.register_profile(
@@ -21,3 +28,11 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer | None) -> Schedule | None:
+    """The order of `tests.schedule`, where whole files are given to the processes."""
+    from tests.schedule import Schedule
+
+    return Schedule(config, log) if config.getoption("dist") == "loadfile" else None
