@@ -201,14 +201,14 @@ class Index:
         while found is not None:
             slot, listed = found
             yield slot, self.entry_of(listed)
-            found = self.listed_from(self.after(slot), plate)
+            found = self.listed_after(slot, plate)
 
     def listed_from(self, slot: int, plate: str) -> tuple[int, Any] | None:
         """Return the first visible slot of exactly this normalized plate, from a slot on, and what
         `entry_of` makes its entry of.
 
-        The slot is the first one under the plate's hash, which the scanner has found, or one
-        `after` another; it may be NO_SLOT.
+        The slot is the first one under the plate's hash, which the scanner has found; it may be
+        NO_SLOT.
         """
         # No generator and no entry yet: each read of a listed plate comes here.
         hidden, opened = self._stages.hidden, self._entries.opened
@@ -225,9 +225,10 @@ class Index:
             slot = int(self._next_by_plate[slot])
         return None
 
-    def after(self, slot: int) -> int:
-        """Return the slot after this one under the hash of the same plate, or NO_SLOT."""
-        return int(self._next_by_plate[slot])
+    def listed_after(self, slot: int, plate: str) -> tuple[int, Any] | None:
+        """Return the next one after a slot that `listed_from` or this has returned."""
+        following = int(self._next_by_plate[slot])
+        return None if following == NO_SLOT else self.listed_from(following, plate)
 
     def entry_of(self, listed: Any) -> Entry:
         """Return the entry of what `listed_from` has returned just now."""

@@ -22,7 +22,6 @@ from engine.documents.schema_cache import SchemaMissing
 from engine.documents.value_formats import decode_any
 from engine.errors import DocumentError, RejectReason
 from engine.index.eligibility import POLICY_DENIALS
-from engine.index.hash_table import NO_SLOT
 from engine.matching.candidates import Found, candidates_of
 from engine.matching.conditions import narrowed_out
 from engine.matching.lists import Lists
@@ -186,8 +185,7 @@ class Decider:
                 found_entry = Found(entry, index.revision(slot), EXACT, plate)
                 if self._match(read, opened, found_entry) and entry is not listed:
                     index.keep_open(slot, entry)
-            slot = index.after(slot)
-            found = None if slot == NO_SLOT else index.listed_from(slot, plate)
+            found = index.listed_after(slot, plate)
 
     def _is_allowed(self, slot: int, detection: Detection) -> bool:
         """Return whether the clock and the source's policy allow a match; count it if not."""
