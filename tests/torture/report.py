@@ -103,7 +103,7 @@ def table(result: Result) -> str:
         "|---|---|---|---|---|---|",
         *(
             f"| {row.what} | {row.times} | {row.lost} | {row.repeats} "
-            f"| {_seconds(row.pause_alone_s)} | {_seconds(row.pause_s)} |"
+            f"| {seconds(row.pause_alone_s)} | {seconds(row.pause_s)} |"
             for row in found
         ),
     ]
@@ -162,7 +162,8 @@ def as_json(result: Result) -> dict[str, Any]:
     }
 
 
-def _seconds(value: float | None) -> str:
+def seconds(value: float | None) -> str:
+    """Return a duration in seconds, empty if there is none."""
     return "" if value is None else f"{value:.1f} s"
 
 
