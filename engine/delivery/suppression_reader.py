@@ -135,7 +135,7 @@ class SuppressionReader:
                 for record in self._batch_reader.each(batch):
                     self.records_read += 1
                     if record.key is not None:
-                        latest.take(record.key, record.value)
+                        latest.take(record.key, record.value, partition)
             except BatchError as error:
                 # No match is lost, but some may be repeated, and the counts are gone.
                 log.error(
@@ -170,12 +170,19 @@ class Latest:
         self._changes = frozenset(changes)
         self._count = 0
 
-    def take(self, key: bytes, value: bytes | None) -> None:
-        """Take the next record."""
+    def take(self, key: bytes, value: bytes | None, partition: int) -> None:
+        """Take the next record of a partition of the topic.
+
+        One that was written before the topic got more partitions may lie in another partition than
+        those written since. It is old, and comes in no order with these.
+        """
         source = self._source_of.get(key[:-KEY_DIGITS])
         if source is None or source not in self._left:
             return
-        written = self._left[source].written
+        left = self._left[source]
+        if source % left.known.log.partitions != partition:
+            return
+        written = left.written
         before = len(written)
         written.pop(key, None)
         if value is not None or source in self._changes:

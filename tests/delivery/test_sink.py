@@ -76,6 +76,7 @@ class Producer:
         #: How often there is no room in aiokafka's buffer.
         self.full = 0
         self._answers = list(answers)
+        self._message_accumulator = SimpleNamespace()
 
     async def partitions_for(self, topic: str) -> set[int]:
         return PARTITIONS

@@ -20,7 +20,7 @@ def test_no_more_is_read_than_a_worker_remembers(monkeypatch: pytest.MonkeyPatch
 
     def write(source: int, *numbers: int, value: bytes | None = b"{}") -> None:
         for number in numbers:
-            latest.take(b"group/%d/%032x" % (source, number), value)
+            latest.take(b"group/%d/%032x" % (source, number), value, source)
 
     def kept() -> list[list[int]]:
         return [[int(key[-32:], 16) for key in each.written] for each in left.values()]
@@ -36,8 +36,9 @@ def test_no_more_is_read_than_a_worker_remembers(monkeypatch: pytest.MonkeyPatch
     assert kept() == [[1, 4], [1, 2]], "one that is forgotten makes room"
     write(1, 3, 4)
     assert kept() == [[1, 4], [2, 3, 4]]
-    latest.take(b"other/0/%032x" % 7, b"{}")
-    latest.take(b"group/0/7", b"{}")
+    latest.take(b"other/0/%032x" % 7, b"{}", 0)
+    latest.take(b"group/0/7", b"{}", 0)
+    latest.take(b"group/0/%032x" % 7, b"{}", 1)
     assert kept() == [[1, 4], [2, 3, 4]]
 
 
@@ -46,13 +47,13 @@ def test_changes_are_read_whole_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -
     left = {source: Left({}, 0, KNOWN) for source in (0, 1)}
     latest = Latest("group", left, (0,))
     gone, other = b"group/0/%032x" % 1, b"group/1/%032x" % 1
-    latest.take(gone, None)
-    latest.take(other, b"{}")
-    latest.take(other, None)
+    latest.take(gone, None, 0)
+    latest.take(other, b"{}", 1)
+    latest.take(other, None, 1)
     assert [each.written for each in left.values()] == [{gone: None}, {}]
     for number in range(2, 4):
-        latest.take(b"group/0/%032x" % number, b"{}")
+        latest.take(b"group/0/%032x" % number, b"{}", 0)
     assert left.keys() == {1}
-    latest.take(gone, b"{}")
-    latest.take(other, b"{}")
+    latest.take(gone, b"{}", 0)
+    latest.take(other, b"{}", 1)
     assert left[1].written == {other: b"{}"}

@@ -16,7 +16,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from engine import limits
@@ -298,6 +298,7 @@ async def do(world: World, what: str, *about: Any) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 @given(steps=st.lists(STEP, max_size=40), partitions=st.sampled_from([READS, READS, 2]))
+@example(steps=[("read", 2, 0, 0), ("hand over", 0), ("grow",)], partitions=2)
 def test_a_kept_state_is_what_a_restore_would_read(
     mode: str, steps: Steps, partitions: int
 ) -> None:
