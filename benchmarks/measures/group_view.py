@@ -79,7 +79,7 @@ class GroupView:
         )
         committed = asked[self._group].result().topic_partitions
         end = sum(int(each.result().offset) for each in ends.values())
-        return end - sum(max(0, each.offset) for each in committed)
+        return end - sum(max(0, int(each.offset)) for each in committed)
 
     def _described(self) -> Any:
         asked = self._admin.describe_consumer_groups([self._group], request_timeout=_ADMIN_S)
