@@ -20,7 +20,7 @@ Python's objects, matches and changes take about four times as much.
 | control records, fetched and applied | CONTROL_BATCHES_A_STEP, CONTROL_STEP_BYTES | 32 |
 | changes of the lists that are not audited | AUDIT_PENDING_CHANGES | 50 |
 | entries, twice while a transaction replaces them | the lists | |
-| entries that were matched lately, opened | ENTRIES_KEPT_OPEN | 24 |
+| entries that were matched lately, opened; their free text on top | ENTRIES_KEPT_OPEN | 12 |
 | HTTP connections | HTTP_CONNECTIONS | 1 |
 
 A response is larger than FETCH_BYTES if one batch is; there is one for each broker.

@@ -34,7 +34,7 @@ class Transacts(Protocol):
 
 
 class Tells(Protocol):
-    """The part of `engine.delivery.transactional_producer.GroupOffsets` that is used here."""
+    """The part of `transactional_producer.GroupOffsets` that `transactions` uses."""
 
     async def start(self) -> None: ...
     async def committed(self, partition: int) -> int | None: ...

@@ -187,7 +187,7 @@ class EntryStore:
         return self._opened.get(slot)
 
     def keep_open(self, slot: int, entry: Entry) -> None:
-        """Keep the entry of a slot, which takes a tenth of the time that it takes to open it.
+        """Keep the entry of a slot, so that the next match need not unpack it.
 
         It is kept until it is taken, or until `limits.ENTRIES_KEPT_OPEN` others have come.
         """

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from engine import limits
-from engine.clock import format_time, parse_read_time
+from engine.clock import format_time
 from engine.documents.model import Detection, Entry, Reject
 from engine.documents.producer_faults import PRODUCER_FAULTS, key_fault
 from engine.documents.schema_cache import SchemaMissing
@@ -210,7 +210,7 @@ class Decider:
         if denial is not None:
             self.outcome.denied[denial] += 1
             return False
-        captured_ms = parse_read_time(detection.captured_at)
+        captured_ms = detection.captured_ms
         if self._suppression.concerns(entry):
             quality = Quality(
                 found.likeness.match_type, partial(confidence_of, found, detection, lists.misreads)

@@ -38,6 +38,8 @@ from engine.wire.record_decoder import HIT, SAMPLED, Malformed, TooManyRecords, 
 
 _NOTHING_LISTED: Final = HashTable()
 _PLAIN: Final = Values()
+#: The kinds of rows whose reads have a key in normal form and request no alternates.
+_OF_NORMAL_KEYS: Final = (HIT, SAMPLED)
 
 
 class Matcher:
@@ -171,14 +173,13 @@ class Matcher:
             end = at if length < 0 else at + length
             value = None if length < 0 else bytes(view[at:end])
             headers = view[end:] if view[end] else ()  # they begin with their number
+            asked = NONE_ASKED if kind in _OF_NORMAL_KEYS else asked_at(view, slot)
+            read = Read(offset, timestamp_ms, key, value, asked, headers)
             if kind == HIT and key is not None:
-                read = Read(offset, timestamp_ms, key, value, NONE_ASKED, headers)
                 self._process_hit(read, key.decode("ascii"), slot, decider)
             elif kind == SAMPLED and key is not None:
-                read = Read(offset, timestamp_ms, key, value, NONE_ASKED, headers)
                 decider.open(read, key.decode("ascii"))
             else:
-                read = Read(offset, timestamp_ms, key, value, asked_at(view, slot), headers)
                 self._process_read(read, decider)
             if decider.is_full:
                 end = offset if decider.is_waiting else offset + 1
