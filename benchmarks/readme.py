@@ -40,7 +40,7 @@ _HOT_PATH: Final = (
 
 
 class BadPageError(Exception):
-    """README has no place for the figures, or other figures than the kept result."""
+    """A page has no place for the figures, or other figures than the kept result."""
 
 
 def definition(rounds: int | None = None) -> Definition:
@@ -72,11 +72,19 @@ def changed_since(result: Result, now: dict[str, str]) -> list[str]:
 
 def with_figures(page: str, result: Result) -> str:
     """Return README with this result's table. Raises BadPageError if it has no place for it."""
-    before, begin, rest = page.partition(_BEGIN)
-    _, end, after = rest.partition(_END)
-    if not begin or not end:
-        raise BadPageError(f"README.md lacks the line {(_END if begin else _BEGIN).strip()}")
-    return before + begin + _figures(result) + end + after
+    return with_part(page, README.name, _BEGIN, _END, _figures(result))
+
+
+def with_part(page: str, name: str, begin: str, end: str, part: str) -> str:
+    """Return the page of this name with a part between two lines.
+
+    Raises BadPageError if it lacks one of them.
+    """
+    before, begins, rest = page.partition(begin)
+    _, ends, after = rest.partition(end)
+    if not begins or not ends:
+        raise BadPageError(f"{name} lacks the line {(end if begins else begin).strip()}")
+    return before + begin + part + end + after
 
 
 def check(page: str, result: Result) -> None:

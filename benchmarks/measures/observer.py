@@ -22,6 +22,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from benchmarks.measures.children import argument, input_ended, say
 from benchmarks.measures.scenery import PROBE
+from benchmarks.runner import WrongCountError
 from engine import limits
 from engine.kafka.raw_fetcher import deliver_batches, parse
 from engine.wire.batch_reader import BatchReader
@@ -52,6 +53,21 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 
     probes: list[tuple[int, int]]
     records: int
+
+    def first_delays_ns(self, probes: int, matches: int) -> dict[int, int]:
+        """Return each probe's delay by its intended time; of a match that came twice, the first.
+
+        Raises WrongCountError if one of so many probes, or of the matches at least, is missing.
+        """
+        first_ns: dict[int, int] = {}
+        for intended_ns, delay_ns in self.probes:
+            first_ns[intended_ns] = min(delay_ns, first_ns.get(intended_ns, delay_ns))
+        if len(first_ns) != probes or self.records < matches:
+            raise WrongCountError(
+                f"{len(first_ns):,} of {probes:,} probes and {self.records:,} matches of "
+                f"{matches:,} came"
+            )
+        return first_ns
 
 
 def _note(value: bytes, now_ns: int, probes: list[tuple[int, int]]) -> None:

@@ -245,14 +245,7 @@ class _Group:
 
 def judged(rebalances: list[Rebalance], paced: Paced, seen: Seen, partitions: int) -> _Run:
     """What the rebalances did to the probes. Raises WrongCountError if one is missing."""
-    first_ns: dict[int, int] = {}
-    for intended_ns, delay_ns in seen.probes:  # of a match that came twice, the first one counts
-        first_ns[intended_ns] = min(delay_ns, first_ns.get(intended_ns, delay_ns))
-    if len(first_ns) != paced.probes or seen.records < paced.matches:
-        raise WrongCountError(
-            f"{len(first_ns):,} of {paced.probes:,} probes and {seen.records:,} matches of "
-            f"{paced.matches:,} came"
-        )
+    first_ns = seen.first_delays_ns(paced.probes, paced.matches)
     usual_ms = quantiles([delay / 1e6 for delay in first_ns.values()])[50]
     run = _Run(usual_ms, seen.records - paced.matches)
     longest_ms: list[dict[int, float]] = [{} for _ in rebalances]

@@ -190,14 +190,7 @@ def _stop(old: LiveWorker, run: _Run) -> None:
 
 def _judge(run: _Run, paced: Paced, seen: Seen, partitions: int) -> None:
     """What the restarts did to the probes. Raises WrongCountError where one is missing."""
-    first_ns: dict[int, int] = {}
-    for intended_ns, delay_ns in seen.probes:  # of a match that came twice, the first one counts
-        first_ns[intended_ns] = min(delay_ns, first_ns.get(intended_ns, delay_ns))
-    if len(first_ns) != paced.probes or seen.records < paced.matches:
-        raise WrongCountError(
-            f"{len(first_ns):,} of {paced.probes:,} probes and {seen.records:,} matches of "
-            f"{paced.matches:,} came"
-        )
+    first_ns = seen.first_delays_ns(paced.probes, paced.matches)
     run.doubled = seen.records - paced.matches
     run.usual_ms = quantiles([delay / 1e6 for delay in first_ns.values()])[50]
     longest: list[list[float]] = [[0.0] * partitions for _ in run.restarts]

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.readme import BadPageError, with_part
 from tests.torture.report import seconds
 from tests.torture.schedule import KINDS
 
@@ -34,10 +35,6 @@ Campaign = dict[str, Any]
 Row = dict[str, Any]
 
 
-class BadPageError(Exception):
-    """The page has no place for a table, or a result is missing."""
-
-
 def main() -> int:
     """Write the tables into the page."""
     PAGE.write_text(with_tables(PAGE.read_text()))
@@ -49,11 +46,7 @@ def with_tables(page: str, kept: Path = KEPT) -> str:
     for brokers in (3, 1):
         begin = f"<!-- Begin of the table, brokers: {brokers} -->\n"
         end = f"<!-- End of the table, brokers: {brokers} -->\n"
-        before, found, rest = page.partition(begin)
-        _, ended, after = rest.partition(end)
-        if not found or not ended:
-            raise BadPageError(f"{PAGE.name} lacks the line {(end if found else begin).strip()}")
-        page = before + begin + table(*newest(brokers, kept)) + end + after
+        page = with_part(page, PAGE.name, begin, end, table(*newest(brokers, kept)))
     return page
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.torture.page import KEPT, PAGE, BadPageError, newest, table, with_tables
+from benchmarks.readme import BadPageError
+from tests.torture.page import KEPT, PAGE, newest, table, with_tables
 
 
 def a_campaign(delivery: str, brokers: int, **times: int) -> dict[str, Any]:
