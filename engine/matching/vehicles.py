@@ -116,7 +116,7 @@ class Words:
             return "unknown"
         words = self._words[field]
         one = words.get(read.lower())
-        if one is not None and one is words.get(listed.lower()):
+        if one is not None and (read == listed or one is words.get(listed.lower())):
             return "same"  # most of the time, and without normalizing
         meant_read, meant_listed = self.meanings(field, read), self.meanings(field, listed)
         if not meant_read or not meant_listed:
@@ -166,7 +166,10 @@ def compare_vehicles(read: Vehicle | None, listed: Vehicle) -> dict[str, CheckRe
 
 def vehicle_in_words(vehicle: Vehicle) -> str:
     """Return a vehicle in the sender's words; empty if it has none."""
-    return " ".join(filter(None, (vehicle.make, vehicle.model, vehicle.color, vehicle.type)))
+    make, model, color, kind = vehicle.make, vehicle.model, vehicle.color, vehicle.type
+    if make and model and color and kind:
+        return f"{make} {model} {color} {kind}"  # without a join, because most matches come here
+    return " ".join(filter(None, (make, model, color, kind)))
 
 
 def vehicle_differs(read: Vehicle, listed: Vehicle) -> bool:

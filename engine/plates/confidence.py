@@ -69,7 +69,10 @@ def confidence(
         this, pattern = one_end(listed, plate, scaled, rates)
         beyond = _of_any_pattern(plate, scaled)
     others = pattern - this + table.other_length_share * beyond
-    return round(min(max(this / (this + table.plate_density * others), LEAST), MOST), 4)
+    found = this / (this + table.plate_density * others)
+    if found < LEAST:
+        return LEAST
+    return MOST if found > MOST else round(found, 4)
 
 
 def _of_any_pattern(plate: str, scaled: Scaled) -> float:

@@ -96,7 +96,11 @@ class Rates:
             return self._step(0)
         loss = sum(map(self.losses.__getitem__, plate))
         loss += len(plate) * self.missing_loss + (len(plate) + 1) * self.added_loss
-        confidence = min(max(confidence, LEAST_CONFIDENCE), MOST_CONFIDENCE)
+        # Without calls, because each match comes here.
+        if confidence < LEAST_CONFIDENCE:
+            confidence = LEAST_CONFIDENCE
+        elif confidence > MOST_CONFIDENCE:
+            confidence = MOST_CONFIDENCE
         return self._step(round(_STEPS_AN_E * math.log(-math.log(confidence) / loss)))
 
     @property
