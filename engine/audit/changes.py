@@ -5,6 +5,9 @@ or policy, who is responsible for it and, if the record says so, who made the ch
 holds a plate, not even a listed one. One record makes one change, so topic, partition and offset
 identify a change; an expiry has no record, and so the offset -1.
 
+The audit outlives the control topics. If one is recreated, its offsets begin anew, and a revision
+may stand for two records; `stamped_at`, the time of the record, tells their changes apart.
+
 Knows documents, not state: the caller says whether an entry is new.
 """
 
@@ -15,6 +18,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from engine.clock import format_time
 from engine.documents.fields import AuditEvent
 from engine.documents.model import Entry, Policy
 from engine.errors import DocumentError, RuleError
@@ -22,6 +26,8 @@ from engine.errors import DocumentError, RuleError
 #: The schema's limits for a text, and for a name.
 _TEXT_CHARACTERS: Final = 2000
 _NAME_CHARACTERS: Final = 128
+#: The last time that RFC 3339 can write; a policy's record has the time that its producer gave.
+_LAST_MS: Final = 253_402_300_799_999
 #: `offset` of a change without a record.
 NO_RECORD: Final = -1
 
@@ -137,6 +143,8 @@ def _change(
     record: ControlRecord, event: AuditEvent, now_ms: int, fields: dict[str, str | int]
 ) -> Change:
     fields["revision"] = record.offset
+    if 0 <= record.timestamp_ms <= _LAST_MS:
+        fields["stamped_at"] = format_time(record.timestamp_ms)
     if record.operator is not None:
         fields["operator"] = record.operator[:_NAME_CHARACTERS]
     return Change(record.kind, record.partition, record.offset, event, now_ms, fields)

@@ -1,8 +1,9 @@
 """A summary of the audit for a period, by agency, purpose, list, source and more.
 
 After a crash a match or a change may be in two chains. Each is counted once: a match is identified
-by its id, a change by its event, the revision that made it and the entry or source that it
-concerns, suppressed reads by their entry, agency and purpose and the last of them.
+by its id, a change by its event, the revision and the time of the record that made it and the entry
+or source that it concerns, an expiry by its own time too, suppressed reads by their entry, agency
+and purpose and the last of them.
 For every counted event, eight bytes of a hash are kept (in sorted runs, merged as they grow), so a
 hundred million events take less than a gigabyte. Among ten million events, the chance that two are
 mistaken for one is three in a million.
@@ -153,6 +154,10 @@ def _identity(sealed: SealedRecord) -> int:
     else:
         about = fields.get("entry_id", fields.get("source", ""))
         identity = f"{sealed.event}\x1f{fields.get('revision', '')}\x1f{about}"
+        # A topic that was recreated has its revisions once more, at other times.
+        identity += f"\x1f{fields.get('stamped_at', '')}"
+        if sealed.event == "entry_expired":
+            identity += f"\x1f{fields.get('expires_at', '')}"
         if sealed.event == "suppressed":  # identified by the last read that it counts
             identity += f"\x1f{fields.get('partition', '')}\x1f{fields.get('offset', '')}"
             identity += f"\x1f{fields.get('agency', '')}\x1f{fields.get('purpose', '')}"

@@ -17,6 +17,7 @@ from tests.fakes.documents import NOW_MS, as_bytes, at, entry, entry_json, polic
 from tests.repository.schemas import validator
 
 _LATER_MS = NOW_MS + 500
+_STAMPED: dict[str, str | int] = {"stamped_at": at(0)}
 _OF_ENTRY: dict[str, str | int] = {
     "entry_id": "E1",
     "list_id": "L1",
@@ -74,7 +75,7 @@ def test_an_entry_that_is_put(
     change = changes.entry_put(
         record(b"E1", "chief"), entry(), _LATER_MS, replaced=replaced, is_extended=is_extended
     )
-    check(change, event, {**_OF_ENTRY, **more, "revision": 41, "operator": "chief"})
+    check(change, event, {**_OF_ENTRY, **more, "revision": 41, **_STAMPED, "operator": "chief"})
 
 
 def test_nobody_is_named_where_the_record_names_nobody() -> None:
@@ -84,9 +85,20 @@ def test_nobody_is_named_where_the_record_names_nobody() -> None:
 
 def test_a_removal() -> None:
     known = changes.entry_removed(record(b"E1", "chief"), entry(), _LATER_MS)
-    check(known, "entry_removed", {**_OF_ENTRY, "revision": 41, "operator": "chief"})
+    check(known, "entry_removed", {**_OF_ENTRY, "revision": 41, **_STAMPED, "operator": "chief"})
     unknown = changes.entry_removed(record(b"E1"), None, _LATER_MS)
-    check(unknown, "entry_removed", {"entry_id": "E1", "revision": 41})
+    check(unknown, "entry_removed", {"entry_id": "E1", "revision": 41, **_STAMPED})
+
+
+@pytest.mark.parametrize("stamped_ms", [-1, 1 << 62, 253_402_300_800_000])
+def test_a_time_that_cannot_be_written_is_left_out(stamped_ms: int) -> None:
+    """The records of the policies have the time that their producer gave."""
+    here = record(b"S1", kind=ControlKind.POLICY)._replace(timestamp_ms=stamped_ms)
+    check(
+        changes.policy_removed(here, None, _LATER_MS),
+        "policy_changed",
+        {"source": "S1", "removed": 1, "revision": 41},
+    )
 
 
 def test_an_end_by_the_clock() -> None:
@@ -116,7 +128,14 @@ def test_a_refused_entry_that_cannot_be_read(
     check(
         change,
         "entry_refused",
-        {**named, "field": "$.agency", "rule": "must be there", "revision": 41, "operator": "op"},
+        {
+            **named,
+            "field": "$.agency",
+            "rule": "must be there",
+            "revision": 41,
+            **_STAMPED,
+            "operator": "op",
+        },
     )
 
 
@@ -133,6 +152,7 @@ def test_a_refused_entry_under_another_key() -> None:
             "rule": "key_mismatch",
             "ended_revision": 12,
             "revision": 41,
+            **_STAMPED,
         },
     )
 
@@ -156,7 +176,11 @@ def test_a_refused_entry_by_the_rules(fields: dict[str, Any], field: str, rule: 
         check_entry(bad, Purposes.load())
     change = changes.entry_refused(record(b"E1"), refusal.value, bad, None, _LATER_MS)
     of_entry = {**_OF_ENTRY, "expires_at": bad.expires_at}
-    check(change, "entry_refused", {**of_entry, "field": field, "rule": rule, "revision": 41})
+    check(
+        change,
+        "entry_refused",
+        {**of_entry, "field": field, "rule": rule, "revision": 41, **_STAMPED},
+    )
 
 
 def test_a_long_rule_is_cut() -> None:
@@ -176,6 +200,7 @@ def test_a_policy() -> None:
         "rules": '[{"agencies":["AG1"],"purposes":"*"}]',
         "regions": '["NL"]',
         "revision": 41,
+        **_STAMPED,
         "operator": "chief",
     }
     check(change, "policy_changed", wanted)
@@ -190,7 +215,7 @@ def test_a_policy() -> None:
 def test_a_policy_that_is_gone() -> None:
     here = record(b"S1", kind=ControlKind.POLICY)
     removed = changes.policy_removed(here, None, _LATER_MS)
-    check(removed, "policy_changed", {"source": "S1", "removed": 1, "revision": 41})
+    check(removed, "policy_changed", {"source": "S1", "removed": 1, "revision": 41, **_STAMPED})
     error = DocumentError("invalid_json", rule="must be JSON in UTF-8")
     refused = changes.policy_removed(here, error, _LATER_MS)
     wanted: dict[str, str | int] = {
@@ -199,5 +224,6 @@ def test_a_policy_that_is_gone() -> None:
         "field": "$",
         "rule": "must be JSON in UTF-8",
         "revision": 41,
+        **_STAMPED,
     }
     check(refused, "policy_changed", wanted)

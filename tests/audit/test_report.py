@@ -116,6 +116,36 @@ def test_a_match_that_stands_in_two_chains_counts_once() -> None:
     assert report.rows() == report.rows()
 
 
+def test_a_change_of_a_topic_that_was_recreated_is_another_one() -> None:
+    """Its offsets begin anew, so that one entry may have one revision twice: in its own two records
+    of two topics, which the broker stamped at two times."""
+    events: list[tuple[Event, int]] = []
+    for stamped in ("2026-01-31T12:00:00.000Z", "2026-02-01T12:00:00.000Z"):
+        of_entry = {"entry_id": "E1", "agency": "AG1", "revision": 0, "stamped_at": stamped}
+        of_source = {"source": "S1", "revision": 0, "stamped_at": stamped}
+        events += [
+            (("entry_added", of_entry), NOON_MS),
+            (("entry_added", {**of_entry, "entry_id": "E2"}), NOON_MS),
+            (("policy_changed", of_source), NOON_MS),
+        ]
+    report = AuditReport(["event"], 0, NOON_MS * 2)
+    report.take(0, sealed(events))
+    report.take(0, sealed(events))  # once more, by a worker that took over
+    counts = {"entry_added": 4, "policy_changed": 2}
+    assert report.rows() == [((name,), Counter({name: n})) for name, n in counts.items()]
+    assert report.repeats == 6
+
+
+def test_an_entry_expires_once_more_if_it_was_listed_once_more() -> None:
+    ends = [
+        {"entry_id": "E1", "revision": 0, "expires_at": f"2026-02-0{day}T12:00:00.000Z"}
+        for day in (1, 2, 2)
+    ]
+    report = AuditReport(["event"], 0, NOON_MS * 2)
+    report.take(0, sealed([(("entry_expired", fields), NOON_MS) for fields in ends]))
+    assert report.rows() == [(("entry_expired",), Counter(entry_expired=2))]
+
+
 def test_what_is_not_sound_is_told_and_not_counted() -> None:
     good = Chain("c").seal("match", MATCH, NOON_MS)
     report = AuditReport(["agency"], 0, NOON_MS * 2)
