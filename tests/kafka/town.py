@@ -21,7 +21,7 @@ from engine.clock import SystemClock, format_time
 from engine.demo.synthetic import City, CitySize
 from engine.documents.codec import encode
 from engine.documents.fields import ALTERNATES_HEADER
-from tests.kafka.records import ToSend, partition_of, produce
+from tests.kafka.records import ToSend, encoded, partition_of, produce
 from tests.models.naive import Matched, plain_plate
 from tests.models.oracle import Expected, Oracle
 
@@ -84,12 +84,10 @@ class Town:
         self.read_count = reads
         self.reads: Records = {partition: [] for partition in range(4)}
         self.entries: Records = {
-            0: [ToSend(entry["entry_id"].encode(), orjson.dumps(entry)) for entry in self._listed]
+            0: [ToSend(entry["entry_id"].encode(), encoded(entry)) for entry in self._listed]
         }
         self.policies: Records = {
-            0: [
-                ToSend(policy["source"].encode(), orjson.dumps(policy)) for policy in self._policies
-            ]
+            0: [ToSend(policy["source"].encode(), encoded(policy)) for policy in self._policies]
         }
         oracle = self._oracle()
         #: By their ids.
@@ -103,7 +101,7 @@ class Town:
             header = ",".join(texts).encode()
             key = plain_plate(read["plate"]).encode()
             headers = ((ALTERNATES_HEADER, header),) if asks else ()
-            self.reads[partition_of(key, 4)].append(ToSend(key, orjson.dumps(read), headers))
+            self.reads[partition_of(key, 4)].append(ToSend(key, encoded(read), headers))
             if is_hit and is_answered:
                 self.hit_count += 1
                 answer = oracle.answer(read, self._at, (header,) if asks else ())

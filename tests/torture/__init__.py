@@ -12,6 +12,7 @@ what an oracle says that shares no code with the engine.
     workers         the workers, and the supervisor that starts one again which failed
     wrapped_worker  the program of a worker: its clock can be stepped
     cluster         the brokers, with a listener behind each worker's network
+    moving          a topic's replicas, moved between the brokers
     disk            what lets the broker's disk be full
     load            the reads, at their pace
     churn           control topics that change all the while

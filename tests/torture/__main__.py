@@ -8,6 +8,7 @@ import json
 import logging
 import secrets
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -15,8 +16,11 @@ from pathlib import Path
 from tests.kafka.broker import RealBroker
 from tests.kafka.real_cluster import REPLICAS
 from tests.torture import report
-from tests.torture.campaign import Campaign, Plan
-from tests.torture.schedule import KINDS, kinds_with
+from tests.torture.campaign import Campaign, Plan, Result
+from tests.torture.schedule import EVERY_S, KINDS, kinds_with
+
+#: Signals that end a campaign early.
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 def main() -> int:
@@ -46,27 +50,53 @@ def main() -> int:
         options.rate,
         options.session,
         options.brokers,
+        options.every,
     )
     # What our own clients have to say of a broker that is away is no news.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL + 1)
     directory = Path(tempfile.mkdtemp(prefix="hotlist-torture-"))
     print(f"seed {seed}; the workers' logs lie in {directory}", flush=True)
-    result = asyncio.run(Campaign(plan, directory, _say).run())
+    result = asyncio.run(_run(plan, directory, options.json))
     print(f"\n{report.table(result)}\n")
     for line in report.summary(result):
         print(line)
-    if options.json is not None:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(report.as_json(result), indent=1) + "\n")
     if result.findings.problems:
         print(f"\nseed {seed} has found problems; logs: {directory}", file=sys.stderr)
         for problem in result.findings.problems:
             print(f"  {problem}", file=sys.stderr)
         return 1
-    print("nothing lost, nothing invented")
+    print("nothing lost, nothing invented" + ("" if result.is_whole else "; ended early"))
     if not options.keep:
         shutil.rmtree(directory, ignore_errors=True)
     return 0
+
+
+async def _run(plan: Plan, directory: Path, kept: Path | None) -> Result:
+    """Run it. Ctrl-C ends it early: what was sent by then is judged. A second one ends it at once,
+    and what the last round came to is kept."""
+
+    def keep(result: Result) -> None:
+        if kept is not None:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            kept.write_text(json.dumps(report.as_json(result), indent=1) + "\n")
+
+    campaign = Campaign(plan, directory, _say, keep)
+    loop = asyncio.get_running_loop()
+    own = asyncio.current_task()
+    assert own is not None
+
+    def on_signal() -> None:
+        for each in _ENDING:
+            loop.remove_signal_handler(each)
+            loop.add_signal_handler(each, own.cancel)
+        _say("no further faults: what was sent is judged; again to end at once")
+        campaign.end_early()
+
+    for each in _ENDING:
+        loop.add_signal_handler(each, on_signal)
+    result = await campaign.run()
+    keep(result)
+    return result
 
 
 def _say(line: str) -> None:
@@ -88,6 +118,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--brokers", type=int, choices=(1, REPLICAS), default=1, help="(%(default)s)"
+    )
+    parser.add_argument(
+        "--every",
+        type=float,
+        default=EVERY_S,
+        help="seconds between faults of a storm (%(default)s)",
     )
     parser.add_argument("--faults", metavar="KIND,...", help="these alone (all)")
     parser.add_argument("--workers", type=int, default=3, help="at a time (%(default)s)")

@@ -26,9 +26,10 @@ from tests.torture.faults import Faults
 from tests.torture.follower import Follower
 from tests.torture.judge import Findings, Judge
 from tests.torture.load import Load
-from tests.torture.schedule import Fault, Round, rounds
+from tests.torture.moving import Replicas
+from tests.torture.schedule import EVERY_S, Fault, Round, rounds
 from tests.torture.town import TortureTown
-from tests.torture.waits import StuckError, bounded, cancelled, within
+from tests.torture.waits import StuckError, bounded, cancelled, has_come, within
 from tests.torture.workers import Network, Slot, now_s
 
 #: Longer than any time-out of the engine's, twice: what has not drained by then is stuck.
@@ -41,6 +42,7 @@ _BEYOND_ROUND_S: Final = 600.0
 _ROOT: Final = Path(__file__).resolve().parents[2]
 
 Say = Callable[[str], None]
+Keep = Callable[["Result"], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class Plan:
     reads_a_second: int = 150
     session_s: float = 6.0
     brokers: int = 1
+    every_s: float = EVERY_S
 
 
 class Done(NamedTuple):
@@ -81,21 +84,28 @@ class Result:
     #: How often SIGTERM did not end a worker in time.
     forced_ends: int = 0
     audit: str = ""
+    #: False until it has come to its end: of one that was ended early, or found a problem.
+    is_whole: bool = False
     took_s: float = 0.0
     evidence: Evidence = field(default_factory=Evidence)
 
 
 class Campaign:
-    """See the module. `directory` is where logs go, `say` takes lines for people."""
+    """See the module. `directory` is where logs go, `say` takes lines for people, and `keep` the
+    result as it is after each round."""
 
-    def __init__(self, plan: Plan, directory: Path, say: Say) -> None:
+    def __init__(self, plan: Plan, directory: Path, say: Say, keep: Keep) -> None:
         self.plan = plan
         self._directory = directory
         self._say = say
+        self._keep = keep
+        self._ends_early = asyncio.Event()
         self._topics = Topics("torture.")
         self._group = f"{self._topics.prefix}group"
         self._evidence = Evidence()
-        self._schedule = rounds(plan.seed, plan.seconds, plan.kinds, session_s=plan.session_s)
+        self._schedule = rounds(
+            plan.seed, plan.seconds, plan.kinds, session_s=plan.session_s, every_s=plan.every_s
+        )
         self._slots: list[Slot] = []
         self._problems: list[str] = []
 
@@ -111,12 +121,19 @@ class Campaign:
             self._problems += [str(error) for error in _leaves(group)]
         finally:
             disk.close()
-        result.took_s = now_s() - began_s
-        for slot in self._slots:
-            result.errors += slot.errors
-            result.forced_ends += slot.forced_ends
+        self._count(result, began_s)
         result.findings.problems += self._problems
         return result
+
+    def end_early(self) -> None:
+        """Begin no further fault, and judge what was sent."""
+        self._ends_early.set()
+
+    def _count(self, result: Result, began_s: float) -> None:
+        """Note what the workers have come to by now."""
+        result.took_s = now_s() - began_s
+        result.errors = sum((slot.errors for slot in self._slots), Counter())
+        result.forced_ends = sum(slot.forced_ends for slot in self._slots)
 
     async def _run(self, stack: AsyncExitStack, disk: Disk, result: Result) -> None:
         plan, began_s = self.plan, now_s()
@@ -163,17 +180,23 @@ class Campaign:
         )
         judge = Judge(self._evidence, is_exactly_once=plan.delivery == "exactly_once")
         result.findings, result.changes = judge.findings, load.changes
-        faults = Faults(brokers, disk, self._slots, plan.workers, partitions, self._group)
+        replicas = Replicas(brokers.bootstrap, self._topics)
+        faults = Faults(brokers, disk, self._slots, plan.workers, partitions, self._group, replicas)
         for each in self._schedule:
             await self._round(each, load, faults, result)
             await self._calm(follower, judge)
+            self._count(result, began_s)
+            self._keep(result)
             if judge.findings.problems or self._problems:
                 return
+            if self._ends_early.is_set():
+                break
         judge.finish()
         for slot in self._slots:
             if not await slot.end():
                 self._problems.append(f"worker {slot.number} did not end when it was asked to")
         result.audit = await self._audit_command(brokers.bootstrap)
+        result.is_whole = not self._ends_early.is_set()
 
     # ---- rounds
 
@@ -182,7 +205,8 @@ class Campaign:
         over = asyncio.Event()
 
         async def do(fault: Fault) -> None:
-            await asyncio.sleep(max(0.0, began_s + fault.at_s - now_s()))
+            if await has_come(self._ends_early, began_s + fault.at_s - now_s()):
+                return
             await faults.wait_for_target(fault)
             fault_began_s = now_s()
             had_effect = await faults.do(fault)
@@ -201,7 +225,7 @@ class Campaign:
             changing.create_task(load.change_singly(over))
             changing.create_task(load.change_together(over))
             async with asyncio.TaskGroup() as group:
-                group.create_task(load.send_reads(each.lasts_s))
+                group.create_task(load.send_reads(each.lasts_s, self._ends_early))
                 for fault in each.faults:
                     group.create_task(do(fault))
             over.set()

@@ -15,6 +15,7 @@ from tests.kafka.broker import RealBroker
 from tests.kafka.real_cluster import RealCluster
 from tests.torture.cluster import OwnBrokers, ReadPartitions
 from tests.torture.disk import Disk
+from tests.torture.moving import Replicas
 from tests.torture.schedule import Fault
 from tests.torture.waits import bounded
 from tests.torture.workers import Slot
@@ -48,6 +49,7 @@ class Faults:
         usual: int,
         partitions: ReadPartitions,
         group: str,
+        replicas: Replicas,
     ) -> None:
         self._brokers = brokers
         self._disk = disk
@@ -55,6 +57,7 @@ class Faults:
         self._usual = usual
         self._partitions = partitions
         self._group = group
+        self._replicas = replicas
         #: Held while something is done to the broker: there is no second fault to a broker that
         #: is away, and how long it takes to start depends on the machine.
         self._broker_busy = asyncio.Lock()
@@ -78,6 +81,8 @@ class Faults:
             "coordinator_kill": self._coordinator_kill,
             "two_kill": self._two_kill,
             "rolling": self._rolling,
+            "move": self._move,
+            "elect": self._elect,
         }
         self._to_group: dict[str, Callable[[Fault], Awaitable[bool]]] = {
             "remove": self._remove,
@@ -217,6 +222,19 @@ class Faults:
             await _started_after(fault, broker)
             await _blocking(cluster.wait_until_in_sync, "the brokers are in sync")
         return True
+
+    async def _move(self, fault: Fault) -> bool:
+        moving = self._replicas.move(self._topic_of(fault), fault.lasts_s)
+        return await bounded(moving, _BROKER_S, "a topic's replicas are moved")
+
+    async def _elect(self, fault: Fault) -> bool:
+        electing = self._replicas.lead_elsewhere(self._topic_of(fault))
+        return await bounded(electing, _BROKER_S, "other replicas are elected")
+
+    def _topic_of(self, fault: Fault) -> str:
+        """Half of these faults are for the reads, the rest for any of the topics."""
+        topics = self._replicas.topics
+        return topics[0] if fault.amount < 0.5 else topics[fault.target % len(topics)]
 
     @property
     def _cluster(self) -> RealCluster:

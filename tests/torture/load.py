@@ -23,7 +23,7 @@ from tests.torture.churn import Change, Churn, records
 from tests.torture.cluster import ReadPartitions
 from tests.torture.evidence import Evidence, name_of
 from tests.torture.town import TortureTown
-from tests.torture.waits import CLIENT_S, StuckError, within
+from tests.torture.waits import CLIENT_S, StuckError, has_come, within
 from tests.torture.workers import now_s
 
 _TICK_S = 0.05
@@ -195,25 +195,24 @@ class Load:
         for change in self._churn.begin():
             await self._change(change)
 
-    async def send_reads(self, lasts_s: float) -> None:
-        """Reads at their pace, for so long."""
+    async def send_reads(self, lasts_s: float, over: asyncio.Event) -> None:
+        """Reads at their pace, for so long or until it is over."""
         began_s = now_s()
         until_share = self._sent_share + lasts_s / self._seconds
         begin_share = self._sent_share
-        while self._sent_share < until_share:
-            await asyncio.sleep(_TICK_S)
+        while self._sent_share < until_share and not await has_come(over, _TICK_S):
             passed_s = now_s() - began_s
             share = min(until_share, begin_share + passed_s / self._seconds)
             await self._send_tick(share)
 
     async def change_singly(self, over: asyncio.Event) -> None:
         """Change entries and policies one by one, until it is over."""
-        while not await _within(over, 2 * _SINGLE_EVERY_S * self._chance.random()):
+        while not await has_come(over, 2 * _SINGLE_EVERY_S * self._chance.random()):
             await self._change(self._churn.single())
 
     async def change_together(self, over: asyncio.Event) -> None:
         """Transactions, until it is over; none is left open behind the last."""
-        while not await _within(over, self._chance.uniform(*_TRANSACTION_EVERY_S)):
+        while not await has_come(over, self._chance.uniform(*_TRANSACTION_EVERY_S)):
             await self._change(self._churn.transaction())
 
     async def close(self) -> None:
@@ -290,13 +289,3 @@ class Load:
 
 async def _nothing(_: AIOKafkaProducer) -> None:
     pass
-
-
-async def _within(event: asyncio.Event, seconds: float) -> bool:
-    """Whether an event comes within a time."""
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        return False
-    return True

@@ -56,7 +56,7 @@ def newest(brokers: int, kept: Path = KEPT) -> list[Campaign]:
     found: dict[str, Campaign] = {}
     for path in sorted(kept.glob("*.json")):
         campaign = json.loads(path.read_text())
-        if campaign["plan"].get("brokers", 1) == brokers:
+        if campaign.get("is_whole", True) and campaign["plan"].get("brokers", 1) == brokers:
             found[campaign["plan"]["delivery"]] = campaign
     for delivery in DELIVERIES:
         if delivery not in found:

@@ -159,6 +159,7 @@ def as_json(result: Result) -> dict[str, Any]:
         "audit": result.audit,
         "findings": findings,
         "took_s": round(result.took_s, 1),
+        "is_whole": result.is_whole,
     }
 
 

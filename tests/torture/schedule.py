@@ -119,6 +119,21 @@ KINDS: Final[dict[str, Kind]] = {
     "rolling": Kind(
         "each broker in turn gets SIGTERM", 1, (0, 1), exclusive="broker", costs_s=40, brokers=3
     ),
+    "move": Kind(
+        "a topic's leading replicas are deleted, and copied back",
+        2,
+        (0, 4),
+        exclusive="broker",
+        costs_s=10,
+        brokers=3,
+    ),
+    "elect": Kind(
+        "other replicas of a topic are elected to lead",
+        2,
+        (0, 0),
+        exclusive="broker",
+        brokers=3,
+    ),
 }
 
 
@@ -132,18 +147,23 @@ _BROKER_START_S = 8.0
 _ROUND_S = 60.0
 #: From here on there is time for every kind alone.
 _ALONE_FROM_S = 400.0
-#: Faults of a storm come this often, on average.
-_STORM_EVERY_S = 2.2
+#: Faults of a storm come this often, on average, if nothing else is asked for.
+EVERY_S: Final = 2.2
 _BESIDE_LAST_S = 5.0
 
 
 def rounds(
-    seed: int, seconds: float, kinds: Sequence[str] = tuple(KINDS), *, session_s: float = 6.0
+    seed: int,
+    seconds: float,
+    kinds: Sequence[str] = tuple(KINDS),
+    *,
+    session_s: float = 6.0,
+    every_s: float = EVERY_S,
 ) -> list[Round]:
     """The rounds of a campaign of about so many seconds, their calms not counted.
 
     Every kind comes at least once. A long campaign has each kind alone first, with time to
-    recover, so that its own cost shows; all the rest are storms.
+    recover, so that its own cost shows; all the rest are storms, with a fault every `every_s`.
     """
     chance = random.Random(seed)
     made: list[Round] = []
@@ -157,7 +177,10 @@ def rounds(
         first = []
     while left_s > 0:
         lasts_s = left_s if left_s < 1.5 * _ROUND_S else _ROUND_S
-        faults = sorted(_storm(chance, kinds, first, lasts_s, session_s), key=lambda f: f.at_s)
+        count = max(len(first), round(lasts_s / every_s))
+        drawn = _drawn(chance, kinds, first, count)
+        storm = _storm(chance, drawn, first, lasts_s, session_s)
+        faults = sorted(storm, key=lambda fault: fault.at_s)
         # A disk that is full is noticed by who writes: reads come beside the last fault too.
         lasts_s = max(lasts_s, faults[-1].at_s + _BESIDE_LAST_S)
         made.append(Round(f"storm {len(made)}", lasts_s, tuple(faults)))
@@ -177,21 +200,27 @@ def _alone(chance: random.Random, kinds: Sequence[str], session_s: float) -> Rou
     return Round("one at a time", at_s, tuple(faults))
 
 
+def _drawn(
+    chance: random.Random, kinds: Sequence[str], first: Sequence[str], count: int
+) -> list[str]:
+    """So many kinds in any order, those of `first` among them."""
+    weights = [KINDS[kind].weight for kind in kinds]
+    drawn = [*first, *chance.choices(kinds, weights, k=count - len(first))]
+    chance.shuffle(drawn)
+    return drawn
+
+
 def _storm(
     chance: random.Random,
-    kinds: Sequence[str],
+    drawn: Sequence[str],
     first: Sequence[str],
     lasts_s: float,
     session_s: float,
 ) -> Iterator[Fault]:
     """Faults that overlap; those of `first` are among them, even if that takes longer."""
-    count = max(len(first), round(lasts_s / _STORM_EVERY_S))
-    weights = [KINDS[kind].weight for kind in kinds]
-    drawn = [*first, *chance.choices(kinds, weights, k=count - len(first))]
-    chance.shuffle(drawn)
     busy_until_s: dict[str, float] = {}
     for number, kind in enumerate(drawn):
-        at_s = lasts_s * (number + chance.random()) / count
+        at_s = lasts_s * (number + chance.random()) / len(drawn)
         exclusive = KINDS[kind].exclusive
         if exclusive and at_s < busy_until_s.get(exclusive, 0.0):
             if kind not in first:

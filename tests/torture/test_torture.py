@@ -92,7 +92,7 @@ def test_only_the_kinds_that_are_asked_for() -> None:
 def test_faults_of_a_cluster_need_one() -> None:
     assert set(kinds_with(3)) == KINDS.keys()
     assert set(KINDS) - set(kinds_with(1)) == {
-        *("leader_kill", "coordinator_kill", "two_kill", "rolling")
+        *("leader_kill", "coordinator_kill", "two_kill", "rolling", "move", "elect")
     }
     done = subprocess.run(
         [sys.executable, "-m", "tests.torture", "--faults", "kill,rolling"],

@@ -13,11 +13,9 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-import orjson
-
 from engine.clock import SystemClock, format_time
 from tests.fakes.examples import a_read, an_entry
-from tests.kafka.records import ToSend, partition_of
+from tests.kafka.records import ToSend, encoded, partition_of
 from tests.kafka.town import Records, Town
 from tests.torture.churn import (
     CONFIDENCES,
@@ -64,10 +62,7 @@ class TortureTown:
         self.entries: Records = {
             0: [
                 *self._town.entries[0],
-                *(
-                    ToSend(entry["entry_id"].encode(), orjson.dumps(entry))
-                    for entry in self._folded
-                ),
+                *(ToSend(entry["entry_id"].encode(), encoded(entry)) for entry in self._folded),
             ]
         }
         self.policies = self._town.policies
@@ -107,7 +102,7 @@ class TortureTown:
                 captured_at=format_time(now_ms + 1000 * (number // 2 - late_s)),
             )
             # By the partition of the listed plate, however it was read: its order decides.
-            record = ToSend(plate.encode(), orjson.dumps(read))
+            record = ToSend(plate.encode(), encoded(read))
             yield partition_of(listed.encode(), 4), record
 
 

@@ -37,6 +37,16 @@ async def bounded(awaited: Awaitable[_Result], seconds: float, what: str) -> _Re
         return await awaited
 
 
+async def has_come(event: asyncio.Event, seconds: float) -> bool:
+    """Whether an event comes within a time."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
 async def cancelled(task: asyncio.Task[None], what: str) -> None:
     """Cancel a task and wait for its end; what ended it before is raised."""
     task.cancel()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -60,3 +61,39 @@ def test_nothing_is_lost_and_nothing_invented(tmp_path: Path) -> None:
     assert findings["folded"] > 20, done.stdout
     assert result["changes"]["commit"] > 0, done.stdout
     assert result["audit"].endswith("whole"), done.stdout
+
+
+@pytest.mark.usefixtures("a_broker_can_start")
+def test_ctrl_c_judges_and_keeps_what_was_sent(tmp_path: Path) -> None:
+    kept = tmp_path / "result.json"
+    campaign = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "tests.torture", "--seed", str(SEED), "--workers", "1"),
+            *("--seconds", "300", "--faults", "reset", "--json", str(kept)),
+        ],
+        cwd=_ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert campaign.stdout is not None
+    printed = []
+    try:
+        for line in campaign.stdout:
+            printed.append(line)
+            if " s  reset, " in line:  # the first fault is over
+                campaign.send_signal(signal.SIGINT)
+                break
+        printed.append(campaign.communicate(timeout=_AT_MOST_S)[0])
+    finally:
+        campaign.kill()
+        campaign.wait()
+    output = "".join(printed)
+    assert campaign.returncode == 0, output
+    assert "nothing lost, nothing invented; ended early" in output
+    result = json.loads(kept.read_text())
+    assert result["is_whole"] is False
+    assert [row["times"] for row in result["faults"]] == [1], output
+    assert result["findings"]["reads"] > 0, output
+    assert result["audit"].endswith("whole"), output
