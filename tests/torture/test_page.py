@@ -58,4 +58,7 @@ def test_a_campaign_that_is_not_kept_and_a_page_without_a_place(tmp_path: Path) 
         kept = a_campaign("exactly_once", 3, kill=times)
         (tmp_path / f"2026-01-{day}-exactly.json").write_text(json.dumps(kept))
     assert [each["faults"][0]["times"] for each in newest(3, tmp_path)] == [3, 5]
+    ended_early = {**a_campaign("exactly_once", 3, kill=1), "is_whole": False}
+    (tmp_path / "2026-01-04-exactly.json").write_text(json.dumps(ended_early))
+    assert [each["faults"][0]["times"] for each in newest(3, tmp_path)] == [3, 5]
     assert KEPT.is_dir()

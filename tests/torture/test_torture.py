@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -21,6 +22,7 @@ from engine.clock import SystemClock
 from engine.wire.record_batch import Record as AuditRecord
 from tests.fakes.chains import MATCH, NOON_MS, changed
 from tests.fakes.examples import a_policy, a_read, an_entry
+from tests.kafka import records as records_module
 from tests.models.contract_oracle import ContractOracle
 from tests.models.contract_records import EntryRecord, PolicyRecord, ReadRecord
 from tests.models.contract_rules import PLAIN_RULES
@@ -523,6 +525,21 @@ def test_a_better_match_must_come_and_a_worse_one_may_not() -> None:
             world.read(f"R-{number}", plate, at_s=1 + number)
         world.match("R-0", "E-1", revision, at_s=2)
         assert world.judge.judge() == (["1 matches lost: R-1@city"] if is_lost else [])
+
+
+def test_a_campaigns_reads_take_no_more_memory_than_they_are_long() -> None:
+    """orjson leaves its buffer at the size to which it grew; a quarter of a million of them took
+    a gigabyte."""
+    tracemalloc.start()
+    try:
+        town = TortureTown(5, 1000)
+        held = tracemalloc.take_snapshot().filter_traces(
+            [tracemalloc.Filter(True, records_module.__file__)]
+        )
+    finally:
+        tracemalloc.stop()
+    long = sum(len(read.value or b"") for reads in town.reads.values() for read in reads)
+    assert long < sum(each.size for each in held.statistics("filename")) < 2 * long
 
 
 def test_the_towns_repeated_reads_have_better_matches_and_worse_ones_after_them() -> None:
