@@ -30,7 +30,7 @@ WITH_UV = { sed -n '/^uv==/,/[^\\]$$/p' requirements.lock >$(VENV)/uv.txt && \
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test fuzz check kafka format lock lock-check audit-deps deploy-tools bench bench-readme bench-quick torture first-hour docs
+.PHONY: help venv demo test test-brokers fuzz check kafka format lock lock-check audit-deps deploy-tools bench bench-readme bench-quick torture first-hour docs
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -67,6 +67,10 @@ JOBS ?= 3
 test: venv  ## all tests; those on a real Kafka need Java 17 and Maven, or HOTLIST_TEST_KAFKA
 	@$(BIN)/python -m engine.demo.warm_up
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+
+test-brokers: venv  ## the tests that a version of Kafka can change, on several; VERSIONS=3.9.2,4.1.0 for some
+	@$(BIN)/python -m engine.demo.warm_up
+	@$(BIN)/python -m tests.kafka.matrix $(if $(VERSIONS),--versions $(VERSIONS)) $(ARGS)
 
 SECONDS ?= 60
 TARGETS ?=

@@ -12,7 +12,7 @@ import msgspec
 
 from benchmarks.job import Answer, give_up, job_from_arguments
 from benchmarks.measure import ProcessFailedError, run_measured
-from tests.kafka.node import fetch
+from tests.kafka.jars import fetch
 
 _TIMEOUT_S = 280.0
 #: Columns of its one line of output.

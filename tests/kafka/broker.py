@@ -21,7 +21,7 @@ from typing import NamedTuple, Self
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from tests.kafka import node
+from tests.kafka import jars, node
 from tests.kafka.node import START_S, BrokerFailedError, KafkaNode, free_ports, is_free
 
 
@@ -176,7 +176,7 @@ def main() -> int:
     if reason is not None:
         print(f"cannot start Kafka: {reason}", file=sys.stderr)
         return 1
-    if not node.is_fetched():
+    if not jars.is_fetched():
         print("fetching Kafka, once ...", flush=True)
     over = threading.Event()
     signal.signal(signal.SIGINT, lambda *_: over.set())

@@ -28,12 +28,17 @@ from engine.config import CONNECTION, SETTINGS
 from engine.kafka.acls import Role, roles
 from engine.kafka.topics import Topics
 from tests.fakes.certificates import Authority
+from tests.kafka import jars
 from tests.kafka.broker import RealBroker
 
 JO: Final = "jo"
 PASSWORD: Final = "correct-horse-9f2c"
 ROLES: Final = tuple(roles(Topics(""), ""))
 TRAINEES: Final = tuple(f"trainee-{number}" for number in range(24))
+_USERS: Final = (JO, *ROLES, *TRAINEES)
+#: KRaft keeps users of SCRAM since 3.5 (KIP-900). All log in by PLAIN before.
+HAS_SCRAM: Final = jars.release() >= (3, 5)
+MECHANISM: Final = "SCRAM-SHA-256" if HAS_SCRAM else "PLAIN"
 
 _PAUSE_S: Final = 0.02
 _LOGIN: Final = "org.apache.kafka.common.security"
@@ -63,7 +68,8 @@ def guarded_broker(authority: Authority) -> RealBroker:
         "ssl.truststore.type": "PEM",
         "ssl.truststore.location": authority.cafile.as_posix(),
     }
-    plain = f'{_LOGIN}.plain.PlainLoginModule required user_{JO}="{PASSWORD}";'
+    of_users = " ".join(f'user_{name}="{PASSWORD}"' for name in _USERS)
+    plain = f"{_LOGIN}.plain.PlainLoginModule required {of_users};"
     scram = f"{_LOGIN}.scram.ScramLoginModule required;"
     properties = {
         "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
@@ -76,7 +82,8 @@ def guarded_broker(authority: Authority) -> RealBroker:
         ),
         "listener.name.users.plain.sasl.jaas.config": plain,
         "listener.name.users.scram-sha-256.sasl.jaas.config": scram,
-        "listener.name.both.sasl.enabled.mechanisms": "SCRAM-SHA-256",
+        "listener.name.both.sasl.enabled.mechanisms": MECHANISM,
+        "listener.name.both.plain.sasl.jaas.config": plain,
         "listener.name.both.scram-sha-256.sasl.jaas.config": scram,
         "listener.name.tls.ssl.client.auth": "required",
         **{f"listener.name.tls.{name}": value for name, value in tls.items()},
@@ -86,7 +93,7 @@ def guarded_broker(authority: Authority) -> RealBroker:
         light=True,
         properties=properties,
         listeners={"USERS": "SASL_PLAINTEXT", "TLS": "SSL", "BOTH": "SASL_SSL"},
-        scram=dict.fromkeys((JO, *ROLES, *TRAINEES), PASSWORD),
+        scram=dict.fromkeys(_USERS, PASSWORD) if HAS_SCRAM else None,
     )
 
 
@@ -129,7 +136,7 @@ def user(guarded: RealBroker, name: str) -> Way:
         guarded.at("USERS"),
         name,
         security_protocol="SASL_PLAINTEXT",
-        sasl_mechanism="SCRAM-SHA-256",
+        sasl_mechanism=MECHANISM,
         sasl_username=name,
         sasl_password=PASSWORD,
     )
@@ -215,7 +222,7 @@ def connecting_as(name: str) -> Mapping[str, str]:
     """What aiokafka's clients need to connect as a user."""
     return {
         "security_protocol": "SASL_PLAINTEXT",
-        "sasl_mechanism": "SCRAM-SHA-256",
+        "sasl_mechanism": MECHANISM,
         "sasl_plain_username": name,
         "sasl_plain_password": PASSWORD,
     }

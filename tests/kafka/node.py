@@ -1,14 +1,13 @@
 """One process of Kafka, of which `tests.kafka.broker` and `tests.kafka.real_cluster` make theirs.
 
-Maven fetches Kafka's jars once (`deploy/kafka/pom.xml`, into `.kafka/libs`). A node has a directory
-of its own with its settings, its data and its log; both outlive the process, until `close`.
+Maven fetches Kafka's jars (`tests.kafka.jars`). A node has a directory of its own with its
+settings, its data and its log; they outlive the process, until `close`.
 """
 
 from __future__ import annotations
 
 import atexit
 import functools
-import hashlib
 import os
 import random
 import re
@@ -23,15 +22,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from tests.kafka import jars
+
 _ROOT: Final = Path(__file__).resolve().parents[2]
-_POM: Final = _ROOT / "deploy" / "kafka" / "pom.xml"
 _PROPERTIES: Final = _ROOT / "deploy" / "kafka" / "server.properties"
-_KEPT: Final = _ROOT / ".kafka"
-_LIBS: Final = _KEPT / "libs"
-_STAMP: Final = _LIBS / "pom.sha256"
 
 _JAVA_AT_LEAST: Final = 17
-_FETCH_S: Final = 600
 #: What a node may take to answer, and its storage to be set up.
 START_S: Final = 90
 _STOP_S: Final = 30
@@ -86,7 +82,10 @@ class KafkaNode:
         """Start the process, with the data it had; returns before it answers."""
         if self.running:
             raise BrokerFailedError("the broker is already running")
-        classpath = f"{fetch()}{os.sep}*"
+        try:
+            classpath = f"{jars.fetch()}{os.sep}*"
+        except jars.FetchError as error:
+            raise BrokerFailedError(str(error)) from error
         if self._directory is None:
             self._format(classpath)
         directory = self._made()
@@ -138,7 +137,11 @@ class KafkaNode:
     def _format(self, classpath: str) -> None:
         self._directory = directory = Path(tempfile.mkdtemp(prefix="hotlist-kafka-"))
         properties = {"log.dirs": (directory / "data").as_posix(), **self._properties}
-        lines = [_PROPERTIES.read_text(), *(f"{key}={value}" for key, value in properties.items())]
+        common = _PROPERTIES.read_text()
+        if properties.get("process.roles") == "controller":
+            # Kafka refuses it of a controller until 3.8, and takes its listeners without it.
+            common = re.sub(r"(?m)^advertised\.listeners=.*$", "", common)
+        lines = [common, *(f"{key}={value}" for key, value in properties.items())]
         file = directory / "server.properties"
         file.write_text("\n".join(lines) + "\n")
         if properties.get("process.roles") == "broker":
@@ -171,42 +174,9 @@ def unavailable_reason() -> str | None:
         return f"no Java found on PATH (Java {_JAVA_AT_LEAST} or newer is needed)"
     if java < _JAVA_AT_LEAST:
         return f"Java {java} found on PATH, and Java {_JAVA_AT_LEAST} or newer is needed"
-    if not is_fetched() and shutil.which("mvn") is None:
+    if not jars.is_fetched() and shutil.which("mvn") is None:
         return "no Maven (mvn) found on PATH to fetch Kafka with"
     return None
-
-
-def fetch() -> Path:
-    """Fetch Kafka's jars, once, and return their directory."""
-    if is_fetched():
-        return _LIBS
-    _KEPT.mkdir(exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix="libs-", dir=_KEPT))
-    try:
-        done = subprocess.run(
-            [
-                *("mvn", "-q", "-B", "-f", str(_POM), "dependency:copy-dependencies"),
-                *(f"-DoutputDirectory={fresh}", "-DincludeScope=runtime"),
-            ],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_FETCH_S,
-            check=False,
-        )
-        if done.returncode:
-            raise BrokerFailedError(f"Maven could not fetch Kafka:\n{done.stdout}{done.stderr}")
-        (fresh / _STAMP.name).write_text(_wanted())
-        shutil.rmtree(_LIBS, ignore_errors=True)
-        fresh.rename(_LIBS)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-    return _LIBS
-
-
-def is_fetched() -> bool:
-    """Whether the jars that the project names are there."""
-    return _STAMP.exists() and _STAMP.read_text() == _wanted()
 
 
 def new_id() -> str:
@@ -244,10 +214,6 @@ def _write_identity(data: Path, cluster_id: str, node_id: str) -> None:
     (data / "meta.properties").write_text(
         f"version=1\ncluster.id={cluster_id}\nnode.id={node_id}\ndirectory.id={new_id()}\n"
     )
-
-
-def _wanted() -> str:
-    return hashlib.sha256(_POM.read_bytes()).hexdigest()
 
 
 @functools.cache

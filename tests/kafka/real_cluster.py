@@ -62,7 +62,6 @@ class RealCluster:
                 "process.roles": "controller",
                 "node.id": str(_CONTROLLER),
                 "listeners": f"CONTROLLER://127.0.0.1:{controller_port}",
-                "advertised.listeners": f"CONTROLLER://127.0.0.1:{controller_port}",
                 "controller.quorum.voters": voters,
                 **_REPLICATED,
             },

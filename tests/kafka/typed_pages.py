@@ -16,7 +16,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final
 
-from tests.kafka.node import fetch
+from tests.kafka.jars import fetch
 from tests.repository import console
 from tests.repository.pages import ROOT
 

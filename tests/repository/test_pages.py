@@ -52,6 +52,7 @@ _VARIABLES: Final = {
     "HOTLIST_SSL_KEY_PASSWORD",
     "HOTLIST_TEST_BROKERS",
     "HOTLIST_TEST_KAFKA",
+    "HOTLIST_TEST_KAFKA_VERSION",
     "HOTLIST_TIME_ZONE",
 }
 #: What is fed to a command is no command.

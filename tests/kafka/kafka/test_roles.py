@@ -51,6 +51,7 @@ from tests.fakes.examples import a_policy, a_read, an_entry
 from tests.kafka.broker import RealBroker
 from tests.kafka.guarded import (
     JO,
+    MECHANISM,
     PASSWORD,
     ROLES,
     TRAINEES,
@@ -63,10 +64,14 @@ from tests.kafka.guarded import (
     user,
     with_one_less,
 )
-from tests.kafka.node import fetch
+from tests.kafka.jars import fetch, release
 from tests.kafka.records import ToSend, produce, until
 from tests.kafka.worker_process import WorkerProcess
 
+#: Where Kafka has its own tool.
+_ACL_TOOL: Final = (
+    "org.apache.kafka.tools.AclCommand" if release() >= (4, 0) else "kafka.admin.AclCommand"
+)
 _ALL: Final = frozenset(declared.name for declared in DECLARED)
 _LISTS: Final = frozenset({"hotlist", "policies"})
 _MAY_READ: Final = {
@@ -346,7 +351,7 @@ def _connection(guarded: RealBroker, name: str) -> dict[str, Any]:
     return {
         "bootstrap.servers": guarded.at("USERS"),
         "security.protocol": "SASL_PLAINTEXT",
-        "sasl.mechanisms": "SCRAM-SHA-256",
+        "sasl.mechanisms": MECHANISM,
         "sasl.username": name,
         "sasl.password": PASSWORD,
         "log_level": 0,
@@ -498,7 +503,7 @@ def test_the_printed_commands_give_the_same(guarded: RealBroker, rights: Rights)
     role = roles(Topics(prefix), "")["list-manager"]
     tool = (
         f"java -Xshare:auto -XX:TieredStopAtLevel=1 -cp '{fetch()}{os.sep}*' "
-        f"org.apache.kafka.tools.AclCommand --bootstrap-server {guarded.bootstrap}"
+        f"{_ACL_TOOL} --bootstrap-server {guarded.bootstrap}"
     )
     printed = Way(guarded.bootstrap, "").good(
         prefix, "topics", "acls", role.name, "--principal", f"User:{name}", "--command", tool

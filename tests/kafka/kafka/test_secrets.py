@@ -19,7 +19,7 @@ from engine.kafka.security import SASL_VARIABLE, SSL_KEY_VARIABLE
 from tests.fakes.certificates import Authority
 from tests.fakes.examples import a_policy, a_read, an_entry
 from tests.kafka.broker import RealBroker
-from tests.kafka.guarded import JO, PASSWORD
+from tests.kafka.guarded import JO, MECHANISM, PASSWORD
 from tests.kafka.worker_process import WorkerProcess
 
 _ROOT = Path(__file__).resolve().parents[3]
@@ -40,7 +40,7 @@ def environment(guarded: RealBroker, authority: Authority, tmp_path: Path) -> di
     return {
         "HOTLIST_BOOTSTRAP": guarded.at("BOTH"),
         "HOTLIST_SECURITY_PROTOCOL": "SASL_SSL",
-        "HOTLIST_SASL_MECHANISM": "SCRAM-SHA-256",
+        "HOTLIST_SASL_MECHANISM": MECHANISM,
         "HOTLIST_SASL_USERNAME": JO,
         f"{SASL_VARIABLE}_FILE": str(_secret_file(tmp_path / "password", PASSWORD)),
         "HOTLIST_SSL_CAFILE": str(authority.cafile),
