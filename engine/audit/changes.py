@@ -5,8 +5,8 @@ or policy, who is responsible for it and, if the record says so, who made the ch
 holds a plate, not even a listed one. One record makes one change, so topic, partition and offset
 identify a change; an expiry has no record, and so the offset -1.
 
-The audit outlives the control topics. If one is recreated, its offsets begin anew, and a revision
-may stand for two records; `stamped_at`, the time of the record, tells their changes apart.
+The audit outlives the control topics. If one is recreated, its offsets begin at 0 again, and a
+revision may stand for two records; `stamped_at`, the record's time, tells their changes apart.
 
 Knows documents, not state: the caller says whether an entry is new.
 """

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
 
 from engine.audit.changes import NO_RECORD, Change, ControlKind
 
@@ -28,13 +28,22 @@ Part = tuple[ControlKind, int]
 EXPIRIES: Final[Part] = (ControlKind.ENTRY, 0)
 
 
+class Listed(NamedTuple):
+    """How many entries and policies there are."""
+
+    entries: int
+    policies: int
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """The progress of the audit: by partition the offset below which all changes are audited,
-    and the time up to which all expiries are. An absent partition has not begun."""
+    and the time up to which all expiries are. An absent partition has not begun. `listed` is what
+    the lists held then, None if that is not known."""
 
     offsets: Mapping[Part, int] = field(default_factory=dict)
     expired_until_ms: int = 0
+    listed: Listed | None = None
 
 
 class _Queue:

@@ -3,8 +3,10 @@
 The workers form a second consumer group, `<group>.audit`. It subscribes to the control topics only
 for the assignment, and reads nothing. The worker that is assigned a partition audits its changes,
 and commits the offset below which all changes are audited. The metadata of the commit of the first
-partition of the entries holds the time up to which all expiries are audited. The group rejects a
-commit of a worker that has lost the partition.
+partition of the entries holds the time up to which all expiries are audited, and that of each how
+much is listed, so that the next worker to start can tell that much is missing. (If a topic is
+deleted, Kafka deletes its commit, and the other topic's still holds it.) The group rejects a commit
+of a worker that has lost the partition.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from engine import limits
 from engine.audit.changes import ControlKind
-from engine.audit.pending_changes import EXPIRIES, Part, Progress
+from engine.audit.pending_changes import EXPIRIES, Listed, Part, Progress
 from engine.errors import BrokerError
 from engine.kafka.cluster import Cluster
 from engine.kafka.diagnosis import Refusal, not_allowed, refusal
@@ -30,18 +32,23 @@ from engine.kafka.group_errors import GroupErrors, retrieve_commits
 from engine.kafka.leave_group import leave_group
 
 _EXPIRED_UNTIL: Final = "expired_until_ms"
+_ENTRIES: Final = "entries"
+_POLICIES: Final = "policies"
 
 #: Called before partitions are revoked; what is committed until it returns still counts.
 GiveUp = Callable[[], Awaitable[None]]
 
 
 class AuditGroup:
-    """See the module. `owned` are the partitions that this worker audits now."""
+    """See the module. `owned` are the partitions that this worker audits now; `listed` returns how
+    much is listed now, None while the lists are loaded."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, listed: Callable[[], Listed | None]) -> None:
         topics = cluster.topics
         self.name: Final = f"{cluster.group}.audit"
         self.owned: frozenset[Part] = frozenset()
+        self._listed = listed
+        self._last_listed: Listed | None = None
         self._kinds = {topics.hotlist: ControlKind.ENTRY, topics.policies: ControlKind.POLICY}
         self._topics = {kind: topic for topic, kind in self._kinds.items()}
         self._consumer = cluster.consumer(
@@ -98,18 +105,24 @@ class AuditGroup:
             if committed.offset >= 0
         }
         with_expiries = TopicPartition(self._topics[EXPIRIES[0]], EXPIRIES[1])
-        return Progress(offsets, _expired_until_ms(found[with_expiries].metadata))
+        metadata = {tp: _parsed(committed.metadata) for tp, committed in found.items()}
+        of_each = (_listed(metadata[tp]) for tp in parts)
+        self._last_listed = next((listed for listed in of_each if listed is not None), None)
+        until_ms = _count(metadata[with_expiries], _EXPIRED_UNTIL) or 0
+        return Progress(offsets, until_ms, self._last_listed)
 
     async def commit(self, progress: Progress) -> bool:
         """Commit; return False if it failed and may be retried while the partition is `owned`.
 
         Raises BrokerError if it cannot succeed.
         """
-        until = orjson.dumps({_EXPIRED_UNTIL: progress.expired_until_ms}).decode()
+        self._last_listed = self._listed() or self._last_listed
+        known = {} if self._last_listed is None else self._last_listed._asdict()
+        until = {_EXPIRED_UNTIL: progress.expired_until_ms}
         offsets = {
             TopicPartition(self._topics[part[0]], part[1]): (
                 offset,
-                until if part == EXPIRIES else "",
+                orjson.dumps(known | until if part == EXPIRIES else known).decode(),
             )
             for part, offset in progress.offsets.items()
         }
@@ -186,11 +199,20 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         await self._give_up()
 
 
-def _expired_until_ms(metadata: str | None) -> int:
-    """Return the time in a commit's metadata; 0 if there is none."""
+def _parsed(metadata: str | None) -> dict[str, Any]:
+    """Return the object in a commit's metadata; an empty one if there is none."""
     try:
         found = orjson.loads(metadata or "")
     except orjson.JSONDecodeError:
-        return 0
-    until_ms = found.get(_EXPIRED_UNTIL) if isinstance(found, dict) else None
-    return until_ms if type(until_ms) is int and until_ms > 0 else 0
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _count(metadata: dict[str, Any], name: str) -> int | None:
+    count = metadata.get(name)
+    return count if type(count) is int and count >= 0 else None
+
+
+def _listed(metadata: dict[str, Any]) -> Listed | None:
+    entries, policies = _count(metadata, _ENTRIES), _count(metadata, _POLICIES)
+    return None if entries is None or policies is None else Listed(entries, policies)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from engine import limits
-from engine.audit.pending_changes import Progress
+from engine.audit.pending_changes import Listed, Progress
 from engine.config import Settings
 from engine.control.audit_group import AuditGroup
 from engine.control.change_auditor import ChangeAuditor
@@ -25,11 +25,14 @@ from engine.transport.runtime import Runtime
 
 
 class Auditing:
-    """See the module. `changes` is the worker's share in auditing the lists."""
+    """See the module. `changes` is the worker's share in auditing the lists; `listed` returns how
+    much is listed, None while the lists are loaded."""
 
-    def __init__(self, settings: Settings, runtime: Runtime, sink: Sink) -> None:
+    def __init__(
+        self, settings: Settings, runtime: Runtime, sink: Sink, listed: Callable[[], Listed | None]
+    ) -> None:
         self._runtime = runtime
-        self._group = AuditGroup(runtime.cluster)
+        self._group = AuditGroup(runtime.cluster, listed)
         self.changes: Final = ChangeAuditor(self._group, self.append)
         self.chains: Final = AuditChains(runtime.cluster, sink, runtime.clock)
         self._log = AuditLog(sink, self.chains.begin, self.count)

@@ -14,9 +14,7 @@ Belongs to the matcher thread. No I/O, no clock of its own.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from enum import Enum
 from itertools import groupby, islice
 from operator import itemgetter
@@ -29,12 +27,14 @@ from engine.audit import changes
 from engine.audit.changes import Change
 from engine.audit.changes import ControlKind as ControlKind
 from engine.audit.changes import ControlRecord as ControlRecord
+from engine.audit.pending_changes import Listed
 from engine.documents.admission import Purposes, admitted, check_change
 from engine.documents.codec import decode_entry, decode_policy
 from engine.documents.model import Entry
 from engine.errors import DocumentError, RuleError
 from engine.index.eligibility import Eligibility
 from engine.index.plate_index import Index
+from engine.matching.outcome import Applied
 from engine.plates.misreads import Misreads
 
 _ID_BYTES: Final = 512
@@ -53,21 +53,6 @@ class Phase(Enum):
     FOLLOWING = "following"
     #: To take effect with the next commit.
     STAGED = "staged"
-
-
-@dataclass(slots=True)
-class Applied:
-    """The result of applying records.
-
-    `refused` counts by reason. `changes` are for the audit, in the order of the records. `extended`
-    counts those among them that extended an entry beyond its term without a new authority.
-    """
-
-    changed: int = 0
-    removed: int = 0
-    extended: int = 0
-    refused: Counter[str] = field(default_factory=Counter)
-    changes: list[Change] = field(default_factory=list)
 
 
 class Lists:
@@ -91,6 +76,8 @@ class Lists:
         self._is_loading = True
         #: Offsets by topic and partition; changes from records below them are not reported.
         self.audited_to: dict[Place, int] = {}
+        #: What was listed when the load ended, None before.
+        self.loaded: Listed | None = None
         #: All expiries up to this time have been reported.
         self.expired_until_ms = 0
         self._reported_to: dict[Place, int] = {}
@@ -109,7 +96,7 @@ class Lists:
         applied = Applied()
         staged = phase is Phase.STAGED
         if not staged:
-            self.commit()
+            self._take_effect()
         self._is_loading = phase is Phase.LOADING
         self.index.turn_to(now_ms)
         self._has_expired = bool(self._expired) or self.index.has_expired
@@ -123,9 +110,22 @@ class Lists:
 
     def commit(self) -> None:
         """End the load, or make what is staged take effect."""
-        self._is_loading = False
+        if self._is_loading:
+            self._is_loading = False
+            self.loaded = self.listed
+        self._take_effect()
+
+    def _take_effect(self) -> None:
         self.index.commit()
         self.list_revision = self._received
+
+    @property
+    def listed(self) -> Listed | None:
+        """How much is listed, entries whose expiry is not reported yet among it; None during the
+        load."""
+        if self._is_loading:
+            return None
+        return Listed(len(self.index) + len(self._expired), self.eligibility.policy_count)
 
     def turn_to(self, now_ms: int) -> None:
         """Start and end entries that are due."""

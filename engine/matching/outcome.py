@@ -1,4 +1,7 @@
-"""What a fetch of a partition came to: matches, rejects and counts, as plain data."""
+"""What a fetch of a partition, or control records, came to: matches, rejects, changes and counts.
+
+Plain data.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from engine.audit.changes import Change
 from engine.documents.model import Match, Reject
 from engine.matching.suppression_states import SuppressionRecord
 from engine.wire.trace_context import TraceContext
@@ -56,3 +60,18 @@ class Outcome:
 #: Takes a part of the outcome of a read with very many matches; returns when there is room for
 #: more.
 HandOver = Callable[[Outcome], None]
+
+
+@dataclass(slots=True)
+class Applied:
+    """What control records came to.
+
+    `refused` counts by reason. `changes` are for the audit, in the order of the records. `extended`
+    counts those among them that extended an entry beyond its term without a new authority.
+    """
+
+    changed: int = 0
+    removed: int = 0
+    extended: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    changes: list[Change] = field(default_factory=list)

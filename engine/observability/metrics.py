@@ -8,8 +8,8 @@ from collections.abc import Container, Mapping
 from prometheus_client.metrics import MetricWrapperBase
 
 from engine import limits
-from engine.matching.lists import Applied, ControlKind, ControlRecord, Lists
-from engine.matching.outcome import Outcome
+from engine.matching.lists import ControlKind, ControlRecord, Lists
+from engine.matching.outcome import Applied, Outcome
 from engine.observability.metric_families import OTHER_SOURCES, MetricFamilies
 from engine.wire.trace_context import TraceContext
 

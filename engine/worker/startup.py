@@ -6,6 +6,7 @@ import asyncio
 import logging
 
 from engine import limits
+from engine.audit.pending_changes import Listed
 from engine.config import Settings
 from engine.kafka.cluster import Cluster, Member
 from engine.kafka.topic_admin import check_topics, make_own_topic
@@ -46,6 +47,32 @@ def introduce(settings: Settings, topics: Topics, http_port: int) -> None:
         *(limits.CONTROL_STALE_S, Member.of(settings).session_s),
     )
     log.info("metrics and health at http://%s:%d", settings.http_host, http_port)
+
+
+def report_lists(lists: Lists, before: Listed | None, took_s: float) -> None:
+    """Log what was loaded; and if it is less than half of what was listed `before`, when a worker
+    last audited the lists.
+
+    Records may be gone that no one removed: a topic that was deleted and made again, a retention
+    that must not be there, a copy of a cluster that is not whole.
+    """
+    log.info(
+        "lists loaded in %.1f s: %d entries, %d policies, %d refused",
+        *(took_s, len(lists.index), lists.eligibility.policy_count, lists.refused_count),
+    )
+    now = lists.loaded
+    if before is None or now is None:
+        return
+    for what, had, has in (
+        ("entries are listed", before.entries, now.entries),
+        ("policies are set", before.policies, now.policies),
+    ):
+        if 2 * has < had:
+            log.warning(
+                "%s %s, and %s were when a worker last audited the lists; if no one removed the "
+                "others, fill the topic again, see the runbook: HotlistListShrunk",
+                *(f"{has:,}", what, f"{had:,}"),
+            )
 
 
 async def enough_entries(required: int, lists: Lists, health: Health) -> None:

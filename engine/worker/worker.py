@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from engine import limits
+from engine.audit.pending_changes import Listed
 from engine.clock import Clock, SystemClock
 from engine.config import Settings
 from engine.control.auditing import Auditing
@@ -60,7 +61,7 @@ from engine.worker.health import Health
 from engine.worker.processor import Processor, Waits
 from engine.worker.schemas import SchemaFetcher
 from engine.worker.shutdown import Shutdown
-from engine.worker.startup import enough_entries, introduce, prepare_topics
+from engine.worker.startup import enough_entries, introduce, prepare_topics, report_lists
 
 log = logging.getLogger(__name__)
 
@@ -173,7 +174,7 @@ class Worker:
 
         sink = Sink(cluster)
         self._stops(stack, "the producer's end", sink.stop)
-        audit = Auditing(self.settings, self._runtime, sink)
+        audit = Auditing(self.settings, self._runtime, sink, lambda: self.lists.listed)
         self._stops(stack, "the audit's end", audit.stop)
         self.metrics.audit_pending.set_function(lambda: audit.changes.waiting)
         await tasks.unless_ended(sink.start())
@@ -183,7 +184,7 @@ class Worker:
         self.lists.expired_until_ms = audited.expired_until_ms
 
         async with tasks.running(self._watching.run(dict, self.health.is_ready)):
-            await self._load_lists(stack, audit)
+            await self._load_lists(stack, audit, audited.listed)
             app, processor = await self._start_reads(stack, sink, audit)
         for work in (
             self._watching.run(app.seen, self.health.is_ready),
@@ -209,7 +210,9 @@ class Worker:
         """Have a part stopped at the end, in the time that there is."""
         stack.push_async_callback(self._shutdown.step, what, stop)
 
-    async def _load_lists(self, stack: contextlib.AsyncExitStack, audit: Auditing) -> None:
+    async def _load_lists(
+        self, stack: contextlib.AsyncExitStack, audit: Auditing, before: Listed | None
+    ) -> None:
         """Read the lists to their end, and follow them from then on."""
         tasks, lists = self._tasks, self.lists
         updater = ListUpdater(self._runtime, lists, audit.changes, self.gate)
@@ -226,11 +229,7 @@ class Worker:
         gc.collect()
         gc.freeze()
         gc.enable()
-        log.info(
-            "lists loaded in %.1f s: %d entries, %d policies, %d refused",
-            time.monotonic() - started_s,
-            *(len(lists.index), lists.eligibility.policy_count, lists.refused_count),
-        )
+        report_lists(lists, before, time.monotonic() - started_s)
         await tasks.unless_ended(enough_entries(self.settings.require_entries, lists, self.health))
 
     async def _start_reads(

@@ -19,7 +19,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from engine import limits
 from engine.audit.changes import ControlKind
-from engine.audit.pending_changes import EXPIRIES, Progress
+from engine.audit.pending_changes import EXPIRIES, Listed, Progress
 from engine.control.audit_group import AuditGroup
 from engine.errors import BrokerError
 from engine.kafka.cluster import Cluster
@@ -77,8 +77,8 @@ def kafka(monkeypatch: pytest.MonkeyPatch) -> Kafka:
     return kafka
 
 
-def group() -> AuditGroup:
-    return AuditGroup(Cluster("localhost:1", TOPICS, "workers"))
+def group(*, listed: Listed | None = None) -> AuditGroup:
+    return AuditGroup(Cluster("localhost:1", TOPICS, "workers"), lambda: listed)
 
 
 async def test_nothing_is_committed_yet(kafka: Kafka) -> None:
@@ -93,9 +93,38 @@ async def test_what_was_committed_is_what_comes_back(kafka: Kafka) -> None:
     assert await group().progress() == progress
 
 
+def keep(kafka: Kafka) -> None:
+    """The group holds what was committed last."""
+    kafka.committed |= {tp: OffsetAndMetadata(*at) for tp, at in kafka.sent[-1].items()}
+
+
+async def test_it_holds_how_much_was_listed(kafka: Kafka) -> None:
+    listed = Listed(entries=1_000_000, policies=12)
+    assert await group(listed=listed).commit(Progress({EXPIRIES: 7, (ControlKind.POLICY, 0): 2}, 9))
+    keep(kafka)
+    assert (await group().progress()).listed == listed
+    kafka.committed[ENTRIES] = OffsetAndMetadata(-1, "")  # with its topic Kafka deletes its commit
+    assert await group().progress() == Progress({(ControlKind.POLICY, 0): 2}, 0, listed)
+
+
+async def test_what_was_listed_stays_known_while_a_worker_loads(kafka: Kafka) -> None:
+    listed = Listed(entries=1000, policies=12)
+    assert await group(listed=listed).commit(Progress({EXPIRIES: 7}))
+    keep(kafka)
+    loading = group()
+    assert (await loading.progress()).listed == listed
+    assert await loading.commit(Progress({EXPIRIES: 8}))
+    keep(kafka)
+    assert await group().progress() == Progress({EXPIRIES: 8}, 0, listed)
+
+
 @pytest.mark.parametrize(
     "metadata",
-    ["", "x", "[]", "null", "7", '{"expired_until_ms":"1"}', '{"expired_until_ms":-5}', "{", None],
+    [
+        *("", "x", "[]", "null", "7", "{", None),
+        *('{"expired_until_ms":"1"}', '{"expired_until_ms":-5}'),
+        *('{"entries":5}', '{"entries":"5","policies":5}', '{"entries":5,"policies":-1}'),
+    ],
 )
 async def test_metadata_that_is_none_of_ours(kafka: Kafka, metadata: str | None) -> None:
     kafka.committed[ENTRIES] = OffsetAndMetadata(5, metadata)

@@ -16,8 +16,8 @@ from engine.documents.fields import COUNTED_EVENTS, DROPPABLE_FIELDS
 from engine.documents.model import REJECT_REASONS
 from engine.documents.purposes import Purposes
 from engine.index.eligibility import DENIAL_REASONS, NO_POLICY, NOT_ALLOWED
-from engine.matching.lists import Applied, Lists
-from engine.matching.outcome import Outcome
+from engine.matching.lists import Lists
+from engine.matching.outcome import Applied, Outcome
 from engine.observability.metric_families import OTHER_SOURCES
 from engine.observability.metrics import Metrics
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from engine import limits
-from engine.worker.startup import enough_entries
+from engine.audit.pending_changes import Listed
+from engine.worker.startup import enough_entries, report_lists
 
 
 async def test_reads_wait_until_so_many_entries_are_listed(
@@ -40,3 +41,34 @@ async def test_none_is_required_by_default() -> None:
     health: Any = SimpleNamespace(stage="joining the consumer group")
     await enough_entries(0, SimpleNamespace(index=[]), health)  # type: ignore[arg-type]
     assert health.stage == "joining the consumer group"
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "said"),
+    [
+        (None, Listed(0, 0), []),
+        (Listed(1000, 2), Listed(500, 1), []),
+        (Listed(0, 0), Listed(0, 0), []),
+        (
+            Listed(1_000_000, 12),
+            Listed(499_999, 12),
+            ["499,999 entries are listed, and 1,000,000 were when a worker last audited the lists"],
+        ),
+        (
+            Listed(3, 12),
+            Listed(1, 0),
+            [
+                "1 entries are listed, and 3 were when a worker last audited the lists",
+                "0 policies are set, and 12 were when a worker last audited the lists",
+            ],
+        ),
+    ],
+)
+def test_lists_that_have_shrunk_by_half_since_the_last_worker_are_reported(
+    before: Listed | None, now: Listed, said: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    index, eligibility = ["an entry"] * 3, SimpleNamespace(policy_count=2)
+    lists: Any = SimpleNamespace(index=index, eligibility=eligibility, refused_count=0, loaded=now)
+    with caplog.at_level(logging.WARNING):
+        report_lists(lists, before, 1.5)
+    assert [each.getMessage().partition(";")[0] for each in caplog.records] == said

@@ -26,13 +26,16 @@ from engine.control.change_auditor import ChangeAuditor
 from engine.documents.codec import decode_audit
 from engine.documents.fields import CHAIN_ENDED
 from engine.documents.model import AuditRecord
+from engine.kafka.cluster import Cluster
+from engine.kafka.topic_admin import create_topics
 from engine.kafka.topics import Topics
 from tests.fakes.examples import a_policy, a_read, an_entry
-from tests.kafka.conftest import Broker
+from tests.kafka.conftest import Broker, replicas
 from tests.kafka.following import reads, sent
 from tests.kafka.forked_worker import ForkedWorker
 from tests.kafka.records import (
     ToSend,
+    administering,
     committed_offsets,
     end_offsets,
     produce,
@@ -360,6 +363,46 @@ async def test_an_expiry_is_audited_once_for_all_workers(real_kafka: str, prefix
     assert sorted(await expired()) == [
         (entry_id, format_time(at_ms)) for entry_id, at_ms in ends.items()
     ]
+
+
+async def test_lists_that_shrank_while_no_worker_ran_are_reported(
+    real_kafka: str, prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With a topic Kafka deletes what a group has committed for it; the other topic's commit holds
+    the counts too. An entry that expired meanwhile is not missing."""
+    topics, clock = Topics(prefix), Ahead()
+    ends = format_time(clock.now_ms() + _HOUR_MS)
+    entries = [an_entry(entry_id=f"E-{number}") for number in range(8)]
+    brief = [an_entry(entry_id=f"B-{number}", expires_at=ends) for number in range(20)]
+    await produce(real_kafka, topics.hotlist, sent(*entries, *brief))
+    await produce(real_kafka, topics.policies, sent(a_policy()))
+
+    async def warnings() -> list[str]:
+        caplog.clear()
+        async with worker_here(real_kafka, prefix, clock=clock) as here:
+            await here.ready()
+            await all_audited(real_kafka, prefix, here)
+        said = [record.getMessage() for record in caplog.records]
+        return [line.partition(";")[0] for line in said if "last audited the lists" in line]
+
+    assert await warnings() == []
+    clock.by_ms = 2 * _HOUR_MS
+    assert await warnings() == []
+    async with administering(real_kafka) as admin:
+        await admin.delete_topics([topics.hotlist])
+
+        async def made() -> bool:
+            found = await create_topics(
+                Cluster(real_kafka, topics), partitions=4, replication=replicas()
+            )
+            return dict(found)[topics.hotlist] == "created"
+
+        await until(made, "the topic is made again")
+    await produce(real_kafka, topics.hotlist, sent(*entries[:3]))
+    assert await warnings() == [
+        "3 entries are listed, and 28 were when a worker last audited the lists"
+    ]
+    assert await warnings() == []
 
 
 async def test_a_chain_names_the_last_record_before_it(real_kafka: str, prefix: str) -> None:
