@@ -27,6 +27,8 @@ The modules, in the order in which data passes them:
     raw_fetcher     the seam in aiokafka that leaves fetched record batches unopened
     open_transactions  what open transactions hold back, and whose they are
     fetch_limit     fetching pauses while too much is held
+    controller_clock  the clock of the cluster's controller
+    offset_fetch    a coordinator that cannot say what is committed is asked again
     nearest_replica  a follower's answer never sets a partition back to its start
     group_errors    which errors of a group a member outlives
     static_member   a static member ends when another process has taken its place
@@ -38,6 +40,7 @@ __all__ = [
     "acl_probe",
     "acls",
     "cluster",
+    "controller_clock",
     "diagnosis",
     "fetch_limit",
     "group_errors",
@@ -45,6 +48,7 @@ __all__ = [
     "http_answers",
     "leave_group",
     "nearest_replica",
+    "offset_fetch",
     "open_transactions",
     "raw_fetcher",
     "readable",

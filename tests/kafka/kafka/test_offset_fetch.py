@@ -1,0 +1,48 @@
+"""What a group has committed, asked while its coordinator moves from broker to broker."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiokafka import TopicPartition
+
+from engine.kafka.cluster import Cluster
+from engine.kafka.offset_fetch import ask_again_for_commits
+from engine.kafka.topics import Topics
+from tests.kafka.real_cluster import RealCluster
+from tests.torture.moving import Replicas
+
+_MOVES = 12
+_OFFSETS = "__consumer_offsets"
+
+
+async def test_a_moving_coordinator_never_says_that_nothing_is_committed(
+    real_cluster: RealCluster, prefix: str
+) -> None:
+    topics = Topics(prefix)
+    part = TopicPartition(topics.detections, 0)
+    consumer = Cluster(real_cluster.bootstrap, topics).consumer(group_id=f"{prefix}group")
+    await consumer.start()
+    ask_again_for_commits(consumer)
+    answers = []
+    is_over = asyncio.Event()
+
+    async def ask() -> None:
+        while not is_over.is_set():
+            found = await consumer._coordinator.fetch_committed_offsets([part])
+            answers.append({tp: each.offset for tp, each in found.items()})
+
+    try:
+        consumer.assign([part])
+        await consumer.commit({part: 2})
+        replicas = Replicas(real_cluster.bootstrap, topics)
+        asking = asyncio.create_task(ask())
+        for _ in range(_MOVES):
+            assert await replicas.lead_elsewhere(_OFFSETS)
+        is_over.set()
+        await asking
+    finally:
+        is_over.set()
+        await consumer.stop()
+    assert len(answers) > _MOVES
+    assert [answer for answer in answers if answer != {part: 2}] == []
