@@ -12,6 +12,7 @@ loudly if that changes.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -21,6 +22,16 @@ from aiokafka.protocol.fetch import FetchRequest
 _OUT_OF_RANGE: Final = OffsetOutOfRangeError.errno
 #: At this aiokafka looks for the current leader, and asks no follower until that names one.
 _NOT_LEADER: Final = NotLeaderForPartitionError.errno
+
+
+def unknown_rack(rack: str | None, brokers: Iterable[Mapping[str, Any]]) -> str:
+    """Return what is wrong with the rack of a member: that no broker is in it. Reads are then
+    fetched from leaders, wherever they are. `brokers` are as aiokafka's admin client has them."""
+    racks = {broker["rack"] for broker in brokers if broker["rack"]}
+    if rack is None or rack in racks:
+        return ""
+    known = f"they are in {', '.join(sorted(racks))}" if racks else "they have none"
+    return f"no broker is in the rack {rack}: {known}"
 
 
 def let_leaders_decide(consumer: AIOKafkaConsumer) -> None:

@@ -29,6 +29,7 @@ from engine import limits
 from engine.errors import BrokerError, TopicError
 from engine.kafka.cluster import Cluster
 from engine.kafka.diagnosis import Refusal, hidden, not_allowed
+from engine.kafka.nearest_replica import unknown_rack
 from engine.kafka.topic_config import (
     change_settings,
     connected_admin,
@@ -145,14 +146,16 @@ async def check_topics(cluster: Cluster) -> list[str]:
     """Check that the topics are there, that control topics have one partition, and the settings.
 
     Returns one line of warning for each topic with a wrong setting that loses nothing, or whose
-    settings this login may not see. Raises BrokerError if the broker is not reached, TopicError if
-    a topic is missing, would lose records or wrongly keep them (`SettingFault.stops`), or if it
-    holds a state or the audit and its settings are not shown.
+    settings this login may not see, and for a rack that no broker is in. Raises BrokerError if the
+    broker is not reached, TopicError if a topic is missing, would lose records or wrongly keep them
+    (`SettingFault.stops`), or if it holds a state or the audit and its settings are not shown.
     """
     async with connected_admin(cluster) as admin:
         replicas = await check_presence(admin, cluster)
         shown = await settings_in_effect(admin, cluster, replicas)
-    warnings = []
+        described = await admin.describe_cluster()
+    rack = unknown_rack(cluster.member.rack, described["brokers"])
+    warnings = [rack] if rack else []
     promised = {cluster.topics.name(declared.name) for declared in DECLARED if declared.required}
     for topic, reason in shown.hidden.items():
         if topic in promised:

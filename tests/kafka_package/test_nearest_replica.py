@@ -16,7 +16,7 @@ from aiokafka import TopicPartition
 from aiokafka.consumer import fetcher as aiokafka_fetcher
 from aiokafka.protocol.fetch import FetchRequest, FetchResponse_v11
 
-from engine.kafka.nearest_replica import let_leaders_decide
+from engine.kafka.nearest_replica import let_leaders_decide, unknown_rack
 from engine.kafka.raw_fetcher import deliver_batches
 from tests.fakes.record_batches import TOPIC, Sent, batch_bytes
 
@@ -141,4 +141,16 @@ def test_another_request_is_passed_on_as_it_is() -> None:
     assert asyncio.run(consumer._client.send(3, "a request", group=1)) == (
         *(3, "a request"),
         {"group": 1},
+    )
+
+
+def test_a_rack_that_no_broker_is_in() -> None:
+    here: list[dict[str, Any]] = [{"rack": "zone-b"}, {"rack": "zone-a"}, {"rack": None}]
+    assert unknown_rack(None, here) == ""
+    assert unknown_rack("zone-a", here) == ""
+    assert unknown_rack("zone-c", here) == (
+        "no broker is in the rack zone-c: they are in zone-a, zone-b"
+    )
+    assert unknown_rack("zone-c", [{"rack": None}]) == (
+        "no broker is in the rack zone-c: they have none"
     )

@@ -38,7 +38,7 @@ __all__ = ["COMMANDS", "ingest_checks", "report"]
     metavar="URL",
     help="A worker's HTTP port, such as http://127.0.0.1:9108; may be repeated.",
 )
-@takes_settings("bootstrap", "prefix", "group", *REGISTRY)
+@takes_settings("bootstrap", "prefix", "group", "client_rack", *REGISTRY)
 def doctor(settings: Settings, as_json: bool, role: str | None, workers: tuple[str, ...]) -> None:
     """Check a deployment from outside; report what is wrong and how to fix it.
 

@@ -38,6 +38,8 @@ from engine.errors import BrokerError
 from engine.kafka.acl_probe import GroupInfo, group_as_shown, topics_as_shown
 from engine.kafka.acls import roles
 from engine.kafka.cluster import Cluster
+from engine.kafka.controller_clock import controller_ahead_s
+from engine.kafka.nearest_replica import unknown_rack
 from engine.kafka.raw_fetcher import log_ends
 from engine.kafka.reader import between, consuming, read_to_end
 from engine.kafka.topic_admin import check_presence
@@ -65,6 +67,7 @@ async def examine(settings: Settings, looking: Looking) -> AsyncGenerator[Findin
             what = "the connection is neither encrypted nor authenticated"
             yield Finding("brokers", "warning", what, "set --security-protocol, see SECURITY.md")
         checks = (
+            _brokers(settings, admin, cluster["brokers"]),
             _topics(settings, topics, admin),
             _rights(settings, topics, admin, looking.role),
             _workers(settings, topics, admin),
@@ -81,6 +84,18 @@ async def examine(settings: Settings, looking: Looking) -> AsyncGenerator[Findin
 
 def _is_here(brokers: Iterable[Mapping[str, Any]]) -> bool:
     return all(broker["host"] in {"127.0.0.1", "localhost", "::1"} for broker in brokers)
+
+
+async def _brokers(
+    settings: Settings, admin: Any, brokers: Sequence[Mapping[str, Any]]
+) -> AsyncGenerator[Finding, None]:
+    if what := unknown_rack(settings.client_rack, brokers):
+        yield Finding("brokers", "warning", what, "set --client-rack to a broker.rack of theirs")
+    ahead_s = await controller_ahead_s(admin._client, brokers[0]["node_id"])
+    if ahead_s is None:
+        yield Finding("clocks", "note", "the brokers do not report their controller's clock")
+    elif (skew := judge_clocks("the cluster's controller", ahead_s)) is not None:
+        yield skew
 
 
 async def _topics(settings: Settings, topics: Topics, admin: Any) -> AsyncGenerator[Finding, None]:

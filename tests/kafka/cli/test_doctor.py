@@ -15,12 +15,13 @@ from engine import limits
 from engine.cli.doctor.checks import Looking, examine, positions
 from engine.cli.doctor.findings import Finding
 from engine.cli.doctor.ingest_checks import Planned, examine_ingest
-from engine.clock import parse_time
+from engine.clock import SystemClock, parse_time
 from engine.config import Settings
 from engine.errors import BrokerError
+from engine.kafka import controller_clock
 from engine.kafka.acls import roles
 from engine.kafka.cluster import Cluster
-from engine.kafka.topic_admin import create_topics
+from engine.kafka.topic_admin import check_topics, create_topics
 from engine.kafka.topic_config import change_settings, connected_admin
 from engine.kafka.topics import Topics
 from engine.wire.java_partitioner import murmur2_partition
@@ -28,6 +29,7 @@ from tests.fakes.examples import a_policy, a_read, an_entry
 from tests.kafka.broker import RealBroker
 from tests.kafka.cli.test_cli import Commands
 from tests.kafka.guarded import Rights, Way, rights_of, user
+from tests.kafka.jars import release
 from tests.kafka.records import ToSend, add_partitions, member, produce, producing
 from tests.kafka.worker_here import worker_here
 
@@ -264,3 +266,29 @@ def test_rights(guarded: RealBroker) -> None:
         _check_ingest(rights, name, way, prefix)
     finally:
         rights.take(name)
+
+
+class _Behind(SystemClock):
+    """The local clock, two hours behind."""
+
+    def now_ms(self) -> int:
+        return super().now_ms() - 7_200_000
+
+
+@pytest.mark.skipif(release() < (3, 3), reason="the controller does not tell its time (KIP-836)")
+async def test_a_controller_whose_clock_is_another(
+    real_kafka: str, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert of(await look(real_kafka, prefix), "clocks", "note", "warning") == []
+    monkeypatch.setattr(controller_clock, "SystemClock", _Behind)
+    assert of(await look(real_kafka, prefix), "clocks", "warning") == [
+        "the clock of the cluster's controller is 2 hours ahead of the local one"
+    ]
+
+
+async def test_a_rack_that_no_broker_is_in(real_kafka: str, prefix: str) -> None:
+    settings = Settings(bootstrap=real_kafka, prefix=prefix, client_rack="zone-c")
+    findings = [finding async for finding in examine(settings, Looking())]
+    said = "no broker is in the rack zone-c: they have none"
+    assert of(findings, "brokers", "warning") == [said]
+    assert await check_topics(Cluster.of(settings)) == [said]

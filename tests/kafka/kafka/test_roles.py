@@ -467,7 +467,7 @@ async def test_a_worker_needs_every_right(
             ) as worker:
                 if missing.operation == "DescribeConfigs" and missing.name in may_be_hidden:
                     await worker.ready()  # it only says so
-                    assert f"check the topics: topic {missing.name}: the broker does not show" in (
+                    assert f"check the cluster: topic {missing.name}: the broker does not show" in (
                         worker.log()
                     )
                     return

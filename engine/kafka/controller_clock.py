@@ -1,0 +1,113 @@
+"""The clock of the cluster's controller, which a client can ask for without writing anything.
+
+A record's time tells that a broker's clock is ahead, never that it is behind: the record may be
+old. Only what is written now is stamped now. But the controller says when it last heard of each
+voter of its quorum, and of itself that is now (KIP-836, Kafka 3.3). aiokafka has no such request.
+It is defined here, by Kafka's protocol guide: DescribeQuorum (55). It needs the right to Describe
+the cluster.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from aiokafka.errors import IncompatibleBrokerVersion
+from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.types import (
+    CompactArray,
+    CompactString,
+    Int16,
+    Int32,
+    Int64,
+    Schema,
+    TaggedFields,
+)
+
+from engine.clock import SystemClock
+
+_TEXT: Final = CompactString("utf-8")
+_TAGS: Final = ("tags", TaggedFields)
+#: The topic of the cluster's own records.
+_METADATA: Final = "__cluster_metadata"
+_REPLICAS: Final = CompactArray(
+    ("replica_id", Int32),
+    ("log_end_offset", Int64),
+    ("last_fetch_ms", Int64),
+    ("last_caught_up_ms", Int64),
+    _TAGS,
+)
+
+
+class _QuorumResponse(Response):  # type: ignore[misc]
+    API_KEY = 55
+    API_VERSION = 1
+    SCHEMA = Schema(
+        ("error_code", Int16),
+        (
+            "topics",
+            CompactArray(
+                ("name", _TEXT),
+                (
+                    "partitions",
+                    CompactArray(
+                        ("partition", Int32),
+                        ("error_code", Int16),
+                        ("leader_id", Int32),
+                        ("leader_epoch", Int32),
+                        ("high_watermark", Int64),
+                        ("voters", _REPLICAS),
+                        ("observers", _REPLICAS),
+                        _TAGS,
+                    ),
+                ),
+                _TAGS,
+            ),
+        ),
+        _TAGS,
+    )
+
+
+class _QuorumStruct(RequestStruct):  # type: ignore[misc]
+    FLEXIBLE_VERSION = True
+    API_KEY = 55
+    API_VERSION = 1
+    RESPONSE_TYPE = _QuorumResponse
+    SCHEMA = Schema(
+        (
+            "topics",
+            CompactArray(
+                ("name", _TEXT), ("partitions", CompactArray(("partition", Int32), _TAGS)), _TAGS
+            ),
+        ),
+        _TAGS,
+    )
+
+
+class _Quorum(Request[_QuorumStruct]):  # type: ignore[misc]
+    API_KEY = 55
+
+    def build(self, request_struct_class: Any) -> Any:
+        return request_struct_class([(_METADATA, [(0, {})], {})], {})
+
+
+async def controller_ahead_s(client: Any, node_id: int) -> float | None:
+    """Return by how much the controller's clock is ahead of the local one at least, negative if it
+    is behind; None if the brokers do not tell.
+
+    `client` is an AIOKafkaClient, `node_id` any of its brokers. Raises KafkaError, TimeoutError or
+    OSError if that does not answer.
+    """
+    before_ms = SystemClock().now_ms()
+    try:
+        answer = await client.send(node_id, _Quorum())
+    except (IncompatibleBrokerVersion, NotImplementedError):
+        return None
+    after_ms = SystemClock().now_ms()
+    for _, partitions, _ in answer.topics or ():
+        for _, error, leader, _, _, voters, _, _ in partitions:
+            for replica, _, heard_ms, _, _ in voters or ():
+                if not error and replica == leader and heard_ms >= 0:
+                    # It was between the two that the controller looked at its clock.
+                    ahead_ms = max(0, heard_ms - after_ms) + min(0, heard_ms - before_ms)
+                    return float(ahead_ms / 1000)
+    return None
