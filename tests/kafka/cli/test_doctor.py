@@ -282,7 +282,7 @@ async def test_a_controller_whose_clock_is_another(
     assert of(await look(real_kafka, prefix), "clocks", "note", "warning") == []
     monkeypatch.setattr(controller_clock, "SystemClock", _Behind)
     assert of(await look(real_kafka, prefix), "clocks", "warning") == [
-        "the clock of the cluster's controller is 2 hours ahead of the local one"
+        "the clock of the cluster's controller is 2 h ahead of the local one"
     ]
 
 
