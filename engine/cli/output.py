@@ -14,6 +14,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import click
 import orjson
 
+from engine import limits
+from engine.clock import duration
+
 
 def plain(text: str) -> str:
     """Return the text on one line, with a replacement character for each unprintable one."""
@@ -44,6 +47,17 @@ def remark(text: str) -> None:
     """Print one line on standard error, in place of a progress bar if there is one."""
     erase = "\r\x1b[K" if sys.stderr.isatty() else ""
     click.echo(f"{erase}{plain(text)}", err=True)
+
+
+def warn_of_clock(topic: str, ahead_s: float) -> None:
+    """Remark that a broker's clock is ahead of the local one by so many seconds, or behind."""
+    if abs(ahead_s) > limits.CLOCK_SKEW_S:
+        direction = "ahead of" if ahead_s > 0 else "behind"
+        remark(
+            f"the clock of the broker that leads {topic} is {duration(abs(ahead_s))} {direction} "
+            "the local one; synchronize both (NTP): a worker refuses entries that were created "
+            "after the broker's time"
+        )
 
 
 def can_ask() -> bool:

@@ -19,6 +19,7 @@ from aiokafka.errors import (
 from aiokafka.partitioner import DefaultPartitioner
 
 from engine import limits
+from engine.clock import SystemClock
 from engine.config import Settings
 from engine.errors import BrokerError
 from engine.kafka.cluster import Cluster
@@ -35,7 +36,8 @@ class Outbox:
     """Writes records to one topic, in batches. Created by `outbox()`.
 
     `sent` counts the records that the broker has acknowledged. `next_offsets` has by partition
-    the offset after the last of them.
+    the offset after the last of them. `broker_ahead_s` is by how much the clock of a broker that
+    stamped records is ahead of the local one at least, negative if it is behind; the worst of them.
     """
 
     def __init__(self, producer: Any, bootstrap: str, topic: str, partitions: list[int]) -> None:
@@ -47,9 +49,10 @@ class Outbox:
         # one entry are in one partition, whichever client writes them.
         self._partitioner = DefaultPartitioner()
         self._open: dict[int, Any] = {}
-        self._in_flight: deque[tuple[Any, int]] = deque()
+        self._in_flight: deque[tuple[Any, int, int]] = deque()
         self.sent = 0
         self.next_offsets: dict[TopicPartition, int] = {}
+        self.broker_ahead_s = 0.0
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
@@ -93,20 +96,28 @@ class Outbox:
 
     async def _submit(self, partition: int) -> None:
         batch = self._open.pop(partition)
-        count = batch.record_count()
+        count, now_ms = batch.record_count(), SystemClock().now_ms()
         future = await self._in_time(
             self._producer.send_batch(batch, self._topic, partition=partition)
         )
-        self._in_flight.append((future, count))
+        self._in_flight.append((future, count, now_ms))
         while len(self._in_flight) > _BATCHES_IN_FLIGHT:
             await self._acknowledged()
 
     async def _acknowledged(self) -> None:
-        future, count = self._in_flight.popleft()
+        future, count, sent_ms = self._in_flight.popleft()
         acknowledged = await self._in_time(future)
         self.sent += count
         part = TopicPartition(self._topic, acknowledged.partition)
         self.next_offsets[part] = acknowledged.offset + count
+        self._compare_clocks(acknowledged.timestamp, sent_ms)
+
+    def _compare_clocks(self, stamped_ms: int | None, sent_ms: int) -> None:
+        """Compare the time that the broker gave records, if it did: between sending and now."""
+        if stamped_ms is None or stamped_ms < 0:
+            return
+        ahead_ms = max(0, stamped_ms - SystemClock().now_ms()) + min(0, stamped_ms - sent_ms)
+        self.broker_ahead_s = max(self.broker_ahead_s, ahead_ms / 1000, key=abs)
 
     async def _in_time(self, waiting: Any) -> Any:
         try:

@@ -716,7 +716,7 @@ def test_what_was_checked_is_what_is_sent(monkeypatch: pytest.MonkeyPatch) -> No
         async def send(_: bytes, value: bytes, __: object) -> None:
             sent.append(value)
 
-        yield SimpleNamespace(send=send, next_offsets={})
+        yield SimpleNamespace(send=send, next_offsets={}, broker_ahead_s=0.0)
 
     monkeypatch.setattr("engine.cli.entries.import_.list_reader", empty_topic)
     monkeypatch.setattr("engine.cli.entries.import_.outbox", outbox)

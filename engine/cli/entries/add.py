@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from engine.cli.entries.list_reader import list_reader
-from engine.cli.output import reading
+from engine.cli.output import reading, warn_of_clock
 from engine.clock import SystemClock, format_time
 from engine.config import Settings
 from engine.documents.admission import Purposes, check_entry
@@ -90,6 +90,7 @@ async def _add(
         for what, key, value in found.records(file):
             async with outbox(settings, topic) as box:
                 await box.send(key, value, headers)
+            warn_of_clock(topic, box.broker_ahead_s)
             await reader.readable(box.next_offsets)
             return what, value
         place = int(found.places[0])

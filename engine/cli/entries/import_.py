@@ -19,7 +19,7 @@ from engine import limits
 from engine.cli.entries.flags import check_flags
 from engine.cli.entries.list_reader import ListReader, list_reader
 from engine.cli.entries.report import Report
-from engine.cli.output import progress, reading, remark, sending
+from engine.cli.output import progress, reading, remark, sending, warn_of_clock
 from engine.clock import SystemClock
 from engine.config import Settings
 from engine.documents.admission import Purposes
@@ -98,6 +98,7 @@ async def _import(
         if not found.is_empty:
             async with outbox(settings, report.topic) as box:
                 await send_difference(box, file, found, reader, wish.headers)
+            warn_of_clock(report.topic, box.broker_ahead_s)
             await reader.readable(box.next_offsets)
         report.imported(file, found)
 
@@ -162,6 +163,7 @@ async def _sync(
         if not found.is_empty:
             async with box.transaction():
                 await send_difference(box, file, found, reader, wish.headers)
+            warn_of_clock(report.topic, box.broker_ahead_s)
             revision = await reader.committed(box.next_offsets)
         report.synced(file, found, list_id, revision)
 
