@@ -22,7 +22,7 @@ from engine.errors import BrokerError
 _START_TIMEOUT_S = 10.0
 #: How long its consumers let it delay the answer to an idle fetch. It always waits so long, even if
 #: a record comes meanwhile, which a real broker would send at once.
-FETCH_WAIT_MS: Final = 5
+FETCH_WAIT_MS: Final = 2
 
 
 class EmbeddedBroker:
