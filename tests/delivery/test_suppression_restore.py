@@ -274,6 +274,19 @@ async def test_reads_of_a_partition_are_fetched_when_its_state_is_restored(
         assert here.assignment.ready == {1, 2}
 
 
+async def test_a_partition_with_few_keys_does_not_wait_for_one_with_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with running(monkeypatch) as here:
+        for number in range(3):
+            here.topic.states[b"group/1/%032x" % number] = None
+        ready: list[int] = []
+        assignment = an_assignment(on_ready=lambda: ready.extend(assignment.ready - {*ready}))
+        here.suppressing.on_assigned(assignment, [1, 2])
+        await settle()
+        assert ready == [2, 1]
+
+
 async def test_reads_that_come_again_find_the_state_that_is_written(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
