@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from aiokafka.errors import IncompatibleBrokerVersion
+from aiokafka.errors import IncompatibleBrokerVersion, KafkaConnectionError
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import (
     CompactArray,
@@ -94,14 +94,14 @@ async def controller_ahead_s(client: Any, node_id: int) -> float | None:
     """Return by how much the controller's clock is ahead of the local one at least, negative if it
     is behind; None if the brokers do not tell.
 
-    `client` is an AIOKafkaClient, `node_id` any of its brokers. Raises KafkaError, TimeoutError or
-    OSError if that does not answer.
+    `client` is an AIOKafkaClient, `node_id` any of its brokers. Raises KafkaError or TimeoutError
+    if that does not answer.
     """
     before_ms = SystemClock().now_ms()
     try:
         answer = await client.send(node_id, _Quorum())
-    except (IncompatibleBrokerVersion, NotImplementedError):
-        return None
+    except (IncompatibleBrokerVersion, NotImplementedError, KafkaConnectionError):
+        return None  # a broker that does not know a request may close the connection
     after_ms = SystemClock().now_ms()
     for _, partitions, _ in answer.topics or ():
         for _, error, leader, _, _, voters, _, _ in partitions:
