@@ -19,6 +19,7 @@ Python's objects, matches and changes take about four times as much.
 | the suppression's keys; while they are restored, twice as much | SUPPRESSION_KEYS | 125 |
 | control records, fetched and applied | CONTROL_BATCHES_A_STEP, CONTROL_STEP_BYTES | 32 |
 | changes of the lists that are not audited | AUDIT_PENDING_CHANGES | 50 |
+| entries that a first load added and that are not audited, 32 bytes each | the lists | |
 | entries, twice while a transaction replaces them | the lists | |
 | entries that were matched lately, opened; their free text on top | ENTRIES_KEPT_OPEN | 12 |
 | HTTP connections | HTTP_CONNECTIONS | 1 |

@@ -11,11 +11,20 @@ import click
 from benchmarks.machine import describe_machine, describe_versions
 from benchmarks.measures import figures
 from benchmarks.measures.figures import MeasuredCase, MeasuredResult
-from benchmarks.micro import algebra, library, lookup, policies, records, scanner
+from benchmarks.micro import (
+    algebra,
+    library,
+    load,
+    lookup,
+    policies,
+    records,
+    scanner,
+    shared_table,
+)
 
 _SIZES = (1_000, 1_000_000, 10_000_000)
 _QUICK_SIZES = (1_000, 100_000)
-#: Of the library, which makes an object of each entry.
+#: Where an object is made of each entry.
 _LIBRARY_SIZES = (1_000, 1_000_000)
 #: Sources, and the agencies that the policy of each one names.
 _POLICIES = ((300, 1_000), (10_000, 1_000))
@@ -45,6 +54,16 @@ def main(names: tuple[str, ...], quick: bool) -> None:
             "The library",
             library.__doc__,
             lambda: library.measure(_QUICK_SIZES[:1] if quick else _LIBRARY_SIZES),
+        ),
+        "load": (
+            "The lists loaded",
+            load.__doc__,
+            lambda: load.measure(_QUICK_SIZES[:1] if quick else _LIBRARY_SIZES[1:]),
+        ),
+        "shared_table": (
+            "A table that workers share",
+            shared_table.__doc__,
+            lambda: shared_table.measure(_QUICK_SIZES[1:] if quick else _LIBRARY_SIZES[1:]),
         ),
         "decompress": ("Decompression", records.__doc__, records.decompression),
         "compress": ("Compression", records.__doc__, records.compression),

@@ -5,6 +5,7 @@ Pure: no Kafka, no event loop, no network. A chain holds no plate of a read that
 The modules, in the order in which data passes them:
 
     changes           what changed on the lists, as audit records describe it
+    added_entries     the entries that a load added, kept small
     pending_changes   the changes that are not known to be audited
     chain             how a record is sealed and opened
     problems          what can be wrong with a chain, one line each
@@ -19,6 +20,7 @@ The modules, in the order in which data passes them:
 """
 
 __all__ = [
+    "added_entries",
     "chain",
     "chain_state",
     "changes",

@@ -86,6 +86,11 @@ def entry_put(
     return _change(record, "entry_added" if replaced is None else "entry_changed", now_ms, fields)
 
 
+def entry_added(record: ControlRecord, fields: dict[str, str | int], now_ms: int) -> Change:
+    """Describe an entry that was added; `fields` are those that `entry_put` takes from an entry."""
+    return _change(record, "entry_added", now_ms, fields)
+
+
 def entry_removed(record: ControlRecord, removed: Entry | None, now_ms: int) -> Change:
     """Describe a tombstone; `removed` is the entry that it removed, None if there was none."""
     fields = _key_fields("entry_id", record.key) if removed is None else _entry_fields(removed)

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final, NamedTuple
 
+from engine.audit.added_entries import AddedEntries, Waiting
 from engine.audit.changes import NO_RECORD, Change, ControlKind
 
 #: A control topic's partition.
@@ -52,7 +53,7 @@ class _Queue:
     __slots__ = ("applied_to", "changes", "committed")
 
     def __init__(self) -> None:
-        self.changes: deque[Change] = deque()
+        self.changes: deque[Waiting] = deque()
         #: The offset after the last applied record, and the committed one.
         self.applied_to = 0
         self.committed = 0
@@ -63,7 +64,7 @@ class PendingChanges:
 
     def __init__(self, progress: Progress) -> None:
         self._queues: dict[Part, _Queue] = {}
-        self._size = 0
+        self._size = self._opened = 0
         self._expiries = 0
         #: All expiries up to the first time were offered; up to the second it is committed.
         self._expired_seen_ms = 0
@@ -75,7 +76,12 @@ class PendingChanges:
         """The number of changes that wait."""
         return self._size
 
-    def offer(self, part: Part, applied_to: int, changes: Iterable[Change]) -> None:
+    @property
+    def opened(self) -> int:
+        """The number of those that are held one by one. `AddedEntries` take little memory."""
+        return self._opened
+
+    def offer(self, part: Part, applied_to: int, changes: Iterable[Waiting]) -> None:
         """Record that a partition was applied up to an offset, and what that changed.
 
         Changes that were offered before or are already committed are skipped.
@@ -83,7 +89,11 @@ class PendingChanges:
         queue = self._queue(part)
         known = max(queue.applied_to, queue.committed)
         for change in changes:
-            if change.offset == NO_RECORD:
+            if isinstance(change, AddedEntries):
+                if (added := change.from_offset(known)) is not None:
+                    queue.changes.append(added)
+                    self._size += len(added)
+            elif change.offset == NO_RECORD:
                 self._add_expiry(change)
             elif change.offset >= known:
                 self._add(queue, change)
@@ -99,7 +109,31 @@ class PendingChanges:
         """Return the first changes of some partitions, at most `count`. They stay in the queue."""
         found: list[Change] = []
         for part in parts:
-            found += islice(self._queue(part).changes, count - len(found))
+            found += self._first_of(self._queue(part).changes, count - len(found))
+        return found
+
+    def _first_of(self, waiting: deque[Waiting], count: int) -> list[Change]:
+        """Return the first changes of a queue, where they are then held one by one."""
+        found: list[Change] = []
+        for each in islice(waiting, count):
+            if isinstance(each, AddedEntries):
+                break
+            found.append(each)
+        if len(found) == min(count, len(waiting)):
+            return found
+        for _ in found:
+            waiting.popleft()
+        while len(found) < count and waiting:
+            each = waiting.popleft()
+            if not isinstance(each, AddedEntries):
+                found.append(each)
+                continue
+            opened = each.changes(count - len(found))
+            found += opened
+            self._opened += len(opened)
+            if (rest := each.after(len(opened))) is not None:
+                waiting.appendleft(rest)
+        waiting.extendleft(reversed(found))
         return found
 
     def audited(self, changes: Iterable[Change]) -> None:
@@ -109,6 +143,7 @@ class PendingChanges:
             if waiting and waiting[0] is change:  # else a commit has removed it
                 waiting.popleft()
                 self._size -= 1
+                self._opened -= 1
                 if change.offset == NO_RECORD:
                     self._expiries -= 1
                     self._has_audited_expiries = True
@@ -117,8 +152,15 @@ class PendingChanges:
         """Record what the group has committed, and drop the changes that it covers."""
         self._note(committed)
         for queue in self._queues.values():
-            queue.changes = deque(c for c in queue.changes if self._is_new(c, queue))
-        self._size = sum(len(queue.changes) for queue in self._queues.values())
+            new = (self._new_of(change, queue) for change in queue.changes)
+            queue.changes = deque(change for change in new if change is not None)
+        sizes = [
+            len(each) if isinstance(each, AddedEntries) else 0
+            for queue in self._queues.values()
+            for each in queue.changes
+        ]
+        self._opened = sizes.count(0)
+        self._size = self._opened + sum(sizes)
         expiries = self._queue(EXPIRIES).changes if self._expiries else ()
         self._expiries = sum(change.offset == NO_RECORD for change in expiries)
 
@@ -166,6 +208,7 @@ class PendingChanges:
     def _add(self, queue: _Queue, change: Change) -> None:
         queue.changes.append(change)
         self._size += 1
+        self._opened += 1
 
     def _add_expiry(self, change: Change) -> None:
         queue = self._queue(EXPIRIES)
@@ -176,10 +219,13 @@ class PendingChanges:
             self._add(queue, change)
             self._expiries += 1
 
-    def _is_new(self, change: Change, queue: _Queue) -> bool:
+    def _new_of(self, change: Waiting, queue: _Queue) -> Waiting | None:
+        """Return what of a change is not committed, or None."""
+        if isinstance(change, AddedEntries):
+            return change.from_offset(queue.committed)
         if change.offset == NO_RECORD:
-            return change.at_ms > self._expired_until_ms
-        return change.offset >= queue.committed
+            return change if change.at_ms > self._expired_until_ms else None
+        return change if change.offset >= queue.committed else None
 
     def _audited_to(self, part: Part) -> int:
         queue = self._queue(part)

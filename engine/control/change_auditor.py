@@ -5,7 +5,8 @@ audit's group appends them to its chain, waits for the acknowledgement and commi
 workers check what is committed, and drop those changes. A new owner checks that too before it
 begins, and has kept the changes that its predecessor did not audit. While more changes wait than
 `limits` allows, the worker applies no more (`room`). So a change that no worker can audit does not
-take effect in the end.
+take effect in the end. The entries that a load adds are no more than the lists themselves, and do
+not count.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol
 
 from engine import limits
+from engine.audit.added_entries import Waiting
 from engine.audit.changes import Change
 from engine.audit.pending_changes import Part, PendingChanges, Progress
 from engine.errors import BrokerError
@@ -75,7 +77,7 @@ class ChangeAuditor:
         """Wait until further changes may take effect."""
         await self._has_room.wait()
 
-    def offer(self, part: Part, applied_to: int, changes: Iterable[Change]) -> None:
+    def offer(self, part: Part, applied_to: int, changes: Iterable[Waiting]) -> None:
         """Add the changes of a control partition that was applied up to an offset."""
         self._pending.offer(part, applied_to, changes)
         self._note_size()
@@ -150,7 +152,7 @@ class ChangeAuditor:
         return limits.AUDIT_LOOK_S / 10 if hurried else limits.AUDIT_LOOK_S
 
     def _note_size(self) -> None:
-        if len(self._pending) < limits.AUDIT_PENDING_CHANGES:
+        if self._pending.opened < limits.AUDIT_PENDING_CHANGES:
             self._has_room.set()
         else:
             self._has_room.clear()

@@ -2,7 +2,8 @@
 
 A change takes effect only if it can be audited. While too many changes wait for the audit, no
 further ones are applied. If this lasts, the worker takes no reads either, because it would match
-them against outdated lists. Only the matcher thread uses the lists themselves.
+them against outdated lists. The entries that a load adds do not count for that: they wait in little
+memory, and are no more than the lists. Only the matcher thread uses the lists themselves.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from engine.audit.changes import Change
 from engine.audit.pending_changes import Part
 from engine.control.change_auditor import ChangeAuditor
 from engine.control.gate import Gate
-from engine.matching.lists import ControlRecord, Lists, Phase
+from engine.matching.control_records import ControlRecords
+from engine.matching.lists import Lists, Phase
 from engine.transport.runtime import Runtime
 
 log = logging.getLogger(__name__)
@@ -38,16 +40,16 @@ class ListUpdater:
         """By partition, the offset below which all changes are audited."""
         return self._lists.audited_to
 
-    async def apply(self, records: list[ControlRecord], phase: Phase) -> None:
+    async def apply(self, records: ControlRecords, phase: Phase) -> None:
         """Apply some records of one partition."""
         await self._until_auditable()
         applied = await self._in_matcher_thread(
             lambda: self._lists.apply(records, self._clock.now_ms(), phase)
         )
-        last = records[-1]
-        self._changes.offer((last.kind, last.partition), last.offset + 1, applied.changes)
+        part = records.kind, records.partition
+        self._changes.offer(part, records.next_offset, applied.for_audit)
         for reason, count in applied.refused.items():
-            log.warning("records refused: %d %s, %s", count, last.kind.value, reason)
+            log.warning("records refused: %d %s, %s", count, records.kind.value, reason)
         self._metrics.count_control(
             records, applied, self._clock.now_ms(), first_load=phase is Phase.LOADING
         )

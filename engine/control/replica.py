@@ -45,8 +45,9 @@ from engine.kafka.acl_probe import Topic, topics_as_shown
 from engine.kafka.cluster import Cluster
 from engine.kafka.diagnosis import refusal
 from engine.kafka.raw_fetcher import OpenTransactions, deliver_batches, parse
-from engine.matching.lists import ControlKind, ControlRecord, Phase
-from engine.wire.batch_reader import BatchReader, every_record, operator_of, unreadable_record
+from engine.matching.control_records import ControlRecords
+from engine.matching.lists import ControlKind, Phase
+from engine.wire.batch_reader import BatchReader, every_step, unreadable_record
 from engine.wire.record_batch import RawBatch
 
 
@@ -57,7 +58,7 @@ class Updates(Protocol):
     def audited_to(self) -> Mapping[tuple[ControlKind, int], int]:
         """By topic and partition, the offset below which the operator of a change is not needed."""
 
-    async def apply(self, records: list[ControlRecord], phase: Phase) -> None:
+    async def apply(self, records: ControlRecords, phase: Phase) -> None:
         """Apply some records of one topic, in their order."""
 
     async def commit(self) -> None:
@@ -233,8 +234,8 @@ class ControlReplica:
                 await self._hand_on(tp, batches[each.first : each.stop], each.phase)
 
     async def _hand_on(self, tp: TopicPartition, batches: list[RawBatch], phase: Phase) -> None:
-        records = self._unpack(tp, batches)
-        while some := await asyncio.to_thread(_some, records):
+        steps = self._unpack(tp, batches)
+        while (some := await asyncio.to_thread(next, steps, None)) is not None:
             await self._updater.apply(some, phase)
 
     async def _received(self) -> dict[TopicPartition, Received]:
@@ -251,28 +252,15 @@ class ControlReplica:
                 open_producers.clear()
         return received
 
-    def _unpack(self, tp: TopicPartition, batches: list[RawBatch]) -> Iterator[ControlRecord]:
+    def _unpack(self, tp: TopicPartition, batches: list[RawBatch]) -> Iterator[ControlRecords]:
         kind = self._kinds[tp.topic]
         # The operator of a change is for the audit, which has the changes below already.
         named_from = self._updater.audited_to.get((kind, tp.partition), 0)
+        bounds = limits.CONTROL_RECORDS_A_STEP, limits.CONTROL_STEP_BYTES
         where = f"{tp.topic}/{tp.partition}"
-        for record in every_record(self._batch_reader, where, batches, named_from):
-            offset, timestamp_ms, key, value, headers = record
-            operator = operator_of(headers) if headers else None
-            yield ControlRecord(kind, tp.partition, offset, timestamp_ms, key, value, operator)
+        for some in every_step(self._batch_reader, where, batches, named_from, *bounds):
+            yield ControlRecords(kind, tp.partition, some)
 
     async def _ends(self) -> dict[TopicPartition, int]:
         ends: dict[TopicPartition, int] = await self._consumer.end_offsets(self._assigned)
         return ends
-
-
-def _some(records: Iterator[ControlRecord]) -> list[ControlRecord]:
-    """Return the records for the next step; none if there are no more."""
-    some: list[ControlRecord] = []
-    size_bytes = 0
-    for record in records:
-        some.append(record)
-        size_bytes += len(record.key or b"") + len(record.value or b"")
-        if len(some) == limits.CONTROL_RECORDS_A_STEP or size_bytes >= limits.CONTROL_STEP_BYTES:
-            break
-    return some

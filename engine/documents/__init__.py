@@ -20,6 +20,9 @@ The modules, in the order in which data passes them:
     hours            weekly windows, and how people write them
     purposes         the purposes file: codes, longest terms, floors of known characters
     admission        whether an entry is admissible
+    entry_scan       the fields of many entries in plain JSON, compiled
+    json_tokens      the tokens that they are made of, compiled
+    text_numbers     the different texts of a field, compiled
 """
 
 __all__ = [
@@ -27,8 +30,10 @@ __all__ = [
     "avro",
     "codec",
     "droppable",
+    "entry_scan",
     "fields",
     "hours",
+    "json_tokens",
     "model",
     "producer_faults",
     "protobuf",
@@ -36,5 +41,6 @@ __all__ = [
     "read_record",
     "schema_cache",
     "schema_errors",
+    "text_numbers",
     "value_formats",
 ]

@@ -23,10 +23,10 @@ Holds slots, agencies, purposes and sources; never plates or reads.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
 from pyroaring import BitMap
 
 from engine.documents.model import Policy, Rule
@@ -207,8 +207,11 @@ class Eligibility:
                 del pairs[name]
         self._version += 1
 
-    def _set_pair(self, slots: Iterable[int], number: int) -> None:
+    def _set_pair(self, slots: list[int] | BitMap, number: int) -> None:
         pair_of = self._pair_of
+        if len(slots) > 32:  # below that an array costs more
+            np.frombuffer(pair_of, dtype=np.int32)[np.array(slots, dtype=np.int64)] = number
+            return
         for slot in slots:
             pair_of[slot] = number
 

@@ -116,10 +116,11 @@ class EntryStore:
         """Return the number of slots, those in use and those that are free again."""
         return len(self._packed)
 
-    def add_slot(self) -> int:
-        """Add a slot, which is not in use yet, and return it."""
-        self._packed.append(None)
-        return len(self._packed) - 1
+    def add_slots(self, count: int) -> range:
+        """Add so many slots, which are not in use yet, and return them."""
+        first = len(self._packed)
+        self._packed.extend([None] * count)
+        return range(first, first + count)
 
     def in_use(self, slot: int) -> bool:
         """Return whether a slot holds an entry."""
@@ -166,6 +167,16 @@ class EntryStore:
             if packed[at] is not None:
                 packed[at] = pack(packed[at])
         self._packed[slot] = _encode(packed)
+
+    def share(self, table: str, value: Any, count: int) -> Any:
+        """Count so many entries more with a shared value; return what stands for it in them."""
+        return self._tables[table].pack_many(value, count)
+
+    def put_packed(self, slots: Sequence[int], packed: list[bytes]) -> None:
+        """Keep packed entries in slots that are not in use; `share` has counted their values."""
+        in_slots = self._packed
+        for slot, one in zip(slots, packed, strict=True):
+            in_slots[slot] = one
 
     def entry_id(self, slot: int) -> str:
         """Return the id of the entry in a slot that is in use."""

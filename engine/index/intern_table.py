@@ -72,6 +72,14 @@ class SharedValues(Generic[T]):
         self._counts[number] += 1
         return number
 
+    def pack_many(self, value: T, count: int) -> int | T:
+        """Count so many more entries with this value; return what `pack` returns."""
+        packed = self.pack(value)
+        if self._is_number(packed):
+            assert isinstance(packed, int)
+            self._counts[packed] += count - 1
+        return packed
+
     def unpack(self, packed: Any) -> Any:
         """Return the value that was given to `pack`."""
         return self._values[packed] if isinstance(packed, int) else packed

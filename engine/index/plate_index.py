@@ -30,9 +30,10 @@ from pyroaring import BitMap
 from engine import limits
 from engine.documents.model import Entry
 from engine.index.eligibility import Eligibility, Pair
+from engine.index.entry_rows import PackedRows
 from engine.index.entry_store import PLATE, EntryStore
 from engine.index.fuzzy_index import Similar
-from engine.index.hash_table import NO_SLOT, HashTable, chain_of, hashes_of
+from engine.index.hash_table import NO_SLOT, Hashes, HashTable, chain_of, hashes_of
 from engine.index.terms import Terms
 from engine.index.visibility import Stages
 from engine.plates.likeness import Likeness, compare
@@ -133,6 +134,35 @@ class Index:
         self._ids.push_many(ids, as_array, self._next_by_id)
         self.similar.put(zip(slots, (entry for entry, _, _ in held), strict=True))
         return len(held)
+
+    def put_packed(self, rows: PackedRows, now_ms: int) -> None:
+        """Do as `put_many` does for entries that are packed already, and have not expired."""
+        slots = self._free_slots(len(rows.packed))
+        as_array = np.array(slots, dtype=np.int32)
+        self._entries.put_packed(slots, rows.packed)
+        self._terms.put_many(as_array, rows.starts_ms, rows.expires_ms, now_ms)
+        for pair, positions in rows.pairs:
+            self.eligibility.file(as_array[positions].tolist(), pair)
+        self.eligibility.active |= BitMap(slots) - self._terms.scheduled
+        self._revision[as_array] = rows.revisions
+        self.plates.push_many(rows.plates, as_array, self._next_by_plate)
+        self._ids.push_many(rows.ids, as_array, self._next_by_id)
+        if rows.asking:
+            self.similar.put((slots[position], asking) for position, asking in rows.asking)
+
+    def end_load(self) -> None:
+        """File by the clock what `put_packed` was given, before reads wait for it."""
+        self._terms.file_waiting()
+
+    def has_ids(self, ids: Hashes) -> npt.NDArray[np.bool_]:
+        """Return, for the hashes of ids, whether a slot has an id of this hash, ended or not."""
+        has: npt.NDArray[np.bool_] = self._ids.get_many(ids) != NO_SLOT
+        return has
+
+    def share(self, table: str, value: Any, count: int) -> Any:
+        """Count so many entries, which `put_packed` will put, with a shared value; return what
+        stands for it in them."""
+        return self._entries.share(table, value, count)
 
     def remove(self, entry_id: str, *, staged: bool = False) -> bool:
         """Remove an entry; return False if `find` would find none with this id."""
@@ -327,7 +357,7 @@ class Index:
         reused = min(count, len(self._free))
         slots = self._free[len(self._free) - reused :].tolist()
         del self._free[len(self._free) - reused :]
-        slots += [self._entries.add_slot() for _ in range(count - reused)]
+        slots += self._entries.add_slots(count - reused)
         while len(self._entries) > len(self._revision):
             self._revision = _grown(self._revision, 0)
             self._next_by_plate = _grown(self._next_by_plate, NO_SLOT)

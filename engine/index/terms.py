@@ -66,6 +66,22 @@ class Terms:
         self.scheduled.update(scheduled)
         self.expires_ms[np.array(slots, dtype=np.int32)] = [expires_ms for _, expires_ms in terms]
 
+    def put_many(self, slots: Slots, starts_ms: Times, expires_ms: Times, now_ms: int) -> None:
+        """Do as `put` does for many slots; one without a start has NEVER_MS."""
+        self.expires_ms[slots] = expires_ms
+        self._ends.add_many(slots, expires_ms)
+        is_scheduled = (starts_ms > now_ms) & (starts_ms != NEVER_MS)
+        if is_scheduled.any():
+            scheduled = slots[is_scheduled]
+            self.starts_ms[scheduled] = starts_ms[is_scheduled]
+            self._starts.add_many(scheduled, starts_ms[is_scheduled])
+            self.scheduled.update(scheduled.tolist())
+
+    def file_waiting(self) -> None:
+        """File what `put_many` was given; see `Timeline.file_waiting`."""
+        self._ends.file_waiting(self.expires_ms)
+        self._starts.file_waiting(self.starts_ms)
+
     def fill(self, slots: Slots, starts_ms: Times, expires_ms: Times) -> None:
         """File many slots, in ascending order, where none is filed yet.
 

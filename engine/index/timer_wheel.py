@@ -40,10 +40,14 @@ class Timeline:
         self._next_ms = NEVER_MS
         self._filed = 0
         self._to_tidy: list[int] = []
+        #: Slots that are not filed yet, their number, and the earliest of their times.
+        self._unfiled: list[Due] = []
+        self._unfiled_count = 0
+        self._unfiled_ms = NEVER_MS
 
     def __len__(self) -> int:
         """Return the number of filed slots; a slot filed twice counts twice."""
-        return self._filed
+        return self._filed + self._unfiled_count
 
     def copy(self) -> Timeline:
         """Return an independent copy."""
@@ -53,11 +57,44 @@ class Timeline:
         copied._next_ms = self._next_ms
         copied._filed = self._filed
         copied._to_tidy = self._to_tidy[:]
+        copied._unfiled = self._unfiled[:]
+        copied._unfiled_count, copied._unfiled_ms = self._unfiled_count, self._unfiled_ms
         return copied
+
+    def add_many(self, slots: Due, times: Times) -> None:
+        """File slots for their times, later: with `file_waiting`, or when the first one is due."""
+        if len(slots):
+            self._unfiled.append(slots)
+            self._unfiled_count += len(slots)
+            self._unfiled_ms = min(self._unfiled_ms, int(times.min()))
+
+    def file_waiting(self, time_ms: Times) -> None:
+        """File the slots that `add_many` was given, each for its present time.
+
+        That takes long for millions of them, so it is called at the end of a load.
+        """
+        slots = np.unique(np.concatenate(self._unfiled)) if self._unfiled else np.empty(0, np.int32)
+        self._unfiled, self._unfiled_count, self._unfiled_ms = [], 0, NEVER_MS
+        slots = slots[time_ms[slots] != NEVER_MS]
+        if not len(slots):
+            return
+        minutes_of = time_ms[slots] // _MINUTE_MS
+        order = np.argsort(minutes_of, kind="stable")
+        minutes, begins = np.unique(minutes_of[order], return_index=True)
+        in_order = np.split(slots[order].astype(np.int32), begins[1:])
+        for minute, of_minute in zip(minutes.tolist(), in_order, strict=True):
+            filed = self._slots_by_minute.get(minute)
+            if filed is None:
+                self._file(minute, of_minute)
+                heapq.heappush(self._minutes, minute)
+            else:
+                filed.frombytes(of_minute.tobytes())
+                self._filed += len(of_minute)
+        self._next_ms = min(self._next_ms, int(time_ms[slots].min()))
 
     def fill(self, slots: Due, time_ms: Times) -> None:
         """File many slots in an empty timeline, each for its `time_ms[slot]`."""
-        assert not self._filed, "only an empty timeline is filled"
+        assert not len(self), "only an empty timeline is filled"
         if not len(slots):
             return
         times = time_ms[slots]
@@ -87,6 +124,8 @@ class Timeline:
         `time_ms[slot]` is each slot's present time, or NEVER_MS if it has none. A slot that was
         filed more than once may be returned more than once.
         """
+        if now_ms >= self._unfiled_ms:
+            self.file_waiting(time_ms)
         due: list[Due] = []
         while now_ms >= self._next_ms and self._minutes:
             if self._minutes[0] * _MINUTE_MS > now_ms:
@@ -113,7 +152,8 @@ class Timeline:
 
         `in_use` is the number of slots that have a time.
         """
-        if not self._to_tidy and self._filed > 2 * in_use + _SPARE:
+        if not self._to_tidy and len(self) > 2 * in_use + _SPARE:
+            self.file_waiting(time_ms)
             self._to_tidy = list(self._slots_by_minute)
         elif not self._to_tidy:
             return

@@ -27,6 +27,7 @@ from msgspec import Meta
 from engine.documents.fields import PRINTABLE_PATTERN, Name
 from engine.documents.hours import zone_names
 from engine.index.eligibility import Pair
+from engine.index.entry_rows import Asking
 from engine.index.entry_store import EntryStore
 from engine.index.hash_table import Hashes, Slots, hashes_of
 from engine.index.packed_entry import AT, COMMON, RARE, TABLES, PackedField
@@ -83,15 +84,6 @@ _Shared = msgspec.defstruct(
     [(name, GenericAlias(list, (kind | None,))) for name, kind in TABLES.items()],
     forbid_unknown_fields=True,
 )
-
-
-class Asking(NamedTuple):
-    """The fields of an entry that matches more than its exact plate."""
-
-    plate: str
-    confusables: bool | None
-    distance: int | None
-    region: str | None = None
 
 
 class Filing(NamedTuple):

@@ -5,6 +5,9 @@ Pure. The result depends on the read, the lists and the clock alone.
 The modules, in the order in which data passes them:
 
     lists            the control state: entries and policies as the control topics give them
+    control_records  the control records of a step, as rows or as objects
+    bulk_load        the plain entries of a load, many at a time
+    load_step        those of one step, checked and packed
     matcher          fetches and control records in, matches and rejects out
     scanner          from a batch's records to the few that may match, compiled
     opening          a read that is processed in Python, and how its value is opened
@@ -26,6 +29,7 @@ The modules, in the order in which data passes them:
 __all__ = [
     "candidates",
     "conditions",
+    "control_records",
     "explain",
     "lists",
     "match",

@@ -10,6 +10,8 @@ A staged change is reported when it is applied, because nothing can stop it any 
 million changes must not be reported at once.
 
 Belongs to the matcher thread. No I/O, no clock of its own.
+
+Long because the ways of a record that is loaded, follows or is staged are decided in one class.
 """
 
 from __future__ import annotations
@@ -18,9 +20,6 @@ from collections.abc import Iterable
 from enum import Enum
 from itertools import groupby, islice
 from operator import itemgetter
-from typing import Final
-
-import xxhash
 
 from engine import limits
 from engine.audit import changes
@@ -34,10 +33,11 @@ from engine.documents.model import Entry
 from engine.errors import DocumentError, RuleError
 from engine.index.eligibility import Eligibility
 from engine.index.plate_index import Index
+from engine.matching.bulk_load import Audited, BulkLoad
+from engine.matching.control_records import ControlRecords, named_by, short_key
 from engine.matching.outcome import Applied
 from engine.plates.misreads import Misreads
 
-_ID_BYTES: Final = 512
 #: An entry and its revision.
 Held = tuple[Entry, int]
 #: A topic and a partition of it.
@@ -88,6 +88,7 @@ class Lists:
         # Entries are put in bulk, which is several times faster. A later record of the same key
         # replaces an earlier one that is still waiting here.
         self._waiting: dict[str, Held] = {}
+        self._bulk = BulkLoad(self.index, purposes)
 
     def apply(
         self, records: Iterable[ControlRecord], now_ms: int, phase: Phase = Phase.FOLLOWING
@@ -100,8 +101,11 @@ class Lists:
         self._is_loading = phase is Phase.LOADING
         self.index.turn_to(now_ms)
         self._has_expired = bool(self._expired) or self.index.has_expired
-        for place, run in groupby(records, itemgetter(0, 1)):  # kind and partition
-            self._apply_run(place, list(run), now_ms, applied, staged=staged)
+        if self._is_loading and isinstance(records, ControlRecords) and records.has_entries:
+            self._load(records, now_ms, applied)
+        else:
+            for place, run in groupby(records, itemgetter(0, 1)):  # kind and partition
+                self._apply_run(place, list(run), now_ms, applied, staged=staged)
         self.index.put_many(list(self._waiting.values()), now_ms, staged=staged)
         self._waiting.clear()
         if not staged:
@@ -113,6 +117,8 @@ class Lists:
         if self._is_loading:
             self._is_loading = False
             self.loaded = self.listed
+            self._bulk.close()
+            self.index.end_load()
         self._take_effect()
 
     def _take_effect(self) -> None:
@@ -167,20 +173,38 @@ class Lists:
         staged: bool,
     ) -> None:
         """Apply records of one partition."""
-        kind, partition = place
-        reported_to = max(self._reported_to.get(place, 0), self.audited_to.get(place, 0))
-        next_offset = run[-1].offset + 1
-        self._reported_to[place] = max(reported_to, next_offset)
-        if kind is ControlKind.POLICY:
+        reported_to = self._receive(place, run[-1].offset + 1)
+        if place[0] is ControlKind.POLICY:
             for record in run:
                 is_reported = record.offset < reported_to
                 self._apply_policy(record, now_ms, applied, is_reported=is_reported)
             return
-        self._received += next_offset - self._next_offset.get(partition, 0)
-        self._next_offset[partition] = next_offset
         for record in run:
             is_reported = record.offset < reported_to
             self._apply_entry(record, now_ms, applied, staged=staged, is_reported=is_reported)
+
+    def _load(self, records: ControlRecords, now_ms: int, applied: Applied) -> None:
+        """Apply entries of one partition as `_apply_run` does: most of them in bulk."""
+        reported_to = self._receive((records.kind, records.partition), records.next_offset)
+        audited = Audited(reported_to, self.expired_until_ms, self._expired)
+        taken = self._bulk.put(records, now_ms, audited)
+        applied.changed += taken.changed
+        applied.added += taken.added
+        if self._refused_keys and taken.changed:
+            self._refused_keys.difference_update(records.keys_beside(taken.left))
+        for record in records.at(taken.left):
+            is_reported = record.offset < reported_to
+            self._apply_entry(record, now_ms, applied, staged=False, is_reported=is_reported)
+
+    def _receive(self, place: Place, next_offset: int) -> int:
+        """Note up to which offset a partition was received; return up to which it is reported."""
+        kind, partition = place
+        reported_to = max(self._reported_to.get(place, 0), self.audited_to.get(place, 0))
+        self._reported_to[place] = max(reported_to, next_offset)
+        if kind is ControlKind.ENTRY:
+            self._received += next_offset - self._next_offset.get(partition, 0)
+            self._next_offset[partition] = next_offset
+        return reported_to
 
     def _apply_entry(
         self,
@@ -192,11 +216,11 @@ class Lists:
         is_reported: bool,
     ) -> None:
         key = record.key or b""
-        entry_id = _named_by(key)
+        entry_id = named_by(key)
         held = None
         if not is_reported or self._has_expired:
             held = self._held_before(record, entry_id, applied, is_reported=is_reported)
-        self._refused_keys.discard(_short(key))
+        self._refused_keys.discard(short_key(key))
         entry: Entry | None = None
         try:
             if record.value is not None:
@@ -221,7 +245,7 @@ class Lists:
         except (DocumentError, RuleError) as error:
             reason = error.reason if isinstance(error, DocumentError) else error.field
             applied.refused[reason] += 1
-            self._refused_keys.add(_short(key))
+            self._refused_keys.add(short_key(key))
             if not is_reported:
                 ended = None if held is None else held[1]
                 refused = changes.entry_refused(record, error, entry, ended, now_ms)
@@ -282,19 +306,6 @@ class Lists:
         except DocumentError as error:
             applied.refused[error.reason] += 1
             refusal = error
-        self.eligibility.remove_policy(_named_by(key))
+        self.eligibility.remove_policy(named_by(key))
         if not is_reported:
             applied.changes.append(changes.policy_removed(record, refusal, now_ms))
-
-
-def _short(key: bytes) -> bytes:
-    """Return the key itself, or its hash if it is longer than any id."""
-    return key if len(key) <= _ID_BYTES else xxhash.xxh3_128_digest(key)
-
-
-def _named_by(key: bytes) -> str:
-    """Return the id or source that a key names; "", which is no valid id, if it is not UTF-8."""
-    try:
-        return key.decode()
-    except UnicodeDecodeError:
-        return ""

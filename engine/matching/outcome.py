@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import NamedTuple
 
+from engine.audit.added_entries import AddedEntries, Waiting
 from engine.audit.changes import Change
 from engine.documents.model import Match, Reject
 from engine.matching.suppression_states import SuppressionRecord
@@ -66,8 +68,9 @@ HandOver = Callable[[Outcome], None]
 class Applied:
     """What control records came to.
 
-    `refused` counts by reason. `changes` are for the audit, in the order of the records. `extended`
-    counts those among them that extended an entry beyond its term without a new authority.
+    `refused` counts by reason. `changes` are for the audit, in the order of the records, without
+    those of the `added` entries of a load. `extended` counts those among them that extended an
+    entry beyond its term without a new authority.
     """
 
     changed: int = 0
@@ -75,3 +78,11 @@ class Applied:
     extended: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     changes: list[Change] = field(default_factory=list)
+    added: list[AddedEntries] = field(default_factory=list)
+
+    @property
+    def for_audit(self) -> list[Waiting]:
+        """All changes, in the order of the records; expiries before them."""
+        if not self.added:
+            return [*self.changes]
+        return sorted([*self.changes, *self.added], key=attrgetter("offset"))

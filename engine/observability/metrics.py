@@ -8,7 +8,8 @@ from collections.abc import Container, Mapping
 from prometheus_client.metrics import MetricWrapperBase
 
 from engine import limits
-from engine.matching.lists import ControlKind, ControlRecord, Lists
+from engine.matching.control_records import ControlRecords
+from engine.matching.lists import ControlKind, Lists
 from engine.matching.outcome import Applied, Outcome
 from engine.observability.metric_families import OTHER_SOURCES, MetricFamilies
 from engine.wire.trace_context import TraceContext
@@ -89,22 +90,22 @@ class Metrics(MetricFamilies):
         self.delivery_s.observe(took_s)
 
     def count_control(
-        self, records: list[ControlRecord], applied: Applied, now_ms: int, *, first_load: bool
+        self, records: ControlRecords, applied: Applied, now_ms: int, *, first_load: bool
     ) -> None:
         """Count records of one control topic that have taken effect."""
-        kind = records[0].kind.value
+        kind, timestamps_ms = records.kind.value, records.timestamps_ms
         self.control_records.labels(kind, "changed").inc(applied.changed)
         self.control_records.labels(kind, "removed").inc(applied.removed)
         self.control_records.labels(kind, "refused").inc(sum(applied.refused.values()))
         self.unauthorized_extensions.inc(applied.extended)
-        newest_ms = max(record.timestamp_ms for record in records)
+        newest_ms = max(timestamps_ms)
         # Partitions are loaded one after the other: later records may be older.
-        self._newest_control_ms[records[0].kind] = max(
-            newest_ms, self._newest_control_ms.get(records[0].kind, newest_ms)
+        self._newest_control_ms[records.kind] = max(
+            newest_ms, self._newest_control_ms.get(records.kind, newest_ms)
         )
         if not first_load:
-            for record in records:
-                self.control_delay_s.observe(max(0, now_ms - record.timestamp_ms) / 1000)
+            for timestamp_ms in timestamps_ms:
+                self.control_delay_s.observe(max(0, now_ms - timestamp_ms) / 1000)
 
     def count_audited(self, events: Mapping[str, int], oldest_ms: int, now_ms: int) -> None:
         """Count audit records that the broker has just acknowledged, by their event."""

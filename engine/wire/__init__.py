@@ -9,6 +9,7 @@ The modules, in the order in which data passes them:
     decompress        record batches into a reused buffer
     record_decoder    record format v2, compiled: a row of numbers for each record
     batch_reader      all records of a control batch
+    record_rows       some of its records, as rows
     headers           the headers of one record, in the batch's buffer
     alternates        the alternates of a read that are tried
     java_partitioner  the partition that Java's producer chooses for a key, compiled
@@ -26,5 +27,6 @@ __all__ = [
     "partitioners",
     "record_batch",
     "record_decoder",
+    "record_rows",
     "trace_context",
 ]

@@ -15,24 +15,23 @@ from engine import limits
 from engine.documents.fields import OPERATOR_HEADER
 from engine.errors import BrokerError
 from engine.wire.decompress import CodecError, Decompressor
-from engine.wire.headers import headers_at
-from engine.wire.record_batch import BatchError, Parse, RawBatch, Record
+from engine.wire.record_batch import BatchError, Headers, Parse, RawBatch, Record
 from engine.wire.record_decoder import (
     COLUMNS,
+    KEY_LENGTH,
     MALFORMED,
+    VALUE_LENGTH,
     Bytes,
     Malformed,
     Rows,
     TooManyRecords,
     headers_of,
-    in_steps,
     walk,
 )
+from engine.wire.record_rows import RecordRows, joined
 
 #: A value of `headers_from`: no record's headers are read.
 NO_HEADERS: Final = 1 << 63
-
-Headers = tuple[tuple[str, bytes | None], ...]
 
 
 class BatchReader:
@@ -55,31 +54,59 @@ class BatchReader:
         Records from the offset `headers_from` on have their headers, at most CONTROL_HEADERS each;
         few callers need them. Raises BatchError if a record cannot be read.
         """
+        rows = self._rows_of(batch, headers_from)
+        yield from self._parse(batch) if rows is None else rows.records()
+
+    def steps(
+        self, batches: Iterable[RawBatch], headers_from: int, most: int, most_bytes: int
+    ) -> Iterator[RecordRows | list[Record]]:
+        """Yield all records of batches of one partition, in steps of at most so many.
+
+        A step ends with the record that reaches so many bytes of keys and values. It is valid until
+        the next one. The records of batches that the walk cannot read come in lists. Raises
+        BatchError as `each` does.
+        """
+        waiting: list[RecordRows] = []  # small batches, copied
+        count = 0
+        for batch in batches:
+            found = self._rows_of(batch, headers_from)
+            is_small = (
+                found is not None
+                and 2 * len(found) <= most
+                and 2 * len(found.data) <= most_bytes
+                and len(found) <= most - count
+            )
+            if waiting and not is_small:
+                yield from _cut(joined(waiting, headers_from), headers_from, most, most_bytes)
+                waiting, count = [], 0
+            if found is None:
+                parsed = self._parse(batch)
+                while some := _first_of(parsed, most, most_bytes):
+                    yield some
+            elif 2 * len(found) > most or 2 * len(found.data) > most_bytes:
+                yield from _cut(found, headers_from, most, most_bytes)
+            else:
+                waiting.append(RecordRows(found.data.copy(), found.rows.copy(), headers_from))
+                count += len(found)
+        if waiting:
+            yield from _cut(joined(waiting, headers_from), headers_from, most, most_bytes)
+
+    def _rows_of(self, batch: RawBatch, headers_from: int) -> RecordRows | None:
+        """Return the rows of a batch, or None if the walk cannot read it."""
         if not batch.intact:
             raise BatchError("corrupt_batch", batch.first_offset)
         try:
             if batch.magic < 2:
                 self._decompressor.check_wrapped(batch)
-                yield from self._parse(batch)
-                return
+                return None
             data = self._decompressor.decompress(batch.codec, batch.records)
-            rows = self._walked(batch, data)
+            return RecordRows(data, self._walked(batch, data), headers_from)
         except CodecError as error:
             raise BatchError(error.reason, batch.first_offset) from error
         except TooManyRecords as error:
             raise BatchError("batch_too_large", batch.first_offset) from error
         except Malformed:
-            yield from self._parse(batch)
-            return
-        view = data.data
-        for _, _, offset, timestamp_ms, key_at, key_length, at, length in in_steps(rows):
-            yield Record(
-                offset,
-                timestamp_ms,
-                None if key_length < 0 else bytes(view[key_at : key_at + key_length]),
-                None if length < 0 else bytes(view[at : at + length]),
-                () if offset < headers_from else _headers(view[at + max(length, 0) :]),
-            )
+            return None
 
     def _walked(self, batch: RawBatch, data: Bytes) -> Rows:
         """Return a row for each record, valid until the next batch."""
@@ -98,6 +125,45 @@ def operator_of(headers: Headers) -> str | None:
         if name == OPERATOR_HEADER and value:
             return value[: limits.OPERATOR_BYTES].decode(errors="replace")
     return None
+
+
+def _cut(found: RecordRows, headers_from: int, most: int, most_bytes: int) -> Iterator[RecordRows]:
+    sizes = np.maximum(found.rows[:, (KEY_LENGTH, VALUE_LENGTH)], 0).sum(axis=1).cumsum()
+    begin = size_before = 0
+    while begin < len(found):
+        reaches = int(np.searchsorted(sizes, size_before + most_bytes)) + 1
+        end = min(begin + most, reaches, len(found))
+        yield RecordRows(found.data, found.rows[begin:end], headers_from)
+        begin, size_before = end, int(sizes[end - 1])
+
+
+def _first_of(records: Iterator[Record], most: int, most_bytes: int) -> list[Record]:
+    some: list[Record] = []
+    size_bytes = 0
+    for record in records:
+        some.append(record)
+        size_bytes += len(record.key or b"") + len(record.value or b"")
+        if len(some) == most or size_bytes >= most_bytes:
+            break
+    return some
+
+
+def every_step(
+    reader: BatchReader,
+    where: str,
+    batches: Iterable[RawBatch],
+    headers_from: int,
+    most: int,
+    most_bytes: int,
+) -> Iterator[RecordRows | list[Record]]:
+    """Yield the steps of control batches of the partition `where`, as `BatchReader.steps` does.
+
+    Raises BrokerError as `every_record` does.
+    """
+    try:
+        yield from reader.steps(batches, headers_from, most, most_bytes)
+    except BatchError as error:
+        raise unreadable_record(error.reason, f"{where}/{error.next_offset}") from error
 
 
 def every_record(
@@ -124,10 +190,3 @@ def unreadable_record(reason: str, where: str) -> BrokerError:
         where=where,
         hint="repair the topic, or delete it and write the lists again",
     )
-
-
-def _headers(data: memoryview) -> Headers:
-    """Return a record's headers; the walk has already checked that they are well formed."""
-    headers = headers_at(data, first=limits.CONTROL_HEADERS)
-    assert headers is not None
-    return tuple((name, None if value is None else bytes(value)) for name, value in headers)

@@ -111,6 +111,9 @@ class RawFetch:
         return sum(len(batch.data) for batch in self.batches)
 
 
+Headers = tuple[tuple[str, bytes | None], ...]
+
+
 class Record(NamedTuple):
     """One record of a batch."""
 
@@ -118,7 +121,7 @@ class Record(NamedTuple):
     timestamp_ms: int
     key: bytes | None
     value: bytes | None
-    headers: tuple[tuple[str, bytes | None], ...]
+    headers: Headers
 
 
 class BatchError(Exception):

@@ -7,12 +7,16 @@ group that gives each partition to one of them, and the audit as a plain list.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 
 import hypothesis.strategies as st
+import msgspec
+import numpy as np
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from engine.audit.added_entries import AddedEntries, Loaded, Shared
 from engine.audit.changes import NO_RECORD, Change, ControlKind
 from engine.audit.pending_changes import EXPIRIES, Part, PendingChanges, Progress
 
@@ -33,6 +37,15 @@ def expiry(revision: int, at_ms: int) -> Change:
 
 def changes(part: Part, *offsets: int) -> list[Change]:
     return [change(part, offset) for offset in offsets]
+
+
+def added(*offsets: int) -> list[AddedEntries]:
+    """The same changes as of a load, whose entries are kept small."""
+    packed = [msgspec.msgpack.encode(["E", "P", "R", 0, 0, 0, 0, 0, 1, 1, None])] * len(offsets)
+    shared = Shared({0: "name"}, {0: "officer"}, {1: "2026-01-01T00:00:00.000Z"})
+    times = np.array(offsets, dtype=np.int64)
+    loaded = Loaded(0, times, times, packed, [None] * len(offsets), shared, 1_000)
+    return [AddedEntries(loaded)] if offsets else []
 
 
 def waiting(pending: PendingChanges, *parts: Part) -> list[int]:
@@ -130,6 +143,22 @@ def test_what_another_has_audited_meanwhile_is_not_taken_away_twice() -> None:
     assert len(pending) == 2
 
 
+def test_what_a_load_added_waits_as_it_is_until_it_is_audited() -> None:
+    pending = PendingChanges(Progress({EXPIRIES: 2}))
+    pending.offer(EXPIRIES, 9, [*added(1, 2, 3), *changes(EXPIRIES, 5), *added(6, 7, 8)])
+    assert (len(pending), pending.opened) == (6, 1)
+    assert pending.to_commit([EXPIRIES]) is None
+    first = pending.first([EXPIRIES], 4)
+    assert [change.offset for change in first] == [2, 3, 5, 6]
+    assert {change.event for change in first} == {"entry_added"}
+    assert (len(pending), pending.opened) == (6, 4)
+    pending.audited(first)
+    assert (len(pending), pending.opened) == (2, 0)
+    assert pending.to_commit([EXPIRIES]) == Progress({EXPIRIES: 7})
+    pending.learn(Progress({EXPIRIES: 8}))
+    assert waiting(pending) == [8]
+
+
 class _Worker:
     """One process: what it has applied of each partition, and what it keeps."""
 
@@ -166,14 +195,18 @@ class Deployment(RuleBasedStateMachine):
     def time_passes(self, passed_ms: int) -> None:
         self.now_ms += passed_ms
 
+    @rule(number=st.sampled_from(WORKERS), count=st.integers(1, 9))
+    def load(self, number: int, count: int) -> None:
+        self.apply(number, EXPIRIES, count, loads=True)
+
     @rule(number=st.sampled_from(WORKERS), part=st.sampled_from(PARTS), count=st.integers(1, 9))
-    def apply(self, number: int, part: Part, count: int) -> None:
+    def apply(self, number: int, part: Part, count: int, *, loads: bool = False) -> None:
         worker = self.workers[number]
         start = worker.applied[part]
         stop = min(start + count, self.ends[part])
         told_to = worker.started_with.offsets[part]
         news = [n for n in range(max(start, told_to), stop) if n % 3]
-        worker.pending.offer(part, stop, changes(part, *news))
+        worker.pending.offer(part, stop, added(*news) if loads else changes(part, *news))
         worker.applied[part] = stop
 
     @rule(number=st.sampled_from(WORKERS))
@@ -235,7 +268,9 @@ class Deployment(RuleBasedStateMachine):
     @invariant()
     def sizes_are_right(self) -> None:
         for worker in self.workers.values():
-            assert len(worker.pending) == len(worker.pending.first(PARTS, 1_000_000))
+            all_opened = copy.deepcopy(worker.pending)
+            assert len(worker.pending) == len(all_opened.first(PARTS, 1_000_000))
+            assert len(all_opened) == all_opened.opened
 
     def teardown(self) -> None:
         """All is audited in the end, each partition's changes in their order."""

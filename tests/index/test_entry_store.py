@@ -80,7 +80,7 @@ def test_what_was_put_is_what_is_got(entries: list[Entry], shared: int) -> None:
         patch.setattr(intern_table, "SHARED_VALUES", shared)
         kept = EntryStore()
         for entry in entries:
-            kept.put(kept.add_slot(), entry)
+            kept.put(kept.add_slots(1)[0], entry)
         for slot, entry in enumerate(entries):
             assert kept.get(slot) == entry
             assert encode(kept.get(slot)) == encode(entry)
@@ -99,7 +99,7 @@ class Slots(RuleBasedStateMachine):
     @rule(entry=_ENTRIES, again=st.booleans())
     def put(self, entry: Entry, again: bool) -> None:
         free = [slot for slot in range(len(self.kept)) if slot not in self.entries]
-        slot = free[0] if free and again else self.kept.add_slot()
+        slot = free[0] if free and again else self.kept.add_slots(1)[0]
         assert not self.kept.in_use(slot)
         self.kept.put(slot, entry)
         self.entries[slot] = entry
@@ -166,7 +166,7 @@ def neighbours(count: int) -> list[Entry]:
 def test_neighbours_share_what_they_have_in_common() -> None:
     kept = EntryStore()
     for each in neighbours(10):
-        kept.put(kept.add_slot(), each)
+        kept.put(kept.add_slots(1)[0], each)
     sizes = {len(packed) for packed in kept.packed if packed is not None}
     assert max(sizes) < 40
 
@@ -177,7 +177,7 @@ def test_an_entry_is_kept_open_until_it_goes_or_others_come(
     monkeypatch.setattr(limits, "ENTRIES_KEPT_OPEN", 2)
     store = EntryStore()
     entries = neighbours(4)
-    slots = [store.add_slot() for _ in entries]
+    slots = [store.add_slots(1)[0] for _ in entries]
     for slot, each in zip(slots, entries, strict=True):
         store.put(slot, each)
 

@@ -39,6 +39,13 @@ class Times(RuleBasedStateMachine):
         self.time_ms[slot] = at_ms
         self.timeline.add(slot, at_ms)
 
+    @rule(slots=st.sets(st.integers(0, _SLOTS - 1)), at_ms=_TIMES, apart_ms=st.integers(0, 90_000))
+    def set_times(self, slots: set[int], at_ms: int, apart_ms: int) -> None:
+        several = np.array(sorted(slots), dtype=np.int32)
+        times = at_ms + apart_ms * np.arange(len(slots), dtype=np.int64)
+        self.time_ms[several] = times
+        self.timeline.add_many(several, times)
+
     @rule(slot=st.integers(0, _SLOTS - 1))
     def clear(self, slot: int) -> None:
         """The slot is in use no more, or by something that never falls due."""

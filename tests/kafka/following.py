@@ -15,6 +15,7 @@ from engine.control.gate import Gate
 from engine.control.replica import ControlReplica
 from engine.kafka.cluster import Cluster
 from engine.kafka.topics import Topics
+from engine.matching.control_records import ControlRecords
 from engine.matching.lists import ControlKind, ControlRecord, Phase
 from tests.kafka.records import (
     ToSend,
@@ -42,7 +43,7 @@ class Following:
         self.commits: list[list[ControlRecord]] = []
         self.task: asyncio.Task[None] | None = None
 
-    async def apply(self, records: list[ControlRecord], phase: Phase) -> None:
+    async def apply(self, records: ControlRecords, phase: Phase) -> None:
         if phase is Phase.STAGED:
             self.staged.extend(records)
         else:

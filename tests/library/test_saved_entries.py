@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from engine.documents.model import Entry
 from engine.errors import IndexFileError
 from engine.index import intern_table
+from engine.index.entry_rows import Asking
 from engine.index.entry_store import EntryStore
 from engine.index.hash_table import hashes_of
 from engine.index.timer_wheel import NEVER_MS
 from engine.library.archive import PartsWriter, read_parts, write_parts
-from engine.library.saved_entries import Asking, Filing, load_entries, save_entries
+from engine.library.saved_entries import Filing, load_entries, save_entries
 from tests.fakes.documents import at, entry
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=8)
@@ -87,7 +88,7 @@ def test_what_was_saved_is_what_is_loaded(
         patch.setattr(intern_table, "SHARED_VALUES", shared)
         kept = EntryStore()
         for slot in range(10):
-            kept.add_slot()
+            kept.add_slots(1)[0]
             # What is dropped again leaves free numbers in the tables.
             kept.put(slot, further)
         for slot, one in held.items():

@@ -19,6 +19,7 @@ from engine import limits
 from engine.audit.changes import NO_RECORD, Change
 from engine.documents.admission import Purposes
 from engine.matching.lists import ControlKind, ControlRecord, Lists, Phase
+from engine.matching.outcome import Applied
 from engine.plates.normal_form import normalize
 from tests.fakes.documents import DAY_MS, NOW_MS, as_bytes, at, entry_json, policy_json
 
@@ -176,13 +177,16 @@ class ControlTopics(RuleBasedStateMachine):
         for begin, end in itertools.pairwise(begins):
             part = self.records[begin:end]
             told, counted = self.applied_to_model(part, staged=phase is Phase.STAGED)
-            applied = self.lists.apply([record for record, _ in part], self.now_ms, phase)
+            applied = self.applied([record for record, _ in part], phase)
             assert [in_short(change) for change in applied.changes] == told
             counts = Counter(changed=applied.changed, removed=applied.removed)
             counts.update({f"refused {reason}": n for reason, n in applied.refused.items()})
             assert +counts == counted
         self.records.clear()
         self.loading = phase is Phase.LOADING
+
+    def applied(self, records: list[ControlRecord], phase: Phase) -> Applied:
+        return self.lists.apply(records, self.now_ms, phase)
 
     @rule()
     def commit(self) -> None:

@@ -11,15 +11,17 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from engine import limits
-from engine.audit.changes import ControlKind, ControlRecord
+from engine.audit.changes import ControlKind
 from engine.documents.fields import COUNTED_EVENTS, DROPPABLE_FIELDS
 from engine.documents.model import REJECT_REASONS
 from engine.documents.purposes import Purposes
 from engine.index.eligibility import DENIAL_REASONS, NO_POLICY, NOT_ALLOWED
+from engine.matching.control_records import ControlRecords
 from engine.matching.lists import Lists
 from engine.matching.outcome import Applied, Outcome
 from engine.observability.metric_families import OTHER_SOURCES
 from engine.observability.metrics import Metrics
+from engine.wire.record_batch import Record
 
 #: The contract's names with their labels, but for those of what does not exist yet.
 CONTRACT = {
@@ -164,8 +166,8 @@ def test_audit_records_are_counted_by_event() -> None:
 
 def test_extensions_without_a_new_authority_are_counted() -> None:
     metrics = Metrics()
-    record = ControlRecord(ControlKind.ENTRY, 0, 7, 1_000, b"E", b"")
-    metrics.count_control([record], Applied(changed=1, extended=1), 2_000, first_load=False)
+    records = ControlRecords(ControlKind.ENTRY, 0, [Record(7, 1_000, b"E", b"", ())])
+    metrics.count_control(records, Applied(changed=1, extended=1), 2_000, first_load=False)
     assert metrics.registry.get_sample_value("hotlist_unauthorized_extensions_total") == 1
 
 
@@ -193,7 +195,7 @@ def test_the_age_of_entries_and_of_policies() -> None:
         (ControlKind.ENTRY, 1, 2_000),
         (ControlKind.POLICY, 0, 1_000),
     ]:
-        records = [ControlRecord(kind, partition, 0, timestamp_ms, b"E", b"")]
+        records = ControlRecords(kind, partition, [Record(0, timestamp_ms, b"E", b"", ())])
         metrics.count_control(records, Applied(changed=1), 9_000, first_load=True)
     metrics.show_lists(Lists(Purposes.load()), 9_000)
     value = metrics.registry.get_sample_value

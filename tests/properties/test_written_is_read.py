@@ -169,7 +169,7 @@ def test_checkpoints(ends: list[tuple[str, int]], topic: str) -> None:
 def test_packed_and_saved_entries(entries: list[Entry]) -> None:
     store = EntryStore()
     for each in entries:
-        slot = store.add_slot()
+        slot = store.add_slots(1)[0]
         store.put(slot, each)
         assert store.get(slot) == each
     index = HotListIndex(PURPOSES)

@@ -24,7 +24,6 @@ ALLOWED: Final[dict[tuple[str, str], str]] = {
     ("engine.library.library_index", "engine.index.hash_table"): "copies the tables whole",
     ("engine.library.saved_entries", "engine.index.hash_table"): "saves the tables as arrays",
     ("engine.library.saved_entries", "engine.index.entry_store"): "saves the entries as they lie",
-    ("engine.library.saved_entries", "engine.index.packed_entry"): "saves the entries as they lie",
 }
 
 

@@ -40,7 +40,7 @@ def test_each_field_of_an_entry_has_a_flat_name() -> None:
 def test_each_field_of_an_entry_is_kept_by_the_index() -> None:
     entry = decode_entry(msgspec.json.encode(FULL["entry"]))
     store = EntryStore()
-    store.put(store.add_slot(), entry)
+    store.put(store.add_slots(1)[0], entry)
     assert store.get(0) == entry
 
 

@@ -10,8 +10,9 @@ from hypothesis import given
 
 from engine import limits
 from engine.kafka.raw_fetcher import parse
-from engine.wire.batch_reader import BatchReader, Headers, operator_of
-from engine.wire.record_batch import BatchError, Record
+from engine.wire.batch_reader import BatchReader, operator_of
+from engine.wire.record_batch import BatchError, Headers, RawBatch, Record
+from engine.wire.record_rows import RecordRows
 from tests.fakes import record_batches
 from tests.fakes.record_batches import CODECS, Sent
 
@@ -156,3 +157,43 @@ def test_damaged_headers_are_the_parsers_business(damage: list[tuple[int, int]])
 )
 def test_who_made_a_change(headers: Headers, operator: str | None) -> None:
     assert operator_of(headers) == operator
+
+
+@given(
+    sizes=st.lists(st.lists(st.none() | st.integers(0, 30), min_size=1, max_size=12), max_size=8),
+    odd=st.sets(st.integers(0, 7)),
+)
+def test_every_record_comes_in_some_step_and_no_step_is_long(
+    sizes: list[list[int | None]], odd: set[int]
+) -> None:
+    """From large batches and small ones, and from those that are left to the parser."""
+    batches: list[RawBatch] = []
+    records: list[Record] = []
+    for number, of_batch in enumerate(sizes):
+        headers = ((("h\u00f6he" if number in odd else "operator"), b"1"),)
+        sent = [Sent(b"E", None if size is None else bytes(size), headers) for size in of_batch]
+        data = record_batches.batch_bytes(sent, base_offset=len(records))
+        batches.append(record_batches.raw_batch(data))
+        records += parse(batches[-1])
+    steps = [
+        list(some.records()) if isinstance(some, RecordRows) else some
+        for some in BatchReader(parse).steps(batches, 0, 5, 60)
+    ]
+    assert [one for step in steps for one in step] == records
+    for step in steps:
+        assert 1 <= len(step) <= 5
+        assert _size_bytes(step[:-1]) < 60, "it ends with the one that was too much"
+
+
+def test_small_batches_come_together() -> None:
+    """A list that people made by hand has a batch for each entry."""
+    batches = [
+        record_batches.raw_batch(record_batches.batch_bytes([Sent(b"E", b"v")], base_offset=each))
+        for each in range(100)
+    ]
+    steps = BatchReader(parse).steps(batches, 0, 64, 1 << 20)
+    assert [len(step) for step in steps] == [64, 36]
+
+
+def _size_bytes(step: list[Record]) -> int:
+    return sum(len(one.key or b"") + len(one.value or b"") for one in step)
