@@ -168,12 +168,10 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 @pytest.fixture(scope="session")
-def guarded(real_kafka: str, authority: Authority) -> Iterator[RealBroker]:
-    """A real Kafka with users, rights and TLS; `real_kafka` says whether there can be one."""
-    reason = RealBroker.unavailable_reason()
-    if reason is not None:
-        pytest.skip(f"no broker of our own: {reason}")
-    with guarded_broker(authority) as broker:
+def guarded(authority: Authority) -> Iterator[RealBroker]:
+    """A real Kafka with users, rights and TLS."""
+    broker = guarded_broker(authority)
+    with _started(broker, "no broker of our own"):
         yield broker
 
 
