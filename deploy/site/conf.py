@@ -24,6 +24,8 @@ include_patterns = [
 ]
 exclude_patterns = ["benchmarks/work"]
 html_theme = "furo"
+# A block without a language is a log line or the like, not Python.
+highlight_language = "text"
 html_title = project
 html_copy_source = False
 html_show_copyright = False
@@ -46,6 +48,15 @@ _MENU: Final = """
 :caption: Guides
 :glob:
 
+deploy/guides/tutorial
+deploy/guides/producers
+deploy/guides/vendors
+deploy/guides/consumers
+deploy/guides/lists
+deploy/guides/privacy
+deploy/guides/operators
+deploy/guides/library
+deploy/guides/commands
 deploy/guides/*
 ```
 
