@@ -1,4 +1,4 @@
-"""`hotlist ingest`: sends vendors' messages to Kafka as detections, from files or a webhook."""
+"""`hotlist ingest`: sends vendors' messages to Kafka as reads, from files or a webhook."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class IngestError(HotlistError):
 @takes_mapping
 @listen_options
 @mqtt_options
-@click.option("--dry-run", is_flag=True, help="Print the detections, one a line; send nothing.")
+@click.option("--dry-run", is_flag=True, help="Print the reads, one a line; send nothing.")
 @click.option(
     "--check",
     "is_check",
@@ -80,7 +80,7 @@ def ingest(
     is_check: bool,
     as_json: bool,
 ) -> None:
-    """Send a VENDOR's messages to Kafka as detections.
+    """Send a VENDOR's messages to Kafka as reads.
 
     Reads FILEs (`-` is standard input) with one message, or one JSON message on each line. With
     --listen, serves the vendor's webhook instead; with --mqtt, subscribes to an MQTT broker, which

@@ -41,7 +41,7 @@ def group() -> None:
 
 @group.command("set")
 @file_argument()
-@click.option("--yes", is_flag=True, help="Do not ask before sending, on a terminal either.")
+@click.option("--yes", is_flag=True, help="Do not ask before sending.")
 @json_option
 @takes_settings("bootstrap", "prefix", "purposes", "operator")
 def set_(settings: Settings, file: Path, yes: bool, as_json: bool) -> None:

@@ -48,7 +48,7 @@ class ReadLine:
 @json_option
 @takes_settings("value_format")
 def check(settings: Settings, file: Path, strict: bool, as_json: bool) -> None:
-    """Check the detections of a .jsonl FILE against the schema. Sends nothing.
+    """Check the reads in a .jsonl FILE against the schema. Sends nothing.
 
     Reports which field of each bad line breaks which rule; status 1 if there is one. A warning
     names an optional field that breaks its rule: the worker drops the field and keeps the read. A
@@ -106,7 +106,7 @@ def _in_words(dropped: Dropped) -> str:
 )
 @takes_settings("bootstrap", "prefix")
 def replay(settings: Settings, file: Path, rate: float | None) -> None:
-    """Send the detections of a .jsonl FILE to Kafka, with the right keys.
+    """Send the reads in a .jsonl FILE to Kafka, with the right keys.
 
     Sends each line unchanged. Reports and skips bad lines; status 1 if there is one. Names optional
     fields that the worker will drop.

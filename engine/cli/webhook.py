@@ -61,7 +61,7 @@ def listen_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--token-in-url",
             is_flag=True,
-            help="Also accept the token in the path or as ?token=, for cameras that know no "
+            help="Also accept the token in the path or as ?token=, for cameras that send no "
             "password.",
         ),
         click.option(
@@ -105,7 +105,7 @@ def warn_if_in_url(endpoint: Endpoint) -> None:
     if endpoint.is_in_url:
         remark(
             "warning: with --token-in-url, the token is in the path or the query of requests, and "
-            "proxies write these into their logs; give it only to cameras that know no password"
+            "proxies write these into their logs; give it only to cameras that send no password"
         )
 
 

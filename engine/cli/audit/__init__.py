@@ -65,8 +65,8 @@ group.add_command(report.report)
     type=_FILE,
     metavar="FILE",
     multiple=True,
-    help="Also prove that everything in this checkpoint still exists; of a directory, in each of "
-    "its *.json. Give several oldest first; each must name the one before, but for the workers'.",
+    help="Also prove that everything in this checkpoint, or in each *.json of this directory, "
+    "still exists. Give several oldest first; each names the one before, except a worker's.",
 )
 @click.option(
     "--public-key",
@@ -101,7 +101,7 @@ def verify(
     Finds changed, missing, reordered and duplicated records, records after a chain's end, and
     chains without a predecessor. Only a checkpoint reveals that a chain was rewritten with new
     hashes, or that the last one was truncated; only --matches that a match was added or removed.
-    The privacy guide lists what is found by what.
+    The privacy guide lists which check finds which manipulation.
     """
     from engine.kafka.topics import Topics
 
@@ -172,7 +172,7 @@ def verify(
 )
 @takes_settings("bootstrap", "prefix")
 def checkpoint(settings: Settings, key: Path, out: Path, previous: Path | None) -> None:
-    """Verify all chains, and sign where each of them ends.
+    """Verify all chains, and sign the last record of each.
 
     Keep checkpoints where those who can write to the topic cannot reach them. A checkpoint
     reveals a rewritten chain even if all of its hashes were recomputed.

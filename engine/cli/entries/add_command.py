@@ -73,7 +73,8 @@ _ENTRY_FLAGS = frozenset(
     "--hours",
     type=WeeklyHours(),
     metavar="'DAYS HH:MM-HH:MM ZONE'",
-    help="Match only then, such as 'mon-fri 08:00-18:00|sat 10:00-14:00 America/Los_Angeles'.",
+    help="Match only at these times, such as "
+    "'mon-fri 08:00-18:00|sat 10:00-14:00 America/Los_Angeles'.",
 )
 @click.option(
     "--suppress-s",

@@ -68,7 +68,7 @@ _ROW_OPTIONS = (
         "expires_in_ms",
         type=Duration(),
         metavar="TIME",
-        help="From now, such as 12h or 30d.",
+        help="Time from now to the expiry, such as 12h or 30d.",
     ),
 )
 
@@ -109,7 +109,7 @@ _FILE_OPTIONS = (
     click.option(
         "--skip-invalid",
         is_flag=True,
-        help="Send the valid rows even if others are invalid, whose entries stay as they are.",
+        help="Send the valid rows; leave the entries of invalid rows as they are.",
     ),
 )
 
