@@ -308,6 +308,8 @@ LEAVE_S: Final = 2.0
 ACK_LOOK_S: Final = 1.0
 #: How often the leaving of a group checks whether it is done.
 LEAVE_LOOK_S: Final = 0.01
+#: How often a partition that is to be revoked is checked for whether it is drained.
+DRAIN_LOOK_S: Final = 0.01
 END_S: Final = 25.0
 #: The least time that a step of the end has, however long those before it took.
 END_STEP_S: Final = 0.5
@@ -352,8 +354,8 @@ METADATA_PAUSE_S: Final = 0.01
 GONE_LOOKS: Final = 3
 #: How long a worker may be silent before the group gives its partitions to others: after a
 #: crash its reads wait that long. It tells the broker that it lives every HEARTBEAT_S.
-#: The response announces a rebalance, and a member that knows of it takes no reads until the last
-#: member knows too. So a rolling restart costs HEARTBEAT_S; a request is small.
+#: The response announces a rebalance, and what moves waits until the last member knows of it. So
+#: such a partition waits HEARTBEAT_S or more; a request is small.
 SESSION_S: Final = 15.0
 HEARTBEAT_S: Final = 0.3
 #: The same for a static member, which does not leave when it stops: a restart fits in it.

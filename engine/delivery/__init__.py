@@ -20,6 +20,7 @@ The modules, in the order in which data passes them:
     suppression_restore     the suppression's part of a worker: restored, kept, let go of
     suppression_keys        its keys, checked in turn: audited and evicted
     transactions            delivery exactly once: a partition's output and offset count together
+    fencing                 a partition whose id another producer has
     idle_producers          producers of revoked partitions, in case these come back
     partition_transactions  those of one partition, one after the other
     transactional_producer  one partition's transactions as Kafka has them

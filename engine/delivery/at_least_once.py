@@ -88,7 +88,7 @@ class AtLeastOnce:
         await self._sink.deliver(records_of(self._topics, outcome))
         await handed
 
-    async def note(self, assignment: Assignment, keys: Keys) -> None:
+    async def note(self, keys: Keys) -> None:
         """Evict counts from the topic once they are audited. After a crash in between they are
         audited twice, with the same entry, partition and offset."""
         tidied = await keys.tidy()
@@ -97,12 +97,10 @@ class AtLeastOnce:
             await self._append([event for some in tidied.events.values() for event in some])
             self.changelog.append(await keys.evict(tidied.taken))
 
-    async def commit(
-        self, assignment: Assignment, offsets: Mapping[int, int], by_group: ByGroup
-    ) -> Mapping[int, int]:
+    async def commit(self, offsets: Mapping[int, int], by_group: ByGroup) -> Mapping[int, int]:
         """Commit by the group's consumer."""
-        return await commit_by_group(assignment, offsets, by_group)
+        return await commit_by_group(offsets, by_group)
 
-    async def on_revoked(self, assignment: Assignment) -> None:
+    async def on_revoked(self, assignment: Assignment, partitions: Collection[int]) -> None:
         """Wait until the changelog has everything handed over."""
         await self.changelog.flushed()

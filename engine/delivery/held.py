@@ -56,8 +56,8 @@ class Held:
             return gone
         return self.claim.transactions.add(records, events, states, next_offset)
 
-    def refuse(self, assignment: Assignment) -> None:
+    def refuse(self, assignment: Assignment, partition: int) -> None:
         """Take nothing more of the partition; what was handed over is still committed."""
         if self.claim is not None and self.claim.transactions.failure is None:
             self.claim.transactions.refuse()
-            assignment.ask_to_rebalance()
+            assignment.ask_to_reassign(partition)

@@ -1,8 +1,8 @@
 """The transactional producers of revoked partitions, in case the partitions come back at once.
 
-A rebalance revokes all partitions, and most of them come back. If a partition comes back in the
-group's next generation, no other worker has owned it in between: its producer has the id still, and
-goes on. After a generation in which this worker was not a member, or in which the partition was
+An eager rebalance revokes all partitions, and most of them come back. If a partition comes back in
+the group's next generation, no other worker has owned it in between: its producer has the id still,
+and goes on. After a generation in which this worker was not a member, or in which the partition was
 another worker's, the id is claimed again. This saves time, and nothing depends on it: if another
 worker has claimed the id in spite of that, the broker rejects the producer that goes on.
 """
@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import Collection
 from typing import NamedTuple
 
+from engine import limits
 from engine.delivery.partition_transactions import Transacts
 from engine.transport.assignment import Assignment
 
@@ -32,8 +33,11 @@ class IdleProducers:
         self._stopping: set[asyncio.Task[None]] = set()
 
     def keep(self, partition: int, sink: Transacts, assignment: Assignment) -> None:
-        """Keep a producer whose partition is revoked with this assignment."""
-        self._idle[partition] = _Idle(sink, assignment.generation)
+        """Keep a producer whose partition is revoked with this assignment, as long as a rebalance
+        may take."""
+        idle = self._idle[partition] = _Idle(sink, assignment.generation)
+        loop = asyncio.get_running_loop()
+        loop.call_later(limits.REBALANCE_S, self._stop_if_idle, partition, idle)
 
     def take(self, partition: int) -> Transacts | None:
         """Return the producer of a partition that has come back; None if there is none."""
@@ -43,7 +47,8 @@ class IdleProducers:
     def on_assigned(self, assignment: Assignment, partitions: Collection[int]) -> None:
         """Stop the producers of all partitions that may have had another owner since."""
         for partition, idle in [*self._idle.items()]:
-            if partition not in partitions or assignment.generation != idle.generation + 1:
+            is_next = assignment.generation == idle.generation + 1
+            if not is_next or partition not in partitions:
                 self._stop(partition)
 
     async def stop(self) -> None:
@@ -51,6 +56,10 @@ class IdleProducers:
         for partition in [*self._idle]:
             self._stop(partition)
         await asyncio.gather(*self._stopping, return_exceptions=True)
+
+    def _stop_if_idle(self, partition: int, idle: _Idle) -> None:
+        if self._idle.get(partition) is idle:
+            self._stop(partition)
 
     def _stop(self, partition: int) -> None:
         task = asyncio.create_task(self._idle.pop(partition).sink.stop())

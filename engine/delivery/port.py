@@ -78,16 +78,14 @@ class Delivery(Protocol):
         Raises Abandoned, or the error of the delivery.
         """
 
-    async def note(self, assignment: Assignment, keys: Keys) -> None:
+    async def note(self, keys: Keys) -> None:
         """Check some keys; audit the counts that no match will carry, and evict them."""
 
-    async def commit(
-        self, assignment: Assignment, offsets: Mapping[int, int], by_group: ByGroup
-    ) -> Mapping[int, int]:
+    async def commit(self, offsets: Mapping[int, int], by_group: ByGroup) -> Mapping[int, int]:
         """Commit offsets by partition, by the group's consumer or in a transaction.
 
         Returns the committed offsets.
         """
 
-    async def on_revoked(self, assignment: Assignment) -> None:
-        """Deliver what is handed over of an assignment that has ended, and release it."""
+    async def on_revoked(self, assignment: Assignment, partitions: Collection[int]) -> None:
+        """Deliver what is handed over of partitions that have ended, and release them."""

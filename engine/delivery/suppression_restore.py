@@ -1,10 +1,10 @@
 """The suppression state of a worker, restored when partitions are assigned to it.
 
 When a partition is assigned, and before its first read is matched, its state is restored from the
-changelog (`engine.delivery.suppression_reader`), which is read to its end. In a rebalance all
-partitions are revoked, and what is handed over is acknowledged first. Most partitions come back at
-once, or soon. So their states are kept for SUPPRESSION_KEPT_S, and only what was written to the
-changelog meanwhile is read. A state is kept only if the broker has each change that it has
+changelog (`engine.delivery.suppression_reader`), which is read to its end. When a partition is
+revoked, what is handed over is acknowledged first. It may come back soon, or at once after an eager
+rebalance. So its state is kept for SUPPRESSION_KEPT_S, and only what was written to the changelog
+meanwhile is read. A state is kept only if the broker has each change that it has
 reported. If there is any doubt what is missing, all of it is read. Partitions that come back are
 restored first. Offsets below the last ones seen mean that the group was rewound or the topic
 recreated; the state is then read from the beginning.
@@ -33,7 +33,7 @@ from engine.documents.codec import decode_suppression
 from engine.documents.model import SuppressionState
 from engine.errors import DocumentError
 from engine.matching.suppression import Suppression
-from engine.transport.assignment import Assignment, no_assignment
+from engine.transport.assignment import Assignment
 from engine.transport.fetch import Fetch
 from engine.transport.runtime import Runtime
 
@@ -59,13 +59,12 @@ class Suppressing:
         self._on_matcher_thread = runtime.matcher_thread.call
         self._keys = CheckedKeys(runtime, state, lists)
         self._reader = SuppressionReader(runtime.cluster)
-        self._assignment = no_assignment()
         self._restoring = asyncio.Lock()
         #: When partitions were revoked whose states may be kept still.
         self._kept: dict[int, float] = {}
-        #: The tasks that check keys, and that restore the states of the last assignment.
+        #: The tasks that check keys, and that restore the states of assigned partitions.
         self._looking: set[asyncio.Task[None]] = set()
-        self._fetching: set[asyncio.Task[None]] = set()
+        self._fetching: dict[asyncio.Task[None], tuple[Assignment, Sequence[int]]] = {}
 
     async def start(self) -> None:
         """Connect. Raises BrokerError if the broker cannot be reached."""
@@ -86,7 +85,7 @@ class Suppressing:
         if not held.is_restored:
             await self._restore(assignment, (partition,))
         is_claimed = await self._delivery.cut(fetch)
-        if not assignment.is_ours or not is_claimed:
+        if not fetch.is_ours or not is_claimed:
             return False
         held.next_offset = fetch.next_offset
         settled = first_offset if expected is None else fetch.committed
@@ -101,21 +100,24 @@ class Suppressing:
 
     def on_assigned(self, assignment: Assignment, partitions: Iterable[int]) -> None:
         """Begin to restore the states of newly assigned partitions, whether or not reads come."""
-        self._assignment = assignment
-        for task in self._fetching:
-            task.cancel()
         partitions = sorted(partitions)
         self._delivery.on_assigned(assignment, partitions)
-        self._fetching = {self._runtime.tasks.start(self._restore(assignment, partitions))}
+        task = self._runtime.tasks.start(self._restore(assignment, partitions))
+        self._fetching[task] = assignment, partitions
+        task.add_done_callback(self._fetching.pop)
 
-    async def on_revoked(self, assignment: Assignment) -> None:
-        """Deliver what is in flight of an assignment that has ended, and keep what is certain of
-        its state in case it comes back."""
-        self._runtime.metrics.drop_partitions()
-        held = assignment.all_held(Held).items()
-        restored = [partition for partition, each in held if each.is_restored]
-        reported = await self._on_matcher_thread(partial(self._state.keep, restored))
-        await self._delivery.on_revoked(assignment)
+    async def on_revoked(self, assignment: Assignment, partitions: Iterable[int]) -> None:
+        """Deliver what is in flight of partitions that have ended, and keep what is certain of
+        their states in case they come back."""
+        partitions = [*partitions]
+        self._runtime.metrics.drop_partitions(partitions)
+        for task, (of, assigned) in self._fetching.items():
+            if not any(of.owns(partition) for partition in assigned):
+                task.cancel()
+        held = assignment.all_held(Held)
+        restored = [each for each in partitions if each in held and held[each].is_restored]
+        reported = await self._on_matcher_thread(partial(self._state.revoke, partitions, restored))
+        await self._delivery.on_revoked(assignment, partitions)
         known, now_s = self._delivery.known, time.monotonic()
         self._kept.update(dict.fromkeys(reported, now_s))
         await self._drop_kept(
@@ -140,10 +142,11 @@ class Suppressing:
                 missing = [
                     each
                     for each in partitions
-                    if not assignment.held(each, Held).is_restored
+                    if assignment.owns(each)
+                    and not assignment.held(each, Held).is_restored
                     and (not is_kept or each in self._kept)
                 ]
-                if missing and assignment.is_ours:
+                if missing:
                     await self._restore_some(assignment, missing, is_kept=is_kept)
 
     async def _restore_some(
@@ -188,19 +191,19 @@ class Suppressing:
     async def _take_over(
         self, assignment: Assignment, partition: int, left: Left, *, is_kept: bool
     ) -> None:
-        """Take over what a partition has left. Start nothing for a revoked assignment, because its
+        """Take over what a partition has left. Start nothing for a revoked partition, because its
         state is dropped only once."""
         states, reported = self._decoded(left.written), None
-        if not is_kept and assignment.is_ours:
+        if not is_kept and assignment.owns(partition):
             reported = await self._on_matcher_thread(partial(self._begin, partition))
-        while assignment.is_ours and (some := list(islice(states, limits.RESTORED_A_STEP))):
+        while assignment.owns(partition) and (some := list(islice(states, limits.RESTORED_A_STEP))):
             step = partial(self._state.restore, partition, some, left.end_offset)
             await self._on_matcher_thread(step)
-        if not assignment.is_ours:
+        if not assignment.owns(partition):
             return
         if is_kept and not await self._on_matcher_thread(partial(self._state.take_back, partition)):
             return  # it was dropped meanwhile, to make room or because it took too long
-        if assignment.is_ours:
+        if assignment.owns(partition):
             self._kept.pop(partition, None)
             self._delivery.known.restored(partition, left.known, reported)
             assignment.held(partition, Held).is_restored = True
@@ -247,7 +250,7 @@ class Suppressing:
             until_s = time.monotonic() - limits.SUPPRESSION_KEPT_S
             await self._drop_kept([each for each, at_s in self._kept.items() if at_s < until_s])
             if self._keys.lists.are_whole:
-                await self._delivery.note(self._assignment, self._keys)
+                await self._delivery.note(self._keys)
 
 
 def _keys_of(item: tuple[int, Left]) -> int:

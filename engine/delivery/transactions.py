@@ -6,8 +6,8 @@ Every partition of the reads that this worker owns has a transactional id of its
 the group has committed, because its consumer asked earlier and the former owner may have committed
 a transaction in between. Reads below that offset are cut from the fetches. So a read's matches,
 rejects, audit records and suppression states count once, however often and by whichever worker it
-is fetched. The group's generation does not
-help here, because a worker that was stalled may not know yet that it has left the group.
+is fetched. The group's generation does not help here: a stalled worker may not know yet that it has
+left the group. So a transaction also counts while the group rebalances.
 
 A partition's transactions follow one after the other (`engine.delivery.partition_transactions`).
 Offsets of fetches that came to nothing go by the same way, so that there is one order of all. The
@@ -22,9 +22,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 
 from engine import limits
 from engine.delivery.audit_writer import BeginChain, Count, Event, Sealing
+from engine.delivery.fencing import Fencing
 from engine.delivery.held import Claim, Held
 from engine.delivery.idle_producers import IdleProducers
 from engine.delivery.known_changelog import KnownChangelog
@@ -33,11 +35,9 @@ from engine.delivery.port import Keys
 from engine.delivery.records import match_events, records_of
 from engine.delivery.send_queue import Abandoned
 from engine.delivery.suppression_changelog import StateRecord, state_record
-from engine.delivery.transactional_producer import Fenced
-from engine.errors import BrokerError
 from engine.matching.outcome import Outcome
 from engine.matching.suppression_states import SuppressionRecord
-from engine.transport.assignment import Assignment, no_assignment
+from engine.transport.assignment import Assignment
 from engine.transport.batch_topics import ByGroup
 from engine.transport.fetch import Fetch
 from engine.transport.runtime import Runtime
@@ -62,16 +62,16 @@ class Transactions:
     ) -> None:
         self._quiet_s = quiet_s
         self._cluster = runtime.cluster
-        self._tasks = runtime.tasks
         self._make_sink = make_sink
         self._offsets = offsets
         self._begin_chain = begin_chain
         self._count = count
         self.known = KnownChangelog()
-        #: The last assignment in which partitions were claimed.
-        self._latest = no_assignment()
-        self._claiming: set[asyncio.Task[None]] = set()
+        #: By partition, the assignment in which it was claimed last.
+        self._assignments: dict[int, Assignment] = {}
+        self._claiming: dict[asyncio.Task[None], tuple[Assignment, int]] = {}
         self._idle = IdleProducers()
+        self._fencing = Fencing(runtime.tasks)
         #: By partition, chains whose last record is known to be committed.
         self._chains: dict[int, Sealing] = {}
 
@@ -81,8 +81,9 @@ class Transactions:
 
     async def stop(self) -> None:
         """Commit what is handed over; disconnect."""
-        self._latest.end()
-        await self.on_revoked(self._latest)
+        for assignment in {*self._assignments.values()}:
+            assignment.end()
+            await self.on_revoked(assignment, assignment.all_held(Held).keys())
         await self._idle.stop()
         await self._offsets.stop()
 
@@ -97,11 +98,14 @@ class Transactions:
         Raises BrokerError if that does not come about, and Abandoned if they are revoked or lost
         meanwhile.
         """
-        self._latest = assignment
-        claims = [asyncio.create_task(self._claim(assignment, each)) for each in partitions]
-        self._claiming.update(claims)
+        claims = {
+            asyncio.create_task(self._claim(assignment, each)): (assignment, each)
+            for each in partitions
+        }
+        self._assignments |= {partition: assignment for _, partition in claims.values()}
+        self._claiming |= claims
         for claim in claims:
-            claim.add_done_callback(self._claiming.discard)
+            claim.add_done_callback(self._claiming.pop)
         for error in await asyncio.gather(*claims, return_exceptions=True):
             if error is not None:
                 raise error
@@ -109,11 +113,11 @@ class Transactions:
     async def cut(self, fetch: Fetch) -> bool:
         """Take from a fetch what is committed already; False if its partition is not ours."""
         assignment, held = fetch.assignment, _held(fetch)
-        if not assignment.is_ours:
+        if not fetch.is_ours:
             return False
         if fetch.follows != held.handed_to:
             # The one between them has failed, or went by us: nothing behind it may be committed.
-            held.refuse(assignment)
+            held.refuse(assignment, fetch.raw.partition)
             return False
         if fetch.raw.first_offset < held.floor:
             await self._cut_at_floor(fetch, held)
@@ -132,7 +136,7 @@ class Transactions:
         if len(own) < len(outcome.suppression):
             # To make room, the oldest keys are evicted, whatever their partition.
             others = [one for one in outcome.suppression if one.partition != partition]
-            self._add_states(fetch.assignment, {}, others)
+            self._add_states({}, others)
         handed = _held(fetch).add(
             records_of(self._cluster.topics, outcome),
             match_events(outcome),
@@ -146,14 +150,12 @@ class Transactions:
         """Wait until what was handed over is committed."""
         await handed
 
-    async def note(self, assignment: Assignment, keys: Keys) -> None:
+    async def note(self, keys: Keys) -> None:
         """Audit and evict a count in one transaction."""
         tidied = await keys.tidy_and_evict()
-        self._add_states(assignment, tidied.events, tidied.changes)
+        self._add_states(tidied.events, tidied.changes)
 
-    async def commit(
-        self, assignment: Assignment, offsets: Mapping[int, int], by_group: ByGroup
-    ) -> Mapping[int, int]:
+    async def commit(self, offsets: Mapping[int, int], by_group: ByGroup) -> Mapping[int, int]:
         """Commit offsets by transactions; the group's consumer would put them back.
 
         A partition that has had a transaction just now is left for the next time: right behind
@@ -164,7 +166,7 @@ class Transactions:
         handed: dict[int, asyncio.Future[None]] = {}
         now_s = asyncio.get_running_loop().time()
         for partition, offset in offsets.items():
-            claim = assignment.held(partition, Held).claim
+            claim = self._held_of(partition).claim
             if claim is None:
                 continue
             if now_s - claim.transactions.ended_s >= self._quiet_s:
@@ -178,16 +180,22 @@ class Transactions:
                 taken[partition] = offsets[partition]
         return taken
 
-    async def on_revoked(self, assignment: Assignment) -> None:
+    async def on_revoked(self, assignment: Assignment, partitions: Collection[int]) -> None:
         """Commit what is handed over, and let go of the transactional ids."""
-        if self._claiming:
+        revoked = {(assignment, partition) for partition in partitions}
+        if claiming := {claim for claim, what in self._claiming.items() if what in revoked}:
             # A producer that is made only now would fence the next owner.
-            _, late = await asyncio.wait({*self._claiming}, timeout=limits.SHUTDOWN_S)
+            _, late = await asyncio.wait(claiming, timeout=limits.SHUTDOWN_S)
             for claim in late:
                 claim.cancel()
             await asyncio.gather(*late, return_exceptions=True)
         held = assignment.all_held(Held)
-        await asyncio.gather(*(self._let_go(assignment, *each) for each in held.items()))
+        await asyncio.gather(
+            *(self._let_go(assignment, each, held[each]) for each in partitions if each in held)
+        )
+        self._assignments = {
+            each: of for each, of in self._assignments.items() if (of, each) not in revoked
+        }
 
     async def _cut_at_floor(self, fetch: Fetch, held: Held) -> None:
         # If the topic was recreated, the offset belongs to the old topic.
@@ -216,7 +224,7 @@ class Transactions:
             except BaseException:
                 await sink.stop()
                 raise
-            if not assignment.is_ours:
+            if not assignment.owns(partition):
                 await sink.stop()
                 raise Abandoned
             transactions = PartitionTransactions(
@@ -229,7 +237,7 @@ class Transactions:
             )
             task = asyncio.create_task(transactions.run())
             held.claim = Claim(sink, transactions, task)
-            task.add_done_callback(lambda task: self._on_done(assignment, partition, task))
+            task.add_done_callback(partial(self._fencing.on_done, assignment, partition))
         if committed is not None:
             held.floor = committed
 
@@ -249,9 +257,13 @@ class Transactions:
         else:
             await claim.sink.stop()
 
+    def _held_of(self, partition: int) -> Held:
+        """What is held of a partition; nothing if it is not ours any more."""
+        assignment = self._assignments.get(partition)
+        return Held() if assignment is None else assignment.held(partition, Held)
+
     def _add_states(
         self,
-        assignment: Assignment,
         events: Mapping[int, Sequence[Event]],
         changes: Sequence[SuppressionRecord],
     ) -> None:
@@ -263,34 +275,11 @@ class Transactions:
         for change in changes:
             by_partition.setdefault(change.partition, []).append(change)
         for partition, of_partition in by_partition.items():
-            held = assignment.held(partition, Held)
+            held = self._held_of(partition)
             held.add((), events.get(partition, ()), self._states(of_partition), None)
 
     def _states(self, changes: Iterable[SuppressionRecord]) -> list[StateRecord]:
         return [state_record(self._cluster, change) for change in changes]
-
-    def _on_done(self, assignment: Assignment, partition: int, task: asyncio.Task[None]) -> None:
-        error = None if task.cancelled() else task.exception()
-        if not isinstance(error, Fenced):
-            if error is not None:
-                self._tasks.fail(error)
-            return
-        if not assignment.is_ours:
-            return
-        log.warning("partition %d is another worker's now, or was; the group rebalances", partition)
-        assignment.ask_to_rebalance()
-        loop = asyncio.get_running_loop()
-        loop.call_later(limits.FENCED_S, self._still_fenced, assignment, str(error))
-
-    def _still_fenced(self, assignment: Assignment, transactional_id: str) -> None:
-        if assignment.is_ours:
-            self._tasks.fail(
-                BrokerError(
-                    "another process uses it, and is not in this consumer group",
-                    where=f"transactional id {transactional_id}",
-                    hint="give each deployment a --group (HOTLIST_GROUP) of its own",
-                )
-            )
 
 
 def _held(fetch: Fetch) -> Held:

@@ -33,6 +33,7 @@ The modules, in the order in which data passes them:
     group_errors    which errors of a group a member outlives
     static_member   a static member ends when another process has taken its place
     group_protocols  a member offers all its protocols in one request to join
+    group_commits   a member commits while its group rebalances
     leave_group     a member leaves its group at once, whatever it is doing
 """
 
@@ -43,6 +44,7 @@ __all__ = [
     "controller_clock",
     "diagnosis",
     "fetch_limit",
+    "group_commits",
     "group_errors",
     "group_protocols",
     "http_answers",

@@ -21,13 +21,15 @@ class _NotSent:
     error_code: Final = 0
 
 
-def join_once(consumer: Any, protocols: int) -> None:
-    """Make a started consumer, which has so many assignors, join its group with one request."""
+def join_once(consumer: Any) -> None:
+    """Make a started consumer join its group with one request, however many assignors it has."""
     coordinator = consumer._coordinator
     send = coordinator._send_req
 
     async def send_whole(request: Any) -> Any:
-        if isinstance(request, JoinGroupRequest) and len(request._group_protocols) < protocols:
+        if isinstance(request, JoinGroupRequest) and len(request._group_protocols) < len(
+            coordinator._assignors
+        ):
             return _NotSent
         return await send(request)
 

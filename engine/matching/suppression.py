@@ -241,19 +241,20 @@ class Suppression:
         self._settled.pop(partition, None)
         return self.states.reported[partition]
 
-    def keep(self, partitions: Collection[int]) -> dict[int, int]:
-        """Keep the state of these revoked partitions in case they come back. Drop that of all
-        others but those kept already, and of those with a change that is not reported.
+    def revoke(self, partitions: Collection[int], keep: Collection[int]) -> dict[int, int]:
+        """Note that partitions are revoked. Keep the states of those in `keep` in case they come
+        back, except of those with a change that is not reported, and drop the others.
 
         Returns how many changes were ever reported of each that is kept now.
         """
         for state in (*self._unmatched, *self._handed):
-            state.is_ending = False
-            state.handed = 0
-        self._unmatched.clear()
-        self._handed.clear()
-        self._settled.clear()
-        kept = self.states.keep(partitions)
+            if state.partition in partitions:
+                state.is_ending, state.handed = False, 0
+                self._unmatched.pop(state, None)
+                self._handed.discard(state)
+        for partition in partitions:
+            self._settled.pop(partition, None)
+        kept = self.states.revoke(partitions, keep)
         return {partition: self.states.reported[partition] for partition in kept}
 
     def kept(self, ends: Mapping[int, int]) -> set[int]:

@@ -146,19 +146,16 @@ class KeyStates:
         state.is_gone = True
         self._changed.pop(state, None)
 
-    def keep(self, partitions: Collection[int]) -> set[int]:
-        """Keep the states of these partitions and of those kept already; drop all others.
+    def revoke(self, partitions: Collection[int], keep: Collection[int]) -> set[int]:
+        """Keep the states of partitions in `keep`, and drop those of the others in `partitions`.
 
-        Returns those of `partitions` that are kept. One with changes that are not reported is not.
+        Returns those that are kept. One with changes that are not reported is not.
         """
         unreported = {state.partition for state in self._changed}
         unreported.update(partition for partition, _ in self._evicted)
-        newly = set(partitions) - unreported
-        self.kept = (self.kept | newly) - unreported
-        self.drop(self._count_of.keys() - self.kept)
-        self._changed.clear()
-        self.changed_bytes = 0
-        self._evicted.clear()
+        newly = set(keep) - unreported
+        self.drop(set(partitions) - newly)
+        self.kept |= newly
         return newly
 
     def drop(self, partitions: Collection[int]) -> None:
@@ -168,5 +165,7 @@ class KeyStates:
                 if state.partition in partitions:
                     self.remove(state)
             self._round = deque(self)
+        if not self._changed:
+            self.changed_bytes = 0
         self.kept.difference_update(partitions)
         self._evicted = dict.fromkeys(each for each in self._evicted if each[0] not in partitions)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Container, Mapping
+import contextlib
+from collections.abc import Container, Iterable, Mapping
 
 from prometheus_client.metrics import MetricWrapperBase
 
@@ -48,9 +49,12 @@ class Metrics(MetricFamilies):
         for field, count in outcome.dropped_fields.items():
             self.dropped_fields.labels(field).inc(count)
 
-    def drop_partitions(self) -> None:
-        """Drop the lag of revoked partitions: another worker may own them now."""
-        self.lag.clear()
+    def drop_partitions(self, partitions: Iterable[int]) -> None:
+        """Drop the lag of revoked partitions: another worker may own them now. That of partitions
+        without an owner goes too, because another worker may show it now."""
+        for partition in {*partitions, *self._unowned}:
+            with contextlib.suppress(KeyError):  # none was shown
+                self.lag.remove(str(partition))
         self._unowned.clear()
         self.partitions_unowned.set(0)
 

@@ -3,14 +3,14 @@
 Faust features that the engine replaces or does not need are disabled: tables, the producer, the web
 server, directories.
 
-Besides this module only the driver, its consumer and its thread import faust.
+Besides this module only the driver, its consumer, its thread and `holdings` import faust.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
 
 import faust
@@ -21,8 +21,7 @@ from yarl import URL
 
 from engine import limits
 from engine.observability.stall import Seen
-from engine.transport.assignment import Assignment
-from engine.transport.batch_topics import Commit
+from engine.transport.batch_topics import Commit, OnAssigned, OnRevoked
 from engine.transport.consumer import Consumer
 from engine.transport.driver import Transport
 from engine.transport.fetch import Fetch
@@ -75,7 +74,8 @@ class App(faust.App):
 
         A fetch that was added while the buffers were emptied comes out later.
         """
-        return bool(self.flow_control.is_active() and fetch.assignment.is_ours)
+        may_begin = fetch.assignment.may_begin(fetch.raw.partition)
+        return bool(self.flow_control.is_active() and may_begin)
 
     async def _on_partitions_revoked(self, revoked: set[TP]) -> None:
         # While it stops, Faust would revoke at once, before what is in flight is committed.
@@ -97,15 +97,15 @@ class App(faust.App):
 def make_app(
     runtime: Runtime,
     take: Callable[[Fetch], Awaitable[None]],
-    on_assigned: Callable[[Assignment, Iterable[int]], None],
-    on_revoked: Callable[[Assignment], Awaitable[None]],
+    on_assigned: OnAssigned,
+    on_revoked: OnRevoked,
     commit: Commit,
 ) -> App:
     """Make an app whose only agent passes each fetch to `take`, and then requests the next one.
 
-    In a rebalance all partitions are revoked first. When their fetches in flight are done, the
-    assignment ends and `on_revoked` is called; no fetch is taken until it returns. Then
-    `on_assigned` is called with the next assignment and its partitions. `commit` commits offsets.
+    A partition is revoked when its fetches in flight are done: it ends in its assignment, and
+    `on_revoked` is called. `on_assigned` is called with each new assignment and its partitions.
+    `commit` commits offsets.
     """
     loop = asyncio.get_running_loop()
     cluster, reads = runtime.cluster, runtime.cluster.topics.detections
@@ -137,6 +137,8 @@ def make_app(
         cluster=cluster,
         batch_topics=[reads],
         commit=commit,
+        on_assigned=on_assigned,
+        on_revoked=on_revoked,
         expired=expired,
     )
     detections = app.topic(reads, key_serializer="raw", value_serializer="raw")
@@ -149,17 +151,5 @@ def make_app(
             else:
                 fetch.abandon()
 
-    async def revoked(*_: Any, **__: Any) -> None:
-        assignment = cast(Consumer, app.consumer).current
-        assignment.end()
-        await on_revoked(assignment)
-
-    async def assigned(*sent: Any, **_: Any) -> None:
-        _, partitions = sent
-        assignment = cast(Consumer, app.consumer).current
-        on_assigned(assignment, [tp.partition for tp in partitions if tp.topic == reads])
-
     app.agent(detections, name="match_fetches")(match_fetches)
-    app.on_partitions_revoked.connect(revoked)
-    app.on_partitions_assigned.connect(assigned)
     return app

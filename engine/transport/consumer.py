@@ -6,25 +6,23 @@ can be observed of each partition. `engine.transport.driver` says how it differs
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Set
 from functools import partial
 from typing import Any, cast
 
 from aiokafka.errors import KafkaError
-from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 from mode.utils.futures import notify
 
-from engine import limits
 from engine.observability.stall import Seen, Work
 from engine.transport.assignment import Assignment, no_assignment
 from engine.transport.batch_topics import BatchTopics
 from engine.transport.consumer_thread import ConsumerThread
+from engine.transport.draining import DrainingConsumer
 from engine.transport.fetch import Fetch, FetchedBatches, FetchParts
+from engine.transport.holdings import Holdings
 from engine.transport.memory import overwrite_receive_buffer
 from engine.transport.offsets import Missing, OffsetBook, SkippedReadsError
 from engine.transport.positions import Fetched, FetchIntake
@@ -32,15 +30,15 @@ from engine.transport.positions import Fetched, FetchIntake
 log = logging.getLogger(__name__)
 
 
-class Consumer(driver.Consumer):
-    """See the module. `current` is the last assignment, which may have ended."""
+class Consumer(DrainingConsumer):
+    """See the module. `holdings` has the assignments of the reads."""
 
     def __init__(self, *args: Any, batch_topics: BatchTopics, **kwargs: Any) -> None:
         self._topics = batch_topics
-        self.current = no_assignment()
         self.book: OffsetBook[TP] = OffsetBook()
         self._intake: FetchIntake[TP] = FetchIntake(self.book, self)
         super().__init__(*args, **kwargs)
+        self.holdings = Holdings(batch_topics, self)
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, batch_topics=self._topics, loop=self.loop, beacon=self.beacon)
@@ -49,8 +47,9 @@ class Consumer(driver.Consumer):
         if not isinstance(record, FetchedBatches):
             return super()._to_message(tp, record)
         raw = record.raw
+        assignment = self.holdings.assignments.of(raw.partition) or no_assignment()
         fetch = Fetch(
-            *(raw, record.log_end, self.current),
+            *(raw, record.log_end, assignment),
             follows=self.book.expected(tp),
             committed=self.book.committed_to(tp),
         )
@@ -67,7 +66,8 @@ class Consumer(driver.Consumer):
             0,
             raw.size_bytes,
             tp,
-            generation_id=self.current.generation,
+            # Of single partitions that come and go Faust's stream need not know.
+            generation_id=self.holdings.assignments.generation,
         )
         # Faust's stream has the acknowledging inlined, in compiled code, and calls no method of
         # ours. It leaves a message alone that is acknowledged already.
@@ -97,12 +97,19 @@ class Consumer(driver.Consumer):
 
     def may_take(self, generation: int) -> bool:
         """Whether what was fetched in this generation may be taken now."""
-        return bool(self.current.is_of(generation) and self.flow_active and not self.should_stop)
+        is_current = generation == self.holdings.assignments.generation
+        return bool(is_current and self.flow_active and not self.should_stop)
+
+    def assignment_of(self, partition: TP) -> Assignment | bool | None:
+        """The assignment of a partition of the reads; another topic's are Faust's affair."""
+        if partition.topic not in self._topics.names:
+            return True
+        return self.holdings.assignments.of(partition.partition)
 
     def ready(self, generation: int) -> frozenset[int]:
         """The partitions whose reads may be fetched in this generation; for any thread."""
-        current = self.current
-        return current.ready if current.is_of(generation) else frozenset()
+        assignments = self.holdings.assignments
+        return assignments.ready() if assignments.generation == generation else frozenset()
 
     def begin(self, partition: TP, start: int | None) -> None:
         """A partition is read from `start` on; None for the start of its log."""
@@ -137,7 +144,7 @@ class Consumer(driver.Consumer):
     def reads_skipped(self, partition: TP, missing: Missing) -> None:
         """Reads were left out: end the worker."""
         where = f"{partition.topic}/{partition.partition}"
-        cast(Any, self.app).on_crash(SkippedReadsError(missing, where=where))
+        self.failed(SkippedReadsError(missing, where=where))
 
     @property
     def fetched_bytes(self) -> int:
@@ -214,56 +221,43 @@ class Consumer(driver.Consumer):
         if reads:
             topics = {tp.partition: tp for tp in reads}
             taken = await self._topics.commit(
-                self.current,
                 {tp.partition: offset for tp, offset in reads.items()},
-                lambda: by_group(reads, start_new_transaction),
+                # Faust's own leaves out what is revoked but not drained yet.
+                lambda: self._commit(reads),
             )
             for partition, offset in taken.items():
                 self.book.committed(topics[partition], offset)
             did_commit = did_commit or bool(taken)
         return bool(did_commit)
 
-    async def rejoin(self) -> None:
-        """Ask the group to rebalance."""
-        await self._thread.call_thread(cast(ConsumerThread, self._thread).rejoin)
-
-    async def wait_empty(self) -> None:
-        """Wait, for a bounded time, until what the agent has begun is done; commit it.
-
-        Faust's own version has no bound and collects garbage in a loop, which takes seconds
-        with a long hot list in memory.
-        """
-        deadline = time.monotonic() + limits.SHUTDOWN_S
-        while self._unacked_messages and time.monotonic() < deadline:
-            await self._wait_for_ack(limits.ACK_LOOK_S)
-        committing = asyncio.ensure_future(self.commit_and_end_transactions())
-        await asyncio.wait({committing}, timeout=limits.LEAVE_S)
-        if not committing.done():
-            # aiokafka tries for ever while the broker is away. Not awaited: to Faust, a cancelled
-            # commit is the end of another task's commit, and it begins one of its own.
-            committing.cancel()
-            log.warning("offsets not committed, the reads above them will be processed again")
-
-    async def _wait_for_ack(self, timeout: float) -> None:
-        # Faust's own waits for a second, whatever it is given.
-        self._waiting_for_ack = self.loop.create_future()
-        try:
-            with contextlib.suppress(TimeoutError, asyncio.CancelledError):
-                await asyncio.wait_for(self._waiting_for_ack, timeout)
-        finally:
-            self._waiting_for_ack = None
-
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        self.current.end()
-        self.current = Assignment(
-            generation_id, self.rejoin, cast(ConsumerThread, self._thread).fetch_ready
-        )
-        # What was still on its way while they were revoked belongs to no assignment.
-        for tp in assigned:
-            self.book.drop(tp)
+        if not self.app.should_stop:
+            self.holdings.begin(assigned, generation_id)
         await super().on_partitions_assigned(assigned, generation_id)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         await super().on_partitions_revoked(revoked)
-        for tp in revoked:
+        if not self.app.should_stop:
+            await self.holdings.revoke_all(revoked)
+
+    # What `Holdings` asks for.
+
+    def route(self, partitions: Set[TP]) -> None:
+        conductor = cast(Any, self.app.topics)
+        conductor._update_tp_index(partitions)
+        conductor._update_callback_map()
+
+    def drop(self, partitions: Iterable[TP]) -> None:
+        for tp in partitions:
             self.book.drop(tp)
+
+    async def reassign(self, partition: int) -> None:
+        thread = cast(ConsumerThread, self._thread)
+        tps = {TP(topic, partition) for topic in self._topics.names}
+        await thread.call_thread(thread.reassign, tps)
+
+    def on_ready(self) -> None:
+        cast(ConsumerThread, self._thread).fetch_ready()
+
+    def failed(self, error: BaseException) -> None:
+        cast(Any, self.app).on_crash(error)

@@ -6,9 +6,10 @@ that fails while the broker is away is tried again instead of crashing the worke
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping, Set
 from typing import Any, cast
 
 from aiokafka import AIOKafkaConsumer
@@ -20,6 +21,7 @@ from mode.threads import ServiceThread, WorkerThread
 
 from engine import limits
 from engine.kafka.fetch_limit import FetchRoom
+from engine.kafka.group_commits import GroupCommits
 from engine.kafka.group_errors import GroupErrors
 from engine.kafka.group_protocols import join_once
 from engine.kafka.leave_group import leave_group
@@ -28,7 +30,9 @@ from engine.kafka.offset_fetch import ask_again_for_commits
 from engine.kafka.raw_fetcher import deliver_batches
 from engine.kafka.static_member import end_when_fenced
 from engine.transport.batch_topics import BatchTopics
+from engine.transport.cooperation import Cooperation
 from engine.transport.group_source import GroupSource
+from engine.transport.holdings import Holdings
 from engine.transport.positions import Fetched, PositionedFetcher
 from engine.transport.sticky_assignor import protocols
 
@@ -43,6 +47,30 @@ class _Thread(WorkerThread):
         self.daemon = True
 
 
+class _InApp:
+    """The changes of the consumer's partitions, in the event loop of the app."""
+
+    def __init__(self, thread: ConsumerThread) -> None:
+        self._thread = thread
+
+    async def add(self, partitions: Set[Any], generation: int) -> None:
+        await self._call(self._holdings.add, partitions, generation)
+
+    async def remove(self, partitions: Set[Any], generation: int) -> None:
+        await self._call(self._holdings.remove, partitions, generation)
+
+    async def lose(self) -> None:
+        await self._call(self._holdings.lose)
+
+    @property
+    def _holdings(self) -> Holdings:
+        return cast(Holdings, cast(Any, self._thread.consumer).holdings)
+
+    async def _call(self, method: Callable[..., Coroutine[Any, Any, None]], *about: Any) -> None:
+        calling = asyncio.run_coroutine_threadsafe(method(*about), self._thread.parent_loop)
+        await asyncio.wrap_future(calling)
+
+
 class ConsumerThread(driver.AIOKafkaConsumerThread):
     """Faust's consumer thread, whose consumer delivers batches for `batch_topics`."""
 
@@ -53,7 +81,9 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         self._source = GroupSource(
             self._ensure_consumer, self._may_fetch, self._ready, self._batch_topics
         )
-        self._protocols = protocols(self._source.generation)
+        self._cooperation = Cooperation(self._source, _InApp(self), self._end)
+        self._commits: GroupCommits | None = None
+        self._protocols = protocols(self._group_generation, self._cooperation.claims)
         self.positioned: PositionedFetcher[TP] = PositionedFetcher(self._source)
         super().__init__(*args, **kwargs)
 
@@ -80,8 +110,11 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         )
 
     async def on_thread_stop(self) -> None:
+        self._cooperation.stop()
         try:
             if self._consumer is not None:
+                if self._commits is not None:
+                    self._commits.stop()
                 await leave_group(self._consumer)
         finally:
             await super().on_thread_stop()
@@ -89,12 +122,14 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     async def on_start(self) -> None:
         await super().on_start()
         consumer = self._ensure_consumer()
+        self._commits = GroupCommits(consumer, self._cooperation.owned)
         deliver_batches(consumer, self._batch_topics.__contains__, self.room.hold)
         self.room.mind(consumer)
         let_leaders_decide(consumer)
         ask_again_for_commits(consumer)
         end_when_fenced(consumer, self._end)
-        join_once(consumer, len(self._protocols))
+        join_once(consumer)
+        self._cooperation.watch(consumer)
 
     def batch_partitions(self) -> list[Any]:
         """The partitions of the batch topics that are assigned."""
@@ -131,7 +166,10 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             else:
                 errors.passed()
 
-    def _end(self, error: Exception) -> None:
+    def _group_generation(self) -> int:
+        return int(self._ensure_consumer()._coordinator.generation)
+
+    def _end(self, error: BaseException) -> None:
         """End the worker."""
         self.parent_loop.call_soon_threadsafe(cast(Any, self.app).on_crash, error)
 
@@ -172,18 +210,17 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         return int(starts[tp])
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
-        consumer = self._ensure_consumer()
-        owned = consumer.assignment()
+        assert self._commits is not None, "it has started"
         try:
-            await consumer.commit({tp: offset for tp, offset in offsets.items() if tp in owned})
+            await self._commits.commit(offsets)
         except KafkaError as error:
             log.warning("offsets not committed, will be tried again: %s", type(error).__name__)
             return False
         return True
 
-    async def rejoin(self) -> None:
-        """Ask the group to rebalance."""
-        self._ensure_consumer()._coordinator.request_rejoin()
+    async def reassign(self, partitions: Set[Any]) -> None:
+        """Ask the group to assign partitions again."""
+        self._cooperation.give_back(partitions)
 
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Faust's own check compares two kinds of clock; the engine's metrics show lag."""

@@ -27,27 +27,31 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types.transports import ConsumerCallback, ConsumerT
 
 from engine.kafka.cluster import Cluster
-from engine.transport.batch_topics import BatchTopics, Commit, Expired, commit_by_group
+from engine.transport.batch_topics import BatchTopics, Commit, Expired, OnAssigned, OnRevoked
 from engine.transport.consumer import Consumer
 
 
 class Transport(driver.Transport):
     """Faust's aiokafka transport with whole fetches for the topics in `batch_topics`.
 
-    `cluster`, `commit` and `expired` are as in `BatchTopics`.
+    The others are as in `BatchTopics`.
     """
 
     def __init__(
         self,
         *args: Any,
         cluster: Cluster,
-        batch_topics: Iterable[str] = (),
-        commit: Commit = commit_by_group,
+        batch_topics: Iterable[str],
+        commit: Commit,
+        on_assigned: OnAssigned,
+        on_revoked: OnRevoked,
         expired: Expired = lambda partition, count: None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self._batch_topics = BatchTopics(cluster, frozenset(batch_topics), commit, expired)
+        self._batch_topics = BatchTopics(
+            *(cluster, frozenset(batch_topics), commit, on_assigned, on_revoked, expired)
+        )
 
     def create_consumer(self, callback: ConsumerCallback, **kwargs: Any) -> ConsumerT:
         """Create a consumer that knows the batch topics."""

@@ -84,6 +84,11 @@ class Fetch:
         """
         self._begun, self._done, self._abandoned, self._cut = begun, done, abandoned, cut
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether its partition is still assigned to this worker, as it was when it was fetched."""
+        return self.assignment.owns(self.raw.partition)
+
     def begin(self) -> None:
         """Say that this worker works on the fetch from now on."""
         if self._begun is not None:

@@ -7,18 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Set
-from typing import Any, cast
+from collections.abc import Callable, Iterable, Mapping, Set
+from typing import Any, Final, cast
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.consumer.fetcher import OffsetResetStrategy
+from aiokafka.consumer.subscription_state import TopicPartitionState
 from aiokafka.errors import ConsumerStoppedError, KafkaError, RecordTooLargeError
+from aiokafka.structs import OffsetAndMetadata
 
 from engine import limits
 from engine.transport.fetch import FetchedBatches
 from engine.wire.record_batch import RawBatch, RawFetch
 
 log = logging.getLogger(__name__)
+
+#: The offset of a group that has committed none.
+_NO_COMMIT: Final = -1
 
 
 class GroupSource:
@@ -40,6 +45,9 @@ class GroupSource:
         self._may_fetch = may_fetch
         self._ready = ready
         self._batch_topics = batch_topics
+        #: The generation in which the assignment began; None if that is the group's own.
+        self.began_in: int | None = None
+        self._added: dict[TopicPartition, int | None] = {}
 
     @property
     def _consumer(self) -> AIOKafkaConsumer:
@@ -63,18 +71,15 @@ class GroupSource:
         return self.assignment()
 
     def generation(self) -> int:
+        if self.began_in is not None:
+            return self.began_in
         return int(self._consumer._coordinator.generation)
 
     def may_fetch(self) -> bool:
         return self._may_fetch()
 
     async def committed(self, assignment: Any) -> Mapping[TopicPartition, int | None] | None:
-        partitions = list(assignment.tps)
-        if not partitions:
-            return {}
-        asking = asyncio.ensure_future(
-            self._consumer._coordinator.fetch_committed_offsets(partitions)
-        )
+        asking = asyncio.ensure_future(self.committed_of(assignment.tps))
         await asyncio.wait(
             {asking, assignment.unassign_future}, return_when=asyncio.FIRST_COMPLETED
         )
@@ -82,15 +87,72 @@ class GroupSource:
             asking.cancel()
             await asyncio.gather(asking, return_exceptions=True)
             return None
-        offsets = {tp: found.offset for tp, found in asking.result().items()}
+        return asking.result()
+
+    async def committed_of(
+        self, partitions: Iterable[TopicPartition]
+    ) -> dict[TopicPartition, int | None]:
+        """Return the committed offset of partitions, None if there is none. Raises KafkaError."""
+        partitions = list(partitions)
+        if not partitions:
+            return {}
+        answer = await self._consumer._coordinator.fetch_committed_offsets(partitions)
+        offsets = {tp: found.offset for tp, found in answer.items()}
         # A group without a commit has -1, and aiokafka leaves out what it has no answer for.
         return {tp: offset if (offset := offsets.get(tp, -1)) >= 0 else None for tp in partitions}
 
-    def seek(self, starts: Mapping[TopicPartition, int | None]) -> None:
+    async def first_offsets(
+        self, partitions: Iterable[TopicPartition]
+    ) -> dict[TopicPartition, int]:
+        """Return the first offset that the log of each partition keeps. Raises KafkaError."""
+        partitions = list(partitions)
+        if not partitions:
+            return {}
         fetcher = self._consumer._fetcher
-        state_of = self.assignment().state_value
+        return dict(await fetcher.beginning_offsets(partitions, limits.OFFSETS_MS))
+
+    def add(
+        self, starts: Mapping[TopicPartition, int | None], positions: Mapping[TopicPartition, int]
+    ) -> None:
+        """Add partitions to the current assignment, each with its position. The others go on:
+        aiokafka's own way is a new assignment, for which it drops all that it has fetched.
+
+        They are fetched as soon as they are ready.
+        """
+        assignment, fetcher = self.assignment(), self._consumer._fetcher
+        for tp in starts:
+            state = assignment._tp_state[tp] = TopicPartitionState(assignment)
+            state.seek(positions[tp])
+            state.pause()
+        assignment._topic_partitions |= starts.keys()
+        self._added.update(starts)
+        self.fetch_ready()
+        fetcher._notify(fetcher._wait_consume_future)
+
+    def remove(self, partitions: Iterable[TopicPartition]) -> None:
+        """Take partitions out of the current assignment. What was fetched of them is dropped, and
+        so is what comes still, because they have no position any more."""
+        assignment, fetcher = self.assignment(), self._consumer._fetcher
+        partitions = frozenset(partitions) & assignment.tps
+        assignment._topic_partitions -= partitions
+        for tp in partitions:
+            self._added.pop(tp, None)
+            fetcher._records.pop(tp, None)
+            state = assignment.state_value(tp)
+            state._position = None
+            # aiokafka may wait for this, and asks the group about assigned partitions only.
+            state.update_committed(OffsetAndMetadata(_NO_COMMIT, ""))
+
+    def added(self) -> Mapping[TopicPartition, int | None]:
+        added, self._added = self._added, {}
+        return added
+
+    def seek(self, starts: Mapping[TopicPartition, int | None]) -> None:
+        assignment, fetcher = self.assignment(), self._consumer._fetcher
         for tp, offset in starts.items():
-            state = state_of(tp)
+            if tp not in assignment.tps:
+                continue
+            state = assignment.state_value(tp)
             if offset is None:
                 fetcher.request_offset_reset([tp], OffsetResetStrategy.EARLIEST)
             elif not state.has_valid_position or state.position != offset:

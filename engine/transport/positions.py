@@ -1,13 +1,14 @@
 """The offset from which each assigned partition is read, so that no read is skipped.
 
-After every assignment a partition is read from the offset that the group has committed, or from
-the start of its log if nothing is committed. `PositionedFetcher` looks the offsets up, seeks, and
-only then fetches. aiokafka's own `seek_to_committed` does not seek without a committed offset, and
-Faust calls it at times of its own; this module uses neither.
+When it is assigned, a partition is read from the offset that the group has committed, or from
+the start of its log if nothing is committed. After an assignment of all partitions,
+`PositionedFetcher` looks the offsets up, seeks, and only then fetches. Partitions that are added to
+an assignment come with their offsets (`Source.added`). aiokafka's own `seek_to_committed` does not
+seek without a committed offset, and Faust calls it at times of its own; this module uses neither.
 
-A fetch moves the position past its records. `FetchIntake` passes them on. During a rebalance it
-drops them, and the next fetch begins at the committed offsets again. It accepts no fetch that skips
-reads, except for those that retention has removed.
+A fetch moves the position past its records. `FetchIntake` passes them on. While all partitions are
+revoked it drops them, and the next fetch begins at the committed offsets again. It accepts no fetch
+that skips reads, except for those that retention has removed.
 
 It uses neither Faust nor aiokafka: `Source` and `Taker` are the interfaces to them.
 """
@@ -25,7 +26,7 @@ P = TypeVar("P", bound=Hashable)
 
 class Source(Protocol[P]):
     """The part of a group's consumer that is used here. An assignment is any object that is
-    another one after each rebalance."""
+    another one after all partitions were revoked."""
 
     async def wait_for_assignment(self, timeout_s: float) -> Any:
         """The current assignment; None if there is none within `timeout_s`."""
@@ -34,7 +35,7 @@ class Source(Protocol[P]):
         """The current assignment; None if there is none, or a rebalance has begun."""
 
     def generation(self) -> int:
-        """The consumer group's generation."""
+        """The consumer group's generation in which the assignment began."""
 
     def may_fetch(self) -> bool:
         """False while the application takes nothing, because of a rebalance or a shutdown."""
@@ -42,6 +43,10 @@ class Source(Protocol[P]):
     async def committed(self, assignment: Any) -> Mapping[P, int | None] | None:
         """The committed offset of each partition of an assignment, None if it has none. None
         instead of all if the assignment has ended before the group answered."""
+
+    def added(self) -> Mapping[P, int | None]:
+        """Where partitions begin that were added to the assignment since the last call. They have
+        that position."""
 
     def seek(self, starts: Mapping[P, int | None]) -> None:
         """Set the position of partitions: to an offset, or to the start of the log (None)."""
@@ -52,11 +57,11 @@ class Source(Protocol[P]):
 
 
 class Fetched(NamedTuple, Generic[P]):
-    """The records of one fetch. In the first fetch of an assignment, `starts` has the offset at
-    which each partition begins (None for the start of the log); otherwise it is None."""
+    """The records of one fetch. `starts` has the offset at which each partition begins that has
+    begun since the fetch before (None for the start of the log)."""
 
     generation: int
-    starts: Mapping[P, int | None] | None
+    starts: Mapping[P, int | None]
     records: Mapping[P, Sequence[Any]]
 
 
@@ -81,12 +86,13 @@ class PositionedFetcher(Generic[P]):
             assignment = await source.wait_for_assignment(timeout_s)
             if assignment is None or not source.may_fetch():
                 return None
-            starts = None
+            starts: Mapping[P, int | None] = {}
             if assignment is not self._started:
                 self._started = None
-                starts = await source.committed(assignment)
-                if starts is None or source.assignment() is not assignment:
+                committed = await source.committed(assignment)
+                if committed is None or source.assignment() is not assignment:
                     return None
+                starts = committed
                 source.seek(starts)
                 self._generation = source.generation()
             # Nothing has started until all of it is known to belong to this assignment.
@@ -95,7 +101,7 @@ class PositionedFetcher(Generic[P]):
             if source.assignment() is not assignment:
                 return None
             self._started = assignment
-            return Fetched(self._generation, starts, records)
+            return Fetched(self._generation, {**source.added(), **starts}, records)
 
 
 class Taker(Protocol[P]):
@@ -106,6 +112,10 @@ class Taker(Protocol[P]):
 
     def may_take(self, generation: int) -> bool:
         """Return whether fetches of this generation may be taken now."""
+
+    def assignment_of(self, partition: P) -> Any:
+        """Return the assignment of a partition; None if its fetches may not be taken now. It is
+        another object when the partition was revoked and has come back."""
 
     def begin(self, partition: P, start: int | None) -> None:
         """Begin a partition at `start`; None for the start of its log."""
@@ -145,16 +155,26 @@ class FetchIntake(Generic[P]):
             self.is_handing_on = True
             if not taker.may_take(fetched.generation):
                 return
-            for partition, start in (fetched.starts or {}).items():
-                taker.begin(partition, start)
+            for partition, start in fetched.starts.items():
+                if taker.assignment_of(partition) is not None:
+                    taker.begin(partition, start)
+            assignments = {each: taker.assignment_of(each) for each in fetched.records}
             for partition, records in fetched.records.items():
                 for record in records:
                     if not taker.may_take(fetched.generation):
                         return
+                    if not self._is_still(partition, assignments[partition]):
+                        break
                     if not await self._leaves_nothing_out(partition, record):
                         return
+                    if not self._is_still(partition, assignments[partition]):
+                        break
                     yield partition, record
         self._must_restart = self.is_handing_on = False
+
+    def _is_still(self, partition: P, assignment: Any) -> bool:
+        """Return whether a partition is ours as it was when its records came."""
+        return assignment is not None and self._taker.assignment_of(partition) is assignment
 
     async def _leaves_nothing_out(self, partition: P, record: Any) -> bool:
         """Return whether a fetch may be taken. If not, the worker ends, or fetches again."""
@@ -164,7 +184,10 @@ class FetchIntake(Generic[P]):
         missing = self._book.missing(partition, covered_from)
         if missing is None:
             return True
+        assignment = self._taker.assignment_of(partition)
         log_start = await self._taker.log_start(partition)
+        if not self._is_still(partition, assignment):
+            return True
         if log_start is None:
             return False
         if log_start < covered_from:

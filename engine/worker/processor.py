@@ -82,7 +82,7 @@ class Processor:
                 break  # what is processed already need not wait for the schema
             if not await self._schemas.fetch(missing, fetch) or not await self._passed_gate():
                 return None
-        if not fetch.assignment.is_ours:
+        if not fetch.is_ours:
             return None  # the next owner of the partition has its state too
         self.fetches_processed += 1
         took_s = time.perf_counter() - started_s
@@ -108,7 +108,7 @@ class Processor:
 
     def _match(self, fetch: Fetch, hand_over: HandOver | None) -> Outcome:
         """Match a fetch, on the matcher thread. Raises Abandoned if its partition was revoked."""
-        if not fetch.assignment.is_ours:
+        if not fetch.is_ours:
             raise Abandoned  # its state is kept as the changelog has it
         return self._matcher.process(fetch.raw, self._runtime.clock.now_ms(), hand_over)
 
@@ -117,7 +117,7 @@ class Processor:
         loop = asyncio.get_running_loop()
 
         async def deliver(outcome: Outcome) -> None:
-            if not fetch.assignment.is_ours:
+            if not fetch.is_ours:
                 raise Abandoned
             await deliver_some(fetch, outcome)
 

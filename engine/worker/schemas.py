@@ -43,7 +43,7 @@ class SchemaFetcher:
         tasks, metrics = self._runtime.tasks, self._runtime.metrics
         pause_s, waiting = limits.SCHEMA_RETRY_S, ""
         try:
-            while fetch.assignment.is_ours:
+            while fetch.is_ours:
                 asking = asyncio.ensure_future(self._registry.schema(schema_id))
                 if not await tasks.comes_in_time(asking):
                     return False

@@ -129,17 +129,15 @@ class Transactions:
     async def finish(self, outcome: Outcome, handed: asyncio.Future[None]) -> None:
         raise AssertionError("nothing is delivered here")
 
-    async def note(self, assignment: Assignment, keys: Keys) -> None:
+    async def note(self, keys: Keys) -> None:
         tidied = await keys.tidy_and_evict()
         if tidied.events or tidied.changes:
             self.noted.append((tidied.events, tidied.changes))
 
-    async def commit(
-        self, assignment: Assignment, offsets: Mapping[int, int], by_group: ByGroup
-    ) -> Mapping[int, int]:
+    async def commit(self, offsets: Mapping[int, int], by_group: ByGroup) -> Mapping[int, int]:
         raise AssertionError("nothing is committed here")
 
-    async def on_revoked(self, assignment: Assignment) -> None:
+    async def on_revoked(self, assignment: Assignment, partitions: Collection[int]) -> None:
         self.asked.append("revoked")
 
 
@@ -207,7 +205,7 @@ class Here:
         """The partitions go; those that come next are another assignment."""
         revoked, self.assignment = self.assignment, an_assignment()
         revoked.end()
-        await self.suppressing.on_revoked(revoked)
+        await self.suppressing.on_revoked(revoked, range(5))
 
 
 @asynccontextmanager

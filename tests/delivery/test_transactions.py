@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 
 from engine import limits
+from engine.delivery.held import Held
 from engine.delivery.port import Tidied
 from engine.delivery.records import MatchEvent
 from engine.delivery.send_queue import Abandoned
@@ -119,7 +120,7 @@ class Here:
         await asyncio.sleep(0)
         effect()
 
-    async def _rejoin(self) -> None:
+    async def _rejoin(self, partition: int) -> None:
         self.rejoined += 1
 
     def _sink(self, partition: int) -> SinkOn:
@@ -138,14 +139,14 @@ class Here:
         await self.transactions.claim(self.assignment, partitions)
 
     async def commit(self, offsets: Mapping[int, int]) -> Mapping[int, int]:
-        return await self.transactions.commit(self.assignment, offsets, by_no_group)
+        return await self.transactions.commit(offsets, by_no_group)
 
     async def revoke(self) -> None:
         self.assignment.end()
-        await self.transactions.on_revoked(self.assignment)
+        await self.transactions.on_revoked(self.assignment, [*self.assignment.all_held(Held)])
 
     async def note(self, events: Mapping[int, Any], changes: list[SuppressionRecord]) -> None:
-        await self.transactions.note(self.assignment, Told(Tidied((), events, changes)))
+        await self.transactions.note(Told(Tidied((), events, changes)))
 
     async def cut(self, fetch: Fetch) -> bool:
         """Cut a fetch of the assignment that it is of now."""

@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Callable
 from engine.transport.assignment import Assignment
 
 
-async def _nothing() -> None: ...
+async def _nothing(partition: int) -> None: ...
 
 
 def an_assignment(
     generation: int = 1,
-    rejoin: Callable[[], Awaitable[None]] = _nothing,
+    rejoin: Callable[[int], Awaitable[None]] = _nothing,
     on_ready: Callable[[], None] = lambda: None,
 ) -> Assignment:
     """One that is ours until a test ends it."""

@@ -41,6 +41,8 @@ class GroupConsumer:
         self._committed_of = committed_of
         self._choose = choose
         self._assignment = Assignment(())
+        self._added: dict[int, int | None] = {}
+        self._owned: dict[int, object] = {}
         self._generation = 0
         self.book: OffsetBook[int] = OffsetBook()
         self.fetcher: PositionedFetcher[int] = PositionedFetcher(self)
@@ -53,8 +55,25 @@ class GroupConsumer:
     def assign(self, partitions: Iterable[int], generation: int) -> None:
         """Begin a generation with these partitions."""
         self._assignment = Assignment(partitions)
+        self._added.clear()
+        self._owned = {partition: object() for partition in self._assignment.positions}
         self._generation = generation
         for partition in self.book.partitions():
+            self.book.drop(partition)
+
+    def add(self, partitions: Iterable[int]) -> None:
+        """Take over partitions besides those that are assigned."""
+        starts = {partition: self._committed_of(partition) for partition in partitions}
+        self._assignment.positions.update(dict.fromkeys(starts))
+        self.seek(starts)
+        self._added |= starts
+        self._owned |= {partition: object() for partition in starts}
+
+    def remove(self, partitions: Iterable[int]) -> None:
+        """Partitions are revoked, and the others go on."""
+        for partition in partitions:
+            del self._assignment.positions[partition], self._owned[partition]
+            self._added.pop(partition, None)
             self.book.drop(partition)
 
     def partitions(self) -> list[int]:
@@ -95,8 +114,14 @@ class GroupConsumer:
     async def committed(self, assignment: Assignment) -> dict[int, int | None]:
         return {each: self._committed_of(each) for each in assignment.positions}
 
+    def added(self) -> dict[int, int | None]:
+        added, self._added = self._added, {}
+        return added
+
     def seek(self, starts: Mapping[int, int | None]) -> None:
         for partition, offset in starts.items():
+            if partition not in self._assignment.positions:
+                continue
             self._assignment.positions[partition] = (
                 self._start(partition) if offset is None else offset
             )
@@ -127,6 +152,9 @@ class GroupConsumer:
 
     def may_take(self, generation: int) -> bool:
         return generation == self._generation and not self.is_suspended
+
+    def assignment_of(self, partition: int) -> object | None:
+        return self._owned.get(partition)
 
     def begin(self, partition: int, start: int | None) -> None:
         self.book.begin(partition, start)

@@ -31,6 +31,7 @@ class Member:
             member_id="",
             _group_instance_id=None,
             _rebalance_timeout_ms=1000,
+            _assignors=PROTOCOLS,
             _send_req=self._send,
         )
 
@@ -60,7 +61,7 @@ async def test_aiokafka_joins_once_for_each_protocol() -> None:
 
 async def test_a_worker_joins_once_with_all_of_them() -> None:
     member = Member()
-    join_once(SimpleNamespace(_coordinator=member.coordinator), len(PROTOCOLS))
+    join_once(SimpleNamespace(_coordinator=member.coordinator))
     with pytest.raises(InconsistentGroupProtocolError):
         await member.join()
     assert member.sent == [["sticky", "roundrobin"]]

@@ -444,7 +444,7 @@ def test_a_revoked_partition_reports_nothing() -> None:
     assert len(state) == 1
     assert {change.partition for change in state.take_changes()} == {1}
     assert admit(state, one(501), 0, 1) == SUPPRESSED, "partition 1 still suppresses"
-    state.keep(())
+    state.revoke((0, 1), ())
     assert (len(state), state.take_changes(), state.take_unmatched()) == (0, [], [])
     assert admit(state, one(1), 0, 1) == 0
 

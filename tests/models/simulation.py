@@ -46,7 +46,7 @@ from engine.matching.matcher import Matcher
 from engine.matching.outcome import Outcome
 from engine.matching.suppression import Suppression
 from engine.plates.misreads import Misreads
-from engine.transport.assignment import Assignment, no_assignment
+from engine.transport.assignment import Assignment, Assignments
 from engine.transport.fetch import Fetch, FetchedBatches, FetchParts
 from engine.transport.offsets import OffsetBook
 from engine.wire.record_batch import RawBatch
@@ -122,7 +122,7 @@ class Worker:
     writing: asyncio.Task[None]
     consumer: GroupConsumer
     requests: list[Request] = field(default_factory=list)
-    assignment: Assignment = field(default_factory=no_assignment)
+    assignments: Assignments = field(default_factory=lambda: Assignments(0))
     #: What is being handed on of the last fetch.
     taking: AsyncIterator[tuple[int, FetchedBatches]] | None = None
 
@@ -150,6 +150,8 @@ class Deployment:
         self.matches: list[dict[str, Any]] = []
         self.audited: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
+        #: Partitions that moved, and that stayed with their worker, while others went on.
+        self.moved = self.stayed = 0
         #: Outcomes that were not a whole fetch's.
         self.parts = 0
         self.failures: list[BaseException] = []
@@ -188,7 +190,7 @@ class Deployment:
             if self._is_drained() and (hidden := self._log.keys() - self._existing):
                 await self._finish_all()
                 self._existing.update(hidden)
-                self._share_out()
+                await self._rebalance()
             elif self._later and self._is_drained():
                 await self._correct()
             has_done = await self._chance.choices(steps, (4, 6, 1))[0]()
@@ -336,7 +338,7 @@ class Deployment:
     def _delivery(self, broker: BrokerOf) -> Delivery:
         return AtLeastOnce(runtime_of(self.failures), broker, broker.append)
 
-    async def _rejoin(self) -> None:
+    async def _rejoin(self, partition: int) -> None:
         raise AssertionError("no worker is fenced")
 
     def _share_out(self) -> None:
@@ -344,11 +346,44 @@ class Deployment:
         self._generation += 1
         owner_of = {part: self._chance.choice(self._workers) for part in sorted(self._existing)}
         for worker in self._workers:
-            worker.assignment.end()
-            worker.assignment = Assignment(self._generation, self._rejoin)
-            worker.suppression.keep(())
+            worker.assignments.end(worker.assignments.partitions())
+            worker.suppression.revoke(sorted(self._log), ())
             mine = [partition for partition, owner in owner_of.items() if owner is worker]
             worker.consumer.assign(mine, self._generation)
+            self._assign(worker, mine)
+
+    def _assign(self, worker: Worker, partitions: Sequence[int]) -> None:
+        assignment = Assignment(self._generation, self._rejoin)
+        worker.assignments.add(assignment, partitions)
+
+    async def _rebalance(self) -> None:
+        """An eager rebalance stops all workers; in a cooperative one only what moves is finished,
+        and the rest goes on with what is in flight."""
+        if self._chance.random() < 0.5:
+            await self._finish_all()
+            self._share_out()
+            return
+        self._generation += 1
+        owner_of = {part: self._chance.choice(self._workers) for part in sorted(self._existing)}
+        for worker in self._workers:
+            before = worker.consumer.partitions()
+            gone = [part for part in before if owner_of[part] is not worker]
+            self.moved += len(gone)
+            self.stayed += len(before) - len(gone)
+            if gone:
+                await self._give_up(worker, gone)
+        for part, worker in owner_of.items():
+            if part not in worker.consumer.partitions():
+                worker.consumer.add([part])
+                self._assign(worker, [part])
+
+    async def _give_up(self, worker: Worker, partitions: Sequence[int]) -> None:
+        """A worker finishes what is in flight, commits, and has some partitions revoked."""
+        worker.assignments.drain(partitions)
+        await self._finish([worker])
+        worker.assignments.end(partitions)
+        worker.suppression.revoke(partitions, ())
+        worker.consumer.remove(partitions)
 
     async def _fetch(self) -> bool:
         """A worker takes what one fetch brings; False where it cannot."""
@@ -368,8 +403,10 @@ class Deployment:
             return False
         partition, received = taken
         book, raw = worker.book, received.raw
+        assignment = worker.assignments.of(partition)
+        assert assignment is not None
         fetch = Fetch(
-            *(raw, received.log_end, worker.assignment),
+            *(raw, received.log_end, assignment),
             follows=book.expected(partition),
             committed=book.committed_to(partition),
         )
@@ -432,17 +469,16 @@ class Deployment:
                 await self._end(worker, lands=1.0)
             self._silent.clear()
         elif kind == "join" and len(self._workers) < 4:
-            await self._finish_all()
             self._join()
-            self._share_out()
+            await self._rebalance()
         elif kind == "leave" and len(self._workers) > 1:
-            await self._finish_all()
-            await self._end(self._workers.pop(), lands=1.0)
-            self._share_out()
+            gone = self._workers.pop()
+            await self._finish([gone])
+            await self._end(gone, lands=1.0)
+            await self._rebalance()
         elif kind == "grow" and (hidden := self._log.keys() - self._existing):
-            await self._finish_all()
             self._existing.add(min(hidden))
-            self._share_out()
+            await self._rebalance()
         elif kind == "expire" and self.expires:
             # While no worker runs.
             await self._finish_all()
@@ -459,8 +495,7 @@ class Deployment:
                 self._silent.append(gone)
             if not self._workers:
                 self._join()
-            await self._finish_all()
-            self._share_out()
+            await self._rebalance()
         else:
             return
         self.faults[kind] += 1
@@ -472,13 +507,17 @@ class Deployment:
 
     async def _finish_all(self) -> None:
         """All workers finish what is in flight and commit, as before a share-out."""
+        await self._finish(self._workers)
+
+    async def _finish(self, workers: Sequence[Worker]) -> None:
+        """Workers finish what is in flight and commit."""
         await settle()
-        while any(worker.requests or worker.pipeline.in_delivery for worker in self._workers):
-            for worker in self._workers:
+        while any(worker.requests or worker.pipeline.in_delivery for worker in workers):
+            for worker in workers:
                 while worker.requests:
                     worker.requests.pop(0).do()
             await settle()
-        for worker in self._workers:
+        for worker in workers:
             for partition in worker.book.partitions():
                 offset = worker.book.to_commit(partition)
                 if offset is not None:

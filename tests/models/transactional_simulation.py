@@ -9,7 +9,7 @@ another's, who then asks the group to share out anew. And nothing may come twice
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import orjson
 
@@ -89,7 +89,7 @@ class TransactionalDeployment(Deployment):
             quiet_s=0,
         )
 
-    async def _rejoin(self) -> None:
+    async def _rejoin(self, partition: int) -> None:
         self.fenced += 1
         self._is_to_share_out = True
 
@@ -125,8 +125,6 @@ class TransactionalDeployment(Deployment):
     def _share_out(self) -> None:
         """A silent worker may commit after its partitions are assigned to another one."""
         super()._share_out()
-        for worker in self._workers:
-            _of(worker).on_assigned(worker.assignment, worker.consumer.partitions())
         for worker in self._silent:
             self._begin_commit(worker)
 
@@ -144,24 +142,43 @@ class TransactionalDeployment(Deployment):
             self._share_out()
         await super()._fault()
 
+    def _assign(self, worker: Worker, partitions: Sequence[int]) -> None:
+        super()._assign(worker, partitions)
+        for partition in partitions[:1]:
+            assignment = worker.assignments.of(partition)
+            assert assignment is not None
+            _of(worker).on_assigned(assignment, partitions)
+
     async def _finish_all(self) -> None:
+        await super()._finish_all()
+        for worker in self._workers:
+            await _revoke(worker, worker.assignments.partitions())
+
+    async def _finish(self, workers: Sequence[Worker]) -> None:
         self._is_to_share_out = False
         for _ in range(2):  # what becomes done at first is committed then
-            for worker in self._workers:
+            for worker in workers:
                 self._begin_commit(worker)
             await settle()
-            while any(worker.requests for worker in self._workers):
-                for worker in self._workers:
+            while any(worker.requests for worker in workers):
+                for worker in workers:
                     while worker.requests:
                         worker.requests.pop(0).do()
                 await settle()
-        for worker in self._workers:
-            worker.assignment.end()
-            await _of(worker).on_revoked(worker.assignment)
+
+    async def _give_up(self, worker: Worker, partitions: Sequence[int]) -> None:
+        worker.assignments.drain(partitions)
+        await self._finish([worker])
+        await _revoke(worker, partitions)
+        await super()._give_up(worker, partitions)
 
     async def _end(self, worker: Worker, *, lands: float) -> None:
-        held = worker.assignment.all_held(Held).values()
-        tasks = [each.claim.task for each in held if each.claim is not None]
+        tasks = [
+            held.claim.task
+            for partition in worker.assignments.partitions()
+            if (assignment := worker.assignments.of(partition)) is not None
+            and (held := assignment.held(partition, Held)).claim is not None
+        ]
         if id(worker) in self._commits:
             tasks.append(self._commits.pop(id(worker)))
         await super()._end(worker, lands=lands)
@@ -176,6 +193,11 @@ def _of(worker: Worker) -> Transactions:
     return delivery
 
 
+async def _revoke(worker: Worker, partitions: Collection[int]) -> None:
+    for assignment, of_it in worker.assignments.end(partitions).items():
+        await _of(worker).on_revoked(assignment, of_it)
+
+
 async def _commit(worker: Worker) -> None:
     book = worker.book
     offsets = {
@@ -183,7 +205,7 @@ async def _commit(worker: Worker) -> None:
         for partition in book.partitions()
         if (offset := book.to_commit(partition)) is not None
     }
-    committed = await _of(worker).commit(worker.assignment, offsets, by_no_group)
+    committed = await _of(worker).commit(offsets, by_no_group)
     for partition, offset in committed.items():
         book.committed(partition, offset)
 

@@ -177,7 +177,7 @@ async def test_it_goes_when_another_worker_shows_it() -> None:
 async def test_a_worker_without_partitions_asks_only_where_the_logs_end() -> None:
     here = Looking()
     await here.lag.look()
-    here.metrics.drop_partitions()
+    here.metrics.drop_partitions(range(6))
     here.own = set()
     here.brokers.asked.clear()
     await here.lag.look()
@@ -292,7 +292,7 @@ async def test_an_answer_that_comes_after_a_rebalance_is_dropped() -> None:
 
     async def committed(partitions: Collection[int]) -> dict[int, int | None]:
         here.own = {0, 2, 3}
-        here.metrics.drop_partitions()
+        here.metrics.drop_partitions(range(6))
         return {each: here.brokers.commits[each] for each in partitions}
 
     here.brokers.committed = committed  # type: ignore[method-assign]
@@ -303,7 +303,7 @@ async def test_an_answer_that_comes_after_a_rebalance_is_dropped() -> None:
 async def test_partitions_that_are_given_up_take_it_along() -> None:
     here = Looking()
     await here.lag.look()
-    here.metrics.drop_partitions()
+    here.metrics.drop_partitions(range(6))
     assert here.shown() == {}
     here.metrics.count_fetch(Outcome(reads=1), 2, 4, 0.1)
     here.own, here.brokers.owned = {1}, {0, 1}

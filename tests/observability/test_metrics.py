@@ -207,7 +207,7 @@ def test_no_lag_is_shown_of_partitions_that_are_given_up() -> None:
     metrics = Metrics()
     metrics.count_fetch(Outcome(reads=1), 3, 500, 0.1)
     assert metrics.registry.get_sample_value("hotlist_consumer_lag", {"partition": "3"}) == 500
-    metrics.drop_partitions()
+    metrics.drop_partitions(range(6))
     assert metrics.registry.get_sample_value("hotlist_consumer_lag", {"partition": "3"}) is None
     metrics.count_fetch(Outcome(reads=1), 3, 7, 0.1)
     assert metrics.registry.get_sample_value("hotlist_consumer_lag", {"partition": "3"}) == 7

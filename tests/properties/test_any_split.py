@@ -118,7 +118,7 @@ class Group:
         """The partitions come to other owners, and what their reads did comes with them."""
         self.owner_of = owner_of
         for number, worker in enumerate(self.workers):
-            worker.suppression.keep(())
+            worker.suppression.revoke(range(len(self.partitions)), ())
             for place, partition in enumerate(self.partitions):
                 if owner_of[place] == number:
                     states = [

@@ -158,7 +158,7 @@ class _Worker:
 
     async def revoke(self) -> None:
         self.assignment.end()
-        await self.suppressing.on_revoked(self.assignment)
+        await self.suppressing.on_revoked(self.assignment, self.owned)
 
     async def assign(self, partitions: list[int]) -> None:
         self.owned = partitions

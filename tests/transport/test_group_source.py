@@ -52,10 +52,12 @@ class Broker:
 class Member:
     """A member of a group with both partitions; it fetches what `assignment` says is ready."""
 
-    def __init__(self) -> None:
+    def __init__(self, assigned: tuple[int, ...] = (STAYS, MOVED)) -> None:
         self.broker = Broker()
         self.assignment = an_assignment(GENERATION, on_ready=self._on_ready)
-        parts = {TopicPartition(TOPIC, each) for each in (STAYS, MOVED)}
+        parts = {TopicPartition(TOPIC, each) for each in assigned}
+        #: Where partitions began, as the fetches say it.
+        self.starts: dict[int, int | None] = {}
         self._state = SubscriptionState()
         self._state.subscribe({TOPIC})
         self._fetcher = Fetcher(self.broker, self._state)
@@ -86,6 +88,7 @@ class Member:
         fetched = await self._positioned.fetch(5, restart=False)
         assert fetched is not None
         assert fetched.generation == GENERATION
+        self.starts |= {tp.partition: start for tp, start in fetched.starts.items()}
         return {
             tp.partition: [batch.base_offset for one in records for batch in one.raw.batches]
             for tp, records in fetched.records.items()
@@ -102,8 +105,8 @@ class Member:
 
 
 @asynccontextmanager
-async def member() -> AsyncIterator[Member]:
-    one = Member()
+async def member(assigned: tuple[int, ...] = (STAYS, MOVED)) -> AsyncIterator[Member]:
+    one = Member(assigned)
     try:
         yield one
     finally:
@@ -144,12 +147,51 @@ async def test_a_fetch_that_waits_already_takes_it() -> None:
         assert await waiting == {MOVED: [100]}
 
 
+async def test_a_partition_that_is_added_begins_where_it_is_told_while_the_other_goes_on() -> None:
+    async with member((STAYS,)) as one:
+        one.assignment.set_ready(STAYS)
+        stays = [*(await one.fetch())[STAYS]]
+        moved: list[int] = []
+        one.source.add({TopicPartition(TOPIC, MOVED): None}, {TopicPartition(TOPIC, MOVED): 7})
+        for _ in range(5):
+            stays += (await one.fetch()).get(STAYS, [])
+        assert one.starts == {STAYS: COMMITTED, MOVED: None}
+        one.assignment.set_ready(MOVED)
+        while len(moved) < 3:
+            fetched = await one.fetch()
+            moved += fetched.get(MOVED, [])
+            stays += fetched.get(STAYS, [])
+        assert moved[:3] == [7, 8, 9]
+        assert stays == [*range(COMMITTED, COMMITTED + len(stays))]
+
+
+async def test_a_partition_that_is_removed_stops_and_the_other_goes_on() -> None:
+    async with member() as one:
+        one.assignment.set_ready(STAYS)
+        one.assignment.set_ready(MOVED)
+        stays: list[int] = []
+        while not (fetched := await one.fetch()).get(MOVED):
+            stays += fetched.get(STAYS, [])
+        stays += fetched.get(STAYS, [])
+        # A fetch of it is on its way, and one lies in aiokafka's buffer.
+        one.source.remove([TopicPartition(TOPIC, MOVED)])
+        for _ in range(10):
+            fetched = await one.fetch()
+            assert MOVED not in fetched
+            stays += fetched.get(STAYS, [])
+        assert stays == [*range(COMMITTED, COMMITTED + len(stays))]
+        one.source.add({TopicPartition(TOPIC, MOVED): 500}, {TopicPartition(TOPIC, MOVED): 500})
+        while not (fetched := await one.fetch()).get(MOVED):
+            pass
+        assert fetched[MOVED][0] == 500, "it has come back, and begins elsewhere"
+
+
 async def test_what_was_ready_in_another_generation_is_not_ready_in_this_one() -> None:
     async with member() as one:
         one.assignment = an_assignment(GENERATION - 1, on_ready=one._on_ready)
         one.assignment.set_ready(STAYS)
         one.source._ready = lambda generation: (  # as the consumer of the worker asks it
-            one.assignment.ready if one.assignment.is_of(generation) else frozenset()
+            one.assignment.ready if one.assignment.generation == generation else frozenset()
         )
         waiting = asyncio.ensure_future(one.fetch())
         for _ in range(50):

@@ -25,7 +25,7 @@ class Waiting:
     def __init__(self, url: str) -> None:
         self.tasks, self.metrics, self.cache = Supervisor(), Metrics(), SchemaCache()
         self.reasons: list[str] = []
-        self.fetch: Any = SimpleNamespace(assignment=SimpleNamespace(is_ours=True))
+        self.fetch: Any = SimpleNamespace(is_ours=True)
         runtime: Any = SimpleNamespace(tasks=self.tasks, metrics=self.metrics)
         health: Any = SimpleNamespace(waits=self.reasons.append)
         settings = Settings(value_format="schema-registry", schema_registry_url=url)
@@ -106,6 +106,6 @@ async def test_it_is_given_up(ends: bool) -> None:
     if ends:
         waiting.tasks.stop()
     else:
-        waiting.fetch.assignment.is_ours = False
+        waiting.fetch.is_ours = False
     assert not await coming
     assert waiting.reasons[-1] == ""
