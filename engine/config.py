@@ -101,6 +101,13 @@ _ALL: Final = (
         "Rack or zone of this worker, as in the brokers' broker.rack: reads are fetched from a "
         "replica there, if the brokers choose replicas by rack.",
     ),
+    Setting(
+        "rebalance",
+        one_of("cooperative", "eager"),
+        "MODE",
+        "What a rebalance stops: cooperative only the partitions that move, eager all of them. "
+        "Workers of version 0.1 can join a group only while all others are eager.",
+    ),
     Setting("http_host", nonempty_text, "HOST", "Address that serves metrics and health."),
     Setting(
         "http_port", whole_number(0, 65535), "PORT", "Port that serves them; 0 takes a free one."
@@ -325,6 +332,7 @@ class Settings:
     group_instance_id: str | None = None
     session_timeout: int | None = None
     client_rack: str | None = None
+    rebalance: str = "cooperative"
     http_host: str = "127.0.0.1"
     http_port: int = 9108
     delivery: str = "at_least_once"

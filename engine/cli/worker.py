@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     "group_instance_id",
     "session_timeout",
     "client_rack",
+    "rebalance",
     "http_host",
     "http_port",
     "delivery",

@@ -26,18 +26,25 @@ from engine.kafka.topics import Topics
 @dataclass(frozen=True, slots=True)
 class Member:
     """A worker as a member of its group: its static id, how long the group waits for it when it is
-    silent, and the rack from whose replicas it fetches the reads."""
+    silent, the rack from whose replicas it fetches the reads, and whether it revokes all partitions
+    in each rebalance."""
 
     instance_id: str | None = None
     session_s: float = limits.SESSION_S
     rack: str | None = None
+    is_eager: bool = False
 
     @classmethod
     def of(cls, settings: Settings) -> Member:
         """The member that the settings describe."""
         instance_id = settings.group_instance_id
         default_s = limits.SESSION_S if instance_id is None else limits.STATIC_SESSION_S
-        return cls(instance_id, settings.session_timeout or default_s, settings.client_rack)
+        return cls(
+            instance_id,
+            settings.session_timeout or default_s,
+            settings.client_rack,
+            settings.rebalance == "eager",
+        )
 
 
 @dataclass(frozen=True, slots=True)

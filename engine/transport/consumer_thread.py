@@ -81,7 +81,9 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         self._source = GroupSource(
             self._ensure_consumer, self._may_fetch, self._ready, self._batch_topics
         )
-        self._cooperation = Cooperation(self._source, _InApp(self), self._end)
+        self._cooperation = Cooperation(
+            self._source, _InApp(self), self._end, is_eager=self._cluster.member.is_eager
+        )
         self._commits: GroupCommits | None = None
         self._protocols = protocols(self._group_generation, self._cooperation.claims)
         self.positioned: PositionedFetcher[TP] = PositionedFetcher(self._source)

@@ -77,7 +77,8 @@ class _Membership:
 class Cooperation:
     """The rebalances of one consumer; `watch` it before it subscribes.
 
-    `failed` receives an error that ends the worker.
+    `failed` receives an error that ends the worker. An eager member takes part in the cooperative
+    protocol too, but revokes everything before it joins, and always offers all protocols.
     """
 
     def __init__(
@@ -85,7 +86,10 @@ class Cooperation:
         source: GroupSource,
         changes: PartitionChanges,
         failed: Callable[[BaseException], None],
+        *,
+        is_eager: bool = False,
     ) -> None:
+        self._is_eager = is_eager
         self._source = source
         self._changes = changes
         self._failed = failed
@@ -172,7 +176,7 @@ class Cooperation:
     async def _on_join_complete(
         self, generation: int, member_id: str, protocol: str, data: bytes
     ) -> None:
-        if protocol != COOPERATIVE:
+        if self._is_eager or protocol != COOPERATIVE:
             await self._complete(generation, member_id, protocol, data)
             return
         coordinator, mine = self._group, self._membership

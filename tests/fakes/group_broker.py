@@ -252,6 +252,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         pause_s: Callable[[], float],
         *,
         is_older: bool = False,
+        is_eager: bool = False,
     ) -> None:
         self._broker = broker
         self._take = take
@@ -280,7 +281,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         self.source = GroupSource(
             lambda: self._consumer, lambda: True, lambda generation: frozenset(), {TOPIC}
         )
-        self.cooperation = Cooperation(self.source, self, self.failures.append)
+        self.cooperation = Cooperation(self.source, self, self.failures.append, is_eager=is_eager)
         offered = protocols(self.generation, self.cooperation.claims)
         self.coordinator = self._consumer._coordinator = GroupCoordinator(
             self.client,
@@ -383,13 +384,14 @@ class Group:
         #: How long a step takes a member at most.
         self.slowest_s = 0.05
 
-    def join(self, *, is_older: bool = False) -> Member:
+    def join(self, *, is_older: bool = False, is_eager: bool = False) -> Member:
         """One more member."""
         member = Member(
             self.broker,
             self._on_take,
             lambda: self.chance.uniform(0, self.slowest_s),
             is_older=is_older,
+            is_eager=is_eager,
         )
         self.members.append(member)
         return member

@@ -233,9 +233,34 @@ def test_an_older_worker_that_is_let_in_makes_the_others_revoke_all_first() -> N
     in_group(4, work)
 
 
+def test_eager_workers_are_a_way_back_to_an_older_version() -> None:
+    """First each worker is replaced by an eager one, then each of these by an older one."""
+
+    async def work(group: Group) -> None:
+        group.join(), group.join()
+        await group.is_settled()
+        for _ in range(2):
+            group.join(is_eager=True)
+            await group.is_settled()
+            await group.leave(group.members[0])
+            await group.is_settled()
+        assert group.broker.protocol == COOPERATIVE
+        for _ in range(2):
+            group.join(is_older=True)
+            await group.is_settled()
+            assert group.broker.protocol == "sticky"
+            await group.leave(group.members[0])
+            await group.is_settled()
+        assert group.shares() == [2, 2]
+
+    in_group(4, work)
+
+
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["join", "join", "leave", "expire", "late", "cut", "give back", "older"]),
+        st.sampled_from(
+            ["join", "join", "eager", "leave", "expire", "late", "cut", "give back", "older"]
+        ),
         st.integers(0, 9),
         st.floats(0, 3),
     ),
@@ -256,8 +281,8 @@ def test_no_two_members_ever_have_a_partition(
         group.join()
         for step, which, pause_s in steps:
             member = group.members[which % len(group.members)]
-            if step in ("join", "older") and len(group.members) < 5:
-                group.join(is_older=step == "older")
+            if step in ("join", "eager", "older") and len(group.members) < 5:
+                group.join(is_older=step == "older", is_eager=step == "eager")
             elif step == "leave" and len(group.members) > 1:
                 await group.leave(member)
             elif step == "expire":
