@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 import sys
 from typing import Final
@@ -33,6 +34,8 @@ def main(bootstrap: str, prefix: str, broker: str) -> None:
     """Run the worker until the input ends."""
     # Ctrl-C reaches every process of a terminal; the demo decides when the worker ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A warning would stand alone in the demo's output; what stops the worker is reported there.
+    logging.basicConfig(level=logging.ERROR)
     use_uvloop()
     settle_memory()
     warm_up(SystemClock().now_ms())
