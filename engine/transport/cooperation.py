@@ -165,6 +165,10 @@ class Cooperation:
     async def _end(self, mine: _Membership, *, is_lost: bool) -> None:
         """Revoke everything, as an eager member does before it joins."""
         if is_lost:
+            log.warning(
+                "the group has dropped this worker, which joins again; others may have its "
+                "partitions"
+            )
             await self._changes.lose()
         self._membership = None
         self._group._assignors = self._protocols

@@ -1,5 +1,4 @@
-"""The partitions of the reads that a worker owns: assigned all together or one by one, drained and
-revoked.
+"""The partitions that a worker owns, assigned all together or one by one, drained and revoked.
 
 Belongs to the event loop of the Faust app.
 """

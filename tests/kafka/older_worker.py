@@ -50,7 +50,7 @@ def _all_alike(match_type: object, confidence: object) -> int:
 
 
 if __name__ == "__main__":
-    vars(consumer_thread)["protocols"] = lambda _: [RoundRobinPartitionAssignor]
+    vars(consumer_thread)["protocols"] = lambda *_: [RoundRobinPartitionAssignor]
     vars(match)["match_id"] = id_of
     vars(suppression)["key_of"] = _key_of
     vars(suppression_key)["encode"] = _encode

@@ -111,7 +111,11 @@ async def test_one_that_was_stopped_comes_back(
 
             async def has_noticed() -> bool:
                 await stops.alive()
-                return "the group rebalances" in stops.log()
+                # Of the group, or of the broker that fences its transactions, whichever is first.
+                return any(
+                    told in stops.log()
+                    for told in ("the group has dropped this worker", "the group rebalances")
+                )
 
             await until(has_noticed, "it has noticed", stops.log)
             await produce(real_kafka, topics.detections, hamlet.reads_between(0.7, 1))
