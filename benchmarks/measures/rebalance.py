@@ -51,6 +51,7 @@ _LATE_S: Final = 2.0
 _PACED_S: Final = 3600.0
 
 System = Literal["hotlist", "hotlist, exactly once", "librdkafka, cooperative-sticky"]
+_PEER: Final = "librdkafka, cooperative-sticky"
 Member = LiveWorker | PeerMember
 
 
@@ -159,10 +160,13 @@ class _Group:
             kind="matches",
         )
         with contextlib.ExitStack() as stack:
+            if self._system != _PEER:
+                # Before the workers start: one reads its partitions' states when it gets them.
+                asyncio.run(send_states(self._bootstrap, self._topics, settings.states))
             for _ in range(settings.workers):
                 self._members.append(self._start(stack))
             self._view.wait_shared(settings.workers, _READY_S)
-            self._fill_states()
+            self._wait_restored()
             pacer = stack.enter_context(Child("benchmarks.measures.pacer", pace))
             observer = stack.enter_context(Child("benchmarks.measures.observer", watch))
             observer.next(Watching, _READY_S)
@@ -180,13 +184,12 @@ class _Group:
                 member.stop()
         return judged(self._rebalances, paced, seen, settings.input.partitions)
 
-    def _fill_states(self) -> None:
-        """Have the workers hold suppression keys."""
+    def _wait_restored(self) -> None:
+        """Wait until the workers hold the suppression keys."""
         workers = [member for member in self._members if isinstance(member, LiveWorker)]
         if not workers:
             return
         count = self._settings.states
-        asyncio.run(send_states(self._bootstrap, self._topics, count))
         deadline_s = time.monotonic() + _READY_S
         while sum(each.metric("hotlist_suppression_keys") for each in workers) < count:
             if time.monotonic() > deadline_s:
@@ -195,7 +198,7 @@ class _Group:
 
     def _start(self, stack: contextlib.ExitStack) -> Member:
         """Start a member, and wait until it works or is about to join."""
-        if self._system == "librdkafka, cooperative-sticky":
+        if self._system == _PEER:
             return stack.enter_context(PeerMember(self._bootstrap, self._topics, self._group))
         delivery = "exactly_once" if self._system.endswith("exactly once") else "at_least_once"
         worker = LiveWorker(

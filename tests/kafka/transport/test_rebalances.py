@@ -87,7 +87,8 @@ async def test_what_stays_goes_on_while_a_rebalance_is_held_open(
     await reads.list()
 
     def worker(name: str) -> WorkerProcess:
-        return WorkerProcess(tmp_path / name, real_kafka, prefix, "--delivery", delivery)
+        flags = ("--delivery", delivery, "--rebalance", "cooperative")
+        return WorkerProcess(tmp_path / name, real_kafka, prefix, *flags)
 
     async with (
         leading(real_kafka, f"{prefix}group", topic, PARTITIONS) as leader,
