@@ -16,6 +16,7 @@ from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
 from aiokafka.cluster import ClusterMetadata
 from aiokafka.coordinator.protocol import ConsumerProtocol
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 from aiokafka.protocol.group import (
     HeartbeatRequest,
     JoinGroupRequest,
@@ -24,10 +25,13 @@ from aiokafka.protocol.group import (
 )
 
 from engine.transport.sticky_assignor import COOPERATIVE, protocols
+from tests.kafka.records import until
 
 #: The broker's answer to a heartbeat while the group rebalances.
 _REBALANCE_IN_PROGRESS = 27
 _MEMBER_ID_REQUIRED = 79
+#: A coordinator that is loading, is not there, or is not this one.
+_NOT_YET = (14, 15, 16)
 _SESSION_MS, _REBALANCE_MS = 30_000, 120_000
 
 Assigned = Mapping[str, list[TopicPartition]]
@@ -53,7 +57,15 @@ class GroupMember:
     async def start(self) -> None:
         """Connect."""
         await self._client.bootstrap()
-        self._node = await self._client.coordinator_lookup(CoordinationType.GROUP, self._group)
+        await until(self._has_coordinator, "the group has a coordinator")
+
+    async def _has_coordinator(self) -> bool:
+        """Find it. A broker that has just started has none until it has made the topic for it."""
+        try:
+            self._node = await self._client.coordinator_lookup(CoordinationType.GROUP, self._group)
+        except GroupCoordinatorNotAvailableError:
+            return False
+        return True
 
     async def stop(self) -> None:
         """Leave the group, and disconnect."""
@@ -80,6 +92,10 @@ class GroupMember:
                     *(ConsumerProtocol.PROTOCOL_TYPE, offered),
                 )
             )
+            if answer.error_code in _NOT_YET:
+                await asyncio.sleep(0.2)
+                await until(self._has_coordinator, "the group has a coordinator")
+                continue
             self._member_id = answer.member_id
             if answer.error_code != _MEMBER_ID_REQUIRED:
                 break
