@@ -33,50 +33,48 @@ def a_broker_can_start() -> None:
         pytest.skip(why)
 
 
-@pytest.mark.usefixtures("a_broker_can_start")
-def test_nothing_is_lost_and_nothing_invented(tmp_path: Path) -> None:
-    """On a failure, what it printed says the seed, what is wrong and where the logs lie."""
-    kept = tmp_path / "result.json"
-    done = subprocess.run(
+def _campaign(kept: Path, *options: str, faults: tuple[str, ...]) -> subprocess.Popen[str]:
+    """Start a campaign with these faults that keeps its result there."""
+    return subprocess.Popen(
         [
-            *(sys.executable, "-m", "tests.torture", "--seed", str(SEED), "--workers", "2"),
-            *("--seconds", str(SECONDS), "--faults", ",".join(FAULTS), "--json", str(kept)),
+            *(sys.executable, "-m", "tests.torture", "--seed", str(SEED), "--json", str(kept)),
+            *("--faults", ",".join(faults), *options),
         ],
         cwd=_ROOT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=_AT_MOST_S,
-        check=False,
     )
-    assert done.returncode == 0, f"python -m tests.torture, seed {SEED}:\n{done.stdout}"
+
+
+@pytest.mark.usefixtures("a_broker_can_start")
+def test_nothing_is_lost_and_nothing_invented(tmp_path: Path) -> None:
+    """On a failure, what it printed says the seed, what is wrong and where the logs lie."""
+    kept = tmp_path / "result.json"
+    campaign = _campaign(kept, "--workers", "2", "--seconds", str(SECONDS), faults=FAULTS)
+    try:
+        output, _ = campaign.communicate(timeout=_AT_MOST_S)
+    finally:
+        campaign.kill()
+        campaign.wait()
+    assert campaign.returncode == 0, f"python -m tests.torture, seed {SEED}:\n{output}"
     result = json.loads(kept.read_text())
-    assert {row["kind"] for row in result["faults"]} == set(FAULTS), done.stdout
+    assert {row["kind"] for row in result["faults"]} == set(FAULTS), output
     findings = result["findings"]
     assert findings["problems"] == []
     # It must have had something to find.
-    assert findings["matches"] > 200, done.stdout
-    assert findings["churn_certain"] > 50, done.stdout
-    assert findings["folded"] > 20, done.stdout
-    assert result["changes"]["commit"] > 0, done.stdout
-    assert result["audit"].endswith("whole"), done.stdout
+    assert findings["matches"] > 200, output
+    assert findings["churn_certain"] > 50, output
+    assert findings["folded"] > 20, output
+    assert result["changes"]["commit"] > 0, output
+    assert result["audit"].endswith("whole"), output
 
 
 @pytest.mark.usefixtures("a_broker_can_start")
 def test_ctrl_c_judges_and_keeps_what_was_sent(tmp_path: Path) -> None:
     kept = tmp_path / "result.json"
-    campaign = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "tests.torture", "--seed", str(SEED), "--workers", "1"),
-            *("--seconds", "300", "--faults", "reset", "--json", str(kept)),
-        ],
-        cwd=_ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    campaign = _campaign(kept, "--workers", "1", "--seconds", "300", faults=("reset",))
     assert campaign.stdout is not None
     printed = []
     try:
