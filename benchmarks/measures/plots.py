@@ -13,10 +13,11 @@ from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure as Drawing
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from benchmarks.measures.figures import KEPT, MeasuredCase, MeasuredResult
-from benchmarks.plots import plain_numbers
 
 _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7")
 #: Figures over the cases: measure, figure, file name, title of the y axis.
@@ -69,7 +70,7 @@ def _curves(case: MeasuredCase) -> Callable[[Axes], None]:
             shares, delays = zip(*points, strict=True)
             axes.plot(shares, delays, label=name, color=colour)
         axes.set_yscale("log")
-        plain_numbers(axes.yaxis)
+        _plain_numbers(axes.yaxis)
         axes.set_xlabel("percentile")
         axes.set_ylabel("milliseconds (logarithmic)")
         axes.legend(frameon=False)
@@ -107,3 +108,10 @@ def _by_case(cases: list[MeasuredCase], name: str, unit: str) -> Callable[[Axes]
         axes.margins(y=0.15)
 
     return paint
+
+
+def _plain_numbers(axis: Axis) -> None:
+    """Label a logarithmic axis at 1, 2, 5, 10 and so on, without powers."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())

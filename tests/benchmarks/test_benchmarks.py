@@ -248,11 +248,14 @@ def test_results_are_kept_and_the_newest_is_shown(tmp_path: Path) -> None:
     )
 
 
-def test_plots_are_the_same_for_the_same_result(tmp_path: Path) -> None:
+@pytest.mark.parametrize("definition", ["main_job", "hit_rate"])
+def test_plots_are_the_same_for_the_same_result(tmp_path: Path, definition: str) -> None:
     plots = pytest.importorskip("benchmarks.plots", reason="the group bench is not installed")
-    result = _result(_engine("fast", 1.0, 2.0), _engine("slow", 50.0))
+    result = _result(_engine("fast", 1.0, 2.0), _engine("slow", 50.0), definition=definition)
     first, again = plots.draw(result, tmp_path / "a"), plots.draw(result, tmp_path / "b")
-    assert [path.name for path in first] == ["main_job-throughput.png", "main_job-throughput.svg"]
+    assert [path.name for path in first] == [
+        f"{definition}-throughput.{end}" for end in ("png", "svg")
+    ]
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in again]
 
 
