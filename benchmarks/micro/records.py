@@ -23,7 +23,7 @@ from engine.kafka.fast_compression import lz4_encode
 from engine.kafka.topics import Topics
 from engine.matching.candidates import Found
 from engine.matching.lists import ControlKind, ControlRecord, Lists
-from engine.matching.match import Basis, build_match
+from engine.matching.match import Basis, build_match, found_match
 from engine.plates.likeness import Likeness
 from engine.plates.normal_form import normalize
 from engine.wire.decompress import Decompressor
@@ -107,7 +107,7 @@ def documents() -> list[MeasuredCase]:
         "decode an entry": lambda: decode_entry(entry_json),
         "check an entry by the rules": lambda: check_entry(entry, purposes),
         "build a match": match,
-        "encode a match for the sink": lambda: match_record(topics, found),
+        "encode a match for the sink": lambda: match_record(topics, found_match(found, now_ms)),
     }
     cases = [_case(name, _each_s(step)) for name, step in steps.items()]
     cases.append(_case("apply an entry to the lists (of 6,000)", _apply_s(purposes)))

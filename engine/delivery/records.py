@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Protocol
 
 import msgspec
+import orjson
 
 from engine.documents.codec import encode
 from engine.documents.fields import AuditEvent
-from engine.documents.model import Match, Reject
+from engine.documents.model import Reject
 from engine.kafka.topics import Topics
-from engine.matching.match import audit_fields
-from engine.matching.outcome import Outcome
-from engine.wire.trace_context import TraceContext
+from engine.matching.outcome import FoundMatch, Outcome
 
 Headers = list[tuple[str, bytes]]
 
@@ -39,26 +38,27 @@ class ProducerRecord(Protocol):
     def headers(self) -> Headers: ...
 
 
-def match_record(topics: Topics, match: Match, trace: TraceContext | None = None) -> Outgoing:
+def match_record(topics: Topics, found: FoundMatch) -> Outgoing:
     """A match event, with its CloudEvents 1.0 attributes as headers (Kafka binary binding).
 
     The headers hold its trace twice: in the form that tracing libraries use on Kafka, and as an
     attribute of the event (CloudEvents' extension for distributed tracing). The attribute remains
     if a consumer forwards the event by another protocol.
     """
+    entry_id = found.entry_id.encode()
     headers = [
         ("content-type", b"application/json"),
         ("ce_specversion", b"1.0"),
-        ("ce_id", match.match_id.encode()),
+        ("ce_id", found.match_id.encode()),
         ("ce_source", b"/hotlist-engine"),
         ("ce_type", b"lpr.match.v1"),
-        ("ce_time", match.matched_at.encode()),
-        ("ce_subject", match.entry.entry_id.encode()),
+        ("ce_time", found.matched_at.encode()),
+        ("ce_subject", entry_id),
     ]
-    if trace is not None:
-        for name, value in trace.headers():
+    if found.trace is not None:
+        for name, value in found.trace.headers():
             headers += [(name, value), (f"ce_{name}", value)]
-    return Outgoing(topics.matches, match.entry.entry_id.encode(), encode(match), headers)
+    return Outgoing(topics.matches, entry_id, found.value, headers)
 
 
 def reject_record(topics: Topics, reject: Reject) -> Outgoing:
@@ -77,7 +77,7 @@ class MatchEvent(msgspec.Struct, frozen=True, gc=False):
 
 def records_of(topics: Topics, outcome: Outcome) -> list[Outgoing]:
     """The records of an outcome's matches and rejects."""
-    return [match_record(topics, found.match, found.trace) for found in outcome.matches] + [
+    return [match_record(topics, found) for found in outcome.matches] + [
         reject_record(topics, reject) for reject in outcome.rejects
     ]
 
@@ -85,4 +85,4 @@ def records_of(topics: Topics, outcome: Outcome) -> list[Outgoing]:
 def match_events(outcome: Outcome) -> list[MatchEvent]:
     """Return the audit events of an outcome's matches."""
     at_ms = outcome.at_ms
-    return [MatchEvent("match", at_ms, audit_fields(found.match)) for found in outcome.matches]
+    return [MatchEvent("match", at_ms, orjson.loads(found.audit)) for found in outcome.matches]

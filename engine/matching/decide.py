@@ -25,9 +25,9 @@ from engine.index.eligibility import POLICY_DENIALS
 from engine.matching.candidates import Found, candidates_of
 from engine.matching.conditions import narrowed_out
 from engine.matching.lists import Lists
-from engine.matching.match import Basis, build_match, confidence_of
+from engine.matching.match import Basis, build_match, confidence_of, found_match
 from engine.matching.opening import Opened, Opening, Read
-from engine.matching.outcome import FoundMatch, HandOver, Outcome
+from engine.matching.outcome import HandOver, Outcome
 from engine.matching.quality import Quality
 from engine.matching.scanner import is_sampled
 from engine.matching.sizes import COUNT_BYTES, REJECT_BYTES, match_bytes
@@ -236,7 +236,7 @@ class Decider:
         basis = Basis(policy_revision, lists.list_revision, self._now_ms, captured_ms, dropped)
         match = build_match(found, detection, confidence, suppressed, basis)
         trace = self._trace_of(read)
-        self.outcome.matches.append(FoundMatch(match, read.timestamp_ms, trace))
+        self.outcome.matches.append(found_match(match, read.timestamp_ms, trace))
         self._size_bytes += match_bytes(entry, read.value, trace, len(dropped))
         return True
 

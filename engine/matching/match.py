@@ -11,15 +11,19 @@ from functools import lru_cache
 from typing import Final
 
 import msgspec
+import orjson
 import xxhash
 
 from engine.clock import format_time
+from engine.documents.codec import encode
 from engine.documents.droppable import Dropped
 from engine.documents.model import Detection, Match, PolicyRef, Verification
 from engine.matching.candidates import Found
+from engine.matching.outcome import FoundMatch
 from engine.matching.verification import checks
 from engine.plates.confidence import confidence
 from engine.plates.misreads import Misreads
+from engine.wire.trace_context import TraceContext
 
 #: Separates the parts that are hashed into a match id. A source may contain it; there it becomes
 #: the byte 0xFF, which no UTF-8 text has. No entry id contains it, and nothing follows the read id.
@@ -86,6 +90,22 @@ def build_match(
         suppressed=suppressed,
         policy=PolicyRef(source=read.source, revision=basis.policy_revision),
         list_revision=basis.list_revision,
+    )
+
+
+def found_match(match: Match, timestamp_ms: int, trace: TraceContext | None = None) -> FoundMatch:
+    """Write a match for delivery; see FoundMatch."""
+    entry = match.entry
+    return FoundMatch(
+        value=encode(match),
+        match_id=match.match_id,
+        matched_at=match.matched_at,
+        match_type=match.match_type,
+        entry_id=entry.entry_id,
+        purpose=entry.purpose,
+        audit=orjson.dumps(audit_fields(match), option=orjson.OPT_SORT_KEYS),
+        timestamp_ms=timestamp_ms,
+        trace=trace,
     )
 
 

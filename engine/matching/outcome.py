@@ -9,21 +9,40 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import NamedTuple
+
+import msgspec
 
 from engine.audit.added_entries import AddedEntries, Waiting
 from engine.audit.changes import Change
+from engine.documents.codec import read_match
 from engine.documents.model import Match, Reject
 from engine.matching.suppression_states import SuppressionRecord
+from engine.plates.likeness import MatchType
 from engine.wire.trace_context import TraceContext
 
 
-class FoundMatch(NamedTuple):
-    """A match to deliver, with the Kafka timestamp of its read and the read's trace."""
+class FoundMatch(msgspec.Struct, frozen=True, gc=False):
+    """A match to deliver, written already: what its records and its counts are made of.
 
-    match: Match
-    read_ms: int
+    `value` is the match's JSON. `audit` is what the audit records of it, as canonical JSON (RFC
+    8785). `timestamp_ms` is the Kafka timestamp of its read, -1 if it has none, and `trace` the
+    trace that the read belongs to.
+    """
+
+    value: bytes
+    match_id: str
+    matched_at: str
+    match_type: MatchType
+    entry_id: str
+    purpose: str
+    audit: bytes
+    timestamp_ms: int
     trace: TraceContext | None = None
+
+    @property
+    def match(self) -> Match:
+        """The match, decoded from its value each time."""
+        return read_match(self.value)
 
 
 @dataclass(slots=True)

@@ -79,14 +79,12 @@ class Metrics(MetricFamilies):
 
     def count_delivered(self, outcome: Outcome, now_ms: int, took_s: float) -> None:
         """Count a fetch's outcome that the broker has just acknowledged."""
-        kinds = collections.Counter(
-            (found.match.match_type, found.match.entry.purpose) for found in outcome.matches
-        )
+        kinds = collections.Counter((found.match_type, found.purpose) for found in outcome.matches)
         for (match_type, purpose), count in kinds.items():
             self.matches.labels(match_type, purpose).inc(count)
         for found in outcome.matches:
-            if found.read_ms >= 0:  # records without a timestamp have -1
-                delay_s = max(0, now_ms - found.read_ms) / 1000
+            if found.timestamp_ms >= 0:  # records without a timestamp have -1
+                delay_s = max(0, now_ms - found.timestamp_ms) / 1000
                 self.read_to_match_s.observe(delay_s, _exemplar(found.trace))
         self.suppressed.inc(outcome.suppressed)
         for reject in outcome.rejects:

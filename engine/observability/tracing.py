@@ -24,6 +24,8 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
+import msgspec
+
 from engine import limits
 from engine.config import Settings
 from engine.errors import ConfigError
@@ -122,7 +124,7 @@ class Tracing:
         outcome.matches = [
             found
             if found.trace is None or not found.trace.is_sampled
-            else found._replace(trace=found.trace.child(span_id_of(found.match.match_id)))
+            else msgspec.structs.replace(found, trace=found.trace.child(span_id_of(found.match_id)))
             for found in outcome.matches
         ]
 
@@ -132,10 +134,10 @@ class Tracing:
             Span(
                 found.trace,
                 # Records without a timestamp have -1; clocks differ.
-                min(now_ms, found.read_ms if found.read_ms >= 0 else outcome.at_ms),
+                min(now_ms, found.timestamp_ms if found.timestamp_ms >= 0 else outcome.at_ms),
                 now_ms,
-                found.match.match_type,
-                found.match.entry.purpose,
+                found.match_type,
+                found.purpose,
                 outcome.partition,
             )
             for found in outcome.matches

@@ -18,8 +18,8 @@ from engine.delivery.send_queue import Abandoned
 from engine.documents.model import Reject
 from engine.errors import BrokerError
 from engine.kafka.topics import Topics
-from engine.matching.match import audit_fields
-from engine.matching.outcome import FoundMatch, Outcome
+from engine.matching.match import audit_fields, found_match
+from engine.matching.outcome import Outcome
 from engine.matching.suppression_states import SuppressionRecord
 from engine.transport.fetch import Fetch
 from engine.wire.record_batch import RawFetch
@@ -108,7 +108,7 @@ def found(**fields: Any) -> Outcome:
 
 
 CHANGE = SuppressionRecord(0, b"key", b"{}")
-ONE = found(matches=[FoundMatch(MATCH, 5)], rejects=[REJECT], suppression=[CHANGE])
+ONE = found(matches=[found_match(MATCH, 5)], rejects=[REJECT], suppression=[CHANGE])
 
 
 async def settle() -> None:
@@ -305,7 +305,7 @@ async def test_done_when_what_was_delivered_early_is_acknowledged_too(last: str)
     assert len(here.sent) == 2, "it does not wait for the rest"
     early = here.sink_answers
     here.sink_answers = asyncio.get_running_loop().create_future()
-    here.outcome = found(matches=[FoundMatch(MATCH, 6)]) if last == "something" else found()
+    here.outcome = found(matches=[found_match(MATCH, 6)]) if last == "something" else found()
     await here.pipeline.take(fetch)
     for answer in (here.sink_answers, here.notes_answer):
         answer.set_result(None)

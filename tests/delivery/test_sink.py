@@ -30,8 +30,9 @@ from engine.documents.codec import decode_match, decode_reject
 from engine.documents.model import Reject
 from engine.errors import BrokerError
 from engine.kafka.topics import Topics
+from engine.matching.match import found_match
 from engine.wire.trace_context import TraceContext
-from tests.fakes.documents import at, detection, entry, exact_match
+from tests.fakes.documents import NOW_MS, at, detection, entry, exact_match
 from tests.fakes.runtime import CLUSTER
 from tests.repository.schemas import validator
 
@@ -141,7 +142,7 @@ async def test_a_delivery_that_is_cancelled_leaves_its_batches_to_aiokafka(
 
 def test_a_match_is_a_cloudevent() -> None:
     match = exact_match(entry(entry_id="É-1"), detection())
-    record = match_record(TOPICS, match)
+    record = match_record(TOPICS, found_match(match, NOW_MS))
     assert (record.topic, record.key) == ("lpr.matches.v1", "É-1".encode())
     document = orjson.loads(record.value)
     validator("match").validate(document)
@@ -160,13 +161,15 @@ def test_a_match_is_a_cloudevent() -> None:
 
 def test_a_match_carries_its_trace_on() -> None:
     match = exact_match(entry(), detection())
-    plain = match_record(TOPICS, match)
+    found = found_match(match, NOW_MS)
+    plain = match_record(TOPICS, found)
     trace = TraceContext("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", 1)
-    record = match_record(TOPICS, match, trace)
+    record = match_record(TOPICS, msgspec.structs.replace(found, trace=trace))
     parent = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     both = [("traceparent", parent), ("ce_traceparent", parent)]
     assert record == msgspec.structs.replace(plain, headers=plain.headers + both)
-    record = match_record(TOPICS, match, trace._replace(state="a=1"))
+    stated = trace._replace(state="a=1")
+    record = match_record(TOPICS, msgspec.structs.replace(found, trace=stated))
     state = [("tracestate", b"a=1"), ("ce_tracestate", b"a=1")]
     assert record.headers == plain.headers + both + state
 

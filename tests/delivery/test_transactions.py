@@ -23,7 +23,8 @@ from engine.delivery.send_queue import Abandoned
 from engine.delivery.transactions import Transactions
 from engine.documents.model import Reject
 from engine.errors import BrokerError
-from engine.matching.outcome import FoundMatch, Outcome
+from engine.matching.match import found_match
+from engine.matching.outcome import Outcome
 from engine.matching.suppression_states import SuppressionRecord
 from engine.transport.fetch import Fetch
 from engine.wire.record_batch import RawFetch
@@ -61,7 +62,7 @@ def outcome_of(*reads: int, states: tuple[SuppressionRecord, ...] = ()) -> Outco
     matches = [exact_match(entry(), detection(read_id=f"R-{number}")) for number in reads]
     return Outcome(
         at_ms=NOW_MS,
-        matches=[FoundMatch(match, NOW_MS) for match in matches],
+        matches=[found_match(match, NOW_MS) for match in matches],
         suppression=[*states],
     )
 

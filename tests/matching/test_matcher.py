@@ -113,6 +113,10 @@ def ids(outcome: Outcome) -> list[str]:
     return [found.match.match_id for found in outcome.matches]
 
 
+def matches_of(outcome: Outcome) -> list[Match]:
+    return [found.match for found in outcome.matches]
+
+
 def as_expected(match: Match) -> Expected:
     return Expected(match.match_id, match.entry.entry_id, match.read.read_id)
 
@@ -268,7 +272,7 @@ def test_exactly_the_matches_of_the_oracle(
         outcome = matcher.process(raw_fetch(*batches), NOW_MS)
         assert outcome.rejects == []
         assert outcome.reads == sum(batch.record_count for batch in batches)
-        found += [match for match, *_ in outcome.matches]
+        found += matches_of(outcome)
         denied += outcome.denied.total()
         sampled += outcome.sampled_by_source
     assert {as_expected(match) for match in found} == expected
@@ -329,7 +333,7 @@ def test_the_oracle_has_something_to_say() -> None:
         documents,
         _NOW,
     )
-    assert {as_expected(match) for match, *_ in outcome.matches} == expected
+    assert {as_expected(match) for match in matches_of(outcome)} == expected
     assert len(expected) > 30
     assert set(outcome.denied) == {
         "not_started",
@@ -448,8 +452,9 @@ def test_a_trace_takes_room_in_what_a_fetch_comes_to() -> None:
 def test_a_match_comes_with_its_reads_timestamp(headers: Headers, append_ms: int | None) -> None:
     record = sent(read(), headers)._replace(timestamp_ms=FIRST_MS + 5)
     data = batch_bytes([Sent(None, b""), record], append_ms=append_ms)
-    [(match, read_ms, _)] = open_matcher().process(raw_fetch(raw_batch(data)), NOW_MS).matches
-    assert read_ms == (FIRST_MS + 5 if append_ms is None else append_ms)
+    [found] = open_matcher().process(raw_fetch(raw_batch(data)), NOW_MS).matches
+    match = found.match
+    assert found.timestamp_ms == (FIRST_MS + 5 if append_ms is None else append_ms)
     assert match.matched_at == at(0)
     assert (match.entry_revision, match.policy.revision, match.list_revision) == (0, 0, 1)
 
@@ -611,7 +616,7 @@ def test_what_is_staged_counts_from_the_commit_on(headers: Headers) -> None:
         outcome = matcher.process(raw_fetch(raw_batch(batch_bytes(sightings))), NOW_MS)
         found = [
             (each.read.plate, each.entry.entry_id, each.entry_revision, each.list_revision)
-            for each, *_ in outcome.matches
+            for each in matches_of(outcome)
         ]
         return found, dict(outcome.denied), outcome.values_opened
 
@@ -730,7 +735,7 @@ def test_a_bad_record_is_pointed_to_and_passed(bad: Bad, codec: int, headers: He
     ]
     batch = raw_batch(batch_bytes(records, base_offset=500, codec=codec))
     outcome = open_matcher().process(raw_fetch(batch, partition=3), NOW_MS)
-    assert [match.read.read_id for match, *_ in outcome.matches] == ["R1", "R2"]
+    assert [match.read.read_id for match in matches_of(outcome)] == ["R1", "R2"]
     assert outcome.reads == 3
     [reject] = outcome.rejects
     assert (reject.topic, reject.partition, reject.offset) == (TOPIC, 3, 501)
@@ -779,7 +784,7 @@ def check_bad_batch(
     good = [raw_batch(_batch(2, 0)), raw_batch(_batch(2, 6))]
     fetch = raw_fetch(good[0], bad, good[1])
     outcome = (matcher or open_matcher()).process(fetch, NOW_MS)
-    around = [match.read.read_id for match, *_ in outcome.matches]
+    around = [match.read.read_id for match in matches_of(outcome)]
     assert around[:2] == ["R0", "R1"]
     assert around[-2:] == ["R6", "R7"]
     [reject] = outcome.rejects
@@ -818,7 +823,7 @@ def test_a_batch_that_breaks_off(codec: int) -> None:
     body = whole[: len(whole) * 5 // 8]
     data = raw_body(body, codec, record_count=4, base_offset=2, last_delta=3)
     outcome = check_bad_batch(raw_batch(data), 4, 5, "corrupt_batch")
-    assert [match.read.read_id for match, *_ in outcome.matches] == [
+    assert [match.read.read_id for match in matches_of(outcome)] == [
         "R0",
         "R1",
         "R2",
@@ -875,7 +880,7 @@ def test_arbitrary_batches_stop_nothing(
     good = raw_batch(_batch(2, 6))
     bad = raw_batch(data, from_offset=min(from_offset, 5))
     outcome = open_matcher(1).process(raw_fetch(bad, good), NOW_MS)
-    assert [match.read.read_id for match, *_ in outcome.matches][-2:] == ["R6", "R7"]
+    assert [match.read.read_id for match in matches_of(outcome)][-2:] == ["R6", "R7"]
     for reject in outcome.rejects:
         assert reject.reason in (
             "corrupt_batch",
@@ -917,7 +922,7 @@ def test_a_plate_that_is_like_a_listed_one(
         sent(read(2, plate="NOTHERE"), headers),
     ]
     outcome = matcher.process(raw_fetch(raw_batch(batch_bytes(records))), NOW_MS)
-    [(match, *_)] = outcome.matches
+    [match] = matches_of(outcome)
     assert (match.match_type, match.read.read_id, match.alternate) == (match_type, "R1", None)
     assert 0 < match.confidence < 1
     assert outcome.values_opened == 1
@@ -1000,14 +1005,14 @@ def test_alternates_are_tried_where_the_header_asks(
     outcome = matcher.process(raw_fetch(batch), NOW_MS)
     assert [
         (match.entry.entry_id, match.alternate and match.alternate.plate)
-        for match, *_ in outcome.matches
+        for match in matches_of(outcome)
     ] == found
     odd_key = {} if key == b"OTHER1" else {"missing" if key is None else "not_normal": 1}
     assert outcome.odd_keys == odd | odd_key
     assert outcome.rejects == []
     is_opened = found or odd_key or asked == b"ABC129"
     assert outcome.values_opened == (1 if is_opened else 0)
-    for match, *_ in outcome.matches:
+    for match in matches_of(outcome):
         assert decode_match(encode(match)) == match
 
 
@@ -1023,7 +1028,7 @@ def test_the_reads_own_plate_comes_first_and_an_entry_matches_once(headers: Head
     outcome = matcher.process(raw_fetch(batch), NOW_MS)
     assert [
         (match.entry.entry_id, match.match_type, match.alternate is None)
-        for match, *_ in outcome.matches
+        for match in matches_of(outcome)
     ] == [("E1", "confusable", True), ("E2", "exact", False)]
     assert outcome.matches[1].match.alternate == Alternate(plate="ABC128")
 
@@ -1035,7 +1040,7 @@ def test_a_header_sent_twice_counts_for_nothing_but_a_look(headers: Headers) -> 
     document = read(plate="OTHER1", alternates=[{"plate": "ABC123"}])
     batch = raw_batch(batch_bytes([Sent(b"OTHER1", as_bytes(document), twice)]))
     outcome = matcher.process(raw_fetch(batch), NOW_MS)
-    assert [match.alternate for match, *_ in outcome.matches] == [Alternate(plate="ABC123")]
+    assert [match.alternate for match in matches_of(outcome)] == [Alternate(plate="ABC123")]
     assert outcome.odd_keys == {"alternates": 1}
 
 
@@ -1085,7 +1090,7 @@ def test_folded_reads_are_counted_and_carried_by_the_next_match(headers: Headers
     reads = [read(number, captured_at=at(-age)) for number, age in enumerate(ages_ms)]
     batch = raw_batch(batch_bytes([sent(document, headers) for document in reads]))
     outcome = matcher.process(raw_fetch(batch), NOW_MS)
-    assert [(match.read.read_id, match.suppressed) for match, *_ in outcome.matches] == [
+    assert [(match.read.read_id, match.suppressed) for match in matches_of(outcome)] == [
         ("R0", 0),
         ("R3", 2),
     ]

@@ -14,7 +14,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from engine import limits
 from engine.config import Settings
 from engine.errors import ConfigError
-from engine.matching.outcome import FoundMatch, Outcome
+from engine.matching.match import found_match
+from engine.matching.outcome import Outcome
 from engine.observability.metrics import Metrics
 from engine.observability.tracing import Tracing, headers_in_clear, make_tracing
 from engine.wire.trace_context import Span, TraceContext
@@ -43,7 +44,7 @@ class Taker:
 
 
 def outcome(*traces: TraceContext | None, read_ms: int = NOW_MS - 5) -> Outcome:
-    matches = [FoundMatch(_MATCH, read_ms, trace) for trace in traces]
+    matches = [found_match(_MATCH, read_ms, trace) for trace in traces]
     return Outcome(at_ms=NOW_MS, partition=3, matches=matches)
 
 

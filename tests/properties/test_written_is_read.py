@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -98,7 +99,8 @@ def test_matches_and_what_goes_with_them(listed: Entry, sent: list[Sent], offset
     if listed.area is None and sent[0].key == b"ABC123":
         assert outcome.matches
     for found in outcome.matches:
-        assert decode_match(encode(found.match)) == found.match
+        assert encode(decode_match(found.value)) == found.value
+        assert orjson.loads(found.audit) == audit_fields(found.match)
         value = chain.seal("match", audit_fields(found.match), NOW_MS)
         assert decode_audit(value).fields == audit_fields(found.match)
         record, true_hash = opener.open(value)

@@ -28,6 +28,7 @@ from engine.delivery.records import match_record
 from engine.documents import codec, model
 from engine.documents.fields import ALTERNATES_HEADER
 from engine.kafka.topics import DECLARED, Topics
+from engine.matching.match import found_match
 from engine.wire.trace_context import PARENT_HEADER, STATE_HEADER, TraceContext
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
@@ -343,9 +344,9 @@ def _header_differences(match_schema: Json, messages: Json) -> Iterator[str]:
     headers = messages["match"]["headers"]
     example = json.dumps(match_schema["examples"][0])
     match = codec.decode_match(example)
-    always = [name for name, _ in match_record(Topics("lpr."), match).headers]
+    always = [name for name, _ in match_record(Topics("lpr."), found_match(match, 0)).headers]
     trace = TraceContext("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", 1, "congo=t61")
-    record = match_record(Topics("lpr."), match, trace)
+    record = match_record(Topics("lpr."), found_match(match, 0, trace))
     sent = {name: value.decode() for name, value in record.headers}
     yield from _compare(sorted(headers["required"]), sorted(always), f"{path}.required")
     yield from _compare(sorted(headers["properties"]), sorted(sent), f"{path}.properties")
