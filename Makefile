@@ -30,7 +30,7 @@ WITH_UV = { sed -n '/^uv==/,/[^\\]$$/p' requirements.lock >$(VENV)/uv.txt && \
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-brokers fuzz check kafka format lock lock-check audit-deps deploy-tools bench bench-readme bench-quick torture first-hour docs
+.PHONY: help venv demo test test-brokers fuzz check kafka format lock lock-check audit-deps deploy-tools dist bench bench-readme bench-quick torture first-hour docs
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -130,9 +130,14 @@ audit-deps: venv  ## hold the locked packages against known vulnerabilities; fai
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --group audit
 	@$(BIN)/python -m tests.repository.advisories $(ARGS)
 
-deploy-tools: venv  ## linters, schemas and kustomize, for tests/repository/test_deploy.py (Linux on x86-64)
-	@$(BIN)/uv $(EXPORT_ONLY) --only-group deploy | \
+deploy-tools: venv  ## linters, schemas and kustomize, for the tests of deploy/ and .github/ (Linux on x86-64)
+	@$(BIN)/uv $(EXPORT_ONLY) --only-group deploy --only-group dist | \
 		$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r -
+
+dist: venv  ## a release's files, from the last commit, checked and tried: dist/ and build/release/
+	@$(BIN)/uv $(EXPORT_ONLY) --only-group dist | \
+		$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r -
+	@$(BIN)/python -m tests.repository.distribution --tag "$${TAG-}" --forge "$${FORGE-}"
 
 bench: venv  ## every benchmark on a real Kafka; results and plots into benchmarks/results
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --group bench

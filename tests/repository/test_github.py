@@ -9,6 +9,8 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from tests.repository.deploy_tools import run_tool
+
 ROOT: Final = Path(__file__).parents[2]
 GITHUB: Final = ROOT / ".github"
 WORKFLOWS: Final = sorted((GITHUB / "workflows").glob("*.yml"))
@@ -32,12 +34,71 @@ def test_a_workflow_reads_and_runs_what_is_there(path: Path) -> None:
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
     for job in workflow["jobs"].values():
         assert job["timeout-minutes"] > 0
-        for step in job["steps"]:
-            if "uses" in step:
-                assert re.fullmatch(r"actions/[a-z-]+@v\d+", step["uses"])
-                continue
-            program, *words = step["run"].split()
-            assert (program == "make" and words[0] in targets) or (ROOT / program).is_file()
+        ours = [step for step in job["steps"] if "run" in step and _is_ours(step["run"], targets)]
+        others = {step["run"].split()[0] for step in job["steps"] if step.get("run")} - {
+            step["run"].split()[0] for step in ours
+        }
+        assert others <= {"docker", "echo", "gh"}
+        # What may write outside runs no program of the repository, nor what that installs.
+        assert not ours or "write" not in job.get("permissions", {}).values()
+
+
+def _is_ours(command: str, targets: list[str]) -> bool:
+    program, *words = command.split()
+    return (program == "make" and words[0] in targets) or (ROOT / program).is_file()
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_an_action_is_pinned_by_its_commit(path: Path) -> None:
+    used = re.findall(r"uses: (.*)", path.read_text("utf-8"))
+    assert used
+    for each in used:
+        assert re.fullmatch(r"[a-z-]+/[a-z-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", each), each
+
+
+def test_an_action_has_one_version() -> None:
+    texts = "".join(path.read_text("utf-8") for path in WORKFLOWS)
+    pins = {tuple(each.split("@")) for each in re.findall(r"uses: (.*)", texts)}
+    assert len({action for action, _ in pins}) == len(pins)
+
+
+def test_a_release_that_is_started_by_hand_publishes_nothing() -> None:
+    workflow = yaml.safe_load((GITHUB / "workflows" / "release.yml").read_text("utf-8"))
+    only_tags = "github.event_name == 'push'"
+    for name, job in workflow["jobs"].items():
+        if name == "image":
+            publishing = [
+                step
+                for step in job["steps"]
+                if "login-action" in step.get("uses", "")
+                or "attest" in step.get("uses", "")
+                or step.get("with", {}).get("push")
+            ]
+            assert len(publishing) == 3
+            assert all(step["if"] == only_tags for step in publishing)
+        elif name != "build":
+            assert job["if"] == only_tags
+    runs = [step.get("run") for step in workflow["jobs"]["build"]["steps"]]
+    assert "make dist" in runs
+
+
+def test_zizmor_has_nothing_to_say() -> None:
+    options = ("--offline", "--no-progress", "--quiet", "--persona=pedantic", "--min-severity=low")
+    assert "No findings" in run_tool("zizmor", *options, str(GITHUB))
+
+
+@pytest.mark.parametrize(
+    ("schema", "files"),
+    [
+        ("dependabot", [GITHUB / "dependabot.yml"]),
+        ("github-workflows", WORKFLOWS),
+        ("github-issue-forms", FORMS),
+        ("github-issue-config", [GITHUB / "ISSUE_TEMPLATE" / "config.yml"]),
+    ],
+)
+def test_a_file_is_as_the_forge_reads_it(schema: str, files: list[Path]) -> None:
+    names = [str(path) for path in files]
+    assert "done" in run_tool("check-jsonschema", "--builtin-schema", f"vendor.{schema}", *names)
 
 
 def test_ci_runs_all_checks_and_all_tests() -> None:
