@@ -17,7 +17,7 @@ Python's objects, matches and changes take about four times as much.
 | their audit records, and the suppression's states | with the above | 30 |
 | batches in aiokafka's producer, two a partition, made of the above | SINK_BATCH_BYTES | 1 each |
 | the suppression's keys; while they are restored, twice as much | SUPPRESSION_KEYS | 125 |
-| control records, fetched and applied | CONTROL_BATCHES_A_STEP, CONTROL_STEP_BYTES | 32 |
+| control records, fetched and applied | LOAD_BATCHES_A_STEP, LOAD_STEP_BYTES | 40 |
 | changes of the lists that are not audited | AUDIT_PENDING_CHANGES | 50 |
 | entries that a first load added and that are not audited, 32 bytes each | the lists | |
 | entries, twice while a transaction replaces them | the lists | |
@@ -191,6 +191,10 @@ CORRUPT_BATCH_FETCHES: Final = 3
 CONTROL_BATCHES_A_STEP: Final = 8
 CONTROL_RECORDS_A_STEP: Final = 2048
 CONTROL_STEP_BYTES: Final = 4 * MIB
+#: The same while the lists are loaded, and no reads wait for a turn.
+LOAD_BATCHES_A_STEP: Final = 32
+LOAD_RECORDS_A_STEP: Final = 16_384
+LOAD_STEP_BYTES: Final = 8 * MIB
 #: Headers of a control record that are examined, and bytes of an operator's name.
 CONTROL_HEADERS: Final = 64
 OPERATOR_BYTES: Final = 512

@@ -65,7 +65,7 @@ def _load(batches: list[RawBatch], now_ms: int, *, in_bulk: bool, audited_to: in
     gc.collect()
     gc.disable()
     started_s = time.thread_time()
-    bounds = limits.CONTROL_RECORDS_A_STEP, limits.CONTROL_STEP_BYTES
+    bounds = limits.LOAD_RECORDS_A_STEP, limits.LOAD_STEP_BYTES
     for some in reader.steps(batches, audited_to, *bounds):
         records = ControlRecords(ControlKind.ENTRY, 0, some)
         applied = lists.apply(records if in_bulk else list(records), now_ms, Phase.LOADING)

@@ -212,9 +212,8 @@ class ControlReplica:
     async def _step(self, state: ControlState) -> None:
         """Fetch records, and pass them on."""
         try:
-            found = await self._consumer.getmany(
-                timeout_ms=limits.POLL_MS, max_records=limits.CONTROL_BATCHES_A_STEP
-            )
+            most = limits.LOAD_BATCHES_A_STEP if state.is_loading else limits.CONTROL_BATCHES_A_STEP
+            found = await self._consumer.getmany(timeout_ms=limits.POLL_MS, max_records=most)
         except OffsetOutOfRangeError as error:
             [(tp, offset)] = error.args[0].items()
             raise other_topic(
@@ -234,7 +233,7 @@ class ControlReplica:
                 await self._hand_on(tp, batches[each.first : each.stop], each.phase)
 
     async def _hand_on(self, tp: TopicPartition, batches: list[RawBatch], phase: Phase) -> None:
-        steps = self._unpack(tp, batches)
+        steps = self._unpack(tp, batches, phase)
         while (some := await asyncio.to_thread(next, steps, None)) is not None:
             await self._updater.apply(some, phase)
 
@@ -252,11 +251,17 @@ class ControlReplica:
                 open_producers.clear()
         return received
 
-    def _unpack(self, tp: TopicPartition, batches: list[RawBatch]) -> Iterator[ControlRecords]:
+    def _unpack(
+        self, tp: TopicPartition, batches: list[RawBatch], phase: Phase
+    ) -> Iterator[ControlRecords]:
         kind = self._kinds[tp.topic]
         # The operator of a change is for the audit, which has the changes below already.
         named_from = self._updater.audited_to.get((kind, tp.partition), 0)
-        bounds = limits.CONTROL_RECORDS_A_STEP, limits.CONTROL_STEP_BYTES
+        bounds = (
+            (limits.LOAD_RECORDS_A_STEP, limits.LOAD_STEP_BYTES)
+            if phase is Phase.LOADING
+            else (limits.CONTROL_RECORDS_A_STEP, limits.CONTROL_STEP_BYTES)
+        )
         where = f"{tp.topic}/{tp.partition}"
         for some in every_step(self._batch_reader, where, batches, named_from, *bounds):
             yield ControlRecords(kind, tp.partition, some)

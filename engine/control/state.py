@@ -116,6 +116,11 @@ class ControlState:
         #: By partition, the time of the broker's last answer, and when that was noticed.
         self._answers: dict[ControlPartition, tuple[int, float]] = {}
 
+    @property
+    def is_loading(self) -> bool:
+        """Whether the topics are not yet read to the end that they had at the start."""
+        return self._phase is Phase.LOADING
+
     def batches(self, partition: ControlPartition, transactional: Sequence[bool]) -> list[HandOn]:
         """Take note of batches that came of a partition, and whether each is transactional."""
         count = first_staged = len(transactional)
@@ -132,7 +137,7 @@ class ControlState:
     ) -> list[Action]:
         """Take note of how far all partitions have come, before more is fetched. `is_open` says
         whether the gate is."""
-        if self._phase is Phase.LOADING:
+        if self.is_loading:
             if not _have_reached(received, self._ends) or not self._is_whole(received):
                 return []
             self._phase = Phase.FOLLOWING

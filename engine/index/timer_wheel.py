@@ -73,9 +73,11 @@ class Timeline:
 
         That takes long for millions of them, so it is called at the end of a load.
         """
-        slots = np.unique(np.concatenate(self._unfiled)) if self._unfiled else np.empty(0, np.int32)
+        is_unfiled = np.zeros(len(time_ms), dtype=np.bool_)
+        for some in self._unfiled:
+            is_unfiled[some] = True
         self._unfiled, self._unfiled_count, self._unfiled_ms = [], 0, NEVER_MS
-        slots = slots[time_ms[slots] != NEVER_MS]
+        slots = np.flatnonzero(is_unfiled & (time_ms != NEVER_MS))
         if not len(slots):
             return
         minutes_of = time_ms[slots] // _MINUTE_MS

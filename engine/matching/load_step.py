@@ -97,7 +97,7 @@ class ValueCache:
             value = _VALUE[name](text.decode())
         except (msgspec.DecodeError, UnicodeError):
             value = None
-        if len(values) >= limits.CONTROL_RECORDS_A_STEP:
+        if len(values) >= limits.LOAD_RECORDS_A_STEP:
             values.clear()
         values[text] = value
         return value
@@ -113,11 +113,11 @@ class LoadStep:
         heads = np.empty(1 << (2 * size).bit_length(), dtype=np.int32)
         firsts = np.empty(size, dtype=np.int32)
         self._numbers = np.empty((len(SHARED), size), dtype=np.int32)
-        self._firsts: list[list[int]] = []
+        self._firsts: list[npt.NDArray[np.int32]] = []
         for field, name in enumerate(SHARED):
             numbers = self._numbers[field]
             count = number_texts(data, rows, scan.at(name), numbers, firsts, heads)
-            self._firsts.append(firsts[:count].tolist())
+            self._firsts.append(firsts[:count].copy())
         #: By field and number; None for a value that is not valid, and for times, which are.
         self._values: list[list[Any]] = [
             [None] * len(self._firsts[field])
@@ -163,8 +163,9 @@ class LoadStep:
 
     def packed(self, index: Index, places: Places) -> tuple[list[bytes], Shared]:
         """Pack the entries at some places, and count their shared values in the index."""
-        rows = np.ascontiguousarray(self._rows[places])
-        numbers = np.ascontiguousarray(self._numbers[:, places])
+        rows, numbers = self._rows, self._numbers
+        if len(places) < len(rows):
+            rows, numbers = rows[places], np.ascontiguousarray(numbers[:, places])
         most = max(1, *map(len, self._firsts))
         at = np.zeros((len(SHARED), most), dtype=np.int64)
         lengths = np.zeros((len(SHARED), most), dtype=np.int64)
@@ -196,11 +197,14 @@ class LoadStep:
         """Return which values of a time are packed in milliseconds: if few entries share it."""
         firsts = self._firsts[field]
         is_canonical: Mask = self._rows[firsts, scan.at(name) + 1] == CANONICAL_TIME_CHARACTERS
-        return is_canonical & (self._rows[firsts, _TIMES[field]] >= LEAST_TIME) & (counts < _FEW)
+        in_ms: Mask = (
+            is_canonical & (self._rows[firsts, _TIMES[field]] >= LEAST_TIME) & (counts < _FEW)
+        )
+        return in_ms
 
     def filed(self, places: Places, packed: list[bytes], revisions: Places) -> PackedRows:
         """Return the packed entries with what the index files them by."""
-        rows = self._rows[places]
+        rows = self._rows if len(places) == len(self._rows) else self._rows[places]
         starts_ms = rows[:, scan.STARTS_MS]
         agencies, purposes = self._numbers[_AGENCY, places], self._numbers[_PURPOSE, places]
         both = agencies.astype(np.int64) * len(self._firsts[_PURPOSE]) + purposes
