@@ -291,6 +291,9 @@ TRANSACTION_BACKOFF_MS: Final = 20
 TRANSACTIONAL_ID_S: Final = 12 * 3600.0
 #: How long the group may take to rebalance after this worker has lost a partition to another.
 FENCED_S: Final = 90.0
+#: A broker that gives records an earlier time than this day of 2001 has no clock, such as the
+#: embedded one.
+CLOCKS_BEGIN_MS: Final = 1_000_000_000_000
 #: How long a transaction of a command may stay open. While it is, workers see no change of the
 #: lists that comes after its beginning, even if the command has ended.
 TRANSACTION_S: Final = 120.0

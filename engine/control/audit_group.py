@@ -30,6 +30,7 @@ from engine.kafka.cluster import Cluster
 from engine.kafka.diagnosis import Refusal, not_allowed, refusal
 from engine.kafka.group_errors import GroupErrors, retrieve_commits
 from engine.kafka.leave_group import leave_group
+from engine.kafka.offset_fetch import committed_offsets
 
 _EXPIRED_UNTIL: Final = "expired_until_ms"
 _ENTRIES: Final = "entries"
@@ -92,13 +93,12 @@ class AuditGroup:
         """Return what the group has committed. Raises BrokerError if that cannot be read."""
         try:
             parts = await self._parts()
-            found = await self._admin.list_consumer_group_offsets(self.name, partitions=parts)
+            found = await committed_offsets(self._admin, self.name, parts)
         except (KafkaError, TimeoutError, OSError) as error:
             raise self._unusable(error) from error
-        if not parts or any(tp not in found for tp in parts):
-            # The coordinator is still loading. To take that for "nothing committed" would mean to
-            # audit everything again.
-            raise BrokerError("the group does not return what it has committed", where=self._where)
+        if not parts:
+            # To take that for "nothing committed" would mean to audit everything again.
+            raise BrokerError("the brokers do not know the control topics", where=self._where)
         offsets = {
             (self._kinds[tp.topic], tp.partition): committed.offset
             for tp, committed in found.items()

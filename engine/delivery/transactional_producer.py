@@ -38,6 +38,7 @@ from engine.delivery.suppression_changelog import StateRecord
 from engine.errors import BrokerError
 from engine.kafka.cluster import Cluster
 from engine.kafka.diagnosis import refusal
+from engine.kafka.offset_fetch import committed_offsets
 
 T = TypeVar("T")
 
@@ -153,9 +154,7 @@ class GroupOffsets:
         tp = TopicPartition(self._topic, partition)
 
         async def ask() -> int:
-            found = await self._admin.list_consumer_group_offsets(self._group, partitions=[tp])
-            # While the group's coordinator loads, its response lacks the partition.
-            return int(found[tp].offset)
+            return int((await committed_offsets(self._admin, self._group, [tp]))[tp].offset)
 
         offset = await _until_done(ask, f"consumer group {self._group}")
         return None if offset < 0 else offset

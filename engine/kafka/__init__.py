@@ -28,7 +28,7 @@ The modules, in the order in which data passes them:
     open_transactions  what open transactions hold back, and whose they are
     fetch_limit     fetching pauses while too much is held
     controller_clock  the clock of the cluster's controller
-    offset_fetch    a coordinator that cannot say what is committed is asked again
+    offset_fetch    what a group has committed, once its coordinator is certain of it
     nearest_replica  a follower's answer never sets a partition back to its start
     group_errors    which errors of a group a member outlives
     static_member   a static member ends when another process has taken its place

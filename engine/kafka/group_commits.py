@@ -3,9 +3,9 @@
 aiokafka sends commits on the connection on which it joins the group, and the broker answers there
 in order: a commit would wait until the last member has joined. After some answers to a commit
 aiokafka also joins again, or gives its member id up, although its heartbeats find out about that.
-Here commits, and requests for what is committed, have a connection of their own, and their answers
-do not change the membership. Between its join and the group's assignment the broker accepts no
-commit of a member (KIP-429): those wait for it.
+Here commits, and requests for what is committed (`offset_fetch`), have a connection of their own,
+and their answers do not change the membership. Between its join and the group's assignment the
+broker accepts no commit of a member (KIP-429): those wait for it.
 
 It replaces two methods of one coordinator of aiokafka's; `tests/transport/test_cooperation.py`
 tests that they are as expected.
@@ -14,7 +14,8 @@ tests that they are as expected.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Set
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Set
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -30,10 +31,12 @@ from aiokafka.protocol.commit import OffsetCommitRequest, OffsetFetchRequest
 from aiokafka.protocol.group import JoinGroupRequest, SyncGroupRequest
 from aiokafka.structs import OffsetAndMetadata
 
+from engine.kafka.offset_fetch import StableOffsetFetch, stable_answer
+
 #: aiokafka's client has a connection for each group of requests and broker, and uses 0 and 1.
 _CONNECTION: Final = 2
 
-#: The answers after which aiokafka looks for the coordinator again.
+#: The answers after which the coordinator is looked for again.
 _ELSEWHERE: Final = (
     GroupCoordinatorNotAvailableError,
     NotCoordinatorForGroupError,
@@ -67,8 +70,12 @@ class GroupCommits:
         self._synced.set()
 
     async def _send_apart(self, request: Any) -> Any:
-        if isinstance(request, OffsetCommitRequest | OffsetFetchRequest):
+        if isinstance(request, OffsetCommitRequest):
             return await self._send_beside(request)
+        if isinstance(request, OffsetFetchRequest):
+            response = await self._send_beside(StableOffsetFetch.of(request))
+            with self._looking_elsewhere():
+                return stable_answer(response, self._member.group_id)
         if isinstance(request, SyncGroupRequest):
             try:
                 return await self._send(request)
@@ -91,6 +98,15 @@ class GroupCommits:
             )
         except KafkaError:
             coordinator.coordinator_dead()
+            raise
+
+    @contextlib.contextmanager
+    def _looking_elsewhere(self) -> Iterator[None]:
+        """Look for the coordinator again after an error of a broker that is not it."""
+        try:
+            yield
+        except _ELSEWHERE:
+            self._member.coordinator_dead()
             raise
 
     async def _commit(self, _: object, offsets: Mapping[TopicPartition, Any]) -> None:
@@ -116,7 +132,5 @@ class GroupCommits:
         )
         codes = {code for _, partitions in response.topics for _, code in partitions} - {0}
         for code in codes:
-            error = for_code(code)
-            if issubclass(error, _ELSEWHERE):
-                coordinator.coordinator_dead()
-            raise error(coordinator.group_id)
+            with self._looking_elsewhere():
+                raise for_code(code)(coordinator.group_id)

@@ -1,55 +1,167 @@
-"""A coordinator that cannot say what a group has committed is asked again.
+"""What a group has committed, as its coordinator is certain of it.
 
-Since version 2 of OffsetFetch (KIP-88) a coordinator that is loading the group, or is not its
-coordinator any more, answers with one error for the whole group and without partitions. aiokafka
-0.14 looks only at the errors of partitions, and takes the answer for a group that has committed
-nothing: its consumer would begin all partitions at the oldest read kept. That is what happens when
-the partition of `__consumer_offsets` moves to another broker while a group rebalances. Other
-clients had the fault too (Parsely/pykafka 958, IBM/sarama 3574).
+aiokafka 0.14 asks in a way that has two faults. Both make a group look as if it had committed
+nothing, and then a consumer begins at the oldest read kept:
 
-It wraps one method of aiokafka's coordinator; `tests/kafka_package/test_offset_fetch.py` fails
-loudly if that changes.
+* Since version 2 of OffsetFetch (KIP-88) a coordinator that is loading the group, or is not its
+  coordinator any more, answers with one error for the whole group and without partitions. aiokafka
+  looks only at the errors of partitions. Other clients had the fault too (Parsely/pykafka 958,
+  IBM/sarama 3574).
+* A coordinator of Kafka 4 that was elected just now answers, without an error, with what it knows
+  to be on all replicas, and for some milliseconds that is nothing. From version 7 on a client can
+  ask it to wait for the rest (`require_stable`, KIP-447): apache/kafka's GroupCoordinatorService
+  then treats the request as a write, whose answer waits until all before it is replicated. aiokafka
+  knows the versions up to 3.
+
+A partition whose offset an open transaction is about to change has no stable offset either. It is
+asked again, until that transaction has ended.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, Final
 
-from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import (
-    GroupAuthorizationFailedError,
-    GroupCoordinatorNotAvailableError,
-    NoError,
-    NotCoordinatorForGroupError,
-    for_code,
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError, NoError, for_code
+from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.commit import (
+    OffsetFetchRequest,
+    OffsetFetchRequest_v1,
+    OffsetFetchRequest_v2,
+    OffsetFetchRequest_v3,
+    OffsetFetchResponse_v3,
 )
-from aiokafka.protocol.commit import OffsetFetchRequest
+from aiokafka.protocol.types import (
+    Boolean,
+    CompactArray,
+    CompactString,
+    Int16,
+    Int32,
+    Int64,
+    Schema,
+    TaggedFields,
+)
+from aiokafka.structs import OffsetAndMetadata
 
-#: After these the coordinator must be looked for again.
-_ELSEWHERE: Final = (GroupCoordinatorNotAvailableError, NotCoordinatorForGroupError)
+_UNSTABLE: Final = 88
+_NO_TAGS: Final[Mapping[int, bytes]] = {}
 
 
-def ask_again_for_commits(consumer: AIOKafkaConsumer) -> None:
-    """Have a started consumer of a group raise the error of a group's whole answer. aiokafka tries
-    again after the retriable ones.
+class UnstableOffsetError(KafkaError):  # type: ignore[misc]
+    """The offset that a partition will have is part of an open transaction."""
 
-    Raises RuntimeError if this aiokafka's coordinator sends in another way.
+    errno = _UNSTABLE
+    retriable = True
+
+
+class _Response(Response):  # type: ignore[misc]
+    API_KEY = 9
+    API_VERSION = 7
+    SCHEMA: ClassVar = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "topics",
+            CompactArray(
+                ("topic", CompactString("utf-8")),
+                (
+                    "partitions",
+                    CompactArray(
+                        ("partition", Int32),
+                        ("offset", Int64),
+                        ("leader_epoch", Int32),
+                        ("metadata", CompactString("utf-8")),
+                        ("error_code", Int16),
+                        ("tags", TaggedFields),
+                    ),
+                ),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("error_code", Int16),
+        ("tags", TaggedFields),
+    )
+
+
+class _Request(RequestStruct):  # type: ignore[misc]
+    FLEXIBLE_VERSION = True
+    API_KEY = 9
+    API_VERSION = 7
+    RESPONSE_TYPE = _Response
+    SCHEMA: ClassVar = Schema(
+        ("consumer_group", CompactString("utf-8")),
+        (
+            "topics",
+            CompactArray(
+                ("topic", CompactString("utf-8")),
+                ("partitions", CompactArray(Int32)),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("require_stable", Boolean),
+        ("tags", TaggedFields),
+    )
+
+
+class StableOffsetFetch(
+    Request[  # type: ignore[misc]
+        OffsetFetchRequest_v1 | OffsetFetchRequest_v2 | OffsetFetchRequest_v3 | _Request
+    ],
+):
+    """A request for stable offsets; older brokers are asked as aiokafka asks them."""
+
+    API_KEY = 9
+
+    def __init__(self, group: str, topics: Iterable[tuple[str, Iterable[int]]]) -> None:
+        self._group = group
+        self.topics = [(topic, [*partitions]) for topic, partitions in topics]
+
+    @classmethod
+    def of(cls, request: OffsetFetchRequest) -> StableOffsetFetch:
+        """The request that takes the place of one of aiokafka's consumer."""
+        return cls(request._consumer_group, request._partitions or ())
+
+    def build(self, request_struct_class: Any) -> Any:
+        if request_struct_class is not _Request:
+            return request_struct_class(self._group, self.topics)
+        tagged = [(topic, partitions, _NO_TAGS) for topic, partitions in self.topics]
+        return _Request(self._group, tagged, True, _NO_TAGS)
+
+
+def stable_answer(response: Any, group: str) -> Any:
+    """Return the answer to a StableOffsetFetch in the form that aiokafka reads.
+
+    Raises the error of the whole answer, and UnstableOffsetError. aiokafka's consumer asks again
+    after the retriable ones.
     """
-    coordinator = consumer._coordinator
-    if not hasattr(coordinator, "_send_req") or not hasattr(coordinator, "coordinator_dead"):
-        raise RuntimeError("this version of aiokafka has another coordinator; pin aiokafka 0.14")
-    send = coordinator._send_req
-
-    async def send_and_look(request: Any) -> Any:
-        response = await send(request)
-        if isinstance(request, OffsetFetchRequest) and response.API_VERSION >= 2:
-            error = for_code(response.error_code)
-            if error in _ELSEWHERE:
-                coordinator.coordinator_dead()
-            if error is GroupAuthorizationFailedError:
-                raise error(coordinator.group_id)
-            if error is not NoError:
-                raise error
+    if response.API_VERSION >= 2 and (error := for_code(response.error_code)) is not NoError:
+        raise error(group)
+    if response.API_VERSION != _Response.API_VERSION:
         return response
+    topics = [
+        (topic, [(part, offset, text, code) for part, offset, _, text, code, _ in partitions])
+        for topic, partitions, _ in response.topics
+    ]
+    if any(code == _UNSTABLE for _, partitions in topics for *_, code in partitions):
+        raise UnstableOffsetError(group)
+    return OffsetFetchResponse_v3(0, topics, 0)
 
-    coordinator._send_req = send_and_look
+
+async def committed_offsets(
+    admin: Any, group: str, partitions: Iterable[TopicPartition]
+) -> dict[TopicPartition, OffsetAndMetadata]:
+    """Ask a group's coordinator, with an admin client of aiokafka's. A partition without a
+    committed offset has -1. Raises KafkaError."""
+    topics: dict[str, list[int]] = {}
+    for tp in partitions:
+        topics.setdefault(tp.topic, []).append(tp.partition)
+    coordinator = await admin.find_coordinator(group)
+    request = StableOffsetFetch(group, topics.items())
+    response = stable_answer(await admin._send_request(request, coordinator), group)
+    found = {}
+    for topic, of_topic in response.topics:
+        for partition, offset, metadata, code in of_topic:
+            if (error := for_code(code)) is not NoError:
+                raise error(group)
+            found[TopicPartition(topic, partition)] = OffsetAndMetadata(offset, metadata)
+    return found

@@ -28,8 +28,7 @@ from engine.kafka.session import broker_errors, partitions_of, started, stopped
 #: Records are sent in batches of this size, with a few batches in flight at a time.
 BATCH_BYTES: Final = 256 * limits.KIB
 _BATCHES_IN_FLIGHT: Final = 8
-#: The time that librdkafka's own broker answers, whenever it is asked (rdkafka_mock_handlers.c).
-_EMBEDDED_BROKER_STAMP: Final = 1234
+
 
 Headers = list[tuple[str, bytes]]
 
@@ -116,7 +115,7 @@ class Outbox:
 
     def _compare_clocks(self, stamped_ms: int | None, sent_ms: int) -> None:
         """Compare the time that the broker gave records, if it did: between sending and now."""
-        if stamped_ms is None or stamped_ms < 0 or stamped_ms == _EMBEDDED_BROKER_STAMP:
+        if stamped_ms is None or stamped_ms < limits.CLOCKS_BEGIN_MS:
             return
         ahead_ms = max(0, stamped_ms - SystemClock().now_ms()) + min(0, stamped_ms - sent_ms)
         self.broker_ahead_s = max(self.broker_ahead_s, ahead_ms / 1000, key=abs)

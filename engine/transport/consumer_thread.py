@@ -26,7 +26,6 @@ from engine.kafka.group_errors import GroupErrors
 from engine.kafka.group_protocols import join_once
 from engine.kafka.leave_group import leave_group
 from engine.kafka.nearest_replica import let_leaders_decide
-from engine.kafka.offset_fetch import ask_again_for_commits
 from engine.kafka.raw_fetcher import deliver_batches
 from engine.kafka.static_member import end_when_fenced
 from engine.transport.batch_topics import BatchTopics
@@ -128,7 +127,6 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         deliver_batches(consumer, self._batch_topics.__contains__, self.room.hold)
         self.room.mind(consumer)
         let_leaders_decide(consumer)
-        ask_again_for_commits(consumer)
         end_when_fenced(consumer, self._end)
         join_once(consumer)
         self._cooperation.watch(consumer)

@@ -12,6 +12,7 @@ from aiokafka.errors import (
     CommitFailedError,
     GroupAuthorizationFailedError,
     GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
     IllegalStateError,
     KafkaError,
 )
@@ -23,7 +24,9 @@ from engine.audit.pending_changes import EXPIRIES, Listed, Progress
 from engine.control.audit_group import AuditGroup
 from engine.errors import BrokerError
 from engine.kafka.cluster import Cluster
+from engine.kafka.offset_fetch import StableOffsetFetch
 from engine.kafka.topics import Topics
+from tests.fakes.committed_offsets import committed_answer
 
 TOPICS = Topics("lpr.")
 ENTRIES = TopicPartition(TOPICS.hotlist, 0)
@@ -41,6 +44,7 @@ class Kafka:
         self.answers: list[KafkaError] = []
         self.sent: list[Any] = []
         self._coordinator = SimpleNamespace(_do_commit_offsets=None)
+        self._client = self
 
     def answer(self) -> None:
         if self.answers:
@@ -52,11 +56,15 @@ class Kafka:
     async def describe_topics(self, names: list[str]) -> list[dict[str, Any]]:
         return [{"topic": name, "partitions": [{"partition": 0}]} for name in names]
 
-    async def list_consumer_group_offsets(self, group: str, *, partitions: Any) -> Any:
+    async def find_coordinator(self, group: str) -> int:
         assert group == "workers.audit"
-        assert set(partitions) == {ENTRIES, POLICIES}
+        return 1
+
+    async def send(self, node: int, request: StableOffsetFetch) -> Any:
+        asked = {TopicPartition(topic, one) for topic, of in request.topics for one in of}
+        assert asked == {ENTRIES, POLICIES}
         self.answer()
-        return self.committed
+        return committed_answer(self.committed)
 
     async def getmany(self, *, timeout_ms: int) -> dict[Any, Any]:
         self.answer()
@@ -131,10 +139,10 @@ async def test_metadata_that_is_none_of_ours(kafka: Kafka, metadata: str | None)
     assert await group().progress() == Progress({EXPIRIES: 5})
 
 
-async def test_a_coordinator_that_keeps_silent_has_not_said_nothing(kafka: Kafka) -> None:
-    """While it loads, it leaves partitions out. To take them for new would audit all anew."""
-    kafka.committed = {}
-    with pytest.raises(BrokerError, match="does not return what it has committed"):
+async def test_a_coordinator_that_loads_has_not_said_nothing(kafka: Kafka) -> None:
+    """To take its partitions for new would be to audit all again."""
+    kafka.answers = [GroupLoadInProgressError()]
+    with pytest.raises(BrokerError, match="GroupLoadInProgressError"):
         await group().progress()
 
 

@@ -30,6 +30,8 @@ from aiokafka.errors import (
     TransactionalIdAuthorizationFailed,
 )
 from aiokafka.producer.transaction_manager import TransactionManager
+from aiokafka.protocol.commit import OffsetFetchResponse_v3
+from aiokafka.structs import OffsetAndMetadata
 
 from engine import limits
 from engine.delivery.producer import make_producer
@@ -38,9 +40,11 @@ from engine.delivery.suppression_changelog import state_record
 from engine.delivery.transactional_producer import Fenced, GroupOffsets, TransactionalSink
 from engine.errors import BrokerError
 from engine.kafka.cluster import Cluster
+from engine.kafka.offset_fetch import StableOffsetFetch
 from engine.kafka.topics import Topics
 from engine.matching.suppression_states import SuppressionRecord
 from tests.delivery.test_sink import Batch
+from tests.fakes.committed_offsets import committed_answer
 from tests.fakes.runtime import CLUSTER
 
 TOPICS = Topics("lpr.")
@@ -283,13 +287,20 @@ class Admin:
 
     def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)
+        self._client = self
 
-    async def list_consumer_group_offsets(self, group: str, *, partitions: Any) -> Any:
-        assert (group, partitions) == ("group", [READS])
+    async def find_coordinator(self, group: str) -> int:
+        assert group == "group"
+        return 1
+
+    async def send(self, node: int, request: StableOffsetFetch) -> Any:
+        assert request.topics == [(READS.topic, [READS.partition])]
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
-        return {READS: SimpleNamespace(offset=answer)} if answer is not None else {}
+        if answer is None:
+            return OffsetFetchResponse_v3(0, [], GroupLoadInProgressError.errno)
+        return committed_answer({READS: OffsetAndMetadata(answer, "")})
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from aiokafka.protocol.commit import OffsetCommitRequest, OffsetFetchRequest
+from aiokafka.protocol.commit import OffsetCommitRequest, OffsetFetchResponse_v3
 from aiokafka.protocol.group import (
     HeartbeatRequest,
     JoinGroupRequest,
@@ -30,6 +30,7 @@ from aiokafka.protocol.group import (
 
 from engine.kafka.group_commits import GroupCommits
 from engine.kafka.group_protocols import join_once
+from engine.kafka.offset_fetch import StableOffsetFetch
 from engine.transport.cooperation import Cooperation
 from engine.transport.group_source import GroupSource
 from engine.transport.sticky_assignor import protocols
@@ -80,13 +81,12 @@ class GroupBroker:
             return SimpleNamespace(error_code=0)
         if isinstance(request, OffsetCommitRequest):
             return self._commit(request)
-        assert isinstance(request, OffsetFetchRequest), request
-        return SimpleNamespace(
-            topics=[
-                (topic, [(one, self.commits.get(one, -1), "", 0) for one in asked])
-                for topic, asked in vars(request)["_partitions"]
-            ]
-        )
+        assert isinstance(request, StableOffsetFetch), request
+        topics = [
+            (topic, [(one, self.commits.get(one, -1), "", 0) for one in asked])
+            for topic, asked in request.topics
+        ]
+        return OffsetFetchResponse_v3(0, topics, 0)
 
     def expire(self, member_id: str) -> None:
         """A member has left, or its session is over."""

@@ -15,11 +15,12 @@ from engine.clock import SystemClock
 from engine.kafka.writer import Outbox
 
 PART = TopicPartition("lists", 0)
+NO_CLOCK = -(10**15)
 
 
 class Producer:
     """Acknowledges each batch. The broker's clock is ahead by `ahead_ms`; with None it stamps
-    nothing."""
+    nothing, and with NO_CLOCK what librdkafka's own broker does (rdkafka_mock_handlers.c)."""
 
     def __init__(self, ahead_ms: int | None) -> None:
         self.ahead_ms = ahead_ms
@@ -29,6 +30,7 @@ class Producer:
 
     async def send_batch(self, batch: Any, topic: str, *, partition: int) -> Any:
         stamped_ms = -1 if self.ahead_ms is None else SystemClock().now_ms() + self.ahead_ms
+        stamped_ms = 1234 if self.ahead_ms == NO_CLOCK else stamped_ms
         future = asyncio.get_running_loop().create_future()
         future.set_result(RecordMetadata(topic, partition, PART, 7, stamped_ms, 1, 0))
         return future
@@ -47,6 +49,7 @@ async def ahead_s(*ahead_ms: int | None) -> float:
 
 async def test_a_broker_whose_clock_is_another() -> None:
     assert await ahead_s(None, None) == 0
+    assert await ahead_s(NO_CLOCK, NO_CLOCK) == 0
     assert await ahead_s(0, 0) == 0
     assert 300 < await ahead_s(0, 600_000, None, 0) <= 600
     assert -600 <= await ahead_s(0, -600_000, 3_000) < -300
