@@ -8,7 +8,7 @@ that are done. After a crash some of it comes twice, and ids tell.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from engine import limits
@@ -63,9 +63,10 @@ class AtLeastOnce:
     def on_assigned(self, assignment: Assignment, partitions: Collection[int]) -> None:
         """Do nothing: nothing is held of partitions."""
 
-    async def claim(self, assignment: Assignment, partitions: Iterable[int]) -> None:
+    async def claim(self, assignment: Assignment, partitions: Collection[int]) -> Collection[int]:
         """Wait until the changelog has everything handed over. Other workers may write to it."""
         await self.changelog.flushed()
+        return partitions
 
     async def cut(self, fetch: Fetch) -> bool:
         """Cut nothing: reads that were delivered already are delivered again."""

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from engine.delivery.audit_writer import Event
@@ -59,9 +59,10 @@ class Delivery(Protocol):
     def on_assigned(self, assignment: Assignment, partitions: Collection[int]) -> None:
         """Partitions are assigned; let go of what is held of others. They are claimed later."""
 
-    async def claim(self, assignment: Assignment, partitions: Iterable[int]) -> None:
+    async def claim(self, assignment: Assignment, partitions: Collection[int]) -> Collection[int]:
         """Claim partitions: everything handed over of them is delivered, and no other worker can
-        deliver for them. Raises BrokerError, or Abandoned if they are lost meanwhile."""
+        deliver for them. Returns those that are not revoked or lost meanwhile. Raises
+        BrokerError."""
 
     async def cut(self, fetch: Fetch) -> bool:
         """Cut the reads that count already from a fetch; False if its partition is not ours."""

@@ -25,7 +25,6 @@ from itertools import islice
 from engine import limits
 from engine.delivery.held import Held
 from engine.delivery.port import Delivery
-from engine.delivery.send_queue import Abandoned
 from engine.delivery.suppression_changelog import key_in
 from engine.delivery.suppression_keys import CheckedKeys, ListsInUse
 from engine.delivery.suppression_reader import Left, SuppressionReader, Written
@@ -155,11 +154,8 @@ class Suppressing:
         """Restore the states of partitions from all of the changelog, or from what was written to
         it while they were kept, as far as that is certain."""
         started_s = time.monotonic()
-        try:
-            await self._delivery.claim(assignment, partitions)
-        except Abandoned:
-            return
-        left = await self._left(partitions, is_kept=is_kept)
+        partitions = [*await self._delivery.claim(assignment, partitions)]
+        left = await self._left(partitions, is_kept=is_kept) if partitions else {}
         # The reads of a partition are fetched as soon as it is taken over: few keys first, so that
         # they need not wait for many.
         for partition, of_partition in sorted(left.items(), key=_keys_of):

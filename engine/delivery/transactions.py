@@ -91,12 +91,12 @@ class Transactions:
         """Stop the producers of partitions that may have had another owner since."""
         self._idle.on_assigned(assignment, partitions)
 
-    async def claim(self, assignment: Assignment, partitions: Iterable[int]) -> None:
+    async def claim(self, assignment: Assignment, partitions: Collection[int]) -> Collection[int]:
         """Be the only one who commits for partitions, and know what is committed; of those that are
         ours already, all that was handed over is committed then.
 
-        Raises BrokerError if that does not come about, and Abandoned if they are revoked or lost
-        meanwhile.
+        Returns them without those that are revoked or lost meanwhile: the others stay. Raises
+        BrokerError.
         """
         claims = {
             asyncio.create_task(self._claim(assignment, each)): (assignment, each)
@@ -106,9 +106,14 @@ class Transactions:
         self._claiming |= claims
         for claim in claims:
             claim.add_done_callback(self._claiming.pop)
-        for error in await asyncio.gather(*claims, return_exceptions=True):
-            if error is not None:
+        errors = await asyncio.gather(*claims, return_exceptions=True)
+        for error in errors:
+            # A claim is cancelled if its partition is revoked.
+            if error is not None and not isinstance(error, Abandoned | asyncio.CancelledError):
                 raise error
+        return [
+            part for (_, part), error in zip(claims.values(), errors, strict=True) if error is None
+        ]
 
     async def cut(self, fetch: Fetch) -> bool:
         """Take from a fetch what is committed already; False if its partition is not ours."""

@@ -4,7 +4,7 @@ tombstone."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -16,7 +16,6 @@ from engine.delivery.audit_writer import Event
 from engine.delivery.known_changelog import Incarnation, Known, KnownChangelog
 from engine.delivery.port import Delivery, Keys
 from engine.delivery.records import ProducerRecord
-from engine.delivery.send_queue import Abandoned
 from engine.delivery.suppression_reader import Left, Written
 from engine.delivery.suppression_restore import Suppressing
 from engine.documents.codec import decode_suppression
@@ -104,16 +103,16 @@ class Transactions:
         self.noted: list[tuple[Any, Any]] = []
         self.read: list[int] = []
         self.is_ours = True
+        self.lost: set[int] = set()
 
     async def start(self) -> None: ...
     async def stop(self) -> None: ...
 
     def on_assigned(self, assignment: Assignment, partitions: Collection[int]) -> None: ...
 
-    async def claim(self, assignment: Assignment, partitions: Iterable[int]) -> None:
+    async def claim(self, assignment: Assignment, partitions: Collection[int]) -> Collection[int]:
         self.asked.append(f"claim {[*partitions]}, {self.read} read")
-        if not self.is_ours:
-            raise Abandoned
+        return [each for each in partitions if self.is_ours and each not in self.lost]
 
     async def cut(self, fetch: Fetch) -> bool:
         self.asked.append(f"cut {fetch.raw.first_offset}, {self.read} read")
@@ -405,6 +404,18 @@ async def test_with_transactions_a_partition_is_claimed_before_its_state_is_read
         transactions.is_ours = False
         assert not await here.taken(0, 8)
         assert here.topic.read == [0, 0]
+
+
+async def test_a_partition_that_is_lost_while_it_is_claimed_keeps_no_other_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The partitions of one assignment are claimed together, and revoked one by one."""
+    transactions = Transactions()
+    transactions.lost = {1}
+    async with running(monkeypatch, transactions) as here:
+        here.suppressing.on_assigned(here.assignment, [0, 1, 2])
+        await settle()
+        assert here.assignment.ready == {0, 2}
 
 
 async def test_with_transactions_a_count_and_its_forgetting_are_told_together(

@@ -136,8 +136,8 @@ class Here:
         self.assignment = an_assignment(generation, self._rejoin)
         self.transactions.on_assigned(self.assignment, partitions)
 
-    async def claim(self, *partitions: int) -> None:
-        await self.transactions.claim(self.assignment, partitions)
+    async def claim(self, *partitions: int) -> list[int]:
+        return [*await self.transactions.claim(self.assignment, partitions)]
 
     async def commit(self, offsets: Mapping[int, int]) -> Mapping[int, int]:
         return await self.transactions.commit(offsets, by_no_group)
@@ -507,10 +507,43 @@ async def test_what_is_given_up_while_it_is_claimed_is_not_ours() -> None:
     assert not giving_up.done(), "what fences later would fence the next owner"
     opens.set()
     await giving_up
-    with pytest.raises(Abandoned):
-        await claiming
+    assert await claiming == []
     assert here.sinks[0].is_stopped
     assert not await here.cut(fetch_of(0, 2, follows=None))
+    await here.transactions.stop()
+
+
+@pytest.mark.parametrize("is_in_time", [True, False])
+async def test_what_is_revoked_while_it_is_claimed_takes_no_other_partition_with_it(
+    is_in_time: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a cooperative rebalance a partition may go while another one of its assignment stays."""
+    monkeypatch.setattr(limits, "SHUTDOWN_S", 60 if is_in_time else 0)
+    here = Here()
+    here.assign(partitions=(0, 1))
+    await here.transactions.start()
+    opens = asyncio.Event()
+    committed = here.transactions._offsets.committed
+
+    async def late(partition: int) -> int | None:
+        if partition == 1:
+            await opens.wait()
+        return await committed(partition)
+
+    here.transactions._offsets.committed = late  # type: ignore[method-assign]
+    claiming = asyncio.create_task(here.claim(0, 1))
+    await settle()
+    here.assignment.end([1])
+    revoking = asyncio.create_task(here.transactions.on_revoked(here.assignment, [1]))
+    await settle()
+    if is_in_time:
+        opens.set()
+    await revoking
+    assert await claiming == [0]
+    handed = await here.take(fetch_of(0, 2, follows=None), outcome_of(0))
+    assert handed is not None
+    await handed
+    assert matched(here.broker) == [0]
     await here.transactions.stop()
 
 
