@@ -263,6 +263,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         self.drains = asyncio.Event()
         self.drains.set()
         self.is_draining = False
+        self._removing: set[asyncio.Task[None]] = set()
         self.stopped: Counter[int] = Counter()
         self.lost = 0
         self.failures: list[BaseException] = []
@@ -334,6 +335,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
     # What aiokafka calls.
 
     async def on_partitions_revoked(self, revoked: Set[TopicPartition]) -> None:
+        await asyncio.gather(*self._removing)  # as `engine.transport.holdings` does
         await self._stop(revoked)
         self.has.clear()
 
@@ -347,7 +349,10 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         await asyncio.sleep(self._pause_s())
 
     async def remove(self, partitions: Set[TopicPartition], generation: int) -> None:
-        await self._stop(partitions)
+        removing = asyncio.create_task(self._stop(partitions))
+        self._removing.add(removing)
+        removing.add_done_callback(self._removing.discard)
+        await asyncio.shield(removing)
 
     async def lose(self) -> None:
         self.lost += 1

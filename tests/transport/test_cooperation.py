@@ -10,7 +10,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.coordinator.protocol import ConsumerProtocol
 from aiokafka.errors import CommitFailedError
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from engine.transport.sticky_assignor import COOPERATIVE
@@ -268,6 +268,7 @@ STEPS = st.lists(
 )
 
 
+@example(1, 1, 2.0, [("join", 0, 1.0), ("expire", 0, 0.0), ("give back", 0, 0.0)])
 @given(st.integers(1, 7), st.integers(0, 1000), st.sampled_from([0.0, 0.05, 2.0]), STEPS)
 def test_no_two_members_ever_have_a_partition(
     partitions: int, seed: int, slowest_s: float, steps: list[tuple[str, int, float]]
