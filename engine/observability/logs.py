@@ -25,6 +25,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, TextIO
 
 from engine import limits
+from engine.errors import HotlistError
 from engine.observability.log_format import Form, console, kind, log_json
 from engine.observability.log_sampling import Allowance, Fault, Faults, Kind
 
@@ -220,7 +221,8 @@ def ignore_signals() -> None:
 
 
 def _log_thread_end(ended: threading.ExceptHookArgs) -> None:
-    if ended.exc_value is not None and not isinstance(ended.exc_value, SystemExit):
+    # One of our own errors ends the worker, which shows it.
+    if ended.exc_value is not None and not isinstance(ended.exc_value, (SystemExit, HotlistError)):
         log.error("a thread has failed: %s", ended.exc_value, exc_info=ended.exc_value)
 
 

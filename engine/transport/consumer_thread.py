@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Coroutine, Mapping, Set
 from typing import Any, cast
 
@@ -20,6 +21,8 @@ from mode import Service
 from mode.threads import ServiceThread, WorkerThread
 
 from engine import limits
+from engine.errors import BrokerError
+from engine.kafka.diagnosis import refusal
 from engine.kafka.fetch_limit import FetchRoom
 from engine.kafka.group_commits import GroupCommits
 from engine.kafka.group_errors import GroupErrors
@@ -121,7 +124,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             await super().on_thread_stop()
 
     async def on_start(self) -> None:
-        await super().on_start()
+        await self._connect()
         consumer = self._ensure_consumer()
         self._commits = GroupCommits(consumer, self._cooperation.owned)
         deliver_batches(consumer, self._batch_topics.__contains__, self.room.hold)
@@ -130,6 +133,24 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         end_when_fenced(consumer, self._end)
         join_once(consumer)
         self._cooperation.watch(consumer)
+
+    async def _connect(self) -> None:
+        """Start a consumer. Raises BrokerError if no broker takes one in limits.CONNECT_S."""
+        deadline_s = time.monotonic() + limits.CONNECT_S
+        while True:
+            try:
+                async with asyncio.timeout(deadline_s - time.monotonic()):
+                    await super().on_start()
+                return
+            except (KafkaError, TimeoutError, OSError) as error:
+                if refusal(error) is not None:
+                    raise  # the broker answers, and denies it
+                if deadline_s - time.monotonic() < limits.RETRY_PAUSE_S:
+                    raise BrokerError(
+                        f"no broker takes the consumer of the reads ({type(error).__name__})",
+                        hint="start the worker again when the cluster is well",
+                    ) from error
+            await asyncio.sleep(limits.RETRY_PAUSE_S)
 
     def batch_partitions(self) -> list[Any]:
         """The partitions of the batch topics that are assigned."""
