@@ -13,6 +13,7 @@ from benchmarks.measures import figures
 from benchmarks.measures.figures import MeasuredCase, MeasuredResult
 from benchmarks.micro import (
     algebra,
+    delivery,
     library,
     load,
     lookup,
@@ -67,6 +68,7 @@ def main(names: tuple[str, ...], quick: bool) -> None:
         ),
         "decompress": ("Decompression", records.__doc__, records.decompression),
         "compress": ("Compression", records.__doc__, records.compression),
+        "delivery": ("The delivery of a match", delivery.__doc__, delivery.measure),
         "documents": ("Documents", records.__doc__, records.documents),
     }
     for name in names:

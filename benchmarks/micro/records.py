@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 import msgspec
+from aiokafka import codec as aiokafka_codec
 
 from benchmarks.measures.figures import Figure, MeasuredCase
 from benchmarks.measures.scenery import probe_entry
@@ -61,7 +62,7 @@ def decompression() -> list[MeasuredCase]:
 
 
 def compression() -> list[MeasuredCase]:
-    """One case for each level of LZ4, on a batch of matches with plates and times of their own."""
+    """Our LZ4 beside aiokafka's, on a batch of matches with plates and times of their own."""
     entry = probe_entry("AG0001-0000001", "X")
     matches = []
     for number, (key, value) in enumerate(reads(_BATCH_READS)):
@@ -72,9 +73,12 @@ def compression() -> list[MeasuredCase]:
         matches.append(encode(build_match(found, read, 0.99, 0, basis)))
     payload = b"".join(matches)
     cases = []
-    for name, level in (("LZ4, level 1, ours", 1), ("LZ4, level 9, aiokafka's own", 9)):
-        took_s = warm_s(functools.partial(lz4_encode, payload, level))
-        size = len(lz4_encode(payload, level)) / _BATCH_READS
+    for name, compress in (
+        ("LZ4, level 1, ours", lz4_encode),
+        ("LZ4, level 9, aiokafka's own", aiokafka_codec.lz4_encode),
+    ):
+        took_s = warm_s(functools.partial(compress, payload))
+        size = len(compress(payload)) / _BATCH_READS
         time_ns = took_s / _BATCH_READS * 1e9
         figures = [
             Figure(name="time", unit="ns a match", values=[time_ns]),

@@ -7,6 +7,7 @@ The modules, in the order in which data passes them:
     changes           what changed on the lists, as audit records describe it
     added_entries     the entries that a load added, kept small
     pending_changes   the changes that are not known to be audited
+    record_fields     what a record is about, checked and written
     chain             how a record is sealed and opened
     problems          what can be wrong with a chain, one line each
     chain_state       the verified part of a chain, and the records that it must contain

@@ -12,10 +12,10 @@ Pure: no Kafka, no clock. Whether the records of a chain belong together is chec
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -23,16 +23,14 @@ import orjson
 from msgspec import Meta
 
 from engine import limits
+from engine.audit.record_fields import Fields, fault_of_names, written_fields
 from engine.clock import format_time
 from engine.documents.codec import read_audit
 from engine.documents.fields import (
     AUDIT_EVENTS,
-    CODE_PATTERN,
-    INTEGER_MAX,
     TIME_PATTERN,
     AuditEvent,
     Count,
-    Integer,
 )
 from engine.documents.model import AuditRecord
 from engine.errors import DocumentError
@@ -40,8 +38,6 @@ from engine.errors import DocumentError
 #: The previous hash of a chain's first record.
 GENESIS_HASH: Final = "0" * 64
 
-_EVENTS: Final = frozenset(AUDIT_EVENTS)
-_NAME: Final = re.compile(CODE_PATTERN)
 _TIME: Final = re.compile(TIME_PATTERN)
 
 
@@ -51,7 +47,7 @@ class Chain:
     `chain_id` is the key of its records. Use it from one thread only.
     """
 
-    __slots__ = ("_at_ms", "_at_text", "_head", "_id", "_id_json", "_sequence")
+    __slots__ = ("_at_ms", "_fronts", "_head", "_id", "_middle", "_sequence")
 
     def __init__(self, chain_id: str) -> None:
         if not 1 <= len(chain_id) <= limits.AUDIT_CHAIN_CHARACTERS:
@@ -60,11 +56,15 @@ class Chain:
                 f"not {len(chain_id)}"
             )
         self._id = chain_id
-        self._id_json = orjson.dumps(chain_id)
         self._sequence = 0
-        self._head = GENESIS_HASH
+        self._head = GENESIS_HASH.encode()
         self._at_ms = 0
-        self._at_text = format_time(0)
+        self._middle = _between_hash_and_sequence(0)
+        #: What a record begins with, by its event.
+        self._fronts = {
+            event: b'{"chain":%b,"event":"%b","fields":' % (orjson.dumps(chain_id), event.encode())
+            for event in AUDIT_EVENTS
+        }
 
     @property
     def id(self) -> str:
@@ -78,40 +78,33 @@ class Chain:
     @property
     def head(self) -> str:
         """The hash of the last record; GENESIS_HASH before the first."""
-        return self._head
+        return self._head.decode()
 
-    def seal(self, event: str, fields: Mapping[str, str | int], at_ms: int) -> bytes:
+    def seal(self, event: str, fields: Mapping[str, str | int] | bytes, at_ms: int) -> bytes:
         """Return the chain's next record, about an AuditEvent, as JSON.
 
-        Raises ValueError if it would not be an AuditRecord; the chain is then unchanged.
+        The fields of a match may come as canonical JSON. Raises ValueError if it would not be an
+        AuditRecord; the chain is then unchanged.
         """
+        about, fault = written_fields(fields)
+        if fault or event not in self._fronts:
+            raise ValueError(f"not an audit record: {fault or f'{event!r} is not an event'}")
         if at_ms != self._at_ms:
-            self._at_text = format_time(at_ms)  # the records of a batch share their time
+            self._middle = _between_hash_and_sequence(at_ms)  # a batch's records share their time
             self._at_ms = at_ms
-        fault = _fault(event, fields)
-        if fault:
-            raise ValueError(f"not an audit record: {fault}")
-        try:
-            front, back = _around_hash(
-                self._id_json, event, fields, self._head, self._at_text, self._sequence
-            )
-        except orjson.JSONEncodeError as error:  # half of a surrogate pair
-            raise ValueError(f"not an audit record: {error}") from None
-        self._head = _hash(self._head, front, back)
+        front, middle, end = self._fronts[event], self._middle, b"%d}" % self._sequence
+        previous = self._head
+        hashed = (previous, front, about, b',"previous_hash":"', previous, middle, end)
+        head = self._head = sha256(b"".join(hashed)).hexdigest().encode()
         self._sequence += 1
-        return b"".join((front, b'"hash":"', self._head.encode(), b'",', back))
+        return b"".join(
+            (front, about, b',"hash":"', head, b'","previous_hash":"', previous, middle, end)
+        )
 
 
-_Fields = Annotated[
-    dict[str, Annotated[str, Meta(max_length=limits.AUDIT_FIELD_CHARACTERS)] | Integer],
-    Meta(max_length=limits.AUDIT_FIELDS),
-]
-
-
-class _Checked(msgspec.Struct, array_like=True):
-    """Fields to be checked. A class, because msgspec looks up any other type by a slow hash."""
-
-    fields: _Fields
+def _between_hash_and_sequence(at_ms: int) -> bytes:
+    """Return what stands in a record between the previous hash and its number."""
+    return b'","recorded_at":"%b","sequence":' % format_time(at_ms).encode()
 
 
 class SealedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -119,7 +112,7 @@ class SealedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     chain: Annotated[str, Meta(min_length=1, max_length=limits.AUDIT_CHAIN_CHARACTERS)]
     event: AuditEvent
-    fields: _Fields
+    fields: Fields
     hash: str
     previous_hash: str
     recorded_at: str
@@ -162,7 +155,7 @@ class Opener:
             if not _TIME.fullmatch(record.recorded_at):
                 return False
             self._at_text = record.recorded_at
-        return not _fault_of_names(record.fields)
+        return not fault_of_names(record.fields)
 
     def _parts(self, record: SealedRecord) -> tuple[bytes, bytes]:
         if record.chain != self._id:
@@ -248,46 +241,4 @@ def _around_hash(
 
 
 def _hash(previous: str, front: bytes, back: bytes) -> str:
-    return hashlib.sha256(b"".join((previous.encode(), front, back))).hexdigest()
-
-
-#: Well-formed names of fields, as a cache. Bounded, because names are read from other writers.
-_names: set[str] = set()
-_NAMES_KEPT: Final = 256
-
-
-def _fault(event: str, fields: Mapping[str, Any]) -> str:
-    """Return why this is not a valid AuditRecord; empty if it is."""
-    if event not in _EVENTS:
-        return f"{event!r} is not an event"
-    try:
-        msgspec.convert((fields,), _Checked)
-    except msgspec.ValidationError:
-        return _fault_of_fields(fields)
-    return _fault_of_names(fields)
-
-
-def _fault_of_fields(fields: Mapping[str, Any]) -> str:
-    """Return what makes the fields invalid, in words."""
-    if len(fields) > limits.AUDIT_FIELDS:
-        return f"{len(fields)} fields, more than {limits.AUDIT_FIELDS}"
-    for name, value in fields.items():
-        if type(value) is str:
-            if len(value) > limits.AUDIT_FIELD_CHARACTERS:
-                return f"{name} has more than {limits.AUDIT_FIELD_CHARACTERS} characters"
-        elif type(value) is not int:
-            return f"{name} is neither text nor a whole number"
-        elif not -INTEGER_MAX <= value <= INTEGER_MAX:
-            return f"{name} is out of range"
-    return "a field has another form"
-
-
-def _fault_of_names(fields: Mapping[str, Any]) -> str:
-    if fields.keys() <= _names:
-        return ""
-    for name in fields:
-        if not _NAME.fullmatch(name):
-            return f"{name!r} is not the name of a field"
-        if len(_names) < _NAMES_KEPT:
-            _names.add(name)
-    return ""
+    return sha256(b"".join((previous.encode(), front, back))).hexdigest()

@@ -15,10 +15,12 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
+import orjson
+
 from engine import limits
 from engine.audit.chain import Chain
 from engine.audit.chain_state import Head
-from engine.delivery.records import Headers, Outgoing
+from engine.delivery.records import Outgoing
 from engine.delivery.send_queue import SendQueue
 from engine.documents.fields import CHAIN_ENDED
 from engine.documents.model import AuditRecord
@@ -26,9 +28,9 @@ from engine.kafka.topics import Topics
 
 #: A record on the wire beside its value: its key, lengths and offsets, generously.
 _BESIDE_VALUE_BYTES: Final = limits.AUDIT_CHAIN_CHARACTERS + 64
-_NO_HEADERS: Final[Headers] = []
 
-Fields = Mapping[str, str | int]
+#: By name, or as canonical JSON.
+Fields = Mapping[str, str | int] | bytes
 #: Told of events that are acknowledged together: how many of each, and when the first took effect.
 Count = Callable[[Mapping[str, int], int], None]
 
@@ -69,14 +71,16 @@ class Sealing:
         """The chain's next record."""
         fields = event.fields
         if self._follows:
+            if isinstance(fields, bytes):
+                fields = orjson.loads(fields)
             fields, self._follows = {**fields, **self._follows}, {}
         value = self._chain.seal(event.event, fields, event.at_ms)
-        return Outgoing(self.topic, self.key, value, _NO_HEADERS)
+        return Outgoing(self.topic, self.key, value)
 
     def end(self, at_ms: int) -> Outgoing:
         """The chain's last record. Nothing may be sealed after it."""
         value = self._chain.seal(CHAIN_ENDED, {}, at_ms)
-        return Outgoing(self.topic, self.key, value, _NO_HEADERS)
+        return Outgoing(self.topic, self.key, value)
 
     def acknowledged(self) -> None:
         """The broker has all records that were sealed."""

@@ -10,13 +10,13 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from typing import Any
 
 from aiokafka.errors import KafkaError, KafkaTimeoutError, NodeNotReadyError
-from aiokafka.producer.message_accumulator import BatchBuilder
 
 from engine import limits
+from engine.delivery.batch import BuiltBatch, batches
 from engine.delivery.records import ProducerRecord
 from engine.delivery.send_queue import retrieve
 from engine.kafka.cluster import Cluster
-from engine.wire.java_partitioner import murmur2_partition
+from engine.wire.java_partitioner import murmur2_partition, murmur2_partitions
 
 #: Records by topic and partition, in their order.
 ByPartition = Mapping[tuple[str, int], Sequence[ProducerRecord]]
@@ -78,14 +78,15 @@ async def by_partition(
     producer: Any, records: Iterable[ProducerRecord]
 ) -> dict[Any, list[ProducerRecord]]:
     """Return records by topic and by the partition of their keys."""
-    partitions_of: dict[str, list[int]] = {}
-    found: dict[tuple[str, int], list[ProducerRecord]] = {}
+    by_topic: dict[str, list[ProducerRecord]] = {}
     for record in records:
-        if record.topic not in partitions_of:
-            partitions_of[record.topic] = sorted(await producer.partitions_for(record.topic))
-        partitions = partitions_of[record.topic]
-        partition = partitions[murmur2_partition(record.key, len(partitions))]
-        found.setdefault((record.topic, partition), []).append(record)
+        by_topic.setdefault(record.topic, []).append(record)
+    found: dict[tuple[str, int], list[ProducerRecord]] = {}
+    for topic, of_topic in by_topic.items():
+        partitions = sorted(await producer.partitions_for(topic))
+        chosen = murmur2_partitions([record.key for record in of_topic], len(partitions))
+        for record, number in zip(of_topic, chosen, strict=True):
+            found.setdefault((topic, partitions[number]), []).append(record)
     return found
 
 
@@ -98,7 +99,7 @@ async def send(
     """
     sent = []
     for place, of_partition in records.items():
-        for batch in batches(producer, of_partition):
+        for batch in batches_for(producer, of_partition):
             acknowledgement = await send_batch(producer, batch, *place)
             if acknowledged is not None:
                 acknowledgement.add_done_callback(acknowledged)
@@ -110,14 +111,14 @@ async def send(
     return offsets
 
 
-def offsets_of(batch: BatchBuilder, acknowledged: Any) -> range:
+def offsets_of(batch: BuiltBatch, acknowledged: Any) -> range:
     """Return the offsets of a batch that is acknowledged."""
     first = int(acknowledged.offset)
     return range(first, first + batch.record_count())
 
 
 async def send_batch(
-    producer: Any, batch: BatchBuilder, topic: str, partition: int
+    producer: Any, batch: BuiltBatch, topic: str, partition: int
 ) -> asyncio.Future[Any]:
     """Pass a batch to the producer as soon as it has room; return the acknowledgement.
 
@@ -136,21 +137,6 @@ async def send_batch(
             continue
 
 
-def batches(producer: Any, records: Iterable[ProducerRecord]) -> Iterator[BatchBuilder]:
-    """Yield batches of the records, closed and ready to be sent."""
-    batch = producer.create_batch()
-    for record in records:
-        while not _append(batch, record):
-            yield batch
-            batch = producer.create_batch()
-    batch.close()
-    yield batch
-
-
-def _append(batch: BatchBuilder, record: ProducerRecord) -> bool:
-    """Add a record to a batch. If it does not fit, close the batch and return False.
-
-    An empty batch takes a record of any size.
-    """
-    added = batch.append(timestamp=None, key=record.key, value=record.value, headers=record.headers)
-    return added is not None
+def batches_for(producer: Any, records: Iterable[ProducerRecord]) -> Iterator[BuiltBatch]:
+    """Yield batches of the records that this producer can send."""
+    return batches(records, is_transactional=producer._txn_manager.transactional_id is not None)

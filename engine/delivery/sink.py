@@ -10,14 +10,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from itertools import groupby
 from typing import Any, TypeVar
 
 from aiokafka.errors import KafkaError
 
 from engine import limits
 from engine.delivery.producer import (
-    batches,
+    batches_for,
     by_partition,
     make_producer,
     offsets_of,
@@ -118,14 +117,13 @@ class Sink:
             self._acknowledged_s = time.monotonic()
 
     async def _send_in_order(
-        self, records: Iterable[ProducerRecord], partition: int
+        self, records: Sequence[ProducerRecord], partition: int
     ) -> list[range]:
         offsets = []
-        for topic, of_topic in groupby(records, key=lambda record: record.topic):
-            for batch in batches(self._producer, of_topic):
-                acknowledgement = await send_batch(self._producer, batch, topic, partition)
-                acknowledgement.add_done_callback(self._note_acknowledgement)
-                offsets.append(offsets_of(batch, await acknowledgement))
+        for batch in batches_for(self._producer, records):
+            acknowledgement = await send_batch(self._producer, batch, records[0].topic, partition)
+            acknowledgement.add_done_callback(self._note_acknowledgement)
+            offsets.append(offsets_of(batch, await acknowledgement))
         return offsets
 
     async def _send_all(self, records: Iterable[Outgoing]) -> None:

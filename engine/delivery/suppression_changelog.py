@@ -28,12 +28,12 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
 
 from engine.delivery.known_changelog import Appended, KnownChangelog
-from engine.delivery.records import Headers, ProducerRecord
+from engine.delivery.records import ProducerRecord
 from engine.delivery.send_queue import SendQueue
 from engine.kafka.cluster import Cluster
 from engine.matching.suppression_states import SuppressionRecord
+from engine.wire.record_encoder import NO_HEADERS
 
-_NO_HEADERS: Final[Headers] = []
 KEY_DIGITS: Final = 32
 
 
@@ -52,15 +52,15 @@ class StateRecord(NamedTuple):
     topic: str
     key: bytes
     value: bytes | None
-    headers: Headers
     source: int
+    headers: bytes = NO_HEADERS
 
 
 def state_record(cluster: Cluster, change: SuppressionRecord) -> StateRecord:
     """The record of a change."""
     named = place_of(cluster.group, change.partition) + change.key.hex().encode()
     topic = cluster.topics.suppression
-    return StateRecord(topic, named, change.value, _NO_HEADERS, change.partition)
+    return StateRecord(topic, named, change.value, change.partition)
 
 
 class SuppressionLog:

@@ -43,6 +43,7 @@ __all__ = [
     "cluster",
     "controller_clock",
     "diagnosis",
+    "fast_compression",
     "fetch_limit",
     "group_commits",
     "group_errors",

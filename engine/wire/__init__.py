@@ -12,6 +12,7 @@ The modules, in the order in which data passes them:
     record_rows       some of its records, as rows
     headers           the headers of one record, in the batch's buffer
     alternates        the alternates of a read that are tried
+    record_encoder    records and batches, written
     java_partitioner  the partition that Java's producer chooses for a key, compiled
     partitioners      the partitions that other producers choose for it
     trace_context     the trace that a read belongs to, from its headers
@@ -27,6 +28,7 @@ __all__ = [
     "partitioners",
     "record_batch",
     "record_decoder",
+    "record_encoder",
     "record_rows",
     "trace_context",
 ]

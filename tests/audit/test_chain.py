@@ -106,6 +106,53 @@ def test_what_is_no_audit_record_is_not_sealed(
     chain.seal("match", {"t": "x" * 2000, "n": 2**53 - 1}, NOON_MS)
 
 
+#: All fields of a match, as its record has them.
+WHOLE_MATCH = {**MATCH, "suppressed": 3}
+MATCH_FIELDS = st.fixed_dictionaries(
+    {name: TEXTS for name, value in WHOLE_MATCH.items() if isinstance(value, str)}
+    | {
+        name: st.integers(-INTEGER_MAX, INTEGER_MAX)
+        for name, value in WHOLE_MATCH.items()
+        if isinstance(value, int)
+    }
+)
+
+
+@given(st.lists(MATCH_FIELDS, min_size=1, max_size=4))
+def test_fields_that_come_written_are_sealed_as_any_others(
+    matches: list[dict[str, str | int]],
+) -> None:
+    one, other = Chain("c"), Chain("c")
+    for fields in matches:
+        assert one.seal("match", to_json(fields), NOON_MS) == other.seal("match", fields, NOON_MS)
+    assert one.head == other.head
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        to_json({**WHOLE_MATCH, "plate": "AB12CD"}),
+        to_json({**WHOLE_MATCH, "agency": 1}),
+        to_json({**WHOLE_MATCH, "agency": "x" * 2001}),
+        to_json({**WHOLE_MATCH, "suppressed": "none"}),
+        to_json({**WHOLE_MATCH, "suppressed": 2**53}),
+        to_json({**WHOLE_MATCH, "suppressed": 0.5}),
+        to_json(MATCH),
+        to_json(WHOLE_MATCH) + b"}",
+        to_json(WHOLE_MATCH).replace(b"city", b"\xff\xff"),
+    ],
+)
+def test_what_comes_written_is_checked_too(fields: bytes) -> None:
+    chain = Chain("c")
+    with pytest.raises(ValueError, match=r"^not an audit record: "):
+        chain.seal("match", fields, NOON_MS)
+    assert (chain.sequence, chain.head) == (0, GENESIS_HASH)
+    chain.seal("match", to_json(WHOLE_MATCH), NOON_MS)
+
+
 @pytest.mark.parametrize("name", ["", "x" * 129])
 def test_a_chain_has_an_id_that_the_schema_takes(name: str) -> None:
     with pytest.raises(ValueError, match=r"^a chain's id has 1 to 128 characters, not "):

@@ -16,10 +16,12 @@ from engine.documents.fields import CHAIN_ENDED
 from engine.documents.model import AuditRecord
 from engine.errors import BrokerError
 from engine.kafka.cluster import Cluster
-from tests.fakes.documents import NOW_MS, at
+from engine.matching.match import audit_fields, found_match
+from tests.fakes.documents import NOW_MS, at, detection, entry, exact_match
 from tests.fakes.runtime import CLUSTER
 
-EVENT = MatchEvent("match", NOW_MS, {"match_id": "m"})
+MATCH = exact_match(entry(), detection())
+EVENT = MatchEvent("match", NOW_MS, found_match(MATCH, 0).audit)
 
 
 class Clock:
@@ -60,7 +62,7 @@ async def test_the_first_chain_follows_one_that_only_begins_the_topic(sink: Sink
     assert (begun.event, begun.sequence, begun.fields) == (CHAIN_ENDED, 0, {})
     record = decode_audit(sealing.record(EVENT).value)
     assert record.fields == {
-        "match_id": "m",
+        **audit_fields(MATCH),
         "follows_chain": begun.chain,
         "follows_sequence": 0,
         "follows_hash": begun.hash,

@@ -18,7 +18,7 @@ from engine.delivery.send_queue import Abandoned
 from engine.documents.model import Reject
 from engine.errors import BrokerError
 from engine.kafka.topics import Topics
-from engine.matching.match import audit_fields, found_match
+from engine.matching.match import found_match
 from engine.matching.outcome import Outcome
 from engine.matching.suppression_states import SuppressionRecord
 from engine.transport.fetch import Fetch
@@ -132,7 +132,7 @@ async def test_done_when_all_that_came_of_it_is_acknowledged(order: tuple[int, .
     here.outcome = ONE
     await here.pipeline.take(here.fetch())
     await settle()
-    assert here.appended == [MatchEvent("match", NOW_MS, audit_fields(MATCH))]
+    assert here.appended == [MatchEvent("match", NOW_MS, found_match(MATCH, 5).audit)]
     assert here.noted == [CHANGE]
     answers = [here.audit_answers, here.sink_answers, here.notes_answer]
     for number in order:

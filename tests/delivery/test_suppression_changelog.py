@@ -17,6 +17,7 @@ from engine.delivery.suppression_changelog import SuppressionLog, key_in
 from engine.errors import BrokerError
 from engine.kafka.topics import Topics
 from engine.matching.suppression_states import SuppressionRecord
+from engine.wire.record_encoder import NO_HEADERS
 from tests.fakes.runtime import CLUSTER
 
 TOPICS = Topics("lpr.")
@@ -54,7 +55,7 @@ class Sink:
         if self.fails_with is not None:
             raise self.fails_with
         for record in records:
-            assert (record.topic, record.headers) == (TOPICS.suppression, [])
+            assert (record.topic, record.headers) == (TOPICS.suppression, NO_HEADERS)
             if record.value is None:
                 self.topic[partition].pop(record.key, None)
             else:

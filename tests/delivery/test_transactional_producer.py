@@ -34,6 +34,7 @@ from aiokafka.protocol.commit import OffsetFetchResponse_v3
 from aiokafka.structs import OffsetAndMetadata
 
 from engine import limits
+from engine.delivery.batch import BuiltBatch
 from engine.delivery.producer import make_producer
 from engine.delivery.records import Outgoing
 from engine.delivery.suppression_changelog import state_record
@@ -43,7 +44,7 @@ from engine.kafka.cluster import Cluster
 from engine.kafka.offset_fetch import StableOffsetFetch
 from engine.kafka.topics import Topics
 from engine.matching.suppression_states import SuppressionRecord
-from tests.delivery.test_sink import Batch
+from tests.delivery.test_sink import keys_of
 from tests.fakes.committed_offsets import committed_answer
 from tests.fakes.runtime import CLUSTER
 
@@ -61,7 +62,9 @@ class Producer:
         self.dies_of: BaseException | None = None
         self._sender = SimpleNamespace(sender_task=None)
         self._txn_manager: Any = SimpleNamespace(
-            wait_for_transaction_end=lambda: None, _pending_txn_offsets=()
+            transactional_id="id",
+            wait_for_transaction_end=lambda: None,
+            _pending_txn_offsets=(),
         )
         self._message_accumulator = SimpleNamespace(_batches={}, _pending_batches=())
 
@@ -83,14 +86,11 @@ class Producer:
     async def partitions_for(self, topic: str) -> set[int]:
         return {0, 1, 2}
 
-    def create_batch(self) -> Batch:
-        return Batch()
-
     async def begin_transaction(self) -> None:
         await self._step("begin")
 
-    async def send_batch(self, batch: Batch, topic: str, *, partition: int) -> Any:
-        self.steps.append(("send", topic, partition, batch.keys))
+    async def send_batch(self, batch: BuiltBatch, topic: str, *, partition: int) -> Any:
+        self.steps.append(("send", topic, partition, keys_of(batch)))
         answer = asyncio.get_running_loop().create_future()
         if "send" not in self.fails:
             answer.set_result(SimpleNamespace(offset=40))
@@ -124,7 +124,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Made:
 
 
 def outgoing(topic: str, *keys: bytes) -> list[Outgoing]:
-    return [Outgoing(topic, key, b"{}", []) for key in keys]
+    return [Outgoing(topic, key, b"{}") for key in keys]
 
 
 async def test_records_and_offset_are_one_transaction(started: Made) -> None:
@@ -216,7 +216,7 @@ class _LosesTheBroker(Producer):
         self._txn_manager = TransactionManager("group/lpr.detections.v1/7", 60_000)
         self._txn_manager.set_pid_and_epoch(1, 1)
 
-    async def send_batch(self, batch: Batch, topic: str, *, partition: int) -> Any:
+    async def send_batch(self, batch: BuiltBatch, topic: str, *, partition: int) -> Any:
         self._txn_manager.begin_transaction()
         self._txn_manager.add_offsets_to_txn({READS: 12}, "group")
         return await super().send_batch(batch, topic, partition=partition)

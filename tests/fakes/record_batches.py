@@ -117,6 +117,16 @@ def batch_bytes(
     return with_checksum(header + body)
 
 
+def sent_in(batch: bytes) -> list[Sent]:
+    """The records of a batch of format v2, read by aiokafka, which checks the checksum."""
+    opened = DefaultRecordBatch(batch)
+    assert opened.validate_crc()
+    return [
+        Sent(each.key, each.value, tuple(each.headers), each.timestamp, each.offset)
+        for each in opened
+    ]
+
+
 def with_checksum(data: bytes) -> bytes:
     """A batch of format v2 with its checksum put right."""
     checksum: int = calc_crc32c(data[_CHECKED_FROM:])

@@ -31,14 +31,14 @@ def _encode(state: SuppressionState) -> bytes:
 class _NewerChain(Chain):
     __slots__ = ()
 
-    def seal(self, event: str, fields: Mapping[str, str | int], at_ms: int) -> bytes:
-        previous, sequence = self._head, self._sequence
+    def seal(self, event: str, fields: Mapping[str, str | int] | bytes, at_ms: int) -> bytes:
+        previous, sequence = self.head, self._sequence
         record = orjson.loads(super().seal(event, fields, at_ms)) | _NEWER
         assert (record["previous_hash"], record["sequence"]) == (previous, sequence)
         del record["hash"]
         canonical = orjson.dumps(record, option=orjson.OPT_SORT_KEYS)
-        self._head = hashlib.sha256(previous.encode() + canonical).hexdigest()
-        return orjson.dumps(record | {"hash": self._head}, option=orjson.OPT_SORT_KEYS)
+        self._head = hashlib.sha256(previous.encode() + canonical).hexdigest().encode()
+        return orjson.dumps(record | {"hash": self.head}, option=orjson.OPT_SORT_KEYS)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,8 @@ from engine.documents import codec, model
 from engine.documents.fields import ALTERNATES_HEADER
 from engine.kafka.topics import DECLARED, Topics
 from engine.matching.match import found_match
+from engine.matching.outcome import FoundMatch
+from engine.wire.headers import headers_at
 from engine.wire.trace_context import PARENT_HEADER, STATE_HEADER, TraceContext
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
@@ -344,16 +346,20 @@ def _header_differences(match_schema: Json, messages: Json) -> Iterator[str]:
     headers = messages["match"]["headers"]
     example = json.dumps(match_schema["examples"][0])
     match = codec.decode_match(example)
-    always = [name for name, _ in match_record(Topics("lpr."), found_match(match, 0)).headers]
+    always = _sent_headers(found_match(match, 0)).keys()
     trace = TraceContext("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", 1, "congo=t61")
-    record = match_record(Topics("lpr."), found_match(match, 0, trace))
-    sent = {name: value.decode() for name, value in record.headers}
+    sent = _sent_headers(found_match(match, 0, trace))
     yield from _compare(sorted(headers["required"]), sorted(always), f"{path}.required")
     yield from _compare(sorted(headers["properties"]), sorted(sent), f"{path}.properties")
     for name, value in sent.items():
         header = headers["properties"].get(name, {})
         if header.get("const", value) != value or not re.search(header.get("pattern", ""), value):
             yield f"{path}.{name}: the code sends {value!r}"
+
+
+def _sent_headers(found: FoundMatch) -> dict[str, str]:
+    headers = headers_at(memoryview(match_record(Topics("lpr."), found).headers)) or ()
+    return {name: bytes(value or b"").decode() for name, value in headers}
 
 
 def main() -> int:

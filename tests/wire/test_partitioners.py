@@ -9,13 +9,18 @@ from aiokafka.partitioner import murmur2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.wire.java_partitioner import murmur2_partition
+from engine.wire.java_partitioner import murmur2_partition, murmur2_partitions
 from engine.wire.partitioners import crc32_partition, fnv1a_partition
 
 
 @given(st.binary(max_size=60), st.integers(1, 1000))
 def test_murmur2_is_that_of_the_java_producer(key: bytes, count: int) -> None:
     assert murmur2_partition(key, count) == (murmur2(key) & 0x7FFFFFFF) % count
+
+
+@given(st.lists(st.binary(max_size=20), max_size=9), st.integers(1, 1000))
+def test_keys_together_have_the_partitions_of_each(keys: list[bytes], count: int) -> None:
+    assert murmur2_partitions(keys, count) == [murmur2_partition(key, count) for key in keys]
 
 
 @given(st.binary(max_size=60), st.integers(1, 1000))
