@@ -24,7 +24,8 @@ The modules: the commands, from the demo to the checks afterwards, and the parts
     silence         why no match comes
     audit           `audit`: a package, with modules that only it uses
     doctor          `doctor`: a package, with modules that only it uses
-    groups          how a group lists its commands, and proposes one
+    groups          how commands show their help, and propose a name that there is
+    value_types     words and numbers, with answers when they are wrong
     options         options that several commands have
     read_options    options that describe a read
     output          the output of commands, for people and for programs
@@ -55,8 +56,9 @@ from engine.cli import (
     traffic,
     worker,
 )
-from engine.cli.groups import Commands, proposal
+from engine.cli.groups import Command, Commands, proposal
 from engine.cli.output import plain
+from engine.cli.value_types import OneOf
 from engine.config import SETTINGS
 from engine.errors import ConfigError, HotlistError
 from engine.versions import DISTRIBUTION
@@ -188,8 +190,12 @@ def main(context: click.Context, config: Path | None) -> None:
     context.obj = config
 
 
-@click.command()
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.command(cls=Command)
+@click.argument(
+    "shell",
+    metavar="SHELL",
+    type=OneOf("shell that can be completed in", ["bash", "zsh", "fish"]),
+)
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
     """Print the script that completes this command in SHELL.

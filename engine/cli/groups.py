@@ -1,14 +1,15 @@
-"""How a group of commands lists them, and what it says about one that it does not have.
+"""How the commands show their help, and what they answer to a name that there is not.
 
-The list has whole sentences, wrapped at words in the width of the terminal. click would cut them
-off after 45 characters.
+A group lists its commands with whole sentences, wrapped at words in the width of the terminal.
+click would cut them off after 45 characters. A command lists its own flags before the settings, and
+the connection to the brokers last: it is the same for every command, and longer than all the rest.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
 import click
 
@@ -18,8 +19,57 @@ _WIDTH: Final = 100
 _ALIKE: Final = 0.6
 
 
+#: Where a flag stands in the help, unless it is an `Option` with a heading of its own.
+_OWN: Final = "Options"
+SETTINGS_HEADING: Final = "Settings"
+CONNECTION_HEADING: Final = "Connection to the brokers"
+_HEADINGS: Final = (_OWN, SETTINGS_HEADING, CONNECTION_HEADING)
+
+
+class Option(click.Option):
+    """A flag that stands under a heading in the help."""
+
+    def __init__(self, *args: Any, heading: str, **attributes: Any) -> None:
+        super().__init__(*args, **attributes)
+        self.heading = heading
+
+
+class Command(click.Command):
+    """A command; see the module."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse its flags; click does not say everywhere for which command they are wrong."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx
+            raise
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the words that an argument may be, and the flags under their headings."""
+        words = [
+            (param.make_metavar(ctx), f"{', '.join(map(str, param.type.choices))}.")
+            for param in self.get_params(ctx)
+            if isinstance(param, click.Argument) and isinstance(param.type, click.Choice)
+        ]
+        if words:
+            with formatter.section("Arguments"):
+                formatter.write_dl(words)
+        rows: dict[str, list[tuple[str, str]]] = {heading: [] for heading in _HEADINGS}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is not None:
+                rows[param.heading if isinstance(param, Option) else _OWN].append(record)
+        for heading, records in rows.items():
+            if records:
+                with formatter.section(heading):
+                    formatter.write_dl(records)
+
+
 class Commands(click.Group):
     """A group of commands; see the module."""
+
+    command_class = Command
 
     def make_context(
         self,
@@ -60,3 +110,9 @@ def proposal(given: str, names: Iterable[str]) -> str:
     by_word = {name.lstrip("-"): name for name in names}
     found = difflib.get_close_matches(given.lstrip("-"), by_word, n=1, cutoff=_ALIKE)
     return f"; did you mean {by_word[found[0]]}?" if found else ""
+
+
+def no_such(what: str, given: str, names: Sequence[str]) -> str:
+    """Return that a name is none of these, with the one that is most like it, and with all."""
+    near = proposal(given, names) or ";"
+    return f"{given!r} is no {what}{near} there are {', '.join(names[:-1])} and {names[-1]}"

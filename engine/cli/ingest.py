@@ -15,11 +15,13 @@ from typing import Any, BinaryIO, Final
 import click
 
 from engine import limits
+from engine.cli.groups import Command
 from engine.cli.mapping import GENERIC, adapter_of, takes_forms, takes_mapping
 from engine.cli.mqtt import make_address, mqtt_options, serve_mqtt, warn_if_mqtt_in_clear
 from engine.cli.options import takes_settings, warn_if_password_in_clear
-from engine.cli.output import json_line, remark
+from engine.cli.output import counted, json_line, remark
 from engine.cli.site import make_site, remarking, takes_site
+from engine.cli.value_types import OneOf
 from engine.cli.webhook import (
     listen_options,
     make_endpoint,
@@ -42,8 +44,8 @@ class IngestError(HotlistError):
     """Messages gave no read."""
 
 
-@click.command()
-@click.argument("vendor", type=click.Choice([*ADAPTERS, GENERIC]))
+@click.command(cls=Command)
+@click.argument("vendor", metavar="VENDOR", type=OneOf("vendor", [*ADAPTERS, GENERIC]))
 @click.argument("files", nargs=-1, type=click.File("rb"), metavar="[FILE]...")
 @takes_site
 @takes_mapping
@@ -147,8 +149,8 @@ def ingest(
 
         run(_send(messages, settings, adapter, site, tally))
     if tally.bad:
-        of = f"{tally.bad} of {tally.messages}"
-        raise IngestError(f"{of} messages gave no read, or only some", where=vendor)
+        of = f"{tally.bad} of {counted(tally.messages, 'message')}"
+        raise IngestError(f"{of} gave no read, or only some", where=vendor)
 
 
 def _check(settings: Settings, *, as_json: bool, **planned: Any) -> None:
@@ -260,8 +262,7 @@ async def _send(
                     looking.cancel()
         finally:
             await ingest.finish()
-    topic = Topics(settings.prefix).detections
-    click.echo(f"sent {ingest.sent} {'read' if ingest.sent == 1 else 'reads'} to {topic}")
+    click.echo(f"sent {counted(ingest.sent, 'read')} to {Topics(settings.prefix).detections}")
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from typing import Any
 import click
 
 from engine import resources
+from engine.cli.groups import CONNECTION_HEADING, SETTINGS_HEADING, Option
 from engine.cli.output import remark
 from engine.config import (
     CONNECTION,
@@ -93,9 +94,12 @@ def warn_if_password_in_clear(settings: Settings) -> None:
 
 def _option(setting: Setting) -> Callable[[Command], Command]:
     default = DEFAULTS[setting.name]
+    apart = setting.name in CONNECTION and setting.name != "bootstrap"
     return click.option(
         setting.flag,
         setting.name,
+        cls=Option,
+        heading=CONNECTION_HEADING if apart else SETTINGS_HEADING,
         type=_SettingType(setting),
         default=default,
         envvar=setting.variable,
@@ -117,6 +121,8 @@ def _load(context: click.Context, _: click.Parameter, path: Path | None) -> None
 #: Eager, so that the file is read before any other flag looks up its default.
 config_option = click.option(
     "--config",
+    cls=Option,
+    heading=SETTINGS_HEADING,
     type=click.Path(path_type=Path),
     metavar="FILE",
     is_eager=True,

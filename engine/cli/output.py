@@ -27,6 +27,11 @@ def plain(text: str) -> str:
     )
 
 
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """Return the count with its noun: `1 read`, `2,000 reads`."""
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
+
+
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print rows under their headings, each column as wide as its widest cell."""
     lines = [tuple(headings), *(tuple(plain(cell) for cell in row) for row in rows)]

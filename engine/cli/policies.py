@@ -149,6 +149,10 @@ def show(settings: Settings, as_json: bool) -> None:
             ("source", "agencies", "purposes", "regions", "updated by", "updated at"),
             (row for policy in policies for row in _rows(policy)),
         )
+    if not policies:
+        remark(
+            f"{topic}: no source has a policy, so nothing matches; run: hotlist policies set FILE"
+        )
     if unreadable:
         remark(f"{topic}: records that are no valid policy, which the worker ignores: {unreadable}")
 

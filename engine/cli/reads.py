@@ -16,16 +16,25 @@ from pathlib import Path
 import click
 
 from engine import limits
+from engine.cli.groups import Command
 from engine.cli.options import file_argument, json_option, takes_settings
-from engine.cli.output import json_line, plain, progress, remark
+from engine.cli.output import counted, json_line, plain, progress, remark
+from engine.cli.value_types import Amount
 from engine.config import Settings
 from engine.documents.droppable import Dropped
 from engine.documents.value_formats import Values, decode_any
 from engine.errors import DocumentError, HotlistError
+from engine.list_files.file_kinds import HEAD_BYTES, FileKind, kind_of
 from engine.list_files.text import numbered_lines
 from engine.plates.normal_form import normalize
 
 _LINES_A_STEP = 1000
+#: What makes a file of reads of another kind of file.
+_MENDED_BY = {
+    FileKind.GZIP: "unpack it first",
+    FileKind.UTF_16: "save it as UTF-8",
+    FileKind.JSON_ARRAY: "put each read on a line of its own",
+}
 _MARK = Dropped("", "$", "must not begin with a byte order mark")
 
 
@@ -42,7 +51,7 @@ class ReadLine:
     dropped: tuple[Dropped, ...] = ()
 
 
-@click.command()
+@click.command(cls=Command)
 @file_argument()
 @click.option("--strict", is_flag=True, help="Status 1 if there is a warning, too.")
 @json_option
@@ -54,6 +63,7 @@ def check(settings: Settings, file: Path, strict: bool, as_json: bool) -> None:
     names an optional field that breaks its rule: the worker drops the field and keeps the read. A
     line holds JSON; hotlist doctor checks reads in Avro.
     """
+    _check_kind(file)
     reasons: Counter[str] = Counter()
     good = warnings = 0
     for line, read in read_lines(file, "checking", settings.value_format):
@@ -75,9 +85,9 @@ def check(settings: Settings, file: Path, strict: bool, as_json: bool) -> None:
         json_line({**counts, "reasons": dict(reasons)})
     else:
         parts = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
-        warned = f", {warnings} {'warning' if warnings == 1 else 'warnings'}" if warnings else ""
+        warned = f", {counted(warnings, 'warning')}" if warnings else ""
         bads = f"{bad} bad{f' ({parts})' if parts else ''}"
-        click.echo(f"{good + bad} lines: {good} good, {bads}{warned}")
+        click.echo(f"{counted(good + bad, 'line')}: {good} good, {bads}{warned}")
     _end(file, good, bad)
     if strict and warnings:
         what = f"there {'is one warning' if warnings == 1 else f'are {warnings} warnings'}"
@@ -96,11 +106,11 @@ def _in_words(dropped: Dropped) -> str:
     return f"{dropped.path}: {dropped.rule}; the worker drops it"
 
 
-@click.command()
+@click.command(cls=Command)
 @file_argument()
 @click.option(
     "--rate",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Amount(above=True),
     metavar="N",
     help="Reads a second; default: as fast as possible.",
 )
@@ -115,6 +125,7 @@ def replay(settings: Settings, file: Path, rate: float | None) -> None:
     from engine.kafka.topics import Topics
     from engine.kafka.writer import outbox
 
+    _check_kind(file)
     topic = Topics(settings.prefix).detections
     bad = 0
 
@@ -140,8 +151,17 @@ def replay(settings: Settings, file: Path, rate: float | None) -> None:
         return box.sent
 
     sent = run(send())
-    click.echo(f"sent {sent} {'read' if sent == 1 else 'reads'} to {topic}")
+    click.echo(f"sent {counted(sent, 'read')} to {topic}")
     _end(file, sent, bad)
+
+
+def _check_kind(path: Path) -> None:
+    with path.open("rb") as file:
+        kind = kind_of(file.read(HEAD_BYTES), ".jsonl")
+    if kind is not None:
+        hint = _MENDED_BY.get(kind, "")
+        rest = "" if hint else ", and not reads in JSON"
+        raise ReadFileError(f"is {kind.value}{rest}", where=str(path), hint=hint)
 
 
 def read_lines(

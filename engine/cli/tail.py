@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from engine.cli.groups import Command
 from engine.cli.options import takes_settings
 from engine.cli.output import json_line, plain, remark
+from engine.cli.value_types import Count
 from engine.config import Settings
 from engine.errors import DocumentError
 
@@ -21,9 +23,9 @@ if TYPE_CHECKING:
     from engine.documents.model import Match
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--from-start", is_flag=True, help="Begin with the oldest match on the topic.")
-@click.option("--count", type=click.IntRange(min=1), metavar="N", help="Stop after N matches.")
+@click.option("--count", type=Count(), metavar="N", help="Stop after N matches.")
 @click.option("--json", "as_json", is_flag=True, help="Print the match events as JSON, one a line.")
 @takes_settings("bootstrap", "prefix", "group", "http_host", "http_port")
 def tail(settings: Settings, from_start: bool, count: int | None, as_json: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from engine.cli.groups import Commands
+from engine.cli.groups import Commands, no_such
 from engine.cli.options import json_option, takes_settings
 from engine.cli.output import can_ask, json_line, plain, table
 from engine.config import Settings
@@ -133,7 +133,7 @@ def acls(
 
     found = roles(Topics(settings.prefix), settings.group)
     if role is not None and role not in found:
-        raise click.UsageError(f"{role!r} is no role; there are {', '.join(found)}")
+        raise click.UsageError(no_such("role", role, list(found)))
     if principal is not None and role is None:
         raise click.UsageError("--principal needs a ROLE to give")
     chosen = list(found.values()) if role is None else [found[role]]

@@ -8,15 +8,18 @@ from pathlib import Path
 import click
 
 from engine import limits
+from engine.cli.groups import Command
 from engine.cli.options import takes_settings
+from engine.cli.output import counted
+from engine.cli.value_types import Amount, Count
 from engine.clock import SystemClock
 from engine.config import Settings
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option(
     "--rate",
-    type=click.FloatRange(min=0.1, max=1_000_000),
+    type=Amount(0.1, 1_000_000),
     default=500,
     show_default=True,
     metavar="N",
@@ -24,13 +27,13 @@ from engine.config import Settings
 )
 @click.option(
     "--listed",
-    type=click.FloatRange(min=0, max=1),
+    type=Amount(0, 1),
     default=0.005,
     show_default=True,
     metavar="SHARE",
     help="The share of reads that show a listed plate, 0 to 1.",
 )
-@click.option("--reads", type=click.IntRange(min=1), metavar="N", help="Stop after N reads.")
+@click.option("--reads", type=Count(), metavar="N", help="Stop after N reads.")
 @click.option(
     "--lists",
     "directory",
@@ -67,7 +70,7 @@ def traffic(
     count = run(
         send_traffic(settings, SystemClock(), rate=rate, listed=listed, reads=reads, sent=report)
     )
-    click.echo(f"sent {count} made-up {'read' if count == 1 else 'reads'} to {topic}")
+    click.echo(f"sent {counted(count, 'made-up read')} to {topic}")
 
 
 COMMANDS = (traffic,)

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from engine.cli.groups import Command
 from engine.cli.options import takes_settings
 from engine.cli.output import remark
+from engine.cli.value_types import Count
 from engine.config import REGISTRY, SETTINGS, Settings
 from engine.errors import ConfigError
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from engine.demo.screen import Screen
 
 
-@click.command()
+@click.command(cls=Command)
 @takes_settings(
     "bootstrap",
     "prefix",
@@ -59,7 +61,7 @@ def worker(settings: Settings, insecure: bool) -> None:
 
 # Only the flag counts here. A broker from a variable or a file is for real work, and a
 # demonstration must not write its inventions there by accident.
-@click.command()
+@click.command(cls=Command)
 @click.option(
     "--bootstrap",
     "broker",
@@ -68,7 +70,7 @@ def worker(settings: Settings, insecure: bool) -> None:
 )
 @click.option(
     "--reads",
-    type=click.IntRange(min=1),
+    type=Count(),
     metavar="N",
     help="Stop after N reads; status 0 only if exactly the expected matches came out.",
 )

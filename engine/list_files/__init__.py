@@ -4,6 +4,7 @@ Pure. The whole file is checked before anything is sent.
 
 The modules, in the order in which data passes them:
 
+    file_kinds     what a file is that is no file of rows
     text           files of lines, with their numbers; UTF-8 or Windows-1252
     column_names   which field a column of another system probably fills
     headers        the delimiter and the columns by a file's first row
@@ -34,6 +35,7 @@ __all__ = [
     "difference",
     "digests",
     "entry_fields",
+    "file_kinds",
     "guess",
     "list_state",
     "notes",

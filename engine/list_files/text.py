@@ -24,15 +24,24 @@ from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 from engine.errors import HotlistError
+from engine.list_files.file_kinds import HEAD_BYTES, FileKind, kind_of
 
 #: The encodings that a user may choose.
 ENCODINGS: Final = ("auto", "utf-8", "windows-1252")
 
 _PIECE_BYTES: Final = 1024 * 1024
-#: What an Excel file begins with, and what an old or encrypted one does.
-_WORKBOOK: Final = b"PK\x03\x04"
-OLD_WORKBOOK: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-_UTF_16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_ASK: Final = "ask for the list as CSV, .xlsx or .jsonl"
+#: What makes a list of a file of another kind.
+_HINTS: Final = {
+    FileKind.GZIP: "unpack it first",
+    FileKind.PDF: _ASK,
+    FileKind.WORKBOOK: "save it as .xlsx, or its sheet as CSV",
+    FileKind.MARKUP: _ASK,
+    FileKind.UTF_16: "save it as UTF-8",
+    FileKind.JSON: "name it .jsonl, with one entry on each line",
+    FileKind.JSON_ARRAY: "put each entry on a line of its own",
+    FileKind.TABLE: "name it .csv",
+}
 
 
 class EntryFileError(HotlistError):
@@ -61,20 +70,17 @@ def encoding_of(file: BinaryIO, wanted: str, where: str) -> Encoding:
     """Return the encoding of an open file, which is left at its beginning.
 
     `wanted` is one of `ENCODINGS`, and `where` the file's path: a workbook has an encoding of its
-    own. Raises EntryFileError for UTF-16, which some programs write and call Unicode, and for a
-    workbook under another name.
+    own. Raises EntryFileError for a file of another kind, such as UTF-16 text, which some programs
+    write and call Unicode, or a workbook under another name.
     """
     file.seek(0)
     if where.lower().endswith(".xlsx"):
         return UTF_8
-    head = file.read(len(OLD_WORKBOOK))
-    if head.startswith((_WORKBOOK, OLD_WORKBOOK)):
-        raise EntryFileError(
-            "is an Excel workbook", where=where, hint="save it as .xlsx, or its sheet as CSV"
-        )
+    head = file.read(HEAD_BYTES)
+    kind = kind_of(head, ".jsonl" if where.lower().endswith(".jsonl") else ".csv")
+    if kind is not None:
+        raise EntryFileError(f"is {kind.value}", where=where, hint=_HINTS[kind])
     head = head[: len(codecs.BOM_UTF8)]
-    if head.startswith(_UTF_16):
-        raise EntryFileError("is UTF-16 text", where=where, hint="save it as UTF-8")
     if wanted == "windows-1252":
         found = WINDOWS_1252
     elif wanted == "utf-8" or head == codecs.BOM_UTF8 or not _is_windows_1252(file):

@@ -25,10 +25,11 @@ from typing import Any, BinaryIO, Final
 from engine import limits
 from engine.errors import HotlistError
 from engine.list_files.csv_files import ROW_BYTES, CsvRow, Table, has_text
+from engine.list_files.file_kinds import OLD_WORKBOOK
 from engine.list_files.headers import header_names, is_header, unnamed
 from engine.list_files.plate_cells import FORMULA
 from engine.list_files.profile import Profile
-from engine.list_files.text import OLD_WORKBOOK, UTF_8, EntryFileError
+from engine.list_files.text import UTF_8, EntryFileError
 
 _NOT_AT_ONCE: Final = ("xl/worksheets/", "xl/media/")
 _TYPE_AS_TEXT: Final = "format the column as text and type the plate again"

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from engine import limits
+from engine.clock import duration
 from engine.kafka.open_transactions import Ends, OpenTransaction, describe_holders
 from engine.kafka.topics import Topics
 from engine.observability.metric_families import HELD_TOPICS
@@ -52,7 +53,7 @@ class HeldBack(NamedTuple):
     def describe(self, topic: str, partition: int, now_s: float) -> str:
         """Describe it in one line."""
         for_s = now_s - self.since_s
-        return f"{topic}/{partition}: {self.waits}, for {for_s:.0f} s: {self.why}"
+        return f"{topic}/{partition}: {self.waits}, for {duration(for_s)}: {self.why}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from typing import Final, NamedTuple, Protocol
 from aiokafka.errors import IncompatibleBrokerVersion
 
 from engine import limits
+from engine.clock import duration
 from engine.kafka.open_transactions import Ends, OpenTransaction
 from engine.kafka.topics import Topics
 from engine.observability.held_back import HeldBack, HeldBackWatch, TopicPart, watched_topics
@@ -185,8 +186,8 @@ class LagMonitor:
         self._note_held(self.held)
         for (topic, partition), each in changes.ended.items():
             log.info(
-                "%s/%d is not held back any more, after %.0f s",
-                *(topic, partition, now_s - each.since_s),
+                "%s/%d is not held back any more, after %s",
+                *(topic, partition, duration(now_s - each.since_s)),
             )
         for (topic, partition), each in changes.begun.items():
             log.warning(

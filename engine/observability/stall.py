@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from typing import Final, Literal, NamedTuple
 
 from engine import limits
+from engine.clock import duration
 
 #: Where a partition's oldest fetch that is not done is: in the matcher, on its way to the broker,
 #: or waiting for its turn.
@@ -73,7 +74,7 @@ class Stuck(NamedTuple):
         """Describe it in one line."""
         where = "" if self.offset is None else f" at offset {self.offset}"
         for_s = now_s - self.since_s
-        return f"{topic}/{self.partition} is stuck{where} for {for_s:.0f} s: {self.why}"
+        return f"{topic}/{self.partition} is stuck{where} for {duration(for_s)}: {self.why}"
 
 
 class _Partition:
@@ -135,7 +136,7 @@ class StuckWatch:
         now_s, oldest_s = self._now_s, self._now_s - limits.HUNG_S
         if self._matcher_since_s is not None and self._matcher_since_s <= oldest_s:
             for_s = now_s - self._matcher_since_s
-            return f"the matcher has been busy with the same reads for {for_s:.0f} s"
+            return f"the matcher has been busy with the same reads for {duration(for_s)}"
         at = {
             each.at
             for each in self.stuck
@@ -149,7 +150,7 @@ class StuckWatch:
         heard_s = max((state.heard_s for state in self._partitions.values()), default=now_s)
         if heard_s <= oldest_s:
             # The lists are up to date, or no reads would be taken.
-            return f"nothing was received from any partition for {now_s - heard_s:.0f} s"
+            return f"nothing was received from any partition for {duration(now_s - heard_s)}"
         return ""
 
     def _note(self, state: _Partition, seen: Seen, now_s: float) -> None:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from engine import limits
+from engine.clock import duration
 from engine.observability.held_back import HeldBack, TopicPart
 from engine.observability.metrics import Metrics
 from engine.observability.stall import Seen, Stuck, StuckWatch
@@ -123,8 +124,8 @@ class Watching:
                 log.warning("stuck: %s", each.describe(self._topic, now_s), extra=where)
         for partition, each in self._named.items():
             if partition in seen and partition not in named:
-                for_s = now_s - each.since_s
-                log.info("%s/%d moves again, after %.0f s", self._topic, partition, for_s)
+                for_s = duration(now_s - each.since_s)
+                log.info("%s/%d moves again, after %s", self._topic, partition, for_s)
         self._named = named
         self._metrics.show_stuck(
             {

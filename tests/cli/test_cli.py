@@ -336,7 +336,7 @@ def test_system_error_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_closed_output_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "reads.jsonl"
-    path.write_text("bad\n" * 5000)
+    path.write_text("{bad\n" * 5000)
     gone, output = os.pipe()
     os.close(gone)
     try:
@@ -839,6 +839,39 @@ def test_an_entry_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch)
 CODES = b"MKE,LIC,LIS,ORI,NIC\nEV,7ABC123,QQ,X,V1\nEA,,,X,A1\nEA,,,X,A2\nEV,,CA,X,V2\n"
 
 
+@pytest.mark.parametrize(
+    ("command", "remark"),
+    [
+        (
+            ("entries", "show"),
+            "lpr.hotlist.v1: no plate is listed; run: hotlist entries import FILE",
+        ),
+        (("entries", "show", "--agency=PD01"), "lpr.hotlist.v1: no entry with --agency PD01"),
+        (
+            ("policies", "show"),
+            (
+                "lpr.policies.v1: no source has a policy, so nothing matches; "
+                "run: hotlist policies set FILE"
+            ),
+        ),
+    ],
+)
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_an_empty_list_says_so(
+    command: tuple[str, ...],
+    form: tuple[str, ...],
+    remark: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def nothing(*_: object) -> dict[bytes, object]:
+        return {}
+
+    monkeypatch.setattr("engine.kafka.reader.read_to_end", nothing)
+    result = hotlist(*command, *form)
+    assert (result.exit_code, result.stderr) == (0, f"{remark}\n")
+    assert result.stdout.count("\n") == (0 if form else 1)
+
+
 def test_import_says_what_it_leaves_out_and_what_it_leaves_empty(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -948,8 +981,8 @@ def test_unreadable_purposes_file_is_one_line() -> None:
             ["--encoding=ebcdic"],
             2,
             (
-                "Invalid value for '--encoding': 'ebcdic' is not one of 'auto', 'utf-8', "
-                "'windows-1252'; see hotlist entries "
+                "Invalid value for '--encoding': 'ebcdic' is no encoding that files are read in; "
+                "there are auto, utf-8 and windows-1252; see hotlist entries "
             ),
         ),
     ],
@@ -1093,7 +1126,7 @@ def test_check_names_what_a_producer_puts_around_its_reads() -> None:
         assert f": {reason}: $: " in line
     assert shown[-1] == "4 lines: 1 good, 3 bad (1 envelope, 1 framed, 1 quoted), 1 warning"
     taken = hotlist("check", "--value-format", "json-schema-registry", reads_file(lines[0]))
-    assert (taken.exit_code, taken.stdout) == (0, "1 lines: 1 good, 0 bad\n")
+    assert (taken.exit_code, taken.stdout) == (0, "1 line: 1 good, 0 bad\n")
     by_registry = hotlist(
         "check", "--value-format", "schema-registry", reads_file(*lines[:1], good)
     )
@@ -1107,7 +1140,7 @@ def test_rate_must_be_above_zero() -> None:
     assert_one_line(
         result,
         2,
-        "Invalid value for '--rate': 0.0 is not in the range x>0; see hotlist replay --help",
+        "Invalid value for '--rate': '0' is not a number above 0; see hotlist replay --help",
     )
 
 

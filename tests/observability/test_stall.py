@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import limits
+from engine.clock import duration
 from engine.observability.stall import Seen, Stuck, StuckWatch, Work
 
 TOPIC = "lpr.detections.v1"
@@ -141,7 +142,7 @@ def test_a_matcher_that_hangs_is_for_a_new_process() -> None:
     assert here.watch.hangs() == "", "it may be a long step"
     here.look(1, matcher_since_s=1_000.0, p0=matching)
     assert here.watch.hangs() == (
-        f"the matcher has been busy with the same reads for {HUNG_S:.0f} s"
+        f"the matcher has been busy with the same reads for {duration(HUNG_S)}"
     )
     here.look(1, matcher_since_s=here.now_s, p0=matching)
     assert here.watch.hangs() == ""
@@ -183,7 +184,7 @@ def test_silence_all_round_is_for_a_new_process() -> None:
     assert [each.at for each in here.watch.stuck] == ["fetch", "fetch"]
     assert here.watch.hangs() == ""
     here.look(1, p0=silent, p1=silent)
-    assert here.watch.hangs() == f"nothing was received from any partition for {HUNG_S:.0f} s"
+    assert here.watch.hangs() == f"nothing was received from any partition for {duration(HUNG_S)}"
 
 
 class _Look(NamedTuple):

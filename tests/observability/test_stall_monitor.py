@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from engine import limits
+from engine.clock import duration
 from engine.kafka.open_transactions import OpenTransaction
 from engine.observability.held_back import HeldBack
 from engine.observability.metrics import Metrics
@@ -60,17 +61,17 @@ def test_logged_once_and_shown_as_long_as_it_lasts(
         here.look(limits.STUCK_S, p2="delivery", p3=None)
     assert here.shown() == {"2": 3 * limits.STUCK_S, "3": 0}
     line = (
-        "lpr.detections.v1/2 is stuck at offset 40 for {} s: the broker does not acknowledge the "
+        "lpr.detections.v1/2 is stuck at offset 40 for {}: the broker does not acknowledge the "
         "results of its reads"
     )
-    assert caplog.messages == [f"stuck: {line.format(30)}"]
-    assert here.watching.says() == [here.watching.unready()] == [line.format(90)]
+    assert caplog.messages == ["stuck: " + line.format("30 s")]
+    assert here.watching.says() == [here.watching.unready()] == [line.format("1 min 30 s")]
     assert here.watching.unhealthy() == ""
     here.now_s += 5
-    assert here.watching.unready() == line.format(95), "it goes on between two looks"
+    assert here.watching.unready() == line.format("1 min 35 s"), "it goes on between two looks"
     here.look(0, p2=None, p3=None)
     assert here.shown() == {"2": 0, "3": 0}
-    assert caplog.messages[1:] == ["lpr.detections.v1/2 moves again, after 95 s"]
+    assert caplog.messages[1:] == ["lpr.detections.v1/2 moves again, after 1 min 35 s"]
     assert here.watching.says() == []
 
 
@@ -100,7 +101,7 @@ def test_a_matcher_that_hangs_and_one_that_waits(here: Here) -> None:
     with here.watching.in_matcher():
         here.look(limits.HUNG_S)
         assert here.watching.unhealthy() == (
-            f"the matcher has been busy with the same reads for {limits.HUNG_S:g} s"
+            f"the matcher has been busy with the same reads for {duration(limits.HUNG_S)}"
         )
         assert here.watching.unready() == "", "no partition is stuck"
         with here.watching.waiting():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from engine.cli.groups import Command
 from engine.cli.options import json_option, takes_settings
 from engine.cli.output import json_line, plain, reading, remark, table
 from engine.clock import parse_time
@@ -67,7 +68,7 @@ class _ByType(click.ParamType):
         return names
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option(
     "--from",
     "from_ms",

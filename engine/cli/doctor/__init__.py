@@ -20,6 +20,7 @@ from __future__ import annotations
 import click
 
 from engine.cli.doctor.report import report_findings
+from engine.cli.groups import Command
 from engine.cli.options import json_option, takes_settings
 from engine.config import REGISTRY, Settings
 from engine.errors import ConfigError
@@ -28,7 +29,7 @@ from engine.versions import versions
 __all__ = ["COMMANDS", "ingest_checks", "report"]
 
 
-@click.command()
+@click.command(cls=Command)
 @json_option
 @click.option("--role", help="The role whose rights this login needs, see: hotlist topics acls.")
 @click.option(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
 from engine import limits
+from engine.cli.output import counted
 from engine.clock import duration
 
 _UNSIGNED: Final = re.compile(rb"^hotlist_audit_checkpoints 0(?:[.]0)?$", re.MULTILINE)
@@ -93,7 +94,9 @@ def judge_group(
     else:
         idle = members - len(partitions)
         if idle > 0:
-            what = f"{members} workers, {len(partitions)} partitions: {idle} are idle"
+            idling = f"{idle} {'is' if idle == 1 else 'are'} idle"
+            parts = counted(len(partitions), "partition")
+            what = f"{counted(members, 'worker')}, {parts}: {idling}"
             yield Finding(check, "note", what, "stop them, or add partitions")
         else:
             yield Finding(check, "ok", f"{members} in the group {group}")
@@ -107,24 +110,25 @@ def _judge_lag(partitions: Sequence[Partition], *, has_workers: bool) -> Iterato
             yield Finding(
                 check,
                 "problem",
-                f"{each.deleted:,} reads of partition {each.number} were deleted before they were "
-                "processed",
+                f"{counted(each.deleted, 'read')} of partition {each.number} "
+                f"{'was' if each.deleted == 1 else 'were'} deleted before being processed",
                 "keep reads for longer (retention.ms of the topic) or add workers",
             )
     waiting = sum(each.waiting for each in partitions)
+    waits = f"{counted(waiting, 'read')} {'waits' if waiting == 1 else 'wait'}"
     growing = [each for each in partitions if _is_growing(each)]
     if growing and has_workers:
         numbers = ", ".join(str(each.number) for each in growing)
         yield Finding(
             check,
             "warning",
-            f"{waiting:,} reads wait, and more arrive than are processed (partition {numbers})",
+            f"{waits}, and more arrive than are processed (partition {numbers})",
             "if it persists: add partitions and workers, see deploy/CAPACITY.md",
         )
     elif waiting and not has_workers:
-        yield Finding(check, "problem", f"{waiting:,} reads wait", "start a worker")
+        yield Finding(check, "problem", waits, "start a worker")
     else:
-        yield Finding(check, "ok", f"{waiting:,} reads wait")
+        yield Finding(check, "ok", waits)
 
 
 def _is_growing(partition: Partition) -> bool:
@@ -157,7 +161,7 @@ def judge_topics(shown: Mapping[str, Sequence[tuple[int, int, int]]]) -> Iterato
             yield Finding(
                 "topics",
                 "warning",
-                f"topic {topic}: replicas of {len(behind)} partitions are not in sync",
+                f"topic {topic}: replicas of {counted(len(behind), 'partition')} are not in sync",
                 "see the brokers' logs and disks",
             )
     copies = {count for partitions in shown.values() for _, count, _ in partitions}
@@ -170,7 +174,8 @@ def judge_topics(shown: Mapping[str, Sequence[tuple[int, int, int]]]) -> Iterato
         )
     if not ailing:
         count = sum(map(len, shown.values()))
-        yield Finding("topics", "ok", f"{len(shown)} topics, {count} partitions, all with a leader")
+        what = f"{counted(len(shown), 'topic')}, {counted(count, 'partition')}, all with a leader"
+        yield Finding("topics", "ok", what)
 
 
 def judge_control(
@@ -194,7 +199,7 @@ def judge_control(
             "lists", "warning", f"topic {topic} is empty: nothing can match", _FILL[_kind(topic)]
         )
     age = "" if newest_ms is None else f", changed {_ago(now_ms - newest_ms)} ago"
-    return Finding("lists", "ok", f"topic {topic}: {end:,} records written{age}")
+    return Finding("lists", "ok", f"topic {topic}: {counted(end, 'record')} written{age}")
 
 
 _FILL: Final = {

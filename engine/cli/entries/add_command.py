@@ -8,6 +8,7 @@ import click
 import orjson
 
 from engine.cli.entries.options import WeeklyHours, row_options, supplied_by, take_over_option
+from engine.cli.groups import Command
 from engine.cli.options import json_option, operator_header, operator_name, takes_settings
 from engine.cli.output import json_line, plain
 from engine.clock import SystemClock
@@ -32,7 +33,7 @@ _ENTRY_FLAGS = frozenset(
 )
 
 
-@click.command("add")
+@click.command("add", cls=Command)
 @click.option(
     "--id",
     "entry_id",

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from engine.cli.entries.options import file_options, supplied_by, take_over_option
+from engine.cli.groups import Command
 from engine.cli.options import (
     file_argument,
     json_option,
@@ -21,7 +22,7 @@ from engine.config import Settings
 _AUTO = "auto"
 
 
-@click.command("import")
+@click.command("import", cls=Command)
 @file_argument()
 @file_options
 @take_over_option
@@ -42,7 +43,7 @@ def import_command(settings: Settings, file: Path, take_over: bool, **values: An
     import_file(settings, _wish(file, operator, values, take_over=take_over))
 
 
-@click.command()
+@click.command(cls=Command)
 @file_argument()
 @file_options
 @click.option(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from engine.cli.options import with_options
+from engine.cli.value_types import OneOf
 from engine.clock import format_time
 from engine.list_files.text import ENCODINGS
 
@@ -95,7 +96,7 @@ _FILE_OPTIONS = (
     ),
     click.option(
         "--encoding",
-        type=click.Choice(ENCODINGS),
+        type=OneOf("encoding that files are read in", ENCODINGS),
         default="auto",
         show_default=True,
         help="The file's text encoding.",

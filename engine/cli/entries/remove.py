@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
+from engine.cli.groups import Command
 from engine.cli.options import operator_header, operator_name, takes_settings
-from engine.cli.output import reading
+from engine.cli.output import counted, reading
 from engine.config import Settings
 from engine.errors import HotlistError
 
@@ -16,7 +17,7 @@ class RemovalError(HotlistError):
     """An entry to be removed does not exist."""
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("entry_ids", metavar="ID...", nargs=-1, required=True)
 @takes_settings("bootstrap", "prefix", "operator")
 def remove(settings: Settings, entry_ids: tuple[str, ...]) -> None:
@@ -49,7 +50,7 @@ def remove(settings: Settings, entry_ids: tuple[str, ...]) -> None:
         await wait_readable(settings, box.next_offsets)
 
     run(send())
-    click.echo(f"removed {len(keys)} {'entry' if len(keys) == 1 else 'entries'}")
+    click.echo(f"removed {counted(len(keys), 'entry', 'entries')}")
 
 
 def _listed(ids: list[str]) -> str:

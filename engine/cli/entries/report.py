@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from engine.cli.output import json_line, plain, remark
+from engine.cli.output import counted, json_line, plain, remark
 from engine.list_files.difference import Difference
 from engine.list_files.list_state import ListState
 from engine.list_files.notes import Notes
@@ -112,7 +112,7 @@ class Report:
             of_these = f" ({counts['added']} added, {counts['changed']} changed)"
             of_these += f", {counts['unchanged']} unchanged" if counts["unchanged"] else ""
         click.echo(
-            f"sent {sent} {'entry' if sent == 1 else 'entries'} to {self.topic}{of_these}"
+            f"sent {counted(sent, 'entry', 'entries')} to {self.topic}{of_these}"
             f"{_skipped(counts['invalid'])}"
         )
         self._say_expired(found)

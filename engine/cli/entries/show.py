@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from engine.cli.groups import Command
 from engine.cli.options import json_option, takes_settings
 from engine.cli.output import json_line, reading, remark, table
 from engine.clock import SystemClock
@@ -13,7 +14,7 @@ from engine.config import Settings
 from engine.errors import DocumentError, HotlistError, RuleError
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--list", "list_id", metavar="LIST", help="Only this list.")
 @click.option("--agency", metavar="AGENCY", help="Only this agency.")
 @click.option("--purpose", metavar="CODE", help="Only this purpose.")
@@ -69,6 +70,10 @@ def show(settings: Settings, as_json: bool, **wanted: str | None) -> None:
                 for entry, sent_ms in entries
             ),
         )
+    if not entries:
+        filters = _also(wanted)
+        empty = "no plate is listed; run: hotlist entries import FILE"
+        remark(f"{topic}: {f'no entry{filters}' if filters else empty}")
     if unreadable:
         remark(f"{topic}: records that are no valid entry, which the worker ignores: {unreadable}")
 

@@ -56,6 +56,23 @@ def test_lag(changed: dict[str, Any], state: str) -> None:
     assert found["lag"][0] == state
 
 
+def test_one_of_a_thing_is_written_in_the_singular() -> None:
+    one = partition(begin=0, end=5, committed=4, end_later=5, committed_later=4)
+    found = [*judge_group("g", 2, "Stable", [one]), *judge_group("g", 0, "Empty", [one])]
+    said = [each.what for each in found]
+    assert "2 workers, 1 partition: 1 is idle" in said
+    assert said.count("1 read waits") == 2
+    gone = partition(begin=5, end=9, committed=4, end_later=9, committed_later=4)
+    [deleted] = [e for e in judge_group("g", 1, "Stable", [gone]) if e.state == "problem"]
+    assert deleted.what == "1 read of partition 0 was deleted before being processed"
+    [ok] = [e for e in judge_topics({"t": [(0, 3, 3)]}) if e.state == "ok"]
+    assert ok.what == "1 topic, 1 partition, all with a leader"
+    [behind] = [e for e in judge_topics({"t": [(0, 3, 2)]}) if e.state == "warning"]
+    assert behind.what == "topic t: replicas of 1 partition are not in sync"
+    control = judge_control("lpr.hotlist.v1", 1, 1, None, 0)
+    assert control.what == "topic lpr.hotlist.v1: 1 record written"
+
+
 def test_workers() -> None:
     assert states(judge_group("g", 0, "Empty", [partition()])) == {
         "workers": ["problem"],

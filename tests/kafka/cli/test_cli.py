@@ -243,7 +243,7 @@ def test_import_sends_all_rows_or_none(commands: Commands) -> None:
     # Twice, because the same file changes the same entries: they expire later now.
     for of_these in ("", f" (0 added, {count} changed)"):
         assert commands.good("entries", "import", "list.csv", *ROW_FLAGS) == (
-            f"sent {count} entries to {topic}{of_these}\n"
+            f"sent {count:,} entries to {topic}{of_these}\n"
         )
         shown = commands.documents("entries", "show", "--json")
         assert sorted((entry["plate"], entry.get("priority", 3)) for entry in shown) == [
