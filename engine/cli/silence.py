@@ -28,6 +28,8 @@ _METRICS_BYTES: Final = 16 * limits.MIB
 _DENIED: Final = re.compile(
     rb'^hotlist_denied_total\{reason="([a-z_]+)"\} ([0-9.e+]+)$', re.MULTILINE
 )
+_IN_FORCE: Final = re.compile(rb'^hotlist_entries\{state="active"\} ([0-9.e+]+)$', re.MULTILINE)
+_SOURCES: Final = re.compile(rb"^hotlist_policies ([0-9.e+]+)$", re.MULTILINE)
 #: What to do about a denial, by its reason.
 _MENDED_BY: Final = {
     "no_policy": "hotlist policies set FILE",
@@ -44,7 +46,8 @@ class Look(NamedTuple):
 
     `entries`, `policies` and `reads` are offsets: how many records were ever written. `members` are
     the workers in the group. `not_ready` is why the worker on this machine takes no reads, empty if
-    it takes them; `denied` is what it has denied, by reason.
+    it takes them; `denied` is what it has denied, by reason. `in_force` and `sources` are its
+    entries that may match now, and its policies.
     """
 
     entries: int | None = None
@@ -53,6 +56,8 @@ class Look(NamedTuple):
     members: int | None = None
     not_ready: str | None = None
     denied: dict[str, int] | None = None
+    in_force: int | None = None
+    sources: int | None = None
 
 
 def reasons(before: Look, now: Look, settings: Settings, *, from_start: bool) -> list[str]:
@@ -70,9 +75,24 @@ def _why(before: Look, now: Look, settings: Settings, from_start: bool) -> Itera
             f"no source has a policy ({topics.policies}), so nothing may match; run: "
             + (_MENDED_BY["no_policy"])
         )
+    elif now.sources == 0 and now.not_ready == "":
+        yield (
+            f"no source has a policy any more ({topics.policies}), so nothing may match; run: "
+            + (_MENDED_BY["no_policy"])
+        )
     if now.entries == 0:
         yield f"no plate is listed ({topics.hotlist}); run: hotlist entries import FILE"
-    if now.members == 0:
+    elif now.in_force == 0 and now.not_ready == "":
+        yield (
+            "no plate is listed now: all entries were removed or refused, have expired or start "
+            "later; run: hotlist entries show"
+        )
+    if now.members == 0 and now.not_ready == "":
+        yield (
+            f"the worker at {settings.http_host}:{settings.http_port} is in another group or at "
+            f"other brokers: none is in the group {settings.group}; run: hotlist tail --group NAME"
+        )
+    elif now.members == 0:
         yield f"no worker runs in the group {settings.group}; run: hotlist worker"
     elif now.not_ready:
         yield f"the worker takes no reads: {now.not_ready}; to find out more, run: hotlist doctor"
@@ -103,8 +123,8 @@ async def look(settings: Settings) -> Look:
     topics = Topics(settings.prefix)
     names = (topics.hotlist, topics.policies, topics.detections)
     entries, policies, reads = [await _written(settings, name) for name in names]
-    members = await _members(settings)
-    return Look(entries, policies, reads, members, *await _worker(settings))
+    seen = Look(entries, policies, reads, await _members(settings))
+    return await _with_worker(settings, seen)
 
 
 async def _written(settings: Settings, topic: str) -> int | None:
@@ -129,7 +149,8 @@ async def _members(settings: Settings) -> int | None:
         await admin.close()
 
 
-async def _worker(settings: Settings) -> tuple[str | None, dict[str, int] | None]:
+async def _with_worker(settings: Settings, look: Look) -> Look:
+    """Return the look with what the worker on this machine says, if there is one."""
     url = f"http://{settings.http_host}:{settings.http_port}"
     timeout = aiohttp.ClientTimeout(total=limits.HTTP_CONNECTION_S)
     try:
@@ -140,6 +161,16 @@ async def _worker(settings: Settings) -> tuple[str | None, dict[str, int] | None
             async with client.get(f"{url}/metrics") as answer:
                 metrics = await body_of(answer, _METRICS_BYTES) or b""
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
-        return None, None
-    found = _DENIED.findall(metrics)
-    return not_ready, {reason.decode(): int(float(count)) for reason, count in found}
+        return look
+    denied = {reason.decode(): int(float(count)) for reason, count in _DENIED.findall(metrics)}
+    return look._replace(
+        not_ready=not_ready,
+        denied=denied,
+        in_force=_gauge(_IN_FORCE, metrics),
+        sources=_gauge(_SOURCES, metrics),
+    )
+
+
+def _gauge(name: re.Pattern[bytes], metrics: bytes) -> int | None:
+    found = name.search(metrics)
+    return None if found is None else int(float(found[1]))

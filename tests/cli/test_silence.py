@@ -16,7 +16,16 @@ from engine.documents.codec import encode
 from tests.fakes.documents import detection, entry, exact_match
 
 #: All is in order, and reads come.
-BEFORE = Look(entries=3, policies=1, reads=100, members=1, not_ready="", denied={"no_policy": 0})
+BEFORE = Look(
+    entries=3,
+    policies=1,
+    reads=100,
+    members=1,
+    not_ready="",
+    denied={"no_policy": 0},
+    in_force=2,
+    sources=1,
+)
 NOW = BEFORE._replace(reads=200)
 
 
@@ -30,8 +39,20 @@ NOW = BEFORE._replace(reads=200)
         ),
         (NOW._replace(entries=0), "(lpr.hotlist.v1); run: hotlist entries import FILE"),
         (
-            NOW._replace(members=0),
+            NOW._replace(in_force=0),
+            "have expired or start later; run: hotlist entries show",
+        ),
+        (
+            NOW._replace(sources=0),
+            "no source has a policy any more (lpr.policies.v1), so nothing may match; run: ",
+        ),
+        (
+            NOW._replace(members=0, not_ready=None),
             "worker runs in the group hotlist-engine; run: hotlist worker",
+        ),
+        (
+            NOW._replace(members=0),
+            "none is in the group hotlist-engine; run: hotlist tail --group NAME",
         ),
         (NOW._replace(not_ready="starting"), "the worker takes no reads: starting; "),
         (NOW._replace(reads=0), "no read has ever come (lpr.detections.v1); to send some, run: "),
@@ -103,7 +124,7 @@ class _Ended:
 
 
 def test_tail_explains_a_silence(monkeypatch: pytest.MonkeyPatch) -> None:
-    said = tailed(monkeypatch, looks=[BEFORE, NOW._replace(members=0)], silent=True)
+    said = tailed(monkeypatch, looks=[BEFORE, NOW._replace(members=0, not_ready=None)], silent=True)
     assert "no match for 0 s, and still waiting:\n  no worker runs in the group" in said
 
 

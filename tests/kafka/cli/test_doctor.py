@@ -83,7 +83,7 @@ async def test_a_deployment_that_is_well(real_kafka: str, prefix: str) -> None:
     assert await look_before_ingest(real_kafka, prefix) == [
         ("brokers", "ok", f"{brokers} answer at {real_kafka}"),
         *([("topics", "note", lone)] if brokers == 1 else []),
-        ("topics", "ok", "1 topics, 4 partitions, all with a leader"),
+        ("topics", "ok", "1 topic, 4 partitions, all with a leader"),
         ("rights", "ok", "this login has the rights of the role ingest"),
         ("topics", "ok", f"topic {topics.detections}: max.message.bytes is 1048588"),
         ("policies", "ok", "source city has a policy"),
