@@ -7,7 +7,9 @@ import sys
 from collections import Counter
 
 import pytest
-from prometheus_client import Metric
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, Histogram, Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from engine import limits
@@ -20,7 +22,7 @@ from engine.matching.control_records import ControlRecords
 from engine.matching.lists import Lists
 from engine.matching.outcome import Applied, Outcome
 from engine.observability.metric_families import OTHER_SOURCES
-from engine.observability.metrics import Metrics
+from engine.observability.metrics import Metrics, observe_all
 from engine.wire.record_batch import Record
 
 #: The contract's names with their labels, but for those of what does not exist yet.
@@ -217,3 +219,20 @@ def test_no_lag_is_shown_of_partitions_that_are_given_up() -> None:
 def test_the_process_is_shown_beside_them() -> None:
     names = {sample.name for family in families(Metrics()) for sample in family.samples}
     assert {"process_resident_memory_bytes", "process_cpu_seconds_total"} <= names
+
+
+@given(st.lists(st.sampled_from([0.0, 0.005, 0.25, 1.0, 1e9]) | st.floats(0, 20)))
+def test_amounts_that_are_observed_together_are_those_observed_one_by_one(
+    amounts: list[float],
+) -> None:
+    one, other = (Histogram("h", "h", registry=CollectorRegistry()) for _ in range(2))
+    observe_all(one, amounts)
+    for amount in amounts:
+        other.observe(amount)
+    for mine, theirs in zip(_samples(one), _samples(other), strict=True):
+        assert mine == pytest.approx(theirs)
+
+
+def _samples(histogram: Histogram) -> list[float]:
+    (family,) = histogram.collect()
+    return [sample.value for sample in family.samples if not sample.name.endswith("_created")]
