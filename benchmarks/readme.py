@@ -26,6 +26,7 @@ _END: Final = "<!-- End of these figures. -->\n"
 #: What a read and its match pass through.
 _HOT_PATH: Final = (
     "audit/chain.py",
+    "audit/record_fields.py",
     "delivery/*.py",
     "documents/*.py",
     "index/*.py",
