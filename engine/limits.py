@@ -294,9 +294,14 @@ FENCED_S: Final = 90.0
 #: A broker that gives records an earlier time than this day of 2001 has no clock, such as the
 #: embedded one.
 CLOCKS_BEGIN_MS: Final = 1_000_000_000_000
-#: How long a transaction of a command may stay open. While it is, workers see no change of the
+#: How long the transaction of a command may stay open. While it is, workers see no change of the
 #: lists that comes after its beginning, even if the command has ended.
 TRANSACTION_S: Final = 120.0
+#: A sync with more changes may have longer: a second for so many of them, an eighth of what was
+#: measured on a busy machine. And the time that brokers allow if they are not set up otherwise
+#: (transaction.max.timeout.ms).
+TRANSACTION_RECORDS_A_S: Final = 2_000.0
+BROKERS_TRANSACTION_S: Final = 900.0
 #: How long a command waits until its change counts, while a transaction before it is open.
 READABLE_S: Final = 15.0
 #: A sync that removes this share of a list or more, and at least so many entries, indicates a file
@@ -445,6 +450,7 @@ def check() -> None:
     assert AUDIT_LOOK_S < CONTROL_STALE_S, "others learn what is audited before they wait long"
     assert 10 * FETCH_WAIT_MS <= 1000 * CONTROL_STALE_S, "silence is more than an idle fetch"
     assert DELIVERY_TIMEOUT_S < TRANSACTION_S, "a late delivery is not yet a late transaction"
+    assert TRANSACTION_S <= BROKERS_TRANSACTION_S, "brokers allow the transactions of commands"
     assert READABLE_S < TRANSACTION_S, "a command reports a transaction that a dead one left open"
     assert DELIVERY_TIMEOUT_S < DELIVERY_TRANSACTION_S, "we give up before the broker does"
     assert DELIVERY_TRANSACTION_S < RESTORE_S, "an abandoned transaction does not end a restore"

@@ -23,6 +23,7 @@ The modules, in the order in which data passes them:
     reader          reads a topic to its end, between offsets, or as it comes
     readable        waits until a command's records count
     writer          records written for a command, and how many of them are acknowledged
+    transaction_time  how long the transaction of a command may stay open
     schema_registry  the schemas of reads, fetched from a registry
     raw_fetcher     the seam in aiokafka that leaves fetched record batches unopened
     open_transactions  what open transactions hold back, and whose they are
@@ -64,5 +65,6 @@ __all__ = [
     "topic_config",
     "topic_rules",
     "topics",
+    "transaction_time",
     "writer",
 ]

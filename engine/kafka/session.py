@@ -20,7 +20,13 @@ import logging
 from collections.abc import Coroutine, Iterator
 from typing import Any, Final, TypeVar
 
-from aiokafka.errors import InvalidProducerEpoch, InvalidTxnState, KafkaError, ProducerFenced
+from aiokafka.errors import (
+    InvalidProducerEpoch,
+    InvalidTransactionTimeout,
+    InvalidTxnState,
+    KafkaError,
+    ProducerFenced,
+)
 
 from engine import limits
 from engine.config import Settings
@@ -75,7 +81,7 @@ async def started(start: Coroutine[Any, Any, _T], settings: Settings) -> _T:
     try:
         return await asyncio.wait_for(start, limits.CONNECT_S)
     except (TimeoutError, KafkaError, OSError) as error:
-        if refusal(error) is not None:
+        if refusal(error) is not None or isinstance(error, InvalidTransactionTimeout):
             raise  # the broker answers, and denies it
         raise await unreachable(settings.bootstrap, security(settings)) from error
 
@@ -95,10 +101,15 @@ def broker_errors(bootstrap: str, topic: str, operation: str) -> Iterator[None]:
         # What ends aiokafka's sender is the cause of what it raises afterwards.
         if isinstance(error, _FENCED) or isinstance(error.__cause__, _FENCED):
             raise FencedError(
-                "fenced by another producer, or the transaction took over "
-                f"{limits.TRANSACTION_S:g} s",
+                "fenced by another producer, or the transaction was open for too long",
                 where=bootstrap,
                 hint="none of its records count",
+            ) from error
+        if isinstance(error, InvalidTransactionTimeout):
+            raise BrokerError(
+                "the brokers do not allow a transaction that is open for so long",
+                where=bootstrap,
+                hint="ask the cluster's operator to raise transaction.max.timeout.ms",
             ) from error
         refused = refusal(error)
         if refused is not None:

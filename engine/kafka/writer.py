@@ -139,12 +139,16 @@ class Outbox:
 
 @contextlib.asynccontextmanager
 async def outbox(
-    settings: Settings, topic: str, *, transactional_id: str | None = None
+    settings: Settings,
+    topic: str,
+    *,
+    transactional_id: str | None = None,
+    transaction_s: float = limits.TRANSACTION_S,
 ) -> AsyncIterator[Outbox]:
     """Open an Outbox for the topic; when the context ends, all its records are acknowledged.
 
     With a transactional id it becomes the only one with that id: an earlier producer is fenced,
-    and its open transaction is aborted.
+    and its open transaction is aborted. The brokers abort one that is open for `transaction_s`.
     Raises BrokerError, or TopicError if the topic is missing.
     """
     async with producing(
@@ -152,7 +156,7 @@ async def outbox(
         topic,
         max_batch_size=BATCH_BYTES,
         transactional_id=transactional_id,
-        transaction_timeout_ms=int(limits.TRANSACTION_S * 1000),
+        transaction_timeout_ms=int(transaction_s * 1000),
     ) as (producer, partitions):
         box = Outbox(producer, settings.bootstrap, topic, partitions)
         yield box

@@ -89,9 +89,9 @@ class Difference:
         return int(np.count_nonzero(self.changed))
 
     @property
-    def is_empty(self) -> bool:
-        """Whether there is nothing to send."""
-        return not (self.added.any() or self.changed.any() or len(self.removed))
+    def count(self) -> int:
+        """How many entries are added, changed and removed."""
+        return self.added_count + self.changed_count + len(self.removed)
 
     def records(self, file: FileEntries) -> Iterator[tuple[str, bytes, bytes]]:
         """Yield the kind (`added` or `changed`), id and new value of each entry to be sent."""

@@ -191,8 +191,9 @@ def judge_control(
             "lists",
             "warning",
             f"topic {topic}: a transaction is open, offsets from {committed_end} on have no effect",
-            "a running sync ends it; if the sync was killed, the broker aborts it within "
-            f"{limits.TRANSACTION_S:.0f} s",
+            "a running sync ends it; if the sync was killed, the broker aborts it, after "
+            f"{duration(limits.TRANSACTION_S)} or, if the sync was large, up to "
+            f"{duration(limits.BROKERS_TRANSACTION_S)}; the next sync of that list does so at once",
         )
     if end == 0:
         return Finding(

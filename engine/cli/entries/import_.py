@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -19,13 +19,12 @@ from engine import limits
 from engine.cli.entries.flags import check_flags
 from engine.cli.entries.list_reader import ListReader, list_reader
 from engine.cli.entries.report import Report
+from engine.cli.entries.sync_transaction import SyncError, alone, longest_s
 from engine.cli.output import progress, reading, remark, sending, warn_of_clock
 from engine.clock import SystemClock
 from engine.config import Settings
 from engine.documents.admission import Purposes
-from engine.errors import HotlistError
-from engine.kafka.readable import sync_id
-from engine.kafka.session import FencedError, run
+from engine.kafka.session import run
 from engine.kafka.topics import Topics
 from engine.kafka.writer import Headers, Outbox, outbox
 from engine.list_files.difference import Difference, compare_to_state
@@ -39,10 +38,6 @@ from engine.list_files.text import encoding_of
 
 #: Rows between two steps of the progress bar.
 _ROWS_A_STEP = 1000
-
-
-class SyncError(HotlistError):
-    """A sync that would do something else than intended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +90,7 @@ async def _import(
         report.judge(file, found, skip_invalid=wish.skip_invalid)
         if wish.dry_run:
             return
-        if not found.is_empty:
+        if found.count:
             async with outbox(settings, report.topic) as box:
                 await send_difference(box, file, found, reader, wish.headers)
             warn_of_clock(report.topic, box.broker_ahead_s)
@@ -134,13 +129,7 @@ async def _sync(
 ) -> None:
     synced = Synced(list_id, wish.supplied.flags.get("agency"), wish.renew)
     async with contextlib.AsyncExitStack() as stack:
-        box: Outbox | None = None
-        if not wish.dry_run:
-            # Before the topic is read: from now on no earlier sync of the list can change it.
-            box = await stack.enter_async_context(_alone(settings, report.topic, list_id))
         reader = await stack.enter_async_context(list_reader(settings, report.topic, file.names))
-        if box is not None:
-            await reader.settled()
 
         def difference() -> Difference:
             now_ms = SystemClock().now_ms()
@@ -149,6 +138,14 @@ async def _sync(
             )
 
         found = await _compared(reader, difference)
+        box: Outbox | None = None
+        if not wish.dry_run:
+            open_s = await longest_s(settings, found)
+            box = await stack.enter_async_context(alone(settings, report.topic, list_id, open_s))
+            # From now on no earlier sync of the list can change it.
+            await reader.settled()
+            if await reader.catch_up(reading):
+                found = await _compared(reader, difference)
         report.problems(file, found)
         if box is None:
             report.dry_run(file, found, reader.state)
@@ -160,27 +157,12 @@ async def _sync(
         if box is None:
             return
         revision = None
-        if not found.is_empty:
+        if found.count:
             async with box.transaction():
                 await send_difference(box, file, found, reader, wish.headers)
             warn_of_clock(report.topic, box.broker_ahead_s)
             revision = await reader.committed(box.next_offsets)
         report.synced(file, found, list_id, revision)
-
-
-@contextlib.asynccontextmanager
-async def _alone(settings: Settings, topic: str, list_id: str) -> AsyncIterator[Outbox]:
-    """Open an outbox that only one sync of the list has at a time."""
-    try:
-        async with outbox(settings, topic, transactional_id=sync_id(topic, list_id)) as box:
-            yield box
-    except FencedError:
-        raise SyncError(
-            f"another sync of list {list_id} began meanwhile, or this one took over "
-            f"{limits.TRANSACTION_S:g} s",
-            where=topic,
-            hint="none of this sync's changes count",
-        ) from None
 
 
 async def _compared(reader: ListReader, difference: Callable[[], Difference]) -> Difference:
@@ -261,7 +243,7 @@ async def send_difference(
     box: Outbox, file: FileEntries, found: Difference, reader: ListReader, headers: Headers
 ) -> None:
     """Send the records of a difference, and tombstones for what it removes."""
-    count = found.added_count + found.changed_count + len(found.removed)
+    count = found.count
     with sending(count) as step:
         for at, (_, key, value) in enumerate(found.records(file), start=1):
             await box.send(key, value, headers)

@@ -385,7 +385,7 @@ def test_of_two_syncs_of_a_list_the_later_one_counts(
         "",
         (
             f"hotlist: {commands.topics.hotlist}: another sync of list l began meanwhile, or this "
-            "one took over 120 s; none of this sync's changes count\n"
+            "one took over 2 min; none of this sync's changes count\n"
         ),
     )
     assert plates_of(commands) == set(some(2000, 200))

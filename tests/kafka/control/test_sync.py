@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
+import sys
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
@@ -36,6 +39,24 @@ from tests.kafka.records import (
 _ENTRIES = 40_000
 _PARTITIONS = 4
 _READS_A_ROUND = 40
+#: How often brokers look for transactions that are open for too long, and a little more
+#: (transaction.abort.timed.out.transaction.cleanup.interval.ms).
+_ABORTED_S = 11
+#: A sync with a limit of a second, and more for many changes. It ends when a file is there.
+_SLOW_SYNC = """
+import asyncio, pathlib, sys
+from engine import limits
+from engine.kafka.writer import Outbox
+limits.TRANSACTION_S, limits.TRANSACTION_RECORDS_A_S = 1.0, 5.0
+may_end, flush = pathlib.Path(sys.argv.pop(1)), Outbox.flush
+async def flush_and_wait(box):
+    await flush(box)
+    while box.sent and not may_end.exists():
+        await asyncio.sleep(0.1)
+Outbox.flush = flush_and_wait
+from engine.cli import main
+main()
+"""
 _TEMPLATE = orjson.dumps(an_entry(entry_id="E-@@@@@@@", plate="@@@@@@@"))
 
 
@@ -168,6 +189,63 @@ async def test_a_sync_is_seen_all_at_once(real_kafka: str, prefix: str, tmp_path
         assert first_new - last_old in (1, 3), f"partition {partition}"
         assert old == set(range(0, last_old + 1, 2))
         assert new == set(range(first_new, traffic.count, 2))
+
+
+async def test_a_large_sync_may_take_longer_than_the_limit_of_a_small_one(
+    real_kafka: str, prefix: str, tmp_path: Path
+) -> None:
+    """A worker goes on by the old state meanwhile, and by the new one when it has ended. A killed
+    sync changes nothing."""
+    topics = Topics(prefix)
+    await produce(real_kafka, topics.hotlist, {0: entries("A", 5)})
+    await produce(real_kafka, topics.policies, sent(a_policy()))
+    (tmp_path / "b.csv").write_text("\n".join(["plate", *(f"B{n:06d}" for n in range(300)), ""]))
+    may_end = tmp_path / "may_end"
+
+    async def synced(*, end: bool) -> tuple[int | None, bytes, bytes]:
+        """Run a sync. Its transaction is open until the brokers have looked for old ones."""
+        before = max((await end_offsets(real_kafka, topics.hotlist)).values())
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", _SLOW_SYNC, str(may_end), "entries", "sync", "b.csv"),
+            *("--list=l", "--agency=AG1", "--purpose=stolen_vehicle", "--authority-kind=case"),
+            *("--authority-ref=C-1", "--requested-by=jo", "--expires-in=30d", "--operator=jo"),
+            *("--bootstrap", real_kafka, "--prefix", prefix),
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+
+        async def is_sent() -> bool:
+            log_end = max((await end_offsets(real_kafka, topics.hotlist)).values())
+            return process.returncode is not None or log_end >= before + 300
+
+        await until(is_sent, "all of it is sent")
+        await asyncio.sleep(_ABORTED_S)
+        assert await worker.metric('hotlist_entries{state="active"}') == active
+        if end:
+            may_end.touch()
+        else:
+            process.kill()
+        output, errors = await process.communicate()
+        return process.returncode, output, errors
+
+    async with ForkedWorker(tmp_path / "worker.log", real_kafka, prefix) as worker:
+        await worker.ready()
+        active = 5
+
+        async def has_all() -> bool:
+            return await worker.metric('hotlist_entries{state="active"}') == active
+
+        await until(has_all, "the old state")
+        assert (await synced(end=False))[0] == -signal.SIGKILL
+        status, output, errors = await synced(end=True)
+        assert status == 0, errors
+        assert output.startswith(b"list l: 300 added, 0 changed, 0 removed"), output
+        assert b"are sent in one transaction" in errors
+        active = 305
+        await until(has_all, "the new state")
+        await worker.stop()
 
 
 async def reached(traffic: Traffic, count: int) -> bool:
