@@ -23,8 +23,9 @@ from engine.kafka import transaction_time
             900,
             900,
             (
-                "warning: 9,000 changes may need a transaction of 1 h 15 min, and the brokers allow "
-                "15 min (transaction.max.timeout.ms); if it takes longer, run hotlist entries import"
+                "warning: 9,000 changes may need a transaction of 1 h 15 min, and the brokers "
+                "allow 15 min (transaction.max.timeout.ms); if it takes longer, run hotlist "
+                "entries import with the file first"
             ),
         ),
     ],
