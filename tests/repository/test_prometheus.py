@@ -185,6 +185,15 @@ def test_the_runbook_has_a_section_of_each_alert() -> None:
     assert sorted(headings) == sorted(alert.name for alert in _ALERTS)
 
 
+def test_the_objective_is_of_the_target() -> None:
+    by_name = {rule.name: rule.expr for rule in _ALL}
+    [target] = re.findall(r"vector\((\d+)\)", by_name["hotlist:match_delay_target:seconds"])
+    late = by_name["job:hotlist_match_delay_late:share30d"]
+    assert re.findall(r'le="([\d.]+)"', late) == [f"{target}.0"]
+    shown_at_once = Metrics().exposition().body.decode()
+    assert f'hotlist_read_to_match_seconds_bucket{{le="{target}.0"}}' in shown_at_once
+
+
 def test_limits_in_rules_are_the_engines() -> None:
     by_name = {rule.name: rule.expr for rule in _ALERTS}
     assert by_name["HotlistSuppressionFull"].endswith(f"> 0.9 * {limits.SUPPRESSION_KEYS}")
