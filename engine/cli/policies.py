@@ -149,7 +149,7 @@ def show(settings: Settings, as_json: bool) -> None:
             ("source", "agencies", "purposes", "regions", "updated by", "updated at"),
             (row for policy in policies for row in _rows(policy)),
         )
-    if not policies:
+    if not (policies or as_json):
         remark(
             f"{topic}: no source has a policy, so nothing matches; run: hotlist policies set FILE"
         )

@@ -856,20 +856,18 @@ CODES = b"MKE,LIC,LIS,ORI,NIC\nEV,7ABC123,QQ,X,V1\nEA,,,X,A1\nEA,,,X,A2\nEV,,CA,
         ),
     ],
 )
-@pytest.mark.parametrize("form", [(), ("--json",)])
 def test_an_empty_list_says_so(
-    command: tuple[str, ...],
-    form: tuple[str, ...],
-    remark: str,
-    monkeypatch: pytest.MonkeyPatch,
+    command: tuple[str, ...], remark: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def nothing(*_: object) -> dict[bytes, object]:
         return {}
 
     monkeypatch.setattr("engine.kafka.reader.read_to_end", nothing)
-    result = hotlist(*command, *form)
+    result = hotlist(*command)
     assert (result.exit_code, result.stderr) == (0, f"{remark}\n")
-    assert result.stdout.count("\n") == (0 if form else 1)
+    assert result.stdout.count("\n") == 1
+    for_programs = hotlist(*command, "--json")
+    assert (for_programs.exit_code, for_programs.output) == (0, "")
 
 
 def test_import_says_what_it_leaves_out_and_what_it_leaves_empty(

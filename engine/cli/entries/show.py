@@ -70,7 +70,7 @@ def show(settings: Settings, as_json: bool, **wanted: str | None) -> None:
                 for entry, sent_ms in entries
             ),
         )
-    if not entries:
+    if not (entries or as_json):
         filters = _also(wanted)
         empty = "no plate is listed; run: hotlist entries import FILE"
         remark(f"{topic}: {f'no entry{filters}' if filters else empty}")
