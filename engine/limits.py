@@ -21,7 +21,7 @@ Python's objects, matches and changes take about four times as much.
 | changes of the lists that are not audited | AUDIT_PENDING_CHANGES | 50 |
 | entries that a first load added and that are not audited, 32 bytes each | the lists | |
 | entries, twice while a transaction replaces them | the lists | |
-| entries that were matched lately, opened; their free text on top | ENTRIES_KEPT_OPEN | 12 |
+| entries that were matched lately, opened and written; free text on top | ENTRIES_KEPT_OPEN | 36 |
 | HTTP connections | HTTP_CONNECTIONS | 1 |
 
 A response is larger than FETCH_BYTES if one batch is; there is one for each broker.
@@ -164,7 +164,7 @@ BATCH_BYTES: Final = 64 * MIB
 #: bytes, so that a batch of reads meets BATCH_BYTES first.
 BATCH_RECORDS: Final = MIB
 #: Entries that were matched lately and are kept open: a vehicle that is seen once is seen again.
-ENTRIES_KEPT_OPEN: Final = 32_768
+ENTRIES_KEPT_OPEN: Final = 24_576
 #: Rows of a scan that become Python objects at a time.
 ROWS_A_STEP: Final = 4096
 #: Batches decompressed and scanned at a time, compressed. More of them save little and evict each

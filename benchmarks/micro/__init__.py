@@ -4,6 +4,7 @@
 
 * `timing`: how a piece of code is timed, with warm caches and with cold ones
 * `scanner`: nanoseconds a read by length of the hot list
+* `hit`: microseconds of the matcher's thread for one read of a listed plate
 * `lookup`: one plate asked for, beside dict, set and pyroaring
 * `algebra`: who may match, for the whole list at once, beside set
 * `policies`: policies of many sources: loaded, changed and asked

@@ -14,6 +14,7 @@ from benchmarks.measures.figures import MeasuredCase, MeasuredResult
 from benchmarks.micro import (
     algebra,
     delivery,
+    hit,
     library,
     load,
     lookup,
@@ -44,6 +45,7 @@ def main(names: tuple[str, ...], quick: bool) -> None:
     sizes = _QUICK_SIZES if quick else _SIZES
     every: dict[str, tuple[str, str | None, Callable[[], list[MeasuredCase]]]] = {
         "scanner": ("The scanner", scanner.__doc__, lambda: scanner.measure(sizes)),
+        "hit": ("A listed plate read", hit.__doc__, hit.measure),
         "lookup": ("One plate asked for", lookup.__doc__, lambda: lookup.measure(sizes)),
         "algebra": ("The whole list at once", algebra.__doc__, lambda: algebra.measure(sizes)),
         "policies": (

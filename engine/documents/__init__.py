@@ -21,6 +21,7 @@ The modules, in the order in which data passes them:
     purposes         the purposes file: codes, longest terms, floors of known characters
     admission        whether an entry is admissible
     entry_scan       the fields of many entries in plain JSON, compiled
+    read_scan        a read in plain JSON, checked and written again, compiled
     json_tokens      the tokens that they are made of, compiled
     text_numbers     the different texts of a field, compiled
 """
@@ -39,6 +40,7 @@ __all__ = [
     "protobuf",
     "purposes",
     "read_record",
+    "read_scan",
     "schema_cache",
     "schema_errors",
     "text_numbers",

@@ -16,6 +16,7 @@ from engine.documents.fields import REJECT_REASONS as REJECT_REASONS
 from engine.documents.model import (
     Alternate,
     AuditRecord,
+    Check,
     Detection,
     Document,
     Entry,
@@ -23,6 +24,7 @@ from engine.documents.model import (
     Policy,
     Reject,
     SuppressionState,
+    Vehicle,
 )
 from engine.documents.schema_errors import schema_error
 from engine.errors import DocumentError
@@ -41,6 +43,11 @@ _SUPPRESSION = msgspec.json.Decoder(SuppressionState)
 def encode(document: Document) -> bytes:
     """Return compact JSON in UTF-8, with the known fields that are present."""
     return _ENCODER.encode(document)
+
+
+def encode_part(part: Check | Vehicle) -> bytes:
+    """Return a part of a match as `encode` writes it."""
+    return _ENCODER.encode(part)
 
 
 def decode_detection(data: bytes | str) -> Detection:

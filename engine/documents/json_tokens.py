@@ -1,7 +1,8 @@
-"""The tokens of JSON that entries are made of, read by compiled code.
+"""The tokens of JSON that entries and reads are made of, read by compiled code.
 
 Each function takes a position in `data` and the end of what it may read, and returns -1 for what it
-does not accept: escapes, numbers with a fraction, nested objects. Numba does not check bounds.
+does not accept: escapes, nested objects, numbers that can be written in several ways. Numba does
+not check bounds.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ _DAYS_BEFORE_MONTH: Final = np.array(
     [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334, 365], dtype=np.int64
 )
 _DAY_MS: Final = 86_400_000
+#: 0.0001 with so many decimals, as a whole number; of fewer than four, no number is smaller.
+_SMALLEST: Final = np.array([10 ** max(0, decimals - 4) for decimals in range(13)], dtype=np.int64)
 
 
 @numba.njit(nogil=True, cache=True)
@@ -108,6 +111,55 @@ def digits(data: Bytes, at: int, count: int) -> int:
             return -(1 << 40)
         number = 10 * number + int(data[index] - 48)
     return number
+
+
+@numba.njit(nogil=True, cache=True)
+def is_same_text(data: Bytes, at: int, other: Bytes, other_at: int, length: int) -> bool:
+    for index in range(length):  # noqa: SIM110 - compiled
+        if data[at + index] != other[other_at + index]:
+            return False
+    return True
+
+
+@numba.njit(nogil=True, cache=True)
+def plain_number(data: Bytes, at: int, end: int) -> tuple[int, int, int, int]:
+    """Read a number of up to three digits and up to twelve decimals, without an exponent.
+
+    Returns the position after it, -1 if it is another one; the position after the last decimal
+    that is needed, at least one if there are any; the number as a whole number; and how many of
+    that one's digits are decimals. It has at most 15 digits, so the float nearest to it is written
+    with these digits again. Not accepted are -0.0, and numbers nearer to zero than 0.0001, which
+    are written in several ways.
+    """
+    is_negative = at < end and data[at] == 45
+    if is_negative:
+        at += 1
+    first = at
+    number = np.int64(0)
+    decimals = 0
+    while at < end and at - first < 3 and 48 <= data[at] <= 57:
+        number = 10 * number + np.int64(data[at] - 48)
+        at += 1
+    if at == first or (data[first] == 48 and at - first > 1):
+        return -1, 0, 0, 0
+    needed = at
+    if at < end and data[at] == 46:
+        at += 1
+        first = at
+        needed = at + 1
+        while at < end and at - first < 12 and 48 <= data[at] <= 57:
+            number = 10 * number + np.int64(data[at] - 48)
+            at += 1
+            decimals += 1
+            if data[at - 1] != 48:
+                needed = at
+        if decimals == 0:
+            return -1, 0, 0, 0
+    if (number == 0 and is_negative) or 0 < number < _SMALLEST[decimals]:
+        return -1, 0, 0, 0
+    if is_negative:
+        number = -number
+    return at, needed, number, decimals  # type: ignore[return-value]
 
 
 @numba.njit(nogil=True, cache=True)

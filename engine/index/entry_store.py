@@ -36,13 +36,25 @@ _rare_values = attrgetter(*(place.name for place in RARE))
 _NO_RARE_VALUES: Final = (None,) * len(RARE)
 
 
+class OpenEntry:
+    """An entry that was matched lately. `made` is what the matcher made of it for its next match;
+    it ends with the entry."""
+
+    __slots__ = ("entry", "made", "plate")
+
+    def __init__(self, entry: Entry) -> None:
+        self.entry = entry
+        self.plate = entry.plate
+        self.made: Any = None
+
+
 class EntryStore:
     """Entries by slot. Slots are small numbers that the owner assigns."""
 
     def __init__(self) -> None:
         self._packed: list[bytes | None] = []
         #: Entries that were matched lately, by slot, the oldest first.
-        self._opened: dict[int, Entry] = {}
+        self._opened: dict[int, OpenEntry] = {}
         self._set_tables(
             {name: SharedTimes() if name == "times" else SharedValues() for name in TABLES}
         )
@@ -193,11 +205,11 @@ class EntryStore:
         assert packed is not None, "callers ask only for slots in use"
         return _decode(packed)
 
-    def opened(self, slot: int) -> Entry | None:
+    def opened(self, slot: int) -> OpenEntry | None:
         """Return the entry in a slot if it is kept open."""
         return self._opened.get(slot)
 
-    def keep_open(self, slot: int, entry: Entry) -> None:
+    def keep_open(self, slot: int, entry: OpenEntry) -> None:
         """Keep the entry of a slot, so that the next match need not unpack it.
 
         It is kept until it is taken, or until `limits.ENTRIES_KEPT_OPEN` others have come.

@@ -32,6 +32,7 @@ from engine.documents.model import Entry
 from engine.index.eligibility import Eligibility, Pair
 from engine.index.entry_rows import PackedRows
 from engine.index.entry_store import PLATE, EntryStore
+from engine.index.entry_store import OpenEntry as OpenEntry
 from engine.index.fuzzy_index import Similar
 from engine.index.hash_table import NO_SLOT, Hashes, HashTable, chain_of, hashes_of
 from engine.index.terms import Terms
@@ -262,9 +263,16 @@ class Index:
 
     def entry_of(self, listed: Any) -> Entry:
         """Return the entry of what `listed_from` has returned just now."""
-        return listed if type(listed) is Entry else self._entries.entry_of(listed)
+        return self.open_entry(listed).entry
 
-    def keep_open(self, slot: int, entry: Entry) -> None:
+    def open_entry(self, listed: Any) -> OpenEntry:
+        """Do as `entry_of`; what is returned is the same for the entry's next read if it is kept
+        open."""
+        if type(listed) is OpenEntry:
+            return listed
+        return OpenEntry(self._entries.entry_of(listed))
+
+    def keep_open(self, slot: int, entry: OpenEntry) -> None:
         """Keep the entry of a slot ready for the next match."""
         self._entries.keep_open(slot, entry)
 

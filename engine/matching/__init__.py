@@ -10,6 +10,7 @@ The modules, in the order in which data passes them:
     load_step        those of one step, checked and packed
     matcher          fetches and control records in, matches and rejects out
     scanner          from a batch's records to the few that may match, compiled
+    plain_reads      the plain reads among the hits, checked and written again, compiled
     opening          a read that is processed in Python, and how its value is opened
     decide           candidates decided and counted, made matches or rejects
     sizes            how large what comes of a read is
@@ -22,6 +23,7 @@ The modules, in the order in which data passes them:
     suppression_key  what is held of one of them
     quality          which of two matches is the better one
     match            from a candidate to a match event
+    plain_match      the exact match of a plain read, put together from JSON
     verification     what a person must compare before acting on it
     explain          whether a read of a source may match an entry, step by step
 """

@@ -6,6 +6,8 @@ the read, and whether the match repeats an earlier one. A candidate that passes 
 
 Nothing of a read is kept except in its matches. Of a bad read, only its position and the reason are
 kept.
+
+Long because a plain read and a decoded one are decided side by side, with the same counts.
 """
 
 from __future__ import annotations
@@ -22,20 +24,23 @@ from engine.documents.schema_cache import SchemaMissing
 from engine.documents.value_formats import decode_any
 from engine.errors import DocumentError, RejectReason
 from engine.index.eligibility import POLICY_DENIALS
+from engine.index.plate_index import OpenEntry
 from engine.matching.candidates import Found, candidates_of
 from engine.matching.conditions import narrowed_out
 from engine.matching.lists import Lists
 from engine.matching.match import Basis, build_match, confidence_of, found_match
 from engine.matching.opening import Opened, Opening, Read
 from engine.matching.outcome import HandOver, Outcome
+from engine.matching.plain_match import EntryParts, PlainMatches
+from engine.matching.plain_reads import PlainRead
 from engine.matching.quality import Quality
 from engine.matching.scanner import is_sampled
-from engine.matching.sizes import COUNT_BYTES, REJECT_BYTES, match_bytes
+from engine.matching.sizes import COUNT_BYTES, REJECT_BYTES, match_bytes, read_bytes
 from engine.matching.suppression import SUPPRESSED, Suppression
 from engine.matching.suppression_key import Sighting
 from engine.plates.likeness import EXACT, Likeness
 from engine.plates.normal_form import normalize
-from engine.wire.headers import headers_at
+from engine.wire.headers import Headers, headers_at
 from engine.wire.java_partitioner import murmur2_partition
 from engine.wire.record_batch import RawFetch
 from engine.wire.trace_context import TraceContext, carried_by
@@ -69,6 +74,7 @@ class Decider:
         self._hand_over = hand_over
         self.outcome = Outcome(at_ms=now_ms, partition=fetch.partition)
         self._size_bytes = 0
+        self._plain = PlainMatches(now_ms, lists)
         #: The offset of the read whose headers were parsed last, and its trace.
         self._traced: tuple[int, TraceContext | None] | None = None
 
@@ -153,7 +159,7 @@ class Decider:
     def _look_at(self, read: Read, detection: Detection) -> None:
         """Count a sampled read for its source, and whether Java's producer places it elsewhere."""
         if is_sampled(read.offset, self._sample_every):
-            self.outcome.sampled_by_source[self._known_source(detection)] += 1
+            self.outcome.sampled_by_source[self._known_source(detection.source)] += 1
         count = self._fetch.partition_count
         if read.key and count > 1 and murmur2_partition(read.key, count) != self._fetch.partition:
             self.outcome.producer_faults["other_partitioner"] += 1
@@ -166,7 +172,7 @@ class Decider:
         """
         detection, plate, _ = opened
         for slot, each in candidates_of(self._lists.index, detection, plate, found, read.asked):
-            if self._is_allowed(slot, detection):
+            if self._is_allowed(slot, detection.source, detection.region):
                 self._match(read, opened, each)
 
     def match_exactly(self, read: Read, opened: Opened, first: tuple[int, Any]) -> None:
@@ -180,29 +186,75 @@ class Decider:
         found: tuple[int, Any] | None = first
         while found is not None:
             slot, listed = found
-            if self._is_allowed(slot, detection):
-                entry = index.entry_of(listed)
-                found_entry = Found(entry, index.revision(slot), EXACT, plate)
+            if self._is_allowed(slot, detection.source, detection.region):
+                entry = index.open_entry(listed)
+                found_entry = Found(entry.entry, index.revision(slot), EXACT, plate)
                 if self._match(read, opened, found_entry) and entry is not listed:
                     index.keep_open(slot, entry)
             found = index.listed_after(slot, plate)
 
-    def _is_allowed(self, slot: int, detection: Detection) -> bool:
+    def match_plainly(self, read: PlainRead, first: tuple[int, Any]) -> None:
+        """Do as `match_exactly` for a plain read, without making a Detection."""
+        self.outcome.values_opened += 1
+        index = self._lists.index
+        found: tuple[int, Any] | None = first
+        while found is not None:
+            slot, listed = found
+            if self._is_allowed(slot, read.source, read.region):
+                entry = index.open_entry(listed)
+                if self._match_plainly(read, slot, entry) and entry is not listed:
+                    index.keep_open(slot, entry)
+            found = index.listed_after(slot, read.key)
+
+    def _match_plainly(self, read: PlainRead, slot: int, opened: OpenEntry) -> bool:
+        """Do as `_match` for a plain read."""
+        lists, plain, entry = self._lists, self._plain, opened.entry
+        if entry.area is not None or entry.hours is not None:
+            found = Found(entry, lists.index.revision(slot), EXACT, read.key)
+            (detection, dropped), _ = decode_any(read.value, self._values)
+            return self._match(read.whole(), (detection, read.key, dropped), found)
+        self._hand_over_early()
+        parts: EntryParts | None = opened.made
+        if parts is None:
+            parts = opened.made = plain.parts(entry, lists.index.revision(slot))
+        denial, compared = plain.compared(entry, parts, read)
+        if denial is not None:
+            self.outcome.denied[denial] += 1
+            return False
+        if self._suppression.concerns(entry):
+            quality = Quality("exact", partial(plain.confidence, parts, read))
+            suppressed = self._admit(
+                *(entry, read.key, read.source, read.camera, read.captured_ms),
+                *(read.timestamp_ms, read.offset, quality),
+            )
+            if suppressed == SUPPRESSED:
+                return False
+            confidence = quality.confidence
+        else:
+            suppressed, confidence = 0, plain.confidence(parts, read)
+        headers = read.headers
+        trace = None if headers is None else self._trace_of(read.offset, headers)
+        self.outcome.matches.append(
+            plain.found(entry, parts, read, compared, confidence, suppressed, trace)
+        )
+        self._size_bytes += parts.size_bytes + read_bytes(read.size_bytes, trace, 0)
+        return True
+
+    def _is_allowed(self, slot: int, source: str, region: str | None) -> bool:
         """Return whether the clock and the source's policy allow a match; count it if not."""
-        denial = self._lists.eligibility.denial(slot, detection.source, detection.region)
+        denial = self._lists.eligibility.denial(slot, source, region)
         if denial is None:
             return True
         self.outcome.denied[denial] += 1
         if denial in POLICY_DENIALS:
-            self.outcome.denied_by_source[self._known_source(detection), denial] += 1
+            self.outcome.denied_by_source[self._known_source(source), denial] += 1
             self._size_bytes += COUNT_BYTES
         return False
 
     def _match(self, read: Read, opened: Opened, found: Found) -> bool:
         """Emit the match unless the entry's conditions exclude the read or it is a repeat; return
         whether there is one."""
-        if self._hand_over is not None and self.size_bytes >= 2 * limits.OUTCOME_BYTES:
-            self._hand_over(self._taken_out())
+        self._hand_over_early()
         lists = self._lists
         detection, _, dropped = opened
         entry = found.entry
@@ -215,19 +267,11 @@ class Decider:
             quality = Quality(
                 found.likeness.match_type, partial(confidence_of, found, detection, lists.misreads)
             )
-            seen = Sighting(
-                found.plate,
-                detection.source,
-                detection.camera,
-                captured_ms,
-                read.timestamp_ms,
-                self._fetch.partition,
-                read.offset,
-                quality,
+            suppressed = self._admit(
+                *(entry, found.plate, detection.source, detection.camera, captured_ms),
+                *(read.timestamp_ms, read.offset, quality),
             )
-            suppressed = self._suppression.admit(entry, seen)
             if suppressed == SUPPRESSED:
-                self.outcome.suppressed += 1
                 return False
             confidence = quality.confidence
         else:
@@ -235,24 +279,45 @@ class Decider:
         policy_revision = lists.eligibility.revision_of(detection.source)
         basis = Basis(policy_revision, lists.list_revision, self._now_ms, captured_ms, dropped)
         match = build_match(found, detection, confidence, suppressed, basis)
-        trace = self._trace_of(read)
+        trace = self._trace_of(read.offset, read.headers) if read.headers else None
         self.outcome.matches.append(found_match(match, read.timestamp_ms, trace))
-        self._size_bytes += match_bytes(entry, read.value, trace, len(dropped))
+        value_bytes = len(read.value or b"")
+        self._size_bytes += match_bytes(entry) + read_bytes(value_bytes, trace, len(dropped))
         return True
 
-    def _trace_of(self, read: Read) -> TraceContext | None:
+    def _admit(
+        self,
+        entry: Entry,
+        plate: str,
+        source: str,
+        camera: str,
+        captured_ms: int,
+        arrived_ms: int,
+        offset: int,
+        quality: Quality,
+    ) -> int:
+        """Decide whether the match is a repeat, as `Suppression.admit` does; count it if it is."""
+        partition = self._fetch.partition
+        seen = Sighting(plate, source, camera, captured_ms, arrived_ms, partition, offset, quality)
+        suppressed = self._suppression.admit(entry, seen)
+        if suppressed == SUPPRESSED:
+            self.outcome.suppressed += 1
+        return suppressed
+
+    def _hand_over_early(self) -> None:
+        """Hand over the matches of a read that has very many, while it is still being matched."""
+        if self._hand_over is not None and self.size_bytes >= 2 * limits.OUTCOME_BYTES:
+            self._hand_over(self._taken_out())
+
+    def _trace_of(self, offset: int, headers: Headers | memoryview) -> TraceContext | None:
         """Return the trace that a read belongs to, from its headers, which are parsed once."""
-        headers = read.headers
-        if not headers:
-            return None
-        if self._traced is None or self._traced[0] != read.offset:
+        if self._traced is None or self._traced[0] != offset:
             parsed = headers_at(headers) if isinstance(headers, memoryview) else headers
-            self._traced = read.offset, carried_by(parsed) if parsed else None
+            self._traced = offset, carried_by(parsed) if parsed else None
         return self._traced[1]
 
-    def _known_source(self, detection: Detection) -> str | None:
+    def _known_source(self, source: str) -> str | None:
         """Return a read's source if it has a policy: no other text of a read may be counted by."""
-        source = detection.source
         return source if self._lists.eligibility.has_policy(source) else None
 
     def _taken_out(self) -> Outcome:

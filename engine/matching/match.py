@@ -53,7 +53,17 @@ def match_id(entry_id: str, entry_revision: int, source: str, read_id: str) -> s
     give the same id, however often the read is processed, so that a consumer can drop a duplicate.
     """
     source = source.replace(_SEPARATOR, _SEPARATOR_IN_SOURCE)
-    parts = f"{entry_id}{_SEPARATOR}{entry_revision}{_SEPARATOR}{source}{_SEPARATOR}{read_id}"
+    return match_id_of(id_head(entry_id, entry_revision), source, read_id)
+
+
+def id_head(entry_id: str, entry_revision: int) -> str:
+    """Return what begins the parts of all match ids of an entry's revision."""
+    return f"{entry_id}{_SEPARATOR}{entry_revision}{_SEPARATOR}"
+
+
+def match_id_of(head: str, source: str, read_id: str) -> str:
+    """Do as `match_id` does for a source without control characters."""
+    parts = f"{head}{source}{_SEPARATOR}{read_id}"
     return xxhash.xxh3_128_hexdigest(parts.encode("utf-8", "surrogateescape"))
 
 

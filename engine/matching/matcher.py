@@ -4,13 +4,15 @@ Synchronous and pure except for its state (index, policies): no I/O, no event lo
 provides the time. One thread handles control records and fetches one after the other. So a change
 takes effect for every read that is processed after it, and no read sees half of a change.
 
-A read's value is decoded in three cases: its key, or an alternate that its header names, is like a
+A read's value is opened in three cases: its key, or an alternate that its header names, is like a
 visible entry's plate; its key is missing or not in normal form, or that header is malformed; or the
 read is in the sample of key checks. No other value is decoded, whatever the scanner passes. The
 read's other headers are parsed if it makes a match, because they name its trace.
 
 A read that matches nothing leaves only counts. Nothing of a read may be logged, kept or put into an
 error here, and no bad record may stop the records after it.
+
+Long because all ways of a record from its batch to the decision stand beside each other.
 """
 
 from __future__ import annotations
@@ -28,13 +30,21 @@ from engine.matching.decide import Candidate, Decider
 from engine.matching.lists import Lists
 from engine.matching.opening import Opening, Read, asked_at
 from engine.matching.outcome import HandOver, Outcome
+from engine.matching.plain_reads import PlainReads
 from engine.matching.scanner import Scanner, is_sampled
 from engine.matching.suppression import Suppression
 from engine.plates.normal_form import is_normal
 from engine.wire.alternates import NONE_ASKED, asked_by
 from engine.wire.decompress import JOINABLE_CODECS, Bytes, CodecError, Decompressor
 from engine.wire.record_batch import BatchError, Parse, RawBatch, RawFetch
-from engine.wire.record_decoder import HIT, SAMPLED, Malformed, TooManyRecords, in_steps
+from engine.wire.record_decoder import (
+    HIT,
+    OFFSET,
+    SAMPLED,
+    SLOT,
+    Malformed,
+    TooManyRecords,
+)
 
 _NOTHING_LISTED: Final = HashTable()
 _PLAIN: Final = Values()
@@ -73,6 +83,7 @@ class Matcher:
         self._looked_ms: dict[int, int] = {}
         self._decompressor = Decompressor()
         self._scanner = Scanner(sample_every)
+        self._plain_reads = PlainReads()
 
     def process(self, fetch: RawFetch, now_ms: int, hand_over: HandOver | None = None) -> Outcome:
         """Match the reads of a fetch at one point in time.
@@ -120,6 +131,7 @@ class Matcher:
         """
         self._decompressor.scrub()
         self._scanner.scrub()
+        self._plain_reads.scrub()
 
     def _process_group(self, group: list[RawBatch], decider: Decider) -> bool:
         """Process several batches at once; return False, with nothing done, if one is malformed.
@@ -168,24 +180,36 @@ class Matcher:
         rows, seen = self._scanner.scan(batches, data, index.plates, index.similar.scan_tables)
         decider.outcome.reads += seen
         view = data.data
-        for kind, slot, offset, timestamp_ms, key_at, key_length, at, length in in_steps(rows):
-            key = None if key_length < 0 else bytes(view[key_at : key_at + key_length])
-            end = at if length < 0 else at + length
-            value = None if length < 0 else bytes(view[at:end])
-            headers = view[end:] if view[end] else ()  # they begin with their number
-            asked = NONE_ASKED if kind in _OF_NORMAL_KEYS else asked_at(view, slot)
-            read = Read(offset, timestamp_ms, key, value, asked, headers)
-            if kind == HIT and key is not None:
-                self._process_hit(read, key.decode("ascii"), slot, decider)
-            elif kind == SAMPLED and key is not None:
-                decider.open(read, key.decode("ascii"))
+        for row, plain in self._plain_reads.of(data, rows, decider.look_every):
+            slot, offset = row[SLOT], row[OFFSET]
+            if plain is not None:
+                first = self._index.listed_from(slot, plain.key)
+                if first is None:
+                    continue
+                decider.match_plainly(plain, first)
             else:
-                self._process_read(read, decider)
+                self._process_row(view, row, decider)
             if decider.is_full:
                 end = offset if decider.is_waiting else offset + 1
                 decider.taken_to(end)
                 decider.outcome.reads -= self._count_from(end, batches, data)
                 return
+
+    def _process_row(self, view: memoryview, row: list[int], decider: Decider) -> None:
+        """Process the read of a scan's row, whatever its value is."""
+        kind, slot, offset, timestamp_ms, key_at, key_length, at, length = row
+        key = None if key_length < 0 else bytes(view[key_at : key_at + key_length])
+        end = at if length < 0 else at + length
+        value = None if length < 0 else bytes(view[at:end])
+        headers = view[end:] if view[end] else ()  # they begin with their number
+        asked = NONE_ASKED if kind in _OF_NORMAL_KEYS else asked_at(view, slot)
+        read = Read(offset, timestamp_ms, key, value, asked, headers)
+        if kind == HIT and key is not None:
+            self._process_hit(read, key.decode("ascii"), slot, decider)
+        elif kind == SAMPLED and key is not None:
+            decider.open(read, key.decode("ascii"))
+        else:
+            self._process_read(read, decider)
 
     def _count_from(self, offset: int, batches: list[RawBatch], data: Bytes) -> int:
         """Count the batches' reads from an offset on; the rows are no longer valid afterwards."""

@@ -60,7 +60,7 @@ _COMMA: Final = ord(",")
 
 
 @numba.njit(cache=True)
-def _is_sampled(offset: int, every: int) -> bool:
+def in_sample(offset: int, every: int) -> bool:
     """Return whether a read is in the sample: one in `every`, spread over the offsets."""
     return every > 0 and (((U64(offset) * _MIX) >> U64(32)) * U64(every)) >> U64(32) == 0
 
@@ -199,7 +199,7 @@ def _scan(
                 elif slot >= 0:
                     rows[index, KIND] = HIT
                     rows[index, SLOT] = slot
-                elif _is_sampled(rows[index, OFFSET], sample_every):
+                elif in_sample(rows[index, OFFSET], sample_every):
                     rows[index, KIND] = SAMPLED
                     rows[index, SLOT] = NO_ALTERNATES
                 else:

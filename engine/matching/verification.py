@@ -9,10 +9,10 @@ the same for many matches are made once.
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Literal, cast
 
 from engine.documents.droppable import Dropped
-from engine.documents.fields import CheckName, CheckResult, DroppableField
+from engine.documents.fields import CheckResult, DroppableField
 from engine.documents.hours import day_and_time, one_line, within
 from engine.documents.model import (
     Area,
@@ -33,8 +33,10 @@ _REGION_TEXT = "Compare the region of the plate in the picture with the region a
 _VEHICLE_TEXT = "Compare the vehicle in the picture with the vehicle as listed."
 _AREA_TEXT = "Make sure that the camera stands in the area that the entry is for."
 _HOURS_TEXT = "Make sure that the camera's clock is right: the entry is for certain hours."
-_ENTRY_AGE_TEXT = "Ask the listing agency whether the entry still holds."
-_READ_AGE_TEXT = "Consider how long ago the read was made."
+_AGE_TEXTS = {
+    "entry_age": "Ask the listing agency whether the entry still holds.",
+    "read_age": "Consider how long ago the read was made.",
+}
 #: If neither the read nor the entry has a value.
 _REGION_UNKNOWN = Check(check="region", result="unknown", text=_REGION_TEXT)
 _VEHICLE_UNKNOWN = Check(check="vehicle", result="unknown", text=_VEHICLE_TEXT)
@@ -54,10 +56,10 @@ def checks(
     """
     entry = found.entry
     plate = _plate_check(found, read)
-    region = _region_check(read.region, entry.region)
-    vehicle = _vehicle_check(read.vehicle, entry.vehicle)
-    entry_age = _age_check("entry_age", entry.created_ms, now_ms, _ENTRY_AGE_TEXT)
-    read_age = _age_check("read_age", captured_ms, now_ms, _READ_AGE_TEXT)
+    region = region_check(read.region, entry.region)
+    vehicle = vehicle_check(read.vehicle, entry.vehicle)
+    entry_age = age_check("entry_age", age_s(entry.created_ms, now_ms))
+    read_age = age_check("read_age", age_s(captured_ms, now_ms))
     if not dropped and entry.area is None and entry.hours is None:
         return plate, region, vehicle, entry_age, read_age
     area = () if entry.area is None else (_area_check(read.location, entry.area),)
@@ -65,22 +67,27 @@ def checks(
     return plate, region, vehicle, *area, *hours, *_dropped_checks(dropped), entry_age, read_age
 
 
-def _age_check(check: CheckName, since_ms: int, now_ms: int, text: str) -> Check:
-    age_s = (now_ms - since_ms) // 1000 if since_ms < now_ms else 0
-    return Check(check=check, result="unknown", age_s=age_s, text=text)
+def age_check(check: Literal["entry_age", "read_age"], age_s: int) -> Check:
+    """Name an age in seconds."""
+    return Check(check=check, result="unknown", age_s=age_s, text=_AGE_TEXTS[check])
+
+
+def age_s(since_ms: int, now_ms: int) -> int:
+    """Return the whole seconds since a time, 0 if it lies in the future."""
+    return (now_ms - since_ms) // 1000 if since_ms < now_ms else 0
+
+
+def exact_plate_check(read: str, listed: str) -> Check:
+    """Compare the listed plate with a read's own plate that has the same normal form."""
+    return Check(
+        check="plate", result="same", read=read, listed=listed, positions=(), text=_PLATE_TEXT
+    )
 
 
 def _plate_check(found: Found, read: Detection) -> Check:
     likeness, alternate, listed = found.likeness, found.alternate, found.entry.plate
     if likeness.match_type == "exact" and alternate is None:
-        return Check(
-            check="plate",
-            result="same",
-            read=read.plate,
-            listed=listed,
-            positions=(),
-            text=_PLATE_TEXT,
-        )
+        return exact_plate_check(read.plate, listed)
     positions, misread = likeness.positions, likeness.misread
     result: CheckResult = "differs" if positions else "same"
     text = _PLATE_TEXT
@@ -103,7 +110,7 @@ def _plate_check(found: Found, read: Detection) -> Check:
     )
 
 
-def _region_check(read: str | None, listed: str | None) -> Check:
+def region_check(read: str | None, listed: str | None) -> Check:
     """Compare two regions; `unknown` if one contains the other: `US` may or may not be `US-CA`."""
     if read is None and listed is None:
         return _REGION_UNKNOWN
@@ -121,7 +128,7 @@ def _region_check(read: str | None, listed: str | None) -> Check:
     return Check(check="region", result=result, read=read, listed=listed, text=text)
 
 
-def _vehicle_check(read: Vehicle | None, listed: Vehicle | None) -> Check:
+def vehicle_check(read: Vehicle | None, listed: Vehicle | None) -> Check:
     """Return `differs` if any listed field differs, `unknown` if none is known to be the same."""
     if listed is None:
         if read is None:

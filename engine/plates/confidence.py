@@ -40,6 +40,9 @@ from engine.plates.normal_form import WILDCARD
 LEAST: Final = 0.0001
 MOST: Final = 0.9999
 
+_PARTS: Final = 10_000
+_NEARLY_HALF: Final = 0.4999999
+
 
 def confidence(
     likeness: Likeness,
@@ -53,26 +56,55 @@ def confidence(
     `plate` is the text that resembles the listed plate, and `likeness` says how. `plate_confidence`
     is the confidence that the reader states for that text: the read's, or the alternate's.
     """
-    rates, table = misreads.rates, misreads.table
+    rates = misreads.rates
+    if likeness.match_type == "exact":
+        return exact_confidence(plate, rates.loss(plate), plate_confidence, misreads)
     scaled = rates.at(plate, plate_confidence)
     misread = likeness.misread
     if misread is None or misread.kind == "substituted":
-        if likeness.match_type == "exact":
-            this, pattern = 1.0, prod(map(scaled.alike.__getitem__, plate))
-        else:
-            this, pattern = _substituted(listed, plate, scaled, rates)
-        length = len(plate)
-        longer = (length + 1) * scaled.missing * rates.characters / 2
-        beyond = pattern * (longer + length * scaled.added)
+        this, pattern = _substituted(listed, plate, scaled, rates)
+        beyond = pattern * _of_other_lengths(len(plate), scaled, rates)
     else:
         one_end = _missing if misread.kind == "missing" else _added
         this, pattern = one_end(listed, plate, scaled, rates)
         beyond = _of_any_pattern(plate, scaled)
+    return _probability(this, pattern, beyond, misreads)
+
+
+def exact_confidence(
+    plate: str, loss: float, plate_confidence: float | None, misreads: Misreads
+) -> float:
+    """Do as `confidence` does for a plate that is the listed one; `loss` is that of `Rates`."""
+    rates = misreads.rates
+    scaled = rates.at_loss(loss, plate_confidence)
+    pattern = prod(map(scaled.alike.__getitem__, plate))
+    beyond = pattern * _of_other_lengths(len(plate), scaled, rates)
+    return _probability(1.0, pattern, beyond, misreads)
+
+
+def _probability(this: float, pattern: float, beyond: float, misreads: Misreads) -> float:
+    """Return the confidence from P(r|listed), from the sum over all plates of the listed pattern
+    and from that over plates of other lengths."""
+    table = misreads.table
     others = pattern - this + table.other_length_share * beyond
     found = this / (this + table.plate_density * others)
     if found < LEAST:
         return LEAST
-    return MOST if found > MOST else round(found, 4)
+    return MOST if found > MOST else four_digits(found)
+
+
+def four_digits(share: float) -> float:
+    """Return `round(share, 4)` of a number from 0 to 1, in a quarter of the time."""
+    parts = share * _PARTS
+    whole = int(parts + 0.5)
+    # The product is off by less than 1e-11, so only a number near a half could be rounded wrongly.
+    return whole / _PARTS if abs(parts - whole) < _NEARLY_HALF else round(share, 4)
+
+
+def _of_other_lengths(length: int, scaled: Scaled, rates: Rates) -> float:
+    """Return by how much plates of one character more or less multiply the sum of a pattern."""
+    longer = (length + 1) * scaled.missing * rates.characters / 2
+    return longer + length * scaled.added
 
 
 def _of_any_pattern(plate: str, scaled: Scaled) -> float:

@@ -92,10 +92,18 @@ class Rates:
 
     def at(self, plate: str, confidence: float | None) -> Scaled:
         """Return the model at the scale of a read plate's confidence; scale 1 without one."""
-        if confidence is None:
-            return self._step(0)
+        return self.at_loss(self.loss(plate), confidence)
+
+    def loss(self, plate: str) -> float:
+        """Return -log of the probability that all of a plate is read correctly at scale 1."""
         loss = sum(map(self.losses.__getitem__, plate))
         loss += len(plate) * self.missing_loss + (len(plate) + 1) * self.added_loss
+        return loss
+
+    def at_loss(self, loss: float, confidence: float | None) -> Scaled:
+        """Do as `at` for a plate with this `loss`."""
+        if confidence is None:
+            return self._step(0)
         # Without calls, because each match comes here.
         if confidence < LEAST_CONFIDENCE:
             confidence = LEAST_CONFIDENCE

@@ -10,7 +10,7 @@ missing check here reads foreign memory. `matching.scanner` and `batch_reader` c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import numba
@@ -223,9 +223,3 @@ def headers_of(batches: Sequence[RawBatch], data_bytes: int) -> Headers:
         dtype=np.int64,
     ).reshape(-1, 5)
     return headers
-
-
-def in_steps(rows: Rows) -> Iterator[list[int]]:
-    """Yield rows as Python integers, converted in parts because they take ten times the memory."""
-    for at in range(0, len(rows), limits.ROWS_A_STEP):
-        yield from rows[at : at + limits.ROWS_A_STEP].tolist()

@@ -14,7 +14,7 @@ from engine.documents.codec import encode
 from engine.documents.fields import DAYS
 from engine.documents.model import Area, Authority, Entry, Hours, Vehicle, Window
 from engine.index import intern_table
-from engine.index.entry_store import EntryStore
+from engine.index.entry_store import EntryStore, OpenEntry
 
 _TEXT = st.text(min_size=1, max_size=12)
 _TIMES = st.sampled_from(
@@ -183,13 +183,13 @@ def test_an_entry_is_kept_open_until_it_goes_or_others_come(
 
     def opened() -> list[str]:
         found = [store.opened(slot) for slot in slots]
-        return [each.entry_id for each in found if each is not None]
+        return [each.entry.entry_id for each in found if each is not None]
 
     assert opened() == []
     for number in (0, 1):
-        store.keep_open(slots[number], entries[number])
+        store.keep_open(slots[number], OpenEntry(entries[number]))
     assert opened() == ["E0", "E1"]
-    store.keep_open(slots[2], entries[2])
+    store.keep_open(slots[2], OpenEntry(entries[2]))
     assert opened() == ["E1", "E2"]
     store.take(slots[1])
     assert opened() == ["E2"]

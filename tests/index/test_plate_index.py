@@ -15,6 +15,7 @@ from engine.documents.model import Entry
 from engine.index import hash_table as table_module
 from engine.index import plate_index as index_module
 from engine.index.eligibility import Eligibility
+from engine.index.entry_store import OpenEntry
 from engine.index.hash_table import NO_SLOT
 from engine.index.plate_index import Index
 from engine.index.timer_wheel import NEVER_MS
@@ -118,7 +119,7 @@ class Entries(RuleBasedStateMachine):
         """What a match does with the entries of its plate."""
         if entry_id in self.model:
             for slot, each in self.index.slots_of(self.model[entry_id][0].plate):
-                self.index.keep_open(slot, each)
+                self.index.keep_open(slot, OpenEntry(each))
 
     @rule()
     def commit(self) -> None:

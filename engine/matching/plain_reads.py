@@ -1,0 +1,227 @@
+"""The plain reads among a scan's hits, checked and written again by compiled code.
+
+`documents.read_scan` has the rules. What is not plain is decoded in Python, which decides. So is a
+read in the sample of those that are looked at.
+
+Belongs to one thread, because its buffers are reused; `scrub` wipes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+import numba
+import numpy as np
+
+from engine import limits
+from engine.documents.json_tokens import Bytes
+from engine.documents.read_scan import (
+    AT,
+    CAMERA_AT,
+    CAMERA_END,
+    CAPTURED_MS,
+    COLUMNS,
+    CONFIDENCE,
+    DECIMALS,
+    END,
+    IS_KEY,
+    IS_PLAIN,
+    PLATE_AT,
+    PLATE_END,
+    READ_ID_AT,
+    READ_ID_END,
+    REGION_AT,
+    REGION_END,
+    ROOM_BYTES,
+    SOURCE_AT,
+    SOURCE_END,
+    SPANS,
+    VEHICLE_AT,
+    VEHICLE_END,
+    Column,
+    scan_read,
+)
+from engine.matching.opening import Read
+from engine.matching.scanner import in_sample
+from engine.plates.normal_form import normalize
+from engine.wire.record_decoder import (
+    HIT,
+    KEY_AT,
+    KEY_LENGTH,
+    KIND,
+    OFFSET,
+    VALUE_AT,
+    VALUE_LENGTH,
+    Rows,
+)
+
+
+class PlainRead(msgspec.Struct, frozen=True, gc=False):
+    """A plain read of a listed plate, and its position.
+
+    `plate` is the read's, and `key` its normal form. `text` is what is written of many reads, and
+    `columns` say where this one's parts are in it; `text_bytes` is the same text. The value and
+    what follows it begin at `value_at` in `data`, which is valid while the batch is processed.
+    """
+
+    offset: int
+    timestamp_ms: int
+    value_at: int
+    size_bytes: int
+    plate: str
+    key: str
+    source: str
+    region: str | None
+    columns: list[int]
+    text: str
+    text_bytes: bytes
+    data: memoryview
+
+    @property
+    def written(self) -> bytes:
+        """The read's JSON, as `encode` writes it."""
+        return self.text_bytes[self.columns[AT] : self.columns[END]]
+
+    @property
+    def read_id(self) -> str:
+        return self.text[self.columns[READ_ID_AT] : self.columns[READ_ID_END]]
+
+    @property
+    def camera(self) -> str:
+        return self.text[self.columns[CAMERA_AT] : self.columns[CAMERA_END]]
+
+    @property
+    def plate_bytes(self) -> bytes:
+        return self.text_bytes[self.columns[PLATE_AT] : self.columns[PLATE_END]]
+
+    @property
+    def vehicle(self) -> bytes | None:
+        """The vehicle's JSON."""
+        at = self.columns[VEHICLE_AT]
+        return None if at < 0 else self.text_bytes[at : self.columns[VEHICLE_END]]
+
+    @property
+    def captured_ms(self) -> int:
+        """The read's own time."""
+        return self.columns[CAPTURED_MS]
+
+    @property
+    def confidence(self) -> float | None:
+        """The confidence that the read states."""
+        number = self.columns[CONFIDENCE]
+        # The nearest float, because both numbers are floats without rounding.
+        return None if number < 0 else number / 10 ** self.columns[DECIMALS]
+
+    @property
+    def value(self) -> bytes:
+        return bytes(self.data[self.value_at : self.value_at + self.size_bytes])
+
+    @property
+    def headers(self) -> memoryview | None:
+        """The data from the read's headers on; None if it has none."""
+        at = self.value_at + self.size_bytes
+        return self.data[at:] if self.data[at] else None
+
+    def whole(self) -> Read:
+        """Return the same read for what needs all of it."""
+        headers = self.headers
+        return Read(
+            *(self.offset, self.timestamp_ms, self.key.encode(), self.value),
+            headers=() if headers is None else headers,
+        )
+
+
+@numba.njit(nogil=True, cache=True)
+def _scan_hits(
+    data: Bytes, rows: Rows, look_every: int, spans: Column, out: Bytes, found: Rows
+) -> int:
+    """Write the plain reads among the hits one after the other, and a row of `found` for each of
+    `rows`; return how many bytes are written."""
+    to = 0
+    for index in range(len(rows)):
+        found[index, IS_PLAIN] = 0
+        if rows[index, KIND] == HIT and not in_sample(rows[index, OFFSET], look_every):
+            to = scan_read(
+                data,
+                rows[index, KEY_AT],
+                rows[index, KEY_LENGTH],
+                rows[index, VALUE_AT],
+                rows[index, VALUE_LENGTH],
+                spans,
+                out,
+                to,
+                found[index],
+            )
+    return to
+
+
+class PlainReads:
+    """See the module."""
+
+    def __init__(self) -> None:
+        self._spans: Column = np.zeros(SPANS, dtype=np.int64)
+        self._found: Rows = np.zeros((0, COLUMNS), dtype=np.int64)
+        self._out: Bytes = np.zeros(0, dtype=np.uint8)
+        # Compile what is not in numba's cache now, and not when the first hit waits.
+        self._scan(np.zeros(0, dtype=np.uint8), np.zeros((0, 8), dtype=np.int64), 0)
+
+    def of(
+        self, data: Bytes, rows: Rows, look_every: int
+    ) -> Iterator[tuple[list[int], PlainRead | None]]:
+        """Yield a scan's rows as Python integers, each with its read if that is plain.
+
+        They are converted in parts, because they take ten times the memory.
+        """
+        view = data.data
+        for at in range(0, len(rows), limits.ROWS_A_STEP):
+            step = rows[at : at + limits.ROWS_A_STEP]
+            written = self._scan(data, step, look_every)
+            text = written.decode("ascii")
+            if not written:
+                for row in step.tolist():
+                    yield row, None
+                continue
+            for row, columns in zip(step.tolist(), self._found[: len(step)].tolist(), strict=True):
+                yield (
+                    row,
+                    _read_of(row, columns, text, written, view) if columns[IS_PLAIN] else None,
+                )
+
+    def scrub(self) -> None:
+        """Wipe the buffers, which hold the last reads."""
+        self._spans.fill(0)
+        self._found.fill(0)
+        self._out.fill(0)
+
+    def _scan(self, data: Bytes, rows: Rows, look_every: int) -> bytes:
+        """Return what is written of the plain reads among the hits, all of it ASCII."""
+        hits = rows[rows[:, KIND] == HIT]
+        room_bytes = int(hits[:, VALUE_LENGTH].sum()) + ROOM_BYTES * len(hits)
+        if len(self._out) < room_bytes:
+            self._out = np.zeros(room_bytes, dtype=np.uint8)
+        if len(self._found) < len(rows):
+            self._found = np.zeros((len(rows), COLUMNS), dtype=np.int64)
+        size = _scan_hits(data, rows, look_every, self._spans, self._out, self._found)
+        return self._out[:size].tobytes()
+
+
+def _read_of(
+    row: list[int], columns: list[int], text: str, text_bytes: bytes, view: memoryview
+) -> PlainRead:
+    plate, region_at = text[columns[PLATE_AT] : columns[PLATE_END]], columns[REGION_AT]
+    _, _, offset, timestamp_ms, _, _, value_at, size_bytes = row
+    return PlainRead(
+        offset,
+        timestamp_ms,
+        value_at,
+        size_bytes,
+        plate,
+        plate if columns[IS_PLAIN] == IS_KEY else normalize(plate),
+        text[columns[SOURCE_AT] : columns[SOURCE_END]],
+        None if region_at < 0 else text[region_at : columns[REGION_END]],
+        columns,
+        text,
+        text_bytes,
+        view,
+    )
