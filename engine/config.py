@@ -105,9 +105,8 @@ _ALL: Final = (
         "rebalance",
         one_of("cooperative", "eager"),
         "MODE",
-        "What a rebalance stops: cooperative only the partitions that move, eager all of them; "
-        "default: cooperative, with exactly_once eager. Workers of version 0.1 can join a group "
-        "only while all others are eager.",
+        "What a rebalance stops: cooperative only the partitions that move, eager all of them. "
+        "Workers of version 0.1 can join a group only while all others are eager.",
     ),
     Setting("http_host", nonempty_text, "HOST", "Address that serves metrics and health."),
     Setting(
@@ -333,7 +332,7 @@ class Settings:
     group_instance_id: str | None = None
     session_timeout: int | None = None
     client_rack: str | None = None
-    rebalance: str | None = None
+    rebalance: str = "cooperative"
     http_host: str = "127.0.0.1"
     http_port: int = 9108
     delivery: str = "at_least_once"

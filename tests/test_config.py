@@ -26,7 +26,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "group_instance_id": None,
         "session_timeout": None,
         "client_rack": None,
-        "rebalance": None,
+        "rebalance": "cooperative",
         "http_host": "127.0.0.1",
         "http_port": 9108,
         "delivery": "at_least_once",

@@ -39,14 +39,11 @@ class Member:
         """The member that the settings describe."""
         instance_id = settings.group_instance_id
         default_s = limits.SESSION_S if instance_id is None else limits.STATIC_SESSION_S
-        # With exactly once a cooperative rebalance holds up more: until a partition that moves is
-        # given away, its transaction may be open, and hides later matches of all workers.
-        default = "eager" if settings.delivery == "exactly_once" else "cooperative"
         return cls(
             instance_id,
             settings.session_timeout or default_s,
             settings.client_rack,
-            (settings.rebalance or default) == "eager",
+            settings.rebalance == "eager",
         )
 
 
