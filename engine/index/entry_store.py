@@ -43,8 +43,8 @@ class OpenEntry:
     __slots__ = ("entry", "made", "plate")
 
     def __init__(self, entry: Entry) -> None:
-        self.entry = entry
-        self.plate = entry.plate
+        self.entry: Entry = entry
+        self.plate: str = entry.plate
         self.made: Any = None
 
 

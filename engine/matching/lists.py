@@ -16,6 +16,7 @@ Long because the ways of a record that is loaded, follows or is staged are decid
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from enum import Enum
 from itertools import groupby, islice
@@ -189,12 +190,15 @@ class Lists:
         audited = Audited(reported_to, self.expired_until_ms, self._expired)
         taken = self._bulk.put(records, now_ms, audited)
         applied.changed += taken.changed
-        applied.added += taken.added
         if self._refused_keys and taken.changed:
             self._refused_keys.difference_update(records.keys_beside(taken.left))
+        added = deque(taken.added)
         for record in records.at(taken.left):
+            while added and added[0].offset < record.offset:
+                applied.added.append((len(applied.changes), added.popleft()))
             is_reported = record.offset < reported_to
             self._apply_entry(record, now_ms, applied, staged=False, is_reported=is_reported)
+        applied.added += [(len(applied.changes), entries) for entries in added]
 
     def _receive(self, place: Place, next_offset: int) -> int:
         """Note up to which offset a partition was received; return up to which it is reported."""

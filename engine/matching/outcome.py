@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from operator import attrgetter
 
 import msgspec
 
@@ -88,8 +87,9 @@ class Applied:
     """What control records came to.
 
     `refused` counts by reason. `changes` are for the audit, in the order of the records, without
-    those of the `added` entries of a load. `extended` counts those among them that extended an
-    entry beyond its term without a new authority.
+    those of the `added` entries of a load, each with the number of the changes before it.
+    `extended` counts those among them that extended an entry beyond its term without a new
+    authority.
     """
 
     changed: int = 0
@@ -97,11 +97,16 @@ class Applied:
     extended: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     changes: list[Change] = field(default_factory=list)
-    added: list[AddedEntries] = field(default_factory=list)
+    added: list[tuple[int, AddedEntries]] = field(default_factory=list)
 
     @property
     def for_audit(self) -> list[Waiting]:
-        """All changes, in the order of the records; expiries before them."""
-        if not self.added:
-            return [*self.changes]
-        return sorted([*self.changes, *self.added], key=attrgetter("offset"))
+        """All changes, in the order of the records."""
+        # Not by offset: an expiry has none, and comes before the record that found it.
+        waiting: list[Waiting] = []
+        done = 0
+        for before, entries in self.added:
+            waiting += self.changes[done:before]
+            waiting.append(entries)
+            done = before
+        return waiting + self.changes[done:]

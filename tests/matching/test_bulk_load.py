@@ -260,6 +260,29 @@ def test_what_expired_before_is_reported_before_what_follows() -> None:
     assert lists.advance(NOW_MS) == []
 
 
+def test_an_expiry_that_a_record_finds_comes_before_it() -> None:
+    """And after what was listed before, whichever of it was taken in bulk."""
+    records = [
+        ControlRecord(
+            *(ControlKind.ENTRY, 0, number, NOW_MS, key),
+            as_bytes(entry_json(entry_id=key.decode(), expires_at=at(ends_ms))),
+        )
+        for number, (key, ends_ms) in enumerate(
+            [(b"E1", 0), (b"E2", DAY_MS), (b"E1", 0), (b"E3", DAY_MS)]
+        )
+    ]
+    lists = Lists(_PURPOSES)
+    [rows] = in_rows(records)
+    found = opened(lists.apply(rows, NOW_MS, Phase.LOADING))
+    assert [(change.event, change.fields["entry_id"]) for change in found] == [
+        ("entry_added", "E1"),
+        ("entry_added", "E2"),
+        ("entry_expired", "E1"),
+        ("entry_added", "E1"),
+        ("entry_added", "E3"),
+    ]
+
+
 def test_plain_entries_are_taken_in_bulk() -> None:
     """All that a program writes without a fault, in any order of fields, with any optional one but
     areas and hours."""
