@@ -186,7 +186,7 @@ class Deployment:
             self._join()
         self._share_out()
         steps: list[Callable[[], Any]] = [self._fetch, self._answer, self._commit]
-        while not self._is_over():
+        while not self._is_over() and not self.failures:
             if self._is_drained() and (hidden := self._log.keys() - self._existing):
                 await self._finish_all()
                 self._existing.update(hidden)
@@ -578,7 +578,7 @@ class BrokerOf:
         return []
 
     def append(self, events: Sequence[Any]) -> asyncio.Future[None]:
-        ids = [event.fields["match_id"] for event in events]
+        ids = [_fields_of(event)["match_id"] for event in events]
         return self._asked(lambda: self._deployment.audited.update(ids))
 
     async def _ask(self, effect: Callable[[], None]) -> None:
@@ -613,6 +613,11 @@ def _records(
         for offset, document in enumerate(documents, first)
         if (key := document.get("entry_id", document.get("source")))
     ]
+
+
+def _fields_of(event: Any) -> Any:
+    """What an event is about; of a match it comes written."""
+    return orjson.loads(event.fields) if isinstance(event.fields, bytes) else event.fields
 
 
 def _is_changelog(request: Request) -> bool:
