@@ -152,9 +152,9 @@ def _work(role: str, papers: dict[str, str]) -> list[tuple[str, ...]]:
         "administrator": [("topics", "create"), ("topics", "apply", "--yes")],
         "policy-manager": [
             ("policies", "set", papers["policy"]),
-            ("policies", "show"),
+            ("policies", "show", "--json"),
             ("policies", "remove", "city"),
-            ("entries", "show"),
+            ("entries", "show", "--json"),
             ("policies", "set", papers["policy"]),
         ],
         "list-manager": [
@@ -162,7 +162,7 @@ def _work(role: str, papers: dict[str, str]) -> list[tuple[str, ...]]:
             ("entries", "import", papers["entries"]),
             ("entries", "remove", "E-2"),
             ("entries", "sync", papers["entries"]),
-            ("entries", "show"),
+            ("entries", "show", "--json"),
             ("policies", "explain", "--source=city", "--entry=E-1"),
         ],
         "ingest": [("replay", papers["reads"])],
