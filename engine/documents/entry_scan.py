@@ -23,6 +23,7 @@ from engine.documents.json_tokens import (
     Bytes,
     digits,
     end_of_text,
+    past_colon,
     past_flat_object,
     past_space,
     past_word,
@@ -177,11 +178,8 @@ def _past_entry(data: Bytes, at: int, end: int, row: Column, guess: Column) -> i
         seen |= np.int64(1) << field
         guess[place] = field
         place = min(place + 1, GUESSES - 1)
-        at = past_space(data, at + 1, end)
-        if at >= end or data[at] != 58:
-            return -1
-        at = past_space(data, at + 1, end)
-        if at >= end:
+        at = past_colon(data, at, end)
+        if at < 0:
             return -1
         if field == _AUTHORITY:
             if data[at] != 123:

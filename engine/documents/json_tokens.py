@@ -68,6 +68,28 @@ def past_word(data: Bytes, at: int, end: int, length: int) -> int:
 
 
 @numba.njit(nogil=True, cache=True)
+def past_colon(data: Bytes, at: int, end: int) -> int:
+    """Return the position of a value, from that of the quote that ends its name; or -1."""
+    at = past_space(data, at + 1, end)
+    if at >= end or data[at] != 58:
+        return -1
+    at = past_space(data, at + 1, end)
+    return at if at < end else -1
+
+
+@numba.njit(nogil=True, cache=True)
+def past_comma(data: Bytes, at: int, end: int, closing: int) -> tuple[int, bool]:
+    """Read what follows a value: a comma, or the bracket that closes what the value is in. Return
+    the position of what comes then, and whether it was the bracket; `end` if it was neither."""
+    at = past_space(data, at, end)
+    if at < end and data[at] == closing:
+        return at + 1, True
+    if at >= end or data[at] != 44:
+        return end, False
+    return past_space(data, at + 1, end), False
+
+
+@numba.njit(nogil=True, cache=True)
 def past_flat_object(data: Bytes, at: int, end: int) -> int:
     """Return the position after an object of texts and nulls without escapes, or -1."""
     at = past_space(data, at + 1, end)
@@ -77,11 +99,8 @@ def past_flat_object(data: Bytes, at: int, end: int) -> int:
         at = end_of_text(data, at + 1, end)
         if at < 0:
             return -1
-        at = past_space(data, at + 1, end)
-        if at >= end or data[at] != 58:
-            return -1
-        at = past_space(data, at + 1, end)
-        if at >= end:
+        at = past_colon(data, at, end)
+        if at < 0:
             return -1
         if data[at] == 34:
             at = end_of_text(data, at + 1, end) + 1
@@ -91,14 +110,9 @@ def past_flat_object(data: Bytes, at: int, end: int) -> int:
             return -1
         if at <= 0:
             return -1
-        at = past_space(data, at, end)
-        if at >= end:
-            return -1
-        if data[at] == 125:
-            return at + 1
-        if data[at] != 44:
-            return -1
-        at = past_space(data, at + 1, end)
+        at, is_over = past_comma(data, at, end, 125)
+        if is_over:
+            return at
     return -1
 
 

@@ -26,6 +26,8 @@ from engine.documents.json_tokens import (
     Bytes,
     end_of_text,
     is_same_text,
+    past_colon,
+    past_comma,
     past_space,
     past_word,
     plain_number,
@@ -113,11 +115,8 @@ def _past_name(data: Bytes, at: int, end: int, guess: int) -> tuple[int, int]:
         ):
             field = tried
             break
-    at = past_space(data, at + 1, end)
-    if at >= end or data[at] != 58:
-        return _UNKNOWN, at
-    at = past_space(data, at + 1, end)
-    return (field if at < end else _UNKNOWN), at
+    at = past_colon(data, at, end)
+    return (field if at >= 0 else _UNKNOWN), at
 
 
 @numba.njit(nogil=True, cache=True)
@@ -174,14 +173,9 @@ def _past_object(data: Bytes, at: int, end: int, spans: Column, first: int, last
             at = _past_value(data, at, end, spans, field)
         if at < 0:
             return -1
-        at = past_space(data, at, end)
-        if at >= end:
-            return -1
-        if data[at] == 125:
-            return at + 1 if first != _LAT or seen == _PLACE else -1
-        if data[at] != 44:
-            return -1
-        at = past_space(data, at + 1, end)
+        at, is_over = past_comma(data, at, end, 125)
+        if is_over:
+            return at if first != _LAT or seen == _PLACE else -1
     return -1
 
 
@@ -242,14 +236,9 @@ def _past_list(data: Bytes, at: int, end: int, is_image: bool) -> int:
         at = _past_item(data, at, end, is_image)
         if at < 0:
             return -1
-        at = past_space(data, at, end)
-        if at >= end:
-            return -1
-        if data[at] == 93:
-            return at + 1
-        if data[at] != 44:
-            return -1
-        at = past_space(data, at + 1, end)
+        at, is_over = past_comma(data, at, end, 93)
+        if is_over:
+            return at
     return -1
 
 
@@ -283,14 +272,9 @@ def _past_read(data: Bytes, at: int, end: int, spans: Column) -> int:
             at = _past_value(data, at, end, spans, field)
         if at < 0:
             return -1
-        at = past_space(data, at, end)
-        if at >= end:
-            return -1
-        if data[at] == 125:
-            return at + 1 if seen & _REQUIRED == _REQUIRED else -1
-        if data[at] != 44:
-            return -1
-        at = past_space(data, at + 1, end)
+        at, is_over = past_comma(data, at, end, 125)
+        if is_over:
+            return at if seen & _REQUIRED == _REQUIRED else -1
     return -1
 
 
@@ -432,8 +416,8 @@ def scan_read(
 
     If the read is not accepted, or the key is not the normal form of its plate, IS_PLAIN is 0 and
     nothing is written. The key has 1 to 16 characters of A-Z and 0-9, and lies in `data` with the
-    value. `out` must have room for as many bytes as the value
-    has, and ROOM_BYTES more. `spans` is room for SPANS numbers.
+    value. `out` must have room for as many bytes as the value has, and ROOM_BYTES more. `spans` is
+    room for SPANS numbers.
     """
     row[IS_PLAIN] = 0
     for field in range(len(_NAME_LENGTHS)):
