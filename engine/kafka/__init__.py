@@ -25,6 +25,7 @@ The modules, in the order in which data passes them:
     writer          records written for a command, and how many of them are acknowledged
     transaction_time  how long the transaction of a command may stay open
     schema_registry  the schemas of reads, fetched from a registry
+    large_responses  the seam in aiokafka that receives fetches in place, without copies
     raw_fetcher     the seam in aiokafka that leaves fetched record batches unopened
     open_transactions  what open transactions hold back, and whose they are
     fetch_limit     fetching pauses while too much is held

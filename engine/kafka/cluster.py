@@ -8,6 +8,7 @@ to, and is not started yet.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -19,6 +20,7 @@ from engine.config import Settings
 from engine.kafka.any_broker import ask_any
 from engine.kafka.connections import close_whole
 from engine.kafka.fast_compression import use_fast_compression
+from engine.kafka.large_responses import receive_in_place
 from engine.kafka.security import PLAINTEXT, Security, arguments, security
 from engine.kafka.topics import Topics
 
@@ -88,7 +90,7 @@ class Cluster:
         consumer = AIOKafkaConsumer(
             **arguments(self.bootstrap, self.security), enable_auto_commit=False, **options
         )
-        close_whole(consumer, "_client")
+        close_whole(consumer, "_client", prepare=partial(receive_in_place, consumer))
         return consumer
 
     def reader(self, *, reset: str = "earliest", **options: Any) -> Any:

@@ -31,7 +31,8 @@ _Method = Callable[[], Awaitable[None]]
 class _Connections:
     """The connections that one client has made."""
 
-    def __init__(self) -> None:
+    def __init__(self, prepare: Callable[[Any], None] | None) -> None:
+        self._prepare = prepare
         self._made: list[Any] = []
         self._is_closed = False
 
@@ -41,6 +42,8 @@ class _Connections:
         if self._is_closed:
             connection.close()
             raise KafkaConnectionError("the client is closed")
+        if self._prepare is not None:
+            self._prepare(connection)
         connection.send = _reporting(connection, connection.send)
         self._made = [each for each in self._made if each.connected()]
         self._made.append(connection)
@@ -66,15 +69,22 @@ def _reporting(connection: Any, send: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def close_whole(client: Any, holds: str = "", *, start: str = "start", stop: str = "stop") -> None:
+def close_whole(
+    client: Any,
+    holds: str = "",
+    *,
+    start: str = "start",
+    stop: str = "stop",
+    prepare: Callable[[Any], None] | None = None,
+) -> None:
     """Have a new client close all its connections when its start fails and when it stops.
 
     `holds` names the attribute with the AIOKafkaClient in it, empty if it is one itself. `start`
-    and `stop` are the names of its methods. Raises RuntimeError if this aiokafka makes connections
-    in another way.
+    and `stop` are the names of its methods. `prepare` is called with each connection before it is
+    used. Raises RuntimeError if this aiokafka makes connections in another way.
     """
     inner = getattr(client, holds) if holds else client
-    connections = _Connections()
+    connections = _Connections(prepare)
     names = {**vars(aiokafka_client), "create_conn": connections.create}
     for seam in _SEAMS:
         method = getattr(aiokafka_client.AIOKafkaClient, seam)

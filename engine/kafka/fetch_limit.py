@@ -18,7 +18,6 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Callable, Mapping
-from itertools import count
 from typing import Any
 
 import numpy as np
@@ -38,9 +37,8 @@ class FetchRoom:
     ) -> None:
         self._limit_bytes = limit_bytes
         self._now_s = now_s
-        # One entry for each fetch, because adding and removing one is atomic in any thread.
+        # One entry for each array, because adding and removing one is atomic in any thread.
         self._sizes: dict[int, int] = {}
-        self._numbers = count()
         self._answered_ms: dict[TopicPartition, int] = {}
         #: When each assigned partition was last heard from. Replaced whole, never changed.
         self.heard_s: Mapping[TopicPartition, float] = {}
@@ -55,13 +53,20 @@ class FetchRoom:
         """Whether fetching pauses now."""
         return self.held_bytes >= self._limit_bytes
 
-    def hold(self, data: bytes) -> memoryview:
-        """Return the same bytes, counted until this view and all its parts are released."""
-        array = np.frombuffer(data, dtype=np.uint8)
-        number = next(self._numbers)
-        self._sizes[number] = len(data)
-        weakref.finalize(array, self._sizes.pop, number, None).atexit = False
-        return array.data
+    def hold(self, data: bytes | memoryview) -> memoryview:
+        """Return the same bytes, counted until this view and all its parts are released.
+
+        Of a view of an array, the whole array is counted, once for all its views, because it stays
+        as long as one of them.
+        """
+        if isinstance(data, bytes):
+            data = np.frombuffer(data, dtype=np.uint8).data
+        array: Any = data.obj
+        number = id(array)  # of no other one as long as it is held
+        if number not in self._sizes:
+            self._sizes[number] = array.nbytes
+            weakref.finalize(array, self._sizes.pop, number, None).atexit = False
+        return data
 
     def mind(self, consumer: AIOKafkaConsumer) -> None:
         """Wrap a started consumer's fetcher, so that it checks for room before its requests.

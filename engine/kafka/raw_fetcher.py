@@ -20,7 +20,7 @@ from __future__ import annotations
 import copy
 import types
 from collections.abc import Callable, Collection, Iterator
-from typing import Any
+from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.consumer import fetcher as aiokafka_fetcher
@@ -28,7 +28,7 @@ from aiokafka.errors import UnsupportedCodecError
 from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.record.memory_records import MemoryRecords
 
-from engine.wire.batch_splitter import Batch, BatchSplitter, Damaged
+from engine.wire.batch_splitter import LENGTH_AT, LOG_OVERHEAD, Batch, BatchSplitter, Damaged
 from engine.wire.record_batch import BatchError, RawBatch, Record
 
 
@@ -58,6 +58,7 @@ def parse(batch: RawBatch) -> Iterator[Record]:
         raise BatchError("corrupt_batch", next_offset) from error
 
 
+_SEAM: Final = "_proc_fetch_request"
 #: By partition, the producers with a transaction that was delivered in part, but not its end.
 OpenTransactions = dict[TopicPartition, set[int]]
 
@@ -65,7 +66,7 @@ OpenTransactions = dict[TopicPartition, set[int]]
 def deliver_batches(
     consumer: AIOKafkaConsumer,
     wants: Callable[[str], bool],
-    hold: Callable[[bytes], memoryview] = memoryview,
+    hold: Callable[[bytes | memoryview], memoryview] = memoryview,
 ) -> OpenTransactions:
     """Make a started consumer's fetcher deliver `RawBatch` records for some topics.
 
@@ -82,7 +83,7 @@ def deliver_batches(
     """
     open_transactions: OpenTransactions = {}
     fetcher = consumer._fetcher
-    method = aiokafka_fetcher.Fetcher._proc_fetch_request
+    method = getattr(aiokafka_fetcher.Fetcher, _SEAM)
     if fetcher is None or not {"MemoryRecords", "PartitionRecords"} <= set(
         method.__code__.co_names
     ):
@@ -109,8 +110,13 @@ def deliver_batches(
     rebound = types.FunctionType(
         method.__code__, names, method.__name__, method.__defaults__, method.__closure__
     )
-    fetcher._proc_fetch_request = types.MethodType(rebound, fetcher)
+    setattr(fetcher, _SEAM, types.MethodType(rebound, fetcher))
     return open_transactions
+
+
+def delivers_batches(consumer: AIOKafkaConsumer) -> bool:
+    """Return whether `deliver_batches` was called for a consumer."""
+    return _SEAM in vars(consumer._fetcher or object)
 
 
 async def log_ends(
@@ -130,15 +136,26 @@ async def log_ends(
 
 
 class _KeptRecords:
-    """Replaces `MemoryRecords`: the same, and it keeps the bytes."""
+    """Replaces `MemoryRecords`: the same, and it keeps the bytes, which may be a view."""
 
-    __slots__ = ("data", "has_next", "parsed", "size_in_bytes")
+    __slots__ = ("data",)
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes | memoryview) -> None:
         self.data = data
-        self.parsed = MemoryRecords(data)
-        self.has_next = self.parsed.has_next
-        self.size_in_bytes = self.parsed.size_in_bytes
+
+    @property
+    def parsed(self) -> Any:
+        return MemoryRecords(bytes(self.data))
+
+    def has_next(self) -> bool:
+        """Whether the first batch is whole, by its own length."""
+        if len(self.data) < LOG_OVERHEAD:
+            return False
+        length = int.from_bytes(self.data[LENGTH_AT:LOG_OVERHEAD], "big", signed=True)
+        return LOG_OVERHEAD + length <= len(self.data)
+
+    def size_in_bytes(self) -> int:
+        return len(self.data)
 
 
 class _Coverage:

@@ -56,10 +56,6 @@ class App(faust.App):
     def _create_directories(self) -> None:
         pass
 
-    async def overwrite_received(self) -> None:
-        """Overwrite the bytes received last, including reads, in the fetching thread."""
-        await cast(Consumer, self.consumer).overwrite_received()
-
     @property
     def fetched_bytes(self) -> int:
         """The size of the reads that are fetched and not processed yet, in bytes as fetched."""

@@ -23,7 +23,6 @@ from engine.transport.consumer_thread import ConsumerThread
 from engine.transport.draining import DrainingConsumer
 from engine.transport.fetch import Fetch, FetchedBatches, FetchParts
 from engine.transport.holdings import Holdings
-from engine.transport.memory import overwrite_receive_buffer
 from engine.transport.offsets import Missing, OffsetBook, SkippedReadsError
 from engine.transport.positions import Fetched, FetchIntake
 
@@ -180,10 +179,6 @@ class Consumer(DrainingConsumer):
     def _on_closed(self, message: ConsumerMessage) -> None:
         self._unacked_messages.discard(message)
         notify(self._waiting_for_ack)
-
-    async def overwrite_received(self) -> None:
-        """Overwrite what the consumer thread's event loop has received last."""
-        await self._thread.call_thread(overwrite_receive_buffer)
 
     def on_buffer_full(self, tp: TP) -> None:
         # Faust would pause the partition and, once all are paused, sleep for a second. A full

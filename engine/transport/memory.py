@@ -1,9 +1,9 @@
 """Scrubs the reads out of the worker's memory once they are processed.
 
-The owners of our own buffers wipe them; `scrub_reads` decides when. Two places remain: memory that
-was freed to the C library, which does not clear it, and the one buffer into which uvloop receives
-everything. The other functions handle these. If the system offers no way (a C library other than
-glibc, an event loop other than uvloop), they do nothing, and nothing fails.
+The owners of our own buffers wipe them; `scrub_reads` decides when. What remains is memory that was
+freed to the C library, which does not clear it. The other functions handle that. With a C library
+other than glibc they do nothing, and nothing fails. (Reads do not pass through the buffer of the
+event loop: see `engine.kafka.large_responses`.)
 
 It cannot scrub the last bytes of a freed block that shares its page with a block in use. They stay
 until they are overwritten.
@@ -12,18 +12,14 @@ until they are overwritten.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ctypes
 import os
-import socket
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from engine import limits
 
-#: The size of uvloop's buffer, and a little more.
-_RECEIVE_BYTES: Final = 256 * 1024
 #: glibc's numbers for three options, and our values: the most arenas, the free memory to keep, and
 #: the size from which an allocation is a mapping of its own. 32 MiB is the largest value that glibc
 #: accepts for the latter, and holds any fetch.
@@ -37,7 +33,6 @@ _LARGE_BYTES: Final = 32 * limits.MIB
 async def scrub_reads(
     processed: Callable[[], int],
     wipe_buffers: Callable[[], Awaitable[None]],
-    overwrite_received: Callable[[], Awaitable[None]],
 ) -> None:
     """Scrub what fetches leave in memory, after every second with a fetch, until cancelled.
 
@@ -58,7 +53,6 @@ async def scrub_reads(
             wiped, wait_s = fetches, 0.0
         since_s = now_s - freed_s
         if fetches and since_s >= (limits.SCRUB_FREED_S if flowing else wait_s):
-            await overwrite_received()
             return_free_memory()
             freed_s = now_s
             if not flowing:
@@ -84,44 +78,6 @@ def return_free_memory() -> None:
     trim = _c_function("malloc_trim")
     if trim is not None:
         trim(0)
-
-
-async def overwrite_receive_buffer() -> None:
-    """Let the running event loop receive zeros, which overwrite what it received last."""
-    with contextlib.suppress(OSError):  # no sockets left: the next time, then
-        ours, theirs = socket.socketpair()
-        with ours, theirs:
-            await _receive_zeros(ours, theirs)
-
-
-async def _receive_zeros(ours: socket.socket, theirs: socket.socket) -> None:
-    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * _RECEIVE_BYTES)
-    ours.setblocking(False)
-    sent = ours.send(bytes(_RECEIVE_BYTES))  # all at once, so that it is received at once
-    loop = asyncio.get_running_loop()
-    done = loop.create_future()
-    transport, _ = await loop.create_connection(lambda: _Counting(sent, done), sock=theirs)
-    try:
-        await done
-    finally:
-        transport.close()
-
-
-class _Counting(asyncio.Protocol):
-    """A protocol that completes when so many bytes have arrived."""
-
-    def __init__(self, awaited: int, done: asyncio.Future[None]) -> None:
-        self._awaited = awaited
-        self._done = done
-
-    def data_received(self, data: bytes) -> None:
-        self._awaited -= len(data)
-        if self._awaited <= 0 and not self._done.done():
-            self._done.set_result(None)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        if not self._done.done():
-            self._done.set_result(None)
 
 
 def _c_function(name: str) -> Any:

@@ -20,7 +20,8 @@ from engine.limits import CORRUPT_BATCH_FETCHES
 from engine.wire.record_batch import V2_HEADER_BYTES, RawBatch
 
 #: Offset (8) and length (4), which the length does not include.
-_LOG_OVERHEAD = 12
+LENGTH_AT = 8
+LOG_OVERHEAD = 12
 _MAGIC_AT = 16
 #: The positions of a version 2 batch's checksum and of the first byte that it covers.
 _V2_CRC_AT = 17
@@ -187,10 +188,10 @@ class BatchSplitter:
 
     def _end_of_batch(self, at: int) -> int:
         """Return the end of a batch by its own length; past all data if it is cut off."""
-        if len(self._data) - at < _LOG_OVERHEAD:
+        if len(self._data) - at < LOG_OVERHEAD:
             return len(self._data) + 1
-        length = int.from_bytes(self._data[at + 8 : at + _LOG_OVERHEAD], "big", signed=True)
-        return at + _LOG_OVERHEAD + length
+        length = int.from_bytes(self._data[at + LENGTH_AT : at + LOG_OVERHEAD], "big", signed=True)
+        return at + LOG_OVERHEAD + length
 
     def _offset_after_damage(self, at: int, end: int) -> int:
         """Return the offset at which to continue after a damaged batch.
@@ -226,4 +227,4 @@ def _is_intact(batch: memoryview) -> bool:
         # is kept, because taking it again would last longer than the checksum.
         checksum: int = crc32c(batch[_V2_CRC_FROM:], gil_release_mode=0)
         return checksum == stored
-    return zlib.crc32(batch[_MAGIC_AT:]) == int.from_bytes(batch[_LOG_OVERHEAD:_MAGIC_AT], "big")
+    return zlib.crc32(batch[_MAGIC_AT:]) == int.from_bytes(batch[LOG_OVERHEAD:_MAGIC_AT], "big")

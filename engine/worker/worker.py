@@ -191,7 +191,6 @@ class Worker:
             scrub_reads(
                 lambda: processor.fetches_processed,
                 partial(self._thread.call, self.matcher.scrub),
-                app.overwrite_received,
             ),
             LagMonitor(
                 *(cluster.topics, BrokerView(cluster), self.metrics, app.seen),

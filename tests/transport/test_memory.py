@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import ctypes
 import itertools
-import socket
-import sys
 from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 
@@ -15,7 +12,6 @@ import pytest
 from engine import limits
 from engine.transport import memory
 from engine.transport.memory import (
-    overwrite_receive_buffer,
     return_free_memory,
     scrub_reads,
     settle_memory,
@@ -42,9 +38,6 @@ async def steps(counts: Sequence[int], monkeypatch: pytest.MonkeyPatch) -> list[
     async def wipe() -> None:
         done[-1] += "wipe "
 
-    async def overwrite() -> None:
-        done[-1] += "overwrite "
-
     def give_back() -> None:
         done[-1] += "return "
 
@@ -53,7 +46,7 @@ async def steps(counts: Sequence[int], monkeypatch: pytest.MonkeyPatch) -> list[
     clock = SimpleNamespace(monotonic=lambda: float(next(seconds)))
     monkeypatch.setattr(memory, "time", clock)  # the event loop keeps the real one
     with pytest.raises(_Over):
-        await scrub_reads(processed, wipe, overwrite)
+        await scrub_reads(processed, wipe)
     return [each.strip() for each in done[:-1]]
 
 
@@ -66,10 +59,10 @@ async def test_after_reads_buffers_first_and_the_rest_when_they_pause(
 ) -> None:
     assert await steps([3, 3, 4, 9, 9], monkeypatch) == [
         "wipe",
-        "overwrite return",
+        "return",
         "wipe",
         "wipe",
-        "overwrite return",
+        "return",
     ]
 
 
@@ -77,7 +70,7 @@ async def test_in_a_pause_freed_memory_is_scrubbed_again(monkeypatch: pytest.Mon
     """What holds the last fetch may release it after the first scrub, on a slow machine."""
     monkeypatch.setattr(limits, "SCRUB_FREED_S", 6)
     done = await steps([1] * 28, monkeypatch)
-    assert [second for second, what in enumerate(done) if what == "overwrite return"] == [
+    assert [second for second, what in enumerate(done) if what == "return"] == [
         *(1, 2, 4, 8),
         *(14, 20, 26),
     ]
@@ -88,51 +81,8 @@ async def test_while_reads_do_not_pause_the_rest_comes_now_and_then(
 ) -> None:
     monkeypatch.setattr(limits, "SCRUB_FREED_S", 5)
     done = await steps(range(1, 16), monkeypatch)
-    often = ["wipe"] * 4 + ["wipe overwrite return"]
+    often = ["wipe"] * 4 + ["wipe return"]
     assert done == often * 3
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no uvloop")
-def test_what_was_received_last_is_overwritten() -> None:
-    import uvloop
-
-    secret = b"QZX1234567" * 20_000  # nearly as much as the buffer holds
-
-    async def receive_and_overwrite() -> None:
-        loop = asyncio.get_running_loop()
-        ours, theirs = socket.socketpair()
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * len(secret))
-        ours.setblocking(False)
-        assert ours.send(secret) == len(secret)
-        reader = asyncio.StreamReader()
-        transport, _ = await loop.create_connection(
-            lambda: asyncio.StreamReaderProtocol(reader), sock=theirs
-        )
-        await reader.readexactly(len(secret))
-        transport.close()
-        ours.close()
-        # The buffer is part of the loop object.
-        size = type(loop).__basicsize__
-        assert ctypes.string_at(id(loop), size).count(b"QZX1234567") > 10_000
-        await overwrite_receive_buffer()
-        assert ctypes.string_at(id(loop), size).count(b"QZX1234567") == 0
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(receive_and_overwrite())
-
-
-async def test_on_pythons_own_loop_it_does_no_harm() -> None:
-    await overwrite_receive_buffer()
-
-
-async def test_without_sockets_it_is_left_for_the_next_time(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def none_left() -> None:
-        raise OSError("Too many open files")
-
-    monkeypatch.setattr(socket, "socketpair", none_left)
-    await overwrite_receive_buffer()
 
 
 def test_a_c_library_that_has_no_such_function(monkeypatch: pytest.MonkeyPatch) -> None:
