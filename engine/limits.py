@@ -170,6 +170,10 @@ ROWS_A_STEP: Final = 4096
 #: Batches decompressed and scanned at a time, compressed. More of them save little and evict each
 #: other from the processor's cache.
 SCAN_BYTES: Final = 256 * KIB
+#: How long a thread waits for the GIL before it asks for it. The matcher's thread needs it for some
+#: microseconds after each compiled part. With Python's own 5 ms it stood still for a third of the
+#: time, behind the threads of the event loops.
+GIL_WAIT_S: Final = 0.0002
 #: Fetches that wait between the consumer thread and the matcher.
 FETCHES_WAITING: Final = 4
 #: What is fetched and not processed yet, compressed, wherever it waits: beyond it, fetching pauses.

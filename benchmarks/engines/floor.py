@@ -16,7 +16,7 @@ from benchmarks.job import Stopwatch, job_from_arguments
 from engine import limits
 from engine.kafka.raw_fetcher import deliver_batches
 from engine.wire.record_batch import RawBatch
-from engine.worker.main import use_uvloop
+from engine.worker.main import prepare_process
 
 
 async def _run() -> None:
@@ -49,5 +49,5 @@ async def _run() -> None:
 
 
 if __name__ == "__main__":
-    use_uvloop()
+    prepare_process()
     asyncio.run(_run())

@@ -17,8 +17,7 @@ from engine.config import Settings
 from engine.delivery.pipeline import DeliverSome
 from engine.matching.outcome import Outcome
 from engine.transport.fetch import Fetch
-from engine.transport.memory import settle_memory
-from engine.worker.main import use_uvloop
+from engine.worker.main import prepare_process
 from engine.worker.processor import Processor
 from engine.worker.worker import Worker, WorkerOptions
 
@@ -78,8 +77,7 @@ def _watched(job: Job, delivery: str) -> tuple[Worker, _Tally]:
 def main(delivery: str = "at_least_once") -> None:
     """Drain the job's topic with this delivery."""
     logging.basicConfig(level=logging.ERROR)
-    use_uvloop()
-    settle_memory()
+    prepare_process()
     job = job_from_arguments()
     mark_audited(job.bootstrap, job.prefix, job.group)
     worker, tally = _watched(job, delivery)

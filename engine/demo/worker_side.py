@@ -23,8 +23,7 @@ from engine.demo.worker_process import WorkerCounts, demo_settings
 from engine.errors import HotlistError
 from engine.observability.metrics import values_of
 from engine.observability.status import buckets_of
-from engine.transport.memory import settle_memory
-from engine.worker.main import use_uvloop
+from engine.worker.main import prepare_process
 from engine.worker.worker import Worker, WorkerOptions
 
 _REPORT_EVERY_S: Final = 0.025
@@ -36,8 +35,7 @@ def main(bootstrap: str, prefix: str, broker: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # A warning would stand alone in the demo's output; what stops the worker is reported there.
     logging.basicConfig(level=logging.ERROR)
-    use_uvloop()
-    settle_memory()
+    prepare_process()
     warm_up(SystemClock().now_ms())
     if sys.stdin.readline():  # else the demo has ended already
         asyncio.run(_run(demo_settings(bootstrap, prefix), embedded=broker == "embedded"))

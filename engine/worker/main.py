@@ -7,7 +7,9 @@ import contextlib
 import logging
 import os
 import socket
+import sys
 
+from engine import limits
 from engine.clock import SystemClock
 from engine.config import Settings
 from engine.errors import HotlistError
@@ -22,7 +24,14 @@ from engine.worker.worker import Worker, WorkerOptions
 log = logging.getLogger(__name__)
 
 
-def use_uvloop() -> None:
+def prepare_process() -> None:
+    """Set up this process for a worker, before it makes an event loop or a thread."""
+    _use_uvloop()
+    settle_memory()
+    sys.setswitchinterval(limits.GIL_WAIT_S)
+
+
+def _use_uvloop() -> None:
     """Make further event loops those of uvloop, if it is installed.
 
     They save a twentieth of all CPU time. This sets a policy and makes no loop, because Faust makes
@@ -49,8 +58,7 @@ def run_worker(settings: Settings, *, warns: bool = True) -> None:
         in_clear = password_in_clear(settings) if warns else None
         if in_clear is not None:
             log.warning("a secret crosses the network: %s", in_clear)
-        use_uvloop()
-        settle_memory()
+        prepare_process()
         worker = Worker(settings, WorkerOptions(SystemClock(), faults=logs.faults))
         asyncio.run(_run_until_signal(worker, logs))
     except HotlistError as error:
