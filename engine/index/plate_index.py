@@ -253,12 +253,12 @@ class Index:
                     values = self._entries.values(slot)
                     if values[PLATE] == plate:
                         return slot, values
-            slot = int(self._next_by_plate[slot])
+            slot = self._next_by_plate.item(slot)
         return None
 
     def listed_after(self, slot: int, plate: str) -> tuple[int, Any] | None:
         """Return the next one after a slot that `listed_from` or this has returned."""
-        following = int(self._next_by_plate[slot])
+        following: int = self._next_by_plate.item(slot)
         return None if following == NO_SLOT else self.listed_from(following, plate)
 
     def entry_of(self, listed: Any) -> Entry:

@@ -196,14 +196,17 @@ class Decider:
     def match_plainly(self, read: PlainRead, first: tuple[int, Any]) -> None:
         """Do as `match_exactly` for a plain read, without making a Detection."""
         self.outcome.values_opened += 1
-        index = self._lists.index
+        index, eligibility = self._lists.index, self._lists.eligibility
         found: tuple[int, Any] | None = first
         while found is not None:
             slot, listed = found
-            if self._is_allowed(slot, read.source, read.region):
+            denial = eligibility.denial(slot, read.source, read.region)
+            if denial is None:
                 entry = index.open_entry(listed)
                 if self._match_plainly(read, slot, entry) and entry is not listed:
                     index.keep_open(slot, entry)
+            else:
+                self._count_denied(denial, read.source)
             found = index.listed_after(slot, read.key)
 
     def _match_plainly(self, read: PlainRead, slot: int, opened: OpenEntry) -> bool:
@@ -243,13 +246,15 @@ class Decider:
     def _is_allowed(self, slot: int, source: str, region: str | None) -> bool:
         """Return whether the clock and the source's policy allow a match; count it if not."""
         denial = self._lists.eligibility.denial(slot, source, region)
-        if denial is None:
-            return True
+        if denial is not None:
+            self._count_denied(denial, source)
+        return denial is None
+
+    def _count_denied(self, denial: str, source: str) -> None:
         self.outcome.denied[denial] += 1
         if denial in POLICY_DENIALS:
             self.outcome.denied_by_source[self._known_source(source), denial] += 1
             self._size_bytes += COUNT_BYTES
-        return False
 
     def _match(self, read: Read, opened: Opened, found: Found) -> bool:
         """Emit the match unless the entry's conditions exclude the read or it is a repeat; return

@@ -83,7 +83,7 @@ class Matcher:
         self._looked_ms: dict[int, int] = {}
         self._decompressor = Decompressor()
         self._scanner = Scanner(sample_every)
-        self._plain_reads = PlainReads()
+        self._plain_reads = PlainReads(lists.misreads)
 
     def process(self, fetch: RawFetch, now_ms: int, hand_over: HandOver | None = None) -> Outcome:
         """Match the reads of a fetch at one point in time.

@@ -31,7 +31,8 @@ from engine.matching.verification import (
     region_check,
     vehicle_check,
 )
-from engine.plates.confidence import exact_confidence
+from engine.plates.compiled_confidence import NOT_KNOWN
+from engine.plates.confidence import PARTS, exact_confidence
 from engine.wire.trace_context import TraceContext
 
 _VEHICLE: Final = msgspec.json.Decoder(Vehicle)
@@ -129,6 +130,9 @@ class PlainMatches:
 
     def confidence(self, parts: EntryParts, read: PlainRead) -> float:
         """Return the confidence of the match."""
+        exact_parts = read.exact_parts
+        if exact_parts != NOT_KNOWN:
+            return exact_parts / PARTS
         return exact_confidence(read.key, parts.loss, read.confidence, self._lists.misreads)
 
     def found(
@@ -151,7 +155,7 @@ class PlainMatches:
         suppressed_bytes = b"%d" % suppressed
         value = (
             *(b'{"match_id":"', id_bytes, self._before_confidence),
-            *(_CONFIDENCES[round(confidence * 10_000)], parts.listed, read.written),
+            *(_CONFIDENCES[round(confidence * PARTS)], parts.listed, read.written),
             *(_PLATE_CHECK, read.plate_bytes, parts.plate_check, compared, _ENTRY_AGE),
             *(b"%d" % age_s(parts.created_ms, now_ms), _READ_AGE),
             *(b"%d" % age_s(read.captured_ms, now_ms), _SUPPRESSED, suppressed_bytes),
@@ -204,4 +208,4 @@ _ENTRY_AGE: Final = b"," + encode_part(age_check("entry_age", 0)).removesuffix(b
 _READ_AGE: Final = b"}," + encode_part(age_check("read_age", 0)).removesuffix(b"0}")
 _SUPPRESSED: Final = b'}]},"suppressed":'
 #: Confidences as they are written, by their ten-thousandths.
-_CONFIDENCES: Final = tuple(repr(parts / 10_000).encode() for parts in range(10_000))
+_CONFIDENCES: Final = tuple(repr(parts / PARTS).encode() for parts in range(PARTS))

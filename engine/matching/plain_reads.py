@@ -9,6 +9,7 @@ Belongs to one thread, because its buffers are reused; `scrub` wipes them.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 import msgspec
 import numba
@@ -44,6 +45,8 @@ from engine.documents.read_scan import (
 )
 from engine.matching.opening import Read
 from engine.matching.scanner import in_sample
+from engine.plates.compiled_confidence import Numbers, ScaleTables, exact_parts
+from engine.plates.misreads import Misreads
 from engine.plates.normal_form import normalize
 from engine.wire.record_decoder import (
     HIT,
@@ -55,6 +58,10 @@ from engine.wire.record_decoder import (
     VALUE_LENGTH,
     Rows,
 )
+
+#: The column after those of `read_scan`: the confidence of an exact match in ten-thousandths.
+_EXACT_PARTS: Final = COLUMNS
+_ALL_COLUMNS: Final = COLUMNS + 1
 
 
 class PlainRead(msgspec.Struct, frozen=True, gc=False):
@@ -114,6 +121,11 @@ class PlainRead(msgspec.Struct, frozen=True, gc=False):
         return None if number < 0 else number / 10 ** self.columns[DECIMALS]
 
     @property
+    def exact_parts(self) -> int:
+        """The confidence of an exact match in ten-thousandths, or NOT_KNOWN."""
+        return self.columns[_EXACT_PARTS]
+
+    @property
     def value(self) -> bytes:
         return bytes(self.data[self.value_at : self.value_at + self.size_bytes])
 
@@ -134,10 +146,19 @@ class PlainRead(msgspec.Struct, frozen=True, gc=False):
 
 @numba.njit(nogil=True, cache=True)
 def _scan_hits(
-    data: Bytes, rows: Rows, look_every: int, spans: Column, out: Bytes, found: Rows
+    data: Bytes,
+    rows: Rows,
+    look_every: int,
+    spans: Column,
+    out: Bytes,
+    found: Rows,
+    row_of: Rows,
+    scales: Numbers,
+    losses: Numbers,
+    numbers: Numbers,
 ) -> int:
     """Write the plain reads among the hits one after the other, and a row of `found` for each of
-    `rows`; return how many bytes are written."""
+    `rows`; return how many bytes are written. The last arrays are those of `ScaleTables`."""
     to = 0
     for index in range(len(rows)):
         found[index, IS_PLAIN] = 0
@@ -153,15 +174,28 @@ def _scan_hits(
                 to,
                 found[index],
             )
+            if found[index, IS_PLAIN] != 0:
+                found[index, _EXACT_PARTS] = exact_parts(
+                    data,
+                    rows[index, KEY_AT],
+                    rows[index, KEY_LENGTH],
+                    found[index, CONFIDENCE],
+                    found[index, DECIMALS],
+                    row_of,
+                    scales,
+                    losses,
+                    numbers,
+                )
     return to
 
 
 class PlainReads:
     """See the module."""
 
-    def __init__(self) -> None:
+    def __init__(self, misreads: Misreads) -> None:
+        self._scales = ScaleTables(misreads)
         self._spans: Column = np.zeros(SPANS, dtype=np.int64)
-        self._found: Rows = np.zeros((0, COLUMNS), dtype=np.int64)
+        self._found: Rows = np.zeros((0, _ALL_COLUMNS), dtype=np.int64)
         self._out: Bytes = np.zeros(0, dtype=np.uint8)
         # Compile what is not in numba's cache now, and not when the first hit waits.
         self._scan(np.zeros(0, dtype=np.uint8), np.zeros((0, 8), dtype=np.int64), 0)
@@ -201,8 +235,10 @@ class PlainReads:
         if len(self._out) < room_bytes:
             self._out = np.zeros(room_bytes, dtype=np.uint8)
         if len(self._found) < len(rows):
-            self._found = np.zeros((len(rows), COLUMNS), dtype=np.int64)
-        size = _scan_hits(data, rows, look_every, self._spans, self._out, self._found)
+            self._found = np.zeros((len(rows), _ALL_COLUMNS), dtype=np.int64)
+        self._scales.take_over()
+        scales = self._scales.tables
+        size = _scan_hits(data, rows, look_every, self._spans, self._out, self._found, *scales)
         return self._out[:size].tobytes()
 
 

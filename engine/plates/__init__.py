@@ -10,6 +10,7 @@ The modules, in the order in which data passes them:
     misreads       the table of misreads: look-alikes, and how often cameras misread
     likeness       whether a plate as read may be a plate as listed, and where they differ
     confidence     how probable it is that the plate is the listed one
+    compiled_confidence  the same for an exact plate, compiled
 """
 
-__all__ = ["confidence", "likeness", "misreads", "normal_form", "plate_hash"]
+__all__ = ["compiled_confidence", "confidence", "likeness", "misreads", "normal_form", "plate_hash"]

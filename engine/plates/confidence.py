@@ -40,8 +40,10 @@ from engine.plates.normal_form import WILDCARD
 LEAST: Final = 0.0001
 MOST: Final = 0.9999
 
-_PARTS: Final = 10_000
-_NEARLY_HALF: Final = 0.4999999
+#: Confidences have four digits.
+PARTS: Final = 10_000
+#: How far from a whole number of parts a confidence is rounded without doubt.
+NEARLY_HALF: Final = 0.4999999
 
 
 def confidence(
@@ -95,10 +97,10 @@ def _probability(this: float, pattern: float, beyond: float, misreads: Misreads)
 
 def four_digits(share: float) -> float:
     """Return `round(share, 4)` of a number from 0 to 1, in a quarter of the time."""
-    parts = share * _PARTS
+    parts = share * PARTS
     whole = int(parts + 0.5)
     # The product is off by less than 1e-11, so only a number near a half could be rounded wrongly.
-    return whole / _PARTS if abs(parts - whole) < _NEARLY_HALF else round(share, 4)
+    return whole / PARTS if abs(parts - whole) < NEARLY_HALF else round(share, 4)
 
 
 def _of_other_lengths(length: int, scaled: Scaled, rates: Rates) -> float:

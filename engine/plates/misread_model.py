@@ -44,7 +44,7 @@ MOST_CONFIDENCE: Final = 0.9999
 
 #: Stands for all characters that the table does not contain.
 OTHER: Final = ""
-_STEPS_AN_E: Final = 1 / math.log(1.03)
+STEPS_AN_E: Final = 1 / math.log(1.03)
 
 
 class ByCharacter(dict[str, float]):
@@ -109,17 +109,22 @@ class Rates:
             confidence = LEAST_CONFIDENCE
         elif confidence > MOST_CONFIDENCE:
             confidence = MOST_CONFIDENCE
-        return self._step(round(_STEPS_AN_E * math.log(-math.log(confidence) / loss)))
+        return self._step(round(STEPS_AN_E * math.log(-math.log(confidence) / loss)))
 
     @property
     def scale_count(self) -> int:
         """The number of scales computed so far."""
         return len(self._scaled)
 
+    @property
+    def scales(self) -> list[tuple[int, Scaled]]:
+        """The scales computed so far, in that order, each with its step."""
+        return list(self._scaled.items())
+
     def _step(self, step: int) -> Scaled:
         scaled = self._scaled.get(step)
         if scaled is None:
-            scaled = self._scaled[step] = Scaled(self, math.exp(step / _STEPS_AN_E))
+            scaled = self._scaled[step] = Scaled(self, math.exp(step / STEPS_AN_E))
         return scaled
 
 

@@ -10,6 +10,7 @@ from engine.matching.scanner import Scanner
 from engine.wire.decompress import Decompressor
 from tests.fakes.documents import as_bytes, detection_json
 from tests.fakes.record_batches import Sent, batch_bytes, raw_batch
+from tests.models.real_matcher import MISREADS
 
 
 def test_what_is_read_is_wiped() -> None:
@@ -17,7 +18,7 @@ def test_what_is_read_is_wiped() -> None:
     data = Decompressor().decompress(batch.codec, batch.records)
     table, slots = HashTable(), np.zeros(1, dtype=np.int32)
     table.push_many(hashes_of(["ABC123"]), slots, np.zeros(1, dtype=np.int32))
-    plain_reads = PlainReads()
+    plain_reads = PlainReads(MISREADS)
     rows, _ = Scanner(0).scan([batch], data, table)
     [(_, read)] = plain_reads.of(data, rows, 0)
     assert read is not None
