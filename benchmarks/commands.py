@@ -29,7 +29,7 @@ class UnavailableError(Exception):
 def prepare(engine: Engine) -> None:
     """Build what the engine needs. Raises UnavailableError."""
     if engine.maven is not None:
-        _build_jar(engine.maven)
+        build_jar(engine.maven)
     elif engine.requirements is not None:
         _build_environment(engine.requirements)
 
@@ -48,17 +48,20 @@ def _jar(project: str) -> Path:
     return WORK / "maven" / Path(project).name / "engine.jar"
 
 
-def _build_jar(project: str) -> None:
+def build_jar(project: str) -> Path:
+    """Build a Maven project into a jar unless it is there. Raises UnavailableError."""
     if shutil.which("java") is None or shutil.which("mvn") is None:
         raise UnavailableError("needs Java and Maven on PATH")
     source = DIRECTORY / project
-    built = _jar(project).parent
+    jar = _jar(project)
+    built = jar.parent
     files = [path for path in sorted(source.rglob("*")) if path.is_file()]
     stamp = _stamp(files)
-    if _is_built(built, stamp):
-        return
-    _run("mvn", "-q", "-B", "-f", str(source / "pom.xml"), f"-DbuildDirectory={built}", "package")
-    (built / "stamp").write_text(stamp)
+    if not _is_built(built, stamp):
+        pom = str(source / "pom.xml")
+        _run("mvn", "-q", "-B", "-f", pom, f"-DbuildDirectory={built}", "package")
+        (built / "stamp").write_text(stamp)
+    return jar
 
 
 def _python(requirements: str) -> Path:

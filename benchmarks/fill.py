@@ -62,7 +62,7 @@ class Filled:
             detections=_detections(self.prefix, topic),
             hotlist=topics.hotlist,
             policies=topics.policies,
-            entries_by_plate=_by_plate(self.prefix),
+            entries_by_plate=by_plate(self.prefix),
             matches=topics.matches,
             reads=self.input.records(topic),
             partitions=self.input.partitions,
@@ -77,7 +77,8 @@ def _detections(prefix: str, topic: Topic) -> str:
     return Topics(prefix).name("detections" if topic == "reads" else f"detections-{topic}")
 
 
-def _by_plate(prefix: str) -> str:
+def by_plate(prefix: str) -> str:
+    """The topic of the entries keyed by plate, for engines that can only join on a key."""
     return f"{prefix}hotlist-by-plate.v1"
 
 
@@ -164,7 +165,7 @@ def declare_topics(bootstrap: str, prefix: str, wanted: Input) -> None:
             NewTopic(_detections(prefix, topic), wanted.partitions, 1, config=kept)
             for topic in get_args(Topic)
         ),
-        NewTopic(_by_plate(prefix), 1, 1, config={"cleanup.policy": "compact"}),
+        NewTopic(by_plate(prefix), 1, 1, config={"cleanup.policy": "compact"}),
     ]
     admin = _admin(bootstrap)
     for future in admin.create_topics(new, operation_timeout=_ADMIN_S).values():
@@ -184,7 +185,7 @@ async def _fill(bootstrap: str, prefix: str, wanted: Input) -> Expected:
         for topic, records in (
             (topics.hotlist, hotlist),
             (topics.policies, policies),
-            (_by_plate(prefix), scene.entries_by_plate()),
+            (by_plate(prefix), scene.entries_by_plate()),
         ):
             await send(producer, topic, {0: batches_of(producer, records)})
     async with open_producer(bootstrap, wanted.codec, wanted.batch_bytes) as producer:

@@ -6,13 +6,25 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from confluent_kafka import ConsumerGroupState, ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import (
+    ConsumerGroupState,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from benchmarks.measure import ProcessFailedError
 
 _ADMIN_S: Final = 10
 _LOOK_EVERY_S: Final = 0.2
+#: The errors of a coordinator that is loading, is not there yet, or is another broker by now.
+_NOT_YET: Final = (
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+)
 
 #: The member that owns a partition, by partition.
 Owners = Mapping[int, str]
@@ -82,8 +94,15 @@ class GroupView:
         return end - sum(max(0, int(each.offset)) for each in committed)
 
     def _described(self) -> Any:
-        asked = self._admin.describe_consumer_groups([self._group], request_timeout=_ADMIN_S)
-        return asked[self._group].result()
+        deadline_s = time.monotonic() + _ADMIN_S
+        while True:
+            asked = self._admin.describe_consumer_groups([self._group], request_timeout=_ADMIN_S)
+            try:
+                return asked[self._group].result()
+            except KafkaException as error:
+                if error.args[0].code() not in _NOT_YET or time.monotonic() > deadline_s:
+                    raise
+            time.sleep(_LOOK_EVERY_S)
 
 
 def _owners(found: Any) -> Owners:

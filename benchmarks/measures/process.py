@@ -17,8 +17,8 @@ from benchmarks.measure import ProcessFailedError
 _STOP_S = 60.0
 
 
-class PythonProcess:
-    """`python -m` with these arguments; killed at the end of the `with` block at the latest.
+class OtherProcess:
+    """A command; killed at the end of the `with` block at the latest.
 
     `name` stands for it in errors. What it prints goes with its errors unless `piped`.
     `environment` are further variables.
@@ -27,7 +27,7 @@ class PythonProcess:
     def __init__(
         self,
         name: str,
-        arguments: list[str],
+        command: list[str],
         *,
         piped: bool,
         environment: Mapping[str, str] | None = None,
@@ -35,7 +35,7 @@ class PythonProcess:
         self._name = name
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed in __exit__
         self._process: subprocess.Popen[Any] = subprocess.Popen(
-            [sys.executable, "-m", *arguments],
+            command,
             stdin=subprocess.PIPE if piped else subprocess.DEVNULL,
             stdout=subprocess.PIPE if piped else self._errors,
             stderr=self._errors,
@@ -78,3 +78,18 @@ class PythonProcess:
         self._errors.seek(0)
         last = self._errors.read().decode(errors="replace").splitlines()[-20:]
         return ProcessFailedError("\n".join([f"{self._name} {how}", *last]))
+
+
+class PythonProcess(OtherProcess):
+    """`python -m` with these arguments."""
+
+    def __init__(
+        self,
+        name: str,
+        arguments: list[str],
+        *,
+        piped: bool,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        command = [sys.executable, "-m", *arguments]
+        super().__init__(name, command, piped=piped, environment=environment)

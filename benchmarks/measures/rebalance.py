@@ -12,13 +12,16 @@ import asyncio
 import contextlib
 import itertools
 import statistics
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, Literal
 
 from benchmarks import fill
+from benchmarks.commands import UnavailableError
 from benchmarks.definitions import Expected, Input
 from benchmarks.measure import ProcessFailedError
 from benchmarks.measures.children import Child
@@ -28,10 +31,11 @@ from benchmarks.measures.group_view import GroupView, Owners
 from benchmarks.measures.live import LiveWorker
 from benchmarks.measures.observer import Seen, Watch, Watching
 from benchmarks.measures.pacer import Pace, Paced, Ready
-from benchmarks.measures.peer_member import PeerMember
+from benchmarks.measures.peer_member import ConfluentMember, StreamsMember
 from benchmarks.measures.scenery import (
     PROBE,
     PROBE_PLATES,
+    fill_by_plate,
     fill_lists,
     partition_of,
     probe_entry,
@@ -50,9 +54,12 @@ _LATE_S: Final = 2.0
 #: Longer than all steps; the load is stopped when they are over.
 _PACED_S: Final = 3600.0
 
-System = Literal["hotlist", "hotlist, exactly once", "librdkafka, cooperative-sticky"]
-_PEER: Final = "librdkafka, cooperative-sticky"
-Member = LiveWorker | PeerMember
+System = Literal[
+    "hotlist", "hotlist, exactly once", "librdkafka, cooperative-sticky", "Kafka Streams"
+]
+_LIBRDKAFKA: Final = "librdkafka, cooperative-sticky"
+_STREAMS: Final = "Kafka Streams"
+Member = LiveWorker | ConfluentMember | StreamsMember
 
 
 class Settings(Strict, frozen=True, kw_only=True):
@@ -99,8 +106,9 @@ def measure(bootstrap: str, settings: Settings, rounds: int, say: Say) -> list[M
     for _, system in itertools.product(range(rounds), settings.systems):
         prefix = f"bench-{uuid.uuid4().hex[:8]}."
         try:
-            run = _Group(bootstrap, prefix, settings, system).run()
-        except (ProcessFailedError, WrongCountError) as error:
+            with tempfile.TemporaryDirectory() as directory:
+                run = _Group(bootstrap, prefix, settings, system, Path(directory)).run()
+        except (ProcessFailedError, UnavailableError, WrongCountError) as error:
             failures[system] = str(error)
             say(f"  {system}: FAILED: {error}")
             continue
@@ -121,16 +129,20 @@ def measure(bootstrap: str, settings: Settings, rounds: int, say: Say) -> list[M
 
 
 class _Group:
-    """One system's group, on topics of its own."""
+    """One system's group, on topics of its own. What members keep lies in the directory."""
 
-    def __init__(self, bootstrap: str, prefix: str, settings: Settings, system: System) -> None:
+    def __init__(
+        self, bootstrap: str, prefix: str, settings: Settings, system: System, directory: Path
+    ) -> None:
         self._bootstrap = bootstrap
         self._prefix = prefix
         self._settings = settings
         self._system = system
+        self._directory = directory
         self._topics = Topics(prefix)
         self._group = f"{prefix}group"
         self._view = GroupView(bootstrap, self._group, settings.input.partitions)
+        #: By their places, which a member that is restarted keeps.
         self._members: list[Member] = []
         self._rebalances: list[Rebalance] = []
 
@@ -142,6 +154,9 @@ class _Group:
         entries += state_entries()
         scene = Scene(settings.input, scene_ms)
         asyncio.run(fill_lists(self._bootstrap, self._topics, scene, entries))
+        if self._system == _STREAMS:
+            by_plate = fill.by_plate(self._prefix)
+            asyncio.run(fill_by_plate(self._bootstrap, by_plate, scene, entries))
         pace = Pace(
             bootstrap=self._bootstrap,
             topic=self._topics.detections,
@@ -160,11 +175,11 @@ class _Group:
             kind="matches",
         )
         with contextlib.ExitStack() as stack:
-            if self._system != _PEER:
+            if self._system != _LIBRDKAFKA:
                 # Before the workers start: one reads its partitions' states when it gets them.
                 asyncio.run(send_states(self._bootstrap, self._topics, settings.states))
-            for _ in range(settings.workers):
-                self._members.append(self._start(stack))
+            for place in range(settings.workers):
+                self._members.append(self._start(stack, place))
             self._view.wait_shared(settings.workers, _READY_S)
             self._wait_restored()
             pacer = stack.enter_context(Child("benchmarks.measures.pacer", pace))
@@ -185,24 +200,33 @@ class _Group:
         return judged(self._rebalances, paced, seen, settings.input.partitions)
 
     def _wait_restored(self) -> None:
-        """Wait until the workers hold the suppression keys."""
-        workers = [member for member in self._members if isinstance(member, LiveWorker)]
-        if not workers:
+        """Wait until the members hold the suppression keys."""
+        if self._system == _LIBRDKAFKA:
             return
         count = self._settings.states
         deadline_s = time.monotonic() + _READY_S
-        while sum(each.metric("hotlist_suppression_keys") for each in workers) < count:
+        while self._held() < count:
             if time.monotonic() > deadline_s:
-                raise ProcessFailedError(f"the workers do not hold {count:,} suppression keys")
+                raise ProcessFailedError(f"the members do not hold {count:,} suppression keys")
             time.sleep(1)
 
-    def _start(self, stack: contextlib.ExitStack) -> Member:
+    def _held(self) -> float:
+        """The suppression keys that the members hold, as far as it shows."""
+        if self._system == _STREAMS:
+            return fill.count_records(self._bootstrap, f"{self._group}-suppression-changelog")
+        workers = [member for member in self._members if isinstance(member, LiveWorker)]
+        return sum(each.metric("hotlist_suppression_keys") for each in workers)
+
+    def _start(self, stack: contextlib.ExitStack, place: int) -> Member:
         """Start a member, and wait until it works or is about to join."""
-        if self._system == _PEER:
-            return stack.enter_context(PeerMember(self._bootstrap, self._topics, self._group))
+        where = self._bootstrap, self._prefix, self._group
+        if self._system == _LIBRDKAFKA:
+            return stack.enter_context(ConfluentMember(*where))
+        if self._system == _STREAMS:
+            return stack.enter_context(StreamsMember(*where, self._directory / str(place)))
         delivery = "exactly_once" if self._system.endswith("exactly once") else "at_least_once"
         worker = LiveWorker(
-            *(self._bootstrap, self._prefix, self._group),
+            *where,
             audited=not self._members,
             environment={"HOTLIST_DELIVERY": delivery},
         )
@@ -211,7 +235,7 @@ class _Group:
     def _do_steps(self, stack: contextlib.ExitStack) -> None:
         members = self._members
         with self._rebalancing("one joins", len(members) + 1, starts=True):
-            members.append(self._start(stack))
+            members.append(self._start(stack, len(members)))
         with self._rebalancing("one leaves", len(members) - 1):
             members.pop().stop()
         with self._rebalancing("one is killed", len(members) - 1):
@@ -220,7 +244,7 @@ class _Group:
             with self._rebalancing("rolling restart", len(members) - 1):
                 members[number].stop()
             with self._rebalancing("rolling restart", len(members), starts=True):
-                members[number] = self._start(stack)
+                members[number] = self._start(stack, number)
 
     def _wait_caught_up(self) -> None:
         """Wait until the reads that wait are those of the last moment."""

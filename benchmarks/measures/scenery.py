@@ -113,3 +113,11 @@ async def fill_lists(bootstrap: str, topics: Topics, scene: Scene, probes: list[
     async with open_producer(bootstrap, "lz4", _BATCH_BYTES) as producer:
         await send(producer, topics.hotlist, {0: batches_of(producer, hotlist)})
         await send(producer, topics.policies, {0: batches_of(producer, policies)})
+
+
+async def fill_by_plate(bootstrap: str, topic: str, scene: Scene, probes: list[Entry]) -> None:
+    """Produce the entries keyed by plate, which no two of them share."""
+    records = scene.entries_by_plate()
+    records += [Record(entry.plate.encode(), encode(entry)) for entry in probes]
+    async with open_producer(bootstrap, "lz4", _BATCH_BYTES) as producer:
+        await send(producer, topic, {0: batches_of(producer, records)})

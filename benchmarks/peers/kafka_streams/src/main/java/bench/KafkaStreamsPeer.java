@@ -22,7 +22,9 @@ import org.apache.kafka.streams.KeyValue;
 import org.apache.kafka.streams.StreamsBuilder;
 import org.apache.kafka.streams.StreamsConfig;
 import org.apache.kafka.streams.kstream.Consumed;
+import org.apache.kafka.streams.kstream.ForeachAction;
 import org.apache.kafka.streams.kstream.GlobalKTable;
+import org.apache.kafka.streams.kstream.KStream;
 import org.apache.kafka.streams.kstream.Materialized;
 import org.apache.kafka.streams.kstream.Produced;
 import org.apache.kafka.streams.state.Stores;
@@ -35,7 +37,7 @@ import org.apache.kafka.streams.state.Stores;
  */
 public final class KafkaStreamsPeer {
   private static final ObjectMapper JSON = new ObjectMapper();
-  private static final Serde<byte[]> BYTES = Serdes.ByteArray();
+  static final Serde<byte[]> BYTES = Serdes.ByteArray();
 
   private static final AtomicLong READS = new AtomicLong();
   private static final AtomicLong SENT = new AtomicLong();
@@ -44,7 +46,7 @@ public final class KafkaStreamsPeer {
   private static volatile long firstUnixMillis;
   private static volatile long lastNanos;
 
-  private record Found(JsonNode read, JsonNode entry) {}
+  record Found(JsonNode read, JsonNode entry) {}
 
   public static void main(String[] arguments) throws Exception {
     JsonNode job = parse(arguments[0].getBytes(StandardCharsets.UTF_8));
@@ -68,20 +70,26 @@ public final class KafkaStreamsPeer {
 
   private static StreamsBuilder topology(JsonNode job, long reads) {
     StreamsBuilder builder = new StreamsBuilder();
+    found(builder, job, (plate, read) -> count(reads))
+        .map((plate, found) -> counted(match(found)))
+        .to(job.get("matches").asText(), Produced.with(BYTES, BYTES));
+    return builder;
+  }
+
+  /** The reads of listed plates whose policy lets the entry match; each read comes to `seen`. */
+  static KStream<byte[], Found> found(
+      StreamsBuilder builder, JsonNode job, ForeachAction<byte[], byte[]> seen) {
     GlobalKTable<byte[], byte[]> entries = table(builder, job, "entries_by_plate");
     GlobalKTable<byte[], byte[]> policies = table(builder, job, "policies");
-    builder
+    return builder
         .stream(job.get("detections").asText(), Consumed.with(BYTES, BYTES))
-        .peek((plate, read) -> count(reads))
+        .peek(seen)
         .join(entries, (plate, read) -> plate, (r, e) -> new Found(parse(r), parse(e)))
         .join(
             policies,
             (plate, found) -> found.read().get("source").asText().getBytes(StandardCharsets.UTF_8),
             (found, policy) -> allowed(found.entry(), parse(policy)) ? found : null)
-        .filter((plate, found) -> found != null)
-        .map((plate, found) -> match(found))
-        .to(job.get("matches").asText(), Produced.with(BYTES, BYTES));
-    return builder;
+        .filter((plate, found) -> found != null);
   }
 
   private static GlobalKTable<byte[], byte[]> table(
@@ -145,11 +153,15 @@ public final class KafkaStreamsPeer {
     return false;
   }
 
-  private static KeyValue<byte[], byte[]> match(Found found) {
+  private static KeyValue<byte[], byte[]> counted(KeyValue<byte[], byte[]> match) {
+    SENT.incrementAndGet();
+    return match;
+  }
+
+  static KeyValue<byte[], byte[]> match(Found found) {
     ObjectNode match = JSON.createObjectNode();
     match.set("entry", found.entry());
     match.set("read", found.read());
-    SENT.incrementAndGet();
     try {
       byte[] key = found.entry().get("entry_id").asText().getBytes(StandardCharsets.UTF_8);
       return KeyValue.pair(key, JSON.writeValueAsBytes(match));
@@ -158,7 +170,7 @@ public final class KafkaStreamsPeer {
     }
   }
 
-  private static JsonNode parse(byte[] json) {
+  static JsonNode parse(byte[] json) {
     try {
       return JSON.readTree(json);
     } catch (IOException error) {
