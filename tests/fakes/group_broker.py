@@ -1,8 +1,8 @@
 """A consumer group's coordinator in memory, and members whose coordinators are aiokafka's own.
 
 The answers are those of Kafka's classic group protocol: a join is answered when all members have
-joined, a sync when the leader's has come. Time is the event loop's own and passes at once
-(`run_fast`).
+joined, a sync when the leader's has come. tests/kafka/transport/test_group_broker.py compares them
+with a real broker's. Time is the event loop's own and passes at once (`run_fast`).
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ from tests.fakes.record_batches import TOPIC
 
 T = TypeVar("T")
 
-ILLEGAL_GENERATION, INCONSISTENT, UNKNOWN, REBALANCING = 22, 23, 25, 27
+ILLEGAL_GENERATION, INCONSISTENT, UNKNOWN, REBALANCING, ID_REQUIRED = 22, 23, 25, 27, 79
+_SESSION_S = 10.0
 
 
 @dataclass
@@ -65,6 +66,8 @@ class GroupBroker:
         self.refused: Counter[int] = Counter()
         self.joins = 0
         self._made = 0
+        #: Those that were told their id and have not joined with it yet.
+        self._pending: set[str] = set()
 
     async def answer(self, request: Any) -> Any:
         """Answer a request of a member."""
@@ -77,8 +80,9 @@ class GroupBroker:
             is_open = self.state == "PreparingRebalance"
             return SimpleNamespace(error_code=error or REBALANCING * is_open)
         if isinstance(request, LeaveGroupRequest):
+            is_known = request._member_id in self.members or request._member_id in self._pending
             self.expire(request._member_id)
-            return SimpleNamespace(error_code=0)
+            return SimpleNamespace(error_code=0 if is_known else UNKNOWN)
         if isinstance(request, OffsetCommitRequest):
             return self._commit(request)
         assert isinstance(request, StableOffsetFetch), request
@@ -90,6 +94,9 @@ class GroupBroker:
 
     def expire(self, member_id: str) -> None:
         """A member has left, or its session is over."""
+        if member_id in self._pending:
+            self._pending.discard(member_id)
+            self._complete_join()
         gone = self.members.pop(member_id, None)
         if gone is None:
             return
@@ -105,12 +112,12 @@ class GroupBroker:
             for member_id, known in [*self.members.items()]:
                 if known.joining is None:
                     self.expire(member_id)
+            for member_id in [*self._pending]:
+                self.expire(member_id)
 
     async def _join(self, request: Any) -> Any:
         offered = dict(request._group_protocols)
         member_id = request._member_id
-        if member_id and member_id not in self.members:
-            return SimpleNamespace(error_code=UNKNOWN)
         if self.members and not any(
             all(name in each.protocols for each in self.members.values()) for name in offered
         ):
@@ -118,7 +125,16 @@ class GroupBroker:
         if not member_id:
             self._made += 1
             member_id = f"m-{self._made}"
+            self._pending.add(member_id)
+            asyncio.get_running_loop().call_later(_SESSION_S, self._forget, member_id)
+            return SimpleNamespace(error_code=ID_REQUIRED, member_id=member_id)
+        known = self.members.get(member_id)
+        if known is None and member_id not in self._pending:
+            return SimpleNamespace(error_code=UNKNOWN)
+        if known is not None and self._is_as_before(member_id, known, offered):
+            return self._joined(member_id)
         self.joins += 1
+        self._pending.discard(member_id)
         known = self.members.setdefault(member_id, _Known())
         known.protocols = offered
         joining = known.joining = asyncio.get_running_loop().create_future()
@@ -126,8 +142,35 @@ class GroupBroker:
         try:
             return await joining
         except asyncio.CancelledError:
-            self.expire(member_id)  # nobody is there to be told its id
+            self.expire(member_id)  # its session would be over some time later
             raise
+
+    def _forget(self, member_id: str) -> None:
+        if member_id in self._pending:
+            self.expire(member_id)
+
+    def _is_as_before(self, member_id: str, known: _Known, offered: dict[str, bytes]) -> bool:
+        """Return whether this join changes nothing, so that the current generation answers it."""
+        if [*offered.items()] != [*known.protocols.items()]:
+            return False
+        if self.state == "Stable":
+            return member_id != self.leader
+        return self.state == "CompletingRebalance"
+
+    def _joined(self, member_id: str) -> Any:
+        is_leading = member_id == self.leader and self.state == "CompletingRebalance"
+        members = [
+            (name, None, each.protocols[self.protocol]) for name, each in self.members.items()
+        ]
+        return SimpleNamespace(
+            error_code=0,
+            API_VERSION=5,
+            generation_id=self.generation,
+            group_protocol=self.protocol,
+            leader_id=self.leader,
+            member_id=member_id,
+            members=members if is_leading else [],
+        )
 
     def _rebalance(self) -> None:
         if self.state != "PreparingRebalance":
@@ -135,32 +178,26 @@ class GroupBroker:
                 _answer(known.syncing, error_code=REBALANCING)
                 known.syncing = None
         self.state = "PreparingRebalance" if self.members else "Empty"
-        if not self.members or any(known.joining is None for known in self.members.values()):
+        self._complete_join()
+
+    def _complete_join(self) -> None:
+        """Answer the joins, if all have come, those of members that only know their id too."""
+        all_known = [*self.members.values()]
+        is_waiting = self._pending or any(known.joining is None for known in all_known)
+        if self.state != "PreparingRebalance" or is_waiting:
             return
         self.generation += 1
         self.state = "CompletingRebalance"
         self.leader = self.leader or min(self.members)
-        common = [
-            name
-            for name in self.members[self.leader].protocols
-            if all(name in known.protocols for known in self.members.values())
-        ]
-        self.protocol = common[0]
+        # Each member votes for the first of those that it offers and that all know.
+        common = set.intersection(*(set(known.protocols) for known in all_known))
+        votes = Counter(
+            next(name for name in known.protocols if name in common) for known in all_known
+        )
+        self.protocol = votes.most_common(1)[0][0]
         for member_id, known in self.members.items():
             joining, known.joining = known.joining, None
-            members = [
-                (name, None, each.protocols[self.protocol]) for name, each in self.members.items()
-            ]
-            _answer(
-                joining,
-                error_code=0,
-                API_VERSION=5,
-                generation_id=self.generation,
-                group_protocol=self.protocol,
-                leader_id=self.leader,
-                member_id=member_id,
-                members=members if member_id == self.leader else [],
-            )
+            _answer(joining, **vars(self._joined(member_id)))
 
     async def _sync(self, request: Any) -> Any:
         member_id = request._member_id
