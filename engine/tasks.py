@@ -92,3 +92,9 @@ class Supervisor:
     def _on_done(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             self.fail(error)
+
+
+def retrieve(done: asyncio.Future[Any]) -> None:
+    """Count the exception of a future as retrieved, because no one may be awaiting it."""
+    if not done.cancelled():
+        done.exception()

@@ -13,14 +13,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import orjson
 from aiokafka import TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.errors import (
+    CommitFailedError,
+    IllegalStateError,
+    KafkaError,
+    UnknownTopicOrPartitionError,
+)
 
 from engine import limits
 from engine.audit.changes import ControlKind
@@ -31,6 +35,7 @@ from engine.kafka.diagnosis import Refusal, not_allowed, refusal
 from engine.kafka.group_errors import GroupErrors, retrieve_commits
 from engine.kafka.leave_group import leave_group
 from engine.kafka.offset_fetch import committed_offsets
+from engine.kafka.until_answered import until_answered
 
 _EXPIRED_UNTIL: Final = "expired_until_ms"
 _ENTRIES: Final = "entries"
@@ -69,18 +74,11 @@ class AuditGroup:
 
         A group's coordinator may take a while to start, above all in a new cluster.
         """
-        deadline_s = time.monotonic() + limits.CONNECT_S
         try:
             async with asyncio.timeout(limits.CONNECT_S):
                 await asyncio.gather(self._consumer.start(), self._admin.start())
             retrieve_commits(self._consumer)
-            while True:
-                try:
-                    return await self.progress()
-                except BrokerError as error:
-                    if time.monotonic() > deadline_s or refusal(error) is not None:
-                        raise
-                await asyncio.sleep(limits.COORDINATOR_PAUSE_S)
+            return await until_answered(self._committed, self._unusable)
         except (KafkaError, TimeoutError, OSError) as error:
             raise self._unusable(error) from error
 
@@ -92,13 +90,16 @@ class AuditGroup:
     async def progress(self) -> Progress:
         """Return what the group has committed. Raises BrokerError if that cannot be read."""
         try:
-            parts = await self._parts()
-            found = await committed_offsets(self._admin, self.name, parts)
+            return await self._committed()
         except (KafkaError, TimeoutError, OSError) as error:
             raise self._unusable(error) from error
+
+    async def _committed(self) -> Progress:
+        parts = await self._parts()
         if not parts:
             # To take that for "nothing committed" would mean to audit everything again.
-            raise BrokerError("the brokers do not know the control topics", where=self._where)
+            raise UnknownTopicOrPartitionError("the control topics")
+        found = await committed_offsets(self._admin, self.name, parts)
         offsets = {
             (self._kinds[tp.topic], tp.partition): committed.offset
             for tp, committed in found.items()

@@ -14,8 +14,8 @@ from aiokafka.errors import KafkaError, KafkaTimeoutError, NodeNotReadyError
 from engine import limits
 from engine.delivery.batch import BuiltBatch, batches
 from engine.delivery.records import ProducerRecord
-from engine.delivery.send_queue import retrieve
 from engine.kafka.cluster import Cluster
+from engine.tasks import retrieve
 from engine.wire.java_partitioner import murmur2_partition, murmur2_partitions
 
 #: Records by topic and partition, in their order.

@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
+
+from engine.tasks import retrieve
 
 T = TypeVar("T")
 
@@ -154,9 +156,3 @@ async def wait_all(acknowledgements: Collection[asyncio.Future[None]]) -> None:
         await asyncio.wait(acknowledgements)
     for each in acknowledgements:
         each.result()
-
-
-def retrieve(acknowledged: asyncio.Future[Any]) -> None:
-    """Count the exception of a future as retrieved, because no one may be awaiting it."""
-    if not acknowledged.cancelled():
-        acknowledged.exception()

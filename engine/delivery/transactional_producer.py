@@ -33,12 +33,14 @@ from engine import limits
 from engine.delivery.known_changelog import Appended
 from engine.delivery.producer import by_partition, make_producer, send
 from engine.delivery.records import Outgoing
-from engine.delivery.send_queue import Abandoned, retrieve
+from engine.delivery.send_queue import Abandoned
 from engine.delivery.suppression_changelog import StateRecord
 from engine.errors import BrokerError
 from engine.kafka.cluster import Cluster
 from engine.kafka.diagnosis import refusal
 from engine.kafka.offset_fetch import committed_offsets
+from engine.kafka.until_answered import until_answered
+from engine.tasks import retrieve
 
 T = TypeVar("T")
 
@@ -68,7 +70,7 @@ class TransactionalSink:
 
     async def start(self) -> None:
         """Claim this id, and fence its former user. Raises BrokerError if that fails."""
-        self._producer = await _until_done(self._started, f"transactional id {self.id}")
+        self._producer = await _answered(self._started, f"transactional id {self.id}")
 
     async def transact(
         self, records: Sequence[Outgoing], states: Sequence[StateRecord], next_offset: int | None
@@ -126,6 +128,13 @@ class TransactionalSink:
         )
         try:
             await producer.start()
+        except InvalidTransactionTimeout as error:
+            await _stopped(producer)
+            raise BrokerError(
+                f"the brokers allow no transaction of {limits.DELIVERY_TRANSACTION_S:g} s",
+                where=f"transactional id {self.id}",
+                hint="ask the cluster's operator to raise transaction.max.timeout.ms",
+            ) from error
         except BaseException:
             await _stopped(producer)
             raise
@@ -143,7 +152,7 @@ class GroupOffsets:
 
     async def start(self) -> None:
         """Connect. Raises BrokerError if the broker is not reached."""
-        await _until_done(self._admin.start, f"consumer group {self._group}")
+        await _answered(self._admin.start, f"consumer group {self._group}")
 
     async def stop(self) -> None:
         """Disconnect."""
@@ -156,7 +165,7 @@ class GroupOffsets:
         async def ask() -> int:
             return int((await committed_offsets(self._admin, self._group, [tp]))[tp].offset)
 
-        offset = await _until_done(ask, f"consumer group {self._group}")
+        offset = await _answered(ask, f"consumer group {self._group}")
         return None if offset < 0 else offset
 
     async def end(self, partition: int) -> int:
@@ -171,32 +180,20 @@ class GroupOffsets:
             finally:
                 await consumer.stop()
 
-        return await _until_done(ask, f"topic {self._topic}")
+        return await _answered(ask, f"topic {self._topic}")
 
 
-async def _until_done(ask: Callable[[], Awaitable[T]], where: str) -> T:
+async def _answered(ask: Callable[[], Awaitable[T]], where: str) -> T:
     """Repeat a request until it succeeds. Raises BrokerError if it does not in time."""
-    deadline_s = time.monotonic() + limits.DELIVERY_TIMEOUT_S
-    while True:
-        try:
-            async with asyncio.timeout(limits.CONNECT_S):
-                return await ask()
-        except InvalidTransactionTimeout as error:
-            raise BrokerError(
-                f"the brokers allow no transaction of {limits.DELIVERY_TRANSACTION_S:g} s",
-                where=where,
-                hint="ask the cluster's operator to raise transaction.max.timeout.ms",
-            ) from error
-        except (KafkaError, TimeoutError, OSError, KeyError) as error:
-            if refusal(error) is not None:
-                raise
-            if time.monotonic() > deadline_s:
-                raise BrokerError(
-                    f"the broker does not answer ({type(error).__name__})",
-                    where=where,
-                    hint="start the worker again when the cluster is well",
-                ) from error
-        await asyncio.sleep(limits.COORDINATOR_PAUSE_S)
+
+    def failed(error: Exception) -> BrokerError:
+        return BrokerError(
+            f"the broker does not answer ({type(error).__name__})",
+            where=where,
+            hint="start the worker again when the cluster is well",
+        )
+
+    return await until_answered(ask, failed, within_s=limits.DELIVERY_TIMEOUT_S)
 
 
 def _reason(producer: Any, error: BaseException) -> BaseException:

@@ -12,6 +12,7 @@ The modules, in the order in which data passes them:
     wildcards        partial plates as bitmaps, compiled
     entry_store      entries kept small
     packed_entry     how one lies there, place by place
+    open_entry       one that was matched lately, as it was decoded
     entry_rows       many entries packed at a time, compiled
     intern_table     what many entries have in common, kept once
     visibility       which entries count now, and which only lie there
@@ -20,4 +21,12 @@ The modules, in the order in which data passes them:
     eligibility      who may match on whose reads, as bitmap algebra
 """
 
-__all__ = ["eligibility", "entry_rows", "packed_entry", "plate_index", "terms", "timer_wheel"]
+__all__ = [
+    "eligibility",
+    "entry_rows",
+    "open_entry",
+    "packed_entry",
+    "plate_index",
+    "terms",
+    "timer_wheel",
+]

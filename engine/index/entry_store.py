@@ -24,6 +24,7 @@ from engine import limits
 from engine.documents.model import Authority, Entry, Vehicle
 from engine.index import intern_table
 from engine.index.intern_table import SharedTimes, SharedValues
+from engine.index.open_entry import OpenEntry
 from engine.index.packed_entry import AT, COMMON, RARE, TABLES, PackedField
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -34,18 +35,6 @@ PLATE: Final = AT["plate"]
 _AGENCY, _PURPOSE = AT["agency"], AT["purpose"]
 _rare_values = attrgetter(*(place.name for place in RARE))
 _NO_RARE_VALUES: Final = (None,) * len(RARE)
-
-
-class OpenEntry:
-    """An entry that was matched lately. `made` is what the matcher made of it for its next match;
-    it ends with the entry."""
-
-    __slots__ = ("entry", "made", "plate")
-
-    def __init__(self, entry: Entry) -> None:
-        self.entry: Entry = entry
-        self.plate: str = entry.plate
-        self.made: Any = None
 
 
 class EntryStore:

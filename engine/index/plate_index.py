@@ -32,9 +32,9 @@ from engine.documents.model import Entry
 from engine.index.eligibility import Eligibility, Pair
 from engine.index.entry_rows import PackedRows
 from engine.index.entry_store import PLATE, EntryStore
-from engine.index.entry_store import OpenEntry as OpenEntry
 from engine.index.fuzzy_index import Similar
 from engine.index.hash_table import NO_SLOT, Hashes, HashTable, chain_of, hashes_of
+from engine.index.open_entry import OpenEntry
 from engine.index.terms import Terms
 from engine.index.visibility import Stages
 from engine.plates.likeness import Likeness, compare

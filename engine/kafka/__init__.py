@@ -18,11 +18,13 @@ The modules, in the order in which data passes them:
     topic_rules     the range that each setting of a topic must be in
     topic_admin     topics declared and checked on a broker
     acls            what each role may do on the brokers
+    request_fields  fields of the requests that aiokafka does not have
     acl_probe       what this login may do, as the broker reports it
     session         one command's session: it finds the topic and reports errors in one line
     reader          reads a topic to its end, between offsets, or as it comes
     readable        waits until a command's records count
     writer          records written for a command, and how many of them are acknowledged
+    until_answered  a request repeated until a deadline
     transaction_time  how long the transaction of a command may stay open
     schema_registry  the schemas of reads, fetched from a registry
     large_responses  the seam in aiokafka that receives fetches in place, without copies
@@ -67,5 +69,6 @@ __all__ = [
     "topic_rules",
     "topics",
     "transaction_time",
+    "until_answered",
     "writer",
 ]

@@ -21,18 +21,14 @@ from aiokafka.protocol.types import (
     Boolean,
     Bytes,
     CompactArray,
-    CompactString,
     Int16,
     Int32,
     Schema,
-    String,
-    TaggedFields,
 )
 
 from engine.kafka.any_broker import send_to_any
+from engine.kafka.request_fields import COMPACT_TEXT, NO_TAGS, TAGS, TEXT
 
-_TEXT: Final = String("utf-8")
-_COMPACT_TEXT: Final = CompactString("utf-8")
 _ID_BYTES: Final = 16
 
 #: Kafka's numbers of operations, which are the positions of their bits.
@@ -91,15 +87,15 @@ class _MetadataResponse(Response):  # type: ignore[misc]  # aiokafka has no type
         ("throttle_time_ms", Int32),
         (
             "brokers",
-            Array(("node_id", Int32), ("host", _TEXT), ("port", Int32), ("rack", _TEXT)),
+            Array(("node_id", Int32), ("host", TEXT), ("port", Int32), ("rack", TEXT)),
         ),
-        ("cluster_id", _TEXT),
+        ("cluster_id", TEXT),
         ("controller_id", Int32),
         (
             "topics",
             Array(
                 ("error_code", Int16),
-                ("topic", _TEXT),
+                ("topic", TEXT),
                 ("is_internal", Boolean),
                 (
                     "partitions",
@@ -125,7 +121,7 @@ class _MetadataStruct(RequestStruct):  # type: ignore[misc]
     API_VERSION = 8
     RESPONSE_TYPE = _MetadataResponse
     SCHEMA = Schema(
-        ("topics", Array(_TEXT)),
+        ("topics", Array(TEXT)),
         ("allow_auto_topic_creation", Boolean),
         ("include_cluster_authorized_operations", Boolean),
         ("include_topic_authorized_operations", Boolean),
@@ -153,19 +149,19 @@ class _MetadataWithIdsResponse(Response):  # type: ignore[misc]
             "brokers",
             CompactArray(
                 ("node_id", Int32),
-                ("host", _COMPACT_TEXT),
+                ("host", COMPACT_TEXT),
                 ("port", Int32),
-                ("rack", _COMPACT_TEXT),
-                ("tags", TaggedFields),
+                ("rack", COMPACT_TEXT),
+                TAGS,
             ),
         ),
-        ("cluster_id", _COMPACT_TEXT),
+        ("cluster_id", COMPACT_TEXT),
         ("controller_id", Int32),
         (
             "topics",
             CompactArray(
                 ("error_code", Int16),
-                ("topic", _COMPACT_TEXT),
+                ("topic", COMPACT_TEXT),
                 ("topic_id", _Id),
                 ("is_internal", Boolean),
                 (
@@ -178,14 +174,14 @@ class _MetadataWithIdsResponse(Response):  # type: ignore[misc]
                         ("replicas", CompactArray(Int32)),
                         ("isr", CompactArray(Int32)),
                         ("offline_replicas", CompactArray(Int32)),
-                        ("tags", TaggedFields),
+                        TAGS,
                     ),
                 ),
                 ("authorized_operations", Int32),
-                ("tags", TaggedFields),
+                TAGS,
             ),
         ),
-        ("tags", TaggedFields),
+        TAGS,
     )
 
 
@@ -197,11 +193,11 @@ class _MetadataWithIdsStruct(RequestStruct):  # type: ignore[misc]
     SCHEMA = Schema(
         (
             "topics",
-            CompactArray(("topic_id", _Id), ("name", _COMPACT_TEXT), ("tags", TaggedFields)),
+            CompactArray(("topic_id", _Id), ("name", COMPACT_TEXT), TAGS),
         ),
         ("allow_auto_topic_creation", Boolean),
         ("include_topic_authorized_operations", Boolean),
-        ("tags", TaggedFields),
+        TAGS,
     )
 
 
@@ -214,8 +210,8 @@ class _Metadata(Request[_MetadataStruct | _MetadataWithIdsStruct]):  # type: ign
     def build(self, request_struct_class: Any) -> Any:
         if request_struct_class is _MetadataStruct:
             return request_struct_class(self._topics, False, False, True)
-        named: list[Any] = [(bytes(_ID_BYTES), name, {}) for name in self._topics]
-        return request_struct_class(named, False, True, {})
+        named: list[Any] = [(bytes(_ID_BYTES), name, NO_TAGS) for name in self._topics]
+        return request_struct_class(named, False, True, NO_TAGS)
 
 
 class _GroupsResponse(Response):  # type: ignore[misc]
@@ -227,16 +223,16 @@ class _GroupsResponse(Response):  # type: ignore[misc]
             "groups",
             Array(
                 ("error_code", Int16),
-                ("group", _TEXT),
-                ("state", _TEXT),
-                ("protocol_type", _TEXT),
-                ("protocol", _TEXT),
+                ("group", TEXT),
+                ("state", TEXT),
+                ("protocol_type", TEXT),
+                ("protocol", TEXT),
                 (
                     "members",
                     Array(
-                        ("member_id", _TEXT),
-                        ("client_id", _TEXT),
-                        ("client_host", _TEXT),
+                        ("member_id", TEXT),
+                        ("client_id", TEXT),
+                        ("client_host", TEXT),
                         ("member_metadata", Bytes),
                         ("member_assignment", Bytes),
                     ),
@@ -251,7 +247,7 @@ class _GroupsStruct(RequestStruct):  # type: ignore[misc]
     API_KEY = 15
     API_VERSION = 3
     RESPONSE_TYPE = _GroupsResponse
-    SCHEMA = Schema(("groups", Array(_TEXT)), ("include_authorized_operations", Boolean))
+    SCHEMA = Schema(("groups", Array(TEXT)), ("include_authorized_operations", Boolean))
 
 
 class _Groups(Request[_GroupsStruct]):  # type: ignore[misc]

@@ -13,20 +13,11 @@ from typing import Any, Final
 
 from aiokafka.errors import IncompatibleBrokerVersion, KafkaConnectionError
 from aiokafka.protocol.api import Request, RequestStruct, Response
-from aiokafka.protocol.types import (
-    CompactArray,
-    CompactString,
-    Int16,
-    Int32,
-    Int64,
-    Schema,
-    TaggedFields,
-)
+from aiokafka.protocol.types import CompactArray, Int16, Int32, Int64, Schema
 
 from engine.clock import SystemClock
+from engine.kafka.request_fields import COMPACT_TEXT, NO_TAGS, TAGS
 
-_TEXT: Final = CompactString("utf-8")
-_TAGS: Final = ("tags", TaggedFields)
 #: The topic of the cluster's own records.
 _METADATA: Final = "__cluster_metadata"
 _REPLICAS: Final = CompactArray(
@@ -34,7 +25,7 @@ _REPLICAS: Final = CompactArray(
     ("log_end_offset", Int64),
     ("last_fetch_ms", Int64),
     ("last_caught_up_ms", Int64),
-    _TAGS,
+    TAGS,
 )
 
 
@@ -46,7 +37,7 @@ class _QuorumResponse(Response):  # type: ignore[misc]
         (
             "topics",
             CompactArray(
-                ("name", _TEXT),
+                ("name", COMPACT_TEXT),
                 (
                     "partitions",
                     CompactArray(
@@ -57,13 +48,13 @@ class _QuorumResponse(Response):  # type: ignore[misc]
                         ("high_watermark", Int64),
                         ("voters", _REPLICAS),
                         ("observers", _REPLICAS),
-                        _TAGS,
+                        TAGS,
                     ),
                 ),
-                _TAGS,
+                TAGS,
             ),
         ),
-        _TAGS,
+        TAGS,
     )
 
 
@@ -76,10 +67,12 @@ class _QuorumStruct(RequestStruct):  # type: ignore[misc]
         (
             "topics",
             CompactArray(
-                ("name", _TEXT), ("partitions", CompactArray(("partition", Int32), _TAGS)), _TAGS
+                ("name", COMPACT_TEXT),
+                ("partitions", CompactArray(("partition", Int32), TAGS)),
+                TAGS,
             ),
         ),
-        _TAGS,
+        TAGS,
     )
 
 
@@ -87,7 +80,7 @@ class _Quorum(Request[_QuorumStruct]):  # type: ignore[misc]
     API_KEY = 55
 
     def build(self, request_struct_class: Any) -> Any:
-        return request_struct_class([(_METADATA, [(0, {})], {})], {})
+        return request_struct_class([(_METADATA, [(0, NO_TAGS)], NO_TAGS)], NO_TAGS)
 
 
 async def controller_ahead_s(client: Any, node_id: int) -> float | None:

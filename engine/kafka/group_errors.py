@@ -16,6 +16,7 @@ from aiokafka.errors import KafkaError
 
 from engine import limits
 from engine.kafka.diagnosis import refusal
+from engine.tasks import retrieve
 
 
 def retrieve_commits(consumer: Any) -> None:
@@ -29,15 +30,10 @@ def retrieve_commits(consumer: Any) -> None:
 
     def committing(*args: Any) -> asyncio.Task[None]:
         task: asyncio.Task[None] = asyncio.ensure_future(commit(*args))
-        task.add_done_callback(_retrieve)
+        task.add_done_callback(retrieve)
         return task
 
     coordinator._do_commit_offsets = committing
-
-
-def _retrieve(task: asyncio.Task[None]) -> None:
-    if not task.cancelled():
-        task.exception()
 
 
 class GroupErrors:

@@ -19,7 +19,7 @@ asked again, until that transaction has ended.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, ClassVar, Final
 
 from aiokafka import TopicPartition
@@ -35,17 +35,16 @@ from aiokafka.protocol.commit import (
 from aiokafka.protocol.types import (
     Boolean,
     CompactArray,
-    CompactString,
     Int16,
     Int32,
     Int64,
     Schema,
-    TaggedFields,
 )
 from aiokafka.structs import OffsetAndMetadata
 
+from engine.kafka.request_fields import COMPACT_TEXT, NO_TAGS, TAGS
+
 _UNSTABLE: Final = 88
-_NO_TAGS: Final[Mapping[int, bytes]] = {}
 
 
 class UnstableOffsetError(KafkaError):  # type: ignore[misc]
@@ -63,23 +62,23 @@ class _Response(Response):  # type: ignore[misc]
         (
             "topics",
             CompactArray(
-                ("topic", CompactString("utf-8")),
+                ("topic", COMPACT_TEXT),
                 (
                     "partitions",
                     CompactArray(
                         ("partition", Int32),
                         ("offset", Int64),
                         ("leader_epoch", Int32),
-                        ("metadata", CompactString("utf-8")),
+                        ("metadata", COMPACT_TEXT),
                         ("error_code", Int16),
-                        ("tags", TaggedFields),
+                        TAGS,
                     ),
                 ),
-                ("tags", TaggedFields),
+                TAGS,
             ),
         ),
         ("error_code", Int16),
-        ("tags", TaggedFields),
+        TAGS,
     )
 
 
@@ -89,17 +88,17 @@ class _Request(RequestStruct):  # type: ignore[misc]
     API_VERSION = 7
     RESPONSE_TYPE = _Response
     SCHEMA: ClassVar = Schema(
-        ("consumer_group", CompactString("utf-8")),
+        ("consumer_group", COMPACT_TEXT),
         (
             "topics",
             CompactArray(
-                ("topic", CompactString("utf-8")),
+                ("topic", COMPACT_TEXT),
                 ("partitions", CompactArray(Int32)),
-                ("tags", TaggedFields),
+                TAGS,
             ),
         ),
         ("require_stable", Boolean),
-        ("tags", TaggedFields),
+        TAGS,
     )
 
 
@@ -124,8 +123,8 @@ class StableOffsetFetch(
     def build(self, request_struct_class: Any) -> Any:
         if request_struct_class is not _Request:
             return request_struct_class(self._group, self.topics)
-        tagged = [(topic, partitions, _NO_TAGS) for topic, partitions in self.topics]
-        return _Request(self._group, tagged, True, _NO_TAGS)
+        tagged = [(topic, partitions, NO_TAGS) for topic, partitions in self.topics]
+        return _Request(self._group, tagged, True, NO_TAGS)
 
 
 def stable_answer(response: Any, group: str) -> Any:

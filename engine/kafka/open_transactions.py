@@ -15,26 +15,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import IncompatibleBrokerVersion, KafkaError
 from aiokafka.protocol.api import Request, RequestStruct, Response
-from aiokafka.protocol.types import (
-    CompactArray,
-    CompactString,
-    Int16,
-    Int32,
-    Int64,
-    Schema,
-    TaggedFields,
-)
+from aiokafka.protocol.types import CompactArray, Int16, Int32, Int64, Schema
 
 from engine.clock import format_time
 from engine.kafka.raw_fetcher import log_ends
-
-_TEXT: Final = CompactString("utf-8")
-_TAGS: Final = ("tags", TaggedFields)
+from engine.kafka.request_fields import COMPACT_TEXT, NO_TAGS, TAGS
 
 
 class Ends(NamedTuple):
@@ -87,13 +77,13 @@ class _ProducersResponse(Response):  # type: ignore[misc]  # aiokafka has no typ
         (
             "topics",
             CompactArray(
-                ("name", _TEXT),
+                ("name", COMPACT_TEXT),
                 (
                     "partitions",
                     CompactArray(
                         ("partition", Int32),
                         ("error_code", Int16),
-                        ("error_message", _TEXT),
+                        ("error_message", COMPACT_TEXT),
                         (
                             "producers",
                             CompactArray(
@@ -103,16 +93,16 @@ class _ProducersResponse(Response):  # type: ignore[misc]  # aiokafka has no typ
                                 ("last_timestamp", Int64),
                                 ("coordinator_leader_epoch", Int32),
                                 ("transaction_start_offset", Int64),
-                                _TAGS,
+                                TAGS,
                             ),
                         ),
-                        _TAGS,
+                        TAGS,
                     ),
                 ),
-                _TAGS,
+                TAGS,
             ),
         ),
-        _TAGS,
+        TAGS,
     )
 
 
@@ -122,8 +112,8 @@ class _ProducersStruct(RequestStruct):  # type: ignore[misc]
     API_VERSION = 0
     RESPONSE_TYPE = _ProducersResponse
     SCHEMA = Schema(
-        ("topics", CompactArray(("name", _TEXT), ("partitions", CompactArray(Int32)), _TAGS)),
-        _TAGS,
+        ("topics", CompactArray(("name", COMPACT_TEXT), ("partitions", CompactArray(Int32)), TAGS)),
+        TAGS,
     )
 
 
@@ -134,7 +124,7 @@ class _Producers(Request[_ProducersStruct]):  # type: ignore[misc]
         self._topics = topics
 
     def build(self, request_struct_class: Any) -> Any:
-        return request_struct_class([(*each, {}) for each in self._topics.items()], {})
+        return request_struct_class([(*each, NO_TAGS) for each in self._topics.items()], NO_TAGS)
 
 
 class _TransactionsResponse(Response):  # type: ignore[misc]
@@ -146,20 +136,20 @@ class _TransactionsResponse(Response):  # type: ignore[misc]
             "transactions",
             CompactArray(
                 ("error_code", Int16),
-                ("transactional_id", _TEXT),
-                ("state", _TEXT),
+                ("transactional_id", COMPACT_TEXT),
+                ("state", COMPACT_TEXT),
                 ("timeout_ms", Int32),
                 ("started_ms", Int64),
                 ("producer_id", Int64),
                 ("producer_epoch", Int16),
                 (
                     "topics",
-                    CompactArray(("name", _TEXT), ("partitions", CompactArray(Int32)), _TAGS),
+                    CompactArray(("name", COMPACT_TEXT), ("partitions", CompactArray(Int32)), TAGS),
                 ),
-                _TAGS,
+                TAGS,
             ),
         ),
-        _TAGS,
+        TAGS,
     )
 
 
@@ -168,7 +158,7 @@ class _TransactionsStruct(RequestStruct):  # type: ignore[misc]
     API_KEY = 65
     API_VERSION = 0
     RESPONSE_TYPE = _TransactionsResponse
-    SCHEMA = Schema(("transactional_ids", CompactArray(_TEXT)), _TAGS)
+    SCHEMA = Schema(("transactional_ids", CompactArray(COMPACT_TEXT)), TAGS)
 
 
 class _Transactions(Request[_TransactionsStruct]):  # type: ignore[misc]
@@ -178,7 +168,7 @@ class _Transactions(Request[_TransactionsStruct]):  # type: ignore[misc]
         self._ids = list(transactional_ids)
 
     def build(self, request_struct_class: Any) -> Any:
-        return request_struct_class(self._ids, {})
+        return request_struct_class(self._ids, NO_TAGS)
 
 
 class _ListedResponse(Response):  # type: ignore[misc]
@@ -187,14 +177,17 @@ class _ListedResponse(Response):  # type: ignore[misc]
     SCHEMA = Schema(
         ("throttle_time_ms", Int32),
         ("error_code", Int16),
-        ("unknown_states", CompactArray(_TEXT)),
+        ("unknown_states", CompactArray(COMPACT_TEXT)),
         (
             "transactions",
             CompactArray(
-                ("transactional_id", _TEXT), ("producer_id", Int64), ("state", _TEXT), _TAGS
+                ("transactional_id", COMPACT_TEXT),
+                ("producer_id", Int64),
+                ("state", COMPACT_TEXT),
+                TAGS,
             ),
         ),
-        _TAGS,
+        TAGS,
     )
 
 
@@ -203,7 +196,9 @@ class _ListedStruct(RequestStruct):  # type: ignore[misc]
     API_KEY = 66
     API_VERSION = 0
     RESPONSE_TYPE = _ListedResponse
-    SCHEMA = Schema(("states", CompactArray(_TEXT)), ("producer_ids", CompactArray(Int64)), _TAGS)
+    SCHEMA = Schema(
+        ("states", CompactArray(COMPACT_TEXT)), ("producer_ids", CompactArray(Int64)), TAGS
+    )
 
 
 class _Listed(Request[_ListedStruct]):  # type: ignore[misc]
@@ -213,7 +208,7 @@ class _Listed(Request[_ListedStruct]):  # type: ignore[misc]
         self._producer_ids = list(producer_ids)
 
     def build(self, request_struct_class: Any) -> Any:
-        return request_struct_class([], self._producer_ids, {})
+        return request_struct_class([], self._producer_ids, NO_TAGS)
 
 
 async def all_ends(

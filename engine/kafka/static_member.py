@@ -24,9 +24,10 @@ from aiokafka.protocol.group import (
     JoinGroupRequest,
     SyncGroupRequest,
 )
-from aiokafka.protocol.types import Int32, Schema, String
+from aiokafka.protocol.types import Int32, Schema
 
 from engine.errors import BrokerError
+from engine.kafka.request_fields import TEXT
 
 #: The broker's answer to a member whose instance id another member has now. aiokafka knows no name
 #: for it.
@@ -44,10 +45,10 @@ class _Heartbeat(RequestStruct):  # type: ignore[misc]
     API_VERSION = 3
     RESPONSE_TYPE = _HeartbeatResponse
     SCHEMA = Schema(
-        ("group", String("utf-8")),
+        ("group", TEXT),
         ("generation_id", Int32),
-        ("member_id", String("utf-8")),
-        ("group_instance_id", String("utf-8")),
+        ("member_id", TEXT),
+        ("group_instance_id", TEXT),
     )
 
 

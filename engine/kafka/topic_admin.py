@@ -11,6 +11,7 @@ wrong settings), and none changes a setting that an operator may have chosen.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from operator import attrgetter
@@ -27,10 +28,12 @@ from aiokafka.errors import (
 
 from engine import limits
 from engine.errors import BrokerError, TopicError
+from engine.kafka.acl_probe import topics_as_shown
 from engine.kafka.cluster import Cluster
 from engine.kafka.diagnosis import Refusal, hidden, not_allowed
 from engine.kafka.nearest_replica import unknown_rack
 from engine.kafka.topic_config import (
+    AWAY,
     change_settings,
     connected_admin,
     missing_topics,
@@ -180,9 +183,7 @@ async def check_presence(admin: Any, cluster: Cluster) -> dict[str, int]:
     known yet. Raises TopicError.
     """
     topics = cluster.topics
-    there = set(await admin.list_topics())
-    missing = [name for name in topics.all if name not in there]
-    if missing:
+    if missing := await _unknown_to_all(admin, topics.all):
         kept_from_us = await hidden(cluster.bootstrap, missing, cluster.security)
         if kept_from_us:
             raise not_allowed(Refusal.of_topics(kept_from_us), "Describe")
@@ -235,6 +236,18 @@ async def _correct(admin: Any, cluster: Cluster, wrong: Sequence[SettingFault]) 
         return corrected.isdisjoint((each.topic, each.key) for each in wrong_there)
 
     await until_all_know(admin, is_corrected)
+
+
+async def _unknown_to_all(admin: Any, names: Sequence[str]) -> list[str]:
+    """Return the topics that no broker knows: one that has just come back may know fewer."""
+    there = set(await admin.list_topics())
+    unknown = [name for name in names if name not in there]
+    for broker in admin._client.cluster.brokers() if unknown else ():
+        with contextlib.suppress(*AWAY):
+            shown = await topics_as_shown(admin._client, unknown, broker.nodeId)
+            there.update(each.name for each in shown if not each.error)
+            unknown = [name for name in names if name not in there]
+    return unknown
 
 
 async def _described(admin: Any, topics: Iterable[str]) -> list[Any]:

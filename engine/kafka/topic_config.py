@@ -24,7 +24,7 @@ from collections.abc import (
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, NamedTuple
 
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.admin.config_resource import ConfigResourceType
 from aiokafka.errors import (
     IncompatibleBrokerVersion,
     KafkaConnectionError,
@@ -36,7 +36,7 @@ from aiokafka.errors import (
 )
 from aiokafka.protocol.admin import DescribeConfigsRequest
 from aiokafka.protocol.api import Request, RequestStruct, Response
-from aiokafka.protocol.types import Array, Boolean, Int8, Int16, Int32, Schema, String
+from aiokafka.protocol.types import Array, Boolean, Int8, Int16, Int32, Schema
 
 from engine import limits
 from engine.errors import BrokerError, TopicError
@@ -44,13 +44,15 @@ from engine.kafka.acl_probe import topics_as_shown
 from engine.kafka.any_broker import send_to_any
 from engine.kafka.cluster import Cluster
 from engine.kafka.diagnosis import unreachable
+from engine.kafka.request_fields import TEXT
 from engine.kafka.topics import create_command
 
-_TEXT: Final = String("utf-8")
+_TOPIC: Final = ConfigResourceType.TOPIC.value
+_BROKER: Final = ConfigResourceType.BROKER.value
 #: The operation of IncrementalAlterConfigs that sets a value.
 _SET: Final = 0
-#: What a broker that cannot be reached now is seen by.
-_AWAY: Final = (KafkaConnectionError, NodeNotReadyError, RequestTimedOutError)
+#: The errors of a broker that cannot be reached now.
+AWAY: Final = (KafkaConnectionError, NodeNotReadyError, RequestTimedOutError)
 _RETENTION: Final = ("retention.ms", "retention.bytes")
 
 
@@ -77,9 +79,9 @@ class _AlterResponse(Response):  # type: ignore[misc]  # aiokafka has no types
             "resources",
             Array(
                 ("error_code", Int16),
-                ("error_message", _TEXT),
+                ("error_message", TEXT),
                 ("resource_type", Int8),
-                ("resource_name", _TEXT),
+                ("resource_name", TEXT),
             ),
         ),
     )
@@ -94,8 +96,8 @@ class _AlterStruct(RequestStruct):  # type: ignore[misc]
             "resources",
             Array(
                 ("resource_type", Int8),
-                ("resource_name", _TEXT),
-                ("configs", Array(("name", _TEXT), ("operation", Int8), ("value", _TEXT))),
+                ("resource_name", TEXT),
+                ("configs", Array(("name", TEXT), ("operation", Int8), ("value", TEXT))),
             ),
         ),
         ("validate_only", Boolean),
@@ -110,15 +112,15 @@ class _Alter(Request[_AlterStruct]):  # type: ignore[misc]
         self._settings = [(key, _SET, value) for key, value in settings.items()]
 
     def build(self, request_struct_class: Any) -> Any:
-        topic = (ConfigResourceType.TOPIC.value, self._topic, self._settings)
+        topic = (_TOPIC, self._topic, self._settings)
         return request_struct_class([topic], False)
 
 
 async def retention(cluster: Cluster, topic: str) -> Retention:
     """Return the retention of a topic. Raises BrokerError, or TopicError if it may not be read."""
     async with connected_admin(cluster) as admin:
-        resource = ConfigResource(ConfigResourceType.TOPIC, topic, dict.fromkeys(_RETENTION))
-        for code, message, _, name, entries in _resources(await admin.describe_configs([resource])):
+        asked = [(_TOPIC, topic, [*_RETENTION])]
+        for code, message, _, name, entries in await _shown(admin, asked):
             if code:
                 raise unreadable(name, message or for_code(code).__name__)
             have = {key: int(value) for key, value, *_ in entries if key in _RETENTION}
@@ -136,20 +138,15 @@ async def settings_in_effect(
     Raises TopicError if a topic is missing.
     """
     found = ShownSettings({}, {})
-    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
-    if not resources:
+    asked = [(_TOPIC, name, None) for name in names]
+    if not asked:
         return found
     try:
-        if node < 0:
-            responses = await admin.describe_configs(resources)
-        else:
-            of_topics = [(each.resource_type, each.name, None) for each in resources]
-            request = DescribeConfigsRequest(of_topics)
-            responses = [await admin._client.send(node, request)]
+        shown = await _shown(admin, asked, node)
     except IncompatibleBrokerVersion:
         old = "the broker is not of Kafka 2.1 or newer"
-        return ShownSettings({}, {resource.name: old for resource in resources})
-    for code, message, _, name, entries in _resources(responses):
+        return ShownSettings({}, {name: old for _, name, _ in asked})
+    for code, message, _, name, entries in shown:
         if code == UnknownTopicOrPartitionError.errno:  # deleted since it was listed
             raise missing_topics([name], cluster)
         if code:
@@ -157,6 +154,19 @@ async def settings_in_effect(
         else:
             found.settings[name] = {key: text for key, text, *_ in entries if text is not None}
     return found
+
+
+async def broker_setting(admin: Any, key: str) -> str | None:
+    """Return a setting of a broker; None if the brokers do not show it. Raises KafkaError."""
+    for broker in admin._client.cluster.brokers():
+        # Only the broker itself shows its own.
+        asked = [(_BROKER, str(broker.nodeId), [key])]
+        with contextlib.suppress(IncompatibleBrokerVersion, *AWAY):
+            for *_, entries in await _shown(admin, asked, broker.nodeId):
+                for name, value, *_ in entries:
+                    if name == key and value is not None:
+                        return str(value)
+    return None
 
 
 def missing_topics(names: Sequence[str], cluster: Cluster) -> TopicError:
@@ -254,14 +264,17 @@ async def until_all_know(admin: Any, knows: Callable[[int], Awaitable[bool]]) ->
     Each broker learns of a change by itself, and a client may ask any of them next.
     """
     for broker in admin._client.cluster.brokers():
-        with contextlib.suppress(*_AWAY):  # it learns when it comes back
+        with contextlib.suppress(*AWAY):  # it learns when it comes back
             while not await knows(broker.nodeId):
                 await asyncio.sleep(limits.ADMIN_PAUSE_S)
 
 
-def _resources(responses: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
-    for response in responses:
-        yield from response.resources
+async def _shown(
+    admin: Any, asked: Sequence[tuple[int, str, Sequence[str] | None]], node: int = -1
+) -> list[tuple[Any, ...]]:
+    """Return what a broker shows of these resources: kind, name and settings, None for all."""
+    response = await send_to_any(admin._client, DescribeConfigsRequest(list(asked)), node)
+    return list(response.resources)
 
 
 def unreadable(topic: str, reason: str) -> TopicError:

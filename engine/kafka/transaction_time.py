@@ -8,13 +8,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from aiokafka.admin.config_resource import ConfigResourceType
-from aiokafka.errors import IncompatibleBrokerVersion
-from aiokafka.protocol.admin import DescribeConfigsRequest
-
 from engine import limits
 from engine.kafka.cluster import Cluster
-from engine.kafka.topic_config import connected_admin
+from engine.kafka.topic_config import broker_setting, connected_admin
 
 SETTING: Final = "transaction.max.timeout.ms"
 
@@ -30,14 +26,5 @@ async def allowed_s(cluster: Cluster) -> float:
     Raises BrokerError.
     """
     async with connected_admin(cluster) as admin:
-        node = admin._client.get_random_node()
-        request = DescribeConfigsRequest([(ConfigResourceType.BROKER, str(node), [SETTING])])
-        try:
-            response = await admin._client.send(node, request)
-        except IncompatibleBrokerVersion:
-            return limits.BROKERS_TRANSACTION_S
-        for *_, entries in response.resources:
-            for name, value, *_ in entries:
-                if name == SETTING and value is not None:
-                    return int(value) / 1000
-    return limits.BROKERS_TRANSACTION_S
+        allowed_ms = await broker_setting(admin, SETTING)
+    return limits.BROKERS_TRANSACTION_S if allowed_ms is None else int(allowed_ms) / 1000

@@ -24,7 +24,7 @@ from engine.documents.schema_cache import SchemaMissing
 from engine.documents.value_formats import decode_any
 from engine.errors import DocumentError, RejectReason
 from engine.index.eligibility import POLICY_DENIALS
-from engine.index.plate_index import OpenEntry
+from engine.index.open_entry import OpenEntry
 from engine.matching.candidates import Found, candidates_of
 from engine.matching.conditions import narrowed_out
 from engine.matching.lists import Lists

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Callable, Coroutine, Mapping, Set
 from typing import Any, cast
 
@@ -22,7 +21,6 @@ from mode.threads import ServiceThread, WorkerThread
 
 from engine import limits
 from engine.errors import BrokerError
-from engine.kafka.diagnosis import refusal
 from engine.kafka.fetch_limit import FetchRoom
 from engine.kafka.group_commits import GroupCommits
 from engine.kafka.group_errors import GroupErrors
@@ -31,6 +29,7 @@ from engine.kafka.leave_group import leave_group
 from engine.kafka.nearest_replica import let_leaders_decide
 from engine.kafka.raw_fetcher import deliver_batches
 from engine.kafka.static_member import end_when_fenced
+from engine.kafka.until_answered import until_answered
 from engine.transport.batch_topics import BatchTopics
 from engine.transport.cooperation import Cooperation
 from engine.transport.group_source import GroupSource
@@ -136,21 +135,14 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     async def _connect(self) -> None:
         """Start a consumer. Raises BrokerError if no broker takes one in limits.CONNECT_S."""
-        deadline_s = time.monotonic() + limits.CONNECT_S
-        while True:
-            try:
-                async with asyncio.timeout(deadline_s - time.monotonic()):
-                    await super().on_start()
-                return
-            except (KafkaError, TimeoutError, OSError) as error:
-                if refusal(error) is not None:
-                    raise  # the broker answers, and denies it
-                if deadline_s - time.monotonic() < limits.RETRY_PAUSE_S:
-                    raise BrokerError(
-                        f"no broker takes the consumer of the reads ({type(error).__name__})",
-                        hint="start the worker again when the cluster is well",
-                    ) from error
-            await asyncio.sleep(limits.RETRY_PAUSE_S)
+
+        def failed(error: Exception) -> BrokerError:
+            return BrokerError(
+                f"no broker takes the consumer of the reads ({type(error).__name__})",
+                hint="start the worker again when the cluster is well",
+            )
+
+        await until_answered(super().on_start, failed, pause_s=limits.RETRY_PAUSE_S)
 
     def batch_partitions(self) -> list[Any]:
         """The partitions of the batch topics that are assigned."""

@@ -14,7 +14,8 @@ from engine.documents.codec import encode
 from engine.documents.fields import DAYS
 from engine.documents.model import Area, Authority, Entry, Hours, Vehicle, Window
 from engine.index import intern_table
-from engine.index.entry_store import EntryStore, OpenEntry
+from engine.index.entry_store import EntryStore
+from engine.index.open_entry import OpenEntry
 
 _TEXT = st.text(min_size=1, max_size=12)
 _TIMES = st.sampled_from(

@@ -15,8 +15,8 @@ from engine.documents.model import Entry
 from engine.index import hash_table as table_module
 from engine.index import plate_index as index_module
 from engine.index.eligibility import Eligibility
-from engine.index.entry_store import OpenEntry
 from engine.index.hash_table import NO_SLOT
+from engine.index.open_entry import OpenEntry
 from engine.index.plate_index import Index
 from engine.index.timer_wheel import NEVER_MS
 from engine.matching.scanner import Scanner

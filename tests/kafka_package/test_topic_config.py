@@ -20,7 +20,12 @@ from aiokafka.errors import (
 
 from engine.errors import TopicError
 from engine.kafka.cluster import Cluster
-from engine.kafka.topic_config import change_settings, settings_in_effect, until_led
+from engine.kafka.topic_config import (
+    broker_setting,
+    change_settings,
+    settings_in_effect,
+    until_led,
+)
 from engine.kafka.topics import Topics
 
 CLUSTER = Cluster("b:1", Topics("lpr."))
@@ -32,9 +37,6 @@ class Admin:
     def __init__(self, answer: Any) -> None:
         self._answer = answer
         self._client = self
-
-    async def describe_configs(self, _: list[Any]) -> list[Any]:
-        return [await self.send(0, None)]
 
     def get_random_node(self) -> int:
         return 0
@@ -114,3 +116,23 @@ async def test_each_broker_learns_of_a_topic_by_itself() -> None:
 
     await until_led(SimpleNamespace(_client=Client()), ["a"])
     assert asked == [1, 2, 2, 2, 2, 3]
+
+
+async def test_a_brokers_setting_is_that_of_the_first_that_shows_it() -> None:
+    """One is away, one is too old, and one keeps it from this login."""
+    shown: dict[int, Any] = {
+        1: NodeNotReadyError,
+        2: IncompatibleBrokerVersion,
+        3: [(TopicAuthorizationFailedError.errno, "no", 4, "3", [])],
+        4: [(0, None, 4, "4", [("a.ms", None, False, 5, True), ("b.ms", "900", False, 5, False)])],
+    }
+
+    class Brokers(Admin):
+        cluster = SimpleNamespace(brokers=lambda: [SimpleNamespace(nodeId=each) for each in shown])
+
+        async def send(self, node: int, request: Any) -> Any:
+            self._answer = shown[node]
+            return await super().send(node, request)
+
+    assert await broker_setting(Brokers(None), "b.ms") == "900"
+    assert await broker_setting(Brokers(None), "a.ms") is None
