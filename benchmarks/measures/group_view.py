@@ -20,7 +20,7 @@ from benchmarks.measure import ProcessFailedError
 _ADMIN_S: Final = 10
 _LOOK_EVERY_S: Final = 0.2
 #: The errors of a coordinator that is loading, is not there yet, or is another broker by now.
-_NOT_YET: Final = (
+NO_COORDINATOR_YET: Final = (
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
     KafkaError.COORDINATOR_NOT_AVAILABLE,
     KafkaError.NOT_COORDINATOR,
@@ -100,7 +100,7 @@ class GroupView:
             try:
                 return asked[self._group].result()
             except KafkaException as error:
-                if error.args[0].code() not in _NOT_YET or time.monotonic() > deadline_s:
+                if error.args[0].code() not in NO_COORDINATOR_YET or time.monotonic() > deadline_s:
                     raise
             time.sleep(_LOOK_EVERY_S)
 

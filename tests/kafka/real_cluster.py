@@ -19,6 +19,7 @@ from typing import Final
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ClusterMetadata
 
+from benchmarks.measures.group_view import NO_COORDINATOR_YET
 from tests.kafka.broker import Member, RealBroker
 from tests.kafka.node import START_S, BrokerFailedError, KafkaNode, free_ports, new_id
 
@@ -142,7 +143,9 @@ class RealCluster:
                 return int(described[group].result().coordinator.id)
             except KafkaException as error:
                 kafka_error: KafkaError = error.args[0]
-                if not kafka_error.retriable() or time.monotonic() > until_s:
+                # librdkafka says of an answer to an admin client that it is not retriable.
+                passes = kafka_error.retriable() or kafka_error.code() in NO_COORDINATOR_YET
+                if not passes or time.monotonic() > until_s:
                     raise
                 time.sleep(_POLL_S)
 

@@ -10,14 +10,17 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final, TypeVar
 
+from confluent_kafka import KafkaException
+
 from tests.fakes.faulty_proxy import FaultyProxy
 from tests.kafka.broker import RealBroker
+from tests.kafka.node import BrokerFailedError
 from tests.kafka.real_cluster import RealCluster
 from tests.torture.cluster import OwnBrokers, ReadPartitions
 from tests.torture.disk import Disk
 from tests.torture.moving import Replicas
 from tests.torture.schedule import Fault
-from tests.torture.waits import bounded
+from tests.torture.waits import StuckError, bounded
 from tests.torture.workers import Slot
 
 T = TypeVar("T")
@@ -266,7 +269,11 @@ async def _started_after(fault: Fault, *brokers: RealBroker) -> bool:
 
 
 async def _blocking(what: Callable[[], T], name: str) -> T:
-    return await bounded(asyncio.to_thread(what), _BROKER_S, name)
+    """Raises StuckError, so that what was sent until then is judged."""
+    try:
+        return await bounded(asyncio.to_thread(what), _BROKER_S, name)
+    except (BrokerFailedError, KafkaException) as error:
+        raise StuckError(f"{name}: {error}") from error
 
 
 # ---- to one worker
