@@ -8,14 +8,22 @@ reverse the direction of the text around it.
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final
 
 import click
 import orjson
 
 from engine import limits
 from engine.clock import duration
+
+#: Between two columns.
+_GAP: Final = "  "
+#: The fewest characters of a line of a cell.
+_LEAST_ROOM: Final = 16
 
 
 def plain(text: str) -> str:
@@ -33,12 +41,38 @@ def counted(count: int, noun: str, plural: str = "") -> str:
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print rows under their headings, each column as wide as its widest cell."""
+    """Print rows under their headings, each column as wide as its widest cell.
+
+    If the terminal is narrower, print a block of lines for each row, as psql's `\\x auto` does.
+    """
     lines = [tuple(headings), *(tuple(plain(cell) for cell in row) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    columns = _columns()
+    if columns is not None and sum(widths) + len(_GAP) * (len(widths) - 1) > columns:
+        _print_blocks(lines[0], lines[1:], columns)
+        return
     for line in lines:
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())
+        click.echo(_GAP.join(cells).rstrip())
+
+
+def _columns() -> int | None:
+    """Return the width of the terminal; None if standard output is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def _print_blocks(headings: Sequence[str], rows: Sequence[Sequence[str]], columns: int) -> None:
+    """Print a line for each cell that is not empty, wrapped at words, and a blank line between
+    rows."""
+    width = max(map(len, headings))
+    room = max(columns - width - len(_GAP), _LEAST_ROOM)
+    for number, row in enumerate(rows):
+        if number:
+            click.echo()
+        for heading, cell in zip(headings, row, strict=True):
+            parts = textwrap.wrap(cell, room, break_on_hyphens=False)
+            for at, part in enumerate(parts):
+                click.echo(f"{('' if at else heading).ljust(width)}{_GAP}{part}")
 
 
 def json_line(document: bytes | object) -> None:
