@@ -85,7 +85,7 @@ def _by_hit_rate(result: Result) -> Figure:
             error_kw={"elinewidth": 0.8},
         )
         axes.bar_label(bars, _labels(found), padding=3, fontsize=7)
-    axes.set_xticks(range(len(result.cases)), [case.case for case in result.cases])
+    axes.set_xticks(range(len(result.cases)), [_name_of(case) for case in result.cases])
     axes.set_xlabel("reads of listed plates; about half of them match")
     axes.set_ylabel("million reads a minute\n(whiskers: least and most)")
     axes.margins(y=0.12)
@@ -99,6 +99,11 @@ def _by_hit_rate(result: Result) -> Figure:
 def _heading(result: Result) -> str:
     machine = result.machine
     return f"{result.title}\n{result.date}, {machine.cpu}, {machine.cores} cores"
+
+
+def _name_of(case: CaseResult) -> str:
+    """The case in the words of the pages."""
+    return case.case.replace("% hits", "% listed").replace("folding", "with suppression")
 
 
 def _titles(result: Result) -> list[str]:
@@ -125,7 +130,7 @@ def _bars(
         _medians(measured),
         height=height,
         color=colour,
-        label=case.case,
+        label=_name_of(case),
         xerr=_whiskers(measured),
         error_kw={"elinewidth": 0.8},
     )

@@ -38,7 +38,8 @@ def draw(result: MeasuredResult, directory: Path = KEPT / "plots") -> list[Path]
     for case in cases:
         if case.curves:
             name = f"{result.measure}-{re.sub(r'[^a-z0-9]+', '-', case.case.lower())}"
-            files += _save(directory, name, f"{result.title}\n{case.case}", _curves(case))
+            title = result.title if case.case in result.title else f"{result.title}\n{case.case}"
+            files += _save(directory, name, title, _curves(case))
     for measure, figure, name, unit in _BY_CASE:
         shown = [case for case in cases if case.figure(figure) is not None]
         if measure == result.measure and shown:
@@ -102,7 +103,7 @@ def _by_case(cases: list[MeasuredCase], name: str, unit: str) -> Callable[[Axes]
         below = [figure.median - min(figure.values) for figure in figures]
         above = [max(figure.values) - figure.median for figure in figures]
         bars = axes.bar(places, medians, 0.6, yerr=(below, above), capsize=3, color=_COLOURS[0])
-        axes.bar_label(bars, fmt="%.4g", padding=2)
+        axes.bar_label(bars, fmt="%.3g", padding=2)
         axes.set_xticks(places, [case.case.replace(", ", "\n") for case in cases])
         axes.set_ylabel(f"{unit} (whiskers: least and most)")
         axes.margins(y=0.15)
