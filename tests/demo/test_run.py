@@ -595,6 +595,14 @@ def test_summary() -> None:
     ]
 
 
+def test_the_engine_takes_no_more_than_the_whole_delay() -> None:
+    result = a_result()
+    result.board.engine_delays_s.clear()
+    result.board.engine_delays_s.update({0.005: 0, 0.01: 0, 0.025: 1, 1e308: 1})
+    (engine,) = [line for line in result.lines() if "in the engine" in line]
+    assert "of it about 12 ms median, 12 ms p99" in engine
+
+
 def test_a_machine_that_cannot_keep_up_says_so() -> None:
     result = replace(a_result(), rates=FeedRates(200.0, 2, 1.0, 0, 0.0))
     (rate,) = [line for line in result.lines() if line.startswith("rate")]
