@@ -28,6 +28,7 @@ The modules: the commands, from the demo to the checks afterwards, and the parts
     value_types     words and numbers, with answers when they are wrong
     options         options that several commands have
     read_options    options that describe a read
+    metrics_file    the metrics of a command that ends, in a file
     output          the output of commands, for people and for programs
 """
 

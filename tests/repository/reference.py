@@ -17,7 +17,8 @@ from typing import Any
 import click
 
 from engine.cli import main as commands
-from engine.cli.audit.metrics_file import VerifyMetrics
+from engine.cli.audit.verify_metrics import VerifyMetrics
+from engine.cli.entries.sync_metrics import SyncMetrics
 from engine.config import DEFAULTS, SETTINGS
 from engine.ingest.metrics import IngestMetrics
 from engine.kafka.topics import DECLARED, Topics
@@ -218,6 +219,9 @@ def _metrics() -> Iterator[str]:
     yield "`hotlist audit verify` with `--metrics-file` writes these:"
     yield ""
     yield from _table_of(VerifyMetrics().registry)
+    yield "`hotlist entries sync` with `--metrics-file` writes these:"
+    yield ""
+    yield from _table_of(SyncMetrics().registry)
 
 
 def _table_of(registry: Any) -> Iterator[str]:

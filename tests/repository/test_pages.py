@@ -21,7 +21,8 @@ import click
 import pytest
 
 from engine.cli import main as hotlist
-from engine.cli.audit import metrics_file
+from engine.cli.audit import verify_metrics
+from engine.cli.entries import sync_metrics
 from engine.config import SETTINGS
 from engine.ingest import metrics as ingest_metrics
 from engine.observability import metric_families
@@ -258,8 +259,8 @@ def _problem(words: list[str]) -> str | None:
 
 @cache
 def _metrics() -> frozenset[str]:
-    """Names as they stand at /metrics, of workers and of `hotlist ingest`, and in the file of
-    `hotlist audit verify`."""
-    modules = (metric_families, ingest_metrics, metrics_file)
+    """Names as they stand at /metrics, of workers and of `hotlist ingest`, and in the files of
+    `hotlist audit verify` and `entries sync`."""
+    modules = (metric_families, ingest_metrics, verify_metrics, sync_metrics)
     code = "".join(inspect.getsource(module) for module in modules)
     return frozenset(re.findall(r"\"(hotlist_[a-z_]+)\"", code))

@@ -16,12 +16,14 @@ import pytest
 import yaml
 
 from engine import limits
-from engine.cli.audit.metrics_file import VerifyMetrics
+from engine.cli.audit.verify_metrics import VerifyMetrics
+from engine.cli.entries.sync_metrics import SyncMetrics
 from engine.ingest.metrics import IngestMetrics
 from engine.observability.metrics import Metrics
 from tests.repository.monitoring import (
     PROMETHEUS,
     RULE_TESTS,
+    RULES,
     Rule,
     faster,
     metrics_in,
@@ -35,18 +37,21 @@ _ALL = rules()
 _ALERTS = [rule for rule in _ALL if rule.is_alert]
 _RUNBOOK = PROMETHEUS.parent / "RUNBOOK.md"
 _SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}
+#: Intervals below the five minutes that Prometheus looks back.
+_BEFORE_STALE = {"15s", "30s", "1m", "2m", "3m", "4m"}
 _LABEL_IN_TEMPLATE = re.compile(r"\$labels\.(\w+)")
 
 of_each_alert = pytest.mark.parametrize("alert", _ALERTS, ids=lambda alert: alert.name)
 
 
 def shown() -> set[str]:
-    """The names of all series that a worker, an ingest process or a verification shows, and the one
-    that Prometheus makes of it."""
+    """The names of all series that a worker, an ingest process, a verification or a sync shows, and
+    the one that Prometheus makes of it."""
     ingest = IngestMetrics("frigate")
     ingest.watch_mqtt(lambda: True)
     ingest.show_certificate(0)
-    registries = (Metrics().registry, ingest.registry, VerifyMetrics().registry)
+    of_files = (VerifyMetrics().registry, SyncMetrics().registry)
+    registries = (Metrics().registry, ingest.registry, *of_files)
     families = [registry.collect() for registry in registries]
     return {"up"} | {
         f"{family.name}{suffix}"
@@ -97,7 +102,7 @@ def test_the_configuration_is_valid() -> None:
 @pytest.mark.parametrize("rule", _ALL, ids=lambda rule: rule.name)
 def test_a_rule_is_of_the_workers_or_of_ingest(rule: Rule) -> None:
     """What Prometheus has of every process is asked of one kind of them."""
-    jobs = set(re.findall(r'job[=!]~"[^"]*"', rule.expr))
+    jobs = set(re.findall(r'\bjob[=!]~"[^"]*"', rule.expr))
     if rule.name.startswith("HotlistIngest"):
         assert jobs <= {'job=~"hotlist-ingest.*"'}
         assert jobs or "hotlist_ingest_" in rule.expr
@@ -152,6 +157,20 @@ def test_what_is_asked_for_is_there(where: str, expr: str) -> None:
     """A metric or rule that is renamed is asked for in vain by every panel that knew it."""
     assert metrics_in(expr) <= shown(), where
     assert recorded_in(expr) <= {rule.name for rule in _ALL if not rule.is_alert}, where
+
+
+def test_each_rule_is_evaluated_before_its_last_value_is_stale() -> None:
+    """Prometheus looks back five minutes for a value. If a rule's is older, an alert on it ends and
+    its `for` begins again. `promtool test rules` evaluates all rules at the tests' interval, and
+    does not show this."""
+    intervals = {
+        group["name"]: group["interval"]
+        for path in RULES
+        for group in yaml.safe_load(path.read_text())["groups"]
+        if "interval" in group
+    }
+    assert intervals
+    assert {name: each for name, each in intervals.items() if each not in _BEFORE_STALE} == {}
 
 
 def test_no_rule_is_of_no_use() -> None:

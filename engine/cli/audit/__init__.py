@@ -5,12 +5,12 @@ whole. No command here overwrites a file: everything depends on old checkpoints 
 
 The modules, in the order in which data passes them:
 
-    audit_reader  reads the audit topic, whole or for a period
-    match_reader  reads the matches topic and the audit, to compare them
-    files         keys and checkpoints, read and written
-    documents     findings as JSON
-    metrics_file  what was found, as metrics in a file
-    report        `audit report`
+    audit_reader    reads the audit topic, whole or for a period
+    match_reader    reads the matches topic and the audit, to compare them
+    files           keys and checkpoints, read and written
+    documents       findings as JSON
+    verify_metrics  what was found, as metrics
+    report          `audit report`
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ from engine.cli.audit.files import (
     read_limited,
     write_new,
 )
-from engine.cli.audit.metrics_file import VerifyMetrics, must_be_collected
+from engine.cli.audit.verify_metrics import VerifyMetrics
 from engine.cli.groups import Commands
+from engine.cli.metrics_file import metrics_file_option, must_be_collected, write_metrics
 from engine.cli.options import json_option, takes_settings
 from engine.cli.output import json_line, plain, reading
 from engine.clock import SystemClock
@@ -80,12 +81,7 @@ group.add_command(report.report)
     is_flag=True,
     help="Also compare the matches topic with the audit, both ways; needs the right to read it.",
 )
-@click.option(
-    "--metrics-file",
-    type=_FILE,
-    metavar="FILE",
-    help="Also write what was found as metrics (.prom), for node_exporter's textfile collector.",
-)
+@metrics_file_option
 @json_option
 @takes_settings("bootstrap", "prefix")
 def verify(
@@ -129,7 +125,8 @@ def verify(
             records=verifier.records,
         )
         took_s = time.monotonic() - started_s
-        found.write(metrics_file, ended_ms=SystemClock().now_ms(), took_s=took_s)
+        found.note_end(ended_ms=SystemClock().now_ms(), took_s=took_s)
+        write_metrics(metrics_file, found.registry)
     for problem in problems.shown:
         if as_json:
             json_line(problem_document(problem))

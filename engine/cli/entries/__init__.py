@@ -13,6 +13,7 @@ The modules, in the order in which data passes them:
     propose        proposes a profile for a file
     import_        compares a file with the topic, and sends the difference
     sync_transaction  the transaction of a sync
+    sync_metrics   what a sync did, as metrics
     list_reader    reads a list's state from Kafka
     report         the output of an import or a sync
     remove         `entries remove`

@@ -9,6 +9,7 @@ import click
 
 from engine.cli.entries.options import file_options, supplied_by, take_over_option
 from engine.cli.groups import Command
+from engine.cli.metrics_file import metrics_file_option, must_be_collected
 from engine.cli.options import (
     file_argument,
     json_option,
@@ -59,9 +60,10 @@ def import_command(settings: Settings, file: Path, take_over: bool, **values: An
     is_flag=True,
     help="Also replace and remove entries that other agencies have on the list.",
 )
+@metrics_file_option
 @json_option
 @takes_settings("bootstrap", "prefix", "purposes", "operator")
-def sync(settings: Settings, file: Path, **values: Any) -> None:
+def sync(settings: Settings, file: Path, metrics_file: Path | None, **values: Any) -> None:
     """Make a list equal to a file: add, change and remove the difference.
 
     FILE is the complete new state of the list that --list names, in any form that `import`
@@ -72,12 +74,19 @@ def sync(settings: Settings, file: Path, **values: Any) -> None:
     """
     from engine.cli.entries.import_ import sync_file
 
+    if metrics_file is not None:
+        if values["dry_run"]:
+            raise click.UsageError(
+                "--metrics-file says that a list was synced, and --dry-run syncs none"
+            )
+        must_be_collected(metrics_file)
     operator = operator_name(settings)
     if _proposed(settings, file, operator, values):
         return
     list_id = values["list_id"]
     more = {name: values.pop(name) for name in ("renew", "allow_shrink", "take_over")}
-    sync_file(settings, _wish(file, operator, values, **more), list_id)
+    wish = _wish(file, operator, values, metrics_file=metrics_file, **more)
+    sync_file(settings, wish, list_id)
 
 
 def _proposed(settings: Settings, file: Path, operator: str, values: dict[str, Any]) -> bool:

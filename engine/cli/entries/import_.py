@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,10 @@ from typing import BinaryIO
 from engine import limits
 from engine.cli.entries.flags import check_flags
 from engine.cli.entries.list_reader import ListReader, list_reader
-from engine.cli.entries.report import Report
+from engine.cli.entries.report import Report, counts_of
+from engine.cli.entries.sync_metrics import SyncMetrics
 from engine.cli.entries.sync_transaction import SyncError, alone, longest_s
+from engine.cli.metrics_file import write_metrics
 from engine.cli.output import progress, reading, remark, sending, warn_of_clock
 from engine.clock import SystemClock
 from engine.config import Settings
@@ -55,6 +58,7 @@ class Wish:
     allow_shrink: bool = False
     take_over: bool = False
     as_json: bool = False
+    metrics_file: Path | None = None
 
 
 def import_file(settings: Settings, wish: Wish) -> None:
@@ -104,6 +108,7 @@ def sync_file(settings: Settings, wish: Wish, list_id: str | None) -> None:
     Raises EntryFileError as `import_file` does, SyncError if too much would be removed or another
     sync of the list is running, and BrokerError.
     """
+    started_s = time.monotonic()
     purposes = Purposes.load(settings.purposes)
     report = Report(wish.path, Topics(settings.prefix).hotlist, as_json=wish.as_json)
     file = checked(wish, purposes, report)
@@ -116,7 +121,12 @@ def sync_file(settings: Settings, wish: Wish, list_id: str | None) -> None:
             where=str(wish.path),
             hint=f"--allow-shrink empties list {list_id}",
         )
-    run(_sync(settings, wish, purposes, file, report, list_id))
+    found = run(_sync(settings, wish, purposes, file, report, list_id))
+    if wish.metrics_file is not None:
+        metrics, took_s = SyncMetrics(), time.monotonic() - started_s
+        ended_ms = SystemClock().now_ms()
+        metrics.note(list_id, counts_of(file, found), ended_ms=ended_ms, took_s=took_s)
+        write_metrics(wish.metrics_file, metrics.registry)
 
 
 async def _sync(
@@ -126,7 +136,8 @@ async def _sync(
     file: FileEntries,
     report: Report,
     list_id: str,
-) -> None:
+) -> Difference:
+    """Make the list equal to the file, and return the difference."""
     synced = Synced(list_id, wish.supplied.flags.get("agency"), wish.renew)
     async with contextlib.AsyncExitStack() as stack:
         reader = await stack.enter_async_context(list_reader(settings, report.topic, file.names))
@@ -155,7 +166,7 @@ async def _sync(
         if not wish.allow_shrink:
             _brake(found, list_id, wish.path)
         if box is None:
-            return
+            return found
         revision = None
         if found.count:
             async with box.transaction():
@@ -163,6 +174,7 @@ async def _sync(
             warn_of_clock(report.topic, box.broker_ahead_s)
             revision = await reader.committed(box.next_offsets)
         report.synced(file, found, list_id, revision)
+    return found
 
 
 async def _compared(reader: ListReader, difference: Callable[[], Difference]) -> Difference:

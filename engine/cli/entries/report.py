@@ -84,7 +84,7 @@ class Report:
 
     def dry_run(self, file: FileEntries, found: Difference, state: ListState) -> None:
         """Print the difference."""
-        counts = _counts(file, found)
+        counts = counts_of(file, found)
         if not self._as_json:
             shown = ", ".join(f"{count} {what}" for what, count in counts.items())
             click.echo(f"dry run, nothing was sent: {shown}")
@@ -100,7 +100,7 @@ class Report:
 
     def imported(self, file: FileEntries, found: Difference | None) -> None:
         """Report the result of an import."""
-        counts = _counts(file, found)
+        counts = counts_of(file, found)
         counts.pop("removed")
         if self._as_json:
             counts["left_out"] = self.notes.left_out
@@ -121,7 +121,7 @@ class Report:
         self, file: FileEntries, found: Difference, list_id: str, revision: int | None
     ) -> None:
         """Report the result of a sync; `revision` is None if nothing was sent."""
-        counts = _counts(file, found)
+        counts = counts_of(file, found)
         if self._as_json:
             counts["not_removed"] = found.not_removed
             counts["left_out"] = self.notes.left_out
@@ -156,7 +156,8 @@ def _bad_count(file: FileEntries, found: Difference | None) -> int:
     return file.bad + len(file.repeats() if found is None else found.problems)
 
 
-def _counts(file: FileEntries, found: Difference | None) -> dict[str, int]:
+def counts_of(file: FileEntries, found: Difference | None) -> dict[str, int]:
+    """Return how many entries are added, changed, removed and unchanged, and the invalid rows."""
     return {
         "added": found.added_count if found else 0,
         "changed": found.changed_count if found else 0,

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,34 @@ def test_sync_adds_changes_and_removes_the_difference(commands: Commands) -> Non
         "left_alone": 0,
         "list_revision": None,
     }
+
+
+def test_a_sync_of_no_difference_is_told_from_none(commands: Commands) -> None:
+    metrics = Path("l.prom")
+    name = write("a.csv", some(6))
+
+    def values() -> dict[str, float]:
+        lines = [line for line in metrics.read_text().splitlines() if not line.startswith("#")]
+        return {name: float(value) for name, value in map(str.split, lines)}
+
+    before_s = time.time()
+    commands.good("entries", "sync", name, *ROW_FLAGS, f"--metrics-file={metrics}")
+    first = values()
+    assert before_s <= first['hotlist_sync_time_seconds{list="l"}'] <= time.time()
+    assert first['hotlist_sync_entries{change="added",list="l"}'] == 6
+    output = commands.good("entries", "sync", name, *ROW_FLAGS, f"--metrics-file={metrics}")
+    assert "nothing was sent" in output
+    second = values()
+    times = [each['hotlist_sync_time_seconds{list="l"}'] for each in (first, second)]
+    assert times[0] < times[1]
+    assert second['hotlist_sync_entries{change="unchanged",list="l"}'] == 6
+    assert second['hotlist_sync_entries{change="added",list="l"}'] == 0
+    # One that is refused leaves the time of the last that was not.
+    result = commands.run(
+        "entries", "sync", write("b.csv", ["?"]), *ROW_FLAGS, f"--metrics-file={metrics}"
+    )
+    assert result.exit_code == 1
+    assert values() == second
 
 
 def test_dry_run_sends_nothing(commands: Commands) -> None:

@@ -110,11 +110,11 @@ def without_data(prometheus: PrometheusServer) -> list[str]:
         if not rule.is_alert:
             asked.append((rule.name, rule.name))
         # An alert's expression has a result in its fault alone. What it asks for is there, except
-        # for the file of a verification.
+        # for the files of a verification and of a sync.
         asked += [
             (rule.name, f'{{__name__="{metric}"}}')
             for metric in metrics_in(rule.expr)
-            if not metric.startswith("hotlist_audit_verify_")
+            if not metric.startswith(("hotlist_audit_verify_", "hotlist_sync_"))
         ]
     return [
         f"{name}: {expr}"
