@@ -36,6 +36,7 @@ The modules beside them:
     setting_rules  what the value of a setting may be
     resources      shipped files that an operator may replace; they are in `data/`
     clock          the time of day, and how it is written
+    compiled       how functions are compiled
     errors         the errors that people see
     limits         every limit
     versions       the versions in use

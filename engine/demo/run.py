@@ -150,7 +150,7 @@ class _Demo:
             f"{len(self._city.entries):,} entries; {len(self._policies)} of {len(SOURCES)} "
             "sources have a policy, and reads of the other match nothing"
         )
-        self._show("starting the worker (the first time, numba compiles it for half a minute) ...")
+        self._show("starting the worker (the first time, numba compiles it for some seconds) ...")
         await self._worker.begin()
         self._show(f"metrics: http://127.0.0.1:{self._worker.counts.port}/metrics")
         result = await self._run_city(reads, self._worker.running)

@@ -62,14 +62,12 @@ class WorkerProcess:
     @contextlib.asynccontextmanager
     async def started(cls, settings: Settings, *, embedded: bool) -> AsyncIterator[WorkerProcess]:
         """Start the process, which gets ready for `begin`; stop it at the end."""
-        # This package, whatever is called `engine` in the working directory.
-        root, path = str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "engine.demo.worker_side"),
             *(settings.bootstrap, settings.prefix, "embedded" if embedded else "kafka"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{path}" if path else root},
+            env=own_package(),
             limit=_LINE_BYTES,
         )
         worker = cls(process)
@@ -106,6 +104,13 @@ class WorkerProcess:
             self._process.kill()
         # The demo has reported a failure when it noticed it.
         await asyncio.gather(self.running, return_exceptions=True)
+
+
+def own_package() -> dict[str, str]:
+    """Return the environment of a process that imports this package, whatever is called `engine` in
+    the working directory."""
+    root, path = str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")
+    return {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{path}" if path else root}
 
 
 def demo_settings(bootstrap: str, prefix: str) -> Settings:

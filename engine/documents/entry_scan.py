@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from typing import Final
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from engine.compiled import compiled, inner
 from engine.documents.json_tokens import (
     NO_TIME,
     Bytes,
@@ -91,7 +91,7 @@ def value_of(name: str) -> int:
     return _VALUES_AT + NUMBERS.index(name)
 
 
-@numba.njit(nogil=True, cache=True)
+@inner
 def _is_name(data: Bytes, at: int, length: int, field: int) -> bool:
     if length != _NAME_LENGTHS[field]:
         return False
@@ -102,7 +102,7 @@ def _is_name(data: Bytes, at: int, length: int, field: int) -> bool:
     return True
 
 
-@numba.njit(nogil=True, cache=True)
+@inner
 def _field_of(data: Bytes, at: int, length: int, guess: int) -> int:
     """Return the field that a name names; entries of one program have theirs in one order."""
     if _is_name(data, at, length, guess):
@@ -113,13 +113,13 @@ def _field_of(data: Bytes, at: int, length: int, guess: int) -> int:
     return _UNKNOWN
 
 
-@numba.njit(nogil=True, cache=True)
+@inner
 def _hash(data: Bytes, at: int, length: int) -> int:
     hashed = hash_at(data, at, length)
     return np.int64(1) if hashed == EMPTY else np.int64(hashed)  # type: ignore[return-value]
 
 
-@numba.njit(nogil=True, cache=True)
+@inner
 def _past_value(data: Bytes, at: int, end: int, row: Column, field: int) -> int:
     """Read the value of a field, whose first byte is there; return the position after it, or -1."""
     if data[at] == 110:  # null
@@ -152,7 +152,7 @@ def _past_value(data: Bytes, at: int, end: int, row: Column, field: int) -> int:
     return stop
 
 
-@numba.njit(nogil=True, cache=True)
+@inner
 def _past_entry(data: Bytes, at: int, end: int, row: Column, guess: Column) -> int:
     """Read an entry's object; return the position after it, or -1 if it is left to `codec`.
 
@@ -204,7 +204,7 @@ def _past_entry(data: Bytes, at: int, end: int, row: Column, guess: Column) -> i
     return -1
 
 
-@numba.njit(nogil=True, cache=True)
+@inner
 def _is_plain(data: Bytes, key_at: int, key_length: int, row: Column) -> bool:
     """Return whether the texts of each entry's own are valid, and fill the last columns."""
     id_at, length = row[2 * _ID], row[2 * _ID + 1]
@@ -245,7 +245,7 @@ def _is_plain(data: Bytes, key_at: int, key_length: int, row: Column) -> bool:
     return bool(row[CREATED_MS] != NO_TIME and row[EXPIRES_MS] != NO_TIME)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def scan(data: Bytes, spans: Rows, guess: Column, rows: Rows) -> None:
     """Write a row for each record: of `spans`, with the key's and the value's position and length.
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import Final
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from engine.compiled import inner
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -25,14 +26,14 @@ _DAY_MS: Final = 86_400_000
 _SMALLEST: Final = np.array([10 ** max(0, decimals - 4) for decimals in range(13)], dtype=np.int64)
 
 
-@numba.njit(nogil=True, cache=True)
+@inner
 def past_space(data: Bytes, at: int, end: int) -> int:
     while at < end and (data[at] == 32 or data[at] == 10 or data[at] == 13 or data[at] == 9):
         at += 1
     return at
 
 
-@numba.njit(nogil=True, cache=True)
+@inner
 def end_of_text(data: Bytes, at: int, end: int) -> int:
     """Return the position of the quote that ends a text without escapes, or -1."""
     while at < end:
@@ -45,7 +46,7 @@ def end_of_text(data: Bytes, at: int, end: int) -> int:
     return -1
 
 
-@numba.njit(nogil=True, cache=True)
+@inner
 def past_word(data: Bytes, at: int, end: int, length: int) -> int:
     """Return the position after `true`, `false` or `null`, known by its length; or -1."""
     if at + length > end:
@@ -67,7 +68,7 @@ def past_word(data: Bytes, at: int, end: int, length: int) -> int:
     return at + length if found else -1
 
 
-@numba.njit(nogil=True, cache=True)
+@inner
 def past_colon(data: Bytes, at: int, end: int) -> int:
     """Return the position of a value, from that of the quote that ends its name; or -1."""
     at = past_space(data, at + 1, end)
@@ -77,7 +78,7 @@ def past_colon(data: Bytes, at: int, end: int) -> int:
     return at if at < end else -1
 
 
-@numba.njit(nogil=True, cache=True)
+@inner
 def past_comma(data: Bytes, at: int, end: int, closing: int) -> tuple[int, bool]:
     """Read what follows a value: a comma, or the bracket that closes what the value is in. Return
     the position of what comes then, and whether it was the bracket; `end` if it was neither."""
@@ -89,7 +90,7 @@ def past_comma(data: Bytes, at: int, end: int, closing: int) -> tuple[int, bool]
     return past_space(data, at + 1, end), False
 
 
-@numba.njit(nogil=True, cache=True)
+@inner
 def past_flat_object(data: Bytes, at: int, end: int) -> int:
     """Return the position after an object of texts and nulls without escapes, or -1."""
     at = past_space(data, at + 1, end)
@@ -116,7 +117,7 @@ def past_flat_object(data: Bytes, at: int, end: int) -> int:
     return -1
 
 
-@numba.njit(nogil=True, cache=True)
+@inner
 def digits(data: Bytes, at: int, count: int) -> int:
     """Return a number of so many digits, or a negative one if another character is there."""
     number = 0
@@ -127,7 +128,7 @@ def digits(data: Bytes, at: int, count: int) -> int:
     return number
 
 
-@numba.njit(nogil=True, cache=True)
+@inner
 def is_same_text(data: Bytes, at: int, other: Bytes, other_at: int, length: int) -> bool:
     for index in range(length):  # noqa: SIM110 - compiled
         if data[at + index] != other[other_at + index]:
@@ -135,7 +136,7 @@ def is_same_text(data: Bytes, at: int, other: Bytes, other_at: int, length: int)
     return True
 
 
-@numba.njit(nogil=True, cache=True)
+@inner
 def plain_number(data: Bytes, at: int, end: int) -> tuple[int, int, int, int]:
     """Read a number of up to three digits and up to twelve decimals, without an exponent.
 
@@ -176,7 +177,7 @@ def plain_number(data: Bytes, at: int, end: int) -> tuple[int, int, int, int]:
     return at, needed, number, decimals  # type: ignore[return-value]
 
 
-@numba.njit(nogil=True, cache=True)
+@inner
 def plain_time(data: Bytes, at: int, length: int) -> int:
     """Return a time such as 2026-01-31T12:00:00.000Z, or without the milliseconds; or NO_TIME."""
     if (length != 24 and length != 20) or data[at + length - 1] != 90:

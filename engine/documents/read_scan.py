@@ -17,10 +17,10 @@ from __future__ import annotations
 
 from typing import Final
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from engine.compiled import compiled, inner
 from engine.documents.json_tokens import (
     NO_TIME,
     Bytes,
@@ -94,7 +94,7 @@ SPANS: Final = 2 * len(_NAMES)
 ROOM_BYTES: Final = 64
 
 
-@numba.njit(nogil=True, cache=True)
+@inner
 def _past_name(data: Bytes, at: int, end: int, guess: int) -> tuple[int, int]:
     """Read a name and the colon after it; return its field and the position of the value, which is
     before the end. The field is _UNKNOWN if there is another thing, or a name of no field."""
@@ -119,7 +119,7 @@ def _past_name(data: Bytes, at: int, end: int, guess: int) -> tuple[int, int]:
     return (field if at >= 0 else _UNKNOWN), at
 
 
-@numba.njit(nogil=True, cache=True)
+@inner
 def _past_text(data: Bytes, at: int, end: int, field: int) -> int:
     """Return the position after a text that the field may hold, or -1."""
     if data[at] != 34:
@@ -133,7 +133,7 @@ def _past_text(data: Bytes, at: int, end: int, field: int) -> int:
     return stop + 1
 
 
-@numba.njit(nogil=True, cache=True)
+@inner
 def _past_value(data: Bytes, at: int, end: int, spans: Column, field: int) -> int:
     """Read a text or a number, whose first byte is there; return the position after it, or -1."""
     if _IS_NUMBER >> field & 1:
@@ -150,7 +150,7 @@ def _past_value(data: Bytes, at: int, end: int, spans: Column, field: int) -> in
     return stop
 
 
-@numba.njit(nogil=True, cache=True)
+@inner
 def _past_object(data: Bytes, at: int, end: int, spans: Column, first: int, last: int) -> int:
     """Read an object of these fields, whose first byte is there; return the position after it, or
     -1. A place must have both of its fields."""
@@ -179,7 +179,7 @@ def _past_object(data: Bytes, at: int, end: int, spans: Column, first: int, last
     return -1
 
 
-@numba.njit(nogil=True, cache=True)
+@inner
 def _past_item(data: Bytes, at: int, end: int, is_image: bool) -> int:
     """Read an alternate or a picture, with its fields in order and numbers as they are written;
     return the position after it, or -1."""
@@ -223,7 +223,7 @@ def _past_item(data: Bytes, at: int, end: int, is_image: bool) -> int:
     return at + 1 if at < end and data[at] == 125 else -1
 
 
-@numba.njit(nogil=True, cache=True)
+@inner
 def _past_list(data: Bytes, at: int, end: int, is_image: bool) -> int:
     """Read a list of alternates or of pictures, whose first byte is there; return the position
     after it, or -1."""
@@ -242,7 +242,7 @@ def _past_list(data: Bytes, at: int, end: int, is_image: bool) -> int:
     return -1
 
 
-@numba.njit(nogil=True, cache=True)
+@inner
 def _past_read(data: Bytes, at: int, end: int, spans: Column) -> int:
     """Read a read's object; return the position after it, or -1 if it is left to `decode_any`."""
     seen = np.int64(0)
@@ -278,7 +278,7 @@ def _past_read(data: Bytes, at: int, end: int, spans: Column) -> int:
     return -1
 
 
-@numba.njit(nogil=True, cache=True)
+@inner
 def _spelling(data: Bytes, at: int, length: int, key_at: int, key_length: int) -> int:
     """Return IS_KEY if a plate is the key, IS_SPELLED if the key is its normal form, or else 0."""
     matched = 0
@@ -299,7 +299,7 @@ def _spelling(data: Bytes, at: int, length: int, key_at: int, key_length: int) -
     return IS_KEY if is_key else IS_SPELLED
 
 
-@numba.njit(nogil=True, cache=True)
+@inner
 def _is_region(data: Bytes, at: int, length: int) -> bool:
     """Return whether a text is two capitals, or those, a hyphen and one to three capitals or
     digits."""
@@ -313,7 +313,7 @@ def _is_region(data: Bytes, at: int, length: int) -> bool:
     return True
 
 
-@numba.njit(nogil=True, cache=True)
+@inner
 def _written_name(out: Bytes, to: int, field: int, before: int) -> int:
     """Write what comes before a field, its name and a colon; return the position after it."""
     out[to], out[to + 1] = before, 34
@@ -325,7 +325,7 @@ def _written_name(out: Bytes, to: int, field: int, before: int) -> int:
     return to + 2
 
 
-@numba.njit(nogil=True, cache=True)
+@inner
 def _written_value(data: Bytes, spans: Column, out: Bytes, to: int, field: int) -> int:
     """Write a text or a number; return the position after it."""
     at = spans[2 * field]
@@ -351,7 +351,7 @@ def _written_value(data: Bytes, spans: Column, out: Bytes, to: int, field: int) 
     return to + 1
 
 
-@numba.njit(nogil=True, cache=True)
+@inner
 def _written_list(data: Bytes, spans: Column, out: Bytes, to: int, field: int) -> int:
     """Write a list without the spaces between its tokens; return the position after it."""
     is_inside = False  # of a text
@@ -365,7 +365,7 @@ def _written_list(data: Bytes, spans: Column, out: Bytes, to: int, field: int) -
     return to
 
 
-@numba.njit(nogil=True, cache=True)
+@inner
 def _written_read(data: Bytes, spans: Column, out: Bytes, to: int, row: Column) -> int:
     """Write a read, and in its row where its parts are; return the position after it."""
     before = 123
@@ -400,7 +400,7 @@ def _written_read(data: Bytes, spans: Column, out: Bytes, to: int, row: Column) 
     return to + 1
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def scan_read(
     data: Bytes,
     key_at: int,

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from engine.compiled import compiled, inner
 from engine.documents.entry_scan import IS_PLAIN, Rows
 from engine.documents.json_tokens import Bytes
 
 Numbers = npt.NDArray[np.int32]
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def number_texts(
     data: Bytes, rows: Rows, column: int, numbers: Numbers, firsts: Numbers, heads: Numbers
 ) -> int:
@@ -53,7 +53,7 @@ def number_texts(
     return count
 
 
-@numba.njit(nogil=True, cache=True)
+@inner
 def _is_same(data: Bytes, at: int, length: int, rows: Rows, other: int, column: int) -> bool:
     if rows[other, column + 1] != length:
         return False

@@ -16,11 +16,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from engine import limits
+from engine.compiled import compiled, inlined
 from engine.index.hash_table import Hashes, Slots, first_place, is_held
 from engine.plates.misreads import Misreads
 from engine.plates.plate_hash import U64
@@ -40,7 +40,7 @@ _MIX_1 = U64(0xBF58476D1CE4E5B9)
 _MIX_2 = U64(0x94D049BB133111EB)
 
 
-@numba.njit(inline="always")
+@inlined
 def _mixed(word: np.uint64) -> np.uint64:
     """Mix as SplitMix64 does: Steele, Lea and Flood 2014, https://doi.org/10.1145/2714064.2660195."""
     word = (word ^ (word >> U64(30))) * _MIX_1
@@ -48,14 +48,14 @@ def _mixed(word: np.uint64) -> np.uint64:
     return word ^ (word >> U64(31))
 
 
-@numba.njit(inline="always")
+@inlined
 def finished(total: np.uint64) -> np.uint64:
     """Return the hash of a polynomial; never 0, because that marks an empty bucket."""
     mixed = _mixed(total)
     return mixed + U64(mixed == _ZERO)
 
 
-@numba.njit(inline="always")
+@inlined
 def _value(code: np.uint64) -> np.uint64:
     return _mixed((code + _ONE) * _STEP)
 
@@ -74,7 +74,7 @@ def codes_of(plates: Sequence[str]) -> Codes:
     return as_text.view(np.uint32).reshape(len(plates), limits.PLATE_CHARACTERS)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def postings_of(
     skeletons: Codes, numbers: Slots, ways: int, hashes: Hashes, postings: Slots
 ) -> int:
@@ -108,7 +108,7 @@ def postings_of(
     return count
 
 
-@numba.njit(inline="always")
+@inlined
 def key_total(values: Hashes, data: Bytes, at: int, length: int) -> np.uint64:
     """Return the polynomial of the skeleton of the key data[at:at + length]."""
     total, power = _ZERO, _ONE
@@ -118,7 +118,7 @@ def key_total(values: Hashes, data: Bytes, at: int, length: int) -> np.uint64:
     return total
 
 
-@numba.njit(inline="always")
+@inlined
 def head_of(
     hashes: Hashes, slots: Slots, marks: Hashes, placing: np.uint64, wanted: np.uint64
 ) -> int:
@@ -133,7 +133,7 @@ def head_of(
     return -1
 
 
-@numba.njit(inline="always")
+@inlined
 def one_left_out_is_held(
     values: Hashes, marks: Hashes, total: np.uint64, data: Bytes, at: int, length: int
 ) -> bool:

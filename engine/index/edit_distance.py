@@ -23,10 +23,10 @@ import copy
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-import numba
 import numpy as np
 
 from engine import limits
+from engine.compiled import compiled, inlined, inner
 from engine.index.deletion_hashes import (
     BASE,
     BASE_INVERSE,
@@ -66,7 +66,7 @@ class NearRows(NamedTuple):
     lengths: Bytes
 
 
-@numba.njit(inline="always")
+@inlined
 def has_look_alike(
     hashes: Hashes,
     heads: Slots,
@@ -82,7 +82,7 @@ def has_look_alike(
     return head_of(hashes, heads, marks, placing, whole) >= 0
 
 
-@numba.njit(nogil=True, cache=True)
+@inner
 def _is_near(
     following: Slots,
     plates: Bytes,
@@ -122,7 +122,7 @@ def _is_near(
     return False
 
 
-@numba.njit(nogil=True, cache=True)
+@inner
 def is_one_apart(
     hashes: Hashes,
     heads: Slots,
@@ -153,14 +153,14 @@ def is_one_apart(
     return False
 
 
-@numba.njit(inline="always")
+@inlined
 def may_be_one_apart(marks: Hashes, values: Hashes, data: Bytes, at: int, length: int) -> bool:
     """Return whether `is_one_apart` needs to be called; False is certain."""
     total = key_total(values, data, at, length)
     return one_left_out_is_held(values, marks, total, data, at, length)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _find_near(
     values: Hashes,
     hashes: Hashes,

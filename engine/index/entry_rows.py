@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from engine.compiled import compiled, inner
 from engine.documents import entry_scan as scan
 from engine.documents.entry_scan import Column, Rows
 from engine.documents.json_tokens import Bytes
@@ -109,7 +109,7 @@ def pack_rows(data: Bytes, rows: Rows, values: SharedColumns) -> list[bytes]:
     return [bytes(view[begin:end]) for begin, end in zip(begins, ends.tolist(), strict=True)]
 
 
-@numba.njit(nogil=True, cache=True)
+@inner
 def _put_text(data: Bytes, at: int, length: int, room: Bytes, to: int) -> int:
     if length < 32:
         room[to] = 0xA0 | length
@@ -123,7 +123,7 @@ def _put_text(data: Bytes, at: int, length: int, room: Bytes, to: int) -> int:
     return to + length
 
 
-@numba.njit(nogil=True, cache=True)
+@inner
 def _put_number(number: int, bytes_: int, room: Bytes, to: int) -> int:
     """Write a number of so many bytes after its head."""
     for index in range(bytes_):
@@ -131,7 +131,7 @@ def _put_number(number: int, bytes_: int, room: Bytes, to: int) -> int:
     return to + bytes_
 
 
-@numba.njit(nogil=True, cache=True)
+@inner
 def _put_small(number: int, room: Bytes, to: int) -> int:
     """Write a number, or None for a negative one."""
     if number < 0:
@@ -150,7 +150,7 @@ def _put_small(number: int, room: Bytes, to: int) -> int:
     return _put_number(number, 4, room, to + 1)
 
 
-@numba.njit(nogil=True, cache=True)
+@inner
 def _put_shared(
     field: int,
     number: int,
@@ -174,7 +174,7 @@ def _put_shared(
     return int(to + length)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _pack(
     data: Bytes,
     rows: Rows,

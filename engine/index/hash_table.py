@@ -21,10 +21,10 @@ import secrets
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from engine.compiled import compiled, inlined
 from engine.plates.plate_hash import EMPTY, hash_of
 
 #: In `slots`: no slot is filed under this hash any more.
@@ -43,13 +43,13 @@ _PLACES_A_MARK_WORD: Final = 16
 _PLACES_A_SELECTIVE_WORD: Final = 4
 
 
-@numba.njit(inline="always")
+@inlined
 def first_place(wanted: np.uint64, placing: np.uint64, mask: np.uint64) -> np.uint64:
     """Return the first bucket to probe for a hash; `mask` is the number of buckets minus one."""
     return ((wanted * placing) >> np.uint64(32)) & mask
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _place_of(hashes: Hashes, placing: np.uint64, wanted: np.uint64) -> np.int64:
     """Return the bucket of a hash, or the empty bucket that it would take."""
     mask = np.uint64(len(hashes) - 1)
@@ -59,7 +59,7 @@ def _place_of(hashes: Hashes, placing: np.uint64, wanted: np.uint64) -> np.int64
     return np.int64(at)
 
 
-@numba.njit(inline="always")
+@inlined
 def _three_bits(key_hash: np.uint64) -> np.uint64:
     return (
         (np.uint64(1) << (key_hash & np.uint64(63)))
@@ -68,7 +68,7 @@ def _three_bits(key_hash: np.uint64) -> np.uint64:
     )
 
 
-@numba.njit(inline="always")
+@inlined
 def _mark(marks: Marks, key_hash: np.uint64, selective: bool) -> None:
     """Set the bit of a hash, or its three bits; they depend on other bits than its bucket does."""
     if selective:
@@ -78,21 +78,21 @@ def _mark(marks: Marks, key_hash: np.uint64, selective: bool) -> None:
         marks[bit >> np.uint64(6)] |= np.uint64(1) << (bit & np.uint64(63))
 
 
-@numba.njit(inline="always")
+@inlined
 def is_marked(marks: Marks, key_hash: np.uint64) -> bool:
     """Return whether a hash may be in the table; False is certain."""
     bit = (key_hash >> np.uint64(32)) & np.uint64(64 * len(marks) - 1)
     return bool((marks[bit >> np.uint64(6)] >> (bit & np.uint64(63))) & np.uint64(1))
 
 
-@numba.njit(inline="always")
+@inlined
 def is_held(marks: Marks, key_hash: np.uint64) -> bool:
     """Do as `is_marked` does, for a selective table."""
     bits = _three_bits(key_hash)
     return bool(marks[(key_hash >> np.uint64(40)) & np.uint64(len(marks) - 1)] & bits == bits)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _refill(
     old_hashes: Hashes,
     old_slots: Slots,
@@ -114,7 +114,7 @@ def _refill(
     return used
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _get_many(
     hashes: Hashes, slots: Slots, placing: np.uint64, wanted: Hashes, found: Slots
 ) -> None:
@@ -122,7 +122,7 @@ def _get_many(
         found[index] = slots[_place_of(hashes, placing, wanted[index])]
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _push_many(
     hashes: Hashes,
     slots: Slots,
@@ -146,7 +146,7 @@ def _push_many(
     return used
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _unlink_many(
     hashes: Hashes,
     slots: Slots,

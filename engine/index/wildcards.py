@@ -26,11 +26,11 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from engine import limits
+from engine.compiled import compiled, inlined
 from engine.index.deletion_hashes import codes_of
 from engine.index.hash_table import NO_SLOT, Slots
 from engine.plates.misreads import Misreads
@@ -86,7 +86,7 @@ class PatternRows(NamedTuple):
     ranges: Ranges
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _set(rows: PatternRows, masks: Masks, lengths: Lengths, begin: int, end: int) -> None:
     """Set the bits of the patterns with these numbers."""
     for number in range(begin, end):
@@ -104,7 +104,7 @@ def _set(rows: PatternRows, masks: Masks, lengths: Lengths, begin: int, end: int
                     rows.level2[row, word2] |= bit2
 
 
-@numba.njit(inline="always")
+@inlined
 def _clear_bit(rows: PatternRows, row: int, number: int) -> None:
     rows.level1[row, number >> 6] &= ~(_ONE << U64(number & 63))
     first = number // _TOGETHER * _TOGETHER
@@ -112,7 +112,7 @@ def _clear_bit(rows: PatternRows, row: int, number: int) -> None:
         rows.level2[row, number // _A_WORD] &= ~(_ONE << U64((number // _TOGETHER) & 63))
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _clear(rows: PatternRows, masks: Masks, lengths: Lengths, numbers: Slots) -> None:
     """Clear the bits of patterns."""
     for number in numbers:
@@ -124,7 +124,7 @@ def _clear(rows: PatternRows, masks: Masks, lengths: Lengths, numbers: Slots) ->
                     _clear_bit(rows, _LONGEST + _CODES * position + code, number)
 
 
-@numba.njit(inline="always")
+@inlined
 def find_fitting(
     level1: Rows,
     level2: Rows,
@@ -187,7 +187,7 @@ def find_fitting(
     return count
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _find(level1: Rows, level2: Rows, ranges: Ranges, data: Bytes, found: Slots) -> int:
     return find_fitting(level1, level2, ranges, data, 0, len(data), found)
 

@@ -37,6 +37,8 @@ __all__ = [
     "match",
     "matcher",
     "outcome",
+    "plain_reads",
+    "scanner",
     "suppression",
     "suppression_states",
 ]

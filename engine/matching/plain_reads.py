@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from typing import Final
 
 import msgspec
-import numba
 import numpy as np
 
 from engine import limits
+from engine.compiled import compiled
 from engine.documents.json_tokens import Bytes
 from engine.documents.read_scan import (
     AT,
@@ -53,6 +53,7 @@ from engine.wire.record_decoder import (
     KEY_AT,
     KEY_LENGTH,
     KIND,
+    NO_DATA,
     OFFSET,
     VALUE_AT,
     VALUE_LENGTH,
@@ -144,7 +145,7 @@ class PlainRead(msgspec.Struct, frozen=True, gc=False):
         )
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _scan_hits(
     data: Bytes,
     rows: Rows,
@@ -198,7 +199,7 @@ class PlainReads:
         self._found: Rows = np.zeros((0, _ALL_COLUMNS), dtype=np.int64)
         self._out: Bytes = np.zeros(0, dtype=np.uint8)
         # Compile what is not in numba's cache now, and not when the first hit waits.
-        self._scan(np.zeros(0, dtype=np.uint8), np.zeros((0, 8), dtype=np.int64), 0)
+        self._scan(NO_DATA, np.zeros((0, 8), dtype=np.int64), 0)
 
     def of(
         self, data: Bytes, rows: Rows, look_every: int

@@ -18,10 +18,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-import numba
 import numpy as np
 
 from engine import limits
+from engine.compiled import compiled, inlined, inner
 from engine.index.edit_distance import has_look_alike, is_one_apart, may_be_one_apart
 from engine.index.fuzzy_index import NOTHING_SIMILAR, ScanTables
 from engine.index.hash_table import Hashes, HashTable, Slots, first_place, is_marked
@@ -39,6 +39,7 @@ from engine.wire.record_decoder import (
     LIKE,
     MALFORMED,
     NO_ALTERNATES,
+    NO_DATA,
     OFFSET,
     PLAIN,
     SAMPLED,
@@ -59,7 +60,7 @@ _MASK: Final = (1 << 64) - 1
 _COMMA: Final = ord(",")
 
 
-@numba.njit(cache=True)
+@inner
 def in_sample(offset: int, every: int) -> bool:
     """Return whether a read is in the sample: one in `every`, spread over the offsets."""
     return every > 0 and (((U64(offset) * _MIX) >> U64(32)) * U64(every)) >> U64(32) == 0
@@ -70,7 +71,7 @@ def is_sampled(offset: int, every: int) -> bool:
     return every > 0 and (((offset * _MIX_INT & _MASK) >> 32) * every) >> 32 == 0
 
 
-@numba.njit(inline="always")
+@inlined
 def _probe(hashes: Hashes, slots: Slots, placing: np.uint64, wanted: np.uint64) -> int:
     """Return the slot filed under a hash, or -1."""
     mask = U64(len(hashes) - 1)
@@ -82,7 +83,7 @@ def _probe(hashes: Hashes, slots: Slots, placing: np.uint64, wanted: np.uint64) 
     return -1
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _scan(
     data: Bytes,
     headers: Headers,
@@ -123,8 +124,8 @@ def _scan(
     at = 0
     kept = 0
     seen = 0
-    for header in headers:
-        at, filled = walk(data, at, header, rows, kept)
+    for number in range(len(headers)):
+        at, filled = walk(data, at, headers[number], rows, kept)
         if at < 0:
             return MALFORMED, 0
         seen += filled - kept
@@ -224,8 +225,7 @@ class Scanner:
         self.sample_every = sample_every
         self._rows: Rows = np.empty((1024, COLUMNS), dtype=np.int64)
         # Compile what is not in numba's cache now, and not when the first read waits.
-        nothing = np.empty(0, dtype=np.uint8)
-        self._scan(nothing, np.empty((0, 5), dtype=np.int64), HashTable(), NOTHING_SIMILAR)
+        self._scan(NO_DATA, np.empty((0, 5), dtype=np.int64), HashTable(), NOTHING_SIMILAR)
 
     def scan(
         self,

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from typing import Final
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import xxhash
 
+from engine.compiled import compiled, inlined
 from engine.limits import PLATE_BYTES, PLATE_CHARACTERS
 
 #: The first 80 bytes of XXH3's default secret, as little-endian 64-bit words at every byte
@@ -56,7 +56,7 @@ def hash_of(key: bytes) -> int:
     return xxhash.xxh3_64_intdigest(key)
 
 
-@numba.njit(inline="always")
+@inlined
 def _read64(data: npt.NDArray[np.uint8], at: int) -> np.uint64:
     return (
         U64(data[at])
@@ -70,7 +70,7 @@ def _read64(data: npt.NDArray[np.uint8], at: int) -> np.uint64:
     )
 
 
-@numba.njit(inline="always")
+@inlined
 def _read32(data: npt.NDArray[np.uint8], at: int) -> np.uint64:
     return (
         U64(data[at])
@@ -80,7 +80,7 @@ def _read32(data: npt.NDArray[np.uint8], at: int) -> np.uint64:
     )
 
 
-@numba.njit(inline="always")
+@inlined
 def _fold_product(a: np.uint64, b: np.uint64) -> np.uint64:
     """Return the low half XOR the high half of the 128-bit product."""
     a_low, a_high = a & _LOW_32, a >> U64(32)
@@ -91,28 +91,28 @@ def _fold_product(a: np.uint64, b: np.uint64) -> np.uint64:
     return high ^ (a * b)
 
 
-@numba.njit(inline="always")
+@inlined
 def _swap_bytes(word: np.uint64) -> np.uint64:
     word = ((word & _ODD_BYTES) << U64(8)) | ((word >> U64(8)) & _ODD_BYTES)
     word = ((word & _ODD_PAIRS) << U64(16)) | ((word >> U64(16)) & _ODD_PAIRS)
     return (word << U64(32)) | (word >> U64(32))
 
 
-@numba.njit(inline="always")
+@inlined
 def _avalanche(word: np.uint64) -> np.uint64:
     word ^= word >> U64(37)
     word *= _PRIME_MX1
     return word ^ (word >> U64(32))
 
 
-@numba.njit(inline="always")
+@inlined
 def _mix16(
     data: npt.NDArray[np.uint8], at: int, secret_low: np.uint64, secret_high: np.uint64
 ) -> np.uint64:
     return _fold_product(_read64(data, at) ^ secret_low, _read64(data, at + 8) ^ secret_high)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def hash_at(data: npt.NDArray[np.uint8], at: int, length: int) -> np.uint64:
     """Return the hash of data[at:at + length]; the caller checks that `length` is 0 to 64."""
     size = U64(length)
@@ -153,7 +153,7 @@ def hash_at(data: npt.NDArray[np.uint8], at: int, length: int) -> np.uint64:
 assert PLATE_BYTES <= 64, "hash_at covers 64 bytes"
 
 
-@numba.njit(inline="always")
+@inlined
 def is_plain(data: npt.NDArray[np.uint8], at: int, length: int) -> bool:
     """Return whether a key is certainly in normal form: 1 to 16 characters of A-Z and 0-9."""
     if length < 1 or length > PLATE_CHARACTERS:
@@ -165,7 +165,7 @@ def is_plain(data: npt.NDArray[np.uint8], at: int, length: int) -> bool:
     return True
 
 
-@numba.njit(inline="always")
+@inlined
 def table_hash(data: npt.NDArray[np.uint8], at: int, length: int) -> np.uint64:
     """Return the hash of a plain key as the table stores it."""
     wanted = hash_at(data, at, length)

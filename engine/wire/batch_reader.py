@@ -20,6 +20,7 @@ from engine.wire.record_decoder import (
     COLUMNS,
     KEY_LENGTH,
     MALFORMED,
+    NO_DATA,
     VALUE_LENGTH,
     Bytes,
     Malformed,
@@ -42,7 +43,7 @@ class BatchReader:
         self._decompressor = Decompressor()
         self._rows: Rows = np.empty((1024, COLUMNS), dtype=np.int64)
         # If the walk is not in numba's cache, compile it now, not when the first record waits.
-        walk(np.empty(0, dtype=np.uint8), 0, np.zeros(5, dtype=np.int64), self._rows, 0)
+        walk(NO_DATA, 0, np.zeros(5, dtype=np.int64), self._rows, 0)
 
     def records(self, batch: RawBatch, headers_from: int = NO_HEADERS) -> list[Record]:
         """Return all records of a batch; see `each`."""

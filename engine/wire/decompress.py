@@ -74,12 +74,19 @@ class Decompressor:
         self._buffer: Bytes = np.empty(min(_SMALLEST_BUFFER, limit_bytes), dtype=np.uint8)
 
     def decompress(self, codec: int, data: memoryview) -> Bytes:
-        """Return the records of a batch as an array of bytes, valid until the next call.
+        """Return the records of a batch as a read-only array of bytes, valid until the next call.
 
         `codec` is the number in the batch's attributes. Raises CodecError for a codec that Kafka
         does not have (`unknown_codec`), for data that the codec cannot read (`corrupt_batch`) and
         for a result above the limit (`batch_too_large`).
         """
+        plain = self._decompressed(codec, data)
+        # As those of batches that are not compressed: numba would compile every loop once more for
+        # arrays that can be written to, when the first one comes.
+        plain.setflags(write=False)
+        return plain
+
+    def _decompressed(self, codec: int, data: memoryview) -> Bytes:
         if codec == 0:
             return np.frombuffer(data, dtype=np.uint8)
         if codec == 1:

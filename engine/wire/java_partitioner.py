@@ -12,6 +12,8 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from engine.compiled import inlined
+
 U32 = np.uint32
 _MULTIPLIER = U32(0x5BD1E995)
 _SEED = U32(0x9747B28C)
@@ -33,7 +35,7 @@ def murmur2_partitions(keys: Sequence[bytes], count: int) -> list[int]:
     return partitions
 
 
-@numba.njit(inline="always")
+@inlined
 def _hash_of(data: bytes, begin: int, length: int) -> np.uint32:
     value = U32(_SEED ^ U32(length))
     end = begin + length

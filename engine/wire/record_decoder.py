@@ -13,11 +13,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from engine import limits
+from engine.compiled import compiled, inlined
 from engine.documents.fields import ALTERNATES_HEADER
 from engine.plates.plate_hash import U64, is_plain, table_hash
 from engine.wire.record_batch import RawBatch
@@ -60,6 +60,8 @@ MALFORMED: Final = -1
 #: A value of `append_ms`: the topic keeps the producers' timestamps. It is the smallest number,
 #: because any other may come from the wire.
 NO_APPEND_TIME: Final = -(1 << 63)
+#: No records. Read-only as all decompressed data is, so that the loops are compiled for that alone.
+NO_DATA: Final[Bytes] = np.frombuffer(b"\0", dtype=np.uint8)[:0]
 
 _HEADER_NAME: Final[Bytes] = np.frombuffer(ALTERNATES_HEADER.encode(), dtype=np.uint8)
 _HEADER_LENGTH: Final = len(ALTERNATES_HEADER)
@@ -67,7 +69,7 @@ _HEADER_LENGTH: Final = len(ALTERNATES_HEADER)
 SPAN: Final = 1 << 31
 
 
-@numba.njit(inline="always")
+@inlined
 def _varint(data: Bytes, at: int, end: int) -> tuple[int, int]:
     """Return a zigzag varint and the position after it, or -1 if it does not end in time."""
     raw = U64(0)
@@ -83,7 +85,7 @@ def _varint(data: Bytes, at: int, end: int) -> tuple[int, int]:
     return 0, -1
 
 
-@numba.njit(inline="always")
+@inlined
 def _headers(data: Bytes, at: int, end: int) -> tuple[int, int]:
     """Return the position after a record's headers, and its alternates as in SLOT.
 
@@ -119,7 +121,7 @@ def _headers(data: Bytes, at: int, end: int) -> tuple[int, int]:
     return at, alternates
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def walk(data: Bytes, at: int, header: Header, rows: Rows, filled: int) -> tuple[int, int]:
     """Write a row for each record of one batch; return the position after it and the row count.
 

@@ -33,6 +33,7 @@ class RecordRows:
     """
 
     def __init__(self, data: Bytes, rows: Rows, headers_from: int) -> None:
+        data.setflags(write=False)  # as decompressed data is; see `Decompressor`
         self.data: Final = data
         self.rows: Final = rows
         self._headers_from: Final = headers_from

@@ -24,6 +24,7 @@ from engine.matching.scanner import Scanner, is_sampled
 from engine.plates.likeness import compare
 from engine.plates.misreads import Misreads
 from engine.plates.plate_hash import hash_of
+from engine.wire.decompress import Decompressor
 from engine.wire.record_batch import BatchError, RawBatch, Record
 from engine.wire.record_decoder import (
     ALTERNATES_TWICE,
@@ -40,6 +41,7 @@ from engine.wire.record_decoder import (
     alternates_span,
 )
 from tests.fakes.record_batches import (
+    CODECS,
     FIRST_MS,
     Sent,
     as_array,
@@ -695,3 +697,12 @@ def test_what_is_forgotten_is_wiped() -> None:
     scanner.scrub()
     assert not scanner._rows.any()
     assert rows_of(batch, table_of({b"XYZ789": 0}), scanner=scanner)[1] == 2
+
+
+def test_the_scan_is_compiled_for_one_kind_of_data() -> None:
+    """Else the first batch of another codec is matched some seconds later."""
+    for codec in CODECS:
+        batch = raw_batch(batch_bytes([Sent(b"AB123", b"{}")], codec=codec))
+        data = Decompressor().decompress(batch.codec, batch.records)
+        assert Scanner(0).scan([batch], data, HashTable())[1] == 1
+    assert len({str(signature) for signature in scan._scan.signatures}) == 1

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Final
 
+from tests.repository.compiled_calls import is_compiled
 from tests.repository.source import Module, Source, Violation, called
 
 LINES: Final = 300
@@ -79,7 +80,7 @@ def wide_constructors(source: Source) -> Iterator[Violation]:
             if (
                 count > PARAMETERS
                 and _FACTORY.fullmatch(function.name)
-                and not any("jit" in ast.unparse(each) for each in function.decorator_list)
+                and not is_compiled(function)
                 and named not in WIDE
             ):
                 yield Violation(

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from tests.repository import boundaries, reaching, shape, words
+from tests.repository import boundaries, compiled_calls, reaching, shape, words
 from tests.repository.pages import pages
 from tests.repository.source import Source, Violation
 
@@ -42,6 +42,7 @@ def violations(engine: Source, tests: Source) -> dict[str, list[Violation]]:
     }
     found = {name: list(rule(engine)) for name, rule in rules.items()}
     found["private_reaches"] = list(reaching.private_reaches(engine, tests))
+    found["inner_calls"] = list(compiled_calls.inner_calls(engine, tests))
     return found
 
 

@@ -6,7 +6,14 @@ from collections.abc import Iterable
 
 import pytest
 
-from tests.repository import boundaries, reaching, shape, structure, words
+from tests.repository import (
+    boundaries,
+    compiled_calls,
+    reaching,
+    shape,
+    structure,
+    words,
+)
 from tests.repository.source import Source, Violation
 
 
@@ -59,6 +66,21 @@ def test_a_list_of_public_names_is_there_true_and_needed() -> None:
         engine__top__a="from engine.low import b\n",
     )
     assert _keys(boundaries.wrong_lists(source)) == ["engine.low.c", "engine.low.h", "engine.top"]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("from engine.a import f, g\n@compiled\ndef h():\n    return f()\n", []),
+        ("from engine.a import f, g\ndef h():\n    return g() + f.py_func()\n", []),
+        ("from engine.a import f\ndef h():\n    return f()\n", ["engine.b calls f"]),
+        ("from engine import a\na.f()\n", ["engine.b calls a.f"]),
+        ("from engine.a import g\ndef f(): ...\nf()\n", []),
+    ],
+)
+def test_python_calls_no_function_without_a_wrapper(text: str, found: list[str]) -> None:
+    engine = Source.of(engine__a="@inner\ndef f(): ...\n@compiled\ndef g(): ...\n", engine__b=text)
+    assert _keys(compiled_calls.inner_calls(engine)) == found
 
 
 # ---- shape

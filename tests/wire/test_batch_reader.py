@@ -197,3 +197,14 @@ def test_small_batches_come_together() -> None:
 
 def _size_bytes(step: list[Record]) -> int:
     return sum(len(one.key or b"") + len(one.value or b"") for one in step)
+
+
+def test_rows_are_of_one_kind_of_data() -> None:
+    """Copied, joined or as decompressed, so that what reads them is compiled for that alone."""
+    sent = [[Sent(b"a", b"x" * 9)], [Sent(b"b", b"y" * 9)], [Sent(b"c", b"z" * 9)] * 40]
+    for codec in CODECS:
+        data = [record_batches.batch_bytes(records, codec=codec) for records in sent]
+        batches = [record_batches.raw_batch(each) for each in data]
+        for step in BatchReader(parse).steps(batches, 0, 50, 1 << 20):
+            assert isinstance(step, RecordRows)
+            assert not step.data.flags.writeable
