@@ -24,12 +24,12 @@ _ROOT: Final = Path(__file__).parents[2]
 #: Instructions for one read, by its case in `compiled_work`. If they change on purpose, or with
 #: numba, put the new ones here and say why in the commit.
 _COSTS: Final = {
-    "not listed": 679,
-    "listed": 721,
-    "with an alternate": 1430,
-    "beside look-alikes": 835,
-    "beside one misread": 1218,
-    "beside partial plates": 1092,
+    "not listed": 607,
+    "listed": 647,
+    "with an alternate": 1310,
+    "beside look-alikes": 755,
+    "beside one misread": 1131,
+    "beside partial plates": 944,
 }
 _TOLERANCE: Final = 0.02
 _TIMEOUT_S: Final = 900
