@@ -50,7 +50,7 @@ def warm_up(now_ms: int) -> int:
     """Match reads of a city, and return how many matched."""
     with _second_process():
         Scanner(0)
-        PlainReads()
+        PlainReads(Misreads.load(None))
     city = ShownCity(_SEED, now_ms)
     matcher = Matcher(_lists_of(city, now_ms), 64, parse, Suppression())
     reads = [(read.plate.encode(), read.value) for read in city.reads(_READS, format_time(now_ms))]
