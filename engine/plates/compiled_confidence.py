@@ -13,10 +13,10 @@ import math
 from string import ascii_uppercase, digits
 from typing import Final, NamedTuple
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from engine.compiled import compiled
 from engine.plates.confidence import LEAST, MOST, NEARLY_HALF, PARTS
 from engine.plates.misread_model import (
     LEAST_CONFIDENCE,
@@ -95,7 +95,7 @@ def _row(scaled: Scaled) -> list[float]:
     return [*of_bytes, scaled.missing, scaled.added]
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def exact_parts(
     data: Bytes,
     at: int,
