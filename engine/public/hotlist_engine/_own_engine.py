@@ -22,6 +22,8 @@ from typing import Any, Final
 
 _NAME: Final = "engine"
 _PRIVATE: Final = "hotlist_engine._engine"
+#: What a module with machine code imports.
+_COMPILERS: Final = ("numba", f"{_NAME}.compiled")
 _HERE: Final = Path(__file__).resolve().parent
 #: Beside this package if it is installed; around it in the repository.
 _ENGINE: Final = next(
@@ -85,19 +87,19 @@ def _import(
     level: int = 0,
 ) -> ModuleType:
     """Import a module as `builtins.__import__` does, ours under its private name."""
+    own = str(globals["__name__"]) if globals is not None else ""
+    if name in _COMPILERS and own.startswith(_PRIVATE):
+        # Machine code in numba's files names its module, and is the same whichever name `engine`
+        # was imported under. So modules with machine code keep their public name.
+        module = sys.modules[own]
+        module.__name__ = _NAME + own.removeprefix(_PRIVATE)
+        sys.modules.setdefault(module.__name__, module)
     if name == _NAME or name.startswith(f"{_NAME}."):
         module = importlib.import_module(_PRIVATE + name.removeprefix(_NAME))
         for each in fromlist or ():
             if not hasattr(module, each) and hasattr(module, "__path__"):
                 importlib.import_module(f"{module.__name__}.{each}")
         return module if fromlist else sys.modules[_PRIVATE]
-    own = str(globals["__name__"]) if globals is not None else ""
-    if name == "numba" and own.startswith(_PRIVATE):
-        # Machine code in numba's files names its module, and is the same whichever name `engine`
-        # was imported under. So modules with machine code keep their public name.
-        module = sys.modules[own]
-        module.__name__ = _NAME + own.removeprefix(_PRIVATE)
-        sys.modules.setdefault(module.__name__, module)
     return builtins.__import__(name, globals, locals, fromlist or (), level)
 
 

@@ -193,7 +193,7 @@ async def test_batches_that_are_small_on_the_wire_and_huge_unpacked(
         memory = Memory(worker.pid)
         memory.begin()
         for number, (bomb, _) in enumerate(bombs):
-            assert len(bomb) < limits.READS_PARTITION_BYTES
+            assert len(bomb) < limits.FETCH_PARTITION_BYTES
             await produce(real_kafka, topics.detections, reads(a_read(read_id=f"R-{number}")))
             assert await send_raw(real_kafka, topics.detections, bomb) == 0
 
