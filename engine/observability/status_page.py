@@ -193,11 +193,11 @@ def _rows(rows: Sequence[Sequence[str]]) -> str:
 
 def _state(status: Status) -> str:
     if not status.ready:
-        return f"Takes no reads: {status.not_ready_because}"
+        return f"Not ready: {status.not_ready_because}"
     if status.stuck:
         verb = "is" if len(status.stuck) == 1 else "are"
-        return f"Takes reads, but {_plural(len(status.stuck), 'partition')} {verb} stuck"
-    return "Takes reads"
+        return f"Ready, but {_plural(len(status.stuck), 'partition')} {verb} stuck"
+    return "Ready"
 
 
 def _curve(rates: Sequence[float]) -> str:

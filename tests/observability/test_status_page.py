@@ -94,7 +94,7 @@ EMPTY = dataclasses.replace(
 
 def test_texts() -> None:
     assert in_page(A_STATUS).texts == {
-        "state": "Takes reads",
+        "state": "Ready",
         "next": "",
         "as-of": "16:00:00",
         "group": "hotlist-engine",
@@ -149,14 +149,14 @@ def test_tables() -> None:
 @pytest.mark.parametrize(
     ("status", "state", "text"),
     [
-        (A_STATUS, "ready", "Takes reads"),
-        (STUCK, "stuck", "Takes reads, but 2 partitions are stuck"),
+        (A_STATUS, "ready", "Ready"),
+        (STUCK, "stuck", "Ready, but 2 partitions are stuck"),
         (
             dataclasses.replace(STUCK, stuck=STUCK.stuck[:1]),
             "stuck",
-            "Takes reads, but 1 partition is stuck",
+            "Ready, but 1 partition is stuck",
         ),
-        (WAITING, "waiting", "Takes no reads: reading the lists"),
+        (WAITING, "waiting", "Not ready: reading the lists"),
         (dataclasses.replace(STUCK, ready=False, not_ready_because="x"), "waiting", None),
     ],
 )
@@ -309,11 +309,11 @@ _SAID = """JSON.stringify(Object.fromEntries([...document.querySelectorAll("[id]
 async def test_it_updates_by_itself_and_says_what_the_worker_would_have_said() -> None:
     statuses = [EMPTY, STUCK]
     async with page_of(lambda: statuses[0]) as (tab, url):
-        assert await tab.text("#state") == "Takes no reads: reading the lists"
+        assert await tab.text("#state") == "Not ready: reading the lists"
         assert not await tab.evaluate("document.querySelector('#stuck').checkVisibility()")
         del statuses[0]
         await tab.until("document.body.dataset.state === 'stuck'")
-        assert await tab.text("#state") == "Takes reads, but 2 partitions are stuck"
+        assert await tab.text("#state") == "Ready, but 2 partitions are stuck"
         assert await tab.evaluate("document.querySelector('#stuck').checkVisibility()")
         updated = orjson.loads(await tab.evaluate(_SAID))
         points = await tab.evaluate("[line.getAttribute('points'), area.getAttribute('points')]")
@@ -347,8 +347,8 @@ async def test_without_scripts_it_says_the_same_and_comes_again_by_itself() -> N
         await tab.scripts(enabled=False)
         await tab.open(f"{url}/")
         assert await tab.text("#rate") == "82.9 million"
-        assert await tab.text("#state") == "Takes reads"
-        other = "Takes no reads: reading the lists"
+        assert await tab.text("#state") == "Ready"
+        other = "Not ready: reading the lists"
         await tab.until(f"document.querySelector('#state')?.textContent === '{other}'")
         assert tab.problems == []
         assert f"{url}/status.json" not in tab.requests

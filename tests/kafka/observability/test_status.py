@@ -37,7 +37,7 @@ async def test_a_running_worker_shows_what_it_does_and_nothing_of_the_reads(
         await worker.ready()
         tab = await browser.tab()
         await tab.open(f"{worker.url}/")
-        assert await tab.text("#state") == "Takes reads"
+        assert await tab.text("#state") == "Ready"
         assert await tab.text("#active") == "1"
         assert await tab.text("#reads") == "0"
 

@@ -236,7 +236,7 @@ async def _search(watched: Watched, town: Town, real_kafka: str, topics: Topics)
             assert town.allowed.found_in(metrics.encode()) == set()
         for path in ("/", "/status.json"):
             _, shown = await worker.get(path)
-            assert "Takes reads" in shown
+            assert "Ready" in shown
             assert town.traces.found_in(shown.encode()) == set(), path
             assert town.allowed.found_in(shown.encode()) == set(), path
         await worker.stop()
