@@ -109,9 +109,10 @@ def _figures(result: Result) -> str:
     rows += [row(_cells(by_engine[name])) for name in in_order]
     machine = result.machine
     kept = f"benchmarks/results/{result.date}-{NAME}.md"
+    rounds = "one round" if result.rounds == 1 else f"medians of {result.rounds} rounds"
     about = (
         f"Measured on {result.date} on {machine.cpu}, {machine.cores} cores;\n"
-        f"medians of {result.rounds} rounds, [all figures]({kept})."
+        f"{rounds}, [all figures]({kept})."
     )
     return "\n".join(rows) + f"\n\n{about}\n"
 

@@ -17,7 +17,6 @@ def test_the_limits_agree() -> None:
         ("READ_VALUE_BYTES", limits.BATCH_BYTES),
         ("READ_VALUE_BYTES", limits.SINK_BATCH_BYTES // 2),
         ("FETCH_PARTITION_BYTES", limits.FETCH_BYTES + 1),
-        ("READS_PARTITION_BYTES", limits.FETCH_BYTES + 1),
         ("FETCH_WAIT_MS", 1_000 * limits.CONTROL_STALE_S),
         ("HEARTBEAT_S", limits.SESSION_S / 2),
         ("LEAVE_S", limits.SESSION_S),

@@ -28,7 +28,7 @@ async def _run() -> None:
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         isolation_level="read_committed",
-        max_partition_fetch_bytes=limits.READS_PARTITION_BYTES,
+        max_partition_fetch_bytes=limits.FETCH_PARTITION_BYTES,
         fetch_max_bytes=limits.FETCH_BYTES,
     )
     await consumer.start()

@@ -103,7 +103,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             auto_offset_reset="earliest",
             isolation_level="read_committed",
             fetch_max_wait_ms=self._cluster.reads_wait_ms,
-            max_partition_fetch_bytes=limits.READS_PARTITION_BYTES,
+            max_partition_fetch_bytes=limits.FETCH_PARTITION_BYTES,
             fetch_max_bytes=limits.FETCH_BYTES,
             metadata_max_age_ms=int(limits.METADATA_MAX_AGE_S * 1000),
             session_timeout_ms=int(conf.broker_session_timeout * 1000),

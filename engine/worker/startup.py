@@ -42,7 +42,7 @@ def introduce(settings: Settings, topics: Topics, http_port: int) -> None:
         "limits: %d KiB a read, %d MiB a fetch of a partition, %d MiB a batch unpacked, "
         "%d fetches waiting, %d in delivery; not ready after %d s without news of the lists, "
         "removed from the group after %d s of silence",
-        *(limits.READ_VALUE_BYTES // limits.KIB, limits.READS_PARTITION_BYTES // mib),
+        *(limits.READ_VALUE_BYTES // limits.KIB, limits.FETCH_PARTITION_BYTES // mib),
         *(limits.BATCH_BYTES // mib, limits.FETCHES_WAITING, limits.FETCHES_IN_DELIVERY),
         *(limits.CONTROL_STALE_S, Member.of(settings).session_s),
     )

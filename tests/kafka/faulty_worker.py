@@ -47,6 +47,6 @@ def _strike_at(fault: signal.Signals, step: str, number: int) -> None:
 
 if __name__ == "__main__":
     fault, step, number, *arguments = sys.argv[1:]
-    vars(limits).update(READS_PARTITION_BYTES=32 * limits.KIB, SESSION_S=6.0, HEARTBEAT_S=1.5)
+    vars(limits).update(FETCH_PARTITION_BYTES=32 * limits.KIB, SESSION_S=6.0, HEARTBEAT_S=1.5)
     _strike_at(signal.Signals[f"SIG{fault}"], step, int(number))
     main(arguments)
