@@ -20,14 +20,12 @@ import weakref
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 from aiokafka import AIOKafkaConsumer
 from aiokafka import conn as aiokafka_conn
 from aiokafka.conn import AIOKafkaConnection
 
 from engine.kafka.raw_fetcher import delivers_batches
-
-Bytes = npt.NDArray[np.uint8]
+from engine.wire.decompress import Bytes
 
 #: Kafka's number of the request, and the longest text in its responses before version 12.
 _FETCH: Final = 1
@@ -67,10 +65,8 @@ class _Receiver(asyncio.BufferedProtocol):
         self._stream = connection._protocol
         self._reader = connection._reader
         self._head = bytearray(_HEAD_BYTES)
-        self._frame: Bytes | None = None
-        self._room = memoryview(self._head)
-        self._filled = 0
         self._has_failed = False
+        self._receive_into(None)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._room[self._filled :]
@@ -84,12 +80,12 @@ class _Receiver(asyncio.BufferedProtocol):
             if self._frame is None:
                 self._take_small()
             elif self._filled == len(self._frame):
-                frame, self._frame = self._frame, None
-                self._room, self._filled = memoryview(self._head), 0
+                frame = self._frame
+                self._receive_into(None)
                 self._take(frame)
         except Exception as error:  # noqa: BLE001 - whatever it is, it ends the connection
             self._has_failed = True
-            self._frame, self._room, self._filled = None, memoryview(self._head), 0
+            self._receive_into(None)
             self._reader.set_exception(error)
 
     def eof_received(self) -> bool | None:
@@ -105,6 +101,12 @@ class _Receiver(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         self._stream.resume_writing()
 
+    def _receive_into(self, frame: Bytes | None) -> None:
+        """Receive what comes next into a response's buffer, or into the head."""
+        self._frame = frame
+        self._room = memoryview(self._head) if frame is None else frame.data
+        self._filled = 0
+
     def _take_small(self) -> None:
         """Take the whole responses out of the head, and begin the one that is larger."""
         head, at = self._head, 0
@@ -115,9 +117,9 @@ class _Receiver(asyncio.BufferedProtocol):
                 raise ValueError("a response has a negative length")
             if _LENGTH_BYTES + size > _HEAD_BYTES:
                 part = head[begin : self._filled]
-                self._frame = np.empty(size, dtype=np.uint8)
-                self._room, self._filled = self._frame.data, len(part)
+                self._receive_into(np.empty(size, dtype=np.uint8))
                 self._room[: len(part)] = part
+                self._filled = len(part)
                 head[:] = bytes(_HEAD_BYTES)
                 return
             if self._filled - begin < size:

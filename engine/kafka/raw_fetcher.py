@@ -28,7 +28,7 @@ from aiokafka.errors import UnsupportedCodecError
 from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.record.memory_records import MemoryRecords
 
-from engine.wire.batch_splitter import LENGTH_AT, LOG_OVERHEAD, Batch, BatchSplitter, Damaged
+from engine.wire.batch_splitter import Batch, BatchSplitter, Damaged, end_of_batch
 from engine.wire.record_batch import BatchError, RawBatch, Record
 
 
@@ -149,10 +149,7 @@ class _KeptRecords:
 
     def has_next(self) -> bool:
         """Whether the first batch is whole, by its own length."""
-        if len(self.data) < LOG_OVERHEAD:
-            return False
-        length = int.from_bytes(self.data[LENGTH_AT:LOG_OVERHEAD], "big", signed=True)
-        return LOG_OVERHEAD + length <= len(self.data)
+        return end_of_batch(self.data) <= len(self.data)
 
     def size_in_bytes(self) -> int:
         return len(self.data)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from engine.plates.confidence import PARTS
 from engine.plates.likeness import MatchType
 
 #: The closer a likeness, the higher.
@@ -21,7 +22,6 @@ CLOSENESS: Final[dict[MatchType, int]] = {"partial": 0, "distance": 1, "confusab
 UNKNOWN: Final = -1
 
 _BY_CLOSENESS: Final[dict[int, MatchType]] = {close: kind for kind, close in CLOSENESS.items()}
-_PARTS: Final = 10_000
 _TIMES: Final = 10
 #: A quality as one number: closeness and ten-thousandths of confidence.
 _WIDTH: Final = 1 << 14
@@ -47,23 +47,23 @@ class Quality:
     @property
     def packed(self) -> int:
         """The quality as one number, for `is_better_than` and `unpacked`."""
-        return self._closeness * _WIDTH + round(self.confidence * _PARTS)
+        return self._closeness * _WIDTH + round(self.confidence * PARTS)
 
     def is_better_than(self, packed: int) -> bool:
         """Return whether this match is better than the one with that quality.
 
         The confidence is computed only if it can decide.
         """
-        if self._closeness * _WIDTH + _PARTS // _TIMES < packed < (self._closeness + 1) * _WIDTH:
+        if self._closeness * _WIDTH + PARTS // _TIMES < packed < (self._closeness + 1) * _WIDTH:
             return False  # the usual case: as close, and no confidence is ten times as high
         if packed < 0:
             return True
         closeness, parts = divmod(packed, _WIDTH)
         if self._closeness > closeness:
             return True
-        if _TIMES * parts > _PARTS:
+        if _TIMES * parts > PARTS:
             return False
-        own = round(self.confidence * _PARTS)
+        own = round(self.confidence * PARTS)
         return own >= _TIMES * parts and own > parts
 
 
@@ -71,7 +71,7 @@ def packed(match_type: MatchType | None, confidence: float | None) -> int:
     """Return a quality as one number; UNKNOWN if a part of it is absent."""
     if match_type is None or confidence is None:
         return UNKNOWN
-    return CLOSENESS[match_type] * _WIDTH + round(confidence * _PARTS)
+    return CLOSENESS[match_type] * _WIDTH + round(confidence * PARTS)
 
 
 def unpacked(packed: int) -> tuple[MatchType | None, float | None]:
@@ -79,4 +79,4 @@ def unpacked(packed: int) -> tuple[MatchType | None, float | None]:
     if packed < 0:
         return None, None
     closeness, parts = divmod(packed, _WIDTH)
-    return _BY_CLOSENESS[closeness], parts / _PARTS
+    return _BY_CLOSENESS[closeness], parts / PARTS

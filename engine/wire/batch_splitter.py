@@ -20,8 +20,8 @@ from engine.limits import CORRUPT_BATCH_FETCHES
 from engine.wire.record_batch import V2_HEADER_BYTES, RawBatch
 
 #: Offset (8) and length (4), which the length does not include.
-LENGTH_AT = 8
-LOG_OVERHEAD = 12
+_LENGTH_AT = 8
+_LOG_OVERHEAD = 12
 _MAGIC_AT = 16
 #: The positions of a version 2 batch's checksum and of the first byte that it covers.
 _V2_CRC_AT = 17
@@ -166,7 +166,7 @@ class BatchSplitter:
     def _advance(self) -> None:
         self._next = None
         at = self._at
-        end = self._end_of_batch(at)
+        end = end_of_batch(self._data, at)
         if end > len(self._data):
             return  # a response may end inside a batch; the next fetch returns it whole
         key = (self._partition, self._position)
@@ -186,13 +186,6 @@ class BatchSplitter:
         self._at = end
         self._position = max(self._position, self._next.next_offset)
 
-    def _end_of_batch(self, at: int) -> int:
-        """Return the end of a batch by its own length; past all data if it is cut off."""
-        if len(self._data) - at < LOG_OVERHEAD:
-            return len(self._data) + 1
-        length = int.from_bytes(self._data[at + LENGTH_AT : at + LOG_OVERHEAD], "big", signed=True)
-        return at + LOG_OVERHEAD + length
-
     def _offset_after_damage(self, at: int, end: int) -> int:
         """Return the offset at which to continue after a damaged batch.
 
@@ -200,7 +193,7 @@ class BatchSplitter:
         gives, if two of its fields agree; else one offset further, so that the stream advances.
         """
         position, data = self._position, self._data
-        following = self._end_of_batch(end)
+        following = end_of_batch(data, end)
         if following <= len(data) and _is_intact(data[end:following]):
             batch = Batch.read(data[end:following], position + 1)
             if position < batch.base_offset:
@@ -215,6 +208,14 @@ class BatchSplitter:
         return position + 1
 
 
+def end_of_batch(data: bytes | memoryview, at: int = 0) -> int:
+    """Return the end of a batch by its own length; past all data if it is cut off."""
+    if len(data) - at < _LOG_OVERHEAD:
+        return len(data) + 1
+    length = int.from_bytes(data[at + _LENGTH_AT : at + _LOG_OVERHEAD], "big", signed=True)
+    return at + _LOG_OVERHEAD + length
+
+
 def _is_intact(batch: memoryview) -> bool:
     """Return whether a batch's checksum is correct."""
     if len(batch) < _SMALLEST_BATCH:
@@ -227,4 +228,4 @@ def _is_intact(batch: memoryview) -> bool:
         # is kept, because taking it again would last longer than the checksum.
         checksum: int = crc32c(batch[_V2_CRC_FROM:], gil_release_mode=0)
         return checksum == stored
-    return zlib.crc32(batch[_MAGIC_AT:]) == int.from_bytes(batch[LOG_OVERHEAD:_MAGIC_AT], "big")
+    return zlib.crc32(batch[_MAGIC_AT:]) == int.from_bytes(batch[_LOG_OVERHEAD:_MAGIC_AT], "big")

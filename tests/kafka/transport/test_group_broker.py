@@ -125,13 +125,7 @@ class _Member:
     async def join(self, protocols: str = "x", metadata: bytes = b"") -> None:
         """Join, with an id that the broker gives if it has none. `protocols` has a letter each."""
         while True:
-            offered = [(protocol, metadata) for protocol in protocols]
-            answer = await self._send(
-                JoinGroupRequest(
-                    *(self._table.group, _SESSION_MS, self._table.rebalance_ms, self.id, None),
-                    *(ConsumerProtocol.PROTOCOL_TYPE, offered),
-                )
-            )
+            answer = await self._asked_to_join(protocols, metadata)
             if answer.error_code in _NOT_YET:
                 await asyncio.sleep(0.2)
                 continue
@@ -153,12 +147,7 @@ class _Member:
 
     async def ask_for_id(self) -> None:
         """Begin to join, and not go on."""
-        answer = await self._send(
-            JoinGroupRequest(
-                *(self._table.group, _SESSION_MS, self._table.rebalance_ms, "", None),
-                *(ConsumerProtocol.PROTOCOL_TYPE, [("x", b"")]),
-            )
-        )
+        answer = await self._asked_to_join("x", b"")
         self._note(f"asks for an id: error {answer.error_code}")
         self.id = answer.member_id
         self._table.know(self.id, self._name)
@@ -209,6 +198,15 @@ class _Member:
         """Leave the group."""
         answer = await self._send(LeaveGroupRequest(self._table.group, self.id))
         self._note(f"leaves: {answer.error_code}")
+
+    async def _asked_to_join(self, protocols: str, metadata: bytes) -> Any:
+        offered = [(protocol, metadata) for protocol in protocols]
+        return await self._send(
+            JoinGroupRequest(
+                *(self._table.group, _SESSION_MS, self._table.rebalance_ms, self.id, None),
+                *(ConsumerProtocol.PROTOCOL_TYPE, offered),
+            )
+        )
 
     async def _beaten(self, generation: int | None, member_id: str | None) -> int:
         request = HeartbeatRequest(

@@ -22,9 +22,10 @@ import orjson
 import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.abc import ConsumerRebalanceListener
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from benchmarks.measures.group_view import NO_COORDINATOR_YET
 from engine import limits
 from engine.control import auditing
 from engine.control.list_updater import ListUpdater
@@ -56,12 +57,6 @@ from tests.kafka.worker_process import WorkerProcess
 PATIENCE_S = limits.SESSION_S / 2
 PLATES = [f"SHUT{number:03d}" for number in range(24)]
 NOBODY = orjson.dumps(a_read(plate="NOBODY"))
-#: What a broker answers while a group's coordinator is made, loads or moves.
-_COORDINATOR_MOVES = {
-    KafkaError.NOT_COORDINATOR,
-    KafkaError.COORDINATOR_NOT_AVAILABLE,
-    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-}
 
 
 class Street:
@@ -119,7 +114,7 @@ class Street:
             try:
                 await asyncio.to_thread(ask)
             except KafkaException as error:
-                if error.args[0].code() not in _COORDINATOR_MOVES:
+                if error.args[0].code() not in NO_COORDINATOR_YET:
                     raise
             return bool(members)
 
