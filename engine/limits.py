@@ -12,6 +12,7 @@ Python's objects, matches and changes take about four times as much.
 | fetches, in aiokafka's buffer, Faust's and the agent's queue | FETCHED_BYTES | 64 |
 | a response from a broker; for a moment three copies of it | FETCH_BYTES | 96 |
 | an unpacked batch, of reads and of the lists; gzip's is copied | BATCH_BYTES | 128 |
+| batches unpacked ahead, and the one that is scanned | GROUPS_AHEAD, AHEAD_BYTES | 48 |
 | rows of a scan, few of them as objects | BATCH_RECORDS, ROWS_A_STEP | 64 |
 | the outcomes of fetches: in delivery, and two more | FETCHES_IN_DELIVERY, OUTCOME_BYTES | 20 |
 | their audit records, and the suppression's states | with the above | 30 |
@@ -168,9 +169,11 @@ BATCH_RECORDS: Final = MIB
 ENTRIES_KEPT_OPEN: Final = 24_576
 #: Rows of a scan that become Python objects at a time.
 ROWS_A_STEP: Final = 4096
-#: Batches decompressed and scanned at a time, compressed. More of them save little and evict each
-#: other from the processor's cache.
-SCAN_BYTES: Final = 256 * KIB
+#: Batches decompressed and scanned at a time, compressed: each time, two threads wait for the GIL.
+SCAN_BYTES: Final = MIB
+#: Groups of batches that are decompressed before the scan needs them, and the largest size of each.
+GROUPS_AHEAD: Final = 2
+AHEAD_BYTES: Final = 16 * MIB
 #: How long a thread waits for the GIL before it asks for it. The matcher's thread needs it for some
 #: microseconds after each compiled part. With Python's own 5 ms it stood still for a third of the
 #: time, behind the threads of the event loops.
@@ -182,6 +185,9 @@ FETCHES_WAITING: Final = 4
 FETCHED_BYTES: Final = 2 * FETCH_BYTES
 #: How soon a fetcher that has no room checks for room again.
 FETCH_LOOK_S: Final = 0.02
+#: Fetches, of different partitions, that are with the matcher: its thread takes the next one while
+#: the event loop handles what came of the last.
+FETCHES_IN_PROCESS: Final = 2
 #: Fetches whose matches are in flight to the broker while the next ones are scanned.
 FETCHES_IN_DELIVERY: Final = 8
 #: The outcome of a fetch, in about the size it has on the wire: matches, rejects, suppression
@@ -443,6 +449,7 @@ def check() -> None:
     """Raise AssertionError if two limits contradict each other."""
     assert 2 * READ_VALUE_BYTES <= INGEST_RECORD_BYTES, "a read's record holds its value and more"
     assert READ_VALUE_BYTES < BATCH_BYTES, "a batch must hold a read"
+    assert AHEAD_BYTES <= BATCH_BYTES, "what is too large to be unpacked ahead may not be too large"
     assert FETCH_PARTITION_BYTES <= FETCH_BYTES, "a fetch must hold a partition's share"
     assert 2 * READ_VALUE_BYTES < SINK_BATCH_BYTES, "a match holds its read and its entry"
     assert AUDIT_BATCH_BYTES < SINK_BATCH_BYTES, "what is sealed at a time is one batch"

@@ -1,5 +1,9 @@
 """From fetches to deliveries: fetches are matched one by one, and delivered meanwhile.
 
+The fetches of a partition are processed in their order, each when the one before is handed on. A
+fetch of another partition may be processed meanwhile, so that the matcher need not wait until the
+event loop has handled the last outcome.
+
 A fetch is done when its matches, the audit's record of each of them, its rejects and what it
 changed in the suppression's state are all acknowledged by the broker, and only then may its offset
 be committed. A match waits for its audit record. A bounded number of fetches is in delivery while
@@ -13,6 +17,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 from engine import limits
@@ -33,6 +38,13 @@ Process = Callable[[Fetch, DeliverSome | None], Awaitable[Outcome | None]]
 Delivered = Callable[[Outcome, float], None]
 
 
+@dataclass(slots=True)
+class _Partition:
+    """A partition in one assignment: whether a fetch of it was abandoned."""
+
+    is_left: bool = False
+
+
 class Pipeline:
     """See the module. `failed` receives the error that ends the worker."""
 
@@ -47,32 +59,51 @@ class Pipeline:
         self._delivery = delivery
         self._delivered = delivered
         self._failed = failed
+        #: By partition, the fetches that are being processed.
+        self._processing: dict[int, asyncio.Task[None]] = {}
         self._room = asyncio.Semaphore(limits.FETCHES_IN_DELIVERY)
         self._deliveries: set[asyncio.Task[None]] = set()
         #: Deliveries of parts of a fetch that is still being processed.
         self._early: dict[Fetch, list[asyncio.Task[None]]] = {}
         self._waiting_for_room: asyncio.Future[Any] | None = None
+        self._has_failed = False
         self._is_closing = False
 
     async def take(self, fetch: Fetch) -> None:
-        """Process a fetch, in parts if its outcome is large; return when the next may be taken."""
+        """Begin to process a fetch when its turn comes; return then.
+
+        Behind a fetch that was abandoned, those of its partition are abandoned too: their offsets
+        are not committed, and so their matches would come twice. After a failure all are.
+        """
+        processing, partition = self._processing, fetch.raw.partition
+        while partition in processing or len(processing) >= limits.FETCHES_IN_PROCESS:
+            await asyncio.wait(processing.values(), return_when=asyncio.FIRST_COMPLETED)
+        if self._has_failed or _partition(fetch).is_left:
+            fetch.abandon()
+            return
+        fetch.begin()
+        task = processing[partition] = asyncio.create_task(self._process_all(fetch))
+        task.add_done_callback(lambda _: processing.pop(partition))
+
+    async def _process_all(self, fetch: Fetch) -> None:
+        """Process a fetch, in parts if its outcome is large, and hand on what comes of it."""
         rest: Fetch | None = fetch
         while rest is not None:
-            rest = await self._take(rest)
+            rest = await self._process_some(rest)
 
-    async def _take(self, fetch: Fetch) -> Fetch | None:
+    async def _process_some(self, fetch: Fetch) -> Fetch | None:
         """Process a fetch, or as much of it as fits in one outcome; return the rest of it."""
         try:
             deliver_some = self.deliver_some if self._delivery.takes_parts else None
             outcome = await self._process(fetch, deliver_some)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it ends the worker
             log.error("a fetch cannot be processed: %s", error, extra=log_context(fetch))
-            self._failed(error)
-            fetch.abandon()
-            raise
+            self._fail(error)
+            _abandon(fetch)
+            return None
         if outcome is None:
             self._early.pop(fetch, None)
-            fetch.abandon()
+            _abandon(fetch)
             return None
         rest = None if outcome.next_offset is None else fetch.cut(outcome.next_offset)
         await self._hand_on(fetch, outcome)
@@ -114,11 +145,12 @@ class Pipeline:
         self._delivered(outcome, time.perf_counter() - started_s)
 
     async def close(self) -> None:
-        """Wait for the deliveries in flight."""
+        """Wait for what is being processed, and for the deliveries in flight."""
         self._is_closing = True
         if self._waiting_for_room is not None:
             self._waiting_for_room.cancel()
-        await asyncio.gather(*self._deliveries, return_exceptions=True)
+        while in_work := [*self._processing.values(), *self._deliveries]:
+            await asyncio.gather(*in_work, return_exceptions=True)
 
     async def _deliver(self, fetch: Fetch, outcome: Outcome, handed: asyncio.Future[None]) -> None:
         started_s = time.perf_counter()
@@ -127,11 +159,11 @@ class Pipeline:
             for early in self._early.pop(fetch, ()):
                 await asyncio.shield(early)
         except Abandoned:
-            fetch.abandon()
+            _abandon(fetch)
             return
         except Exception as error:
             log.error("what a fetch came to is not delivered: %s", error, extra=log_context(fetch))
-            fetch.abandon()
+            _abandon(fetch)
             raise
         fetch.done()
         self._delivered(outcome, time.perf_counter() - started_s)
@@ -141,7 +173,20 @@ class Pipeline:
         self._room.release()
         error = None if delivery.cancelled() else delivery.exception()
         if error is not None and not isinstance(error, Abandoned):
-            self._failed(error)
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        self._has_failed = True
+        self._failed(error)
+
+
+def _partition(fetch: Fetch) -> _Partition:
+    return fetch.assignment.held(fetch.raw.partition, _Partition)
+
+
+def _abandon(fetch: Fetch) -> None:
+    _partition(fetch).is_left = True
+    fetch.abandon()
 
 
 def log_context(fetch: Fetch, reads: int | None = None) -> dict[str, object]:

@@ -34,7 +34,7 @@ class Watching:
         self._watch = StuckWatch()
         self._named: dict[int, Stuck] = {}
         self._held: Mapping[TopicPart, HeldBack] = {}
-        self._matching: int | None = None
+        self._matching: set[int] = set()
         self._matcher_since_s: float | None = None
 
     @property
@@ -74,11 +74,11 @@ class Watching:
     @contextmanager
     def matching(self, partition: int) -> Iterator[None]:
         """While the reads of a partition are with the matcher."""
-        self._matching = partition
+        self._matching.add(partition)
         try:
             yield
         finally:
-            self._matching = None
+            self._matching.discard(partition)
 
     @contextmanager
     def in_matcher(self) -> Iterator[None]:
@@ -107,7 +107,7 @@ class Watching:
 
     def _seen(self, partition: int, seen: Seen) -> Seen:
         """Return what is seen of a partition, with what is only known here."""
-        if partition == self._matching and seen.work == "delivery":
+        if partition in self._matching and seen.work == "delivery":
             seen = seen._replace(work="matching")
         held = self._held.get((self._topic, partition))
         return seen if held is None else seen._replace(held_s=held.since_s, held_why=held.why)

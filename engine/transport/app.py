@@ -97,7 +97,8 @@ def make_app(
     on_revoked: OnRevoked,
     commit: Commit,
 ) -> App:
-    """Make an app whose only agent passes each fetch to `take`, and then requests the next one.
+    """Make an app whose only agent passes each fetch to `take`, which begins it, and requests the
+    next one when that returns.
 
     A partition is revoked when its fetches in flight are done: it ends in its assignment, and
     `on_revoked` is called. `on_assigned` is called with each new assignment and its partitions.
@@ -141,7 +142,6 @@ def make_app(
 
     async def match_fetches(stream: Any) -> None:
         async for fetch in stream:
-            fetch.begin()
             if app.may_take(fetch):
                 await take(fetch)
             else:

@@ -63,20 +63,21 @@ class Processor:
         Returns None if the worker ends before the gate opens, or the fetch's partition is revoked.
         """
         clock, metrics = self._runtime.clock, self._runtime.metrics
-        if not await self._passed_gate() or not await self._prepared(fetch):
+        if not await self._prepared(fetch) or not await self._passed_gate():
             return None
         if not fetch.raw.batches:
             return Outcome(at_ms=clock.now_ms())  # all of it is committed already
-        started_s = time.perf_counter()
+        took_s = 0.0
         hand_over = None if deliver_some is None else self._hand_over(fetch, deliver_some)
         while True:
             with self._watching.matching(fetch.raw.partition):
                 try:
-                    outcome = await self._runtime.matcher_thread.call(
+                    outcome, part_s = await self._runtime.matcher_thread.call(
                         partial(self._match, fetch, hand_over)
                     )
                 except Abandoned:
                     return None
+            took_s += part_s
             missing = outcome.missing_schema
             if missing is None or outcome.next_offset != fetch.raw.first_offset:
                 break  # what is processed already need not wait for the schema
@@ -85,7 +86,6 @@ class Processor:
         if not fetch.is_ours:
             return None  # the next owner of the partition has its state too
         self.fetches_processed += 1
-        took_s = time.perf_counter() - started_s
         metrics.count_fetch(outcome, fetch.raw.partition, fetch.lag, took_s)
         for fault in outcome.producer_faults:  # the log holds back what is too much of it
             what, todo = DESCRIBED[fault]
@@ -106,11 +106,16 @@ class Processor:
         if self._tracing is not None:
             self._tracing.delivered(outcome, now_ms)
 
-    def _match(self, fetch: Fetch, hand_over: HandOver | None) -> Outcome:
-        """Match a fetch, on the matcher thread. Raises Abandoned if its partition was revoked."""
+    def _match(self, fetch: Fetch, hand_over: HandOver | None) -> tuple[Outcome, float]:
+        """Match a fetch, on the matcher thread; return the seconds too.
+
+        Raises Abandoned if its partition was revoked.
+        """
         if not fetch.is_ours:
             raise Abandoned  # its state is kept as the changelog has it
-        return self._matcher.process(fetch.raw, self._runtime.clock.now_ms(), hand_over)
+        started_s = time.perf_counter()
+        outcome = self._matcher.process(fetch.raw, self._runtime.clock.now_ms(), hand_over)
+        return outcome, time.perf_counter() - started_s
 
     def _hand_over(self, fetch: Fetch, deliver_some: DeliverSome) -> HandOver:
         """What takes some of what comes of a fetch, on the matcher thread."""

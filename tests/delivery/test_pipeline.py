@@ -86,9 +86,14 @@ class Here:
         self.noted += records
         return self.notes_answer
 
-    def fetch(self, name: str = "fetch", reads: int = 1) -> Fetch:
+    async def take(self, fetch: Fetch) -> None:
+        """Take a fetch, and process it as far as that goes without an answer."""
+        await self.pipeline.take(fetch)
+        await settle()
+
+    def fetch(self, name: str = "fetch", reads: int = 1, partition: int = 0) -> Fetch:
         batch = raw_batch(batch_bytes(reads * [Sent(b"K", b"{}")]))
-        fetch = Fetch(RawFetch(TOPICS.detections, 0, (batch,)), 1, an_assignment())
+        fetch = Fetch(RawFetch(TOPICS.detections, partition, (batch,)), 1, an_assignment())
         self.follow(fetch, name)
         return fetch
 
@@ -118,7 +123,7 @@ async def settle() -> None:
 
 async def test_nothing_found_is_done() -> None:
     here = Here()
-    await here.pipeline.take(here.fetch())
+    await here.take(here.fetch())
     assert here.fetches == ["fetch done"]
     assert not here.sent
     assert not here.appended
@@ -130,7 +135,7 @@ async def test_nothing_found_is_done() -> None:
 async def test_done_when_all_that_came_of_it_is_acknowledged(order: tuple[int, ...]) -> None:
     here = Here()
     here.outcome = ONE
-    await here.pipeline.take(here.fetch())
+    await here.take(here.fetch())
     await settle()
     assert here.appended == [MatchEvent("match", NOW_MS, found_match(MATCH, 5).audit)]
     assert here.noted == [CHANGE]
@@ -149,7 +154,7 @@ async def test_no_match_is_sent_before_its_audit_is_there() -> None:
     processed again."""
     here = Here()
     here.outcome = ONE
-    await here.pipeline.take(here.fetch())
+    await here.take(here.fetch())
     await settle()
     assert (len(here.appended), here.sent) == (1, [])
     here.audit_answers.set_exception(BrokerError("not acknowledged"))
@@ -161,7 +166,7 @@ async def test_no_match_is_sent_before_its_audit_is_there() -> None:
 async def test_a_failure_of_any_abandons_the_fetch(failing: int) -> None:
     here = Here()
     here.outcome = ONE
-    await here.pipeline.take(here.fetch())
+    await here.take(here.fetch())
     await settle()
     answers = [here.sink_answers, here.audit_answers, here.notes_answer]
     fails = answers.pop(failing)
@@ -177,7 +182,7 @@ async def test_a_failure_of_any_abandons_the_fetch(failing: int) -> None:
 async def test_what_is_somebody_elses_is_abandoned_and_ends_nothing() -> None:
     here = Here()
     here.outcome = ONE
-    await here.pipeline.take(here.fetch())
+    await here.take(here.fetch())
     await settle()
     here.audit_answers.set_exception(Abandoned())
     here.notes_answer.set_result(None)
@@ -190,23 +195,26 @@ async def test_what_is_somebody_elses_is_abandoned_and_ends_nothing() -> None:
 async def test_a_failing_match_abandons_the_fetch() -> None:
     here = Here()
     here.outcome = error = RuntimeError("a fault")
-    with pytest.raises(RuntimeError):
-        await here.pipeline.take(here.fetch())
+    await here.take(here.fetch())
     assert here.fetches == ["fetch abandoned"]
     assert here.failures == [error]
+    here.outcome = ONE
+    await here.take(here.fetch("next"))
+    assert here.fetches[1:] == ["next abandoned"], "nothing behind it may count"
+    assert not here.noted
 
 
 async def test_a_worker_that_ends_abandons_the_fetch() -> None:
     here = Here()
     here.outcome = None
-    await here.pipeline.take(here.fetch())
+    await here.take(here.fetch())
     assert here.fetches == ["fetch abandoned"]
 
 
 async def test_reads_that_were_all_folded_are_delivered_too() -> None:
     here = Here()
     here.outcome = found(suppressed=3, suppression=[CHANGE])
-    await here.pipeline.take(here.fetch())
+    await here.take(here.fetch())
     here.sink_answers.set_result(None)
     here.audit_answers.set_result(None)
     await settle()
@@ -222,33 +230,76 @@ async def test_what_changed_is_noted_in_order_while_there_is_no_room() -> None:
     here = Here()
     here.outcome = ONE
     for _ in range(limits.FETCHES_IN_DELIVERY):
-        await here.pipeline.take(here.fetch())
+        await here.take(here.fetch())
     here.outcome = found(suppression=[last := CHANGE._replace(value=b"last")])
-    further = asyncio.create_task(here.pipeline.take(here.fetch("further")))
-    await settle()
+    await here.take(here.fetch("further"))
     assert here.noted == [CHANGE] * limits.FETCHES_IN_DELIVERY + [last]
-    assert not further.done()
-    further.cancel()
-    await asyncio.gather(further, return_exceptions=True)
+    next_one = asyncio.create_task(here.take(here.fetch("next")))
+    await settle()
+    assert not next_one.done(), "the one before is not handed on"
+    next_one.cancel()
+    await asyncio.gather(next_one, return_exceptions=True)
 
 
 async def test_no_more_are_in_delivery_than_the_limit_says() -> None:
     here = Here()
     here.outcome = ONE
     for _ in range(limits.FETCHES_IN_DELIVERY):
-        await here.pipeline.take(here.fetch())
-    further = asyncio.create_task(here.pipeline.take(here.fetch("further")))
-    await settle()
-    assert not further.done()
+        await here.take(here.fetch())
+    await here.take(here.fetch("further"))
     assert here.pipeline.in_delivery == limits.FETCHES_IN_DELIVERY
     here.sink_answers.set_result(None)
     here.audit_answers.set_result(None)
     here.notes_answer.set_result(None)
-    await further
     await here.pipeline.close()
     assert here.pipeline.in_delivery == 0
     assert here.fetches[-1] == "further done"
     assert len(here.fetches) == limits.FETCHES_IN_DELIVERY + 1
+
+
+async def test_fetches_of_a_partition_follow_each_other_and_another_s_goes_along() -> None:
+    """The matcher's thread has the next one while the event loop handles what came of the last."""
+    here = Here()
+    begun: list[str] = []
+    answers: dict[str, asyncio.Future[Outcome]] = {}
+    names: dict[Fetch, str] = {}
+
+    async def process(fetch: Fetch, _: object) -> Outcome:
+        name = names[fetch]
+        begun.append(name)
+        answers[name] = asyncio.get_running_loop().create_future()
+        return await answers[name]
+
+    def fetch(name: str) -> Fetch:
+        made = here.fetch(name, partition=int(name[0]))
+        names[made] = name
+        return made
+
+    async def take_all(fetches: list[Fetch]) -> None:
+        for each in fetches:
+            await here.pipeline.take(each)
+
+    here.pipeline._process = process
+    taking = asyncio.create_task(take_all([*map(fetch, ("0a", "1a", "2a", "2b", "0b"))]))
+    await settle()
+    assert begun == ["0a", "1a"]
+    answers["1a"].set_result(found())
+    await settle()
+    assert begun == ["0a", "1a", "2a"]
+    answers["0a"].set_result(found())
+    await settle()
+    assert begun == ["0a", "1a", "2a"], "the other one of the partition is still being processed"
+    answers["2a"].set_result(found())
+    await settle()
+    assert begun == ["0a", "1a", "2a", "2b", "0b"]
+    closing = asyncio.create_task(here.pipeline.close())
+    await settle()
+    assert not closing.done(), "it waits for what is being processed"
+    answers["2b"].set_result(found())
+    answers["0b"].set_result(found())
+    await closing
+    assert taking.done()
+    assert sorted(here.fetches) == ["0a done", "0b done", "1a done", "2a done", "2b done"]
 
 
 async def test_a_fetch_that_comes_to_much_is_done_in_parts() -> None:
@@ -269,7 +320,7 @@ async def test_a_fetch_that_comes_to_much_is_done_in_parts() -> None:
         rest.append(further)
 
     here.follow(fetch, "first", cut)
-    await here.pipeline.take(fetch)
+    await here.take(fetch)
     assert taken == [(0, 10), (3, 10), (7, 10)]
     assert [part.next_offset for part in (fetch, *rest)] == [3, 7, 10]
     assert {part.assignment for part in rest} == {fetch.assignment}
@@ -291,7 +342,7 @@ async def test_the_rest_of_a_fetch_is_abandoned_with_its_partition() -> None:
     here.pipeline._process = process
     fetch = here.fetch("first", reads=10)
     here.follow(fetch, "first", lambda _, further: here.follow(further, "rest"))
-    await here.pipeline.take(fetch)
+    await here.take(fetch)
     assert here.fetches == ["rest abandoned"]
 
 
@@ -306,7 +357,7 @@ async def test_done_when_what_was_delivered_early_is_acknowledged_too(last: str)
     early = here.sink_answers
     here.sink_answers = asyncio.get_running_loop().create_future()
     here.outcome = found(matches=[found_match(MATCH, 6)]) if last == "something" else found()
-    await here.pipeline.take(fetch)
+    await here.take(fetch)
     for answer in (here.sink_answers, here.notes_answer):
         answer.set_result(None)
     await settle()
@@ -326,7 +377,7 @@ async def test_what_fails_early_abandons_the_fetch() -> None:
     await settle()
     failing, here.sink_answers = here.sink_answers, asyncio.get_running_loop().create_future()
     here.outcome = ONE
-    await here.pipeline.take(fetch)
+    await here.take(fetch)
     for answer in (here.sink_answers, here.notes_answer):
         answer.set_result(None)
     failing.set_exception(error := BrokerError("not acknowledged"))
@@ -339,7 +390,7 @@ async def test_pieces_wait_for_room_until_there_is_some_or_never_will_be() -> No
     here = Here()
     here.outcome = ONE
     for _ in range(limits.FETCHES_IN_DELIVERY):
-        await here.pipeline.take(here.fetch())
+        await here.take(here.fetch())
     fetch = here.fetch("late")
     waiting = asyncio.create_task(here.pipeline.deliver_some(fetch, ONE))
     await settle()
@@ -349,7 +400,7 @@ async def test_pieces_wait_for_room_until_there_is_some_or_never_will_be() -> No
     await waiting
     here.sink_answers = asyncio.get_running_loop().create_future()
     for _ in range(limits.FETCHES_IN_DELIVERY):
-        await here.pipeline.take(here.fetch())
+        await here.take(here.fetch())
     waiting = asyncio.create_task(here.pipeline.deliver_some(fetch, ONE))
     await settle()
     closing = asyncio.create_task(here.pipeline.close())
@@ -366,7 +417,7 @@ async def test_a_fetch_that_is_lost_after_a_piece_of_it_was_delivered() -> None:
     fetch = here.fetch()
     await here.pipeline.deliver_some(fetch, ONE)
     here.outcome = None
-    await here.pipeline.take(fetch)
+    await here.take(fetch)
     assert here.fetches == ["fetch abandoned"]
     assert not here.pipeline._early
     for answer in (here.sink_answers, here.audit_answers, here.notes_answer):
@@ -384,9 +435,26 @@ async def test_a_piece_that_is_somebody_elses_abandons_the_fetch_and_ends_nothin
     loop = asyncio.get_running_loop()
     here.audit_answers = loop.create_future()
     here.outcome = ONE
-    await here.pipeline.take(fetch)
+    await here.take(fetch)
     for answer in (here.sink_answers, here.audit_answers, here.notes_answer):
         answer.set_result(None)
     await settle()
     assert here.fetches == ["fetch abandoned"]
     assert here.failures == []
+
+
+async def test_nothing_behind_an_abandoned_fetch_is_processed() -> None:
+    """Its offset is not committed, so that its matches would come twice."""
+    here = Here()
+    first, other = here.fetch("first"), here.fetch("other", partition=1)
+    behind, back = here.fetch("behind"), here.fetch("back")
+    behind.assignment = first.assignment
+    here.outcome = None
+    await here.take(first)
+    here.outcome = ONE
+    await here.take(behind)
+    assert here.fetches == ["first abandoned", "behind abandoned"]
+    assert not here.noted
+    await here.take(other)
+    await here.take(back)
+    assert here.noted == 2 * [CHANGE], "other partitions go on, and a new assignment begins anew"
