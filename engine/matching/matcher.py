@@ -17,7 +17,8 @@ Long because all ways of a record from its batch to the decision stand beside ea
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from itertools import chain
 from typing import Final
@@ -36,6 +37,7 @@ from engine.matching.suppression import Suppression
 from engine.plates.normal_form import is_normal
 from engine.wire.alternates import NONE_ASKED, asked_by
 from engine.wire.decompress import JOINABLE_CODECS, Bytes, CodecError, Decompressor
+from engine.wire.decompressor_thread import DecompressorThread, Group, concatenated
 from engine.wire.record_batch import BatchError, Parse, RawBatch, RawFetch
 from engine.wire.record_decoder import (
     HIT,
@@ -59,7 +61,7 @@ class Matcher:
     scanner cannot. `suppression` decides which matches are repeats. With `look_ms`, about
     `limits.LOOK_READS` reads of a fetch are sampled, all of them if it has no more, for each
     partition once in that time. So a producer of few reads that gets something wrong is found soon.
-    `values` says how values are opened.
+    `values` says how values are opened. Close it at the end.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Matcher:
         #: When a fetch of each partition was last looked at.
         self._looked_ms: dict[int, int] = {}
         self._decompressor = Decompressor()
+        self._ahead: DecompressorThread | None = None  # made when the first large fetch comes
         self._scanner = Scanner(sample_every)
         self._plain_reads = PlainReads(lists.misreads)
 
@@ -101,13 +104,16 @@ class Matcher:
         self._scanner.sample_every = look_every
         opening = Opening(self._sample_every, look_every, self._values)
         decider = Decider(self.lists, self._suppression, fetch, now_ms, opening, hand_over)
-        for group in _groups(fetch.batches):
-            if len(group) == 1 or not self._process_group(group, decider):
-                for batch in group:
-                    if not decider.is_full:
-                        self._process_alone(batch, decider)
-            if decider.is_full:
-                break
+        with closing(self._decompressed(fetch.batches)) as groups:
+            for group, data in groups:
+                if len(group) == 1:
+                    self._process_alone(group[0], data, decider)
+                elif not self._process_group(group, data, decider):
+                    for batch in group:
+                        if not decider.is_full:
+                            self._process_alone(batch, None, decider)
+                if decider.is_full:
+                    break
         if decider.is_waiting:
             self._looked_ms.pop(fetch.partition, None)  # look at what is not opened yet
         return decider.finish()
@@ -130,31 +136,47 @@ class Matcher:
         It costs as much as writing the buffers once.
         """
         self._decompressor.scrub()
+        if self._ahead is not None:
+            self._ahead.scrub()
         self._scanner.scrub()
         self._plain_reads.scrub()
 
-    def _process_group(self, group: list[RawBatch], decider: Decider) -> bool:
+    def close(self) -> None:
+        """End the thread that decompresses ahead."""
+        if self._ahead is not None:
+            self._ahead.close()
+
+    def _decompressed(self, batches: Sequence[RawBatch]) -> Generator[tuple[Group, Bytes | None]]:
+        """Yield the batches in groups, with their records if those are decompressed already."""
+        groups = [*_groups(batches)]
+        if len(groups) < 2:
+            yield from ((group, None) for group in groups)
+            return
+        if self._ahead is None:
+            self._ahead = DecompressorThread()
+        yield from self._ahead.decompressed(groups)
+
+    def _process_group(self, group: Group, data: Bytes | None, decider: Decider) -> bool:
         """Process several batches at once; return False, with nothing done, if one is malformed.
 
         The overhead of a call, above all of passing the GIL between threads, is paid once for the
         group.
         """
-        joined = b"".join([batch.records for batch in group])
         try:
-            self._scan(group, memoryview(joined), decider)
+            self._scan(group, data, decider)
         except (CodecError, Malformed, TooManyRecords):
             return False
         decider.taken_to(group[-1].next_offset)
         return True
 
-    def _process_alone(self, batch: RawBatch, decider: Decider) -> None:
+    def _process_alone(self, batch: RawBatch, data: Bytes | None, decider: Decider) -> None:
         try:
-            self._process_batch(batch, decider)
+            self._process_batch(batch, data, decider)
         except BatchError as error:
             decider.reject_rest(error.reason, error.next_offset, batch.next_offset - 1)
         decider.taken_to(batch.next_offset)
 
-    def _process_batch(self, batch: RawBatch, decider: Decider) -> None:
+    def _process_batch(self, batch: RawBatch, data: Bytes | None, decider: Decider) -> None:
         if not batch.intact:
             raise BatchError("corrupt_batch", batch.first_offset)
         try:
@@ -162,7 +184,7 @@ class Matcher:
                 self._decompressor.check_wrapped(batch)
                 self._parse_batch(batch, decider)
                 return
-            self._scan([batch], batch.records, decider)
+            self._scan([batch], data, decider)
         except CodecError as error:
             raise BatchError(error.reason, batch.first_offset) from error
         except TooManyRecords as error:
@@ -170,12 +192,13 @@ class Matcher:
         except Malformed:
             self._parse_batch(batch, decider)
 
-    def _scan(self, batches: list[RawBatch], records: memoryview, decider: Decider) -> None:
-        """Process batches with these compressed records.
+    def _scan(self, batches: Group, data: Bytes | None, decider: Decider) -> None:
+        """Process batches; None if their records are not decompressed yet.
 
         Raises CodecError, Malformed and TooManyRecords, with nothing done.
         """
-        data = self._decompressor.decompress(batches[0].codec, records)
+        if data is None:
+            data = self._decompressor.decompress(batches[0].codec, concatenated(batches))
         index = self._index
         rows, seen = self._scanner.scan(batches, data, index.plates, index.similar.scan_tables)
         decider.outcome.reads += seen
@@ -211,7 +234,7 @@ class Matcher:
         else:
             self._process_read(read, decider)
 
-    def _count_from(self, offset: int, batches: list[RawBatch], data: Bytes) -> int:
+    def _count_from(self, offset: int, batches: Group, data: Bytes) -> int:
         """Count the batches' reads from an offset on; the rows are no longer valid afterwards."""
         rest = [replace(batch, from_offset=max(offset, batch.from_offset)) for batch in batches]
         return self._scanner.scan(rest, data, _NOTHING_LISTED)[1]

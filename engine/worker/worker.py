@@ -1,8 +1,8 @@
 """The worker: all parts of one engine process, wired together, started and stopped in order.
 
-Three threads share the work. The main one runs the event loop: Faust's agent, the control
+Four threads share the work. The main one runs the event loop: Faust's agent, the control
 replica, the producer, HTTP. Faust's consumer thread fetches. The matcher thread alone touches
-the lists: it takes control records and fetches one after the other.
+the lists: it takes control records and fetches one after the other. One decompresses ahead of it.
 
 A fetch passes: consumer thread → agent → gate → matcher → (matches, rejects, audit records) →
 sink → done, and only then may its offset be committed. Whatever goes wrong beyond a bad record
@@ -163,6 +163,7 @@ class Worker:
     async def _run(self, stack: contextlib.AsyncExitStack) -> None:
         """Start all parts, in the order of their needs; the stack stops them in the other one."""
         tasks, cluster = self._tasks, self._runtime.cluster
+        stack.callback(self.matcher.close)
         stack.callback(self._thread.close)
         stack.push_async_callback(self.http.stop)
         await self.http.start()

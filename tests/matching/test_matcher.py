@@ -64,6 +64,13 @@ _BOTH_WAYS = pytest.mark.parametrize("headers", [(), _ODD_HEADERS], ids=["scanne
 Headers = tuple[tuple[str, bytes | None], ...]
 
 
+@pytest.fixture(autouse=True, params=["at once", "ahead"])
+def _grouping(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All batches of a fetch are one group, or each is one, decompressed on another thread."""
+    if request.param == "ahead":
+        monkeypatch.setattr(limits, "SCAN_BYTES", 1)
+
+
 def listed(**fields: Any) -> Json:
     """An entry whose every read is a match: folding is the business of `suppression`."""
     return entry_json(**({"suppress_s": 0} | fields))
@@ -845,7 +852,8 @@ def raw_body(body: bytes, codec: int, **options: Any) -> bytes:
     return batch_bytes(body=compress(codec, body), codec=codec, **options)
 
 
-def test_a_batch_that_is_too_large() -> None:
+def test_a_batch_that_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "AHEAD_BYTES", 5_000)
     matcher = open_matcher()
     matcher._decompressor = Decompressor(limit_bytes=5_000)
     bad = raw_batch(raw_body(bytes(100_000), ZSTD, record_count=4, base_offset=2, last_delta=3))
