@@ -75,6 +75,9 @@ class SchemaCache:
         for schema_id in [each for each, (_, end_s) in self._known.items() if end_s <= now_s]:
             del self._known[schema_id]
 
+    def __contains__(self, schema_id: int) -> bool:
+        return self._known.get(schema_id, (None, 0.0))[1] > time.monotonic()
+
     def get(self, schema_id: int) -> Schema:
         """Return a schema; raises SchemaMissing if it must be fetched first."""
         schema, until_s = self._known.get(schema_id, (None, 0.0))

@@ -30,6 +30,8 @@ class SchemaFetcher:
         self._cache = cache
         self._runtime = runtime
         self._health = health
+        #: Schemas that are being asked for.
+        self._asking: set[int] = set()
         in_clear = None if registry is None else registry.password_in_clear
         if in_clear is not None:
             log.warning("a secret crosses the network: %s", in_clear)
@@ -44,9 +46,19 @@ class SchemaFetcher:
         pause_s, waiting = limits.SCHEMA_RETRY_S, ""
         try:
             while fetch.is_ours:
+                if schema_id in self._cache:
+                    return True  # another fetch has waited for it too
+                if schema_id in self._asking:
+                    if not await tasks.comes_in_time(asyncio.ensure_future(asyncio.sleep(pause_s))):
+                        return False
+                    continue
+                self._asking.add(schema_id)
                 asking = asyncio.ensure_future(self._registry.schema(schema_id))
-                if not await tasks.comes_in_time(asking):
-                    return False
+                try:
+                    if not await tasks.comes_in_time(asking):
+                        return False
+                finally:
+                    self._asking.discard(schema_id)
                 try:
                     schema = asking.result()
                 except RegistryError as error:

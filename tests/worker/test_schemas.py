@@ -109,3 +109,12 @@ async def test_it_is_given_up(ends: bool) -> None:
         waiting.fetch.is_ours = False
     assert not await coming
     assert waiting.reasons[-1] == ""
+
+
+async def test_two_fetches_that_wait_for_a_schema_ask_for_it_once() -> None:
+    async with fake_registry(FakeRegistry()) as registry:
+        registry.add(7, DETECTION)
+        here = Waiting(registry.url)
+        assert all(await asyncio.gather(here.comes(), here.comes()))
+        assert here.count("ok") == 1
+        assert len(registry.asked) == 1
