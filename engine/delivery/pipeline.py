@@ -17,7 +17,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
 
 from engine import limits
@@ -36,13 +35,6 @@ DeliverSome = Callable[[Fetch, Outcome], Awaitable[None]]
 Process = Callable[[Fetch, DeliverSome | None], Awaitable[Outcome | None]]
 #: Called with each delivered outcome, and the seconds that its delivery took.
 Delivered = Callable[[Outcome, float], None]
-
-
-@dataclass(slots=True)
-class _Partition:
-    """A partition in one assignment: whether a fetch of it was abandoned."""
-
-    is_left: bool = False
 
 
 class Pipeline:
@@ -72,13 +64,12 @@ class Pipeline:
     async def take(self, fetch: Fetch) -> None:
         """Begin to process a fetch when its turn comes; return then.
 
-        Behind a fetch that was abandoned, those of its partition are abandoned too: their offsets
-        are not committed, and so their matches would come twice. After a failure all are.
+        It is abandoned instead if its partition is drained by then, and after a failure.
         """
         processing, partition = self._processing, fetch.raw.partition
         while partition in processing or len(processing) >= limits.FETCHES_IN_PROCESS:
             await asyncio.wait(processing.values(), return_when=asyncio.FIRST_COMPLETED)
-        if self._has_failed or _partition(fetch).is_left:
+        if self._has_failed or not fetch.assignment.may_begin(partition):
             fetch.abandon()
             return
         fetch.begin()
@@ -180,12 +171,10 @@ class Pipeline:
         self._failed(error)
 
 
-def _partition(fetch: Fetch) -> _Partition:
-    return fetch.assignment.held(fetch.raw.partition, _Partition)
-
-
 def _abandon(fetch: Fetch) -> None:
-    _partition(fetch).is_left = True
+    """Abandon a fetch, and begin none behind it: no offset of theirs would be committed, and so
+    their matches would come twice."""
+    fetch.assignment.drain([fetch.raw.partition])
     fetch.abandon()
 
 

@@ -76,11 +76,15 @@ class SchemaCache:
             del self._known[schema_id]
 
     def __contains__(self, schema_id: int) -> bool:
-        return self._known.get(schema_id, (None, 0.0))[1] > time.monotonic()
+        return self._find(schema_id) is not None
 
     def get(self, schema_id: int) -> Schema:
         """Return a schema; raises SchemaMissing if it must be fetched first."""
-        schema, until_s = self._known.get(schema_id, (None, 0.0))
-        if schema is None or until_s <= time.monotonic():
+        schema = self._find(schema_id)
+        if schema is None:
             raise SchemaMissing(schema_id)
         return schema
+
+    def _find(self, schema_id: int) -> Schema | None:
+        schema, until_s = self._known.get(schema_id, (None, 0.0))
+        return schema if until_s > time.monotonic() else None

@@ -23,6 +23,7 @@ from engine.documents.model import AuditRecord
 from engine.errors import BrokerError
 from engine.kafka.topics import Topics
 from tests.fakes.documents import NOW_MS, at
+from tests.fakes.event_loop import settle
 from tests.repository.schemas import validator
 
 TOPICS = Topics("lpr.")
@@ -97,11 +98,6 @@ async def running(
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-
-
-async def settle() -> None:
-    for _ in range(20):
-        await asyncio.sleep(0)
 
 
 def check_whole(records: list[AuditRecord]) -> None:

@@ -25,6 +25,7 @@ from engine.transport.fetch import Fetch
 from engine.wire.record_batch import RawFetch
 from tests.fakes.assignments import an_assignment
 from tests.fakes.documents import NOW_MS, at, detection, entry, exact_match
+from tests.fakes.event_loop import settle
 from tests.fakes.record_batches import Sent, batch_bytes, raw_batch
 from tests.fakes.runtime import runtime_of
 
@@ -114,11 +115,6 @@ def found(**fields: Any) -> Outcome:
 
 CHANGE = SuppressionRecord(0, b"key", b"{}")
 ONE = found(matches=[found_match(MATCH, 5)], rejects=[REJECT], suppression=[CHANGE])
-
-
-async def settle() -> None:
-    for _ in range(10):
-        await asyncio.sleep(0)
 
 
 async def test_nothing_found_is_done() -> None:
@@ -458,3 +454,24 @@ async def test_nothing_behind_an_abandoned_fetch_is_processed() -> None:
     await here.take(other)
     await here.take(back)
     assert here.noted == 2 * [CHANGE], "other partitions go on, and a new assignment begins anew"
+
+
+async def test_a_fetch_that_waits_while_its_partition_drains_is_abandoned() -> None:
+    """It has not begun, and the next owner of the partition reads it."""
+    here = Here()
+    answers = asyncio.Event()
+
+    async def process(fetch: Fetch, _: object) -> Outcome | None:
+        await answers.wait()
+        return Outcome()
+
+    here.pipeline._process = process
+    first, behind = here.fetch("first"), here.fetch("behind")
+    behind.assignment = first.assignment
+    await here.take(first)
+    taking = asyncio.create_task(here.take(behind))
+    await settle()
+    first.assignment.drain([0])
+    answers.set()
+    await taking
+    assert here.fetches == ["first done", "behind abandoned"]

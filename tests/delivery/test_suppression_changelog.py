@@ -18,6 +18,7 @@ from engine.errors import BrokerError
 from engine.kafka.topics import Topics
 from engine.matching.suppression_states import SuppressionRecord
 from engine.wire.record_encoder import NO_HEADERS
+from tests.fakes.event_loop import settle
 from tests.fakes.runtime import CLUSTER
 
 TOPICS = Topics("lpr.")
@@ -79,11 +80,6 @@ def changed(source: int, number: int, value: bytes | None) -> SuppressionRecord:
 
 def name(source: int, number: int) -> bytes:
     return b"group/%d/%032x" % (source, number)
-
-
-async def settle() -> None:
-    for _ in range(10):
-        await asyncio.sleep(0)
 
 
 async def test_a_key_lies_in_the_partition_of_its_reads() -> None:

@@ -31,6 +31,7 @@ from engine.transport.fetch import Fetch
 from engine.wire.record_batch import RawFetch
 from tests.fakes.assignments import an_assignment
 from tests.fakes.documents import NOW_MS, entry, sighting
+from tests.fakes.event_loop import settle
 from tests.fakes.record_batches import Sent, batch_bytes, raw_batch
 from tests.fakes.runtime import runtime_of
 
@@ -224,11 +225,6 @@ async def running(
 def fetch(partition: int, first: int, count: int, assignment: Assignment) -> Fetch:
     batch = raw_batch(batch_bytes([Sent(b"K", b"{}")] * count, base_offset=first))
     return Fetch(RawFetch(TOPICS.detections, partition, (batch,)), first + count, assignment)
-
-
-async def settle() -> None:
-    for _ in range(20):
-        await asyncio.sleep(0)
 
 
 async def test_a_state_is_read_before_the_first_read_and_not_again(

@@ -30,6 +30,7 @@ from engine.transport.fetch import Fetch
 from engine.wire.record_batch import RawFetch
 from tests.fakes.assignments import an_assignment, by_no_group
 from tests.fakes.documents import NOW_MS, at, detection, entry, exact_match
+from tests.fakes.event_loop import settle
 from tests.fakes.record_batches import Sent, batch_bytes, raw_batch
 from tests.fakes.runtime import runtime_of
 from tests.fakes.transactional_broker import (
@@ -71,11 +72,6 @@ def matched(broker: TransactionalBroker) -> list[int]:
     """The reads whose matches count, in their order."""
     found = [orjson.loads(record.value) for record in broker.on(TOPICS.matches)]
     return [int(match["read"]["read_id"].removeprefix("R-")) for match in found]
-
-
-async def settle() -> None:
-    for _ in range(50):
-        await asyncio.sleep(0)
 
 
 class Told:

@@ -51,6 +51,7 @@ from engine.transport.fetch import Fetch, FetchedBatches, FetchParts
 from engine.transport.offsets import OffsetBook
 from engine.wire.record_batch import RawBatch
 from tests.fakes.documents import NOW_MS, as_bytes, at, detection_json, entry_json, policy_json
+from tests.fakes.event_loop import settle
 from tests.fakes.group_consumer import GroupConsumer
 from tests.fakes.record_batches import Sent, batch_bytes, raw_batch
 from tests.fakes.runtime import CLUSTER, runtime_of
@@ -626,8 +627,3 @@ def _is_changelog(request: Request) -> bool:
 
 def _source_of(named: bytes) -> int:
     return int(named.split(b"/")[-2])
-
-
-async def settle() -> None:
-    for _ in range(8):
-        await asyncio.sleep(0)

@@ -18,6 +18,7 @@ from engine.delivery.port import Delivery
 from engine.delivery.transactions import Transactions
 from engine.transport.fetch import Fetch
 from tests.fakes.assignments import by_no_group
+from tests.fakes.event_loop import settle
 from tests.fakes.runtime import runtime_of
 from tests.fakes.transactional_broker import (
     TOPICS,
@@ -26,7 +27,7 @@ from tests.fakes.transactional_broker import (
     TransactionalBroker,
     chain_problems,
 )
-from tests.models.simulation import BrokerOf, Deployment, Worker, settle
+from tests.models.simulation import BrokerOf, Deployment, Worker
 
 
 class _Broker(TransactionalBroker):

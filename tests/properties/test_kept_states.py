@@ -36,6 +36,7 @@ from engine.wire.record_batch import RawFetch
 from tests.fakes.assignments import an_assignment
 from tests.fakes.changelog import ChangelogTopic, Log
 from tests.fakes.documents import NOW_MS, entry, sighting
+from tests.fakes.event_loop import settle
 from tests.fakes.record_batches import batch_bytes, raw_batch
 from tests.fakes.runtime import runtime_of
 from tests.fakes.transactional_broker import TOPICS, OffsetsOn, TransactionalBroker
@@ -211,11 +212,6 @@ def _audited(events: Sequence[Any]) -> asyncio.Future[None]:
     done = asyncio.get_running_loop().create_future()
     done.set_result(None)
     return done
-
-
-async def settle() -> None:
-    for _ in range(12):
-        await asyncio.sleep(0)
 
 
 async def run(mode: str, partitions: int, steps: Callable[[World], Any]) -> World:

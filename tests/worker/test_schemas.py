@@ -16,6 +16,7 @@ from engine.kafka.schema_registry import SchemaRegistry
 from engine.observability.metrics import Metrics
 from engine.tasks import Supervisor
 from engine.worker.schemas import SchemaFetcher
+from tests.fakes.event_loop import settle
 from tests.fakes.schema_registry import DETECTION, FakeRegistry, fake_registry
 
 
@@ -118,3 +119,20 @@ async def test_two_fetches_that_wait_for_a_schema_ask_for_it_once() -> None:
         assert all(await asyncio.gather(here.comes(), here.comes()))
         assert here.count("ok") == 1
         assert len(registry.asked) == 1
+
+
+async def test_it_is_asked_for_as_long_as_one_of_its_fetches_is_ours() -> None:
+    async with fake_registry(FakeRegistry()) as registry:
+        port = int(registry.url.rpartition(":")[2])
+    here = Waiting(registry.url)
+    revoked, ours = here.fetch, SimpleNamespace(is_ours=True)
+    first = asyncio.create_task(here.comes())
+    await here.has_failed()
+    here.fetch = ours
+    second = asyncio.create_task(here.comes())
+    await settle()
+    revoked.is_ours = False
+    registry.add(7, DETECTION)
+    async with fake_registry(registry, port):
+        assert all(await asyncio.gather(first, second))
+    assert here.reasons[-1] == ""
