@@ -13,7 +13,7 @@ Python's objects, matches and changes take about four times as much.
 | a response from a broker; for a moment three copies of it | FETCH_BYTES | 96 |
 | an unpacked batch, of reads and of the lists; gzip's is copied | BATCH_BYTES | 128 |
 | batches unpacked ahead, and the one that is scanned | GROUPS_AHEAD, AHEAD_BYTES | 48 |
-| rows of a scan, few of them as objects | BATCH_RECORDS, ROWS_A_STEP | 64 |
+| rows of a scan, and of the reads that it found | BATCH_RECORDS, ROWS_A_STEP | 64 |
 | the outcomes of fetches: in delivery, and two more | FETCHES_IN_DELIVERY, OUTCOME_BYTES | 20 |
 | their audit records, and the suppression's states | with the above | 30 |
 | batches in aiokafka's producer, two a partition, made of the above | SINK_BATCH_BYTES | 1 each |
@@ -167,7 +167,7 @@ BATCH_BYTES: Final = 64 * MIB
 BATCH_RECORDS: Final = MIB
 #: Entries that were matched lately and are kept open: a vehicle that is seen once is seen again.
 ENTRIES_KEPT_OPEN: Final = 24_576
-#: Rows of a scan that become Python objects at a time.
+#: Rows of a scan whose reads are written again at a time.
 ROWS_A_STEP: Final = 4096
 #: Batches decompressed and scanned at a time, compressed: each time, two threads wait for the GIL.
 SCAN_BYTES: Final = MIB

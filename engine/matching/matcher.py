@@ -218,7 +218,7 @@ class Matcher:
                 decider.outcome.reads -= self._count_from(end, batches, data)
                 return
 
-    def _process_row(self, view: memoryview, row: list[int], decider: Decider) -> None:
+    def _process_row(self, view: memoryview, row: Sequence[int], decider: Decider) -> None:
         """Process the read of a scan's row, whatever its value is."""
         kind, slot, offset, timestamp_ms, key_at, key_length, at, length = row
         key = None if key_length < 0 else bytes(view[key_at : key_at + key_length])

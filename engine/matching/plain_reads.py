@@ -8,7 +8,7 @@ Belongs to one thread, because its buffers are reused; `scrub` wipes them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -59,6 +59,7 @@ from engine.wire.record_decoder import (
     VALUE_LENGTH,
     Rows,
 )
+from engine.wire.record_rows import as_tuples
 
 #: The column after those of `read_scan`: the confidence of an exact match in ten-thousandths.
 _EXACT_PARTS: Final = COLUMNS
@@ -81,7 +82,7 @@ class PlainRead(msgspec.Struct, frozen=True, gc=False):
     key: str
     source: str
     region: str | None
-    columns: list[int]
+    columns: Sequence[int]
     text: str
     text_bytes: bytes
     data: memoryview
@@ -203,21 +204,19 @@ class PlainReads:
 
     def of(
         self, data: Bytes, rows: Rows, look_every: int
-    ) -> Iterator[tuple[list[int], PlainRead | None]]:
-        """Yield a scan's rows as Python integers, each with its read if that is plain.
-
-        They are converted in parts, because they take ten times the memory.
-        """
+    ) -> Iterator[tuple[Sequence[int], PlainRead | None]]:
+        """Yield a scan's rows as Python integers, each with its read if that is plain."""
         view = data.data
         for at in range(0, len(rows), limits.ROWS_A_STEP):
             step = rows[at : at + limits.ROWS_A_STEP]
             written = self._scan(data, step, look_every)
             text = written.decode("ascii")
             if not written:
-                for row in step.tolist():
+                for row in as_tuples(step):
                     yield row, None
                 continue
-            for row, columns in zip(step.tolist(), self._found[: len(step)].tolist(), strict=True):
+            found = as_tuples(self._found[: len(step)])
+            for row, columns in zip(as_tuples(step), found, strict=True):
                 yield (
                     row,
                     _read_of(row, columns, text, written, view) if columns[IS_PLAIN] else None,
@@ -244,7 +243,7 @@ class PlainReads:
 
 
 def _read_of(
-    row: list[int], columns: list[int], text: str, text_bytes: bytes, view: memoryview
+    row: Sequence[int], columns: Sequence[int], text: str, text_bytes: bytes, view: memoryview
 ) -> PlainRead:
     plate, region_at = text[columns[PLATE_AT] : columns[PLATE_END]], columns[REGION_AT]
     _, _, offset, timestamp_ms, _, _, value_at, size_bytes = row
