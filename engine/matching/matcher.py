@@ -36,8 +36,8 @@ from engine.matching.scanner import Scanner, is_sampled
 from engine.matching.suppression import Suppression
 from engine.plates.normal_form import is_normal
 from engine.wire.alternates import NONE_ASKED, asked_by
-from engine.wire.decompress import JOINABLE_CODECS, Bytes, CodecError, Decompressor
-from engine.wire.decompressor_thread import DecompressorThread, Group, concatenated
+from engine.wire.decompress import Bytes, CodecError, Decompressor
+from engine.wire.decompressor_thread import DecompressorThread, Group
 from engine.wire.record_batch import BatchError, Parse, RawBatch, RawFetch
 from engine.wire.record_decoder import (
     HIT,
@@ -198,7 +198,8 @@ class Matcher:
         Raises CodecError, Malformed and TooManyRecords, with nothing done.
         """
         if data is None:
-            data = self._decompressor.decompress(batches[0].codec, concatenated(batches))
+            packed = (batch.records for batch in batches)
+            data = self._decompressor.decompress(batches[0].codec, *packed)
         index = self._index
         rows, seen = self._scanner.scan(batches, data, index.plates, index.similar.scan_tables)
         decider.outcome.reads += seen
@@ -328,7 +329,7 @@ def _groups(batches: Iterable[RawBatch]) -> Iterator[list[RawBatch]]:
 
 
 def _joinable(batch: RawBatch) -> bool:
-    return batch.intact and batch.magic >= 2 and batch.codec in JOINABLE_CODECS
+    return batch.intact and batch.magic >= 2
 
 
 def _normal_key(key: bytes | None) -> str | None:

@@ -6,8 +6,9 @@ That is the cluster, the clock, the metrics, the background tasks and the thread
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -24,19 +25,44 @@ class Calls(Protocol):
     """Calls functions on the matcher thread, one after the other."""
 
     async def call(self, function: Callable[[], T]) -> T: ...
+    async def match(self, function: Callable[[], T]) -> T: ...
 
 
 class MatcherThread:
-    """The only thread that uses the lists and the suppression state."""
+    """The only thread that uses the lists and the suppression state.
+
+    What matches a fetch may take long, and some of it may wait; a change of the lists goes before
+    that, and takes effect from the next fetch on.
+    """
 
     def __init__(self, watching: Watching) -> None:
         self._watching = watching
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="matcher")
+        self._short: deque[Callable[[], None]] = deque()
 
     async def call(self, function: Callable[[], T]) -> T:
-        """Call a function on the thread when its turn comes; return or raise its result."""
+        """Call a short function on the thread, before the fetches that wait; return or raise its
+        result."""
+        answer: Future[T] = Future()
+
+        def run() -> None:
+            if not answer.set_running_or_notify_cancel():
+                return
+            try:
+                with self._watching.in_matcher():
+                    answer.set_result(function())
+            except BaseException as error:  # noqa: BLE001 - the caller's, as executors do
+                answer.set_exception(error)
+
+        self._short.append(run)
+        self._executor.submit(self._run_short)
+        return await asyncio.wrap_future(answer)
+
+    async def match(self, function: Callable[[], T]) -> T:
+        """Call a function that matches a fetch, when its turn comes; return or raise its result."""
 
         def watched() -> T:
+            self._run_short()
             with self._watching.in_matcher():
                 return function()
 
@@ -45,6 +71,10 @@ class MatcherThread:
     def close(self) -> None:
         """Wait for the calls so far, and end the thread."""
         self._executor.shutdown()
+
+    def _run_short(self) -> None:
+        while self._short:
+            self._short.popleft()()
 
 
 @dataclass(frozen=True, slots=True)

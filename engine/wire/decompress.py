@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from collections.abc import Iterable
 from typing import Any
 
 import cramjam
@@ -23,10 +24,6 @@ from engine.errors import RejectReason
 from engine.wire.record_batch import RawBatch
 
 Bytes = npt.NDArray[np.uint8]
-
-#: The codecs with which concatenated batches decompress to their concatenated records: none, gzip,
-#: lz4, zstd. (Snappy's blocks begin with their total length.)
-JOINABLE_CODECS = frozenset({0, 1, 3, 4})
 
 #: The beginning of Java's snappy streams: magic, version, lowest compatible version.
 _XERIAL_MAGIC = b"\x82SNAPPY\x00"
@@ -73,14 +70,18 @@ class Decompressor:
         self._limit_bytes = limit_bytes
         self._buffer: Bytes = np.empty(min(_SMALLEST_BUFFER, limit_bytes), dtype=np.uint8)
 
-    def decompress(self, codec: int, data: memoryview) -> Bytes:
-        """Return the records of a batch as a read-only array of bytes, valid until the next call.
+    def decompress(self, codec: int, *batches: memoryview) -> Bytes:
+        """Return the records of batches, one after the other, as a read-only array of bytes.
 
-        `codec` is the number in the batch's attributes. Raises CodecError for a codec that Kafka
-        does not have (`unknown_codec`), for data that the codec cannot read (`corrupt_batch`) and
-        for a result above the limit (`batch_too_large`).
+        It is valid until the next call. `codec` is the number in the batches' attributes. Raises
+        CodecError for a codec that Kafka does not have (`unknown_codec`), for data that the codec
+        cannot read (`corrupt_batch`) and for a result above the limit (`batch_too_large`).
         """
-        plain = self._decompressed(codec, data)
+        if codec == 2:
+            plain = self._snappy(batches)
+        else:  # their frames can follow each other
+            joined = batches[0] if len(batches) == 1 else memoryview(b"".join(batches))
+            plain = self._decompressed(codec, joined)
         # As those of batches that are not compressed: numba would compile every loop once more for
         # arrays that can be written to, when the first one comes.
         plain.setflags(write=False)
@@ -91,8 +92,6 @@ class Decompressor:
             return np.frombuffer(data, dtype=np.uint8)
         if codec == 1:
             return self._gzip(data)
-        if codec == 2:
-            return self._snappy(data)
         if codec == 3:
             return self._grow_until_it_fits(cramjam.lz4.decompress_into, data)
         if codec == 4:
@@ -172,13 +171,19 @@ class Decompressor:
             rest = member.unused_data
         return np.frombuffer(plain, dtype=np.uint8)
 
-    def _snappy(self, data: memoryview) -> Bytes:
-        if bytes(data[:8]) != _XERIAL_MAGIC:
-            size = self._snappy_block(data, 0)  # first, because it may replace the buffer
-            return self._buffer[:size]
+    def _snappy(self, batches: Iterable[memoryview]) -> Bytes:
+        filled = 0
+        for batch in batches:
+            if bytes(batch[:8]) == _XERIAL_MAGIC:
+                filled = self._snappy_stream(batch, filled)
+            else:
+                filled = self._snappy_block(batch, filled)
+        return self._buffer[:filled]
+
+    def _snappy_stream(self, data: memoryview, filled: int) -> int:
+        """Decompress the blocks of Java's stream after the first `filled` bytes; return the end."""
         if len(data) < _XERIAL_HEADER_BYTES:
             raise CodecError("corrupt_batch")
-        filled = 0
         rest = data[_XERIAL_HEADER_BYTES:]
         blocks_left = _SNAPPY_SMALL_BLOCKS + len(rest) // _SNAPPY_BLOCK_BYTES
         while len(rest):
@@ -188,19 +193,20 @@ class Decompressor:
             size = int.from_bytes(rest[:4], "big")
             if len(rest) < 4 + size or size == 0:
                 raise CodecError("corrupt_batch")
-            filled += self._snappy_block(rest[4 : 4 + size], filled)
+            filled = self._snappy_block(rest[4 : 4 + size], filled)
             rest = rest[4 + size :]
-        return self._buffer[:filled]
+        return filled
 
     def _snappy_block(self, block: memoryview, filled: int) -> int:
-        """Decompress one raw block after the first `filled` bytes; return its length."""
+        """Decompress one raw block after the first `filled` bytes; return the end."""
+        packed = bytes(block)
         try:
-            size = cramjam.snappy.decompress_raw_len(bytes(block))
+            size = cramjam.snappy.decompress_raw_len(packed)
             room = self._room(filled + size, filled)
             written: int = cramjam.snappy.decompress_raw_into(
-                bytes(block),
+                packed,
                 memoryview(room)[filled : filled + size],  # type: ignore[arg-type]
             )
         except cramjam.DecompressionError as error:
             raise CodecError("corrupt_batch") from error
-        return written
+        return filled + written

@@ -16,7 +16,7 @@ from engine import limits
 from engine.wire.decompress import Bytes, CodecError, Decompressor
 from engine.wire.record_batch import RawBatch
 
-#: Batches that decompress to their concatenated records.
+#: Batches of one codec that are decompressed and scanned at once.
 Group = Sequence[RawBatch]
 
 _PLAIN: Final = 0
@@ -87,13 +87,6 @@ def _decompress(group: Group, buffer: Decompressor) -> Bytes | None:
     if codec == _PLAIN or not all(batch.intact and batch.magic >= 2 for batch in group):
         return None
     try:
-        return buffer.decompress(codec, concatenated(group))
+        return buffer.decompress(codec, *(batch.records for batch in group))
     except CodecError:
         return None
-
-
-def concatenated(group: Group) -> memoryview:
-    """Return the records of batches, compressed as they are, one after the other."""
-    if len(group) == 1:
-        return group[0].records
-    return memoryview(b"".join([batch.records for batch in group]))

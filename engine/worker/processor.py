@@ -72,7 +72,7 @@ class Processor:
         while True:
             with self._watching.matching(fetch.raw.partition):
                 try:
-                    outcome, part_s = await self._runtime.matcher_thread.call(
+                    outcome, part_s = await self._runtime.matcher_thread.match(
                         partial(self._match, fetch, hand_over)
                     )
                 except Abandoned:

@@ -37,6 +37,8 @@ class InTurn:
         await asyncio.sleep(0)
         return function()
 
+    match = call
+
 
 def runtime_of(failures: list[BaseException], clock: Clock | None = None) -> Runtime:
     """A runtime of `CLUSTER`; failures go into the list."""

@@ -99,6 +99,33 @@ def test_one_buffer_for_batches_of_every_size(codec: int, pack: Callable[[bytes]
         assert bytes(decompressor.decompress(codec, memoryview(pack(whole)))) == whole
 
 
+@pytest.mark.parametrize(("codec", "pack"), _WAYS)
+def test_several_batches_come_one_after_the_other(
+    codec: int, pack: Callable[[bytes], bytes]
+) -> None:
+    chance = random.Random(codec)
+    wholes = [chance.randbytes(50) * times for times in (1, 20_000, 0, 700, 30_000)]
+    packed = [memoryview(pack(whole)) for whole in wholes]
+    assert bytes(Decompressor().decompress(codec, *packed)) == b"".join(wholes)
+
+
+@pytest.mark.parametrize(("codec", "pack"), [way for way in _WAYS if way[0] in _PACKED])
+def test_the_limit_is_that_of_all_batches(codec: int, pack: Callable[[bytes], bytes]) -> None:
+    packed = [memoryview(pack(bytes(limits.MIB // 2))) for _ in range(3)]
+    Decompressor(limits.MIB).decompress(codec, *packed[:2])
+    with pytest.raises(CodecError) as caught:
+        Decompressor(limits.MIB).decompress(codec, *packed)
+    assert caught.value.reason == "batch_too_large"
+
+
+def test_raw_blocks_and_javas_streams_of_snappy_come_in_one_group() -> None:
+    ways = [pack for codec, pack in _WAYS if codec == SNAPPY]
+    assert len(ways) > 1
+    packed = [memoryview(pack(bytes([number]) * 5_000)) for number, pack in enumerate(ways)]
+    expected = b"".join(bytes([number]) * 5_000 for number in range(len(ways)))
+    assert bytes(Decompressor().decompress(SNAPPY, *packed)) == expected
+
+
 def test_the_way_is_no_matter_of_the_buffer_before() -> None:
     decompressor = Decompressor()
     chance = random.Random(7)
