@@ -146,14 +146,21 @@ async def read_topic(
         for tp, offset in (start or {}).items():
             consumer.seek(tp, offset)
         records: list[Any] = []
+        left: dict[TopicPartition, tuple[int, int]] = {}
 
         async def at_end() -> bool:
             for found in (await consumer.getmany(timeout_ms=100)).values():
                 records.extend(found)
-            positions = [(await consumer.position(tp), end) for tp, end in ends.items()]
-            return all(position >= end for position, end in positions)
+            places = {tp: (await consumer.position(tp), end) for tp, end in ends.items()}
+            left.clear()
+            left.update({tp: place for tp, place in places.items() if place[0] < place[1]})
+            return not left
 
-        await until(at_end, f"the end of {topic}")
+        def where() -> str:
+            leaders = {tp: consumer._client.cluster.leader_for_partition(tp) for tp in left}
+            return f"of {left} with leaders {leaders}; {len(records)} records are read"
+
+        await until(at_end, f"the end of {topic}", where)
     return records
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import statistics
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -68,11 +69,10 @@ def _runs(definition: str, case: str) -> list[dict[str, Any]]:
 
 def _rate(case: str) -> float:
     """Millions of reads a minute, the median of the rounds."""
-    rates: list[float] = sorted(
+    return statistics.median(
         60e-6 * (run["reads"] - run["first_reads"]) / run["drain_s"]
         for run in _runs("misreads_beside", case)
     )
-    return rates[len(rates) // 2]
 
 
 def _peak_mib(definition: str, case: str) -> float:
