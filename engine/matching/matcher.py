@@ -314,8 +314,8 @@ def _groups(batches: Iterable[RawBatch]) -> Iterator[list[RawBatch]]:
     for batch in batches:
         joins = (
             group
-            and _joinable(group[0])
-            and _joinable(batch)
+            and group[0].is_scannable
+            and batch.is_scannable
             and batch.codec == group[0].codec
             and size_bytes + len(batch.data) <= limits.SCAN_BYTES
         )
@@ -326,10 +326,6 @@ def _groups(batches: Iterable[RawBatch]) -> Iterator[list[RawBatch]]:
         size_bytes += len(batch.data)
     if group:
         yield group
-
-
-def _joinable(batch: RawBatch) -> bool:
-    return batch.intact and batch.magic >= 2
 
 
 def _normal_key(key: bytes | None) -> str | None:

@@ -31,8 +31,8 @@ class Calls(Protocol):
 class MatcherThread:
     """The only thread that uses the lists and the suppression state.
 
-    What matches a fetch may take long, and some of it may wait; a change of the lists goes before
-    that, and takes effect from the next fetch on.
+    A fetch may take long to match, and another one may wait behind it. Everything else is short and
+    goes before the fetches that wait: a change of the lists takes effect from the next fetch on.
     """
 
     def __init__(self, watching: Watching) -> None:

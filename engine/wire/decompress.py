@@ -77,7 +77,9 @@ class Decompressor:
         CodecError for a codec that Kafka does not have (`unknown_codec`), for data that the codec
         cannot read (`corrupt_batch`) and for a result above the limit (`batch_too_large`).
         """
-        if codec == 2:
+        if codec == 1:
+            plain = self._gzip(batches)
+        elif codec == 2:
             plain = self._snappy(batches)
         else:  # their frames can follow each other
             joined = batches[0] if len(batches) == 1 else memoryview(b"".join(batches))
@@ -90,8 +92,6 @@ class Decompressor:
     def _decompressed(self, codec: int, data: memoryview) -> Bytes:
         if codec == 0:
             return np.frombuffer(data, dtype=np.uint8)
-        if codec == 1:
-            return self._gzip(data)
         if codec == 3:
             return self._grow_until_it_fits(cramjam.lz4.decompress_into, data)
         if codec == 4:
@@ -151,8 +151,14 @@ class Decompressor:
             size = len(self._buffer)
             self._room(min(2 * size, self._limit_bytes) if size < self._limit_bytes else size + 1)
 
-    def _gzip(self, data: memoryview) -> Bytes:
+    def _gzip(self, batches: Iterable[memoryview]) -> Bytes:
         plain = bytearray()
+        for batch in batches:
+            self._gzip_stream(batch, plain)
+        return np.frombuffer(plain, dtype=np.uint8)
+
+    def _gzip_stream(self, data: memoryview, plain: bytearray) -> None:
+        """Decompress a batch to the end of what is decompressed already."""
         rest: Buffer = data
         members = 0
         while len(rest := memoryview(rest)):  # a gzip stream may have several members
@@ -169,7 +175,6 @@ class Decompressor:
             if not member.eof:
                 raise CodecError("corrupt_batch")
             rest = member.unused_data
-        return np.frombuffer(plain, dtype=np.uint8)
 
     def _snappy(self, batches: Iterable[memoryview]) -> Bytes:
         filled = 0

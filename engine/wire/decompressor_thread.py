@@ -84,7 +84,7 @@ class DecompressorThread:
 
 def _decompress(group: Group, buffer: Decompressor) -> Bytes | None:
     codec = group[0].codec
-    if codec == _PLAIN or not all(batch.intact and batch.magic >= 2 for batch in group):
+    if codec == _PLAIN or not all(batch.is_scannable for batch in group):
         return None
     try:
         return buffer.decompress(codec, *(batch.records for batch in group))

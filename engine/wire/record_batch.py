@@ -46,6 +46,11 @@ class RawBatch:
         """Offset of the first record that may be processed."""
         return max(self.base_offset, self.from_offset)
 
+    @property
+    def is_scannable(self) -> bool:
+        """Whether it is undamaged and of format v2, so that the scanner may read it."""
+        return self.intact and self.magic >= 2
+
     @classmethod
     def unreadable(cls, offset: int) -> RawBatch:
         """Return a placeholder for a record whose batch cannot be delimited; it is rejected."""

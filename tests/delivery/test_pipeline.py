@@ -132,7 +132,6 @@ async def test_done_when_all_that_came_of_it_is_acknowledged(order: tuple[int, .
     here = Here()
     here.outcome = ONE
     await here.take(here.fetch())
-    await settle()
     assert here.appended == [MatchEvent("match", NOW_MS, found_match(MATCH, 5).audit)]
     assert here.noted == [CHANGE]
     answers = [here.audit_answers, here.sink_answers, here.notes_answer]
@@ -151,7 +150,6 @@ async def test_no_match_is_sent_before_its_audit_is_there() -> None:
     here = Here()
     here.outcome = ONE
     await here.take(here.fetch())
-    await settle()
     assert (len(here.appended), here.sent) == (1, [])
     here.audit_answers.set_exception(BrokerError("not acknowledged"))
     await settle()
@@ -163,7 +161,6 @@ async def test_a_failure_of_any_abandons_the_fetch(failing: int) -> None:
     here = Here()
     here.outcome = ONE
     await here.take(here.fetch())
-    await settle()
     answers = [here.sink_answers, here.audit_answers, here.notes_answer]
     fails = answers.pop(failing)
     for other in answers:
@@ -179,7 +176,6 @@ async def test_what_is_somebody_elses_is_abandoned_and_ends_nothing() -> None:
     here = Here()
     here.outcome = ONE
     await here.take(here.fetch())
-    await settle()
     here.audit_answers.set_exception(Abandoned())
     here.notes_answer.set_result(None)
     await settle()

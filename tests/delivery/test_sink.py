@@ -35,6 +35,7 @@ from engine.matching.match import found_match
 from engine.wire.headers import headers_at
 from engine.wire.trace_context import TraceContext
 from tests.fakes.documents import NOW_MS, at, detection, entry, exact_match
+from tests.fakes.event_loop import settle
 from tests.fakes.record_batches import sent_in
 from tests.fakes.runtime import CLUSTER
 from tests.repository.schemas import validator
@@ -292,8 +293,7 @@ async def test_delivered_means_acknowledged_and_not_sent(sink_with: SinkWith) ->
     delivery = asyncio.create_task(sink_with(producer).deliver(outgoing(1)))
     while not producer.sent:
         await asyncio.sleep(0)
-    for _ in range(10):
-        await asyncio.sleep(0)
+    await settle()
     assert not delivery.done()
     delivery.cancel()
     await asyncio.gather(delivery, return_exceptions=True)
@@ -306,8 +306,7 @@ async def test_in_order_means_one_batch_after_the_other(sink_with: SinkWith) -> 
     delivery = asyncio.create_task(sink_with(producer).deliver_in_order(records, 2))
     while len(producer.sent) < 2:
         await asyncio.sleep(0)
-    for _ in range(10):
-        await asyncio.sleep(0)
+    await settle()
     first, again = producer.sent
     assert first == again == ("audit", 2, [b"chain"] * ROOM)
     delivery.cancel()

@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaTimeoutError, UnknownError
 from engine import limits
 from engine.documents.read_record import ReadRecord
 from engine.ingest.spool import ReadSpool, SpoolFullError
+from tests.fakes.event_loop import settle
 
 
 class Producer:
@@ -98,8 +99,7 @@ async def test_the_producer_has_a_bounded_number(monkeypatch: pytest.MonkeyPatch
         spool.put(records(10))
         for done in range(10):
             await until(lambda: len(producer.given) == min(10, done + 4))  # noqa: B023
-            for _ in range(20):
-                await asyncio.sleep(0)
+            await settle()
             assert len(producer.given) == min(10, done + 4)
             producer.acknowledgements[done].set_result(None)
         await spool.drained()

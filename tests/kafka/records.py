@@ -149,11 +149,11 @@ async def read_topic(
         left: dict[TopicPartition, tuple[int, int]] = {}
 
         async def at_end() -> bool:
+            nonlocal left
             for found in (await consumer.getmany(timeout_ms=100)).values():
                 records.extend(found)
             places = {tp: (await consumer.position(tp), end) for tp, end in ends.items()}
-            left.clear()
-            left.update({tp: place for tp, place in places.items() if place[0] < place[1]})
+            left = {tp: place for tp, place in places.items() if place[0] < place[1]}
             return not left
 
         def where() -> str:

@@ -21,6 +21,7 @@ from engine.kafka.raw_fetcher import deliver_batches
 from engine.transport.group_source import GroupSource
 from engine.transport.positions import PositionedFetcher
 from tests.fakes.assignments import an_assignment
+from tests.fakes.event_loop import settle
 from tests.fakes.record_batches import TOPIC, Sent, batch_bytes
 
 GENERATION = 3
@@ -140,8 +141,7 @@ async def test_it_is_read_from_its_beginning_when_it_is_ready() -> None:
 async def test_a_fetch_that_waits_already_takes_it() -> None:
     async with member() as one:
         waiting = asyncio.ensure_future(one.fetch())
-        for _ in range(50):
-            await asyncio.sleep(0)
+        await settle()
         assert not waiting.done()
         one.assignment.set_ready(MOVED)
         assert await waiting == {MOVED: [100]}
@@ -194,8 +194,7 @@ async def test_what_was_ready_in_another_generation_is_not_ready_in_this_one() -
             one.assignment.ready if one.assignment.generation == generation else frozenset()
         )
         waiting = asyncio.ensure_future(one.fetch())
-        for _ in range(50):
-            await asyncio.sleep(0)
+        await settle()
         assert not waiting.done()
         one.assignment = an_assignment(GENERATION, on_ready=one._on_ready)
         one.assignment.set_ready(STAYS)

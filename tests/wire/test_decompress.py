@@ -109,6 +109,14 @@ def test_several_batches_come_one_after_the_other(
     assert bytes(Decompressor().decompress(codec, *packed)) == b"".join(wholes)
 
 
+@pytest.mark.parametrize(("codec", "pack"), _WAYS)
+def test_a_group_may_have_many_small_batches(codec: int, pack: Callable[[bytes], bytes]) -> None:
+    """A group can have hundreds: Java's producer has batches of 16 KiB by default."""
+    wholes = [b"%d" % number * 100 for number in range(300)]
+    packed = [memoryview(pack(whole)) for whole in wholes]
+    assert bytes(Decompressor().decompress(codec, *packed)) == b"".join(wholes)
+
+
 @pytest.mark.parametrize(("codec", "pack"), [way for way in _WAYS if way[0] in _PACKED])
 def test_the_limit_is_that_of_all_batches(codec: int, pack: Callable[[bytes], bytes]) -> None:
     packed = [memoryview(pack(bytes(limits.MIB // 2))) for _ in range(3)]

@@ -14,6 +14,7 @@ from engine.wire.record_batch import RawFetch
 from engine.worker.processor import Processor, Waits
 from tests.fakes.assignments import an_assignment
 from tests.fakes.documents import NOW_MS
+from tests.fakes.event_loop import settle
 from tests.fakes.record_batches import Sent, batch_bytes, raw_batch
 from tests.fakes.runtime import runtime_of
 
@@ -43,8 +44,7 @@ async def test_no_read_is_matched_if_the_gate_closes_while_the_state_is_restored
     await asyncio.sleep(0)
     gate.close("the control topics were recreated")
     is_restored.set()
-    for _ in range(20):
-        await asyncio.sleep(0)
+    await settle()
     assert not matched
     gate.open()
     assert await processing is not None
