@@ -65,7 +65,7 @@ class Town:
             distance_share=0.003,
             partial_share=0.005,
             misread_share=0.4,
-            alternates_share=0.02,
+            alternates_share=0.1,
             suppress_s=0,
         )
         city = City(seed, size, now_ms)
