@@ -60,7 +60,6 @@ class SuppressionReader:
         self._group = cluster.group
         self._topic = cluster.topics.suppression
         self._reads = cluster.topics.detections
-        self._batch_reader = BatchReader(parse)
         self.records_read = 0
         self._consumer = cluster.reader(
             max_partition_fetch_bytes=limits.FETCH_PARTITION_BYTES,
@@ -120,19 +119,23 @@ class SuppressionReader:
             # An open transaction may hold it up longer than the commands are patient.
             read = between(consumer, starts, of_held, patience_s=limits.RESTORE_S)
             latest = Latest(self._group, left, known.keys())
+            # Of its own: when this reading is cancelled, the thread finishes the batches it has.
+            reader = BatchReader(parse)
             async with asyncio.timeout(limits.RESTORE_S), contextlib.aclosing(read):
                 async for found, _ in read:
                     for part, batches in found.items():
-                        await asyncio.to_thread(self._take, batches, part.partition, latest)
+                        await asyncio.to_thread(self._take, reader, batches, part.partition, latest)
             consumer.unsubscribe()
         except (KafkaError, TimeoutError, OSError) as error:
             raise self._unreadable(type(error).__name__) from error
         return left
 
-    def _take(self, batches: Sequence[RawBatch], partition: int, latest: Latest) -> None:
+    def _take(
+        self, reader: BatchReader, batches: Sequence[RawBatch], partition: int, latest: Latest
+    ) -> None:
         for batch in batches:
             try:
-                for record in self._batch_reader.each(batch):
+                for record in reader.each(batch):
                     self.records_read += 1
                     if record.key is not None:
                         latest.take(record.key, record.value, partition)

@@ -3,11 +3,22 @@ holds. `tests.properties.test_kept_states` has what is read of a topic, and what
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
 import pytest
+from aiokafka import TopicPartition
 
 from engine import limits
+from engine.delivery import suppression_reader
 from engine.delivery.known_changelog import Incarnation, Known
-from engine.delivery.suppression_reader import Latest, Left
+from engine.delivery.suppression_reader import Latest, Left, SuppressionReader
+from engine.wire.record_batch import RawBatch
+from tests.fakes.changelog import ChangelogTopic
+from tests.fakes.record_batches import LZ4, Sent, batch_bytes, raw_batch
+from tests.fakes.runtime import CLUSTER
 
 KNOWN = Known(Incarnation(None, 2, 0), 0, 0)
 
@@ -57,3 +68,44 @@ def test_changes_are_read_whole_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -
     latest.take(gone, b"{}", 0)
     latest.take(other, b"{}", 1)
     assert left[1].written == {other: b"{}"}
+
+
+async def test_a_reading_that_was_cancelled_changes_nothing_in_the_next_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its thread cannot be cancelled: it finishes the batches that it has, beside the next one."""
+    first_began, next_began, first_ended = (threading.Event() for _ in range(3))
+    take, take_all, in_thread = Latest.take, SuppressionReader._take, asyncio.to_thread
+
+    def keys(source: int) -> list[bytes]:
+        return [b"%s/%d/%032x" % (CLUSTER.group.encode(), source, each) for each in range(200)]
+
+    async def between(
+        _: Any, __: Any, ends: Mapping[TopicPartition, int], **___: Any
+    ) -> AsyncIterator[tuple[dict[TopicPartition, list[RawBatch]], int]]:
+        [part] = ends
+        batch = batch_bytes([Sent(key, b"{}") for key in keys(part.partition)], codec=LZ4)
+        yield {part: [raw_batch(batch)] * (2 - part.partition)}, 0
+
+    def pausing(latest: Latest, key: bytes, value: bytes | None, partition: int) -> None:
+        mine, others = (next_began, first_ended) if partition else (first_began, next_began)
+        mine.set()
+        assert others.wait(60)
+        take(latest, key, value, partition)
+
+    def to_the_end(*arguments: Any) -> None:
+        take_all(*arguments)
+        first_ended.set()
+
+    with ChangelogTopic(2).read_from():
+        monkeypatch.setattr(Latest, "take", pausing)
+        monkeypatch.setattr(SuppressionReader, "_take", to_the_end)
+        monkeypatch.setattr(suppression_reader, "between", between)
+        monkeypatch.setattr(asyncio, "to_thread", in_thread)
+        reader = SuppressionReader(CLUSTER)
+        first = asyncio.create_task(reader.states_of([0], 2))
+        assert await in_thread(first_began.wait, 60)
+        first.cancel()
+        await asyncio.wait([first])
+        left = await reader.states_of([1], 2)
+    assert [*left[1].written] == keys(1)
