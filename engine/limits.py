@@ -445,6 +445,14 @@ LOG_FRAMES: Final = 12
 LOG_FAULTS: Final = 32
 
 
+def size_text(size_bytes: int) -> str:
+    """Return a size in the unit in which people read it."""
+    for unit, name in ((MIB, "MiB"), (KIB, "KiB")):
+        if size_bytes >= unit:
+            return f"{round(size_bytes / unit, 1):g} {name}"
+    return f"{size_bytes} bytes"
+
+
 def check() -> None:
     """Raise AssertionError if two limits contradict each other."""
     assert 2 * READ_VALUE_BYTES <= INGEST_RECORD_BYTES, "a read's record holds its value and more"

@@ -19,8 +19,9 @@ import msgspec
 from msgspec import Meta
 
 from engine.errors import ConfigError, toml_fault
+from engine.limits import MIB, size_text
 
-FILE_BYTES: Final = 1024 * 1024
+FILE_BYTES: Final = MIB
 #: The directory of the shipped files, in the package that this module is imported in.
 SHIPPED: Final[Traversable] = files(__name__.rpartition(".")[0]) / "data"
 
@@ -43,7 +44,7 @@ def read(name: str, path: Path | None) -> tuple[bytes, str]:
         reason = error.strerror or type(error).__name__
         raise ConfigError(f"cannot be read: {reason}", where=where) from error
     if len(data) > FILE_BYTES:
-        raise ConfigError(f"is larger than {FILE_BYTES} bytes", where=where)
+        raise ConfigError(f"is larger than {size_text(FILE_BYTES)}", where=where)
     return data, where
 
 

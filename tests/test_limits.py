@@ -12,6 +12,25 @@ def test_the_limits_agree() -> None:
 
 
 @pytest.mark.parametrize(
+    ("size_bytes", "text"),
+    [
+        (0, "0 bytes"),
+        (100, "100 bytes"),
+        (1023, "1023 bytes"),
+        (limits.KIB, "1 KiB"),
+        (1536, "1.5 KiB"),
+        (512 * limits.KIB, "512 KiB"),
+        (limits.MIB - 1, "1024 KiB"),
+        (limits.MIB, "1 MiB"),
+        (5 * limits.MIB // 2, "2.5 MiB"),
+        (4096 * limits.MIB, "4096 MiB"),
+    ],
+)
+def test_a_size_is_written_in_a_unit_that_people_read(size_bytes: int, text: str) -> None:
+    assert limits.size_text(size_bytes) == text
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [
         ("READ_VALUE_BYTES", limits.BATCH_BYTES),

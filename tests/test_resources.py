@@ -36,7 +36,7 @@ def test_a_file_that_is_too_large(tmp_path: Path, load: Load) -> None:
     path.write_bytes(b" " * (FILE_BYTES + 1))
     with pytest.raises(ConfigError) as caught:
         load(path)
-    assert str(caught.value) == f"{path}: is larger than 1048576 bytes"
+    assert str(caught.value) == f"{path}: is larger than 1 MiB"
 
 
 @LOADS

@@ -140,7 +140,7 @@ class SchemaRegistry(NamedTuple):
                 rule = "must name a schema that the schema registry has"
                 return UnusableSchema(rule, is_final=False)
             except _TooLargeError:
-                why = f"is larger than {limits.SCHEMA_BYTES // limits.KIB} KiB"
+                why = f"is larger than {limits.size_text(limits.SCHEMA_BYTES)}"
                 return _unusable(schema_id, why)
             kind = answer.kind or "AVRO"
             if kind == "JSON":

@@ -95,7 +95,8 @@ def _check_size(file: BinaryIO, where: str) -> None:
     # A part never gives more bytes than its entry says.
     if len(sizes) > limits.XLSX_PARTS or sum(sizes.values()) > limits.XLSX_BYTES:
         raise EntryFileError(
-            f"unpacks to more than {limits.XLSX_BYTES} bytes or {limits.XLSX_PARTS} parts",
+            f"unpacks to more than {limits.size_text(limits.XLSX_BYTES)} "
+            f"or {limits.XLSX_PARTS} parts",
             where=where,
             hint="save the sheet as CSV",
         )
@@ -103,7 +104,7 @@ def _check_size(file: BinaryIO, where: str) -> None:
     at_once = sum(size for name, size in sizes.items() if not name.startswith(_NOT_AT_ONCE))
     if at_once > limits.XLSX_TEXT_BYTES:
         raise EntryFileError(
-            f"has more than {limits.XLSX_TEXT_BYTES} bytes of texts and styles",
+            f"has more than {limits.size_text(limits.XLSX_TEXT_BYTES)} of texts and styles",
             where=where,
             hint="save the sheet as CSV",
         )

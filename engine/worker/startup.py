@@ -32,18 +32,17 @@ async def prepare_topics(cluster: Cluster) -> None:
 
 def introduce(settings: Settings, topics: Topics, http_port: int) -> None:
     """Log the version, the topics, the most important limits and where the metrics are."""
-    mib = limits.MIB
     log.info(
         "%s %s: group %s takes reads from %s, lists from %s and %s; matches go to %s, delivered %s",
         *(DISTRIBUTION, versions()[DISTRIBUTION], settings.group, topics.detections),
         *(topics.hotlist, topics.policies, topics.matches, settings.delivery),
     )
     log.info(
-        "limits: %d KiB a read, %d MiB a fetch of a partition, %d MiB a batch unpacked, "
+        "limits: %s a read, %s a fetch of a partition, %s a batch unpacked, "
         "%d fetches waiting, %d in delivery; not ready after %d s without news of the lists, "
         "removed from the group after %d s of silence",
-        *(limits.READ_VALUE_BYTES // limits.KIB, limits.FETCH_PARTITION_BYTES // mib),
-        *(limits.BATCH_BYTES // mib, limits.FETCHES_WAITING, limits.FETCHES_IN_DELIVERY),
+        *map(limits.size_text, (limits.READ_VALUE_BYTES, limits.FETCH_PARTITION_BYTES)),
+        *(limits.size_text(limits.BATCH_BYTES), limits.FETCHES_WAITING, limits.FETCHES_IN_DELIVERY),
         *(limits.CONTROL_STALE_S, Member.of(settings).session_s),
     )
     log.info("metrics and health at http://%s:%d", settings.http_host, http_port)

@@ -440,7 +440,7 @@ def test_profiles_that_are_not_there(tmp_path: Path) -> None:
             profile.load(name)
         assert str(caught.value) == message
     (tmp_path / "big.toml").write_bytes(b"#" * (1024 * 1024 + 1))
-    with pytest.raises(ConfigError, match="is larger than 1048576 bytes"):
+    with pytest.raises(ConfigError, match="is larger than 1 MiB"):
         profile.load(str(tmp_path / "big.toml"))
 
 

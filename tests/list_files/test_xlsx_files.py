@@ -184,10 +184,10 @@ def test_what_is_no_list_is_one_error(content: bytes, problem: str) -> None:
 @pytest.mark.parametrize(
     ("part", "limit", "problem"),
     [
-        (SHEET, "XLSX_BYTES", "unpacks to more than 100000 bytes or 10000 parts"),
-        ("xl/media/a.png", "XLSX_BYTES", "unpacks to more than 100000 bytes or 10000 parts"),
-        ("xl/sharedStrings.xml", "XLSX_TEXT_BYTES", "has more than 100000 bytes of texts and"),
-        ("xl/styles.xml", "XLSX_TEXT_BYTES", "has more than 100000 bytes of texts and"),
+        (SHEET, "XLSX_BYTES", "unpacks to more than 97.7 KiB or 10000 parts"),
+        ("xl/media/a.png", "XLSX_BYTES", "unpacks to more than 97.7 KiB or 10000 parts"),
+        ("xl/sharedStrings.xml", "XLSX_TEXT_BYTES", "has more than 97.7 KiB of texts and"),
+        ("xl/styles.xml", "XLSX_TEXT_BYTES", "has more than 97.7 KiB of texts and"),
     ],
 )
 def test_a_bomb_is_not_unpacked(

@@ -11,7 +11,21 @@ import pytest
 
 from engine import limits
 from engine.audit.pending_changes import Listed
-from engine.worker.startup import enough_entries, report_lists
+from engine.config import Settings
+from engine.kafka.topics import Topics
+from engine.worker.startup import enough_entries, introduce, report_lists
+
+
+def test_the_limits_have_units_that_people_read(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Below a MiB it was "0 MiB a fetch of a partition"."""
+    monkeypatch.setattr(limits, "FETCH_PARTITION_BYTES", 512 * limits.KIB)
+    with caplog.at_level(logging.INFO):
+        introduce(Settings(), Topics("lpr."), 9108)
+    line = caplog.messages[1]
+    expected = "limits: 64 KiB a read, 512 KiB a fetch of a partition, 64 MiB a batch unpacked, "
+    assert line.startswith(expected)
 
 
 async def test_reads_wait_until_so_many_entries_are_listed(

@@ -23,7 +23,7 @@ def read_limited(path: Path, most_bytes: int) -> bytes:
     with path.open("rb") as file:
         content = file.read(most_bytes + 1)
     if len(content) > most_bytes:
-        raise AuditError(f"larger than {most_bytes} bytes", where=str(path))
+        raise AuditError(f"larger than {limits.size_text(most_bytes)}", where=str(path))
     return content
 
 
