@@ -63,7 +63,8 @@ class ShownCity:
 
     def __init__(self, seed: int, now_ms: int) -> None:
         self._chance = random.Random(seed)
-        self._counts = Misreads.load(None).counts
+        self.misreads = Misreads.load()
+        self._counts = self.misreads.counts
         #: How often each character is read as another one.
         self._wrong = {
             char: 1 - read.get(char, 0) / sum(read.values()) for char, read in self._counts.items()

@@ -32,7 +32,6 @@ from engine.matching.matcher import Matcher
 from engine.matching.plain_reads import PlainReads
 from engine.matching.scanner import Scanner
 from engine.matching.suppression import Suppression
-from engine.plates.misreads import Misreads
 from engine.wire.batch_reader import BatchReader
 from engine.wire.record_batch import RawBatch, RawFetch
 
@@ -49,9 +48,9 @@ _LISTS: Final = "lists"
 def warm_up(now_ms: int) -> int:
     """Match reads of a city, and return how many matched."""
     with _second_process():
+        city = ShownCity(_SEED, now_ms)
         Scanner(0)
-        PlainReads(Misreads.load(None))
-    city = ShownCity(_SEED, now_ms)
+        PlainReads(city.misreads)
     matcher = Matcher(_lists_of(city, now_ms), 64, parse, Suppression())
     reads = [(read.plate.encode(), read.value) for read in city.reads(_READS, format_time(now_ms))]
     batches = [
@@ -88,7 +87,7 @@ def _lists_of(city: ShownCity, now_ms: int) -> Lists:
     """Return the city's lists, loaded as a worker loads them."""
     policies = [(policy.source.encode(), encode(policy)) for policy in city.policies()]
     entries = [(entry.entry_id.encode(), encode(entry)) for entry in city.entries]
-    lists, reader = Lists(Purposes.load(None), Misreads.load(None)), BatchReader(parse)
+    lists, reader = Lists(Purposes.load(None), city.misreads), BatchReader(parse)
     for kind, documents in ((ControlKind.POLICY, policies), (ControlKind.ENTRY, entries)):
         batch = _batch(documents, 0, now_ms)
         for step in reader.steps([batch], 0, len(documents), _BATCH_BYTES):
