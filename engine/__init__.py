@@ -37,6 +37,7 @@ The modules beside them:
     resources      shipped files that an operator may replace; they are in `data/`
     clock          the time of day, and how it is written
     compiled       how functions are compiled
+    arrays         arrays of bytes, as compiled code reads them
     errors         the errors that people see
     limits         every limit
     versions       the versions in use

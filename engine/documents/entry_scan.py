@@ -17,10 +17,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from engine.arrays import Bytes
 from engine.compiled import compiled, inner
 from engine.documents.json_tokens import (
     NO_TIME,
-    Bytes,
     digits,
     end_of_text,
     past_colon,

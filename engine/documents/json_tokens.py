@@ -10,11 +10,9 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
+from engine.arrays import Bytes
 from engine.compiled import inner
-
-Bytes = npt.NDArray[np.uint8]
 
 #: What `plain_time` returns for a text that it does not accept.
 NO_TIME: Final = -(1 << 62)

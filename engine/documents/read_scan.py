@@ -20,10 +20,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from engine.arrays import Bytes
 from engine.compiled import compiled, inner
 from engine.documents.json_tokens import (
     NO_TIME,
-    Bytes,
     end_of_text,
     is_same_text,
     past_colon,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from engine.arrays import Bytes
 from engine.compiled import compiled, inner
 from engine.documents.entry_scan import IS_PLAIN, Rows
-from engine.documents.json_tokens import Bytes
 
 Numbers = npt.NDArray[np.int32]
 

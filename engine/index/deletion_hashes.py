@@ -20,13 +20,13 @@ import numpy as np
 import numpy.typing as npt
 
 from engine import limits
+from engine.arrays import Bytes
 from engine.compiled import compiled, inlined
 from engine.index.hash_table import Hashes, Slots, first_place, is_held
 from engine.plates.misreads import Misreads
 from engine.plates.plate_hash import U64
 
 Codes = npt.NDArray[np.uint32]
-Bytes = npt.NDArray[np.uint8]
 
 #: The most postings of a plate: the whole plate, and the plate without each of its characters.
 WAYS: Final = limits.PLATE_CHARACTERS + 1

@@ -26,12 +26,12 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from engine import limits
+from engine.arrays import Bytes
 from engine.compiled import compiled, inlined, inner
 from engine.index.deletion_hashes import (
     BASE,
     BASE_INVERSE,
     WAYS,
-    Bytes,
     codes_of,
     finished,
     head_of,

@@ -14,10 +14,10 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from engine.arrays import Bytes
 from engine.compiled import compiled, inner
 from engine.documents import entry_scan as scan
 from engine.documents.entry_scan import Column, Rows
-from engine.documents.json_tokens import Bytes
 from engine.index.eligibility import Pair
 from engine.index.hash_table import Hashes
 from engine.index.packed_entry import COMMON, RARE

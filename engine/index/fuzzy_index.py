@@ -18,7 +18,8 @@ from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 
-from engine.index.deletion_hashes import Bytes, values_by_byte
+from engine.arrays import Bytes
+from engine.index.deletion_hashes import values_by_byte
 from engine.index.edit_distance import NearPlates
 from engine.index.hash_table import Hashes, Slots
 from engine.index.wildcards import Patterns, Ranges, Rows

@@ -30,6 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine import limits
+from engine.arrays import Bytes
 from engine.compiled import compiled, inlined
 from engine.index.deletion_hashes import codes_of
 from engine.index.hash_table import NO_SLOT, Slots
@@ -41,7 +42,6 @@ Rows = npt.NDArray[np.uint64]
 Masks = npt.NDArray[np.uint64]
 Ranges = npt.NDArray[np.int64]
 Lengths = npt.NDArray[np.int64]
-Bytes = npt.NDArray[np.uint8]
 Codes = npt.NDArray[np.uint64]
 
 _LONGEST: Final = limits.PLATE_CHARACTERS

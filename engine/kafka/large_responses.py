@@ -24,8 +24,8 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka import conn as aiokafka_conn
 from aiokafka.conn import AIOKafkaConnection
 
+from engine.arrays import Bytes
 from engine.kafka.raw_fetcher import delivers_batches
-from engine.wire.decompress import Bytes
 
 #: Kafka's number of the request, and the longest text in its responses before version 12.
 _FETCH: Final = 1

@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import limits
+from engine.arrays import Bytes
 from engine.clock import format_time
 from engine.documents.admission import Purposes, check_created, check_entry, check_extension
 from engine.documents.codec import decode_entry, encode
@@ -216,7 +217,7 @@ class _Kept(NamedTuple):
 def _keep(
     rows: DigestColumns,
     before: _Before,
-    fresh: NDArray[np.uint8],
+    fresh: Bytes,
     *,
     renew: bool,
 ) -> _Kept:

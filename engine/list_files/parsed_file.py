@@ -20,6 +20,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.arrays import Bytes
 from engine.list_files.digests import DigestColumns, Digests, Names, id_hash
 from engine.list_files.list_state import ListState
 from engine.list_files.notes import Notes
@@ -96,7 +97,7 @@ class FileEntries:
         return np.frombuffer(self._lines, dtype=np.int64)
 
     @property
-    def fresh(self) -> NDArray[np.uint8]:
+    def fresh(self) -> Bytes:
         """The bits of each good row that say which values are fresh: see `rows`."""
         return np.frombuffer(self._fresh, dtype=np.uint8)
 

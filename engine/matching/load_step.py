@@ -10,13 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from engine import limits
+from engine.arrays import Bytes
 from engine.audit.added_entries import Shared
 from engine.clock import CANONICAL_TIME_CHARACTERS
 from engine.documents import entry_scan as scan
 from engine.documents.admission import Purposes
 from engine.documents.entry_scan import Rows
 from engine.documents.fields import AuthorityKind, Name, Region
-from engine.documents.json_tokens import NO_TIME, Bytes
+from engine.documents.json_tokens import NO_TIME
 from engine.documents.model import Vehicle
 from engine.documents.text_numbers import number_texts
 from engine.index.eligibility import Pair

@@ -24,6 +24,7 @@ from itertools import chain
 from typing import Final
 
 from engine import limits
+from engine.arrays import Bytes
 from engine.documents.value_formats import Values
 from engine.index.hash_table import HashTable
 from engine.index.plate_index import Index
@@ -36,7 +37,7 @@ from engine.matching.scanner import Scanner, is_sampled
 from engine.matching.suppression import Suppression
 from engine.plates.normal_form import is_normal
 from engine.wire.alternates import NONE_ASKED, asked_by
-from engine.wire.decompress import Bytes, CodecError, Decompressor
+from engine.wire.decompress import CodecError, Decompressor
 from engine.wire.decompressor_thread import DecompressorThread, Group
 from engine.wire.record_batch import BatchError, Parse, RawBatch, RawFetch
 from engine.wire.record_decoder import (

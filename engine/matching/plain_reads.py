@@ -15,8 +15,8 @@ import msgspec
 import numpy as np
 
 from engine import limits
+from engine.arrays import Bytes
 from engine.compiled import compiled
-from engine.documents.json_tokens import Bytes
 from engine.documents.read_scan import (
     AT,
     CAMERA_AT,

@@ -21,6 +21,7 @@ from typing import Final
 import numpy as np
 
 from engine import limits
+from engine.arrays import Bytes
 from engine.compiled import compiled, inlined, inner
 from engine.index.edit_distance import has_look_alike, is_one_apart, may_be_one_apart
 from engine.index.fuzzy_index import NOTHING_SIMILAR, ScanTables
@@ -45,7 +46,6 @@ from engine.wire.record_decoder import (
     SAMPLED,
     SLOT,
     SPAN,
-    Bytes,
     Headers,
     Malformed,
     Rows,

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from engine.arrays import Bytes
 from engine.compiled import compiled
 from engine.plates.confidence import LEAST, MOST, NEARLY_HALF, PARTS
 from engine.plates.misread_model import (
@@ -27,7 +28,6 @@ from engine.plates.misread_model import (
 )
 from engine.plates.misreads import Misreads
 
-Bytes = npt.NDArray[np.uint8]
 Numbers = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 

@@ -13,9 +13,9 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import xxhash
 
+from engine.arrays import Bytes
 from engine.compiled import compiled, inlined
 from engine.limits import PLATE_BYTES, PLATE_CHARACTERS
 
@@ -57,7 +57,7 @@ def hash_of(key: bytes) -> int:
 
 
 @inlined
-def _read64(data: npt.NDArray[np.uint8], at: int) -> np.uint64:
+def _read64(data: Bytes, at: int) -> np.uint64:
     return (
         U64(data[at])
         | (U64(data[at + 1]) << U64(8))
@@ -71,7 +71,7 @@ def _read64(data: npt.NDArray[np.uint8], at: int) -> np.uint64:
 
 
 @inlined
-def _read32(data: npt.NDArray[np.uint8], at: int) -> np.uint64:
+def _read32(data: Bytes, at: int) -> np.uint64:
     return (
         U64(data[at])
         | (U64(data[at + 1]) << U64(8))
@@ -106,14 +106,12 @@ def _avalanche(word: np.uint64) -> np.uint64:
 
 
 @inlined
-def _mix16(
-    data: npt.NDArray[np.uint8], at: int, secret_low: np.uint64, secret_high: np.uint64
-) -> np.uint64:
+def _mix16(data: Bytes, at: int, secret_low: np.uint64, secret_high: np.uint64) -> np.uint64:
     return _fold_product(_read64(data, at) ^ secret_low, _read64(data, at + 8) ^ secret_high)
 
 
 @compiled
-def hash_at(data: npt.NDArray[np.uint8], at: int, length: int) -> np.uint64:
+def hash_at(data: Bytes, at: int, length: int) -> np.uint64:
     """Return the hash of data[at:at + length]; the caller checks that `length` is 0 to 64."""
     size = U64(length)
     if length > 16:
@@ -154,7 +152,7 @@ assert PLATE_BYTES <= 64, "hash_at covers 64 bytes"
 
 
 @inlined
-def is_plain(data: npt.NDArray[np.uint8], at: int, length: int) -> bool:
+def is_plain(data: Bytes, at: int, length: int) -> bool:
     """Return whether a key is certainly in normal form: 1 to 16 characters of A-Z and 0-9."""
     if length < 1 or length > PLATE_CHARACTERS:
         return False
@@ -166,7 +164,7 @@ def is_plain(data: npt.NDArray[np.uint8], at: int, length: int) -> bool:
 
 
 @inlined
-def table_hash(data: npt.NDArray[np.uint8], at: int, length: int) -> np.uint64:
+def table_hash(data: Bytes, at: int, length: int) -> np.uint64:
     """Return the hash of a plain key as the table stores it."""
     wanted = hash_at(data, at, length)
     return U64(1) if wanted == EMPTY else wanted

@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 
 from engine import limits
+from engine.arrays import Bytes
 from engine.documents.fields import OPERATOR_HEADER
 from engine.errors import BrokerError
 from engine.wire.decompress import CodecError, Decompressor
@@ -22,7 +23,6 @@ from engine.wire.record_decoder import (
     MALFORMED,
     NO_DATA,
     VALUE_LENGTH,
-    Bytes,
     Malformed,
     Rows,
     TooManyRecords,

@@ -16,14 +16,12 @@ from typing import Any
 
 import cramjam
 import numpy as np
-import numpy.typing as npt
 from typing_extensions import Buffer
 
 from engine import limits
+from engine.arrays import Bytes
 from engine.errors import RejectReason
 from engine.wire.record_batch import RawBatch
-
-Bytes = npt.NDArray[np.uint8]
 
 #: The beginning of Java's snappy streams: magic, version, lowest compatible version.
 _XERIAL_MAGIC = b"\x82SNAPPY\x00"

@@ -13,7 +13,8 @@ from queue import SimpleQueue
 from typing import Final
 
 from engine import limits
-from engine.wire.decompress import Bytes, CodecError, Decompressor
+from engine.arrays import Bytes
+from engine.wire.decompress import CodecError, Decompressor
 from engine.wire.record_batch import RawBatch
 
 #: Batches of one codec that are decompressed and scanned at once.

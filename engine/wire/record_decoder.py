@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from engine import limits
+from engine.arrays import Bytes
 from engine.compiled import compiled, inlined
 from engine.documents.fields import ALTERNATES_HEADER
 from engine.plates.plate_hash import U64, is_plain, table_hash
 from engine.wire.record_batch import RawBatch
 
-Bytes = npt.NDArray[np.uint8]
 Rows = npt.NDArray[np.int64]
 
 #: The columns of a row.

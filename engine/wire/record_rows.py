@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 
 from engine import limits
+from engine.arrays import Bytes
 from engine.wire.headers import headers_at
 from engine.wire.record_batch import Headers, Record
 from engine.wire.record_decoder import (
@@ -22,7 +23,6 @@ from engine.wire.record_decoder import (
     TIMESTAMP_MS,
     VALUE_AT,
     VALUE_LENGTH,
-    Bytes,
     Rows,
 )
 
