@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final, get_args
 
-from prometheus_client import Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import ProcessCollector, generate_latest
 
 from engine.ingest.adapters import FALLBACKS, Adapted, AdapterError, Reason
-from engine.serving.registry import make_registry
+from engine.serving.registry import MetricSet
 
 #: What becomes of a message. With Digest a sender is challenged first, and again when its nonce is
 #: too old, so only a wrong token is `unauthorized`.
@@ -33,11 +33,11 @@ RESULTS: Final = (
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600)
 
 
-class IngestMetrics:
+class IngestMetrics(MetricSet):
     """The metrics of one vendor's messages, in a registry of their own."""
 
     def __init__(self, vendor: str) -> None:
-        self.registry = make_registry()
+        super().__init__("vendor")
         ProcessCollector(registry=self.registry)
         self._vendor = vendor
         self._messages = self._counter(
@@ -60,21 +60,21 @@ class IngestMetrics:
             "hotlist_ingest_refused_reads_total",
             "Reads of senders that never send again that were refused, because too many are held.",
         ).labels(vendor)
-        self._delivery_s = Histogram(
+        self._delivery_s = self._histogram(
             "hotlist_ingest_delivery_seconds",
             "Time from a message to the acknowledgement of its reads.",
-            ["vendor"],
-            buckets=_SECONDS,
-            registry=self.registry,
+            _SECONDS,
         ).labels(vendor)
         self._held = self._gauge(
             "hotlist_ingest_held_reads", "Reads in memory that the broker has not acknowledged."
-        )
+        ).labels(vendor)
         self._held_bytes = self._gauge(
             "hotlist_ingest_held_bytes",
             "Bytes of the reads in memory whose senders never send again.",
-        )
-        self._ready = self._gauge("hotlist_ingest_ready", "1 if messages are accepted, else 0.")
+        ).labels(vendor)
+        self._ready = self._gauge(
+            "hotlist_ingest_ready", "1 if messages are accepted, else 0."
+        ).labels(vendor)
         for result in RESULTS:
             self._messages.labels(vendor, result)
         for reason in get_args(Reason):
@@ -123,7 +123,7 @@ class IngestMetrics:
             "hotlist_ingest_mqtt_connected",
             "1 while the MQTT broker is connected, else 0; only with --mqtt.",
         )
-        connected.set_function(lambda: float(is_connected()))
+        connected.labels(self._vendor).set_function(lambda: float(is_connected()))
 
     def show_certificate(self, expires_ms: int) -> None:
         """Show when the certificate expires, in milliseconds since 1970."""
@@ -131,14 +131,8 @@ class IngestMetrics:
             "hotlist_ingest_certificate_expires_timestamp_seconds",
             "Time since 1970 at which the certificate of --listen expires; only with TLS.",
         )
-        expires.set(expires_ms / 1000)
+        expires.labels(self._vendor).set(expires_ms / 1000)
 
     def exposition(self) -> bytes:
         """Return all metrics in Prometheus's text format."""
         return generate_latest(self.registry)
-
-    def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
-        return Counter(name, meaning, ["vendor", *labels], registry=self.registry)
-
-    def _gauge(self, name: str, meaning: str) -> Gauge:
-        return Gauge(name, meaning, ["vendor"], registry=self.registry).labels(self._vendor)

@@ -10,14 +10,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from prometheus_client import (
-    CONTENT_TYPE_LATEST,
-    Counter,
-    Gauge,
-    Histogram,
-    ProcessCollector,
-    generate_latest,
-)
+from prometheus_client import CONTENT_TYPE_LATEST, ProcessCollector, generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
 
 from engine import limits
@@ -25,13 +18,12 @@ from engine.documents.fields import COUNTED_EVENTS, DROPPABLE_FIELDS
 from engine.documents.model import REJECT_REASONS
 from engine.documents.producer_faults import PRODUCER_FAULTS
 from engine.index.eligibility import DENIAL_REASONS
-from engine.serving.registry import make_registry
+from engine.serving.registry import MetricSet
 
 #: The topics that an open transaction may hold back from a worker, by their label.
 HELD_TOPICS = ("reads", "entries", "policies", "suppression", "audit")
 #: The label of all sources without a policy, and of those beyond SOURCES_NAMED.
 OTHER_SOURCES = "other"
-_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 _OPENMETRICS: Final = "application/openmetrics-text"
 
@@ -43,11 +35,11 @@ class Exposition(NamedTuple):
     content_type: str
 
 
-class MetricFamilies:
+class MetricFamilies(MetricSet):
     """The worker's metrics in a registry of their own, each by its attribute."""
 
     def __init__(self) -> None:
-        self.registry = make_registry()
+        super().__init__()
         ProcessCollector(registry=self.registry)
         self.reads = self._counter("hotlist_reads_total", "Reads processed.")
         self.matches = self._counter(
@@ -276,14 +268,3 @@ class MetricFamilies:
             body = openmetrics.generate_latest(self.registry)  # type: ignore[no-untyped-call]
             return Exposition(body, openmetrics.CONTENT_TYPE_LATEST)
         return Exposition(generate_latest(self.registry), CONTENT_TYPE_LATEST)
-
-    def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
-        return Counter(name, meaning, labels, registry=self.registry)
-
-    def _gauge(self, name: str, meaning: str, *labels: str) -> Gauge:
-        return Gauge(name, meaning, labels, registry=self.registry)
-
-    def _histogram(
-        self, name: str, meaning: str, buckets: tuple[float, ...] = _SECONDS
-    ) -> Histogram:
-        return Histogram(name, meaning, buckets=buckets, registry=self.registry)

@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import Counter, Histogram, Summary
 from prometheus_client.exposition import choose_encoder
 
-from engine.serving.registry import make_registry
+from engine.serving.registry import MetricSet
 
 #: What a scrape may ask for: text, and OpenMetrics in both versions.
 FORMATS = (
@@ -20,7 +20,7 @@ FORMATS = (
 
 @pytest.mark.parametrize("accept", FORMATS)
 def test_no_format_says_when_a_label_came_first(accept: str) -> None:
-    registry = make_registry()
+    registry = MetricSet().registry
     Counter("reads_total", "Reads.", ["source"], registry=registry).labels("S1").inc()
     Histogram("read_seconds", "Times.", ["source"], registry=registry).labels("S1").observe(1)
     Summary("fetch_seconds", "Times.", registry=registry).observe(1)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from prometheus_client import Gauge
-
-from engine.serving.registry import make_registry
+from engine.serving.registry import MetricSet
 
 
-class VerifyMetrics:
+class VerifyMetrics(MetricSet):
     """The metrics of one verification."""
 
     def __init__(self) -> None:
-        self.registry = make_registry()
+        super().__init__()
         self._verify_ended = self._gauge(
             "hotlist_audit_verify_time_seconds", "When the last verification ended, Unix time."
         )
@@ -27,9 +25,6 @@ class VerifyMetrics:
         self._verify_records = self._gauge(
             "hotlist_audit_verify_records", "Audit records that it verified."
         )
-
-    def _gauge(self, name: str, meaning: str) -> Gauge:
-        return Gauge(name, meaning, registry=self.registry)
 
     def note(self, *, problems: int, chains: int, records: int) -> None:
         """Note what was found."""

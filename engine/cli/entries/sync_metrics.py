@@ -8,18 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from prometheus_client import Gauge
-
-from engine.serving.registry import make_registry
+from engine.serving.registry import MetricSet
 
 _CHANGES: Final = ("added", "changed", "removed", "unchanged")
 
 
-class SyncMetrics:
+class SyncMetrics(MetricSet):
     """The metrics of one sync of one list."""
 
     def __init__(self) -> None:
-        self.registry = make_registry()
+        super().__init__("list")
         self._sync_ended = self._gauge(
             "hotlist_sync_time_seconds",
             "When the last sync of the list came to its end, Unix time, whether it found a "
@@ -34,9 +32,6 @@ class SyncMetrics:
         self._sync_invalid_rows = self._gauge(
             "hotlist_sync_invalid_rows", "Invalid rows that --skip-invalid left out."
         )
-
-    def _gauge(self, name: str, meaning: str, *labels: str) -> Gauge:
-        return Gauge(name, meaning, ("list", *labels), registry=self.registry)
 
     def note(
         self, list_id: str, counts: Mapping[str, int], *, ended_ms: int, took_s: float
