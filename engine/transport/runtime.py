@@ -6,10 +6,11 @@ That is the cluster, the clock, the metrics, the background tasks and the thread
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import count
+from queue import PriorityQueue
 from typing import Protocol, TypeVar
 
 from engine.clock import Clock
@@ -19,6 +20,9 @@ from engine.observability.stall_monitor import Watching
 from engine.tasks import Supervisor
 
 T = TypeVar("T")
+
+#: What goes first on the matcher thread has the lower rank.
+_SHORT, _FETCH = range(2)
 
 
 class Calls(Protocol):
@@ -38,11 +42,23 @@ class MatcherThread:
     def __init__(self, watching: Watching) -> None:
         self._watching = watching
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="matcher")
-        self._short: deque[Callable[[], None]] = deque()
+        self._waiting: PriorityQueue[tuple[int, int, Callable[[], None]]] = PriorityQueue()
+        self._numbers = count()
 
     async def call(self, function: Callable[[], T]) -> T:
         """Call a short function on the thread, before the fetches that wait; return or raise its
         result."""
+        return await self._run(_SHORT, function)
+
+    async def match(self, function: Callable[[], T]) -> T:
+        """Call a function that matches a fetch, when its turn comes; return or raise its result."""
+        return await self._run(_FETCH, function)
+
+    def close(self) -> None:
+        """Wait for the calls so far, and end the thread."""
+        self._executor.shutdown()
+
+    async def _run(self, rank: int, function: Callable[[], T]) -> T:
         answer: Future[T] = Future()
 
         def run() -> None:
@@ -54,27 +70,14 @@ class MatcherThread:
             except BaseException as error:  # noqa: BLE001 - the caller's, as executors do
                 answer.set_exception(error)
 
-        self._short.append(run)
-        self._executor.submit(self._run_short)
+        self._waiting.put((rank, next(self._numbers), run))
+        self._executor.submit(self._run_first)
         return await asyncio.wrap_future(answer)
 
-    async def match(self, function: Callable[[], T]) -> T:
-        """Call a function that matches a fetch, when its turn comes; return or raise its result."""
-
-        def watched() -> T:
-            self._run_short()
-            with self._watching.in_matcher():
-                return function()
-
-        return await asyncio.get_running_loop().run_in_executor(self._executor, watched)
-
-    def close(self) -> None:
-        """Wait for the calls so far, and end the thread."""
-        self._executor.shutdown()
-
-    def _run_short(self) -> None:
-        while self._short:
-            self._short.popleft()()
+    def _run_first(self) -> None:
+        """Run one of those that wait. The executor calls this once for each of them."""
+        _, _, run = self._waiting.get_nowait()
+        run()
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,9 +65,10 @@ async def test_a_change_of_the_lists_goes_before_the_fetches_that_wait() -> None
     assert here.ran == ["first fetch", "change", "another change", "second fetch", "third fetch"]
 
 
-async def test_a_call_that_is_cancelled_while_it_waits_does_not_run() -> None:
+@pytest.mark.parametrize("way", ["call", "match"])
+async def test_what_is_cancelled_while_it_waits_does_not_run(way: str) -> None:
     async with held_up() as here:
-        call = asyncio.create_task(here.thread.call(here.note("cancelled")))
+        call = asyncio.create_task(getattr(here.thread, way)(here.note("cancelled")))
         await asyncio.sleep(0)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
