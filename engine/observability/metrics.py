@@ -29,13 +29,12 @@ class Metrics(MetricFamilies):
         self._sources: set[str] = set()
         self._unowned: set[int] = set()
 
-    def count_fetch(self, outcome: Outcome, partition: int, lag: int, took_s: float) -> None:
+    def count_fetch(self, outcome: Outcome, partition: int, lag: int) -> None:
         """Count the outcome of a fetch of a partition."""
         self.reads_processed += outcome.reads
         self.reads.inc(outcome.reads)
         self.values_opened.inc(outcome.values_opened)
         self.batches_parsed_slowly.inc(outcome.batches_parsed_slowly)
-        self.fetch_s.observe(took_s)
         self.fetch_reads.observe(outcome.reads)
         self.lag.labels(str(partition)).set(lag)
         for reason, count in outcome.denied.items():

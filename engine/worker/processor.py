@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from functools import partial
@@ -67,17 +66,15 @@ class Processor:
             return None
         if not fetch.raw.batches:
             return Outcome(at_ms=clock.now_ms())  # all of it is committed already
-        took_s = 0.0
         hand_over = None if deliver_some is None else self._hand_over(fetch, deliver_some)
         while True:
             with self._watching.matching(fetch.raw.partition):
                 try:
-                    outcome, part_s = await self._runtime.matcher_thread.match(
+                    outcome = await self._runtime.matcher_thread.match(
                         partial(self._match, fetch, hand_over)
                     )
                 except Abandoned:
                     return None
-            took_s += part_s
             missing = outcome.missing_schema
             if missing is None or outcome.next_offset != fetch.raw.first_offset:
                 break  # what is processed already need not wait for the schema
@@ -86,7 +83,7 @@ class Processor:
         if not fetch.is_ours:
             return None  # the next owner of the partition has its state too
         self.fetches_processed += 1
-        metrics.count_fetch(outcome, fetch.raw.partition, fetch.lag, took_s)
+        metrics.count_fetch(outcome, fetch.raw.partition, fetch.lag)
         for fault in outcome.producer_faults:  # the log holds back what is too much of it
             what, todo = DESCRIBED[fault]
             log.warning("some reads %s; %s", what, todo, extra=log_context(fetch))
@@ -106,16 +103,12 @@ class Processor:
         if self._tracing is not None:
             self._tracing.delivered(outcome, now_ms)
 
-    def _match(self, fetch: Fetch, hand_over: HandOver | None) -> tuple[Outcome, float]:
-        """Match a fetch, on the matcher thread; return the seconds too.
-
-        Raises Abandoned if its partition was revoked.
-        """
+    def _match(self, fetch: Fetch, hand_over: HandOver | None) -> Outcome:
+        """Match a fetch, on the matcher thread. Raises Abandoned if its partition was revoked."""
         if not fetch.is_ours:
             raise Abandoned  # its state is kept as the changelog has it
-        started_s = time.perf_counter()
-        outcome = self._matcher.process(fetch.raw, self._runtime.clock.now_ms(), hand_over)
-        return outcome, time.perf_counter() - started_s
+        with self._runtime.metrics.fetch_s.time():
+            return self._matcher.process(fetch.raw, self._runtime.clock.now_ms(), hand_over)
 
     def _hand_over(self, fetch: Fetch, deliver_some: DeliverSome) -> HandOver:
         """What takes some of what comes of a fetch, on the matcher thread."""

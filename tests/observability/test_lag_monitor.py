@@ -195,7 +195,7 @@ async def test_commits_are_asked_of_partitions_without_an_owner_only() -> None:
 async def test_lag_is_current_while_nothing_is_fetched() -> None:
     here = Looking()
     here.brokers.owned = {0, 1, 2, 3}
-    here.metrics.count_fetch(Outcome(reads=1), 0, 0, 0.1)
+    here.metrics.count_fetch(Outcome(reads=1), 0, 0)
     here.brokers.logs[READS, 0] = Ends(0, 12, 12)
     await here.lag.look()
     assert here.shown() == {"0": 7}
@@ -305,7 +305,7 @@ async def test_partitions_that_are_given_up_take_it_along() -> None:
     await here.lag.look()
     here.metrics.drop_partitions(range(6))
     assert here.shown() == {}
-    here.metrics.count_fetch(Outcome(reads=1), 2, 4, 0.1)
+    here.metrics.count_fetch(Outcome(reads=1), 2, 4)
     here.own, here.brokers.owned = {1}, {0, 1}
     await here.lag.look()
     assert here.shown() == {"1": 0, "2": 4}, "it is not the monitor's label any more"

@@ -108,7 +108,7 @@ def test_every_reason_is_shown_from_the_start() -> None:
 def test_a_dropped_field_is_counted_by_its_name() -> None:
     metrics = Metrics()
     outcome = Outcome(dropped_fields=Counter(region=2, vehicle=1))
-    metrics.count_fetch(outcome, 0, 0, 0.1)
+    metrics.count_fetch(outcome, 0, 0)
     shown = metrics.exposition().body.decode()
     assert 'hotlist_dropped_fields_total{field="region"} 2.0' in shown
     for name in set(DROPPABLE_FIELDS) - {"region", "vehicle"}:
@@ -128,7 +128,7 @@ def test_what_policies_deny_is_counted_by_source() -> None:
     metrics = Metrics()
     for _ in range(2):
         outcome = Outcome(denied_by_source=Counter({(None, NO_POLICY): 3, ('a"\n', "x"): 1}))
-        metrics.count_fetch(outcome, 0, 0, 0.1)
+        metrics.count_fetch(outcome, 0, 0)
     assert denied_by_source(metrics) == {(OTHER_SOURCES, NO_POLICY): 6, ('a"\n', "x"): 2}
 
 
@@ -138,7 +138,7 @@ def test_sources_that_are_named_are_bounded(monkeypatch: pytest.MonkeyPatch) -> 
     metrics = Metrics()
     for number in [*range(5), 0, 4]:
         outcome = Outcome(denied_by_source=Counter({(f"S{number}", NOT_ALLOWED): 1}))
-        metrics.count_fetch(outcome, 0, 0, 0.1)
+        metrics.count_fetch(outcome, 0, 0)
     assert denied_by_source(metrics) == {
         ("S0", NOT_ALLOWED): 2,
         ("S1", NOT_ALLOWED): 1,
@@ -176,9 +176,9 @@ def test_extensions_without_a_new_authority_are_counted() -> None:
 def test_sampled_reads_share_the_names_of_sources(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "SOURCES_NAMED", 2)
     metrics = Metrics()
-    metrics.count_fetch(Outcome(denied_by_source=Counter({("S0", NOT_ALLOWED): 1})), 0, 0, 0.1)
+    metrics.count_fetch(Outcome(denied_by_source=Counter({("S0", NOT_ALLOWED): 1})), 0, 0)
     for source in ("S1", "S2", "S0", None):
-        metrics.count_fetch(Outcome(sampled_by_source=Counter({source: 2})), 0, 0, 0.1)
+        metrics.count_fetch(Outcome(sampled_by_source=Counter({source: 2})), 0, 0)
     sampled = {
         sample.labels["source"]: sample.value
         for family in families(metrics)
@@ -207,11 +207,11 @@ def test_the_age_of_entries_and_of_policies() -> None:
 
 def test_no_lag_is_shown_of_partitions_that_are_given_up() -> None:
     metrics = Metrics()
-    metrics.count_fetch(Outcome(reads=1), 3, 500, 0.1)
+    metrics.count_fetch(Outcome(reads=1), 3, 500)
     assert metrics.registry.get_sample_value("hotlist_consumer_lag", {"partition": "3"}) == 500
     metrics.drop_partitions(range(6))
     assert metrics.registry.get_sample_value("hotlist_consumer_lag", {"partition": "3"}) is None
-    metrics.count_fetch(Outcome(reads=1), 3, 7, 0.1)
+    metrics.count_fetch(Outcome(reads=1), 3, 7)
     assert metrics.registry.get_sample_value("hotlist_consumer_lag", {"partition": "3"}) == 7
 
 

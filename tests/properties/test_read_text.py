@@ -122,7 +122,7 @@ def _matcher() -> Matcher:
 def _emitted(matcher: Matcher, outcome: Outcome, log: str) -> dict[str, str]:
     """Everything that a worker sends and shows of an outcome, by its name."""
     metrics = Metrics()
-    metrics.count_fetch(outcome, 0, 0, 0.1)
+    metrics.count_fetch(outcome, 0, 0)
     metrics.count_delivered(outcome, NOW_MS, 0.1)
     metrics.show_lists(matcher.lists, NOW_MS)
     watch = Watch(metrics, 0)

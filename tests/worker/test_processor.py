@@ -49,3 +49,5 @@ async def test_no_read_is_matched_if_the_gate_closes_while_the_state_is_restored
     gate.open()
     assert await processing is not None
     assert matched == [True]
+    shown = runtime.metrics.registry
+    assert shown.get_sample_value("hotlist_fetch_processing_seconds_count") == 1
