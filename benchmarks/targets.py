@@ -1,19 +1,29 @@
 """The targets, as data (`targets.toml`), and whether results reach them.
 
 A target compares the median of one figure, or of one divided by another, with a bound. A figure
-that is not measured yet leaves its target open; it is never met by default.
+that is not measured yet leaves its target open; it is never met by default. The README's table of
+goals is written from both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
+from benchmarks import results
 from benchmarks.definitions import DIRECTORY
+from benchmarks.measures import figures
 from benchmarks.measures.figures import MeasuredResult
-from benchmarks.results import Result
+from benchmarks.readme import with_part
+from benchmarks.results import Result, row
+
+README: Final = DIRECTORY / "README.md"
+
+_BEGIN: Final = "<!-- These goals are written by `python -m benchmarks report`. -->\n"
+_END: Final = "<!-- End of these goals. -->\n"
 
 
 class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -48,6 +58,13 @@ class Target(_Strict, frozen=True, kw_only=True):
         if (self.at_least is None) == (self.at_most is None):
             raise ValueError("a target has one bound")
 
+    @property
+    def bound(self) -> str:
+        """The bound in words."""
+        if self.at_least is not None:
+            return f"at least {self.at_least:g} {self.unit}"
+        return f"at most {self.at_most:g} {self.unit}"
+
     def is_met_by(self, value: float) -> bool:
         """Whether a value is within the bound."""
         if self.at_least is not None:
@@ -57,10 +74,11 @@ class Target(_Strict, frozen=True, kw_only=True):
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """A target and what was measured; None where nothing was."""
+    """A target, what was measured, None where nothing was, and the date of its kept result."""
 
     target: Target
     measured: float | None
+    date: str | None = None
 
     @property
     def is_met(self) -> bool | None:
@@ -80,15 +98,24 @@ def judge(
     targets: Iterable[Target], engines: Iterable[Result], measures: Iterable[MeasuredResult]
 ) -> list[Verdict]:
     """What the results say about each target. A failed engine or case has no value."""
+    engines, measures = list(engines), list(measures)
     known = dict(_engine_values(engines)) | dict(_figure_values(measures))
+    dates = {result.definition: result.date for result in engines}
+    dates |= {result.measure: result.date for result in measures}
     verdicts = []
     for target in targets:
         measured = known.get(target.value)
         if target.divided_by is not None:
             divisor = known.get(target.divided_by)
             measured = measured / divisor if measured is not None and divisor else None
-        verdicts.append(Verdict(target=target, measured=measured))
+        date = None if measured is None else dates[target.value.result]
+        verdicts.append(Verdict(target=target, measured=measured, date=date))
     return verdicts
+
+
+def kept_verdicts() -> list[Verdict]:
+    """What the newest kept results say about each target."""
+    return judge(load_targets(), results.newest(), figures.newest())
 
 
 def _engine_values(results: Iterable[Result]) -> Iterator[tuple[Source, float]]:
@@ -108,19 +135,26 @@ def _figure_values(results: Iterable[MeasuredResult]) -> Iterator[tuple[Source, 
                 yield source, figure.median
 
 
+def with_goals(page: str, verdicts: Iterable[Verdict]) -> str:
+    """Return the README of the benchmarks with this table of goals.
+
+    Raises BadPageError if it has no place for it.
+    """
+    return with_part(page, "benchmarks/README.md", _BEGIN, _END, table(verdicts))
+
+
 def table(verdicts: Iterable[Verdict]) -> str:
-    """The verdicts as markdown."""
-    lines = ["| target | wanted | measured | |", "| --- | --- | --- | --- |"]
-    words = {True: "met", False: "not met", None: "not measured"}
-    for verdict in verdicts:
-        target = verdict.target
-        bound = (
-            f"at least {target.at_least:g}"
-            if target.at_least is not None
-            else f"at most {target.at_most:g}"
-        )
-        measured = "" if verdict.measured is None else f"{verdict.measured:,.2f}"
-        lines.append(
-            f"| {target.text} | {bound} {target.unit} | {measured} | {words[verdict.is_met]} |"
-        )
-    return "\n".join(lines) + "\n"
+    """The verdicts as markdown; what is reached is bold."""
+    heads = ("what", "goal", "measured", "result")
+    return "\n".join([row(heads), row(["---"] * len(heads)), *map(_row, verdicts)]) + "\n"
+
+
+def _row(verdict: Verdict) -> str:
+    target, source = verdict.target, verdict.target.value
+    cells = [target.text, target.bound]
+    if verdict.measured is None:
+        return row([*cells, "not measured", f"`{source.result}`"])
+    measured = figures.number_text(verdict.measured)
+    folder = "results" if source.figure is None else "results/measures"
+    kept = f"[{source.result}]({folder}/{verdict.date}-{source.result}.md)"
+    return row([*cells, f"**{measured}**" if verdict.is_met else measured, kept])

@@ -6,7 +6,6 @@ A figure holds one value a round. Cases are rows and figures columns, in the ord
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -85,30 +84,29 @@ def _rows(cases: list[MeasuredCase]) -> list[str]:
     columns: dict[str, str] = {}
     for case in cases:
         columns.update({figure.name: f"{figure.name}, {figure.unit}" for figure in case.figures})
-    lines = [_row(["case", *columns.values()]), _row(["---"] * (1 + len(columns)))]
+    lines = [results.row(["case", *columns.values()]), results.row(["---"] * (1 + len(columns)))]
     for case in cases:
         if case.failure:
-            lines.append(_row([case.case, f"FAILED: {case.failure.splitlines()[0]}"]))
+            lines.append(results.row([case.case, f"FAILED: {case.failure.splitlines()[0]}"]))
             continue
         found = (case.figure(name) for name in columns)
-        lines.append(_row([case.case, *("" if one is None else _cell(one) for one in found)]))
+        lines.append(
+            results.row([case.case, *("" if one is None else _cell(one) for one in found)])
+        )
     return lines
 
 
 def _cell(figure: Figure) -> str:
-    text = _number(figure.median)
+    text = number_text(figure.median)
     if len(figure.values) > 1:
-        text += f" ({_number(min(figure.values))} to {_number(max(figure.values))})"
+        text += f" ({number_text(min(figure.values))} to {number_text(max(figure.values))})"
     return text
 
 
-def _number(value: float) -> str:
+def number_text(value: float) -> str:
+    """Return a number with the digits that people read of it."""
     if value == int(value) or abs(value) >= 1000:
         return f"{value:,.0f}"
     if abs(value) >= 10:
         return f"{value:,.1f}"
     return f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.2g}"
-
-
-def _row(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"

@@ -8,7 +8,7 @@ import time
 import msgspec
 import pytest
 
-from benchmarks import targets
+from benchmarks import readme, targets
 from benchmarks.definitions import load_definitions
 from benchmarks.machine import Machine
 from benchmarks.measures import figures, scenery
@@ -175,7 +175,8 @@ def test_a_pause_counts_for_its_rebalance_and_its_partition() -> None:
 
 
 def test_every_target_names_a_case_and_an_engine_or_figure_that_are_measured() -> None:
-    definitions, measures = load_definitions(), load_measures()
+    definitions = load_definitions() | {readme.NAME: readme.definition()}
+    measures = load_measures()
     for target in load_targets():
         for source in filter(None, (target.value, target.divided_by)):
             if source.engine is not None:
@@ -222,7 +223,29 @@ def test_a_target_is_judged_by_the_quotient_of_medians() -> None:
 def test_what_was_not_measured_is_not_met() -> None:
     (verdict,) = judge([_target(at_most=2.0)], [], [])
     assert verdict.is_met is None
-    assert "not measured" in targets.table([verdict])
+    assert "| text | at most 2 ms | not measured | `delay` |" in targets.table([verdict])
+
+
+def test_the_goals_are_written_between_their_marks_and_what_is_reached_is_bold() -> None:
+    page = (
+        "Before.\n<!-- These goals are written by `python -m benchmarks report`. -->\n"
+        "another table\n<!-- End of these goals. -->\nAfter.\n"
+    )
+    bounds = _target(at_least=2.0), _target(at_least=2.5)
+    written = targets.with_goals(page, judge(bounds, [], [_measured([8.0], [4.0])]))
+    kept = "[delay](results/measures/2024-05-01-delay.md)"
+    assert written.startswith("Before.\n<!--")
+    assert written.endswith("-->\nAfter.\n")
+    assert f"| text | at least 2 ms | **2** | {kept} |\n" in written
+    assert f"| text | at least 2.5 ms | 2 | {kept} |\n" in written
+    assert "another table" not in written
+
+
+def test_the_readme_has_the_goals_as_they_are_and_what_the_kept_results_reach() -> None:
+    page = targets.README.read_text()
+    assert page == targets.with_goals(page, targets.kept_verdicts()), (
+        "run: python -m benchmarks report"
+    )
 
 
 def test_a_failed_case_has_no_value_and_says_why() -> None:
