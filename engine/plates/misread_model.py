@@ -15,7 +15,8 @@ A better or worse picture scales all errors at once. At scale k, t is read corre
 probability a(t) to the power of k, and q spreads the rest. In the same way, the probabilities that
 a character is not omitted and that none is added are raised to the power of k. Scale 1 is that of
 the counts. A read that states its confidence gets the scale at which the probability that
-everything is right equals that confidence.
+everything is right equals that confidence, which counts as 0.01 if it is less, and as 0.9999 if it
+is more.
 
 A character that readers cannot output (`always_read_as`) is read as its plain one as often as that
 one is.

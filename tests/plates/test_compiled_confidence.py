@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import random
-from string import ascii_uppercase, digits
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from engine.plates.compiled_confidence import NOT_KNOWN, ScaleTables, exact_parts
 from engine.plates.confidence import PARTS, exact_confidence
 from engine.plates.misreads import Misreads
+from tests.models.confidence_oracle import KNOWN, ConfidenceOracle
 
 SHIPPED = Misreads.load()
-KNOWN = ascii_uppercase + digits
+#: Steps of a scale are 3%; see `misread_model`.
+HALF_A_STEP = 1.03**0.5
 OTHERS = [
     {"missing_rate": 0.3, "added_rate": 0.2, "plate_density": 0.9},
     {"missing_rate": 0.0, "added_rate": 0.0, "plate_density": 1e-9},
@@ -56,6 +57,32 @@ def test_it_is_that_of_python_wherever_it_is_known(changes: dict[str, Any]) -> N
         if found != NOT_KNOWN:
             assert found / PARTS == expected
     assert known > 1_990
+
+
+@pytest.mark.parametrize("changes", [{}, *OTHERS], ids=str)
+@given(
+    plate=st.text(KNOWN, min_size=1, max_size=16),
+    stated=st.none() | st.integers(0, 10_000),
+)
+def test_it_is_that_of_an_oracle_that_shares_no_code(
+    changes: dict[str, Any], plate: str, stated: int | None
+) -> None:
+    misreads = Misreads(msgspec.structs.replace(SHIPPED.table, **changes))
+    tables, given = ScaleTables(misreads), -1 if stated is None else stated
+    in_python(misreads, plate, given, 4)
+    tables.take_over()
+    found = compiled(tables, plate, given, 4)
+    assume(found != NOT_KNOWN)
+    scale = 1.0
+    if stated is not None:
+        scale = ConfidenceOracle(misreads, 1.0).scaled_to(plate, stated / 10_000)
+    # A scale lies on a ladder: half a step of 3% to the side at the most.
+    aside = 1.0 if stated is None else HALF_A_STEP
+    most, least = (
+        min(max(ConfidenceOracle(misreads, each).confidence(plate, plate), 0.0001), 0.9999)
+        for each in (scale / aside, scale * aside)
+    )
+    assert least * PARTS - 0.51 <= found <= most * PARTS + 0.51
 
 
 @given(
