@@ -7,7 +7,7 @@ import importlib.util
 import sys
 from datetime import UTC, datetime, timedelta
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 import orjson
 import pytest
@@ -21,9 +21,13 @@ from engine.plates.normal_form import normalize
 from tests.fakes.documents import NOW_MS, detection, entry
 from tests.repository.pages import ROOT
 
+_DESK: Final = ROOT / "deploy" / "examples" / "desk"
+#: Its programs find their shared module beside them.
+sys.path.append(str(_DESK))
+
 
 def _module(name: str) -> ModuleType:
-    path = ROOT / "deploy" / "examples" / "desk" / f"{name}.py"
+    path = _DESK / f"{name}.py"
     spec = importlib.util.spec_from_file_location(f"example_{name}", path)
     assert spec is not None
     assert spec.loader is not None
@@ -35,6 +39,7 @@ def _module(name: str) -> ModuleType:
 
 desk = _module("desk")
 report = _module("report")
+records = _module("records")
 
 
 def a_match(read: str = "ABC-123", listed: str = "ABC123", **fields: Any) -> dict[str, Any]:
@@ -80,6 +85,37 @@ def test_what_differs_is_marked_in_both_plates(
 ) -> None:
     cells = desk.plates(a_match(read, listed))
     assert (shown(cells["read"]), shown(cells["listed"])) == (of_read, of_listed)
+
+
+def _without(document: dict[str, Any], *path: str) -> bytes:
+    inner = document
+    for name in path[:-1]:
+        inner = inner[name]
+    del inner[path[-1]]
+    return orjson.dumps(document)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(None, b"", b"{", b"[]", b"null", b"1"),
+        _without(a_match(), "match_id"),
+        _without(a_match(), "entry", "authority"),
+        _without(a_match(), "verification", "checks"),
+        orjson.dumps({**a_match(), "confidence": "high"}),
+        orjson.dumps({**a_match(), "confidence": 7}),
+        orjson.dumps({**a_match(), "extra": "X"}).replace(b'"X"', b"NaN"),
+        orjson.dumps(a_match(expires_at="2999-01-01T00:00:00Z")).replace(b"2999", b"soon"),
+    ],
+    ids=range(13),
+)
+def test_a_record_that_is_no_match_is_named_as_one(value: bytes | None) -> None:
+    with pytest.raises(ValueError, match=r"^\w+$"):
+        records.match_of(value)
+
+
+def test_a_record_that_is_a_match_is_taken() -> None:
+    assert records.match_of(orjson.dumps(a_match(priority=1)))["entry"]["priority"] == 1
 
 
 def a_desk(*matches: dict[str, Any]) -> Any:
@@ -158,6 +194,7 @@ def test_the_first_decision_counts_and_is_named_to_the_second() -> None:
 def decided(number: int, decision: str, confidence: float, **fields: str) -> dict[str, Any]:
     return {
         "match_id": f"{number}",
+        "decided_by": "J. Doe",
         "decision": decision,
         "confidence": confidence,
         "match_type": "exact",
@@ -165,6 +202,21 @@ def decided(number: int, decision: str, confidence: float, **fields: str) -> dic
         "agency": "PD01",
         **fields,
     }
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(None, b"{", b"[]"),
+        orjson.dumps(decided(1, "arrested", 0.5)),
+        orjson.dumps(decided(1, "confirmed", 5)),
+        orjson.dumps({"match_id": "1"}),
+    ],
+    ids=range(6),
+)
+def test_a_record_that_is_no_decision_is_named_as_one(value: bytes | None) -> None:
+    with pytest.raises(ValueError, match=r"^\w+$"):
+        records.decision_of(value)
 
 
 def test_the_report_compares_what_was_right_with_what_was_said() -> None:
@@ -182,6 +234,8 @@ def test_the_report_compares_what_was_right_with_what_was_said() -> None:
     assert (exact["decided"], exact["confirmed"], exact["rejected"]) == (4, 2, 1)
     assert exact["cannot_tell"] == 1
     assert exact["right"] == pytest.approx(2 / 3)
+    # As https://en.wikipedia.org/wiki/Binomial_proportion_confidence_interval has it.
+    assert exact["95%"] == pytest.approx((0.2077, 0.9385), abs=1e-4)
     assert exact["said"] == pytest.approx((0.96 + 0.98 + 1.0) / 3)
     assert [row["group"] for row in report.report(decisions, "list")] == ["permits", "stolen"]
     [agency] = report.report(decisions, "agency")

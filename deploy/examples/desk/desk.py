@@ -40,10 +40,25 @@ from typing import Any
 from aiohttp import web
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    KafkaError,
+    TopicAlreadyExistsError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
+from records import (
+    DECISIONS,
+    connection,
+    decision_of,
+    has_ended,
+    match_of,
+    named,
+    passed,
+    plates,
+    priority,
+)
 
 PAGE = Path(__file__).parent / "page"
-DECISIONS = frozenset({"confirmed", "rejected", "cannot_tell"})
 #: Matches on the page; those that wait beyond them are counted.
 SHOWN = 100
 #: Changes of so long go to the pages together.
@@ -110,7 +125,7 @@ class Desk:
     def shown(self) -> dict[str, Any]:
         """What the page shows: the most urgent first, of equals the latest first."""
         ordered = sorted(self.waiting.values(), key=lambda match: match["matched_at"], reverse=True)
-        ordered.sort(key=_priority)
+        ordered.sort(key=priority)
         return {
             "waiting": len(ordered),
             "matches": [{**match, "plates": plates(match)} for match in ordered[:SHOWN]],
@@ -158,51 +173,6 @@ class Desk:
         async with self.changed:
             self.version += 1
             self.changed.notify_all()
-
-
-def has_ended(match: dict[str, Any]) -> bool:
-    """Whether the match's entry has expired."""
-    return datetime.fromisoformat(match["entry"]["expires_at"]) <= datetime.now(UTC)
-
-
-def named(check: dict[str, Any]) -> str:
-    """A check's name among those of its match: `dropped` may stand there for several fields."""
-    return " ".join([check["check"], *([check["field"]] if "field" in check else [])])
-
-
-def _priority(match: dict[str, Any]) -> int:
-    return int(match["entry"].get("priority") or 3)
-
-
-def plates(match: dict[str, Any]) -> dict[str, list[list[Any]]]:
-    """Both plates, character by character, each with whether it differs from the other plate's.
-
-    The check `plate` has the positions in the listed plate. The read's characters stand beside them
-    if they can be aligned, and are not marked otherwise.
-    """
-    check = next(check for check in match["verification"]["checks"] if check["check"] == "plate")
-    listed, read = check["listed"], check["read"]
-    positions = set(check.get("positions", ()))
-    misread = check.get("misread") or {}
-    at = int(misread.get("position", -1))
-    known = [n for n, character in enumerate(read) if character.isalnum()]
-    # The place in the listed plate that each of the read's characters stands for.
-    places: list[int | None] = list(range(len(known)))
-    if misread.get("kind") == "missing":
-        places = [place if place < at else place + 1 for place in range(len(known))]
-    elif misread.get("kind") == "added":
-        places = [n if n < at else None if n == at else n - 1 for n in range(len(known))]
-    added = misread.get("kind") == "added"
-    aligned = len(known) == len(listed) + added - (misread.get("kind") == "missing")
-    marks = dict(zip(known, places, strict=True)) if aligned else {}
-    others = positions - ({at} if added else set())
-    return {
-        "read": [
-            [character, n in marks and (marks[n] is None or marks[n] in others)]
-            for n, character in enumerate(read)
-        ],
-        "listed": [[character, n in others] for n, character in enumerate(listed)],
-    }
 
 
 class Site:
@@ -323,17 +293,21 @@ class Decisions:
 
 
 async def make_topic(bootstrap: str, topic: str, matches: str) -> None:
-    """Create the topic of decisions if it is missing, with as many replicas as the matches have."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    """Create the topic of decisions if it is missing, with as many replicas as the matches have.
+
+    Both are looked for among all topics: a broker may create a topic that is asked for by its name,
+    with settings of its own.
+    """
+    admin = AIOKafkaAdminClient(**connection(bootstrap))
     await admin.start()
     try:
-        if topic in await admin.list_topics():
+        topics = {each["topic"]: each for each in await admin.describe_topics()}
+        if matches not in topics:
+            raise UnknownTopicOrPartitionError(f"there is no {matches}; see hotlist topics create")
+        if topic in topics:
             return
         configs = {"cleanup.policy": "delete", "retention.ms": str(KEPT_MS)}
-        [described] = await admin.describe_topics([matches])
-        if described["error_code"]:
-            raise for_code(described["error_code"])(matches)
-        replicas = len(described["partitions"][0]["replicas"])
+        replicas = len(topics[matches]["partitions"][0]["replicas"])
         made = await admin.create_topics([NewTopic(topic, 1, replicas, topic_configs=configs)])
         for _, code, *_ in made.topic_errors:
             if code and for_code(code) is not TopicAlreadyExistsError:
@@ -347,7 +321,7 @@ async def reading(bootstrap: str, topic: str) -> AsyncIterator[AIOKafkaConsumer]
     """A consumer of all of a topic, from its start; it needs no group and commits nothing."""
     consumer = AIOKafkaConsumer(
         topic,
-        bootstrap_servers=bootstrap,
+        **connection(bootstrap),
         auto_offset_reset="earliest",
         enable_auto_commit=False,
         isolation_level="read_committed",
@@ -364,7 +338,12 @@ async def follow_decisions(
     while True:
         for records in (await consumer.getmany(timeout_ms=500)).values():
             for record in records:
-                await desk.was_decided(json.loads(record.value))
+                try:
+                    decision = decision_of(record.value)
+                except ValueError as error:
+                    passed(record, "decision", error)
+                    continue
+                await desk.was_decided(decision)
         if not caught_up.is_set():
             positions = [await consumer.position(part) >= end for part, end in ends.items()]
             if all(positions):
@@ -374,7 +353,12 @@ async def follow_decisions(
 async def follow_matches(consumer: AIOKafkaConsumer, desk: Desk) -> None:
     """Read the matches."""
     async for record in consumer:
-        await desk.came(json.loads(record.value))
+        try:
+            match = match_of(record.value)
+        except ValueError as error:
+            passed(record, "match", error)
+            continue
+        await desk.came(match)
 
 
 async def drop_ended(desk: Desk) -> None:
@@ -391,7 +375,7 @@ async def run(options: argparse.Namespace, token: str, tls: ssl.SSLContext | Non
     matches_topic = f"{options.prefix}matches.v1"
     await make_topic(options.bootstrap, decisions, matches_topic)
     producer = AIOKafkaProducer(
-        bootstrap_servers=options.bootstrap, acks="all", enable_idempotence=True
+        **connection(options.bootstrap), acks="all", enable_idempotence=True
     )
     host, _, port = options.listen.rpartition(":")
     async with (
@@ -449,9 +433,13 @@ async def main() -> None:
     if len(token) < TOKEN_CHARACTERS:
         parser.error(f"DESK_TOKEN must have at least {TOKEN_CHARACTERS} characters")
     tls = None
-    if options.cert is not None:
-        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        tls.load_cert_chain(options.cert, options.key)
+    try:
+        connection(options.bootstrap)
+        if options.cert is not None:
+            tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            tls.load_cert_chain(options.cert, options.key)
+    except (OSError, ValueError) as error:
+        parser.error(f"cannot connect or listen like this: {error}")
     running = asyncio.ensure_future(run(options, token, tls))
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, running.cancel)
@@ -459,7 +447,10 @@ async def main() -> None:
         with contextlib.suppress(asyncio.CancelledError):
             await running
     except* (KafkaError, OSError) as errors:
-        sys.exit(f"the desk ends: {errors.exceptions[0]!r}")
+        error: BaseException = errors
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        sys.exit(f"the desk ends: {error}")
 
 
 if __name__ == "__main__":

@@ -4,9 +4,10 @@
 
 `--by kind` (the default) groups the decisions by match type and confidence, `--by list` and
 `--by agency` by the entry's list or agency. `right` is the share of confirmed matches among those
-that people confirmed or rejected; `said` is the mean of the engine's confidence in the same
-matches. Where the two lie far apart for many decisions, the confidence is not calibrated for these
-cameras. The first decision on a match counts.
+that people confirmed or rejected, and `95%` the interval in which the true share lies with that
+certainty (Wilson's). `said` is the mean of the engine's confidence in the same matches. If it lies
+outside the interval, the confidence is not calibrated for these cameras. The first decision on a
+match counts.
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import sys
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
+from records import connection, decision_of, passed
 
 #: The upper ends of the groups of confidence.
 BANDS = (0.5, 0.8, 0.9, 0.95, 1.0)
@@ -54,6 +58,14 @@ def report(decisions: Iterable[dict[str, Any]], by: str) -> list[dict[str, Any]]
     return [_row(group, groups[group]) for group in sorted(groups)]
 
 
+def interval(right: int, of: int) -> tuple[float, float]:
+    """Where the true share lies in 95 of 100 cases, if `right` of so many were (Wilson)."""
+    z = 1.96
+    middle = (right + z * z / 2) / (of + z * z)
+    half = z * math.sqrt(right * (of - right) / of + z * z / 4) / (of + z * z)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
 def _row(group: tuple[str, ...], decisions: list[dict[str, Any]]) -> dict[str, Any]:
     counts = {"confirmed": 0, "rejected": 0, "cannot_tell": 0}
     said = []
@@ -66,27 +78,47 @@ def _row(group: tuple[str, ...], decisions: list[dict[str, Any]]) -> dict[str, A
         "decided": len(decisions),
         **counts,
         "right": counts["confirmed"] / len(said) if said else None,
+        "95%": interval(counts["confirmed"], len(said)) if said else None,
         "said": sum(said) / len(said) if said else None,
     }
 
 
-async def read(bootstrap: str, topic: str) -> list[dict[str, Any]]:
-    """All decisions, those of a match in their order."""
+async def read(bootstrap: str, topic: str) -> list[dict[str, Any]] | None:
+    """All decisions, those of a match in their order; None if there is no such topic.
+
+    The topic is looked for among all: a broker may create one that is asked for by its name.
+    """
+    admin = AIOKafkaAdminClient(**connection(bootstrap))
+    await admin.start()
+    try:
+        if topic not in await admin.list_topics():
+            return None
+    finally:
+        await admin.close()
     consumer = AIOKafkaConsumer(
-        topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest", enable_auto_commit=False
+        topic,
+        **connection(bootstrap),
+        auto_offset_reset="earliest",
+        enable_auto_commit=False,
     )
     decisions = []
     async with consumer:
         ends = await consumer.end_offsets(consumer.assignment())
         while any([await consumer.position(part) < end for part, end in ends.items()]):
             for records in (await consumer.getmany(timeout_ms=500)).values():
-                decisions += [json.loads(record.value) for record in records]
+                for record in records:
+                    try:
+                        decisions.append(decision_of(record.value))
+                    except ValueError as error:
+                        passed(record, "decision", error)
     return decisions
 
 
 def _cell(value: object) -> str:
     if value is None:
         return "-"
+    if isinstance(value, tuple):
+        return "-".join(_cell(each) for each in value)
     return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
@@ -97,10 +129,13 @@ async def main() -> None:
     parser.add_argument("--by", choices=("kind", "list", "agency"), default="kind")
     parser.add_argument("--json", action="store_true", dest="as_json")
     options = parser.parse_args()
+    topic = f"{options.prefix}decisions.v1"
     try:
-        decisions = await read(options.bootstrap, f"{options.prefix}decisions.v1")
-    except KafkaError as error:
-        sys.exit(f"the decisions cannot be read: {error!r}")
+        decisions = await read(options.bootstrap, topic)
+    except (KafkaError, OSError, ValueError) as error:
+        sys.exit(f"the decisions cannot be read: {error}")
+    if decisions is None:
+        sys.exit(f"there is no {topic}: no desk has run with this --prefix")
     rows = report(decisions, options.by)
     if options.as_json:
         print(json.dumps(rows, indent=1))

@@ -9,31 +9,40 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+import uuid
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 
 from engine.documents.codec import encode
+from engine.documents.model import Match
+from engine.kafka.acls import roles
 from engine.kafka.topics import Topics
 from tests.browser.axe import violations
 from tests.browser.chromium import Tab, browsing
 from tests.fakes.documents import detection, entry, exact_match
+from tests.kafka.broker import RealBroker
+from tests.kafka.guarded import Right, Rights, rights_of, user
 from tests.kafka.records import ToSend, produce, read_topic
 
 _DESK = Path(__file__).parents[3] / "deploy" / "examples" / "desk"
 _TOKEN = "a-token-of-the-desk"
 _READY_S = 60
+_OWN_RIGHTS = ("Create", "Describe", "Read", "Write")
 
 
 @contextlib.asynccontextmanager
-async def serving(bootstrap: str, prefix: str) -> AsyncIterator[str]:
+async def serving(
+    bootstrap: str, prefix: str, variables: Mapping[str, str] | None = None
+) -> AsyncIterator[str]:
     """The desk as a process, ended by SIGTERM; its address."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, _DESK / "desk.py", "--bootstrap", bootstrap, "--prefix", prefix),
         *("--listen", "127.0.0.1:0"),
-        env={**os.environ, "DESK_TOKEN": _TOKEN},
+        env={**os.environ, **(variables or {}), "DESK_TOKEN": _TOKEN},
         stdout=asyncio.subprocess.PIPE,
     )
     assert process.stdout is not None
@@ -66,11 +75,46 @@ async def sign_in(tab: Tab, url: str) -> None:
     await tab.until("document.querySelectorAll('article').length > 0")
 
 
-def _report(bootstrap: str, prefix: str) -> str:
-    command = [sys.executable, f"{_DESK}/report.py", "--bootstrap", bootstrap, "--prefix", prefix]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+def _reported(
+    bootstrap: str, prefix: str, variables: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, f"{_DESK}/report.py", "--bootstrap", bootstrap, "--prefix", prefix],
+        env={**os.environ, **(variables or {})},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def _report(bootstrap: str, prefix: str, variables: Mapping[str, str] | None = None) -> str:
+    done = _reported(bootstrap, prefix, variables)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+@contextlib.asynccontextmanager
+async def signed_in(url: str) -> AsyncIterator[aiohttp.ClientSession]:
+    """A person of the name `M. Poe`, without a browser."""
+    jar = aiohttp.CookieJar(unsafe=True)  # the host is a bare address
+    async with aiohttp.ClientSession(cookie_jar=jar) as client:
+        form = {"name": "M. Poe", "token": _TOKEN}
+        async with client.post(f"{url}/sign-in", data=form) as answer:
+            assert answer.status == 200
+        yield client
+
+
+async def _state(client: aiohttp.ClientSession, url: str) -> Any:
+    async with client.get(f"{url}/events") as answer:
+        return json.loads((await answer.content.readline()).removeprefix(b"data: "))
+
+
+async def until_one_waits(client: aiohttp.ClientSession, url: str) -> None:
+    """Wait until the desk has read the one match."""
+    async with asyncio.timeout(_READY_S):
+        while (await _state(client, url))["waiting"] != 1:
+            await asyncio.sleep(0.1)
 
 
 async def test_a_person_compares_and_decides(real_kafka: str, prefix: str) -> None:
@@ -125,16 +169,8 @@ async def test_a_person_compares_and_decides(real_kafka: str, prefix: str) -> No
         assert [each for each in tab.problems if "Canvas2D" not in each] == []
         assert all(address.startswith(url) for address in tab.requests), tab.requests
 
-        jar = aiohttp.CookieJar(unsafe=True)  # the host is a bare address
-        async with (
-            serving(real_kafka, prefix) as other,
-            aiohttp.ClientSession(cookie_jar=jar) as client,
-        ):
-            form = {"name": "M. Poe", "token": _TOKEN}
-            async with client.post(f"{other}/sign-in", data=form) as answer:
-                assert answer.status == 200
-            async with client.get(f"{other}/events") as answer:
-                state = json.loads((await answer.content.readline()).removeprefix(b"data: "))
+        async with serving(real_kafka, prefix) as other, signed_in(other) as client:
+            state = await _state(client, other)
             assert (state["name"], state["waiting"]) == ("M. Poe", 0)
             asked = {"match_id": matches[0].match_id, "decision": "cannot_tell", "checked": []}
             async with client.post(f"{other}/decisions", json=asked) as answer:
@@ -149,7 +185,66 @@ async def test_a_person_compares_and_decides(real_kafka: str, prefix: str) -> No
     ]
     assert all(b"ABC123" not in (record.value or b"") for record in decisions)
     row = _report(real_kafka, prefix).splitlines()[1].split()
-    assert row == ["exact", "0.95-1.00", "2", "1", "1", "0", "0.50", "0.99"]
+    assert row == ["exact", "0.95-1.00", "2", "1", "1", "0", "0.50", "0.09-0.91", "0.99"]
+
+
+async def test_a_record_that_is_nothing_stops_no_desk_and_no_report(
+    real_kafka: str, prefix: str
+) -> None:
+    match = _lasting_match()
+    good = ToSend(match.entry.entry_id.encode(), encode(match))
+    bad = [ToSend(b"E1", value) for value in (None, b"{", b"[]")]
+    await produce(real_kafka, Topics(prefix).matches, {0: [*bad, good]})
+    decisions = f"{prefix}decisions.v1"
+    async with serving(real_kafka, prefix) as url, signed_in(url) as client:
+        await until_one_waits(client, url)
+        await produce(real_kafka, decisions, {0: bad})
+        asked = {"match_id": match.match_id, "decision": "cannot_tell", "checked": []}
+        async with client.post(f"{url}/decisions", json=asked) as answer:
+            assert answer.status == 200
+    async with serving(real_kafka, prefix) as url, signed_in(url) as client:
+        assert (await _state(client, url))["waiting"] == 0, "started again behind bad records"
+    done = _reported(real_kafka, prefix)
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[1].split()[2:6] == ["1", "0", "0", "1"]
+    assert done.stderr.splitlines() == [
+        f"{decisions}/0/{offset} is no decision, and is passed: {why}"
+        for offset, why in enumerate(["JSONDecodeError", "JSONDecodeError", "TypeError"])
+    ]
+
+
+def _lasting_match() -> Match:
+    the_entry = entry(expires_at="2999-01-01T00:00:00Z")
+    return exact_match(the_entry, detection())
+
+
+async def test_without_decisions_there_is_no_report(real_kafka: str, prefix: str) -> None:
+    done = _reported(real_kafka, prefix)
+    assert done.returncode == 1
+    assert done.stderr == f"there is no {prefix}decisions.v1: no desk has run with this --prefix\n"
+
+
+async def test_it_logs_in_with_the_role_alerting(guarded: RealBroker) -> None:
+    """And with the rights that its page says it needs beside those of the role, and no others."""
+    prefix = f"test-{uuid.uuid4().hex[:12]}."
+    topics = Topics(prefix)
+    rights = Rights(guarded)
+    for name in ("administrator", "alerting"):
+        rights.give(name, rights_of(roles(topics, f"{prefix}group")[name]))
+    own = [Right("topic", f"{prefix}decisions.v1", False, operation) for operation in _OWN_RIGHTS]
+    rights.give("alerting", own)
+    # The command has an event loop of its own.
+    await asyncio.to_thread(user(guarded, "administrator").good, prefix, "topics", "create")
+    match = _lasting_match()
+    record = ToSend(match.entry.entry_id.encode(), encode(match))
+    await produce(guarded.bootstrap, topics.matches, {0: [record]})
+    way = user(guarded, "alerting")
+    async with serving(way.bootstrap, prefix, way.variables) as url, signed_in(url) as client:
+        await until_one_waits(client, url)
+        asked = {"match_id": match.match_id, "decision": "cannot_tell", "checked": []}
+        async with client.post(f"{url}/decisions", json=asked) as answer:
+            assert answer.status == 200, await answer.text()
+    assert "exact" in _report(way.bootstrap, prefix, way.variables)
 
 
 @pytest.mark.parametrize("path", ["/events", "/decisions"])
@@ -168,18 +263,23 @@ async def test_nobody_gets_in_without_the_token(real_kafka: str, prefix: str, pa
 
 
 @pytest.mark.parametrize(
-    ("arguments", "token", "why"),
+    ("arguments", "variables", "why"),
     [
-        ([], "short", "DESK_TOKEN must have at least 16 characters"),
-        (["--listen", "0.0.0.0:9110"], _TOKEN, "needs --cert and --key"),
-        (["--listen", "9110"], _TOKEN, "is not HOST:PORT"),
-        (["--cert", "a.pem"], _TOKEN, "--cert and --key go together"),
+        ([], {"DESK_TOKEN": "short"}, "DESK_TOKEN must have at least 16 characters"),
+        (["--listen", "0.0.0.0:9110"], {}, "needs --cert and --key"),
+        (["--listen", "9110"], {}, "is not HOST:PORT"),
+        (["--cert", "a.pem"], {}, "--cert and --key go together"),
+        (["--cert", "a.pem", "--key", "a.key"], {}, "No such file"),
+        ([], {"HOTLIST_SECURITY_PROTOCOL": "TLS"}, "must be one of PLAINTEXT, SSL"),
+        ([], {"HOTLIST_SECURITY_PROTOCOL": "SASL_SSL"}, "needs HOTLIST_SASL_USERNAME"),
     ],
 )
-def test_what_it_does_not_start_with(arguments: list[str], token: str, why: str) -> None:
+def test_what_it_does_not_start_with(
+    arguments: list[str], variables: dict[str, str], why: str
+) -> None:
     done = subprocess.run(
         [sys.executable, _DESK / "desk.py", *arguments],
-        env={**os.environ, "DESK_TOKEN": token},
+        env={**os.environ, "DESK_TOKEN": _TOKEN, **variables},
         capture_output=True,
         text=True,
         timeout=60,
