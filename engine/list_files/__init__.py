@@ -21,6 +21,7 @@ The modules, in the order in which data passes them:
     guess          a profile proposed for a file
     notes          rows left out and values left empty, counted
     columns        from a row to a document
+    unfilled       fields that no column gives
     identity       which entry a row is for, even a bad one
     rows           from a document to an entry, completed and checked
     digests        entries as hashes, for comparison
@@ -45,4 +46,5 @@ __all__ = [
     "removed_terms",
     "rows",
     "text",
+    "unfilled",
 ]

@@ -98,6 +98,11 @@ class Columns:
                     (place, name, FIELDS[field], _parse(profile, field, guessed=encoding.guessed))
                 )
 
+    @property
+    def fields(self) -> list[Field]:
+        """The fields that the columns fill."""
+        return [field for _, _, field, _ in self._cells]
+
     def document(
         self, cells: Sequence[str], line: int = 0, damage: Mapping[int, str] = _UNDAMAGED
     ) -> dict[str, Any] | Unread | LeftOut:

@@ -2,14 +2,12 @@
 
 A file is JSON Lines (`.jsonl`, one entry on each line) or CSV, as its column profile says. A row
 passes from bytes (`text`) to cells (`csv_files`) to a document (`columns`); a line of JSON becomes
-a document in `json_files`. Here the document is
-completed from `Supplied`, gets an id if it has none, and passes the same checks as any other
-entry: the schema (`documents.model`) and the rules (`admission`).
+a document in `json_files`. Here the document is completed from `Supplied`, gets an id if it has
+none, and passes the checks of any other entry: schema (`documents.model`), rules (`admission`).
 
 A bad row names its entry too, if that can be known: see `identity`.
 
-Rows are read one at a time and are not kept. Nothing here knows Kafka or the terminal. A file
-that cannot be read as a whole raises EntryFileError.
+Rows are read one at a time and are not kept. A file that cannot be read raises EntryFileError.
 """
 
 from __future__ import annotations
@@ -26,13 +24,14 @@ from engine.documents.model import Entry
 from engine.errors import DocumentError, RuleError
 from engine.list_files.columns import Columns, LeftOut, Unread
 from engine.list_files.csv_files import CsvRow, csv_table
-from engine.list_files.entry_fields import FIELDS, quoted
+from engine.list_files.entry_fields import FIELDS, Field, quoted
 from engine.list_files.identity import Identity, error_path, paths_without_text
 from engine.list_files.json_files import json_documents
 from engine.list_files.notes import Notes
 from engine.list_files.plate_cells import CONTROL
 from engine.list_files.profile import Profile, check_kind
 from engine.list_files.text import UTF_8, Encoding
+from engine.list_files.unfilled import if_filled
 from engine.list_files.xlsx_files import xlsx_table
 
 #: Values that the row did not give, as bits: they come from the clock or the operator, and an
@@ -104,6 +103,11 @@ class Filling:
         _fill(self._supplied, constants)
         self._list_id: str | None = supplied.flags.get("list_id")
         self._fresh = [(name, value, _BITS[name]) for name, value in supplied.fresh.items()]
+
+    def gives(self, field: Field) -> bool:
+        """Whether rows without the field get it."""
+        fresh = [name for name, *_ in self._fresh]
+        return field.path in fresh or field.of(self._supplied) is not None
 
     def entry(self, document: dict[str, Any]) -> tuple[Entry, bytes, int]:
         """Return the entry of one row, completed in place and checked, with its JSON and its
@@ -262,7 +266,7 @@ def _documents(
         with opened as table:
             columns = Columns(profile, table.names, encoding, width=table.width)
             columns.notes = notes
-            for row in table.rows:
+            for row in if_filled(table.rows, path, columns.fields, filling.gives):
                 if isinstance(row.cells, str):
                     yield row.line, Unread(row.cells)
                 elif row.further and (hidden := _hidden(row, columns, filling)):

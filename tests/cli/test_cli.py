@@ -784,10 +784,51 @@ def test_a_wrong_flag_is_one_error_and_not_one_of_each_row(
 
 
 def test_what_rows_may_say_themselves_is_no_error_of_the_flags() -> None:
-    Path("list.csv").write_bytes(b"plate\nABC1234\n")
-    result = hotlist("entries", "import", "list.csv", "--operator=jo", "--expires-in=500w")
+    Path("list.jsonl").write_bytes(b'{"plate": "ABC1234"}\n')
+    result = hotlist("entries", "import", "list.jsonl", "--operator=jo", "--expires-in=500w")
     assert result.exit_code == 1
-    assert "list.csv: line 2: " in result.stderr
+    assert "list.jsonl: line 1: " in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("header", "status", "line"),
+    [
+        (
+            b"plate,agency,authority_kind",
+            2,
+            (
+                "no column gives list_id, purpose, authority.reference or expires_at; set --list, "
+                "--purpose, --authority-ref and --expires-in"
+            ),
+        ),
+        (
+            b"purpose,agency,authority_kind",
+            1,
+            (
+                "no column gives list_id, plate, authority.reference or expires_at; "
+                "--profile auto --dry-run proposes a profile for its columns"
+            ),
+        ),
+    ],
+)
+def test_a_missing_flag_is_one_error_and_not_one_of_each_row(
+    header: bytes, status: int, line: str
+) -> None:
+    Path("list.csv").write_bytes(header + b"\nABC1234,PD01,case\nABC1235,PD01,case\n")
+    result = hotlist("entries", "import", "list.csv", "--operator=jo", "--skip-invalid")
+    assert (result.exit_code, result.stdout) == (status, "")
+    assert result.stderr == f"hotlist: list.csv: {line}\n"
+
+
+def test_a_proposal_says_which_flags_its_file_needs() -> None:
+    Path("list.csv").write_bytes(b"plate\nABC1234\nABC1235\n")
+    given = ("--operator=jo", "--agency=PD01", "--purpose=permit", "--authority-kind=case")
+    result = hotlist("entries", "import", "list.csv", "--profile=auto", "--dry-run", *given)
+    assert result.exit_code == 0
+    assert result.stderr.splitlines()[-1] == (
+        "list.csv: with this profile no column gives list_id, authority.reference or expires_at; "
+        "set --list, --authority-ref and --expires-in"
+    )
 
 
 @pytest.mark.parametrize(

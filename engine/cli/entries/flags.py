@@ -1,6 +1,6 @@
 """Checks the values that flags supply to all rows, before the first row is read.
 
-A wrong flag would otherwise be an error of each row.
+A wrong flag would otherwise be an error of each row, and so would a missing one.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ import orjson
 from engine.clock import format_time, parse_time
 from engine.documents.admission import Purposes, check_entry, unknown_purpose
 from engine.documents.codec import decode_entry
-from engine.errors import ConfigError, DocumentError, RuleError
+from engine.errors import ConfigError, DocumentError, HotlistError, RuleError
 from engine.list_files.rows import Supplied
+from engine.list_files.text import EntryFileError
+from engine.list_files.unfilled import UnfilledError, listed
 
 _FLAGS: Final = {
     "list_id": "--list",
@@ -65,3 +67,13 @@ def check_flags(supplied: Supplied, purposes: Purposes) -> None:
         raise ConfigError(
             f"{value}{error.rule}", where=_FLAGS.get(error.field, error.field)
         ) from None
+
+
+def missing_flags(error: UnfilledError) -> HotlistError:
+    """Return the error of a file without columns for these fields, with what gives them."""
+    flags = [_FLAGS[path] for path in error.paths if path in _FLAGS]
+    if len(flags) < len(error.paths):
+        # No flag gives a plate: the columns have other names than the profile's.
+        hint = "--profile auto --dry-run proposes a profile for its columns"
+        return EntryFileError(error.what, where=error.where, hint=hint)
+    return ConfigError(error.what, where=error.where, hint=f"set {listed(flags, 'and')}")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from engine import limits
-from engine.cli.entries.flags import check_flags
+from engine.cli.entries.flags import check_flags, missing_flags
 from engine.cli.entries.list_reader import ListReader, list_reader
 from engine.cli.entries.report import Report, counts_of
 from engine.cli.entries.sync_metrics import SyncMetrics
@@ -38,6 +38,7 @@ from engine.list_files.profile import Profile, check_kind
 from engine.list_files.removed_terms import RemovedTerm
 from engine.list_files.rows import BadRow, Row, Supplied, read_rows
 from engine.list_files.text import encoding_of
+from engine.list_files.unfilled import UnfilledError
 
 #: Rows between two steps of the progress bar.
 _ROWS_A_STEP = 1000
@@ -223,12 +224,15 @@ def checked(wish: Wish, purposes: Purposes, report: Report) -> FileEntries:
         )
         # The rows are closed before the file in every case: they hold a wrapper around it.
         with contextlib.closing(rows):
-            for row in _with_progress(opened, rows):
-                if isinstance(row, Row):
-                    file.add(row)
-                else:
-                    file.add_bad(row)
-                    report.bad_row(row.line, row.problem)
+            try:
+                for row in _with_progress(opened, rows):
+                    if isinstance(row, Row):
+                        file.add(row)
+                    else:
+                        file.add_bad(row)
+                        report.bad_row(row.line, row.problem)
+            except UnfilledError as error:
+                raise missing_flags(error) from None
     file.add_left_out(report.notes)
     report.noted()
     repeats = file.repeats()

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import click
 
+from engine.cli.entries.flags import missing_flags
 from engine.cli.output import json_line, remark
 from engine.documents.admission import Purposes
 from engine.errors import ConfigError
@@ -22,6 +23,7 @@ from engine.list_files.notes import Notes
 from engine.list_files.profile import load
 from engine.list_files.rows import BadRow, Supplied, read_rows
 from engine.list_files.text import Encoding, encoding_of
+from engine.list_files.unfilled import UnfilledError
 
 _SHOWN_ROWS = 3
 #: Rows that are tried with the proposal.
@@ -69,14 +71,18 @@ def _tried(
     problems, good, bad, notes = [], 0, 0, Notes()
     with path.open("rb") as file:
         rows = read_rows(file, path, profile, supplied, purposes, encoding, notes)
-        with contextlib.closing(rows):
-            for row in itertools.islice(rows, _TRIED_ROWS):
-                if isinstance(row, BadRow):
-                    bad += 1
-                    if bad <= _SHOWN_ROWS:
-                        problems.append(f"line {row.line}: {row.problem}")
-                else:
-                    good += 1
+        try:
+            with contextlib.closing(rows):
+                for row in itertools.islice(rows, _TRIED_ROWS):
+                    if isinstance(row, BadRow):
+                        bad += 1
+                        if bad <= _SHOWN_ROWS:
+                            problems.append(f"line {row.line}: {row.problem}")
+                    else:
+                        good += 1
+        except UnfilledError as error:
+            missing = missing_flags(error)
+            return [f"with this profile {missing.what}; {missing.hint}"]
     return [*notes.lines(), *problems, f"rows with this profile: {good} good, {bad} bad"]
 
 
