@@ -25,10 +25,11 @@ from engine import limits
 from engine.delivery.known_changelog import Incarnation, Known
 from engine.delivery.suppression_changelog import KEY_DIGITS, place_of
 from engine.errors import BrokerError
-from engine.kafka.acl_probe import topics_as_shown
+from engine.kafka.acl_probe import Topic, topics_as_shown
 from engine.kafka.cluster import Cluster
 from engine.kafka.raw_fetcher import deliver_batches, log_ends, parse
 from engine.kafka.reader import between
+from engine.kafka.until_answered import until_answered
 from engine.wire.batch_reader import BatchReader
 from engine.wire.record_batch import BatchError, RawBatch
 
@@ -37,6 +38,8 @@ log = logging.getLogger(__name__)
 #: The latest state by the record's key, as JSON that is not decoded yet; None if there is none any
 #: more, where what changed is asked for.
 Written = dict[bytes, bytes | None]
+
+Offsets = dict[TopicPartition, int]
 
 _NOTHING: Final[Mapping[int, Known]] = MappingProxyType({})
 
@@ -76,7 +79,7 @@ class SuppressionReader:
                 await self._consumer.start()
         except (KafkaError, TimeoutError, OSError) as error:
             await self._consumer.stop()
-            raise self._unreadable(type(error).__name__) from error
+            raise self._unreadable(error) from error
         deliver_batches(self._consumer, self._topic.__eq__)
 
     async def stop(self) -> None:
@@ -96,14 +99,21 @@ class SuppressionReader:
         held = {source: TopicPartition(self._topic, source % partitions) for source in sources}
         consumer, now_s = self._consumer, time.monotonic()
         left: dict[int, Left] = {}
-        try:
-            # All in one assignment: for each further one the consumer requests metadata again, and
-            # waits a tenth of a second.
-            consumer.assign([*set(held.values()), *of_reads.values()])
-            consumer.pause(*of_reads.values())
+        # All in one assignment: for each further one the consumer requests metadata again, and
+        # waits a tenth of a second.
+        consumer.assign([*set(held.values()), *of_reads.values()])
+        consumer.pause(*of_reads.values())
+
+        async def bounds() -> tuple[Topic, Offsets, Offsets]:
             begins = await consumer.beginning_offsets([*held.values()])
             ends = await log_ends(consumer, [*held.values(), *of_reads.values()])
             [topic] = await topics_as_shown(consumer._client, [self._topic])
+            return topic, begins, ends
+
+        try:
+            topic, begins, ends = await until_answered(
+                bounds, self._unreadable, within_s=limits.RESTORE_S
+            )
             starts = dict(ends)
             for source, part in held.items():
                 log_now = Incarnation(topic.id, partitions, begins[part])
@@ -127,7 +137,7 @@ class SuppressionReader:
                         await asyncio.to_thread(self._take, reader, batches, part.partition, latest)
             consumer.unsubscribe()
         except (KafkaError, TimeoutError, OSError) as error:
-            raise self._unreadable(type(error).__name__) from error
+            raise self._unreadable(error) from error
         return left
 
     def _take(
@@ -151,9 +161,9 @@ class SuppressionReader:
                     },
                 )
 
-    def _unreadable(self, why: str) -> BrokerError:
+    def _unreadable(self, error: Exception) -> BrokerError:
         return BrokerError(
-            f"the suppression state cannot be read ({why})",
+            f"the suppression state cannot be read ({type(error).__name__})",
             where=f"topic {self._topic}",
             hint="start the worker again when the cluster is well",
         )

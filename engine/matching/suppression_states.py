@@ -149,12 +149,13 @@ class KeyStates:
     def revoke(self, partitions: Collection[int], keep: Collection[int]) -> set[int]:
         """Keep the states of partitions in `keep`, and drop those of the others in `partitions`.
 
-        Returns those that are kept. One with changes that are not reported is not.
+        Returns those that are kept. One with changes that are not reported is not. What is still
+        kept from an earlier revocation stays.
         """
         unreported = {state.partition for state in self._changed}
         unreported.update(partition for partition, _ in self._evicted)
         newly = set(keep) - unreported
-        self.drop(set(partitions) - newly)
+        self.drop(set(partitions) - newly - self.kept)
         self.kept |= newly
         return newly
 

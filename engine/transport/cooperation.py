@@ -32,7 +32,7 @@ from typing import Any, Protocol
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.coordinator.protocol import ConsumerProtocol
-from aiokafka.errors import InconsistentGroupProtocolError, KafkaError
+from aiokafka.errors import InconsistentGroupProtocolError, KafkaError, KafkaTimeoutError
 
 from engine import limits
 from engine.transport.group_source import GroupSource
@@ -164,13 +164,14 @@ class Cooperation:
 
     async def _end(self, mine: _Membership, *, is_lost: bool) -> None:
         """Revoke everything, as an eager member does before it joins."""
+        # First, so that a change under way adds nothing that may be another worker's.
+        self._membership = None
         if is_lost:
             log.warning(
                 "the group has dropped this worker, which joins again; others may have its "
                 "partitions"
             )
             await self._changes.lose()
-        self._membership = None
         self._group._assignors = self._protocols
         try:
             await self._revoke_all(mine.assignment)
@@ -233,7 +234,8 @@ class Cooperation:
                     tp for tp, start in starts.items() if start is None
                 )
             except KafkaError as error:
-                if not error.retriable:
+                # A partition whose leader is away has no first offset for a while.
+                if not (error.retriable or isinstance(error, KafkaTimeoutError)):
                     raise
                 log.warning("where reads begin is not known yet: %s", type(error).__name__)
                 await asyncio.sleep(limits.RETRY_PAUSE_S)

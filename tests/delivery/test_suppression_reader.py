@@ -10,11 +10,18 @@ from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaTimeoutError,
+    RequestTimedOutError,
+    TopicAuthorizationFailedError,
+)
 
 from engine import limits
 from engine.delivery import suppression_reader
 from engine.delivery.known_changelog import Incarnation, Known
 from engine.delivery.suppression_reader import Latest, Left, SuppressionReader
+from engine.errors import BrokerError
 from engine.wire.record_batch import RawBatch
 from tests.fakes.changelog import ChangelogTopic
 from tests.fakes.record_batches import LZ4, Sent, batch_bytes, raw_batch
@@ -109,3 +116,31 @@ async def test_a_reading_that_was_cancelled_changes_nothing_in_the_next_one(
         await asyncio.wait([first])
         left = await reader.states_of([1], 2)
     assert [*left[1].written] == keys(1)
+
+
+@pytest.mark.parametrize("request_", ["begins", "ends", "topic"])
+@pytest.mark.parametrize(
+    "failure",
+    [
+        KafkaConnectionError("Connection at 127.0.0.1:9092 closed"),
+        RequestTimedOutError(),
+        KafkaTimeoutError("Failed to get offsets by times in 40000 ms"),
+    ],
+    ids=repr,
+)
+async def test_a_request_that_is_lost_is_sent_again(request_: str, failure: Exception) -> None:
+    """aiokafka says that the last of them is not to be tried again: a leader is away."""
+    topic = ChangelogTopic(1)
+    key = b"%s/0/%032x" % (CLUSTER.group.encode(), 1)
+    topic.append(0, [(key, b"{}")])
+    topic.failures[request_] = failure
+    with topic.read_from():
+        left = await SuppressionReader(CLUSTER).states_of([0], 1)
+    assert left[0].written == {key: b"{}"}
+
+
+async def test_a_denied_request_is_not_sent_again() -> None:
+    topic = ChangelogTopic(1)
+    topic.failures["ends"] = TopicAuthorizationFailedError("lpr.suppression.v1")
+    with topic.read_from(), pytest.raises(BrokerError, match="TopicAuthorizationFailedError"):
+        await SuppressionReader(CLUSTER).states_of([0], 1)

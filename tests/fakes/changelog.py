@@ -45,13 +45,15 @@ class Log:
 class ChangelogTopic:
     """The topic. `now_s` is the time; `reads_end` is where each partition of the reads ends.
 
-    `records_read` counts what was read by `read_from`.
+    `records_read` counts what was read by `read_from`. `failures` has, by the name of a request,
+    what fails it the next time.
     """
 
     def __init__(self, partitions: int) -> None:
         self.now_s = 0.0
         self.reads_end = 1 << 40
         self.records_read = 0
+        self.failures: dict[str, Exception] = {}
         self._incarnation = 0
         self.logs = [Log() for _ in range(partitions)]
 
@@ -116,7 +118,13 @@ class ChangelogTopic:
         ):
             yield
 
+    def answer(self, request: str) -> None:
+        """Fail a request if it is to fail."""
+        if (failure := self.failures.pop(request, None)) is not None:
+            raise failure
+
     async def _ends(self, _: Any, parts: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        self.answer("ends")
         return {
             part: self.logs[part.partition].end
             if part.topic == TOPICS.suppression
@@ -125,6 +133,7 @@ class ChangelogTopic:
         }
 
     async def _shown(self, _: Any, names: Sequence[str]) -> list[Any]:
+        self.answer("topic")
         return [SimpleNamespace(id=self._incarnation.to_bytes(16) if self._incarnation else b"T")]
 
     async def _between(
@@ -159,6 +168,7 @@ class _Consumer:
     def unsubscribe(self) -> None: ...
 
     async def beginning_offsets(self, parts: Sequence[TopicPartition]) -> dict[Any, int]:
+        self._topic.answer("begins")
         return {part: self._topic.logs[part.partition].start for part in parts}
 
 

@@ -300,10 +300,15 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         self.drains = asyncio.Event()
         self.drains.set()
         self.is_draining = False
+        #: What it waits for when it has lost all.
+        self.loses = asyncio.Event()
+        self.loses.set()
         self._removing: set[asyncio.Task[None]] = set()
         self.stopped: Counter[int] = Counter()
         self.lost = 0
         self.failures: list[BaseException] = []
+        #: What its next requests for first offsets fail with.
+        self.failing: list[Exception] = []
         self.client = Client(broker)
         self.subscription = SubscriptionState()
         self.subscription.register_fetch_waiters(set())
@@ -394,6 +399,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
     async def lose(self) -> None:
         self.lost += 1
         self.has.clear()
+        await self.loses.wait()
 
     def _start(self, partitions: Iterable[TopicPartition]) -> None:
         for tp in partitions:
@@ -412,6 +418,8 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
     async def _beginnings(
         self, partitions: Sequence[TopicPartition], timeout_ms: int
     ) -> dict[TopicPartition, int]:
+        if self.failing:
+            raise self.failing.pop(0)
         return dict.fromkeys(partitions, 0)
 
 

@@ -83,6 +83,18 @@ class World:
         for number, worker in enumerate(self.workers):
             await worker.assign([part for part, owner in enumerate(owners) if owner == number])
 
+    async def rebalance_twice(self, turns: int, owners: Sequence[int]) -> None:
+        """The second rebalance begins so many turns of the event loop after the first, perhaps
+        before anything is restored. Both have the same owners."""
+        for worker in self.workers:
+            await worker.revoke()
+        self.generation += 1
+        for number, worker in enumerate(self.workers):
+            worker.begin([part for part, owner in enumerate(owners) if owner == number])
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await self.rebalance(owners)
+
     def write(self, source: int, records: Sequence[tuple[bytes, bytes | None]]) -> range:
         """Write records of a partition of the reads."""
         self.written += [value for _, value in records if value is not None]
@@ -161,10 +173,14 @@ class _Worker:
         self.assignment.end()
         await self.suppressing.on_revoked(self.assignment, self.owned)
 
-    async def assign(self, partitions: list[int]) -> None:
+    def begin(self, partitions: list[int]) -> None:
         self.owned = partitions
-        assignment = self.assignment = an_assignment(self.world.generation)
-        self.suppressing.on_assigned(assignment, partitions)
+        self.assignment = an_assignment(self.world.generation)
+        self.suppressing.on_assigned(self.assignment, partitions)
+
+    async def assign(self, partitions: list[int]) -> None:
+        self.begin(partitions)
+        assignment = self.assignment
         while not assignment.ready.issuperset(partitions):
             assert not self.failures
             await asyncio.sleep(0)
@@ -239,15 +255,17 @@ PARTITION, CAMERA, WORKER = (
 READ = st.tuples(st.just("read"), PARTITION, CAMERA, st.integers(-100, 100))
 FOREIGN = st.tuples(st.just("foreign"), PARTITION, CAMERA, st.booleans())
 #: Worker 2 is not modelled. Most partitions come back.
-REBALANCE = st.tuples(
-    st.just("rebalance"),
-    st.lists(st.sampled_from([0, 0, 0, 1, 2, 2]), min_size=READS, max_size=READS),
+OWNER = st.sampled_from([0, 0, 0, 1, 2, 2])
+REBALANCE = st.tuples(st.just("rebalance"), st.lists(OWNER, min_size=READS, max_size=READS))
+TWICE = st.tuples(
+    st.just("rebalance twice"), st.integers(0, 40), st.lists(OWNER, min_size=READS, max_size=READS)
 )
 #: What happens: a name, and what it is about.
 STEP = st.one_of(
     *[READ] * 4,
     *[st.tuples(st.just("hand over"), WORKER)] * 2,
     *[REBALANCE] * 3,
+    *[TWICE] * 2,
     *[FOREIGN] * 3,
     st.tuples(st.just("lose"), WORKER),
     st.tuples(st.just("compact")),
@@ -274,6 +292,8 @@ async def do(world: World, what: str, *about: Any) -> None:
             world.workers[about[0]].state.take_changes()
         case "rebalance":
             await world.rebalance(about[0])
+        case "rebalance twice":
+            await world.rebalance_twice(*about)
         case "foreign":
             world.foreign(*about)
         case "compact":
@@ -335,6 +355,10 @@ CASES: dict[str, tuple[Steps, int]] = {
         [*SEEN, ("read", 0, 0, 90), ("lose", 0), *STAYS, *FURTHER, *STAYS],
         0,
     ),
+    "it goes before it is restored, and comes back": (
+        [*SEEN, ("rebalance twice", 2, [0, 0, 0])],
+        0,
+    ),
     "the topic was recreated": (SEEN + [("recreate",)] + WRITES * 3 + STAYS, 3),
     "partitions were added": (SEEN + AWAY + [("grow",)] + WRITES + STAYS, 3),
     "records were deleted": (SEEN + AWAY + [("delete", 0, 1)] + STAYS, 1),
@@ -352,8 +376,8 @@ async def test_only_what_may_be_missing_is_read(mode: str, case: str) -> None:
         for what, *about in steps[:-1]:
             await do(world, what, *about)
         before = world.topic.records_read
-        [(_, owners)] = steps[-1:]
-        await world.rebalance(owners)
+        [(what, *about)] = steps[-1:]
+        await do(world, what, *about)
         assert world.topic.records_read - before == records
 
     await run(mode, READS, all_of)

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.coordinator.protocol import ConsumerProtocol
-from aiokafka.errors import CommitFailedError
+from aiokafka.errors import CommitFailedError, KafkaTimeoutError
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -137,6 +137,54 @@ def test_what_is_drained_while_the_group_rebalances_again_gets_an_owner() -> Non
         assert sorted(group.shares()) == [0, 1, 1, 1]
 
     in_group(3, work)
+
+
+def test_a_partition_without_a_commit_waits_for_its_leader() -> None:
+    """A first offset that is not to be had in time is asked for again. aiokafka says that this
+    error is not to be tried again."""
+
+    async def work(group: Group) -> None:
+        first, second = group.join(), group.join()
+        await group.is_settled()
+        first.failing = [KafkaTimeoutError("Failed to get offsets by times in 5000 ms")]
+        await group.leave(second)
+        await group.is_settled()
+        assert group.shares() == [4]
+        assert not first.failing
+        assert not first.failures
+
+    in_group(4, work)
+
+
+def test_nothing_is_added_once_all_is_lost() -> None:
+    """A member that the broker has dropped was just draining one partition to start another, which
+    may be another member's by then."""
+
+    async def work(group: Group) -> None:
+        first, second = group.join(), group.join()
+        await group.is_settled()
+        group.slowest_s = 0
+        first.drains = asyncio.Event()
+        given_back = min(first.has)
+        first.cooperation.give_back({TopicPartition(TOPIC, given_back)})
+        while not first.is_draining:
+            await asyncio.sleep(0.001)
+        # The group assigns it what the other one leaves, and then forgets it.
+        await group.leave(second)
+        while len(first.cooperation.claims()) < 4:
+            await asyncio.sleep(0.001)
+        first.loses = asyncio.Event()
+        group.broker.expire(first.member_id)
+        while not first.lost:
+            await asyncio.sleep(0.001)
+        first.drains.set()
+        await asyncio.sleep(0.1)
+        assert first.has == set()
+        first.loses.set()
+        await group.is_settled()
+        assert group.shares() == [4]
+
+    in_group(4, work)
 
 
 def test_what_is_assigned_and_not_begun_yet_is_claimed() -> None:
