@@ -18,7 +18,7 @@ The modules, in the order in which data passes them:
     topic_rules     the range that each setting of a topic must be in
     topic_admin     topics declared and checked on a broker
     acls            what each role may do on the brokers
-    request_fields  fields of the requests that aiokafka does not have
+    request_fields  the requests that aiokafka does not have, and their fields
     acl_probe       what this login may do, as the broker reports it
     session         one command's session: it finds the topic and reports errors in one line
     reader          reads a topic to its end, between offsets, or as it comes

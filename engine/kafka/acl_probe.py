@@ -27,7 +27,7 @@ from aiokafka.protocol.types import (
 )
 
 from engine.kafka.any_broker import send_to_any
-from engine.kafka.request_fields import COMPACT_TEXT, NO_TAGS, TAGS, TEXT
+from engine.kafka.request_fields import COMPACT_TEXT, NO_TAGS, TAGS, TEXT, define_request
 
 _ID_BYTES: Final = 16
 
@@ -214,10 +214,11 @@ class _Metadata(Request[_MetadataStruct | _MetadataWithIdsStruct]):  # type: ign
         return request_struct_class(named, False, True, NO_TAGS)
 
 
-class _GroupsResponse(Response):  # type: ignore[misc]
-    API_KEY = 15
-    API_VERSION = 3
-    SCHEMA = Schema(
+_Groups: Final = define_request(
+    15,
+    3,
+    asked=Schema(("groups", Array(TEXT)), ("include_authorized_operations", Boolean)),
+    answered=Schema(
         ("throttle_time_ms", Int32),
         (
             "groups",
@@ -240,24 +241,8 @@ class _GroupsResponse(Response):  # type: ignore[misc]
                 ("authorized_operations", Int32),
             ),
         ),
-    )
-
-
-class _GroupsStruct(RequestStruct):  # type: ignore[misc]
-    API_KEY = 15
-    API_VERSION = 3
-    RESPONSE_TYPE = _GroupsResponse
-    SCHEMA = Schema(("groups", Array(TEXT)), ("include_authorized_operations", Boolean))
-
-
-class _Groups(Request[_GroupsStruct]):  # type: ignore[misc]
-    API_KEY = 15
-
-    def __init__(self, groups: Sequence[str]) -> None:
-        self._groups = list(groups)
-
-    def build(self, request_struct_class: Any) -> Any:
-        return request_struct_class(self._groups, True)
+    ),
+)
 
 
 async def topics_as_shown(client: Any, names: Sequence[str], node: int = -1) -> list[Topic]:
@@ -279,7 +264,7 @@ async def topics_as_shown(client: Any, names: Sequence[str], node: int = -1) -> 
 
 async def group_as_shown(client: Any, coordinator: int, name: str) -> GroupInfo:
     """Describe a consumer group, as the broker that coordinates it."""
-    answer = await client.send(coordinator, _Groups([name]))
+    answer = await client.send(coordinator, _Groups([name], True))
     error, _, state, protocol_type, _, members, may = answer.groups[0]
     assigned = frozenset(
         (topic, number)

@@ -12,11 +12,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 from aiokafka.errors import IncompatibleBrokerVersion, KafkaConnectionError
-from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import CompactArray, Int16, Int32, Int64, Schema
 
 from engine.clock import SystemClock
-from engine.kafka.request_fields import COMPACT_TEXT, NO_TAGS, TAGS
+from engine.kafka.request_fields import COMPACT_TEXT, NO_TAGS, TAGS, define_request
 
 #: The topic of the cluster's own records.
 _METADATA: Final = "__cluster_metadata"
@@ -29,10 +28,21 @@ _REPLICAS: Final = CompactArray(
 )
 
 
-class _QuorumResponse(Response):  # type: ignore[misc]
-    API_KEY = 55
-    API_VERSION = 1
-    SCHEMA = Schema(
+_Quorum: Final = define_request(
+    55,
+    1,
+    asked=Schema(
+        (
+            "topics",
+            CompactArray(
+                ("name", COMPACT_TEXT),
+                ("partitions", CompactArray(("partition", Int32), TAGS)),
+                TAGS,
+            ),
+        ),
+        TAGS,
+    ),
+    answered=Schema(
         ("error_code", Int16),
         (
             "topics",
@@ -55,32 +65,8 @@ class _QuorumResponse(Response):  # type: ignore[misc]
             ),
         ),
         TAGS,
-    )
-
-
-class _QuorumStruct(RequestStruct):  # type: ignore[misc]
-    FLEXIBLE_VERSION = True
-    API_KEY = 55
-    API_VERSION = 1
-    RESPONSE_TYPE = _QuorumResponse
-    SCHEMA = Schema(
-        (
-            "topics",
-            CompactArray(
-                ("name", COMPACT_TEXT),
-                ("partitions", CompactArray(("partition", Int32), TAGS)),
-                TAGS,
-            ),
-        ),
-        TAGS,
-    )
-
-
-class _Quorum(Request[_QuorumStruct]):  # type: ignore[misc]
-    API_KEY = 55
-
-    def build(self, request_struct_class: Any) -> Any:
-        return request_struct_class([(_METADATA, [(0, NO_TAGS)], NO_TAGS)], NO_TAGS)
+    ),
+)
 
 
 async def controller_ahead_s(client: Any, node_id: int) -> float | None:
@@ -92,7 +78,8 @@ async def controller_ahead_s(client: Any, node_id: int) -> float | None:
     """
     before_ms = SystemClock().now_ms()
     try:
-        answer = await client.send(node_id, _Quorum())
+        asked = [(_METADATA, [(0, NO_TAGS)], NO_TAGS)]
+        answer = await client.send(node_id, _Quorum(asked, NO_TAGS))
     except (IncompatibleBrokerVersion, NotImplementedError, KafkaConnectionError):
         return None  # a broker that does not know a request may close the connection
     after_ms = SystemClock().now_ms()

@@ -14,17 +14,16 @@ brokers do not tell is left out.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterable
+from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import IncompatibleBrokerVersion, KafkaError
-from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import CompactArray, Int16, Int32, Int64, Schema
 
 from engine.clock import format_time
 from engine.kafka.raw_fetcher import log_ends
-from engine.kafka.request_fields import COMPACT_TEXT, NO_TAGS, TAGS
+from engine.kafka.request_fields import COMPACT_TEXT, NO_TAGS, TAGS, define_request
 
 
 class Ends(NamedTuple):
@@ -69,10 +68,14 @@ def _when(at_ms: int) -> str:
     return format_time(at_ms) if at_ms >= 0 else "at an unknown time"
 
 
-class _ProducersResponse(Response):  # type: ignore[misc]  # aiokafka has no types
-    API_KEY = 61
-    API_VERSION = 0
-    SCHEMA = Schema(
+_Producers: Final = define_request(
+    61,
+    0,
+    asked=Schema(
+        ("topics", CompactArray(("name", COMPACT_TEXT), ("partitions", CompactArray(Int32)), TAGS)),
+        TAGS,
+    ),
+    answered=Schema(
         ("throttle_time_ms", Int32),
         (
             "topics",
@@ -103,34 +106,15 @@ class _ProducersResponse(Response):  # type: ignore[misc]  # aiokafka has no typ
             ),
         ),
         TAGS,
-    )
+    ),
+)
 
 
-class _ProducersStruct(RequestStruct):  # type: ignore[misc]
-    FLEXIBLE_VERSION = True
-    API_KEY = 61
-    API_VERSION = 0
-    RESPONSE_TYPE = _ProducersResponse
-    SCHEMA = Schema(
-        ("topics", CompactArray(("name", COMPACT_TEXT), ("partitions", CompactArray(Int32)), TAGS)),
-        TAGS,
-    )
-
-
-class _Producers(Request[_ProducersStruct]):  # type: ignore[misc]
-    API_KEY = 61
-
-    def __init__(self, topics: Mapping[str, list[int]]) -> None:
-        self._topics = topics
-
-    def build(self, request_struct_class: Any) -> Any:
-        return request_struct_class([(*each, NO_TAGS) for each in self._topics.items()], NO_TAGS)
-
-
-class _TransactionsResponse(Response):  # type: ignore[misc]
-    API_KEY = 65
-    API_VERSION = 0
-    SCHEMA = Schema(
+_Transactions: Final = define_request(
+    65,
+    0,
+    asked=Schema(("transactional_ids", CompactArray(COMPACT_TEXT)), TAGS),
+    answered=Schema(
         ("throttle_time_ms", Int32),
         (
             "transactions",
@@ -150,31 +134,17 @@ class _TransactionsResponse(Response):  # type: ignore[misc]
             ),
         ),
         TAGS,
-    )
+    ),
+)
 
 
-class _TransactionsStruct(RequestStruct):  # type: ignore[misc]
-    FLEXIBLE_VERSION = True
-    API_KEY = 65
-    API_VERSION = 0
-    RESPONSE_TYPE = _TransactionsResponse
-    SCHEMA = Schema(("transactional_ids", CompactArray(COMPACT_TEXT)), TAGS)
-
-
-class _Transactions(Request[_TransactionsStruct]):  # type: ignore[misc]
-    API_KEY = 65
-
-    def __init__(self, transactional_ids: Iterable[str]) -> None:
-        self._ids = list(transactional_ids)
-
-    def build(self, request_struct_class: Any) -> Any:
-        return request_struct_class(self._ids, NO_TAGS)
-
-
-class _ListedResponse(Response):  # type: ignore[misc]
-    API_KEY = 66
-    API_VERSION = 0
-    SCHEMA = Schema(
+_Listed: Final = define_request(
+    66,
+    0,
+    asked=Schema(
+        ("states", CompactArray(COMPACT_TEXT)), ("producer_ids", CompactArray(Int64)), TAGS
+    ),
+    answered=Schema(
         ("throttle_time_ms", Int32),
         ("error_code", Int16),
         ("unknown_states", CompactArray(COMPACT_TEXT)),
@@ -188,27 +158,8 @@ class _ListedResponse(Response):  # type: ignore[misc]
             ),
         ),
         TAGS,
-    )
-
-
-class _ListedStruct(RequestStruct):  # type: ignore[misc]
-    FLEXIBLE_VERSION = True
-    API_KEY = 66
-    API_VERSION = 0
-    RESPONSE_TYPE = _ListedResponse
-    SCHEMA = Schema(
-        ("states", CompactArray(COMPACT_TEXT)), ("producer_ids", CompactArray(Int64)), TAGS
-    )
-
-
-class _Listed(Request[_ListedStruct]):  # type: ignore[misc]
-    API_KEY = 66
-
-    def __init__(self, producer_ids: Iterable[int]) -> None:
-        self._producer_ids = list(producer_ids)
-
-    def build(self, request_struct_class: Any) -> Any:
-        return request_struct_class([], self._producer_ids, NO_TAGS)
+    ),
+)
 
 
 async def all_ends(
@@ -238,7 +189,8 @@ async def open_transactions(
     found: dict[TopicPartition, list[OpenTransaction]] = {}
     for leader, topics in by_leader.items():
         try:
-            answer = await client.send(leader, _Producers(topics))
+            asked = [(*each, NO_TAGS) for each in topics.items()]
+            answer = await client.send(leader, _Producers(asked, NO_TAGS))
         except (IncompatibleBrokerVersion, NotImplementedError):
             continue
         for topic, of_topic, _ in answer.topics:
@@ -265,9 +217,11 @@ async def _named(client: Any, producer_ids: Collection[int]) -> dict[int, dict[s
     named: dict[int, dict[str, Any]] = {}
     for broker in client.cluster.brokers():
         try:
-            listed = await client.send(broker.nodeId, _Listed(producer_ids))
+            of_ids = _Listed([], [*producer_ids], NO_TAGS)
+            listed = await client.send(broker.nodeId, of_ids)
             names = [name for name, *_ in listed.transactions or ()]
-            answer = await client.send(broker.nodeId, _Transactions(names)) if names else None
+            of_names = _Transactions(names, NO_TAGS)
+            answer = await client.send(broker.nodeId, of_names) if names else None
         except (KafkaError, NotImplementedError, OSError):
             continue  # it may know nothing of them
         for error, name, _, timeout_ms, started_ms, producer_id, *_ in (

@@ -35,7 +35,6 @@ from aiokafka.errors import (
     for_code,
 )
 from aiokafka.protocol.admin import DescribeConfigsRequest
-from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Array, Boolean, Int8, Int16, Int32, Schema
 
 from engine import limits
@@ -44,7 +43,7 @@ from engine.kafka.acl_probe import topics_as_shown
 from engine.kafka.any_broker import send_to_any
 from engine.kafka.cluster import Cluster
 from engine.kafka.diagnosis import unreachable
-from engine.kafka.request_fields import TEXT
+from engine.kafka.request_fields import TEXT, define_request
 from engine.kafka.topics import create_command
 
 _TOPIC: Final = ConfigResourceType.TOPIC.value
@@ -70,10 +69,21 @@ class ShownSettings(NamedTuple):
     hidden: dict[str, str]
 
 
-class _AlterResponse(Response):  # type: ignore[misc]  # aiokafka has no types
-    API_KEY = 44
-    API_VERSION = 0
-    SCHEMA = Schema(
+_Alter: Final = define_request(
+    44,
+    0,
+    asked=Schema(
+        (
+            "resources",
+            Array(
+                ("resource_type", Int8),
+                ("resource_name", TEXT),
+                ("configs", Array(("name", TEXT), ("operation", Int8), ("value", TEXT))),
+            ),
+        ),
+        ("validate_only", Boolean),
+    ),
+    answered=Schema(
         ("throttle_time_ms", Int32),
         (
             "resources",
@@ -84,36 +94,8 @@ class _AlterResponse(Response):  # type: ignore[misc]  # aiokafka has no types
                 ("resource_name", TEXT),
             ),
         ),
-    )
-
-
-class _AlterStruct(RequestStruct):  # type: ignore[misc]
-    API_KEY = 44
-    API_VERSION = 0
-    RESPONSE_TYPE = _AlterResponse
-    SCHEMA = Schema(
-        (
-            "resources",
-            Array(
-                ("resource_type", Int8),
-                ("resource_name", TEXT),
-                ("configs", Array(("name", TEXT), ("operation", Int8), ("value", TEXT))),
-            ),
-        ),
-        ("validate_only", Boolean),
-    )
-
-
-class _Alter(Request[_AlterStruct]):  # type: ignore[misc]
-    API_KEY = 44
-
-    def __init__(self, topic: str, settings: Mapping[str, str]) -> None:
-        self._topic = topic
-        self._settings = [(key, _SET, value) for key, value in settings.items()]
-
-    def build(self, request_struct_class: Any) -> Any:
-        topic = (_TOPIC, self._topic, self._settings)
-        return request_struct_class([topic], False)
+    ),
+)
 
 
 async def retention(cluster: Cluster, topic: str) -> Retention:
@@ -227,8 +209,10 @@ def _quiet(logger_name: str) -> Iterator[None]:
 
 async def change_settings(admin: Any, topic: str, settings: Mapping[str, str]) -> None:
     """Set these settings of a topic and leave its others as they are. Raises TopicError."""
+    changed = [(key, _SET, value) for key, value in settings.items()]
     try:
-        answer = await send_to_any(admin._client, _Alter(topic, settings))
+        asked = _Alter([(_TOPIC, topic, changed)], False)
+        answer = await send_to_any(admin._client, asked)
     except IncompatibleBrokerVersion as error:
         raise TopicError(
             "the broker does not change single settings",

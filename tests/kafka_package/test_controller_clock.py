@@ -8,7 +8,7 @@ import pytest
 from aiokafka.errors import IncompatibleBrokerVersion, KafkaConnectionError
 
 from engine.clock import SystemClock
-from engine.kafka.controller_clock import _QuorumResponse, controller_ahead_s
+from engine.kafka.controller_clock import controller_ahead_s
 
 LEADER, OTHER = 3, 1
 
@@ -29,7 +29,7 @@ class Broker:
         now_ms = SystemClock().now_ms() + self.ahead_ms
         voters: list[Any] = [(OTHER, 9, now_ms - 900_000, 5, {}), (LEADER, 9, now_ms, now_ms, {})]
         partition: Any = (0, self.error, self.leader, 2, 9, voters, [], {})
-        return _QuorumResponse(0, [("__cluster_metadata", [partition], {})], {})
+        return written.RESPONSE_TYPE(0, [("__cluster_metadata", [partition], {})], {})
 
 
 class Refusing:
