@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import re
 from pathlib import Path
-from typing import Any
 
 import click
 from rich._export_format import CONSOLE_SVG_FORMAT
@@ -37,7 +36,7 @@ class _Kept:
     def __enter__(self) -> _Kept:
         return self
 
-    def __exit__(self, *about: Any) -> None:
+    def __exit__(self, *_: object) -> None:
         pass
 
     def show(self, board: Board) -> None:

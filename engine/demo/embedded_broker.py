@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable
-from types import TracebackType
 from typing import Any, Final, Self
 
 from engine.errors import BrokerError
@@ -70,12 +69,7 @@ class EmbeddedBroker:
         for name in names:
             self._cluster.list_topics(name, timeout=_START_TIMEOUT_S)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         # The broker lives as long as the client that owns it.
         self._bootstrap = ""
         self._cluster = None

@@ -17,7 +17,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from engine import limits
 from engine.clock import SystemClock
@@ -55,7 +55,7 @@ class Drawing(Protocol):
 
     def __enter__(self) -> object: ...
 
-    def __exit__(self, *about: Any) -> None: ...
+    def __exit__(self, *_: object) -> None: ...
 
     def show(self, board: Board) -> None:
         """Draw the board's current state."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from types import TracebackType
 from typing import Final, Self
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -54,12 +53,7 @@ class Screen:
         self._live.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._live.stop()
 
     def show(self, board: Board) -> None:

@@ -723,8 +723,8 @@ class Drawings:
     def __enter__(self) -> object:
         return self._screen.__enter__()
 
-    def __exit__(self, *about: Any) -> None:
-        self._screen.__exit__(*about)
+    def __exit__(self, *_: object) -> None:
+        self._screen.__exit__()
 
     def show(self, board: Board) -> None:
         self._screen.show(board)
