@@ -31,23 +31,7 @@ from engine.errors import BrokerError
 from engine.list_files.digests import Names
 from engine.list_files.list_state import ListState
 from tests.fakes.documents import detection, entry, exact_match
-
-READ = {
-    "read_id": "r-1",
-    "plate": "ab-12-cd",
-    "captured_at": "2026-01-01T00:00:00.000Z",
-    "source": "city",
-    "camera": "cam-1",
-}
-#: All that an entry needs, but for its plate.
-ENTRY_FLAGS = [
-    "--list=l",
-    "--agency=a",
-    "--purpose=stolen_vehicle",
-    "--authority-kind=case",
-    "--authority-ref=1",
-    "--expires-in=30d",
-]
+from tests.fakes.examples import READ, ROW_FLAGS
 
 
 @pytest.fixture(autouse=True)
@@ -357,10 +341,10 @@ def test_closed_output_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "args",
     [
-        ["entries", "add", "--plate", "AB12CD", *ENTRY_FLAGS, "--operator", "jo"],
-        ["entries", "import", "list.csv", *ENTRY_FLAGS, "--operator", "jo"],
-        ["entries", "sync", "list.csv", *ENTRY_FLAGS, "--operator", "jo"],
-        ["entries", "sync", "list.csv", *ENTRY_FLAGS, "--operator", "jo", "--dry-run"],
+        ["entries", "add", "--plate", "AB12CD", *ROW_FLAGS, "--operator", "jo"],
+        ["entries", "import", "list.csv", *ROW_FLAGS, "--operator", "jo"],
+        ["entries", "sync", "list.csv", *ROW_FLAGS, "--operator", "jo"],
+        ["entries", "sync", "list.csv", *ROW_FLAGS, "--operator", "jo", "--dry-run"],
         ["entries", "remove", "e-1", "--operator", "jo"],
         ["entries", "show"],
         ["policies", "remove", "city", "--operator", "jo"],
@@ -386,7 +370,7 @@ def test_no_broker_is_one_line(args: list[str], nobody_there: str) -> None:
 @pytest.mark.parametrize(
     "args",
     [
-        ["entries", "add", "--plate", "AB12CD", *ENTRY_FLAGS],
+        ["entries", "add", "--plate", "AB12CD", *ROW_FLAGS],
         ["entries", "import", "file"],
         ["entries", "sync", "file"],
         ["entries", "sync", "file", "--dry-run"],
@@ -638,9 +622,7 @@ def test_explain_of_a_read_that_cannot_be(flag: str, value: str, rule: str) -> N
     ],
 )
 def test_bad_entry_is_one_line(flags: list[str], status: int, line: str) -> None:
-    assert_one_line(
-        hotlist("entries", "add", *ENTRY_FLAGS, *flags, "--operator", "jo"), status, line
-    )
+    assert_one_line(hotlist("entries", "add", *ROW_FLAGS, *flags, "--operator", "jo"), status, line)
 
 
 def test_required_field_is_named() -> None:
@@ -652,7 +634,7 @@ def test_required_field_is_named() -> None:
 
 def import_of(name: str, content: bytes, *flags: str) -> Result:
     Path(name).write_bytes(content)
-    return hotlist("entries", "import", name, *ENTRY_FLAGS, "--operator", "jo", *flags)
+    return hotlist("entries", "import", name, *ROW_FLAGS, "--operator", "jo", *flags)
 
 
 def test_import_reports_every_bad_row_and_sends_nothing() -> None:
@@ -985,7 +967,7 @@ def test_import_names_known_columns() -> None:
 def test_unreadable_purposes_file_is_one_line() -> None:
     Path("list.csv").write_text("plate\nAB12CD\n")
     Path("purposes.json").write_text("{")
-    flags = ["--operator=jo", "--purposes=purposes.json", *ENTRY_FLAGS]
+    flags = ["--operator=jo", "--purposes=purposes.json", *ROW_FLAGS]
     result = hotlist("entries", "import", "list.csv", *flags)
     assert result.exit_code in (1, 2)
     assert result.stderr.startswith("hotlist: purposes.json: ")
@@ -1030,7 +1012,7 @@ def test_unreadable_purposes_file_is_one_line() -> None:
 def test_bad_ways_to_read_a_file(command: str, flags: list[str], status: int, line: str) -> None:
     Path("list.csv").write_text("plate\nAB12CD\n")
     Path("own.toml").write_text("colums = 1")
-    result = hotlist("entries", command, "list.csv", *ENTRY_FLAGS, "--operator=jo", *flags)
+    result = hotlist("entries", command, "list.csv", *ROW_FLAGS, "--operator=jo", *flags)
     assert (result.exit_code, result.stdout) == (status, "")
     assert result.stderr.startswith(f"hotlist: {line}")
     assert result.stderr.count("\n") == 1
@@ -1039,7 +1021,7 @@ def test_bad_ways_to_read_a_file(command: str, flags: list[str], status: int, li
 def test_sync_reports_every_bad_row_and_sends_nothing() -> None:
     # No broker is there.
     Path("list.csv").write_text("plate\nab\nAB12CD\n")
-    result = hotlist("entries", "sync", "list.csv", *ENTRY_FLAGS, "--operator=jo")
+    result = hotlist("entries", "sync", "list.csv", *ROW_FLAGS, "--operator=jo")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.splitlines() == [
         "list.csv: line 2: plate 'ab': must be in normal form, which is AB",
@@ -1049,13 +1031,13 @@ def test_sync_reports_every_bad_row_and_sends_nothing() -> None:
 
 def test_sync_of_no_list_is_one_line() -> None:
     Path("list.csv").write_text("plate,list\nAB12CD,a\nAB12CE,b\n")
-    result = hotlist("entries", "sync", "list.csv", *ENTRY_FLAGS[1:], "--operator=jo")
+    result = hotlist("entries", "sync", "list.csv", *ROW_FLAGS[1:], "--operator=jo")
     assert_one_line(result, 1, "list.csv: names 2 lists; say with --list which one it is")
 
 
 def test_nobody_adds_what_is_over() -> None:
     times = ["--created-at=2026-01-02T00:00:00Z", "--expires-at=2026-01-01T00:00:00Z"]
-    flags = [*ENTRY_FLAGS[:-1], "--plate=AB12CD", "--operator=jo"]
+    flags = [*ROW_FLAGS[:-1], "--plate=AB12CD", "--operator=jo"]
     assert_one_line(
         hotlist("entries", "add", *flags, *times),
         1,

@@ -149,6 +149,15 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0)
 
 
+async def hold_two_changes(kafka: Kafka, old: Worker, new: Worker) -> None:
+    """Both have two changes; the old owner has sent them, and they are not acknowledged."""
+    await kafka.elect(old.group)
+    old.chain.holds = True
+    for worker in (old, new):
+        worker.offer(EXPIRIES, 0, 1)
+    await until(lambda: bool(old.chain.waiting))
+
+
 async def test_the_owner_audits_and_the_other_forgets() -> None:
     kafka = Kafka()
     owner, other = Worker(kafka), Worker(kafka)
@@ -197,11 +206,7 @@ async def test_giving_up_waits_for_what_is_under_way() -> None:
     kafka = Kafka()
     old, new = Worker(kafka), Worker(kafka)
     async with working(old, new):
-        await kafka.elect(old.group)
-        old.chain.holds = True
-        for worker in (old, new):
-            worker.offer(EXPIRIES, 0, 1)
-        await until(lambda: bool(old.chain.waiting))
+        await hold_two_changes(kafka, old, new)
         election = asyncio.create_task(kafka.elect(new.group))
         await asyncio.sleep(0.01)
         assert not election.done()
@@ -215,11 +220,7 @@ async def test_an_owner_that_dies_unheard_leaves_no_gap() -> None:
     kafka = Kafka()
     old, new = Worker(kafka), Worker(kafka)
     async with working(old, new):
-        await kafka.elect(old.group)
-        old.chain.holds = True
-        for worker in (old, new):
-            worker.offer(EXPIRIES, 0, 1)
-        await until(lambda: bool(old.chain.waiting))
+        await hold_two_changes(kafka, old, new)
         assert old.task is not None
         old.task.cancel()
         kafka.owner = None

@@ -1,17 +1,36 @@
-"""One good document of each kind that people and cameras send, as JSON-ready dicts.
+"""One good document of each kind that people and cameras send, as JSON-ready dicts, and an entry's
+flags.
 
 A test names only the fields that it is about.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from engine.clock import SystemClock, format_time
 
 _DAY_MS = 86_400_000
 #: One time for all entries of a run: of two of them, none was made later than the other.
 _STARTED_MS = SystemClock().now_ms()
+
+#: All flags that an entry needs, but for its plate.
+ROW_FLAGS: Final = (
+    "--list=l",
+    "--agency=a",
+    "--purpose=stolen_vehicle",
+    "--authority-kind=case",
+    "--authority-ref=1",
+    "--expires-in=30d",
+)
+#: A read of a line of a file, which does not change with the clock.
+READ: Final = {
+    "read_id": "r-1",
+    "plate": "ab-12-cd",
+    "captured_at": "2026-01-01T00:00:00.000Z",
+    "source": "city",
+    "camera": "cam-1",
+}
 
 
 def an_entry(**fields: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Hashable, Iterable
 from typing import Any, Final
 
 import msgspec
@@ -19,23 +19,20 @@ from engine.audit.chain import Chain, Opener
 from engine.audit.checkpoints import CheckpointError, open_checkpoint, public_key
 from engine.documents import model
 from engine.documents.codec import (
-    decode_audit,
     decode_detection,
     decode_entry,
-    decode_match,
-    decode_policy,
-    decode_reject,
     decode_suppression,
     encode,
 )
 from engine.documents.droppable import decode_read
-from engine.documents.model import AuditRecord, Detection, Document, Entry
+from engine.documents.model import AuditRecord, Detection, Entry
 from engine.errors import DocumentError
 from engine.list_files.digests import Names
 from engine.list_files.list_state import ListState
 from engine.matching.lists import ControlKind, ControlRecord, Lists, Phase
 from engine.matching.suppression import Suppression
 from tests.documents.test_model import _VALIDATORS as VALIDATORS
+from tests.documents.test_model import DECODERS
 from tests.fakes.documents import NOW_MS, sighting
 from tests.fuzz.fuzzer import Target, agree
 from tests.fuzz.json_texts import is_far_out, json_value
@@ -44,15 +41,6 @@ from tests.models.contract_reads import REQUIRED, kept
 from tests.models.naive import plain_plate, time_ms
 from tests.models.real_matcher import MISREADS, PURPOSES
 
-DECODERS: Final[dict[str, Callable[[bytes], Document]]] = {
-    "detection": decode_detection,
-    "entry": decode_entry,
-    "policy": decode_policy,
-    "match": decode_match,
-    "reject": decode_reject,
-    "audit": decode_audit,
-    "suppression": decode_suppression,
-}
 _KINDS: Final = tuple(DECODERS)
 
 # ---- documents

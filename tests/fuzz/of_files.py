@@ -39,7 +39,8 @@ from tests.fuzz.mutations import (
     change_json,
     words,
 )
-from tests.list_files.test_profile import FLAGS, FRESH, PURPOSES
+from tests.list_files.test_profile import FRESH
+from tests.list_files.test_rows import FLAGS, PURPOSES
 from tests.repository.schemas import validator
 
 _FIRSTS: Final = tuple(

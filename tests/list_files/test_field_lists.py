@@ -18,20 +18,15 @@ import orjson
 import pytest
 
 from engine.documents.codec import encode
-from engine.documents.purposes import Purposes
 from engine.list_files import profile
 from engine.list_files.notes import Notes
 from engine.list_files.rows import BadRow, Supplied, read_rows
 from engine.list_files.text import EntryFileError, encoding_of
+from tests.list_files.test_rows import FLAGS as IN_FLAGS
+from tests.list_files.test_rows import PURPOSES
 
 FIELD = Path(__file__).parents[1] / "data" / "field" / "lists"
-PURPOSES = Purposes.load(None)
-FLAGS: dict[str, Any] = {
-    "list_id": "list",
-    "agency": "PD01",
-    "purpose": "stolen_vehicle",
-    "authority": {"kind": "case", "reference": "2026-1"},
-}
+FLAGS: dict[str, Any] = {**IN_FLAGS, "agency": "PD01"}
 FRESH = {
     "requested_by": "jo",
     "created_at": "2026-11-20T00:00:00.000Z",

@@ -11,7 +11,6 @@ import pytest
 
 from engine.documents.codec import encode
 from engine.documents.fields import REGION_PATTERN
-from engine.documents.purposes import Purposes
 from engine.errors import ConfigError
 from engine.list_files import profile
 from engine.list_files.entry_fields import FIELDS
@@ -20,15 +19,9 @@ from engine.list_files.profile import Profile
 from engine.list_files.profile_files import shipped
 from engine.list_files.rows import BadRow, Supplied, read_rows
 from engine.list_files.text import encoding_of
+from tests.list_files.test_rows import FLAGS, PURPOSES
 
 DATA = Path(__file__).parents[1] / "data"
-PURPOSES = Purposes.load(None)
-FLAGS = {
-    "list_id": "list",
-    "agency": "agency",
-    "purpose": "stolen_vehicle",
-    "authority": {"kind": "case", "reference": "2026-1"},
-}
 FRESH = {
     "requested_by": "jo",
     "created_at": "2026-01-20T00:00:00.000Z",

@@ -26,6 +26,7 @@ from confluent_kafka import (
 
 from engine.cli import main
 from engine.kafka.topics import Topics
+from tests.fakes.examples import READ, ROW_FLAGS
 from tests.kafka.conftest import Broker
 
 ROW = {
@@ -33,21 +34,6 @@ ROW = {
     "agency": "a",
     "purpose": "stolen_vehicle",
     "authority": {"kind": "case", "reference": "1"},
-}
-ROW_FLAGS = [
-    "--list=l",
-    "--agency=a",
-    "--purpose=stolen_vehicle",
-    "--authority-kind=case",
-    "--authority-ref=1",
-    "--expires-in=30d",
-]
-READ = {
-    "read_id": "r-1",
-    "plate": "ab-12-cd",
-    "captured_at": "2026-01-01T00:00:00.000Z",
-    "source": "city",
-    "camera": "cam-1",
 }
 
 

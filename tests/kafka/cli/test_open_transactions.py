@@ -11,7 +11,8 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from engine import limits
-from tests.kafka.cli.test_cli import ROW_FLAGS, Commands
+from tests.fakes.examples import ROW_FLAGS
+from tests.kafka.cli.test_cli import Commands
 from tests.kafka.cli.test_sync_command import plates_of, process, some, write
 
 OTHER_FLAGS = ["--list=other", *ROW_FLAGS[1:]]

@@ -24,7 +24,8 @@ from engine.documents.codec import encode
 from engine.errors import BrokerError
 from engine.list_files import difference
 from engine.list_files.digests import Names
-from tests.kafka.cli.test_cli import ROW_FLAGS, Commands
+from tests.fakes.examples import ROW_FLAGS
+from tests.kafka.cli.test_cli import Commands
 from tests.list_files.test_difference import entry
 
 ROOT = str(Path(__file__).parents[3])
