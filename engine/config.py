@@ -14,14 +14,13 @@ Long because every setting is described here.
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
-from engine.errors import ConfigError, toml_fault
+from engine.errors import ConfigError, did_you_mean, toml_fault
 from engine.setting_rules import (
     SecretError,
     broker_addresses,
@@ -421,6 +420,4 @@ def _parse(path: Path) -> dict[str, Any]:
 
 
 def _known_keys(name: str) -> str:
-    near = difflib.get_close_matches(name, SETTINGS, n=1)
-    meant = f"did you mean {near[0]}? " if near else ""
-    return f"{meant}known keys: {', '.join(SETTINGS)}"
+    return f"{did_you_mean(name, SETTINGS)} known keys: {', '.join(SETTINGS)}".lstrip()

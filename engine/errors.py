@@ -9,7 +9,9 @@ their own.
 
 from __future__ import annotations
 
-from typing import Literal
+import difflib
+from collections.abc import Iterable
+from typing import Final, Literal
 
 #: Why a read, or a batch of them, is rejected.
 RejectReason = Literal[
@@ -68,6 +70,24 @@ def toml_fault(error: Exception) -> str:
         _, _, place = fault.rpartition(" (")
         return f"a key or a table stands twice; keep one of them ({place}"
     return fault
+
+
+def did_you_mean(given: str, names: Iterable[str]) -> str:
+    """Return `did you mean NAME?` with the name that is most like the given one, else nothing.
+
+    Letter case and the dashes of flags do not count. A name that begins with what is given comes
+    before one that looks like it.
+    """
+    by_word = {name.lstrip("-").lower(): name for name in names}
+    word = given.lstrip("-").lower()
+    near = [each for each in by_word if len(word) >= _BEGINNING and each.startswith(word)]
+    near += difflib.get_close_matches(word, by_word, n=1, cutoff=_ALIKE)
+    return f"did you mean {by_word[near[0]]}?" if near else ""
+
+
+#: How alike, from 0 to 1, a name must be to be proposed; so many letters are the beginning of one.
+_ALIKE: Final = 0.6
+_BEGINNING: Final = 3
 
 
 class BrokerError(HotlistError):

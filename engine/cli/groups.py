@@ -7,23 +7,44 @@ the connection to the brokers last: it is the same for every command, and longer
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import click
 
+from engine.errors import did_you_mean
+
 #: Lines longer than this are hard to read, however wide the terminal is.
 _WIDTH: Final = 100
-#: How alike, from 0 to 1, a name must be to be proposed.
-_ALIKE: Final = 0.6
-
+#: Stands for a hyphen while lines are wrapped; no help has this one.
+_UNBROKEN: Final = "\N{NON-BREAKING HYPHEN}"
 
 #: Where a flag stands in the help, unless it is an `Option` with a heading of its own.
 _OWN: Final = "Options"
 SETTINGS_HEADING: Final = "Settings"
 CONNECTION_HEADING: Final = "Connection to the brokers"
 _HEADINGS: Final = (_OWN, SETTINGS_HEADING, CONNECTION_HEADING)
+
+
+class _Formatter(click.HelpFormatter):
+    """Wraps lines at spaces alone; click breaks `SCRAM-SHA-256` and flags at their hyphens too."""
+
+    def write_text(self, text: str) -> None:
+        """Write paragraphs."""
+        super().write_text(text.replace("-", _UNBROKEN))
+
+    def write_dl(self, rows: Sequence[tuple[str, str]], *args: Any, **options: Any) -> None:
+        """Write terms and what they mean."""
+        whole = [(term, text.replace("-", _UNBROKEN)) for term, text in rows]
+        super().write_dl(whole, *args, **options)
+
+    def getvalue(self) -> str:
+        """Return what was written."""
+        return super().getvalue().replace(_UNBROKEN, "-")
+
+
+class _Context(click.Context):
+    formatter_class = _Formatter
 
 
 class Option(click.Option):
@@ -36,6 +57,8 @@ class Option(click.Option):
 
 class Command(click.Command):
     """A command; see the module."""
+
+    context_class = _Context
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse its flags; click does not say everywhere for which command they are wrong."""
@@ -70,6 +93,7 @@ class Commands(click.Group):
     """A group of commands; see the module."""
 
     command_class = Command
+    context_class = _Context
 
     def make_context(
         self,
@@ -98,18 +122,25 @@ class Commands(click.Group):
         """Find the command; propose one that is written alike if there is none."""
         name = args[0]
         if self.get_command(ctx, name) is None and not name.startswith("-"):
-            ctx.fail(f"No such command {name!r}{proposal(name, self.list_commands(ctx))}")
+            meant = " or ".join(self._under_groups(ctx, name))
+            near = f"; did you mean {meant}?" if meant else proposal(name, self.list_commands(ctx))
+            ctx.fail(f"No such command {name!r}{near}")
         return super().resolve_command(ctx, args)
+
+    def _under_groups(self, ctx: click.Context, name: str) -> list[str]:
+        """Return the commands of this name that groups of this group have."""
+        return [
+            f"{group} {name}"
+            for group in self.list_commands(ctx)
+            if isinstance(found := self.get_command(ctx, group), click.Group)
+            and found.get_command(ctx, name) is not None
+        ]
 
 
 def proposal(given: str, names: Iterable[str]) -> str:
-    """Return `; did you mean ...?` with the name that is most like the given one, else nothing.
-
-    The dashes of flags do not count, because all of them have these.
-    """
-    by_word = {name.lstrip("-"): name for name in names}
-    found = difflib.get_close_matches(given.lstrip("-"), by_word, n=1, cutoff=_ALIKE)
-    return f"; did you mean {by_word[found[0]]}?" if found else ""
+    """Return `; did you mean ...?` with the name that was probably meant, else nothing."""
+    meant = did_you_mean(given, names)
+    return f"; {meant}" if meant else ""
 
 
 def no_such(what: str, given: str, names: Sequence[str]) -> str:

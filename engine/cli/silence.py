@@ -97,7 +97,10 @@ def _why(before: Look, now: Look, settings: Settings, from_start: bool) -> Itera
     elif now.not_ready:
         yield f"the worker takes no reads: {now.not_ready}; to find out more, run: hotlist doctor"
     if now.reads == 0:
-        yield f"no read has ever come ({topics.detections}); to send some, run: hotlist ingest"
+        yield (
+            f"no read has ever come ({topics.detections}); to send some, run: "
+            "hotlist ingest VENDOR FILE"
+        )
     elif now.reads is not None and now.reads == before.reads:
         older = "" if from_start else "; older matches are shown by: hotlist tail --from-start"
         yield f"no read came in the last {limits.TAIL_SILENCE_S:g} s ({topics.detections}){older}"

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from engine.errors import ConfigError
+from engine.errors import ConfigError, did_you_mean
 from engine.list_files.entry_fields import TIMES
 from engine.resources import SHIPPED, as_struct, read_toml
 
@@ -104,7 +104,8 @@ def _table(name: str, beside: Path | None) -> tuple[Path | None, dict[str, Any]]
             raise
         raise ConfigError(
             f"there is no profile {name!r}",
-            hint=f"there are {', '.join(shipped())}, and files whose names end in .toml",
+            hint=f"{did_you_mean(name, shipped())} there are {', '.join(shipped())}, and files "
+            "whose names end in .toml",
         ) from error
     whole: dict[str, Any] = {"columns": {}, **table}
     if isinstance(table.get("dates"), dict):

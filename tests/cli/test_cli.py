@@ -765,6 +765,13 @@ def test_a_wrong_flag_is_one_error_and_not_one_of_each_row(
     assert result.stderr.startswith(f"hotlist: {line}")
 
 
+def test_a_mistyped_purpose_is_named_with_what_was_meant() -> None:
+    Path("list.csv").write_bytes(b"plate\nABC1234\n")
+    flags = ("--operator=jo", "--list=l", "--purpose=stolen_vehicel")
+    result = hotlist("entries", "import", "list.csv", *flags)
+    assert result.stderr.endswith("permit, access; did you mean stolen_vehicle?\n")
+
+
 def test_what_rows_may_say_themselves_is_no_error_of_the_flags() -> None:
     Path("list.jsonl").write_bytes(b'{"plate": "ABC1234"}\n')
     result = hotlist("entries", "import", "list.jsonl", "--operator=jo", "--expires-in=500w")
@@ -824,6 +831,9 @@ def test_a_proposal_says_which_flags_its_file_needs() -> None:
         ),
         (("tail", "--cuont=1"), "No such option: --cuont; did you mean --count? see hotlist tail"),
         (("tail", "--zzz"), "No such option: --zzz; see hotlist tail --help"),
+        (("tail", "--from"), "No such option: --from; did you mean --from-start? see hotlist tail"),
+        (("import", "list.csv"), "No such command 'import'; did you mean entries import? see hotl"),
+        (("show",), "No such command 'show'; did you mean entries show or policies show? see hot"),
     ],
 )
 def test_a_mistyped_word_is_answered_with_the_one_most_like_it(
@@ -982,9 +992,9 @@ def test_unreadable_purposes_file_is_one_line() -> None:
             ["--profile=genetek"],
             2,
             (
-                "there is no profile 'genetek'; there are cammra, cloudrunner, flock, genetec, "
-                "hotlist, ncic, nedap, plates, rdw, trassir, verkada, vigilant, and files whose "
-                "names end in .toml"
+                "there is no profile 'genetek'; did you mean genetec? there are cammra, "
+                "cloudrunner, flock, genetec, hotlist, ncic, nedap, plates, rdw, trassir, "
+                "verkada, vigilant, and files whose names end in .toml"
             ),
         ),
         (

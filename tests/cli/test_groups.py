@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -53,3 +57,19 @@ def test_a_flag_without_its_value_points_to_the_help_of_its_command(args: tuple[
         f"hotlist: Option '{args[-1]}' requires an argument; "
         f"see hotlist {' '.join(args[:-1])} --help\n"
     )
+
+
+def _paths(group: click.Group, *path: str) -> Iterator[tuple[str, ...]]:
+    for name, command in group.commands.items():
+        yield (*path, name)
+        if isinstance(command, click.Group):
+            yield from _paths(command, *path, name)
+
+
+@pytest.mark.parametrize("width", [50, 80, 100])
+@pytest.mark.parametrize("path", list(_paths(main)), ids=" ".join)
+def test_help_is_wrapped_at_spaces_alone(path: tuple[str, ...], width: int) -> None:
+    """A flag or a mechanism that is broken at a hyphen cannot be copied."""
+    shown = CliRunner().invoke(main, [*path, "--help"], terminal_width=width).stdout
+    assert re.findall(r".*\w-$", shown, re.MULTILINE) == []
+    assert "\N{NON-BREAKING HYPHEN}" not in shown

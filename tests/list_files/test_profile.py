@@ -417,9 +417,9 @@ def test_profiles_that_are_not_there(tmp_path: Path) -> None:
         (
             "genetek",
             (
-                "there is no profile 'genetek'; there are cammra, cloudrunner, flock, genetec, "
-                "hotlist, ncic, nedap, plates, rdw, trassir, verkada, vigilant, and files whose "
-                "names end in .toml"
+                "there is no profile 'genetek'; did you mean genetec? there are cammra, "
+                "cloudrunner, flock, genetec, hotlist, ncic, nedap, plates, rdw, trassir, "
+                "verkada, vigilant, and files whose names end in .toml"
             ),
         ),
         (

@@ -12,7 +12,7 @@ import orjson
 from engine.clock import format_time, parse_time
 from engine.documents.admission import Purposes, check_entry, unknown_purpose
 from engine.documents.codec import decode_entry
-from engine.errors import ConfigError, DocumentError, HotlistError, RuleError
+from engine.errors import ConfigError, DocumentError, HotlistError, RuleError, did_you_mean
 from engine.list_files.rows import Supplied
 from engine.list_files.text import EntryFileError
 from engine.list_files.unfilled import UnfilledError, listed
@@ -64,8 +64,9 @@ def check_flags(supplied: Supplied, purposes: Purposes) -> None:
         raise ConfigError(error.rule, where=_FLAGS.get(field, field)) from None
     except RuleError as error:
         value = "" if error.field == "expires_at" else f"{error.value!r}: "
+        meant = did_you_mean(str(error.value), purposes.codes) if error.field == "purpose" else ""
         raise ConfigError(
-            f"{value}{error.rule}", where=_FLAGS.get(error.field, error.field)
+            f"{value}{error.rule}", where=_FLAGS.get(error.field, error.field), hint=meant
         ) from None
 
 
