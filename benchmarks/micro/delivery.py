@@ -41,7 +41,7 @@ def measure() -> list[MeasuredCase]:
 
     def sealed() -> list[Outgoing]:
         sealing = Sealing(topics, Chain("c" * 32))
-        return [sealing.record(event) for event in events]
+        return list(sealing.records(events))
 
     audited = sealed()
     steps: dict[str, Callable[[], object]] = {

@@ -111,7 +111,9 @@ def documents() -> list[MeasuredCase]:
         "decode an entry": lambda: decode_entry(entry_json),
         "check an entry by the rules": lambda: check_entry(entry, purposes),
         "build a match": match,
-        "encode a match for the sink": lambda: match_record(topics, found_match(found, now_ms)),
+        "encode a match for the sink": lambda: match_record(
+            topics.matches, found_match(found, now_ms)
+        ),
     }
     cases = [_case(name, _each_s(step)) for name, step in steps.items()]
     cases.append(_case("apply an entry to the lists (of 6,000)", _apply_s(purposes)))

@@ -13,13 +13,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from engine import limits
+from engine.audit.chain import Event
 from engine.audit.pending_changes import Listed, Progress
 from engine.config import Settings
 from engine.control.audit_group import AuditGroup
 from engine.control.change_auditor import ChangeAuditor
 from engine.control.checkpoint_writer import CheckpointWriter
 from engine.delivery.audit_chains import AuditChains, last_record
-from engine.delivery.audit_writer import AuditLog, Event
+from engine.delivery.audit_writer import AuditLog
 from engine.delivery.sink import Sink
 from engine.transport.runtime import Runtime
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from engine import limits
-from engine.delivery.audit_writer import Event
+from engine.audit.chain import Event
 from engine.delivery.known_changelog import KnownChangelog
 from engine.delivery.port import Keys
 from engine.delivery.records import Outgoing, match_events, records_of

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Final, Protocol
 
 import orjson
 
 from engine import limits
-from engine.audit.chain import Chain
+from engine.audit.chain import AuditedEvent, Chain, Event
 from engine.audit.chain_state import Head
 from engine.delivery.records import Outgoing
 from engine.delivery.send_queue import SendQueue
@@ -29,21 +30,8 @@ from engine.kafka.topics import Topics
 #: A record on the wire beside its value: its key, lengths and offsets, generously.
 _BESIDE_VALUE_BYTES: Final = limits.AUDIT_CHAIN_CHARACTERS + 64
 
-#: By name, or as canonical JSON.
-Fields = Mapping[str, str | int] | bytes
 #: Told of events that are acknowledged together: how many of each, and when the first took effect.
 Count = Callable[[Mapping[str, int], int], None]
-
-
-class Event(Protocol):
-    """What a record is made of: an AuditEvent, when it took effect, and what it is about."""
-
-    @property
-    def event(self) -> str: ...
-    @property
-    def at_ms(self) -> int: ...
-    @property
-    def fields(self) -> Fields: ...
 
 
 class Delivers(Protocol):
@@ -67,15 +55,25 @@ class Sealing:
         self._follows = {} if follows is None else _named(follows)
         self.head: Head | None = None
 
-    def record(self, event: Event) -> Outgoing:
-        """The chain's next record."""
-        fields = event.fields
+    def records(self, events: Iterable[Event]) -> Iterator[Outgoing]:
+        """Yield the chain's next records, each sealed when it is asked for."""
         if self._follows:
+            events = self._following(events)
+        topic, key = self.topic, self.key
+        for value in self._chain.seal_each(events):
+            yield Outgoing(topic, key, value)
+
+    def _following(self, events: Iterable[Event]) -> Iterator[Event]:
+        """Yield events, the first of them with what it follows."""
+        for event in events:
+            fields, follows = event.fields, self._follows
+            if not follows:
+                yield event
+                continue
+            self._follows = {}
             if isinstance(fields, bytes):
                 fields = orjson.loads(fields)
-            fields, self._follows = {**fields, **self._follows}, {}
-        value = self._chain.seal(event.event, fields, event.at_ms)
-        return Outgoing(self.topic, self.key, value)
+            yield AuditedEvent(event.event, event.at_ms, {**fields, **follows})
 
     def end(self, at_ms: int) -> Outgoing:
         """The chain's last record. Nothing may be sealed after it."""
@@ -142,9 +140,9 @@ class AuditLog:
         size_bytes = 0
         while not self._queue.is_empty:
             events = self._queue.take()
-            for position, event in enumerate(events, 1):
-                records.append(sealing.record(event))
-                size_bytes += len(records[-1].value) + _BESIDE_VALUE_BYTES
+            for position, record in enumerate(sealing.records(events), 1):
+                records.append(record)
+                size_bytes += len(record.value) + _BESIDE_VALUE_BYTES
                 if size_bytes >= limits.AUDIT_BATCH_BYTES:
                     yield records
                     records, size_bytes = [], 0
@@ -161,8 +159,8 @@ class AuditLog:
 
 def tell(count: Count, events: Sequence[Event]) -> None:
     """Tell of events that were acknowledged together, at least one."""
-    by_event = Counter(event.event for event in events)
-    count(by_event, min(event.at_ms for event in events))
+    by_event = Counter(map(attrgetter("event"), events))
+    count(by_event, min(map(attrgetter("at_ms"), events)))
 
 
 def _named(last: AuditRecord) -> dict[str, str | int]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from engine.delivery.audit_writer import Event
+from engine.audit.chain import Event
 from engine.delivery.partition_transactions import PartitionTransactions, Transacts
 from engine.delivery.records import Outgoing
 from engine.delivery.send_queue import Abandoned, acknowledgement

@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from engine import limits
-from engine.delivery.audit_writer import BeginChain, Count, Event, Sealing, tell
+from engine.audit.chain import Event
+from engine.delivery.audit_writer import BeginChain, Count, Sealing, tell
 from engine.delivery.known_changelog import Appended, KnownChangelog
 from engine.delivery.records import Outgoing
 from engine.delivery.send_queue import Abandoned, SendQueue
@@ -133,7 +134,7 @@ class PartitionTransactions:
             self.sealing = await self._begin_chain()
         sealing, self.sealing = self.sealing, None
         if sealing is not None:
-            records += [sealing.record(event) for event in events]
+            records += sealing.records(events)
         if records or states or is_further:
             appended = await self._sink.transact(
                 records, [*states.values()], next_offset if is_further else None

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from engine.delivery.audit_writer import Event
+from engine.audit.chain import Event
 from engine.delivery.known_changelog import KnownChangelog
 from engine.matching.outcome import Outcome
 from engine.matching.suppression import Unmatched

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 from aiokafka.errors import KafkaError, KafkaTimeoutError, NodeNotReadyError
@@ -78,15 +80,19 @@ async def by_partition(
     producer: Any, records: Iterable[ProducerRecord]
 ) -> dict[Any, list[ProducerRecord]]:
     """Return records by topic and by the partition of their keys."""
-    by_topic: dict[str, list[ProducerRecord]] = {}
-    for record in records:
-        by_topic.setdefault(record.topic, []).append(record)
     found: dict[tuple[str, int], list[ProducerRecord]] = {}
-    for topic, of_topic in by_topic.items():
+    for topic, run in groupby(records, attrgetter("topic")):
+        of_topic = list(run)
         partitions = sorted(await producer.partitions_for(topic))
         chosen = murmur2_partitions([record.key for record in of_topic], len(partitions))
+        placed = [found.get((topic, partition), []) for partition in partitions]
         for record, number in zip(of_topic, chosen, strict=True):
-            found.setdefault((topic, partitions[number]), []).append(record)
+            placed[number].append(record)
+        found |= {
+            (topic, partition): some
+            for partition, some in zip(partitions, placed, strict=True)
+            if some
+        }
     return found
 
 

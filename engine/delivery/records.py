@@ -7,8 +7,8 @@ from typing import Final, Protocol
 
 import msgspec
 
+from engine.audit.chain import AuditedEvent
 from engine.documents.codec import encode
-from engine.documents.fields import AuditEvent
 from engine.documents.model import Reject
 from engine.kafka.topics import Topics
 from engine.matching.outcome import FoundMatch, Outcome
@@ -21,21 +21,26 @@ from engine.wire.record_encoder import (
 )
 from engine.wire.trace_context import TraceContext
 
-#: What stands in a match's headers around the texts that each match has of its own.
+#: How many headers a match without a trace has, and the first of them, around the texts that each
+#: match has of its own.
+_HEADERS: Final = 7
 _TO_ID: Final = (
     written_header("content-type", b"application/json")
     + written_header("ce_specversion", b"1.0")
     + written_text("ce_id")
 )
+_FROM_FIRST_TO_ID: Final = written_length(_HEADERS) + _TO_ID
 _TO_TIME: Final = (
     written_header("ce_source", b"/hotlist-engine")
     + written_header("ce_type", b"lpr.match.v1")
     + written_text("ce_time")
 )
 _TO_SUBJECT: Final = written_text("ce_subject")
-_HEADERS: Final = 7
-#: All matches of a fetch have one time.
-_written_time = lru_cache(maxsize=1)(written_text)
+
+
+@lru_cache(maxsize=1)  # all matches of a fetch have one time
+def _from_id_to_subject(matched_at: str) -> bytes:
+    return _TO_TIME + written_text(matched_at) + _TO_SUBJECT
 
 
 class Outgoing(msgspec.Struct, frozen=True, gc=False):
@@ -54,27 +59,22 @@ class ProducerRecord(WritableRecord, Protocol):
     def topic(self) -> str: ...
 
 
-def match_record(topics: Topics, found: FoundMatch) -> Outgoing:
+def match_record(topic: str, found: FoundMatch) -> Outgoing:
     """A match event, with its CloudEvents 1.0 attributes as headers (Kafka binary binding).
 
     The headers hold its trace twice: in the form that tracing libraries use on Kafka, and as an
     attribute of the event (CloudEvents' extension for distributed tracing). The attribute remains
     if a consumer forwards the event by another protocol.
     """
-    entry_id, match_id = found.entry_id.encode(), found.match_id.encode()
-    parts = (
-        _TO_ID,
-        written_length(len(match_id)),
-        match_id,
-        _TO_TIME,
-        _written_time(found.matched_at),
-        _TO_SUBJECT,
-        written_length(len(entry_id)),
-        entry_id,
+    key, match_id, first, trace = found.key, found.match_id.encode(), _FROM_FIRST_TO_ID, b""
+    if found.trace is not None:
+        of_trace = _trace_headers(found.trace)
+        first, trace = written_length(_HEADERS + len(of_trace)) + _TO_ID, b"".join(of_trace)
+    headers = (
+        *(first, written_length(len(match_id)), match_id, _from_id_to_subject(found.matched_at)),
+        *(written_length(len(key)), key, trace),
     )
-    trace = [] if found.trace is None else _trace_headers(found.trace)
-    headers = b"".join((written_length(_HEADERS + len(trace)), *parts, *trace))
-    return Outgoing(topics.matches, entry_id, found.value, headers)
+    return Outgoing(topic, key, found.value, b"".join(headers))
 
 
 def _trace_headers(trace: TraceContext) -> list[bytes]:
@@ -91,22 +91,15 @@ def reject_record(topics: Topics, reject: Reject) -> Outgoing:
     return Outgoing(topics.rejects, key.encode(), encode(reject))
 
 
-class MatchEvent(msgspec.Struct, frozen=True, gc=False):
-    """The audit event of a match, its fields as canonical JSON."""
-
-    event: AuditEvent
-    at_ms: int
-    fields: bytes
-
-
 def records_of(topics: Topics, outcome: Outcome) -> list[Outgoing]:
     """The records of an outcome's matches and rejects."""
-    return [match_record(topics, found) for found in outcome.matches] + [
+    topic = topics.matches
+    return [match_record(topic, found) for found in outcome.matches] + [
         reject_record(topics, reject) for reject in outcome.rejects
     ]
 
 
-def match_events(outcome: Outcome) -> list[MatchEvent]:
+def match_events(outcome: Outcome) -> list[AuditedEvent]:
     """Return the audit events of an outcome's matches."""
     at_ms = outcome.at_ms
-    return [MatchEvent("match", at_ms, found.audit) for found in outcome.matches]
+    return [AuditedEvent("match", at_ms, found.audit) for found in outcome.matches]

@@ -9,23 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-from engine.delivery.audit_writer import Event
+from engine.audit.chain import AuditedEvent, Event
 from engine.delivery.port import Tidied
-from engine.documents.fields import AuditEvent
 from engine.documents.model import Entry
 from engine.matching.suppression import Suppression, Unmatched
 from engine.matching.suppression_states import SuppressionRecord
 from engine.transport.runtime import Runtime
-
-
-class SuppressedEvent(NamedTuple):
-    """What the audit records of suppressed reads that no match will carry."""
-
-    event: AuditEvent
-    at_ms: int
-    fields: dict[str, str | int]
 
 
 class ListsInUse(Protocol):
@@ -80,7 +71,7 @@ def _by_partition(taken: Iterable[Unmatched], now_ms: int) -> dict[int, list[Eve
     return events
 
 
-def _event(unmatched: Unmatched, now_ms: int) -> SuppressedEvent:
+def _event(unmatched: Unmatched, now_ms: int) -> AuditedEvent:
     authority = unmatched.authority
     fields: dict[str, str | int] = {
         "entry_id": unmatched.entry_id,
@@ -94,4 +85,4 @@ def _event(unmatched: Unmatched, now_ms: int) -> SuppressedEvent:
     }
     if unmatched.source is not None:  # a state of version 0.1 has none
         fields["source"] = unmatched.source
-    return SuppressedEvent("suppressed", now_ms, fields)
+    return AuditedEvent("suppressed", now_ms, fields)

@@ -25,7 +25,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 
 from engine import limits
-from engine.delivery.audit_writer import BeginChain, Count, Event, Sealing
+from engine.audit.chain import Event
+from engine.delivery.audit_writer import BeginChain, Count, Sealing
 from engine.delivery.fencing import Fencing
 from engine.delivery.held import Claim, Held
 from engine.delivery.idle_producers import IdleProducers

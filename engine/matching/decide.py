@@ -196,17 +196,18 @@ class Decider:
     def match_plainly(self, read: PlainRead, first: tuple[int, Any]) -> None:
         """Do as `match_exactly` for a plain read, without making a Detection."""
         self.outcome.values_opened += 1
-        index, eligibility = self._lists.index, self._lists.eligibility
+        index, denial_of = self._lists.index, self._lists.eligibility.denial
+        source, region = read.source, read.region
         found: tuple[int, Any] | None = first
         while found is not None:
             slot, listed = found
-            denial = eligibility.denial(slot, read.source, read.region)
+            denial = denial_of(slot, source, region)
             if denial is None:
                 entry = index.open_entry(listed)
                 if self._match_plainly(read, slot, entry) and entry is not listed:
                     index.keep_open(slot, entry)
             else:
-                self._count_denied(denial, read.source)
+                self._count_denied(denial, source)
             found = index.listed_after(slot, read.key)
 
     def _match_plainly(self, read: PlainRead, slot: int, opened: OpenEntry) -> bool:
@@ -216,11 +217,12 @@ class Decider:
             found = Found(entry, lists.index.revision(slot), EXACT, read.key)
             (detection, dropped), _ = decode_any(read.value, self._values)
             return self._match(read.whole(), (detection, read.key, dropped), found)
-        self._hand_over_early()
+        if self._hand_over is not None:
+            self._hand_over_early()
         parts: EntryParts | None = opened.made
         if parts is None:
             parts = opened.made = plain.parts(entry, lists.index.revision(slot))
-        denial, compared = plain.compared(entry, parts, read)
+        denial, checks = plain.compared(parts, read)
         if denial is not None:
             self.outcome.denied[denial] += 1
             return False
@@ -238,7 +240,7 @@ class Decider:
         headers = read.headers
         trace = None if headers is None else self._trace_of(read.offset, headers)
         self.outcome.matches.append(
-            plain.found(entry, parts, read, compared, confidence, suppressed, trace)
+            plain.found(entry, parts, read, checks, confidence, suppressed, trace)
         )
         self._size_bytes += parts.size_bytes + read_bytes(read.size_bytes, trace, 0)
         return True

@@ -53,18 +53,19 @@ def match_id(entry_id: str, entry_revision: int, source: str, read_id: str) -> s
     give the same id, however often the read is processed, so that a consumer can drop a duplicate.
     """
     source = source.replace(_SEPARATOR, _SEPARATOR_IN_SOURCE)
-    return match_id_of(id_head(entry_id, entry_revision), source, read_id)
-
-
-def id_head(entry_id: str, entry_revision: int) -> str:
-    """Return what begins the parts of all match ids of an entry's revision."""
-    return f"{entry_id}{_SEPARATOR}{entry_revision}{_SEPARATOR}"
-
-
-def match_id_of(head: str, source: str, read_id: str) -> str:
-    """Do as `match_id` does for a source without control characters."""
-    parts = f"{head}{source}{_SEPARATOR}{read_id}"
+    parts = f"{entry_id}{_SEPARATOR}{entry_revision}{_SEPARATOR}{source}{_SEPARATOR}{read_id}"
     return xxhash.xxh3_128_hexdigest(parts.encode("utf-8", "surrogateescape"))
+
+
+def id_part(*texts: object) -> bytes:
+    """Return some of the parts of a match id as they are hashed, with a further one behind them."""
+    return "".join([f"{text}{_SEPARATOR}" for text in texts]).encode()
+
+
+def match_id_of(entry: bytes, source: bytes, read_id: bytes) -> str:
+    """Do as `match_id` does, for the `id_part` of an entry's id and revision and that of a source
+    without control characters."""
+    return xxhash.xxh3_128_hexdigest(b"".join((entry, source, read_id)))
 
 
 def confidence_of(found: Found, read: Detection, misreads: Misreads) -> float:
@@ -111,7 +112,7 @@ def found_match(match: Match, timestamp_ms: int, trace: TraceContext | None = No
         match_id=match.match_id,
         matched_at=match.matched_at,
         match_type=match.match_type,
-        entry_id=entry.entry_id,
+        key=entry.entry_id.encode(),
         purpose=entry.purpose,
         audit=orjson.dumps(audit_fields(match), option=orjson.OPT_SORT_KEYS),
         timestamp_ms=timestamp_ms,

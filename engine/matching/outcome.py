@@ -23,16 +23,16 @@ from engine.wire.trace_context import TraceContext
 class FoundMatch(msgspec.Struct, frozen=True, gc=False):
     """A match to deliver, written already: what its records and its counts are made of.
 
-    `value` is the match's JSON. `audit` is what the audit records of it, as canonical JSON (RFC
-    8785). `timestamp_ms` is the Kafka timestamp of its read, -1 if it has none, and `trace` the
-    trace that the read belongs to.
+    `value` is the match's JSON, and `key` the id of its entry in UTF-8. `audit` is what the audit
+    records of it, as canonical JSON (RFC 8785). `timestamp_ms` is the Kafka timestamp of its read,
+    -1 if it has none, and `trace` the trace that the read belongs to.
     """
 
     value: bytes
     match_id: str
     matched_at: str
     match_type: MatchType
-    entry_id: str
+    key: bytes
     purpose: str
     audit: bytes
     timestamp_ms: int

@@ -17,9 +17,20 @@ import orjson
 from engine.clock import format_time
 from engine.documents.codec import encode, encode_part
 from engine.documents.model import Entry, Vehicle
+from engine.documents.read_scan import (
+    AT,
+    CAPTURED_MS,
+    END,
+    IS_KEY,
+    IS_PLAIN,
+    PLATE_AT,
+    PLATE_END,
+    READ_ID_AT,
+    READ_ID_END,
+)
 from engine.index.eligibility import ENTRY_REGION, ENTRY_VEHICLE, region_excludes
 from engine.matching.lists import Lists
-from engine.matching.match import id_head, match_id_of
+from engine.matching.match import id_part, match_id_of
 from engine.matching.outcome import FoundMatch
 from engine.matching.plain_reads import PlainRead
 from engine.matching.sizes import match_bytes
@@ -41,34 +52,41 @@ _VEHICLE: Final = msgspec.json.Decoder(Vehicle)
 class EntryParts(msgspec.Struct, frozen=True, gc=False):
     """What of an entry's exact matches depends on the entry and its revision alone.
 
-    `id_head` begins what is hashed into a match id, and `loss` is that of `misread_model.Rates` for
-    the plate. What is written is JSON: of the match from the entry to before the read, and the
-    check of the plate after the plate as read; of the audit's fields those before the list's
-    revision, and the purpose. `vehicle` is the vehicle's.
+    `key` is that of a match's record, `id_part` is hashed into a match id, and `loss` is that of
+    `misread_model.Rates` for the plate. What is written is JSON: of the match from the entry to
+    before the read, and the check of the plate, whole for a read that spells it in normal form, and
+    from after the plate as read; of the audit's fields those before the list's revision, and the
+    purpose. `vehicle` is the vehicle's.
     """
 
-    id_head: str
+    key: bytes
+    id_part: bytes
     created_ms: int
     loss: float
     size_bytes: int
+    region: str | None
     listed: bytes
     plate_check: bytes
+    after_plate: bytes
     audited: bytes
     purpose: bytes
     vehicle: bytes | None
 
 
 class _Compared(NamedTuple):
-    """Whether two regions or two vehicles exclude a read, and the JSON of their check."""
+    """Why a region or a vehicle excludes a read, None if neither does; and the JSON of their
+    checks, up to the age of the entry."""
 
-    differ: bool
-    check: bytes
+    denial: str | None
+    checks: bytes
 
 
 class _OfSource(NamedTuple):
-    """What depends on a read's source alone: the end of a match, from after the count of suppressed
-    reads, and of the audit's fields what is before the purpose and behind it."""
+    """What depends on a read's source and the count of suppressed reads: what is hashed into a
+    match id, the end of a match from after the read's age, and of the audit's fields what is before
+    the purpose and behind it."""
 
+    id_part: bytes
     match_end: bytes
     before_purpose: bytes
     after_purpose: bytes
@@ -86,9 +104,9 @@ class PlainMatches:
         ).encode()
         self._before_id = b',"list_revision":%d,"match_id":"' % lists.list_revision
         # By what reads and entries have, for this fetch alone.
-        self._regions: dict[tuple[str | None, str | None], _Compared] = {}
-        self._vehicles: dict[tuple[bytes | None, bytes | None], _Compared] = {}
-        self._sources: dict[str, _OfSource] = {}
+        self._compared: dict[tuple[str | None, str | None, bytes | None, bytes | None], _Compared]
+        self._compared = {}
+        self._sources: dict[tuple[str, int], _OfSource] = {}
 
     def parts(self, entry: Entry, revision: int) -> EntryParts:
         """Write what depends on the entry alone."""
@@ -100,33 +118,29 @@ class PlainMatches:
             "entry_revision": revision,
             "list_id": entry.list_id,
         }
+        after_plate = encode_part(exact_plate_check("", entry.plate)).removeprefix(_PLATE)
         return EntryParts(
-            id_head=id_head(entry.entry_id, revision),
+            key=entry.entry_id.encode(),
+            id_part=id_part(entry.entry_id, revision),
             created_ms=entry.created_ms,
             loss=self._lists.misreads.rates.loss(entry.plate),
             size_bytes=match_bytes(entry),
+            region=entry.region,
             listed=b',"entry":%b,"entry_revision":%d,"read":' % (encode(entry), revision),
-            plate_check=encode_part(exact_plate_check("", entry.plate)).removeprefix(_PLATE),
+            plate_check=b"".join((_PLATE_CHECK, entry.plate.encode(), after_plate)),
+            after_plate=after_plate,
             audited=orjson.dumps(audited).removesuffix(b"}"),
             purpose=b'"%b"' % entry.purpose.encode(),  # a code
             vehicle=None if entry.vehicle is None else encode_part(entry.vehicle),
         )
 
-    def compared(
-        self, entry: Entry, parts: EntryParts, read: PlainRead
-    ) -> tuple[str | None, bytes]:
-        """Return why the entry's region or vehicle excludes the read, None if neither does; and
-        the JSON of both checks."""
-        regions = read.region, entry.region
-        region = self._regions.get(regions)
-        if region is None:
-            region = self._regions[regions] = _compared_regions(*regions)
-        vehicles = read.vehicle, parts.vehicle
-        vehicle = self._vehicles.get(vehicles)
-        if vehicle is None:
-            vehicle = self._vehicles[vehicles] = _compared_vehicles(*vehicles)
-        denial = ENTRY_REGION if region.differ else ENTRY_VEHICLE if vehicle.differ else None
-        return denial, region.check + vehicle.check
+    def compared(self, parts: EntryParts, read: PlainRead) -> _Compared:
+        """Compare the entry's region and vehicle with the read's."""
+        compared = read.region, parts.region, read.vehicle, parts.vehicle
+        found = self._compared.get(compared)
+        if found is None:
+            found = self._compared[compared] = _compare(*compared)
+        return found
 
     def confidence(self, parts: EntryParts, read: PlainRead) -> float:
         """Return the confidence of the match."""
@@ -140,72 +154,91 @@ class PlainMatches:
         entry: Entry,
         parts: EntryParts,
         read: PlainRead,
-        compared: bytes,
+        checks: bytes,
         confidence: float,
         suppressed: int,
         trace: TraceContext | None,
     ) -> FoundMatch:
-        """Write the match of an entry and a read; `compared` is what `compared` has written."""
-        source, now_ms = read.source, self._now_ms
-        of_source = self._sources.get(source)
+        """Write the match of an entry and a read; `checks` are what `compared` has written."""
+        now_ms, columns, text = self._now_ms, read.columns, read.text_bytes
+        in_source = read.source, suppressed
+        of_source = self._sources.get(in_source)
         if of_source is None:
-            of_source = self._sources[source] = self._of_source(source)
-        match_id = match_id_of(parts.id_head, source, read.read_id)
+            of_source = self._sources[in_source] = self._of_source(*in_source)
+        source_part, match_end, before_purpose, after_purpose = of_source
+        read_id = text[columns[READ_ID_AT] : columns[READ_ID_END]]
+        match_id = match_id_of(parts.id_part, source_part, read_id)
         id_bytes = match_id.encode()
-        suppressed_bytes = b"%d" % suppressed
+        if columns[IS_PLAIN] == IS_KEY:
+            plate_check = parts.plate_check
+        else:
+            plate = text[columns[PLATE_AT] : columns[PLATE_END]]
+            plate_check = b"".join((_PLATE_CHECK, plate, parts.after_plate))
         value = (
-            *(b'{"match_id":"', id_bytes, self._before_confidence),
-            *(_CONFIDENCES[round(confidence * PARTS)], parts.listed, read.written),
-            *(_PLATE_CHECK, read.plate_bytes, parts.plate_check, compared, _ENTRY_AGE),
-            *(b"%d" % age_s(parts.created_ms, now_ms), _READ_AGE),
-            *(b"%d" % age_s(read.captured_ms, now_ms), _SUPPRESSED, suppressed_bytes),
-            of_source.match_end,
+            b'{"match_id":"',
+            id_bytes,
+            self._before_confidence,
+            _CONFIDENCES[round(confidence * PARTS)],
+            parts.listed,
+            text[columns[AT] : columns[END]],
+            plate_check,
+            checks,
+            b"%d" % age_s(parts.created_ms, now_ms),
+            _READ_AGE,
+            b"%d" % age_s(columns[CAPTURED_MS], now_ms),
+            match_end,
         )
         audit = (
-            *(parts.audited, self._before_id, id_bytes, of_source.before_purpose),
-            *(parts.purpose, of_source.after_purpose, suppressed_bytes, b"}"),
+            *(parts.audited, self._before_id, id_bytes),
+            *(before_purpose, parts.purpose, after_purpose),
         )
         return FoundMatch(
             b"".join(value),
             match_id,
             self._matched_at,
             "exact",
-            entry.entry_id,
+            parts.key,
             entry.purpose,
             b"".join(audit),
             read.timestamp_ms,
             trace,
         )
 
-    def _of_source(self, source: str) -> _OfSource:
+    def _of_source(self, source: str, suppressed: int) -> _OfSource:
         lists = self._lists
         revision = lists.eligibility.revision_of(source)
-        policy = f',"policy":{{"source":"{source}","revision":{revision}}}'
+        policy = f'"suppressed":{suppressed},"policy":{{"source":"{source}","revision":{revision}}}'
         before = f'","match_type":"exact","policy_revision":{revision},"purpose":'
         return _OfSource(
-            f'{policy},"list_revision":{lists.list_revision}}}'.encode(),
+            id_part(source),
+            f'}}]}},{policy},"list_revision":{lists.list_revision}}}'.encode(),
             before.encode(),
-            f',"source":"{source}","suppressed":'.encode(),
+            f',"source":"{source}","suppressed":{suppressed}}}'.encode(),
         )
 
 
-def _compared_regions(read: str | None, listed: str | None) -> _Compared:
-    check = encode_part(region_check(read, listed))
-    return _Compared(region_excludes(listed, read), b",%b," % check)
-
-
-def _compared_vehicles(read: bytes | None, listed: bytes | None) -> _Compared:
-    seen, wanted = (None if each is None else _VEHICLE.decode(each) for each in (read, listed))
+def _compare(
+    read_region: str | None,
+    listed_region: str | None,
+    read_vehicle: bytes | None,
+    listed_vehicle: bytes | None,
+) -> _Compared:
+    seen, wanted = (
+        None if each is None else _VEHICLE.decode(each) for each in (read_vehicle, listed_vehicle)
+    )
     differ = seen is not None and wanted is not None and vehicle_differs(seen, wanted)
-    return _Compared(differ, encode_part(vehicle_check(seen, wanted)))
+    checks = region_check(read_region, listed_region), vehicle_check(seen, wanted)
+    written = b",".join((b"", *map(encode_part, checks), _ENTRY_AGE))
+    if region_excludes(listed_region, read_region):
+        return _Compared(ENTRY_REGION, written)
+    return _Compared(ENTRY_VEHICLE if differ else None, written)
 
 
 #: A check of the plate up to the plate as read.
 _PLATE: Final = encode_part(exact_plate_check("", "")).partition(b'","listed":')[0]
 _PLATE_CHECK: Final = b',"verification":{"required":true,"checks":[' + _PLATE
 #: Checks of ages up to the age, which comes last, with what is before them.
-_ENTRY_AGE: Final = b"," + encode_part(age_check("entry_age", 0)).removesuffix(b"0}")
+_ENTRY_AGE: Final = encode_part(age_check("entry_age", 0)).removesuffix(b"0}")
 _READ_AGE: Final = b"}," + encode_part(age_check("read_age", 0)).removesuffix(b"0}")
-_SUPPRESSED: Final = b'}]},"suppressed":'
 #: Confidences as they are written, by their ten-thousandths.
 _CONFIDENCES: Final = tuple(repr(parts / PARTS).encode() for parts in range(PARTS))

@@ -6,6 +6,8 @@ import collections
 import contextlib
 from bisect import bisect_left
 from collections.abc import Container, Iterable, Mapping, Sequence
+from operator import attrgetter
+from typing import Final
 
 from prometheus_client import Histogram
 from prometheus_client.metrics import MetricWrapperBase
@@ -16,6 +18,9 @@ from engine.matching.lists import ControlKind, Lists
 from engine.matching.outcome import Applied, Outcome
 from engine.observability.metric_families import OTHER_SOURCES, MetricFamilies
 from engine.wire.trace_context import TraceContext
+
+#: The labels of a match's count.
+_KIND: Final = attrgetter("match_type", "purpose")
 
 
 class Metrics(MetricFamilies):
@@ -80,17 +85,19 @@ class Metrics(MetricFamilies):
 
     def count_delivered(self, outcome: Outcome, now_ms: int, took_s: float) -> None:
         """Count a fetch's outcome that the broker has just acknowledged."""
-        kinds = collections.Counter((found.match_type, found.purpose) for found in outcome.matches)
+        kinds = collections.Counter(map(_KIND, outcome.matches))
         for (match_type, purpose), count in kinds.items():
             self.matches.labels(match_type, purpose).inc(count)
         delays_s = []
         for found in outcome.matches:
-            if found.timestamp_ms >= 0:  # records without a timestamp have -1
-                delay_s = max(0, now_ms - found.timestamp_ms) / 1000
-                if found.trace is not None and (exemplar := _exemplar(found.trace)) is not None:
-                    self.read_to_match_s.observe(delay_s, exemplar)
-                else:
-                    delays_s.append(delay_s)
+            since_ms, trace = found.timestamp_ms, found.trace
+            if since_ms < 0:
+                continue  # a record without a timestamp has -1
+            delay_s = (now_ms - since_ms) / 1000 if since_ms < now_ms else 0.0
+            if trace is not None and (exemplar := _exemplar(trace)) is not None:
+                self.read_to_match_s.observe(delay_s, exemplar)
+            else:
+                delays_s.append(delay_s)
         observe_all(self.read_to_match_s, delays_s)
         self.suppressed.inc(outcome.suppressed)
         for reject in outcome.rejects:

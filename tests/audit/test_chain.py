@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.audit.chain import GENESIS_HASH, Chain, Opener
+from engine.audit.chain import GENESIS_HASH, AuditedEvent, Chain, Opener
 from engine.documents.codec import decode_audit
 from engine.documents.fields import AUDIT_EVENTS, INTEGER_MAX
 from engine.errors import DocumentError
@@ -67,6 +67,29 @@ def test_a_sealed_record_is_a_link_that_anybody_can_check(
             assert getattr(record, field) == getattr(found, field)
         previous = chain.head
     assert chain.id == name
+
+
+@given(
+    st.lists(st.tuples(EVENTS, FIELDS | st.just({"N": 1}), TIMES_MS), max_size=5),
+    st.integers(0, 5),
+)
+def test_records_are_sealed_together_as_one_by_one(
+    events: list[tuple[str, dict[str, str | int], int]], asked_for: int
+) -> None:
+    """Only as many as are asked for, and none from the first on that is no audit record."""
+    alone, chain = Chain("c"), Chain("c")
+    expected: list[bytes] = []
+    sealed: list[bytes] = []
+    each = chain.seal_each([AuditedEvent(event, at_ms, of) for event, of, at_ms in events])
+    for event, of, at_ms in events[:asked_for]:
+        if "N" in of:
+            with pytest.raises(ValueError, match=r"^not an audit record: "):
+                next(each)
+            break
+        expected.append(alone.seal(event, of, at_ms))
+        sealed.append(next(each))
+    assert sealed == expected
+    assert (chain.sequence, chain.head) == (alone.sequence, alone.head)
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,11 @@ import logging
 import pytest
 
 from engine import limits
+from engine.audit.chain import AuditedEvent
 from engine.audit.chain_state import Head
 from engine.delivery import audit_chains
 from engine.delivery.audit_chains import AuditChains, new_chain_id
-from engine.delivery.records import MatchEvent, Outgoing
+from engine.delivery.records import Outgoing
 from engine.documents.codec import decode_audit
 from engine.documents.fields import CHAIN_ENDED
 from engine.documents.model import AuditRecord
@@ -21,7 +22,7 @@ from tests.fakes.documents import NOW_MS, at, detection, entry, exact_match
 from tests.fakes.runtime import CLUSTER
 
 MATCH = exact_match(entry(), detection())
-EVENT = MatchEvent("match", NOW_MS, found_match(MATCH, 0).audit)
+EVENT = AuditedEvent("match", NOW_MS, found_match(MATCH, 0).audit)
 
 
 class Clock:
@@ -60,7 +61,7 @@ async def test_the_first_chain_follows_one_that_only_begins_the_topic(sink: Sink
     sealing = await chains.begin()
     (begun,) = sink.records
     assert (begun.event, begun.sequence, begun.fields) == (CHAIN_ENDED, 0, {})
-    record = decode_audit(sealing.record(EVENT).value)
+    record = decode_audit(next(sealing.records([EVENT])).value)
     assert record.fields == {
         **audit_fields(MATCH),
         "follows_chain": begun.chain,
@@ -75,9 +76,9 @@ async def test_only_what_is_acknowledged_is_a_head_and_is_ended(sink: Sink) -> N
     chains = AuditChains(CLUSTER, sink, Clock())
     empty, whole, unknown = [await chains.begin() for _ in range(3)]
     for sealing in (whole, unknown):
-        sealing.record(EVENT)
+        assert list(sealing.records([EVENT]))
         sealing.acknowledged()
-    unknown.record(EVENT)  # the outcome of its transaction is never known
+    assert list(unknown.records([EVENT]))  # the outcome of its transaction is never known
     assert [head.sequence for head in chains.heads()] == [0, 0]
     await chains.end()
     ends = [record for record in sink.records[1:] if record.event == CHAIN_ENDED]
@@ -89,7 +90,7 @@ async def test_only_what_is_acknowledged_is_a_head_and_is_ended(sink: Sink) -> N
 async def test_an_end_that_fails_is_said(sink: Sink, caplog: pytest.LogCaptureFixture) -> None:
     chains = AuditChains(CLUSTER, sink, Clock())
     sealing = await chains.begin()
-    sealing.record(EVENT)
+    assert list(sealing.records([EVENT]))
     sealing.acknowledged()
     sink.fails = True
     with caplog.at_level(logging.WARNING):

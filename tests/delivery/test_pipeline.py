@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from engine import limits
+from engine.audit.chain import AuditedEvent
 from engine.delivery.at_least_once import AtLeastOnce
 from engine.delivery.pipeline import Pipeline
-from engine.delivery.records import MatchEvent, Outgoing, ProducerRecord
+from engine.delivery.records import Outgoing, ProducerRecord
 from engine.delivery.send_queue import Abandoned
 from engine.documents.model import Reject
 from engine.errors import BrokerError
@@ -40,7 +41,7 @@ class Here:
     def __init__(self) -> None:
         self.outcome: Outcome | Exception | None = Outcome()
         self.sent: list[Outgoing] = []
-        self.appended: list[MatchEvent] = []
+        self.appended: list[AuditedEvent] = []
         self.failures: list[BaseException] = []
         self.delivered: list[Outcome] = []
         self.fetches: list[str] = []
@@ -132,7 +133,7 @@ async def test_done_when_all_that_came_of_it_is_acknowledged(order: tuple[int, .
     here = Here()
     here.outcome = ONE
     await here.take(here.fetch())
-    assert here.appended == [MatchEvent("match", NOW_MS, found_match(MATCH, 5).audit)]
+    assert here.appended == [AuditedEvent("match", NOW_MS, found_match(MATCH, 5).audit)]
     assert here.noted == [CHANGE]
     answers = [here.audit_answers, here.sink_answers, here.notes_answer]
     for number in order:

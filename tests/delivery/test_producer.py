@@ -11,11 +11,35 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import ProducerFenced
+from hypothesis import given
+from hypothesis import strategies as st
 
-from engine.delivery.producer import make_producer
+from engine.delivery.producer import by_partition, make_producer
+from engine.delivery.records import Outgoing
+from engine.wire.java_partitioner import murmur2_partition
 from tests.fakes.runtime import CLUSTER
 
 _PLACE = TopicPartition("lpr.matches.v1", 0)
+
+
+class _Topics:
+    """The partitions of topics, which a producer knows."""
+
+    async def partitions_for(self, topic: str) -> set[int]:
+        return {"matches": {0, 1, 2}, "rejects": {5, 3}}[topic]
+
+
+@given(st.lists(st.tuples(st.sampled_from(["matches", "rejects"]), st.binary(max_size=9))))
+def test_each_record_is_in_the_partition_of_its_key(keys: list[tuple[str, bytes]]) -> None:
+    """In their order, also where topics take turns; the naive way is one by one."""
+    records = [Outgoing(topic, key, b"%d" % n) for n, (topic, key) in enumerate(keys)]
+    partitions = {"matches": [0, 1, 2], "rejects": [3, 5]}
+    expected: dict[tuple[str, int], list[Outgoing]] = {}
+    for record in records:
+        known = partitions[record.topic]
+        place = record.topic, known[murmur2_partition(record.key, len(known))]
+        expected.setdefault(place, []).append(record)
+    assert asyncio.run(by_partition(_Topics(), records)) == expected
 
 
 @pytest.mark.parametrize("fails", ["before it is queued again", "after it is queued again"])

@@ -138,7 +138,7 @@ async def test_a_delivery_that_is_cancelled_leaves_its_batches_to_aiokafka(
 
 def test_a_match_is_a_cloudevent() -> None:
     match = exact_match(entry(entry_id="É-1"), detection())
-    record = match_record(TOPICS, found_match(match, NOW_MS))
+    record = match_record(TOPICS.matches, found_match(match, NOW_MS))
     assert (record.topic, record.key) == ("lpr.matches.v1", "É-1".encode())
     document = orjson.loads(record.value)
     validator("match").validate(document)
@@ -157,15 +157,15 @@ def test_a_match_is_a_cloudevent() -> None:
 def test_a_match_carries_its_trace_on() -> None:
     match = exact_match(entry(), detection())
     found = found_match(match, NOW_MS)
-    plain = match_record(TOPICS, found)
+    plain = match_record(TOPICS.matches, found)
     trace = TraceContext("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", 1)
-    record = match_record(TOPICS, msgspec.structs.replace(found, trace=trace))
+    record = match_record(TOPICS.matches, msgspec.structs.replace(found, trace=trace))
     parent = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     both = [("traceparent", parent), ("ce_traceparent", parent)]
     assert headers_of(record) == headers_of(plain) + both
     assert record == msgspec.structs.replace(plain, headers=record.headers)
     stated = trace._replace(state="a=1")
-    record = match_record(TOPICS, msgspec.structs.replace(found, trace=stated))
+    record = match_record(TOPICS.matches, msgspec.structs.replace(found, trace=stated))
     state = [("tracestate", b"a=1"), ("ce_tracestate", b"a=1")]
     assert headers_of(record) == headers_of(plain) + both + state
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from engine import limits
+from engine.audit.chain import Event
 from engine.delivery.at_least_once import AtLeastOnce
-from engine.delivery.audit_writer import Event
 from engine.delivery.known_changelog import Incarnation, Known, KnownChangelog
 from engine.delivery.port import Delivery, Keys
 from engine.delivery.records import ProducerRecord

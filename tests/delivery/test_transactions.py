@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given
 
 from engine import limits
+from engine.audit.chain import AuditedEvent
 from engine.delivery.held import Held
 from engine.delivery.port import Tidied
 from engine.delivery.send_queue import Abandoned
-from engine.delivery.suppression_keys import SuppressedEvent
 from engine.delivery.transactions import Transactions
 from engine.documents.model import Reject
 from engine.errors import BrokerError
@@ -366,7 +366,7 @@ async def test_a_fetch_in_parts_is_no_gap() -> None:
 
 
 async def test_what_goes_with_a_count_that_is_audited() -> None:
-    event = SuppressedEvent("suppressed", NOW_MS, {"entry_id": "E1"})
+    event = AuditedEvent("suppressed", NOW_MS, {"entry_id": "E1"})
     async with running() as here:
         await here.claim(1)
         await here.note({1: [event]}, [SuppressionRecord(1, KEY, None)])

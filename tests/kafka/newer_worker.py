@@ -7,11 +7,11 @@ Run as `python -m tests.kafka.newer_worker worker ...`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator
 
 import orjson
 
-from engine.audit.chain import Chain
+from engine.audit.chain import Chain, Event
 from engine.cli import main
 from engine.delivery import audit_chains
 from engine.documents.codec import encode
@@ -31,14 +31,19 @@ def _encode(state: SuppressionState) -> bytes:
 class _NewerChain(Chain):
     __slots__ = ()
 
-    def seal(self, event: str, fields: Mapping[str, str | int] | bytes, at_ms: int) -> bytes:
-        previous, sequence = self.head, self._sequence
-        record = orjson.loads(super().seal(event, fields, at_ms)) | _NEWER
-        assert (record["previous_hash"], record["sequence"]) == (previous, sequence)
-        del record["hash"]
-        canonical = orjson.dumps(record, option=orjson.OPT_SORT_KEYS)
-        self._head = hashlib.sha256(previous.encode() + canonical).hexdigest().encode()
-        return orjson.dumps(record | {"hash": self.head}, option=orjson.OPT_SORT_KEYS)
+    def seal_each(self, events: Iterable[Event]) -> Iterator[bytes]:
+        sealed = super().seal_each(events)
+        while True:
+            previous, sequence = self.head, self._sequence
+            value = next(sealed, None)
+            if value is None:
+                return
+            record = orjson.loads(value) | _NEWER
+            assert (record["previous_hash"], record["sequence"]) == (previous, sequence)
+            del record["hash"]
+            canonical = orjson.dumps(record, option=orjson.OPT_SORT_KEYS)
+            self._head = hashlib.sha256(previous.encode() + canonical).hexdigest().encode()
+            yield orjson.dumps(record | {"hash": self.head}, option=orjson.OPT_SORT_KEYS)
 
 
 if __name__ == "__main__":

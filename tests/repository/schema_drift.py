@@ -358,7 +358,7 @@ def _header_differences(match_schema: Json, messages: Json) -> Iterator[str]:
 
 
 def _sent_headers(found: FoundMatch) -> dict[str, str]:
-    headers = headers_at(memoryview(match_record(Topics("lpr."), found).headers)) or ()
+    headers = headers_at(memoryview(match_record(Topics("lpr.").matches, found).headers)) or ()
     return {name: bytes(value or b"").decode() for name, value in headers}
 
 
