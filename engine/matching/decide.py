@@ -31,7 +31,7 @@ from engine.matching.lists import Lists
 from engine.matching.match import Basis, build_match, confidence_of, found_match
 from engine.matching.opening import Opened, Opening, Read
 from engine.matching.outcome import HandOver, Outcome
-from engine.matching.plain_match import EntryParts, PlainMatches
+from engine.matching.plain_match import PlainMatches
 from engine.matching.plain_reads import PlainRead
 from engine.matching.quality import Quality
 from engine.matching.scanner import is_sampled
@@ -196,12 +196,11 @@ class Decider:
     def match_plainly(self, read: PlainRead, first: tuple[int, Any]) -> None:
         """Do as `match_exactly` for a plain read, without making a Detection."""
         self.outcome.values_opened += 1
-        index, denial_of = self._lists.index, self._lists.eligibility.denial
-        source, region = read.source, read.region
+        index, source = self._lists.index, read.source
         found: tuple[int, Any] | None = first
         while found is not None:
             slot, listed = found
-            denial = denial_of(slot, source, region)
+            denial = self._lists.eligibility.denial(slot, source, read.region)
             if denial is None:
                 entry = index.open_entry(listed)
                 if self._match_plainly(read, slot, entry) and entry is not listed:
@@ -212,24 +211,24 @@ class Decider:
 
     def _match_plainly(self, read: PlainRead, slot: int, opened: OpenEntry) -> bool:
         """Do as `_match` for a plain read."""
-        lists, plain, entry = self._lists, self._plain, opened.entry
-        if entry.area is not None or entry.hours is not None:
-            found = Found(entry, lists.index.revision(slot), EXACT, read.key)
-            (detection, dropped), _ = decode_any(read.value, self._values)
-            return self._match(read.whole(), (detection, read.key, dropped), found)
+        plain, parts = self._plain, opened.made
+        if parts is None:
+            lists, entry = self._lists, opened.entry
+            if entry.area is not None or entry.hours is not None:
+                found = Found(entry, lists.index.revision(slot), EXACT, read.key)
+                (detection, dropped), _ = decode_any(read.value, self._values)
+                return self._match(read.whole(), (detection, read.key, dropped), found)
+            parts = opened.made = plain.parts(entry, lists.index.revision(slot))
         if self._hand_over is not None:
             self._hand_over_early()
-        parts: EntryParts | None = opened.made
-        if parts is None:
-            parts = opened.made = plain.parts(entry, lists.index.revision(slot))
         denial, checks = plain.compared(parts, read)
         if denial is not None:
             self.outcome.denied[denial] += 1
             return False
-        if self._suppression.concerns(entry):
+        if parts.is_kept or self._suppression.states.count:
             quality = Quality("exact", partial(plain.confidence, parts, read))
             suppressed = self._admit(
-                *(entry, read.key, read.source, read.camera, read.captured_ms),
+                *(opened.entry, read.key, read.source, read.camera, read.captured_ms),
                 *(read.timestamp_ms, read.offset, quality),
             )
             if suppressed == SUPPRESSED:
@@ -239,9 +238,7 @@ class Decider:
             suppressed, confidence = 0, plain.confidence(parts, read)
         headers = read.headers
         trace = None if headers is None else self._trace_of(read.offset, headers)
-        self.outcome.matches.append(
-            plain.found(entry, parts, read, checks, confidence, suppressed, trace)
-        )
+        self.outcome.matches.append(plain.found(parts, read, checks, confidence, suppressed, trace))
         self._size_bytes += parts.size_bytes + read_bytes(read.size_bytes, trace, 0)
         return True
 

@@ -32,7 +32,7 @@ from engine.matching.decide import Candidate, Decider
 from engine.matching.lists import Lists
 from engine.matching.opening import Opening, Read, asked_at
 from engine.matching.outcome import HandOver, Outcome
-from engine.matching.plain_reads import PlainReads
+from engine.matching.plain_reads import PlainRead, PlainReads
 from engine.matching.scanner import Scanner, is_sampled
 from engine.matching.suppression import Suppression
 from engine.plates.normal_form import is_normal
@@ -44,7 +44,6 @@ from engine.wire.record_decoder import (
     HIT,
     OFFSET,
     SAMPLED,
-    SLOT,
     Malformed,
     TooManyRecords,
 )
@@ -205,15 +204,16 @@ class Matcher:
         rows, seen = self._scanner.scan(batches, data, index.plates, index.similar.scan_tables)
         decider.outcome.reads += seen
         view = data.data
-        for row, plain in self._plain_reads.of(data, rows, decider.look_every):
-            slot, offset = row[SLOT], row[OFFSET]
-            if plain is not None:
-                first = self._index.listed_from(slot, plain.key)
+        for each in self._plain_reads.of(data, rows, decider.look_every):
+            if isinstance(each, PlainRead):
+                first = index.listed_from(each.slot, each.key)
                 if first is None:
                     continue
-                decider.match_plainly(plain, first)
+                decider.match_plainly(each, first)
+                offset = each.offset
             else:
-                self._process_row(view, row, decider)
+                self._process_row(view, each, decider)
+                offset = each[OFFSET]
             if decider.is_full:
                 end = offset if decider.is_waiting else offset + 1
                 decider.taken_to(end)

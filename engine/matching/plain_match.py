@@ -52,11 +52,11 @@ _VEHICLE: Final = msgspec.json.Decoder(Vehicle)
 class EntryParts(msgspec.Struct, frozen=True, gc=False):
     """What of an entry's exact matches depends on the entry and its revision alone.
 
-    `key` is that of a match's record, `id_part` is hashed into a match id, and `loss` is that of
-    `misread_model.Rates` for the plate. What is written is JSON: of the match from the entry to
-    before the read, and the check of the plate, whole for a read that spells it in normal form, and
-    from after the plate as read; of the audit's fields those before the list's revision, and the
-    purpose. `vehicle` is the vehicle's.
+    All that its next match needs is here, because the entry itself is seldom in the processor's
+    cache. `key` is that of a match's record, `id_part` is hashed into a match id, and `loss` is
+    that of `misread_model.Rates` for the plate. What is written is JSON: of the match from the
+    entry to before the read; of the audit's fields those before the list's revision. `vehicle` is
+    the vehicle's. `is_kept` says whether its matches are kept in mind.
     """
 
     key: bytes
@@ -65,12 +65,11 @@ class EntryParts(msgspec.Struct, frozen=True, gc=False):
     loss: float
     size_bytes: int
     region: str | None
+    purpose: str
     listed: bytes
-    plate_check: bytes
-    after_plate: bytes
     audited: bytes
-    purpose: bytes
     vehicle: bytes | None
+    is_kept: bool
 
 
 class _Compared(NamedTuple):
@@ -82,14 +81,13 @@ class _Compared(NamedTuple):
 
 
 class _OfSource(NamedTuple):
-    """What depends on a read's source and the count of suppressed reads: what is hashed into a
-    match id, the end of a match from after the read's age, and of the audit's fields what is before
-    the purpose and behind it."""
+    """What depends on a read's source, an entry's purpose and the count of suppressed reads: what
+    is hashed into a match id, the end of a match from after the read's age, and that of the audit's
+    fields from after the match's id."""
 
     id_part: bytes
     match_end: bytes
-    before_purpose: bytes
-    after_purpose: bytes
+    audit_end: bytes
 
 
 class PlainMatches:
@@ -106,7 +104,7 @@ class PlainMatches:
         # By what reads and entries have, for this fetch alone.
         self._compared: dict[tuple[str | None, str | None, bytes | None, bytes | None], _Compared]
         self._compared = {}
-        self._sources: dict[tuple[str, int], _OfSource] = {}
+        self._sources: dict[tuple[str, str, int], _OfSource] = {}
 
     def parts(self, entry: Entry, revision: int) -> EntryParts:
         """Write what depends on the entry alone."""
@@ -118,7 +116,6 @@ class PlainMatches:
             "entry_revision": revision,
             "list_id": entry.list_id,
         }
-        after_plate = encode_part(exact_plate_check("", entry.plate)).removeprefix(_PLATE)
         return EntryParts(
             key=entry.entry_id.encode(),
             id_part=id_part(entry.entry_id, revision),
@@ -126,12 +123,11 @@ class PlainMatches:
             loss=self._lists.misreads.rates.loss(entry.plate),
             size_bytes=match_bytes(entry),
             region=entry.region,
+            purpose=entry.purpose,
             listed=b',"entry":%b,"entry_revision":%d,"read":' % (encode(entry), revision),
-            plate_check=b"".join((_PLATE_CHECK, entry.plate.encode(), after_plate)),
-            after_plate=after_plate,
             audited=orjson.dumps(audited).removesuffix(b"}"),
-            purpose=b'"%b"' % entry.purpose.encode(),  # a code
             vehicle=None if entry.vehicle is None else encode_part(entry.vehicle),
+            is_kept=entry.suppress_s != 0,
         )
 
     def compared(self, parts: EntryParts, read: PlainRead) -> _Compared:
@@ -151,7 +147,6 @@ class PlainMatches:
 
     def found(
         self,
-        entry: Entry,
         parts: EntryParts,
         read: PlainRead,
         checks: bytes,
@@ -161,19 +156,15 @@ class PlainMatches:
     ) -> FoundMatch:
         """Write the match of an entry and a read; `checks` are what `compared` has written."""
         now_ms, columns, text = self._now_ms, read.columns, read.text_bytes
-        in_source = read.source, suppressed
+        in_source = read.source, parts.purpose, suppressed
         of_source = self._sources.get(in_source)
         if of_source is None:
             of_source = self._sources[in_source] = self._of_source(*in_source)
-        source_part, match_end, before_purpose, after_purpose = of_source
+        source_part, match_end, audit_end = of_source
         read_id = text[columns[READ_ID_AT] : columns[READ_ID_END]]
         match_id = match_id_of(parts.id_part, source_part, read_id)
         id_bytes = match_id.encode()
-        if columns[IS_PLAIN] == IS_KEY:
-            plate_check = parts.plate_check
-        else:
-            plate = text[columns[PLATE_AT] : columns[PLATE_END]]
-            plate_check = b"".join((_PLATE_CHECK, plate, parts.after_plate))
+        plate = text[columns[PLATE_AT] : columns[PLATE_END]]
         value = (
             b'{"match_id":"',
             id_bytes,
@@ -181,39 +172,42 @@ class PlainMatches:
             _CONFIDENCES[round(confidence * PARTS)],
             parts.listed,
             text[columns[AT] : columns[END]],
-            plate_check,
+            _TO_PLATE,
+            plate,
+            _TO_LISTED,
+            plate if columns[IS_PLAIN] == IS_KEY else read.key.encode(),
+            _TO_CHECKS,
             checks,
             b"%d" % age_s(parts.created_ms, now_ms),
-            _READ_AGE,
+            _TO_READ_AGE,
             b"%d" % age_s(columns[CAPTURED_MS], now_ms),
             match_end,
         )
-        audit = (
-            *(parts.audited, self._before_id, id_bytes),
-            *(before_purpose, parts.purpose, after_purpose),
-        )
+        audit = parts.audited, self._before_id, id_bytes, audit_end
         return FoundMatch(
             b"".join(value),
             match_id,
             self._matched_at,
             "exact",
             parts.key,
-            entry.purpose,
+            parts.purpose,
             b"".join(audit),
             read.timestamp_ms,
             trace,
         )
 
-    def _of_source(self, source: str, suppressed: int) -> _OfSource:
+    def _of_source(self, source: str, purpose: str, suppressed: int) -> _OfSource:
         lists = self._lists
         revision = lists.eligibility.revision_of(source)
         policy = f'"suppressed":{suppressed},"policy":{{"source":"{source}","revision":{revision}}}'
-        before = f'","match_type":"exact","policy_revision":{revision},"purpose":'
+        audit_end = (
+            f'","match_type":"exact","policy_revision":{revision},"purpose":"{purpose}",'
+            f'"source":"{source}","suppressed":{suppressed}}}'
+        )
         return _OfSource(
             id_part(source),
             f'}}]}},{policy},"list_revision":{lists.list_revision}}}'.encode(),
-            before.encode(),
-            f',"source":"{source}","suppressed":{suppressed}}}'.encode(),
+            audit_end.encode(),
         )
 
 
@@ -234,11 +228,12 @@ def _compare(
     return _Compared(ENTRY_VEHICLE if differ else None, written)
 
 
-#: A check of the plate up to the plate as read.
-_PLATE: Final = encode_part(exact_plate_check("", "")).partition(b'","listed":')[0]
-_PLATE_CHECK: Final = b',"verification":{"required":true,"checks":[' + _PLATE
+#: What stands in the check of the plate around the plate as read and the plate as listed; and in a
+#: match before the former.
+_BEFORE_READ, _TO_LISTED, _TO_CHECKS = encode_part(exact_plate_check("?", "?")).split(b"?")
+_TO_PLATE: Final = b',"verification":{"required":true,"checks":[' + _BEFORE_READ
 #: Checks of ages up to the age, which comes last, with what is before them.
 _ENTRY_AGE: Final = encode_part(age_check("entry_age", 0)).removesuffix(b"0}")
-_READ_AGE: Final = b"}," + encode_part(age_check("read_age", 0)).removesuffix(b"0}")
+_TO_READ_AGE: Final = b"}," + encode_part(age_check("read_age", 0)).removesuffix(b"0}")
 #: Confidences as they are written, by their ten-thousandths.
 _CONFIDENCES: Final = tuple(repr(parts / PARTS).encode() for parts in range(PARTS))

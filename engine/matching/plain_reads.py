@@ -18,20 +18,16 @@ from engine import limits
 from engine.arrays import Bytes
 from engine.compiled import compiled
 from engine.documents.read_scan import (
-    AT,
     CAMERA_AT,
     CAMERA_END,
     CAPTURED_MS,
     COLUMNS,
     CONFIDENCE,
     DECIMALS,
-    END,
     IS_KEY,
     IS_PLAIN,
     PLATE_AT,
     PLATE_END,
-    READ_ID_AT,
-    READ_ID_END,
     REGION_AT,
     REGION_END,
     ROOM_BYTES,
@@ -55,29 +51,31 @@ from engine.wire.record_decoder import (
     KIND,
     NO_DATA,
     OFFSET,
+    SLOT,
+    TIMESTAMP_MS,
     VALUE_AT,
     VALUE_LENGTH,
     Rows,
 )
 from engine.wire.record_rows import as_tuples
 
-#: The column after those of `read_scan`: the confidence of an exact match in ten-thousandths.
-_EXACT_PARTS: Final = COLUMNS
-_ALL_COLUMNS: Final = COLUMNS + 1
+#: The columns after those of `read_scan`: the confidence of an exact match in ten-thousandths, and
+#: those of the scan's row that a plain read needs.
+_EXACT_PARTS, _SLOT, _OFFSET, _TIMESTAMP_MS, _VALUE_AT, _VALUE_BYTES = range(COLUMNS, COLUMNS + 6)
+_ALL_COLUMNS: Final = COLUMNS + 6
 
 
 class PlainRead(msgspec.Struct, frozen=True, gc=False):
     """A plain read of a listed plate, and its position.
 
-    `plate` is the read's, and `key` its normal form. `text` is what is written of many reads, and
-    `columns` say where this one's parts are in it; `text_bytes` is the same text. The value and
-    what follows it begin at `value_at` in `data`, which is valid while the batch is processed.
+    `slot` is that of the first entry under its plate's hash. `plate` is the read's, and `key` its
+    normal form. `text` is what is written of many reads, and `columns` say where this one's parts
+    are in it; `text_bytes` is the same text. The value and what follows it are in `data`, which is
+    valid while the batch is processed.
     """
 
+    slot: int
     offset: int
-    timestamp_ms: int
-    value_at: int
-    size_bytes: int
     plate: str
     key: str
     source: str
@@ -88,21 +86,13 @@ class PlainRead(msgspec.Struct, frozen=True, gc=False):
     data: memoryview
 
     @property
-    def written(self) -> bytes:
-        """The read's JSON, as `encode` writes it."""
-        return self.text_bytes[self.columns[AT] : self.columns[END]]
-
-    @property
-    def read_id(self) -> str:
-        return self.text[self.columns[READ_ID_AT] : self.columns[READ_ID_END]]
+    def timestamp_ms(self) -> int:
+        """The Kafka timestamp."""
+        return self.columns[_TIMESTAMP_MS]
 
     @property
     def camera(self) -> str:
         return self.text[self.columns[CAMERA_AT] : self.columns[CAMERA_END]]
-
-    @property
-    def plate_bytes(self) -> bytes:
-        return self.text_bytes[self.columns[PLATE_AT] : self.columns[PLATE_END]]
 
     @property
     def vehicle(self) -> bytes | None:
@@ -128,14 +118,21 @@ class PlainRead(msgspec.Struct, frozen=True, gc=False):
         return self.columns[_EXACT_PARTS]
 
     @property
+    def size_bytes(self) -> int:
+        """The size of the value."""
+        return self.columns[_VALUE_BYTES]
+
+    @property
     def value(self) -> bytes:
-        return bytes(self.data[self.value_at : self.value_at + self.size_bytes])
+        at = self.columns[_VALUE_AT]
+        return bytes(self.data[at : at + self.columns[_VALUE_BYTES]])
 
     @property
     def headers(self) -> memoryview | None:
         """The data from the read's headers on; None if it has none."""
-        at = self.value_at + self.size_bytes
-        return self.data[at:] if self.data[at] else None
+        columns, data = self.columns, self.data
+        at = columns[_VALUE_AT] + columns[_VALUE_BYTES]
+        return data[at:] if data[at] else None
 
     def whole(self) -> Read:
         """Return the same read for what needs all of it."""
@@ -177,6 +174,11 @@ def _scan_hits(
                 found[index],
             )
             if found[index, IS_PLAIN] != 0:
+                found[index, _SLOT] = rows[index, SLOT]
+                found[index, _OFFSET] = rows[index, OFFSET]
+                found[index, _TIMESTAMP_MS] = rows[index, TIMESTAMP_MS]
+                found[index, _VALUE_AT] = rows[index, VALUE_AT]
+                found[index, _VALUE_BYTES] = rows[index, VALUE_LENGTH]
                 found[index, _EXACT_PARTS] = exact_parts(
                     data,
                     rows[index, KEY_AT],
@@ -202,24 +204,33 @@ class PlainReads:
         # Compile what is not in numba's cache now, and not when the first hit waits.
         self._scan(NO_DATA, np.zeros((0, 8), dtype=np.int64), 0)
 
-    def of(
-        self, data: Bytes, rows: Rows, look_every: int
-    ) -> Iterator[tuple[Sequence[int], PlainRead | None]]:
-        """Yield a scan's rows as Python integers, each with its read if that is plain."""
+    def of(self, data: Bytes, rows: Rows, look_every: int) -> Iterator[PlainRead | Sequence[int]]:
+        """Yield what each of a scan's rows is of: its plain read, or the row as Python integers."""
         view = data.data
         for at in range(0, len(rows), limits.ROWS_A_STEP):
             step = rows[at : at + limits.ROWS_A_STEP]
             written = self._scan(data, step, look_every)
-            text = written.decode("ascii")
             if not written:
-                for row in as_tuples(step):
-                    yield row, None
+                yield from as_tuples(step)
                 continue
-            found = as_tuples(self._found[: len(step)])
-            for row, columns in zip(as_tuples(step), found, strict=True):
-                yield (
-                    row,
-                    _read_of(row, columns, text, written, view) if columns[IS_PLAIN] else None,
+            text = written.decode("ascii")
+            for number, columns in enumerate(as_tuples(self._found[: len(step)])):
+                is_plain, region_at = columns[IS_PLAIN], columns[REGION_AT]
+                if not is_plain:
+                    yield step[number].tolist()
+                    continue
+                plate = text[columns[PLATE_AT] : columns[PLATE_END]]
+                yield PlainRead(
+                    columns[_SLOT],
+                    columns[_OFFSET],
+                    plate,
+                    plate if is_plain == IS_KEY else normalize(plate),
+                    text[columns[SOURCE_AT] : columns[SOURCE_END]],
+                    None if region_at < 0 else text[region_at : columns[REGION_END]],
+                    columns,
+                    text,
+                    written,
+                    view,
                 )
 
     def scrub(self) -> None:
@@ -240,24 +251,3 @@ class PlainReads:
         scales = self._scales.tables
         size = _scan_hits(data, rows, look_every, self._spans, self._out, self._found, *scales)
         return self._out[:size].tobytes()
-
-
-def _read_of(
-    row: Sequence[int], columns: Sequence[int], text: str, text_bytes: bytes, view: memoryview
-) -> PlainRead:
-    plate, region_at = text[columns[PLATE_AT] : columns[PLATE_END]], columns[REGION_AT]
-    _, _, offset, timestamp_ms, _, _, value_at, size_bytes = row
-    return PlainRead(
-        offset,
-        timestamp_ms,
-        value_at,
-        size_bytes,
-        plate,
-        plate if columns[IS_PLAIN] == IS_KEY else normalize(plate),
-        text[columns[SOURCE_AT] : columns[SOURCE_END]],
-        None if region_at < 0 else text[region_at : columns[REGION_END]],
-        columns,
-        text,
-        text_bytes,
-        view,
-    )

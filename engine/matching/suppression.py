@@ -98,7 +98,7 @@ class Suppression:
 
     def concerns(self, entry: Entry) -> bool:
         """Return whether a match of an entry may be a repeat, or must be remembered."""
-        return entry.suppress_s != 0 or bool(self.states)
+        return entry.suppress_s != 0 or self.states.count != 0
 
     def admit(self, entry: Entry, seen: Sighting) -> int:
         """Decide whether a read makes a match of an entry.

@@ -34,7 +34,8 @@ class KeyStates:
         self._by_key: dict[bytes, KeyState] = {}
         #: A state of a key, or None; `beside` leads to those in other partitions.
         self.first: Callable[[bytes], KeyState | None] = self._by_key.get
-        self._count = 0
+        #: The number of keys, each counted once for every partition.
+        self.count = 0
         self._count_of: Counter[int] = Counter()
         #: Every state in use, and some that are gone; the next one to visit is in front.
         self._round: deque[KeyState] = deque()
@@ -49,7 +50,7 @@ class KeyStates:
 
     def __len__(self) -> int:
         """Return the number of keys, each counted once for every partition."""
-        return self._count
+        return self.count
 
     def __iter__(self) -> Iterator[KeyState]:
         return (state for state in self._round if not state.is_gone)
@@ -65,7 +66,7 @@ class KeyStates:
         """Add a state of a key that has none in its partition. Make room first."""
         state.beside = self._by_key.get(state.key)
         self._by_key[state.key] = state
-        self._count += 1
+        self.count += 1
         self._count_of[state.partition] += 1
         self._round.append(state)
         self._evicted.pop((state.partition, state.key), None)
@@ -109,9 +110,9 @@ class KeyStates:
         All kept states are dropped first. Only some states are compared. If all of them have
         counts, none is evicted, and they are returned.
         """
-        if self._count >= limits.SUPPRESSION_KEYS and self.kept:
+        if self.count >= limits.SUPPRESSION_KEYS and self.kept:
             self.drop(set(self.kept))
-        if self._count < limits.SUPPRESSION_KEYS:
+        if self.count < limits.SUPPRESSION_KEYS:
             return []
         seen: list[KeyState] = []
         while self._round and len(seen) < limits.SUPPRESSION_KEYS_COMPARED:
@@ -141,7 +142,7 @@ class KeyStates:
             del self._by_key[state.key]
         else:
             self._by_key[state.key] = state.beside
-        self._count -= 1
+        self.count -= 1
         self._count_of[state.partition] -= 1
         state.is_gone = True
         self._changed.pop(state, None)

@@ -7,7 +7,7 @@ The naive way is the matcher that takes no read for plain. What is plain is test
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -38,11 +38,8 @@ _VEHICLE = {"make": "Volkswagen", "model": "Golf", "color": "red"}
 class _NoPlainReads(PlainReads):
     """Takes no read for plain."""
 
-    def of(
-        self, data: Any, rows: Any, look_every: int
-    ) -> Iterator[tuple[list[int], PlainRead | None]]:
-        for row in rows.tolist():
-            yield row, None
+    def of(self, data: Any, rows: Any, look_every: int) -> Iterator[PlainRead | Sequence[int]]:
+        yield from rows.tolist()
 
 
 def matchers(

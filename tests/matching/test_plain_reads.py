@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from engine.index.hash_table import HashTable, hashes_of
-from engine.matching.plain_reads import PlainReads
+from engine.matching.plain_reads import PlainRead, PlainReads
 from engine.matching.scanner import Scanner
 from engine.wire.decompress import Decompressor
 from tests.fakes.documents import as_bytes, detection_json
@@ -20,9 +20,9 @@ def test_what_is_read_is_wiped() -> None:
     table.push_many(hashes_of(["ABC123"]), slots, np.zeros(1, dtype=np.int32))
     plain_reads = PlainReads(MISREADS)
     rows, _ = Scanner(0).scan([batch], data, table)
-    [(_, read)] = plain_reads.of(data, rows, 0)
-    assert read is not None
-    assert read.written in plain_reads._out.tobytes()
+    [read] = plain_reads.of(data, rows, 0)
+    assert isinstance(read, PlainRead)
+    assert read.text_bytes in plain_reads._out.tobytes()
     plain_reads.scrub()
     for buffer in (plain_reads._out, plain_reads._found, plain_reads._spans):
         assert not buffer.any()
