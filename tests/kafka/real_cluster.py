@@ -10,12 +10,15 @@ Every topic has three replicas, of which two must be in sync, Kafka's own topics
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+from aiokafka.client import AIOKafkaClient, CoordinationType
+from aiokafka.errors import KafkaError as AnyKafkaError
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ClusterMetadata
 
@@ -148,6 +151,28 @@ class RealCluster:
                 if not passes or time.monotonic() > until_s:
                     raise
                 time.sleep(_POLL_S)
+
+    def transaction_coordinator(self, transactional_id: str) -> int:
+        """The number of the broker that coordinates the transactions of an id now."""
+        return asyncio.run(self._find_transaction_coordinator(transactional_id))
+
+    async def _find_transaction_coordinator(self, transactional_id: str) -> int:
+        # librdkafka's admin client does not ask this.
+        client = AIOKafkaClient(bootstrap_servers=self.bootstrap)
+        kind, until_s = CoordinationType.TRANSACTION, time.monotonic() + _SETTLE_S
+        try:
+            await client.bootstrap()
+            while True:
+                try:
+                    return int(await client.coordinator_lookup(kind, transactional_id))
+                except AnyKafkaError as error:
+                    if not error.retriable or time.monotonic() > until_s:
+                        raise
+                await asyncio.sleep(_POLL_S)
+        except AnyKafkaError as error:
+            raise BrokerFailedError(f"no coordinator of {transactional_id}: {error!r}") from error
+        finally:
+            await client.close()
 
     def wait_until_in_sync(self) -> None:
         """Return when all brokers are there and every partition has all its replicas in sync."""

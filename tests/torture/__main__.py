@@ -26,13 +26,13 @@ _ENDING = (signal.SIGINT, signal.SIGTERM)
 def main() -> int:
     """Run a campaign; 0 where all is as demanded, 1 where it is not, 2 where it cannot be run."""
     options = _parser().parse_args()
-    possible = kinds_with(options.brokers)
+    possible = kinds_with(options.brokers, options.delivery)
     kinds = possible if options.faults is None else tuple(options.faults.split(","))
     unknown = [kind for kind in kinds if kind not in possible]
     if unknown:
         print(
-            f"no such fault with --brokers {options.brokers}: {unknown[0]}; "
-            f"there are {', '.join(possible)}",
+            f"no such fault with --brokers {options.brokers} --delivery {options.delivery}: "
+            f"{unknown[0]}; there are {', '.join(possible)}",
             file=sys.stderr,
         )
         return 2

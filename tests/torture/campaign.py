@@ -140,11 +140,8 @@ class Campaign:
         brokers = OwnBrokers(plan.brokers, plan.workers + 1, disk)
         stack.callback(self._keep_log, brokers)
         await bounded(asyncio.to_thread(brokers.start), _BEGIN_S, "the brokers are started")
-        creating = create_topics(
-            Cluster(brokers.bootstrap, self._topics),
-            partitions=PARTITIONS,
-            replication=plan.brokers,
-        )
+        cluster = Cluster(brokers.bootstrap, self._topics, self._group)
+        creating = create_topics(cluster, partitions=PARTITIONS, replication=plan.brokers)
         await bounded(creating, _BEGIN_S, "the topics are created")
         load_s = sum(each.lasts_s for each in self._schedule)
         town = TortureTown(plan.seed, round(plan.reads_a_second * load_s))
@@ -181,7 +178,7 @@ class Campaign:
         judge = Judge(self._evidence, is_exactly_once=plan.delivery == "exactly_once")
         result.findings, result.changes = judge.findings, load.changes
         replicas = Replicas(brokers.bootstrap, self._topics)
-        faults = Faults(brokers, disk, self._slots, plan.workers, partitions, self._group, replicas)
+        faults = Faults(brokers, disk, self._slots, plan.workers, partitions, cluster, replicas)
         for each in self._schedule:
             await self._round(each, load, faults, result)
             await self._calm(follower, judge)

@@ -12,6 +12,8 @@ from typing import Final, TypeVar
 
 from confluent_kafka import KafkaException
 
+from engine.delivery.transactional_producer import TransactionalSink
+from engine.kafka.cluster import Cluster
 from tests.fakes.faulty_proxy import FaultyProxy
 from tests.kafka.broker import RealBroker
 from tests.kafka.node import BrokerFailedError
@@ -42,7 +44,7 @@ _LEFT_BYTES: Final = 256 * 1024
 
 class Faults:
     """Does faults to brokers and to workers of a group. `usual` is how many workers run when none
-    is more or less for a while."""
+    is more or less for a while, `of_group` the cluster as they are told of it."""
 
     def __init__(
         self,
@@ -51,7 +53,7 @@ class Faults:
         slots: list[Slot],
         usual: int,
         partitions: ReadPartitions,
-        group: str,
+        of_group: Cluster,
         replicas: Replicas,
     ) -> None:
         self._brokers = brokers
@@ -59,7 +61,7 @@ class Faults:
         self._slots = slots
         self._usual = usual
         self._partitions = partitions
-        self._group = group
+        self._of_group = of_group
         self._replicas = replicas
         #: Held while something is done to the broker: there is no second fault to a broker that
         #: is away, and how long it takes to start depends on the machine.
@@ -82,6 +84,7 @@ class Faults:
             "grow": self._grow,
             "leader_kill": self._leader_kill,
             "coordinator_kill": self._coordinator_kill,
+            "transaction_coordinator_kill": self._transaction_coordinator_kill,
             "two_kill": self._two_kill,
             "rolling": self._rolling,
             "move": self._move,
@@ -207,8 +210,16 @@ class Faults:
 
     async def _coordinator_kill(self, fault: Fault) -> bool:
         cluster = self._cluster
-        found = partial(cluster.group_coordinator, self._group)
+        found = partial(cluster.group_coordinator, self._of_group.group)
         number = await _blocking(found, "the group's coordinator is found")
+        return await self._killed(fault, cluster.brokers[number])
+
+    async def _transaction_coordinator_kill(self, fault: Fault) -> bool:
+        """Each partition of the reads has a transactional id; the ids have several coordinators."""
+        cluster = self._cluster
+        delivers = TransactionalSink(self._of_group, self._partitions.drawn(fault.target).partition)
+        found = partial(cluster.transaction_coordinator, delivers.id)
+        number = await _blocking(found, "the coordinator of transactions is found")
         return await self._killed(fault, cluster.brokers[number])
 
     async def _two_kill(self, fault: Fault) -> bool:

@@ -43,7 +43,7 @@ class Kind:
     """A kind of fault: what it does, how often it comes beside the others, how long it lasts in
     seconds and what its amount is drawn from. Of an `exclusive` group one runs at a time, and what
     follows within `costs_s` of its end waits until then, in the rounds without storms. It needs so
-    many `brokers`."""
+    many `brokers`, and this `delivery` if one is named."""
 
     does: str
     weight: float
@@ -52,6 +52,7 @@ class Kind:
     exclusive: str = ""
     costs_s: float = 3.0
     brokers: int = 1
+    delivery: str = ""
 
 
 def _bytes_a_second(chance: random.Random) -> float:
@@ -113,6 +114,15 @@ KINDS: Final[dict[str, Kind]] = {
         costs_s=10,
         brokers=3,
     ),
+    "transaction_coordinator_kill": Kind(
+        "the coordinator of a partition's transactions gets SIGKILL",
+        2,
+        (0, 5),
+        exclusive="broker",
+        costs_s=10,
+        brokers=3,
+        delivery="exactly_once",
+    ),
     "two_kill": Kind(
         "two of three brokers get SIGKILL", 1, (5, 15), exclusive="broker", costs_s=15, brokers=3
     ),
@@ -137,9 +147,13 @@ KINDS: Final[dict[str, Kind]] = {
 }
 
 
-def kinds_with(brokers: int) -> tuple[str, ...]:
-    """The kinds of faults that so many brokers can have."""
-    return tuple(kind for kind, of_kind in KINDS.items() if of_kind.brokers <= brokers)
+def kinds_with(brokers: int, delivery: str) -> tuple[str, ...]:
+    """The kinds of faults that there are with so many brokers and this delivery."""
+    return tuple(
+        kind
+        for kind, of_kind in KINDS.items()
+        if of_kind.brokers <= brokers and of_kind.delivery in ("", delivery)
+    )
 
 
 #: What a fault of a kind costs beside its time, at the most: a broker's start.

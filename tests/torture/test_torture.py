@@ -92,18 +92,35 @@ def test_only_the_kinds_that_are_asked_for() -> None:
 
 
 def test_faults_of_a_cluster_need_one() -> None:
-    assert set(kinds_with(3)) == KINDS.keys()
-    assert set(KINDS) - set(kinds_with(1)) == {
-        *("leader_kill", "coordinator_kill", "two_kill", "rolling", "move", "elect")
+    assert set(kinds_with(3, "exactly_once")) == KINDS.keys()
+    assert set(KINDS) - set(kinds_with(1, "at_least_once")) == {
+        *("leader_kill", "coordinator_kill", "two_kill", "rolling", "move", "elect"),
+        "transaction_coordinator_kill",
     }
+    refused = refused_faults("kill,rolling")
+    assert refused.startswith(
+        "no such fault with --brokers 1 --delivery at_least_once: rolling; there are kill, "
+    )
+
+
+def test_faults_of_transactions_need_workers_that_deliver_in_them() -> None:
+    kind = "transaction_coordinator_kill"
+    assert set(KINDS) - set(kinds_with(3, "at_least_once")) == {kind}
+    assert kind not in kinds_with(1, "exactly_once")
+    refused = refused_faults(f"kill,{kind}", "--brokers", "3")
+    assert refused.startswith(f"no such fault with --brokers 3 --delivery at_least_once: {kind}; ")
+
+
+def refused_faults(faults: str, *options: str) -> str:
+    """What a campaign says of faults that it does not have."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.torture", "--faults", "kill,rolling"],
+        [sys.executable, "-m", "tests.torture", "--faults", faults, *options],
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 2
-    assert done.stderr.startswith("no such fault with --brokers 1: rolling; there are kill, ")
+    return done.stderr
 
 
 # ---- a worker's clock

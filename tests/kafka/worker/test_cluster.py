@@ -12,18 +12,21 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from confluent_kafka.admin import AdminClient
 
 from engine.kafka.topics import Topics
 from tests.kafka.delivery.test_exactly_once import check_once, worker
 from tests.kafka.forked_worker import ForkedWorker
 from tests.kafka.real_cluster import RealCluster
-from tests.kafka.records import producing, send_to_partition, until
+from tests.kafka.records import WAIT_S, producing, send_to_partition, until
 from tests.kafka.town import Town, found_matches
 from tests.kafka.worker.test_main_job import all_done, check_likeness, matches_on
 from tests.kafka.worker_process import WorkerProcess
 
 #: How long two brokers are away before they are started, which takes about as long again.
 _AWAY_S = 12.0
+#: Kafka's own topic of transactions.
+_STATE = "__transaction_state"
 
 
 class Traffic:
@@ -120,3 +123,23 @@ async def test_two_brokers_of_three(
             await all_done(bootstrap, prefix, each)
             await each.stop()
     await check_once(bootstrap, prefix, hamlet)
+
+
+async def test_the_coordinator_of_a_transactional_id_leads_its_partition(
+    real_cluster: RealCluster, prefix: str
+) -> None:
+    """A fault campaign kills it: it must be the one. Kafka chooses it by Java's hash of the id."""
+    ids = [f"{prefix}group/{Topics(prefix).detections}/{partition}" for partition in range(8)]
+    found = [await asyncio.to_thread(real_cluster.transaction_coordinator, each) for each in ids]
+    admin = AdminClient({"bootstrap.servers": real_cluster.bootstrap, "log_level": 0})
+    state = (await asyncio.to_thread(admin.list_topics, timeout=WAIT_S)).topics[_STATE].partitions
+    assert found == [state[abs(_java_hash(each)) % len(state)].leader for each in ids]
+    assert len(set(found)) > 1
+
+
+def _java_hash(text: str) -> int:
+    """`String.hashCode` of ASCII text."""
+    found = 0
+    for byte in text.encode("ascii"):
+        found = (31 * found + byte) & 0xFFFFFFFF
+    return found - (found >> 31 << 32)
