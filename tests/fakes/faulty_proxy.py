@@ -166,7 +166,7 @@ class FaultyProxy:
                 await self._flowing.wait()
                 if self._is_slow(towards_broker):
                     await asyncio.sleep(self._takes_s(len(chunk)))
-                if not passes():
+                if writer.is_closing() or not passes():
                     continue
                 writer.write(chunk)
                 await writer.drain()
@@ -188,9 +188,15 @@ class FaultyProxy:
 
 
 def _abort(writer: asyncio.StreamWriter) -> None:
-    """Close a connection so that the other end gets a reset, and what waits is lost."""
+    """Close a connection so that the other end gets a reset, and what waits is lost.
+
+    One that is closing may still have something to send. Once that is sent, its socket is closed,
+    and asyncio's transport fails if it is then aborted (`_SelectorSocketTransport._write_ready`
+    calls `_call_connection_lost` and does not count that).
+    """
     found = writer.get_extra_info("socket")
-    if found is not None:
-        with contextlib.suppress(OSError):
-            found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    if found.fileno() < 0:
+        return
+    with contextlib.suppress(OSError):
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
     writer.transport.abort()

@@ -20,10 +20,11 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Echo:
-    """A server that sends back what it gets, and knows how its connections ended."""
+    """A server that sends back what it gets, so many times, and knows how its connections ended."""
 
     def __init__(self) -> None:
         self.port = 0
+        self.times = 1
         self.ended: asyncio.Queue[str] = asyncio.Queue()
         self.open_count = 0
 
@@ -32,8 +33,9 @@ class Echo:
         self.open_count += 1
         try:
             while data := await reader.read(1 << 16):
-                writer.write(data)
-                await writer.drain()
+                for _ in range(self.times):
+                    writer.write(data)
+                    await writer.drain()
         except ConnectionResetError:
             how = "reset"
         finally:
@@ -128,6 +130,24 @@ async def test_cut_both_ends_see_an_end_in_order() -> None:
         assert await echo.ended.get() == "closed"
         again, _ = await connected(proxy)
         await nothing_comes(again)
+
+
+async def test_cut_while_a_client_reads_late_nothing_fails() -> None:
+    """The end comes behind what waits already; what the proxy holds back goes nowhere."""
+    failures: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, about: failures.append(about))
+    async with proxied() as (proxy, echo):
+        reader, writer = await connected(proxy)
+        echo.times = 256
+        writer.write(bytes(1 << 16))
+        [connection] = proxy._connections
+        while not connection.outer.transport.get_write_buffer_size():
+            await asyncio.sleep(0.01)
+        proxy.cut()
+        assert len(await reader.read()) > 1 << 16
+        while proxy.connection_count:
+            await asyncio.sleep(0.01)
+    assert failures == []
 
 
 async def test_reset_both_ends_see_a_reset() -> None:
