@@ -68,6 +68,32 @@ def test_an_inhibition_names_alerts_that_are_there() -> None:
     assert len(set(named())) > 4
 
 
+def kept_back(firing: list[dict[str, str]]) -> list[str]:
+    """The names of the alerts that are not sent because others fire, as Alertmanager decides it."""
+    return [
+        target["alertname"]
+        for rule in _CONFIG["inhibit_rules"]
+        for target in firing
+        if matches(rule["target_matchers"], target)
+        and any(
+            matches(rule["source_matchers"], source)
+            and all(source.get(name) == target.get(name) for name in rule.get("equal", []))
+            for source in firing
+        )
+    ]
+
+
+def test_a_deployment_that_stands_keeps_back_nothing_of_another() -> None:
+    def of(job: str, name: str) -> dict[str, str]:
+        [alert] = [alert for alert in _ALERTS if alert.name == name]
+        return {"alertname": name, "job": job, **alert.document["labels"]}
+
+    follow = ["HotlistNoReads", "HotlistPartitionStuck", "HotlistWorkerNotReady"]
+    stands = [of("hotlist-north", name) for name in ["HotlistNoWorkerReady", *follow]]
+    assert kept_back(stands) == follow
+    assert kept_back([*stands, *(of("hotlist-south", name) for name in follow)]) == follow
+
+
 def test_nothing_inhibits_itself() -> None:
     for rule in _CONFIG["inhibit_rules"]:
         for alert in _ALERTS:
