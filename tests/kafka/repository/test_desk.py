@@ -125,6 +125,7 @@ async def test_a_person_compares_and_decides(real_kafka: str, prefix: str) -> No
             entry(entry_id=f"E{number}", priority=number, expires_at=ends, instructions="<b>Call"),
             detection(
                 read_id=f"R{number}",
+                region="US-CA",
                 images=[{"kind": "plate", "uri": "https://pictures.example/1.jpg"}],
             ),
         )
@@ -139,6 +140,11 @@ async def test_a_person_compares_and_decides(real_kafka: str, prefix: str) -> No
         assert await tab.text("#count") == "2 matches wait."
         assert "Priority 1" in await tab.text("article h2"), "the most urgent is first"
         assert await tab.text("article .instructions") == "<b>Call", "text, not markup"
+        compared = await tab.text("article fieldset")
+        assert "region: not known. " in compared
+        assert "Read US-CA, listed nothing." in compared
+        assert "entry age: 24 hours when it matched. " in compared
+        assert "read age: 1 second when it matched. " in compared
         for scheme, width in (("light", 1200), ("dark", 1200), ("light", 360), ("dark", 360)):
             await tab.look(width, 900, scheme)
             assert await violations(tab) == []

@@ -29,11 +29,22 @@ function checkLine(check, update) {
   box.addEventListener("change", update);
   const result = document.createElement("span");
   result.className = "result";
-  result.textContent = `${words(box.value)}: ${RESULTS[check.result] ?? check.result}. `;
-  const both = check.check !== "plate" && check.read !== undefined && check.listed !== undefined
-    ? ` Read ${check.read}, listed ${check.listed}.` : "";
-  label.append(box, result, check.text + both);
+  const found = check.age_s === undefined
+    ? RESULTS[check.result] ?? check.result : `${age(check.age_s)} when it matched`;
+  result.textContent = `${words(box.value)}: ${found}. `;
+  const sides = check.check !== "plate" && (check.read ?? check.listed) !== undefined
+    ? ` Read ${check.read ?? "nothing"}, listed ${check.listed ?? "nothing"}.` : "";
+  label.append(box, result, check.text + sides);
   return label;
+}
+
+// A length of time in the largest unit of which there are two or more.
+function age(seconds) {
+  for (const [unit, length] of [["day", 86400], ["hour", 3600], ["minute", 60]]) {
+    const count = Math.floor(seconds / length);
+    if (count >= 2) return `${count} ${unit}s`;
+  }
+  return seconds === 1 ? "1 second" : `${seconds} seconds`;
 }
 
 function imageLine(image) {
