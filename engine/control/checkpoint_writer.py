@@ -74,13 +74,21 @@ class CheckpointWriter:
 
     async def write(self) -> None:
         """Write a checkpoint if there is something new. A failure is logged, and shown as long as
-        it lasts: the worker goes on, and tries again."""
+        it lasts: the worker goes on, and tries again.
+
+        If it is cancelled, it ends when its thread has: a second thread would write to the same
+        file. (The threads of anyio and trio are waited for in the same way.)
+        """
         heads = self._heads()
         if not heads or heads == self._written:
             return
         content = sign(self._key, self._topic, heads, self._clock.now_ms(), partial=True)
+        replacing = asyncio.ensure_future(asyncio.to_thread(_replace, self.path, content))
         try:
-            await asyncio.to_thread(_replace, self.path, content)
+            try:
+                await asyncio.shield(replacing)
+            finally:
+                await asyncio.wait({replacing})
         except OSError as error:
             why = error.strerror or type(error).__name__
             if not self.is_failing:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import threading
 from pathlib import Path
 
 import pytest
 
+from engine import limits
 from engine.audit.chain_state import Head
 from engine.audit.checkpoints import new_key_pair, open_checkpoint, public_key
 from engine.config import Settings
+from engine.control import checkpoint_writer
 from engine.control.checkpoint_writer import CheckpointWriter
 from engine.errors import ConfigError
 from tests.fakes.documents import NOW_MS
@@ -71,6 +75,39 @@ async def test_a_failure_is_said_once_and_made_good(
         f"the audit's checkpoint cannot be written to {made.path}: No such file or directory",
         "the audit's checkpoint is written again",
     ]
+
+
+async def test_the_last_checkpoint_waits_for_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cancelling does not stop a thread that writes to a slow disk. The next one would write to the
+    same temporary file, and the first one could put its older records over it."""
+    replace = checkpoint_writer._replace
+    began, goes_on = threading.Event(), threading.Event()
+
+    def slow(path: Path, content: bytes) -> None:
+        began.set()
+        assert goes_on.wait(60)
+        replace(path, content)
+
+    monkeypatch.setattr(checkpoint_writer, "_replace", slow)
+    monkeypatch.setattr(limits, "CHECKPOINT_S", 0)
+    heads = [Head("a", 3, "a" * 64)]
+    made = writer(tmp_path, heads)
+    running = asyncio.create_task(made.run())
+    assert await asyncio.to_thread(began.wait, 60)
+    heads[:] = [Head("a", 9, "b" * 64)]
+    running.cancel()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    has_ended = running.done()
+    goes_on.set()
+    await asyncio.gather(running, return_exceptions=True)
+    await made.write()
+    assert not has_ended, "its thread still writes"
+    assert list((tmp_path / "c/d").iterdir()) == [made.path]
+    assert open_checkpoint(made.path.read_bytes(), "c", PUBLIC).heads == heads
+    assert not made.is_failing
 
 
 @pytest.mark.parametrize(
