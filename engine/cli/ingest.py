@@ -285,7 +285,7 @@ async def _in_thread(messages: Iterator[tuple[str, bytes]]) -> AsyncIterator[tup
             try:
                 for item in messages:
                     asyncio.run_coroutine_threadsafe(queue.put(item), loop).result()
-            except OSError as error:
+            except BaseException as error:  # noqa: BLE001 - the caller's, as executors do
                 last = error
             asyncio.run_coroutine_threadsafe(queue.put(last), loop).result()
 

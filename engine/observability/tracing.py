@@ -169,7 +169,11 @@ class Tracing:
         return self._end_s is not None or len(self._waiting) >= limits.SPANS_A_REQUEST
 
     def _export(self, spans: Sequence[Span]) -> None:
-        is_taken = self._exporter.export(spans)
+        why = ""
+        try:
+            is_taken = self._exporter.export(spans)
+        except Exception as error:  # noqa: BLE001 - no error of the library may end the thread
+            is_taken, why = False, f" ({type(error).__name__})"
         (self._metrics.spans if is_taken else self._metrics.spans_dropped).inc(len(spans))
         if is_taken != self._is_taken:
             self._is_taken = is_taken
@@ -177,7 +181,8 @@ class Tracing:
                 log.info("%s accepts spans again", self._endpoint)
             else:
                 log.warning(
-                    "%s does not accept spans: they are dropped, and nothing else is delayed; "
+                    "%s does not accept spans%s: they are dropped, and nothing else is delayed; "
                     "check the collector there",
                     self._endpoint,
+                    why,
                 )

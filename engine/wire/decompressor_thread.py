@@ -2,7 +2,8 @@
 
 While the matcher scans a group, without the GIL, the thread decompresses the next ones. It has a
 buffer for each of them, and one for the group that is being scanned. A group that is too large for
-such a buffer, or that cannot be decompressed, is left to the caller.
+such a buffer, or that cannot be decompressed, is left to the caller. Any other error of the thread,
+such as MemoryError, is raised in the caller: it would otherwise wait for ever.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class DecompressorThread:
     def __init__(self) -> None:
         self._buffers = [Decompressor(limits.AHEAD_BYTES) for _ in range(limits.GROUPS_AHEAD + 1)]
         self._asked: SimpleQueue[Callable[[], Bytes | None] | None] = SimpleQueue()
-        self._answers: SimpleQueue[Bytes | None] = SimpleQueue()
+        self._answers: SimpleQueue[Bytes | BaseException | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="decompressor", daemon=True)
         self._thread.start()
 
@@ -45,9 +46,8 @@ class DecompressorThread:
                 while asked < len(groups) and asked <= number + limits.GROUPS_AHEAD:
                     self._ask(groups[asked], asked)
                     asked += 1
-                data = self._answers.get()
                 answered += 1
-                yield group, data
+                yield group, self._answer()
         finally:
             for _ in range(asked - answered):
                 self._answers.get()
@@ -60,7 +60,7 @@ class DecompressorThread:
                 buffer.scrub()
 
         self._asked.put(scrub)
-        self._answers.get()
+        self._answer()
 
     def close(self) -> None:
         """End the thread."""
@@ -75,9 +75,19 @@ class DecompressorThread:
 
         self._asked.put(decompress)
 
+    def _answer(self) -> Bytes | None:
+        answer = self._answers.get()
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
     def _run(self) -> None:
         while (asked := self._asked.get()) is not None:
-            answer = asked()
+            answer: Bytes | BaseException | None
+            try:
+                answer = asked()
+            except BaseException as error:  # noqa: BLE001 - the caller's, as executors do
+                answer = error
             del asked
             self._answers.put(answer)
             del answer

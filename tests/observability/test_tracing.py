@@ -175,6 +175,28 @@ async def test_a_collector_that_is_away_is_told_once(caplog: pytest.LogCaptureFi
     assert counted(metrics) == (3 * limits.SPANS_A_REQUEST, 2 * limits.SPANS_A_REQUEST + 1)
 
 
+async def test_an_error_of_the_exporter_does_not_end_the_thread(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """OpenTelemetry's own processors of spans catch all errors of an exporter too."""
+    answers = iter([False, True])
+
+    def takes() -> bool:
+        if not next(answers):
+            raise ValueError("it")
+        return True
+
+    metrics = Metrics()
+    tracing = Tracing(Taker(takes), _ENDPOINT, metrics)
+    found = outcome(*[_CAME] * (limits.SPANS_A_REQUEST + 1))
+    tracing.enter(found)
+    tracing.delivered(found, NOW_MS)
+    tracing.start()
+    await tracing.stop()
+    assert counted(metrics) == (1, limits.SPANS_A_REQUEST)
+    assert "does not accept spans (ValueError): they are dropped" in caplog.text
+
+
 async def test_it_may_end_before_it_began() -> None:
     taker = Taker()
     await Tracing(taker, _ENDPOINT, Metrics()).stop()

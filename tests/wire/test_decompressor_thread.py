@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 
 import pytest
 
 from engine import limits
+from engine.arrays import Bytes
+from engine.wire import decompressor_thread
 from engine.wire.decompress import Decompressor
 from engine.wire.decompressor_thread import DecompressorThread, Group
 from engine.wire.record_batch import RawBatch
@@ -53,6 +56,22 @@ def taken(thread: DecompressorThread, groups: Sequence[Group]) -> list[bytes | N
             assert group is groups[number]
             result.append(None if data is None else bytes(data))
         return result
+
+
+def runs_out_of_memory(call: Callable[[], object]) -> bool:
+    """Return whether a call raises MemoryError. One that waits for ever does not."""
+    met = threading.Event()
+
+    def run() -> None:
+        try:
+            call()
+        except MemoryError:
+            met.set()
+
+    calling = threading.Thread(target=run, daemon=True)
+    calling.start()
+    calling.join(60)
+    return met.is_set()
 
 
 @pytest.mark.parametrize("codec", [GZIP, SNAPPY, LZ4, ZSTD])
@@ -131,3 +150,31 @@ def test_a_scrub_leaves_nothing_in_any_buffer(thread: DecompressorThread) -> Non
     assert not any(buffer.any() for buffer in buffers)
     groups = [[batch(1, ZSTD)]]
     assert taken(thread, groups) == [plain(group) for group in groups]
+
+
+@pytest.mark.parametrize("at", range(limits.GROUPS_AHEAD + 2))
+def test_any_other_error_is_raised_in_the_caller(
+    thread: DecompressorThread, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    groups = [[batch(number, LZ4)] for number in range(_MANY)]
+    decompress = decompressor_thread._decompress
+
+    def short_of_memory(group: Group, buffer: Decompressor) -> Bytes | None:
+        if group is groups[at]:
+            raise MemoryError
+        return decompress(group, buffer)
+
+    monkeypatch.setattr(decompressor_thread, "_decompress", short_of_memory)
+    assert runs_out_of_memory(lambda: taken(thread, groups))
+    # What was asked for meanwhile is not an answer to what is asked for next.
+    rest = groups[at + 1 :]
+    assert taken(thread, rest) == [plain(group) for group in rest]
+
+
+def test_an_error_of_a_scrub_is_raised_in_the_caller(thread: DecompressorThread) -> None:
+    class Broken(Decompressor):
+        def scrub(self) -> None:
+            raise MemoryError
+
+    thread._buffers[-1] = Broken()
+    assert runs_out_of_memory(thread.scrub)
