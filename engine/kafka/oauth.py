@@ -16,10 +16,12 @@ import importlib
 import logging
 import os
 import ssl
+import threading
 import time
 import weakref
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote_plus
@@ -225,14 +227,45 @@ def msk_fetch() -> Fetch:
         text, ends_ms = signer.generate_auth_token(region)
         return Token(text, ends_ms / 1000 - time.time())
 
+    signing = _Signing(sign)
+
     async def fetch() -> Token:
         try:
-            # It may ask AWS for credentials, and blocks while it does.
             async with asyncio.timeout(limits.TOKEN_FETCH_S):
-                return await asyncio.to_thread(sign)
+                return await asyncio.wrap_future(signing.running())
         except failures as error:
             what = f"the AWS library signs no token ({type(error).__name__})"
             hint = "check the AWS credentials of this process: `aws sts get-caller-identity`"
             raise TokenError(BrokerError(what, hint=hint)) from None
 
     return fetch
+
+
+class _Signing:
+    """Signs one token at a time, on a thread of its own. Several event loops may use it.
+
+    The AWS library may ask AWS for credentials, and may block for minutes. The threads of the event
+    loop have other work, and the end of the process does not wait for this one.
+    """
+
+    def __init__(self, sign: Callable[[], Token]) -> None:
+        self._sign = sign
+        self._lock = threading.Lock()
+        self._running: Future[Token] | None = None
+
+    def running(self) -> Future[Token]:
+        """Return the future of the token that is being signed; begin if none is."""
+        with self._lock:
+            if self._running is None or self._running.done():
+                self._running = Future()
+                # A caller that gives up cannot cancel it any more, and the next one joins it.
+                self._running.set_running_or_notify_cancel()
+                run = threading.Thread(target=self._run, args=[self._running], daemon=True)
+                run.start()
+            return self._running
+
+    def _run(self, token: Future[Token]) -> None:
+        try:
+            token.set_result(self._sign())
+        except BaseException as error:  # noqa: BLE001 - the caller's, as executors do
+            token.set_exception(error)

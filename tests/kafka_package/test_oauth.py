@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import threading
+import time
 from base64 import urlsafe_b64decode
 from collections.abc import Iterator
 from typing import Any
@@ -286,6 +288,45 @@ async def test_without_credentials_for_msk(monkeypatch: pytest.MonkeyPatch) -> N
     )
     with pytest.raises(TokenError, match=r"signs no token \(ValueError\); check the AWS"):
         await msk_fetch()()
+
+
+async def test_a_token_that_is_still_being_signed_is_not_signed_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """AWS may swallow the request for credentials: then the library blocks for minutes. Were it
+    called again and again, it would fill the loop's threads, which the lists are read with too."""
+    calls = []
+    goes_on = threading.Event()
+
+    def generate(region: str) -> tuple[str, float]:
+        calls.append(threading.current_thread())
+        assert goes_on.wait(60)
+        return f"{region}-{len(calls)}", 1000 * (time.time() + 900)
+
+    signer = importlib.import_module("aws_msk_iam_sasl_signer.MSKAuthTokenProvider")
+    monkeypatch.setattr(signer, "generate_auth_token", generate)
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    monkeypatch.setattr(limits, "TOKEN_FETCH_S", 0.01)
+    fetch = msk_fetch()
+
+    def in_another_loop() -> Token:
+        return asyncio.run(fetch())  # type: ignore[arg-type]  # it is a coroutine
+
+    try:
+        for _ in range(3):
+            with pytest.raises(TokenError, match=r"signs no token \(TimeoutError\)"):
+                await fetch()
+        with pytest.raises(TokenError, match=r"signs no token \(TimeoutError\)"):
+            await asyncio.to_thread(in_another_loop)
+        assert len(calls) == 1
+        assert calls[0].daemon, "the end of the process does not wait for it"
+        monkeypatch.setattr(limits, "TOKEN_FETCH_S", 60)
+        patient = asyncio.ensure_future(fetch())
+        await asyncio.sleep(0)
+    finally:
+        goes_on.set()
+    assert (await patient).text == "eu-west-1-1"
+    assert (await fetch()).text == "eu-west-1-2"
 
 
 def test_msk_without_a_region_or_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
