@@ -10,6 +10,9 @@ loop that ends then reports an unclosed socket.
 connections, with a `create_conn` that remembers them. `tests/kafka_package/test_connections.py` is
 the contract with aiokafka. Nothing is patched for other clients of the process.
 
+A connection that was lost prints nothing by itself, not even the traceback that asyncio prints if a
+collection of cycles finds its future before its protocol (`connect`).
+
 A request on a connection that was lost a moment ago is a KafkaConnectionError too, which aiokafka's
 tasks wait out. uvloop raises RuntimeError there (aio-libs/aiokafka issue 1038), which ends them.
 """
@@ -22,10 +25,48 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from aiokafka import client as aiokafka_client
+from aiokafka import conn as aiokafka_conn
 from aiokafka.errors import KafkaConnectionError
 
 _SEAMS: Final = ("bootstrap", "_get_conn")
 _Method = Callable[[], Awaitable[None]]
+
+
+def _with(function: Any, **replaced: Any) -> Any:
+    """Copy a function of aiokafka, with other objects under some of its module's names. Raises
+    RuntimeError if it uses none of that name."""
+    if not replaced.keys() <= {*function.__code__.co_names}:
+        raise RuntimeError("this version of aiokafka connects otherwise; pin aiokafka 0.14")
+    copied = types.FunctionType(
+        function.__code__,
+        {**function.__globals__, **replaced},
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
+    copied.__kwdefaults__ = function.__kwdefaults__
+    return copied
+
+
+class _Protocol(aiokafka_conn.AIOKafkaProtocol):  # type: ignore[misc]  # aiokafka has no types
+    """Takes note of the error with which the connection ends. asyncio does so in `__del__`, which
+    may be too late."""
+
+    def connection_lost(self, error: Exception | None) -> None:
+        super().connection_lost(error)
+        if self._closed.done() and not self._closed.cancelled():
+            self._closed.exception()
+
+
+class _Connection(aiokafka_conn.AIOKafkaConnection):  # type: ignore[misc]
+    connect = _with(aiokafka_conn.AIOKafkaConnection.connect, AIOKafkaProtocol=_Protocol)
+
+
+async def connect(host: str, port: int, **options: Any) -> Any:
+    """Connect to a broker, as aiokafka's `create_conn` does. Raises KafkaError and OSError."""
+    connection = _Connection(host, port, **options)
+    await connection.connect()
+    return connection
 
 
 class _Connections:
@@ -36,9 +77,9 @@ class _Connections:
         self._made: list[Any] = []
         self._is_closed = False
 
-    async def create(self, *args: Any, **options: Any) -> Any:
+    async def create(self, host: str, port: int, **options: Any) -> Any:
         """Make a connection. Raises KafkaConnectionError if the client has been closed."""
-        connection = await aiokafka_client.create_conn(*args, **options)
+        connection = await connect(host, port, **options)
         if self._is_closed:
             connection.close()
             raise KafkaConnectionError("the client is closed")
@@ -85,15 +126,9 @@ def close_whole(
     """
     inner = getattr(client, holds) if holds else client
     connections = _Connections(prepare)
-    names = {**vars(aiokafka_client), "create_conn": connections.create}
     for seam in _SEAMS:
         method = getattr(aiokafka_client.AIOKafkaClient, seam)
-        if "create_conn" not in method.__code__.co_names:
-            raise RuntimeError("this version of aiokafka connects otherwise; pin aiokafka 0.14")
-        copied = types.FunctionType(
-            method.__code__, names, method.__name__, method.__defaults__, method.__closure__
-        )
-        copied.__kwdefaults__ = method.__kwdefaults__
+        copied = _with(method, create_conn=connections.create)
         setattr(inner, seam, types.MethodType(copied, inner))
     setattr(client, start, _starting(getattr(client, start), connections))
     setattr(client, stop, _stopping(client, inner, getattr(client, stop), connections))

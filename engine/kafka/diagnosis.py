@@ -15,7 +15,6 @@ import ssl
 from collections.abc import Collection, Iterable
 from typing import Any, Final, NamedTuple
 
-from aiokafka.conn import create_conn
 from aiokafka.errors import (
     AuthenticationFailedError,
     ClusterAuthorizationFailedError,
@@ -30,6 +29,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from engine import limits
 from engine.errors import BrokerError
+from engine.kafka.connections import connect
 from engine.kafka.oauth import TokenError
 from engine.kafka.security import PLAINTEXT, SASL_VARIABLE, Security
 
@@ -170,7 +170,7 @@ async def _hidden(address: str, topics: Collection[str], security: Security) -> 
 
 async def _connected(address: str, security: Security) -> Any:
     host, _, port = address.rpartition(":")
-    return await create_conn(host.strip("[]"), int(port), **security)
+    return await connect(host.strip("[]"), int(port), **security)
 
 
 async def _last_failure(address: str, security: Security) -> BaseException | None:

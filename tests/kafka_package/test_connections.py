@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import gc
 import itertools
+import socket
+import struct
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer
-from aiokafka import client as aiokafka_client
 from aiokafka.client import ConnectionGroup
-from aiokafka.conn import AIOKafkaConnection
+from aiokafka.conn import AIOKafkaConnection, AIOKafkaProtocol
 from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.protocol.metadata import MetadataRequest
 
@@ -151,21 +152,49 @@ async def test_a_request_on_a_lost_connection_is_a_connection_error(cluster: Clu
     assert open_connections() == []
 
 
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_connection_that_is_reset_leaves_no_error_that_nobody_takes(kind: str) -> None:
+    """asyncio would print it with a traceback, if a collection came to it before the protocol."""
+
+    def reset(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        at_once = struct.pack("ii", 1, 0)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+        writer.transport.abort()
+
+    def errors_left() -> list[Any]:
+        protocols = [each for each in gc.get_objects() if isinstance(each, AIOKafkaProtocol)]
+        return [each._closed for each in protocols if each._closed._log_traceback]
+
+    make, start, stop = KINDS[kind]
+    server = await asyncio.start_server(reset, "127.0.0.1", 0)
+    async with server:
+        host, port = server.sockets[0].getsockname()
+        client = make(Cluster(f"{host}:{port}", Topics("lpr.")))
+        gc.disable()
+        try:
+            with pytest.raises(KafkaError):
+                await getattr(client, start)()
+            assert errors_left() == []
+        finally:
+            gc.enable()
+            await getattr(client, stop)()
+
+
 async def test_a_connection_that_comes_after_the_end(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another task is about to make one while the client closes."""
     about_to, may_go = asyncio.Event(), asyncio.Event()
-    create: Callable[..., Awaitable[Any]] = aiokafka_client.create_conn
+    connect: Callable[..., Awaitable[Any]] = connections.connect
 
-    async def create_late(*args: Any, **options: Any) -> Any:
+    async def connect_late(*args: Any, **options: Any) -> Any:
         about_to.set()
         await may_go.wait()
-        return await create(*args, **options)
+        return await connect(*args, **options)
 
     client = cluster.client()
     await client.bootstrap()
-    monkeypatch.setattr(aiokafka_client, "create_conn", create_late)
+    monkeypatch.setattr(connections, "connect", connect_late)
     node = client.get_random_node()
     connecting = asyncio.create_task(client.ready(node))
     await about_to.wait()
