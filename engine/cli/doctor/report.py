@@ -17,6 +17,9 @@ _MARKS: Final = {
     "warning": "! warning",
     "problem": "X PROBLEM",
 }
+#: As wide as the longest name of a check.
+_CHECK: Final = len("transactions")
+_TODO: Final = len("X PROBLEM") + 2 + _CHECK + 3
 
 
 class DoctorError(HotlistError):
@@ -34,9 +37,9 @@ def report_findings(findings: AsyncGenerator[Finding, None], *, as_json: bool, w
             if as_json:
                 json_line(finding._asdict())
                 continue
-            click.echo(plain(f"{_MARKS[finding.state]}  {finding.check:8} {finding.what}"))
+            click.echo(plain(f"{_MARKS[finding.state]}  {finding.check:{_CHECK}} {finding.what}"))
             if finding.todo:
-                click.echo(plain(f"{'':21} {finding.todo}"))
+                click.echo(plain(f"{'':{_TODO}}{finding.todo}"))
         return problems
 
     problems = run(look())
