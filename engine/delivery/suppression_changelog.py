@@ -24,8 +24,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
-from typing import Final, NamedTuple, Protocol
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
+from typing import Final, Protocol
+
+import msgspec
 
 from engine.delivery.known_changelog import Appended, KnownChangelog
 from engine.delivery.records import ProducerRecord
@@ -46,7 +49,7 @@ class DeliversStates(Protocol):
     ) -> Sequence[range]: ...
 
 
-class StateRecord(NamedTuple):
+class StateRecord(msgspec.Struct, frozen=True, gc=False):
     """A record of the topic; without a value, a tombstone. `source` is the reads' partition."""
 
     topic: str
@@ -56,11 +59,16 @@ class StateRecord(NamedTuple):
     headers: bytes = NO_HEADERS
 
 
-def state_record(cluster: Cluster, change: SuppressionRecord) -> StateRecord:
-    """The record of a change."""
-    named = place_of(cluster.group, change.partition) + change.key.hex().encode()
-    topic = cluster.topics.suppression
-    return StateRecord(topic, named, change.value, change.partition)
+def state_records(cluster: Cluster, changes: Iterable[SuppressionRecord]) -> list[StateRecord]:
+    """The records of changes."""
+    topic, records = cluster.topics.suppression, []
+    places: dict[int, bytes] = {}
+    for partition, key, value in changes:
+        place = places.get(partition)
+        if place is None:
+            place = places[partition] = place_of(cluster.group, partition)
+        records.append(StateRecord(topic, place + key.hex().encode(), value, partition))
+    return records
 
 
 class SuppressionLog:
@@ -98,8 +106,7 @@ class SuppressionLog:
         partitions = await self._sink.partitions_of(self._cluster.topics.suppression)
         started_s = time.monotonic()
         by_partition: dict[int, list[StateRecord]] = {}
-        for change in latest.values():
-            record = state_record(self._cluster, change)
+        for record in state_records(self._cluster, latest.values()):
             by_partition.setdefault(record.source % partitions, []).append(record)
         written = await asyncio.gather(
             *(
@@ -109,7 +116,7 @@ class SuppressionLog:
         )
         for partition, batches in zip(by_partition, written, strict=True):
             self._known.appended(Appended(partition, partitions, batches, started_s))
-        self._known.acknowledged(change.partition for change in changes)
+        self._known.acknowledged(map(attrgetter("partition"), changes))
         self._queue.acknowledge()
 
 

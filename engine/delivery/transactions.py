@@ -35,7 +35,7 @@ from engine.delivery.partition_transactions import PartitionTransactions, Tells,
 from engine.delivery.port import Keys
 from engine.delivery.records import match_events, records_of
 from engine.delivery.send_queue import Abandoned
-from engine.delivery.suppression_changelog import StateRecord, state_record
+from engine.delivery.suppression_changelog import StateRecord, state_records
 from engine.matching.outcome import Outcome
 from engine.matching.suppression_states import SuppressionRecord
 from engine.transport.assignment import Assignment
@@ -285,7 +285,7 @@ class Transactions:
             held.add((), events.get(partition, ()), self._states(of_partition), None)
 
     def _states(self, changes: Iterable[SuppressionRecord]) -> list[StateRecord]:
-        return [state_record(self._cluster, change) for change in changes]
+        return state_records(self._cluster, changes)
 
 
 def _held(fetch: Fetch) -> Held:

@@ -21,6 +21,7 @@ The modules, in the order in which data passes them:
     suppression      at most one match of an entry at a camera in a while; the rest is counted
     suppression_states  what is held of all of them, and what has changed
     suppression_key  what is held of one of them
+    suppression_writer  what is held of them, as JSON
     quality          which of two matches is the better one
     match            from a candidate to a match event
     plain_match      the exact match of a plain read, put together from JSON

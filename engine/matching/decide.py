@@ -37,7 +37,7 @@ from engine.matching.quality import Quality
 from engine.matching.scanner import is_sampled
 from engine.matching.sizes import COUNT_BYTES, REJECT_BYTES, match_bytes, read_bytes
 from engine.matching.suppression import SUPPRESSED, Suppression
-from engine.matching.suppression_key import Sighting
+from engine.matching.suppression_key import Sighting, plain_key
 from engine.plates.likeness import EXACT, Likeness
 from engine.plates.normal_form import normalize
 from engine.wire.headers import Headers, headers_at
@@ -226,12 +226,17 @@ class Decider:
             self.outcome.denied[denial] += 1
             return False
         if parts.is_kept or self._suppression.states.count:
-            quality = Quality("exact", partial(plain.confidence, parts, read))
-            suppressed = self._admit(
-                *(opened.entry, read.key, read.source, read.camera, read.captured_ms),
-                *(read.timestamp_ms, read.offset, quality),
+            quality = Quality(
+                "exact", partial(plain.confidence, parts, read), read.exact_confidence
             )
+            seen = Sighting(
+                *(read.key, read.source, read.camera, read.captured_ms, read.timestamp_ms),
+                *(self.outcome.partition, read.offset, quality),
+            )
+            key = plain_key(parts.key_front, read.source.encode(), read.camera.encode())
+            suppressed = self._suppression.admit(opened.entry, seen, key)
             if suppressed == SUPPRESSED:
+                self.outcome.suppressed += 1
                 return False
             confidence = quality.confidence
         else:
@@ -271,11 +276,13 @@ class Decider:
             quality = Quality(
                 found.likeness.match_type, partial(confidence_of, found, detection, lists.misreads)
             )
-            suppressed = self._admit(
-                *(entry, found.plate, detection.source, detection.camera, captured_ms),
-                *(read.timestamp_ms, read.offset, quality),
+            seen = Sighting(
+                *(found.plate, detection.source, detection.camera, captured_ms),
+                *(read.timestamp_ms, self.outcome.partition, read.offset, quality),
             )
+            suppressed = self._suppression.admit(entry, seen)
             if suppressed == SUPPRESSED:
+                self.outcome.suppressed += 1
                 return False
             confidence = quality.confidence
         else:
@@ -288,25 +295,6 @@ class Decider:
         value_bytes = len(read.value or b"")
         self._size_bytes += match_bytes(entry) + read_bytes(value_bytes, trace, len(dropped))
         return True
-
-    def _admit(
-        self,
-        entry: Entry,
-        plate: str,
-        source: str,
-        camera: str,
-        captured_ms: int,
-        arrived_ms: int,
-        offset: int,
-        quality: Quality,
-    ) -> int:
-        """Decide whether the match is a repeat, as `Suppression.admit` does; count it if it is."""
-        partition = self._fetch.partition
-        seen = Sighting(plate, source, camera, captured_ms, arrived_ms, partition, offset, quality)
-        suppressed = self._suppression.admit(entry, seen)
-        if suppressed == SUPPRESSED:
-            self.outcome.suppressed += 1
-        return suppressed
 
     def _hand_over_early(self) -> None:
         """Hand over the matches of a read that has very many, while it is still being matched."""

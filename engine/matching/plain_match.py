@@ -34,6 +34,7 @@ from engine.matching.match import id_part, match_id_of
 from engine.matching.outcome import FoundMatch
 from engine.matching.plain_reads import PlainRead
 from engine.matching.sizes import match_bytes
+from engine.matching.suppression_key import key_front
 from engine.matching.vehicles import vehicle_differs
 from engine.matching.verification import (
     age_check,
@@ -42,7 +43,6 @@ from engine.matching.verification import (
     region_check,
     vehicle_check,
 )
-from engine.plates.compiled_confidence import NOT_KNOWN
 from engine.plates.confidence import PARTS, exact_confidence
 from engine.wire.trace_context import TraceContext
 
@@ -56,7 +56,8 @@ class EntryParts(msgspec.Struct, frozen=True, gc=False):
     cache. `key` is that of a match's record, `id_part` is hashed into a match id, and `loss` is
     that of `misread_model.Rates` for the plate. What is written is JSON: of the match from the
     entry to before the read; of the audit's fields those before the list's revision. `vehicle` is
-    the vehicle's. `is_kept` says whether its matches are kept in mind.
+    the vehicle's. `is_kept` says whether its matches are kept in mind, and `key_front` is that of
+    their keys.
     """
 
     key: bytes
@@ -70,6 +71,7 @@ class EntryParts(msgspec.Struct, frozen=True, gc=False):
     audited: bytes
     vehicle: bytes | None
     is_kept: bool
+    key_front: bytes
 
 
 class _Compared(NamedTuple):
@@ -128,6 +130,7 @@ class PlainMatches:
             audited=orjson.dumps(audited).removesuffix(b"}"),
             vehicle=None if entry.vehicle is None else encode_part(entry.vehicle),
             is_kept=entry.suppress_s != 0,
+            key_front=key_front(entry),
         )
 
     def compared(self, parts: EntryParts, read: PlainRead) -> _Compared:
@@ -140,9 +143,9 @@ class PlainMatches:
 
     def confidence(self, parts: EntryParts, read: PlainRead) -> float:
         """Return the confidence of the match."""
-        exact_parts = read.exact_parts
-        if exact_parts != NOT_KNOWN:
-            return exact_parts / PARTS
+        known = read.exact_confidence
+        if known >= 0:
+            return known
         return exact_confidence(read.key, parts.loss, read.confidence, self._lists.misreads)
 
     def found(

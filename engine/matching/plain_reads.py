@@ -42,6 +42,7 @@ from engine.documents.read_scan import (
 from engine.matching.opening import Read
 from engine.matching.scanner import in_sample
 from engine.plates.compiled_confidence import Numbers, ScaleTables, exact_parts
+from engine.plates.confidence import PARTS
 from engine.plates.misreads import Misreads
 from engine.plates.normal_form import normalize
 from engine.wire.record_decoder import (
@@ -113,9 +114,9 @@ class PlainRead(msgspec.Struct, frozen=True, gc=False):
         return None if number < 0 else number / 10 ** self.columns[DECIMALS]
 
     @property
-    def exact_parts(self) -> int:
-        """The confidence of an exact match in ten-thousandths, or NOT_KNOWN."""
-        return self.columns[_EXACT_PARTS]
+    def exact_confidence(self) -> float:
+        """The confidence of an exact match; negative if it is not known yet."""
+        return self.columns[_EXACT_PARTS] / PARTS
 
     @property
     def size_bytes(self) -> int:

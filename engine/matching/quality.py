@@ -24,18 +24,21 @@ UNKNOWN: Final = -1
 _BY_CLOSENESS: Final[dict[int, MatchType]] = {close: kind for kind, close in CLOSENESS.items()}
 _TIMES: Final = 10
 #: A quality as one number: closeness and ten-thousandths of confidence.
-_WIDTH: Final = 1 << 14
+QUALITY_WIDTH: Final = 1 << 14
 
 
 class Quality:
-    """The quality of a match; `compute` gives its confidence, and is called once at most."""
+    """The quality of a match; `compute` gives its confidence, and is called once at most. It is not
+    called if the confidence is known already."""
 
     __slots__ = ("_closeness", "_compute", "_confidence")
 
-    def __init__(self, match_type: MatchType, compute: Callable[[], float]) -> None:
+    def __init__(
+        self, match_type: MatchType, compute: Callable[[], float], confidence: float = -1.0
+    ) -> None:
         self._closeness = CLOSENESS[match_type]
         self._compute = compute
-        self._confidence = -1.0
+        self._confidence = confidence
 
     @property
     def confidence(self) -> float:
@@ -47,18 +50,22 @@ class Quality:
     @property
     def packed(self) -> int:
         """The quality as one number, for `is_better_than` and `unpacked`."""
-        return self._closeness * _WIDTH + round(self.confidence * PARTS)
+        return self._closeness * QUALITY_WIDTH + round(self.confidence * PARTS)
 
     def is_better_than(self, packed: int) -> bool:
         """Return whether this match is better than the one with that quality.
 
         The confidence is computed only if it can decide.
         """
-        if self._closeness * _WIDTH + PARTS // _TIMES < packed < (self._closeness + 1) * _WIDTH:
+        if (
+            self._closeness * QUALITY_WIDTH + PARTS // _TIMES
+            < packed
+            < (self._closeness + 1) * QUALITY_WIDTH
+        ):
             return False  # the usual case: as close, and no confidence is ten times as high
         if packed < 0:
             return True
-        closeness, parts = divmod(packed, _WIDTH)
+        closeness, parts = divmod(packed, QUALITY_WIDTH)
         if self._closeness > closeness:
             return True
         if _TIMES * parts > PARTS:
@@ -71,12 +78,12 @@ def packed(match_type: MatchType | None, confidence: float | None) -> int:
     """Return a quality as one number; UNKNOWN if a part of it is absent."""
     if match_type is None or confidence is None:
         return UNKNOWN
-    return CLOSENESS[match_type] * _WIDTH + round(confidence * PARTS)
+    return CLOSENESS[match_type] * QUALITY_WIDTH + round(confidence * PARTS)
 
 
 def unpacked(packed: int) -> tuple[MatchType | None, float | None]:
     """Return the match type and the confidence of a quality, None if they are not known."""
     if packed < 0:
         return None, None
-    closeness, parts = divmod(packed, _WIDTH)
+    closeness, parts = divmod(packed, QUALITY_WIDTH)
     return _BY_CLOSENESS[closeness], parts / PARTS

@@ -100,8 +100,8 @@ class Suppression:
         """Return whether a match of an entry may be a repeat, or must be remembered."""
         return entry.suppress_s != 0 or self.states.count != 0
 
-    def admit(self, entry: Entry, seen: Sighting) -> int:
-        """Decide whether a read makes a match of an entry.
+    def admit(self, entry: Entry, seen: Sighting, key: bytes | None = None) -> int:
+        """Decide whether a read makes a match of an entry; `key` is their `key_of` if it is known.
 
         Returns SUPPRESSED, or for a match the number of reads suppressed since the last one.
         """
@@ -109,7 +109,7 @@ class Suppression:
             return 0
         window_ms = 1000 * (_DEFAULT_S if entry.suppress_s is None else entry.suppress_s)
         seen = bounded(seen)
-        key = key_of(entry, seen)
+        key = key or key_of(entry, seen)
         own: KeyState | None = None
         is_repeat = False
         state, kept = self.states.first(key), self.states.kept

@@ -30,16 +30,15 @@ import orjson
 import xxhash
 
 from engine import limits
-from engine.documents.codec import encode
 from engine.documents.fields import INTEGER_MAX
-from engine.documents.model import Authority, Entry, RecentMatch, SuppressionState
-from engine.matching.quality import Quality, packed, unpacked
+from engine.documents.model import Authority, Entry, SuppressionState
+from engine.matching.quality import Quality, packed
 
 LATE_MS: Final = 1000 * limits.SUPPRESSION_LATE_S
 NO_OFFSET: Final = -1
 #: The fields of each match, sorted by the first: its read's own time and offset, the number of
 #: suppressed reads that it reports, when its read reached the topic, and its packed quality.
-_OFFSET, _CARRIED, _ARRIVED, _QUALITY, _WIDTH = 1, 2, 3, 4, 5
+_OFFSET, _CARRIED, _ARRIVED, _QUALITY, MATCH_WIDTH = 1, 2, 3, 4, 5
 #: The approximate size as written of a match, and of the rest without names.
 _MATCH_BYTES: Final = 128
 _WRITTEN_BYTES: Final = 512
@@ -70,6 +69,18 @@ def key_of(entry: Entry, seen: Sighting) -> bytes:
         *(seen.source, seen.camera, plate if "?" in listed else ""),
     )
     return xxhash.xxh3_128_digest(orjson.dumps(parts))
+
+
+def key_front(entry: Entry) -> bytes:
+    """Return what begins the parts of all keys of an entry, as JSON."""
+    parts = entry.entry_id, entry.plate, entry.agency, entry.purpose
+    return orjson.dumps(parts).removesuffix(b"]")
+
+
+def plain_key(front: bytes, source: bytes, camera: bytes) -> bytes:
+    """Do as `key_of` for a `key_front` of an entry that is not partial, and for names that JSON
+    writes as they are."""
+    return xxhash.xxh3_128_digest(b"".join((front, b',"', source, b'","', camera, b'",""]')))
 
 
 def listing_of(entry: Entry) -> str:
@@ -150,10 +161,10 @@ class KeyState:
         is_own = seen.partition == self.partition
         quality = seen.quality
         end = len(matches)
-        if end and captured_ms - matches[end - _WIDTH] >= window_ms:
+        if end and captured_ms - matches[end - MATCH_WIDTH] >= window_ms:
             return False  # the usual case: in order, and long after the last match
         late_ms = LATE_MS + window_ms
-        for at in range(self._first_from(captured_ms - window_ms + 1), end, _WIDTH):
+        for at in range(self._first_from(captured_ms - window_ms + 1), end, MATCH_WIDTH):
             if matches[at] >= captured_ms + window_ms:
                 return False
             if (
@@ -167,7 +178,7 @@ class KeyState:
     def carried_by(self, captured_ms: int, offset: int) -> int | None:
         """Return the count that this read's own match reports; None if no match is known."""
         matches = self.matches
-        for at in range(self._first_from(captured_ms), len(matches), _WIDTH):
+        for at in range(self._first_from(captured_ms), len(matches), MATCH_WIDTH):
             if matches[at] != captured_ms:
                 return None
             if matches[at + _OFFSET] == offset:
@@ -200,7 +211,7 @@ class KeyState:
         carried = self.suppressed - self.handed
         self.suppressed = self.handed
         self.add(seen.captured_ms, seen.offset, carried, seen.arrived_ms, seen.quality.packed)
-        count = len(self.matches) // _WIDTH
+        count = len(self.matches) // MATCH_WIDTH
         if count > limits.SUPPRESSION_MATCHES and count % limits.SUPPRESSION_MATCHES == 0:
             self._evict_matches(count, settled)
         return carried
@@ -211,42 +222,17 @@ class KeyState:
         """Insert a match by its own time."""
         matches = self.matches
         match = (captured_ms, offset, carried, arrived_ms, quality)
-        if not matches or captured_ms >= matches[len(matches) - _WIDTH]:
+        if not matches or captured_ms >= matches[len(matches) - MATCH_WIDTH]:
             matches.extend(match)
         else:
             at = self._first_from(captured_ms)
             matches[at:at] = array("q", match)
         self.last_offset = max(self.last_offset, offset)
 
-    def document(self) -> SuppressionState:
-        """Return the document for the changelog."""
-        matches = self.matches
-        counting = self.terms if self.suppressed else None
-        list_id, agency, purpose, authority = counting or (None, None, None, None)
-        return SuppressionState(
-            entry_id=self.entry_id,
-            matches=tuple(
-                [_recent_match(*matches[at : at + _WIDTH]) for at in range(0, len(matches), _WIDTH)]
-            ),
-            suppress_s=self.window_ms // 1000,
-            offset=self.counted,
-            suppressed=self.suppressed,
-            source=self.source,
-            listing=self.listing,
-            list_id=list_id,
-            agency=agency,
-            purpose=purpose,
-            authority=authority,
-        )
-
     @property
     def size_bytes(self) -> int:
         """The approximate size as written, rounded up."""
-        return _WRITTEN_BYTES + _MATCH_BYTES * (len(self.matches) // _WIDTH)
-
-    def written(self) -> bytes:
-        """Return the document as JSON."""
-        return encode(self.document())
+        return _WRITTEN_BYTES + _MATCH_BYTES * (len(self.matches) // MATCH_WIDTH)
 
     def read(self, written: SuppressionState, *, is_of_this_log: bool) -> None:
         """Restore what was written.
@@ -269,32 +255,28 @@ class KeyState:
     def _first_from(self, captured_ms: int) -> int:
         """Return the position of the first match whose own time is not before this."""
         matches = self.matches
-        places = range(0, len(matches), _WIDTH)
-        return _WIDTH * bisect_left(places, captured_ms, key=matches.__getitem__)
+        places = range(0, len(matches), MATCH_WIDTH)
+        return MATCH_WIDTH * bisect_left(places, captured_ms, key=matches.__getitem__)
 
     def _is_recent(self, matched: int, offset: int) -> bool:
         """Return whether few enough matches lie between a match and a read, by their offsets."""
-        if len(self.matches) <= limits.SUPPRESSION_MATCHES * _WIDTH or matched == self.last_offset:
+        if (
+            len(self.matches) <= limits.SUPPRESSION_MATCHES * MATCH_WIDTH
+            or matched == self.last_offset
+        ):
             return True
-        between = sum(matched < other < offset for other in self.matches[_OFFSET::_WIDTH])
+        between = sum(matched < other < offset for other in self.matches[_OFFSET::MATCH_WIDTH])
         return between < limits.SUPPRESSION_MATCHES
 
     def _evict_matches(self, count: int, settled: int) -> None:
         """Keep the matches that are not settled, and those before that may suppress their reads."""
-        offsets = sorted(self.matches[_OFFSET::_WIDTH])
+        offsets = sorted(self.matches[_OFFSET::MATCH_WIDTH])
         kept_from = bisect_left(offsets, settled) - limits.SUPPRESSION_MATCHES
         if count >= limits.SUPPRESSION_MATCHES_MOST:
             kept_from = max(kept_from, count // 2)
         first = offsets[max(0, kept_from)]
         kept: array[int] = array("q")
-        for at in range(0, len(self.matches), _WIDTH):
+        for at in range(0, len(self.matches), MATCH_WIDTH):
             if self.matches[at + _OFFSET] >= first:
-                kept.extend(self.matches[at : at + _WIDTH])
+                kept.extend(self.matches[at : at + MATCH_WIDTH])
         self.matches = kept
-
-
-def _recent_match(
-    captured_ms: int, offset: int, carried: int, arrived_ms: int, quality: int
-) -> RecentMatch:
-    match_type, confidence = unpacked(quality)
-    return RecentMatch(captured_ms, offset, carried, arrived_ms, match_type, confidence)

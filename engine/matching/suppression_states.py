@@ -13,10 +13,12 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator
+from operator import attrgetter
 from typing import NamedTuple
 
 from engine import limits
 from engine.matching.suppression_key import KeyState
+from engine.matching.suppression_writer import json_of
 
 
 class SuppressionRecord(NamedTuple):
@@ -47,6 +49,7 @@ class KeyStates:
         self.kept: set[int] = set()
         #: How many changes were ever reported, by partition.
         self.reported: Counter[int] = Counter()
+        json_of([KeyState(b"", 0, "", 0)])  # compile it now, and not while the first match waits
 
     def __len__(self) -> int:
         """Return the number of keys, each counted once for every partition."""
@@ -82,11 +85,12 @@ class KeyStates:
         if not self._changed and not self._evicted:
             return []
         records = [SuppressionRecord(*place, None) for place in self._evicted]
+        changed = [*self._changed]
         records += [
-            SuppressionRecord(state.partition, state.key, state.written())
-            for state in self._changed
+            SuppressionRecord(state.partition, state.key, value)
+            for state, value in zip(changed, json_of(changed), strict=True)
         ]
-        self.reported.update(record.partition for record in records)
+        self.reported.update(map(attrgetter("partition"), records))
         self._evicted.clear()
         self._changed.clear()
         self.changed_bytes = 0

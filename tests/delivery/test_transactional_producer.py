@@ -37,7 +37,7 @@ from engine import limits
 from engine.delivery.batch import BuiltBatch
 from engine.delivery.producer import make_producer
 from engine.delivery.records import Outgoing
-from engine.delivery.suppression_changelog import state_record
+from engine.delivery.suppression_changelog import state_records
 from engine.delivery.transactional_producer import Fenced, GroupOffsets, TransactionalSink
 from engine.errors import BrokerError
 from engine.kafka.cluster import Cluster
@@ -131,7 +131,7 @@ async def test_records_and_offset_are_one_transaction(started: Made) -> None:
     producer = Producer()
     sink = started(producer)
     await sink.start()
-    state = state_record(CLUSTER, SuppressionRecord(7, b"k" * 16, b"{}"))
+    [state] = state_records(CLUSTER, [SuppressionRecord(7, b"k" * 16, b"{}")])
     records = outgoing(TOPICS.matches, b"a", b"b", b"a") + outgoing(TOPICS.audit, b"chain")
     await sink.transact(records, [state], 12)
     assert sink.id == "group/lpr.detections.v1/7"

@@ -7,7 +7,7 @@ Run as `python -m tests.kafka.newer_worker worker ...`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import orjson
 
@@ -16,7 +16,9 @@ from engine.cli import main
 from engine.delivery import audit_chains
 from engine.documents.codec import encode
 from engine.documents.model import SuppressionState
-from engine.matching import suppression_key
+from engine.matching import suppression_states
+from engine.matching.suppression_key import KeyState
+from engine.matching.suppression_writer import document_of
 
 _NEWER = {"newer_reason": "of a version to come", "newer_counts": {"lanes": [1, 2]}}
 
@@ -26,6 +28,10 @@ def _encode(state: SuppressionState) -> bytes:
     for match in document["matches"]:
         match |= _NEWER
     return orjson.dumps(document)
+
+
+def _json_of(states: Sequence[KeyState]) -> list[bytes]:
+    return [_encode(document_of(state)) for state in states]
 
 
 class _NewerChain(Chain):
@@ -47,6 +53,6 @@ class _NewerChain(Chain):
 
 
 if __name__ == "__main__":
-    vars(suppression_key)["encode"] = _encode
+    vars(suppression_states)["json_of"] = _json_of
     vars(audit_chains)["Chain"] = _NewerChain
     main()

@@ -7,17 +7,23 @@ Run as `python -m tests.kafka.older_worker worker ...`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import orjson
 import xxhash
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 
+from engine.arrays import Bytes
 from engine.cli import main
 from engine.documents.codec import encode
 from engine.documents.model import Entry, SuppressionState
-from engine.matching import match, suppression, suppression_key
+from engine.matching import match, matcher, suppression, suppression_key, suppression_states
+from engine.matching.plain_reads import PlainReads
 from engine.matching.quality import packed
-from engine.matching.suppression_key import Sighting
+from engine.matching.suppression_key import KeyState, Sighting
+from engine.matching.suppression_writer import document_of
 from engine.transport import consumer_thread
+from engine.wire.record_decoder import Rows
 
 _LATER = ("source", "listing")
 _LATER_OF_MATCH = ("match_type", "confidence")
@@ -45,6 +51,17 @@ def _encode(state: SuppressionState) -> bytes:
     return orjson.dumps(document)
 
 
+def _json_of(states: Sequence[KeyState]) -> list[bytes]:
+    return [_encode(document_of(state)) for state in states]
+
+
+class _NoPlainReads(PlainReads):
+    """Takes no read for plain: what the engine puts together for these is of this version."""
+
+    def of(self, data: Bytes, rows: Rows, look_every: int) -> Iterator[Sequence[int]]:
+        yield from rows.tolist()
+
+
 def _all_alike(match_type: object, confidence: object) -> int:
     return packed("exact", 0.9999)
 
@@ -53,6 +70,7 @@ if __name__ == "__main__":
     vars(consumer_thread)["protocols"] = lambda *_: [RoundRobinPartitionAssignor]
     vars(match)["match_id"] = id_of
     vars(suppression)["key_of"] = _key_of
-    vars(suppression_key)["encode"] = _encode
+    vars(suppression_states)["json_of"] = _json_of
+    vars(matcher)["PlainReads"] = _NoPlainReads
     vars(suppression_key)["packed"] = _all_alike
     main()

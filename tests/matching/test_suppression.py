@@ -17,6 +17,7 @@ from engine.matching import suppression_key
 from engine.matching.suppression import SUPPRESSED, Suppression, Unmatched
 from engine.matching.suppression_key import LATE_MS, key_of
 from engine.matching.suppression_states import SuppressionRecord
+from engine.matching.suppression_writer import document_of
 from engine.plates.likeness import MatchType
 from tests.fakes.documents import NOW_MS, entry, sighting
 
@@ -213,10 +214,10 @@ def test_what_becomes_of_a_read_is_said_by_its_partition_alone(
 def test_the_same_reads_again_change_nothing(log: list[Read], first: int) -> None:
     state = Suppression()
     expected = answers(state, log)
-    before = [(each.key, each.document()) for each in state.states]
+    before = [(each.key, document_of(each)) for each in state.states]
     state.take_changes()
     assert answers(state, log[first:], first=first) == expected[first:]
-    assert [(each.key, each.document()) for each in state.states] == before
+    assert [(each.key, document_of(each)) for each in state.states] == before
     assert state.take_changes() == []
 
 
@@ -417,7 +418,7 @@ def test_too_many_matches_that_are_not_settled_lose_none() -> None:
     log = at(*range(0, 60 * 200, 60))
     assert answers(state, log) == [0] * 200
     (only,) = state.states
-    assert 32 <= len(only.document().matches) <= 64
+    assert 32 <= len(document_of(only).matches) <= 64
     assert answers(state, log) == [0] * 200, "each is emitted again"
 
 
@@ -429,8 +430,8 @@ def test_what_was_written_is_what_is_held() -> None:
     topic: dict[tuple[int, bytes], bytes] = {}
     noted(topic, state.take_changes())
     again = restored(topic, {0: 6})
-    assert {each.key: each.document() for each in again.states} == {
-        each.key: each.document() for each in state.states
+    assert {each.key: document_of(each) for each in again.states} == {
+        each.key: document_of(each) for each in state.states
     }
     assert again.take_changes() == []
 

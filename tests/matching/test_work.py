@@ -29,7 +29,7 @@ from tests.matching.test_matcher import matcher_of
 _COSTS: Final = {
     "exact": 638,
     "with a vehicle": 645,
-    "suppressed": 1133,
+    "suppressed": 1101,
     "look-alike": 2501,
     "denied": 316,
     "record": 109,

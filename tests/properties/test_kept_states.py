@@ -31,6 +31,7 @@ from engine.documents.codec import decode_suppression, encode
 from engine.documents.model import Entry
 from engine.matching.outcome import Outcome
 from engine.matching.suppression import Suppression
+from engine.matching.suppression_writer import document_of
 from engine.transport.fetch import Fetch
 from engine.wire.record_batch import RawFetch
 from tests.fakes.assignments import an_assignment
@@ -186,7 +187,7 @@ class _Worker:
             await asyncio.sleep(0)
         for partition in partitions:
             have = {
-                state.key: state.written()
+                state.key: encode(document_of(state))
                 for state in self.state.states
                 if state.partition == partition
             }

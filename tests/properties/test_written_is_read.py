@@ -34,6 +34,7 @@ from engine.library.hot_list_index import HotListIndex
 from engine.matching.lists import ControlKind, ControlRecord
 from engine.matching.match import audit_fields
 from engine.matching.suppression import Suppression
+from engine.matching.suppression_writer import document_of
 from tests.fakes.documents import NOW_MS, detection, detection_json, entry, policy, policy_json
 from tests.fakes.record_batches import Sent, batch_bytes, raw_batch, raw_fetch
 from tests.models.real_matcher import PURPOSES, RealMatcher, keyed
@@ -112,7 +113,7 @@ def test_matches_and_what_goes_with_them(listed: Entry, sent: list[Sent], offset
         assert encode(states[-1][1]) == change.value
     again = Suppression()
     again.restore(0, states, offset + len(sent))
-    assert {each.key: each.document() for each in again.states} == dict(states)
+    assert {each.key: document_of(each) for each in again.states} == dict(states)
 
 
 @given(st.binary(max_size=40), st.integers(0, INTEGER_MAX - 1), INT64)

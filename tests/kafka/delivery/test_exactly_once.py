@@ -19,7 +19,7 @@ from engine.audit.chain import Chain
 from engine.clock import SystemClock
 from engine.config import Settings
 from engine.delivery.audit_chains import last_record
-from engine.delivery.suppression_changelog import state_record
+from engine.delivery.suppression_changelog import state_records
 from engine.delivery.suppression_reader import SuppressionReader
 from engine.errors import ConfigError
 from engine.kafka.cluster import Cluster
@@ -159,7 +159,7 @@ async def test_a_state_behind_an_open_transaction_is_waited_for(
 
     async def send(producer: AIOKafkaProducer, source: int, value: bytes) -> bytes:
         change = SuppressionRecord(source, b"%016d" % next(number), value)
-        record = state_record(cluster, change)
+        [record] = state_records(cluster, [change])
         await producer.begin_transaction()
         states = [ToSend(record.key, record.value)]
         await send_to_partition(producer, topics.suppression, 0, states)
