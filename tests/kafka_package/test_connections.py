@@ -163,7 +163,9 @@ async def test_a_connection_that_is_reset_leaves_no_error_that_nobody_takes(kind
 
     def errors_left() -> list[Any]:
         protocols = [each for each in gc.get_objects() if isinstance(each, AIOKafkaProtocol)]
-        return [each._closed for each in protocols if each._closed._log_traceback]
+        # asyncio's own attribute, of the name of a private one of ours.
+        closed = [vars(each)["_closed"] for each in protocols]
+        return [each for each in closed if each._log_traceback]
 
     make, start, stop = KINDS[kind]
     server = await asyncio.start_server(reset, "127.0.0.1", 0)
