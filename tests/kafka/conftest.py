@@ -8,7 +8,8 @@ why, except with `HOTLIST_REQUIRE_KAFKA=1`: then they fail.
 
 With `HOTLIST_TEST_BROKERS=3` the real one is a cluster of three brokers, on which every topic has
 three replicas. A test that asks for `real_cluster` runs on a cluster in any case, and may end its
-brokers; all of them run again at the test's end.
+brokers; all of them run again at the test's end. So `worker/test_cluster.py` repeats the essential
+tests of other files.
 """
 
 from __future__ import annotations
@@ -55,13 +56,20 @@ class Broker:
         return self.kind == "real"
 
 
-#: What counts reads that are lost and matches that come twice: run once, whatever it finds.
+#: Files that count reads that are lost or matches that come twice: run once, whatever they find.
 _RUN_ONCE: Final = (
     "delivery/test_exactly_once.py",
+    "delivery/test_suppression.py",
     "torture/test_torture.py",
     "transport/test_positions.py",
+    "transport/test_rebalances.py",
+    "worker/test_backpressure.py",
     "worker/test_cluster.py",
     "worker/test_main_job.py",
+    "worker/test_mixed_versions.py",
+    "worker/test_outages.py",
+    "worker/test_second_cluster.py",
+    "worker/test_shutdown.py",
 )
 
 
