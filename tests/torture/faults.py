@@ -30,8 +30,9 @@ T = TypeVar("T")
 #: How long the broker may take to notice that its disk is full.
 _FULL_S: Final = 15.0
 _POLL_S: Final = 0.1
-#: How long a fault waits for what it needs: a worker takes some seconds to start, a broker more.
-_MET_S: Final = 90.0
+#: How long a fault waits for what it needs: a worker takes some seconds to start, a broker more,
+#: and faults to brokers wait for each other.
+_MET_S: Final = 400.0
 #: A slow network also answers late, by so much.
 _LATENCY_S: Final = 0.05
 #: What the broker's own start and end may take; each has its own bound below this.

@@ -41,15 +41,17 @@ class Round:
 @dataclass(frozen=True, slots=True)
 class Kind:
     """A kind of fault: what it does, how often it comes beside the others, how long it lasts in
-    seconds and what its amount is drawn from. Of an `exclusive` group one runs at a time, and what
-    follows within `costs_s` of its end waits until then, in the rounds without storms. It needs so
-    many `brokers`, and this `delivery` if one is named."""
+    seconds and what its amount is drawn from. Of an `exclusive` group one runs at a time, and the
+    next one begins `busy_s` after its end: a broker's start. In the rounds without storms, what
+    follows within `costs_s` of its end waits until then. It needs so many `brokers`, and this
+    `delivery` if one is named."""
 
     does: str
     weight: float
     lasts_s: tuple[float, float]
     amount: Callable[[random.Random], float] = lambda chance: chance.random()
     exclusive: str = ""
+    busy_s: float = 8.0
     costs_s: float = 3.0
     brokers: int = 1
     delivery: str = ""
@@ -127,7 +129,13 @@ KINDS: Final[dict[str, Kind]] = {
         "two of three brokers get SIGKILL", 1, (5, 15), exclusive="broker", costs_s=15, brokers=3
     ),
     "rolling": Kind(
-        "each broker in turn gets SIGTERM", 1, (0, 1), exclusive="broker", costs_s=40, brokers=3
+        "each broker in turn gets SIGTERM",
+        1,
+        (0, 1),
+        exclusive="broker",
+        busy_s=40,
+        costs_s=40,
+        brokers=3,
     ),
     "move": Kind(
         "a topic's leading replicas are deleted, and copied back",
@@ -156,8 +164,6 @@ def kinds_with(brokers: int, delivery: str) -> tuple[str, ...]:
     )
 
 
-#: What a fault of a kind costs beside its time, at the most: a broker's start.
-_BROKER_START_S = 8.0
 _ROUND_S = 60.0
 #: From here on there is time for every kind alone.
 _ALONE_FROM_S = 400.0
@@ -242,7 +248,7 @@ def _storm(
             at_s = busy_until_s[exclusive]
         fault = _fault(chance, kind, at_s, session_s)
         if exclusive:
-            busy_until_s[exclusive] = fault.ends_s + _BROKER_START_S
+            busy_until_s[exclusive] = fault.ends_s + KINDS[kind].busy_s
         yield fault
 
 

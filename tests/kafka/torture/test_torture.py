@@ -1,4 +1,5 @@
-"""The short form of the fault campaign (`make torture`): every kind of fault that costs little."""
+"""The short form of the fault campaign (`make torture`): on one broker every kind of fault that
+costs little, and on three brokers those of a cluster."""
 
 from __future__ import annotations
 
@@ -15,12 +16,18 @@ from tests.kafka.broker import RealBroker
 
 _ROOT = Path(__file__).resolve().parents[3]
 SEED = 20261122
-SECONDS = 25
-FAULTS = (
-    *("kill", "stop", "remove", "add", "clock", "cut", "reset", "half_close", "slow", "silent"),
-    *("broker_kill", "broker_pause", "grow"),
-)
-_AT_MOST_S = 400
+#: By options of the campaign. It lasts longer, because each kind comes once at least.
+FAULTS = {
+    ("--seconds", "25"): (
+        *("kill", "stop", "remove", "add", "clock", "cut", "reset", "half_close", "slow", "silent"),
+        *("broker_kill", "broker_pause", "grow"),
+    ),
+    ("--seconds", "15", "--brokers", "3", "--delivery", "exactly_once"): (
+        *("kill", "leader_kill", "coordinator_kill", "transaction_coordinator_kill", "two_kill"),
+        *("rolling", "move", "elect"),
+    ),
+}
+_AT_MOST_S = 1200
 
 
 @pytest.fixture
@@ -49,10 +56,15 @@ def _campaign(kept: Path, *options: str, faults: tuple[str, ...]) -> subprocess.
 
 
 @pytest.mark.usefixtures("a_broker_can_start")
-def test_nothing_is_lost_and_nothing_invented(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("options", "faults"), FAULTS.items(), ids=["one broker", "three brokers, exactly once"]
+)
+def test_nothing_is_lost_and_nothing_invented(
+    tmp_path: Path, options: tuple[str, ...], faults: tuple[str, ...]
+) -> None:
     """On a failure, what it printed says the seed, what is wrong and where the logs lie."""
     kept = tmp_path / "result.json"
-    campaign = _campaign(kept, "--workers", "2", "--seconds", str(SECONDS), faults=FAULTS)
+    campaign = _campaign(kept, "--workers", "2", *options, faults=faults)
     try:
         output, _ = campaign.communicate(timeout=_AT_MOST_S)
     finally:
@@ -60,7 +72,7 @@ def test_nothing_is_lost_and_nothing_invented(tmp_path: Path) -> None:
         campaign.wait()
     assert campaign.returncode == 0, f"python -m tests.torture, seed {SEED}:\n{output}"
     result = json.loads(kept.read_text())
-    assert {row["kind"] for row in result["faults"]} == set(FAULTS), output
+    assert {row["kind"] for row in result["faults"]} == set(faults), output
     findings = result["findings"]
     assert findings["problems"] == []
     # It must have had something to find.
