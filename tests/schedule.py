@@ -19,12 +19,12 @@ _ON_KAFKA: Final = "tests/kafka/"
 
 #: The files that take half a minute or more, the longest first.
 LONG: Final = (
+    "tests/kafka/torture/test_torture.py",
+    "tests/kafka/worker/test_cluster.py",
     "tests/kafka/worker/test_main_job.py",
     "tests/kafka/worker/test_audit.py",
     "tests/kafka/repository/test_runbook.py",
-    "tests/kafka/worker/test_cluster.py",
     "tests/kafka/repository/test_deployments.py",
-    "tests/kafka/torture/test_torture.py",
     "tests/kafka/transport/test_positions.py",
     "tests/kafka/kafka/test_roles.py",
     "tests/kafka/worker/test_nothing_left.py",

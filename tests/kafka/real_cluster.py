@@ -5,7 +5,8 @@ machines of its own: two brokers of three may be gone, and the third still learn
 combination of one controller and several brokers is described in Kafka's documentation of KRaft
 (`process.roles`) and is what public Compose files for tests have.
 
-Every topic has three replicas, of which two must be in sync, Kafka's own topics too.
+Every topic has three replicas, of which two must be in sync, Kafka's own topics too. Broker 2 is in
+the rack `zone-2`, and a consumer that names its rack fetches from the replica there (KIP-392).
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ _REPLICATED: Final = {
     "transaction.state.log.min.isr": "2",
     "share.coordinator.state.topic.replication.factor": str(REPLICAS),
     "share.coordinator.state.topic.min.isr": "2",
+    "replica.selector.class": "org.apache.kafka.common.replica.RackAwareReplicaSelector",
     # A broker that comes back leads again what it led: soon, here.
     "leader.imbalance.check.interval.seconds": "5",
 }
@@ -76,7 +78,12 @@ class RealCluster:
         self.brokers: Final = {
             number: RealBroker(
                 port=port,
-                properties={**_REPLICATED, **(properties or {}), **own},
+                properties={
+                    **_REPLICATED,
+                    "broker.rack": f"zone-{number}",
+                    **(properties or {}),
+                    **own,
+                },
                 member=Member(number, cluster_id, voters),
             )
             for number, (port, own) in enumerate(single, 1)

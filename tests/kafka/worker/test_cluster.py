@@ -1,26 +1,36 @@
-"""Workers on a cluster of three brokers that loses some of them.
+"""Workers on a cluster of three brokers.
 
-A broker that ends takes leaders of partitions and coordinators of groups and transactions with it.
-The others take their places; while two of three are gone, nothing can be acknowledged. In no case
-may a worker end, a match be lost or, with delivery exactly once, come twice. The tests share one
+What a deployment rests on most is tried here as on one broker: the main job, delivery exactly once,
+and the end of a worker. Then the cluster loses brokers. A broker that ends takes leaders of
+partitions and coordinators of groups and transactions with it. The others take their places; while
+two of three are gone, nothing can be acknowledged. In no case may a worker end, a match be lost or,
+with delivery exactly once, come twice. Last, where the reads are fetched from. The tests share one
 cluster.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiokafka.client import AIOKafkaClient
+from aiokafka.protocol.fetch import FetchRequest
 from confluent_kafka.admin import AdminClient
 
 from engine.kafka.topics import Topics
+from tests.kafka.delivery import test_exactly_once
 from tests.kafka.delivery.test_exactly_once import check_once, worker
 from tests.kafka.forked_worker import ForkedWorker
 from tests.kafka.real_cluster import RealCluster
 from tests.kafka.records import WAIT_S, producing, send_to_partition, until
 from tests.kafka.town import Town, found_matches
+from tests.kafka.worker import test_main_job, test_shutdown
 from tests.kafka.worker.test_main_job import all_done, check_likeness, matches_on
+from tests.kafka.worker.test_shutdown import Street
+from tests.kafka.worker_here import worker_here
 from tests.kafka.worker_process import WorkerProcess
 
 #: How long two brokers are away before they are started, which takes about as long again.
@@ -61,7 +71,45 @@ class Traffic:
 
 @pytest.fixture(scope="module")
 def hamlet() -> Town:
-    return Town(entries=2_000, sources=8, reads=16_000, hit_rate=0.1)
+    return Town(entries=2_000, sources=20, reads=40_000, hit_rate=0.08)
+
+
+# ---- as on one broker
+
+
+@pytest.fixture
+def real_kafka(real_cluster: RealCluster) -> str:
+    """The cluster, for tests that elsewhere run on one broker."""
+    return real_cluster.bootstrap
+
+
+@pytest.fixture(scope="module")
+def town(hamlet: Town) -> Town:
+    """Smaller than the one that the main job has on one broker."""
+    return hamlet
+
+
+@pytest.fixture(scope="module")
+def village(hamlet: Town) -> Town:
+    return hamlet
+
+
+log_file = test_main_job.log_file
+street = test_shutdown.street
+
+test_straight_through = test_main_job.test_straight_through
+test_killed_in_the_middle = test_main_job.test_killed_in_the_middle
+test_an_aborted_transaction_never_matches = test_main_job.test_an_aborted_transaction_never_matches
+test_killed_in_the_middle_of_transactions = (
+    test_exactly_once.test_killed_in_the_middle_of_transactions
+)
+test_one_that_was_stopped_comes_back = test_exactly_once.test_one_that_was_stopped_comes_back
+test_running = test_shutdown.test_running
+test_while_the_group_rebalances = test_shutdown.test_while_the_group_rebalances
+test_a_signal_ends_it_in_order = test_shutdown.test_a_signal_ends_it_in_order
+
+
+# ---- with fewer brokers
 
 
 @pytest.fixture
@@ -123,6 +171,46 @@ async def test_two_brokers_of_three(
             await all_done(bootstrap, prefix, each)
             await each.stop()
     await check_once(bootstrap, prefix, hamlet)
+
+
+@pytest.fixture
+def fetched(prefix: str, monkeypatch: pytest.MonkeyPatch) -> Counter[int]:
+    """How many bytes of reads each broker has answered with."""
+    reads, counts = Topics(prefix).detections, Counter[int]()
+    send = AIOKafkaClient.send
+
+    async def send_and_count(client: Any, node: int, request: Any, **options: Any) -> Any:
+        response = await send(client, node, request, **options)
+        if isinstance(request, FetchRequest):
+            for topic, parts in response.topics:
+                if topic == reads:
+                    counts[node] += sum(len(data) for *_, data in parts)
+        return response
+
+    monkeypatch.setattr(AIOKafkaClient, "send", send_and_count)
+    return counts
+
+
+@pytest.mark.parametrize("rack", [None, "zone-2"])
+async def test_reads_are_fetched_from_the_replica_in_the_workers_rack(
+    real_cluster: RealCluster,
+    prefix: str,
+    street: Street,
+    fetched: Counter[int],
+    rack: str | None,
+) -> None:
+    """And from leaders if it has none, or that broker is away."""
+    await street.pass_by(200)
+    async with worker_here(real_cluster.bootstrap, prefix, client_rack=rack) as here:
+        await here.has_processed(200)
+        assert (+fetched).keys() == ({1, 2, 3} if rack is None else {2})
+        if rack is not None:
+            real_cluster.brokers[2].kill()
+            fetched.clear()
+            await street.pass_by(200)
+            await here.has_processed(400)
+            assert (+fetched).keys() == {1, 3}
+    assert set(await street.matched()) == set(street.read_ids)
 
 
 async def test_the_coordinator_of_a_transactional_id_leads_its_partition(
