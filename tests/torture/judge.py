@@ -41,8 +41,9 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import product
 from typing import Final, NamedTuple
 
@@ -94,25 +95,32 @@ class Findings:
 
 
 class _Timeline:
-    """The states of a key in their order, the absent one first, and when each may have counted."""
+    """The states of a key in their order, the absent one first, and when each may have counted.
+    States that come later are added, however many there are already."""
 
-    def __init__(self, states: Sequence[State], evidence: Evidence) -> None:
-        self._states = (_ABSENT, *states)
-        sent_s = evidence.change_sent_s
-        self._begins_s = [-math.inf, *(sent_s.get(state.change, -math.inf) for state in states)]
+    def __init__(self, evidence: Evidence) -> None:
+        self._evidence = evidence
+        self._states = [_ABSENT]
+        self._begins_s = [-math.inf]
         #: When a consumer had seen a later state.
-        self._gone_s = [*(state.seen_s for state in states), math.inf]
+        self._gone_s = [math.inf]
         #: The earliest beginning of a state and those behind it.
-        self._from_s = list(self._begins_s)
-        for place in reversed(range(len(states))):
-            self._gone_s[place] = min(self._gone_s[place : place + 2])
-            self._from_s[place] = min(self._from_s[place : place + 2])
-        self._first = bisect_left(self._gone_s, evidence.started_s)
+        self._from_s = [-math.inf]
+
+    def add(self, state: State) -> None:
+        """Add the next state."""
+        begins_s = self._evidence.change_sent_s.get(state.change, -math.inf)
+        self._states.append(state)
+        self._begins_s.append(begins_s)
+        _append_earliest(self._from_s, begins_s)
+        self._gone_s.pop()
+        _append_earliest(self._gone_s, state.seen_s)
+        self._gone_s.append(math.inf)
 
     def between(self, from_s: float, until_s: float) -> list[State]:
         """The states that may have counted in a time."""
         found = []
-        place = bisect_left(self._gone_s, from_s - SLACK_S, lo=self._first)
+        place = bisect_left(self._gone_s, max(from_s - SLACK_S, self._evidence.started_s))
         while place < len(self._states) and self._from_s[place] <= until_s:
             if self._begins_s[place] <= until_s:
                 found.append(self._states[place])
@@ -123,6 +131,15 @@ class _Timeline:
         """When a consumer had seen a later state."""
         after = bisect_left(self._states, state.offset, key=lambda each: each.offset)
         return self._gone_s[after]
+
+
+def _append_earliest(times_s: list[float], time_s: float) -> None:
+    """Append a time to others, each of which is the earliest of its own and those behind it."""
+    times_s.append(time_s)
+    place = len(times_s) - 1
+    while place and times_s[place - 1] > time_s:
+        place -= 1
+        times_s[place] = time_s
 
 
 class _OfRead(NamedTuple):
@@ -152,10 +169,10 @@ class Judge:
         #: By offset, what each record of the lists says.
         self._listed: dict[int, Listed | None] = {_ABSENT.offset: None}
         self._policies: dict[int, PolicyInForce] = {_ABSENT.offset: NO_POLICY}
-        #: By key, how many of its states were taken.
-        self._taken: Counter[str] = Counter()
-        self._entry_times: dict[str, _Timeline] = {}
-        self._policy_times: dict[str, _Timeline] = {}
+        #: By key, how many of its states were taken, of the entries and of the policies.
+        self._taken: tuple[Counter[str], Counter[str]] = Counter(), Counter()
+        self._entry_times = defaultdict[str, _Timeline](partial(_Timeline, evidence))
+        self._policy_times = defaultdict[str, _Timeline](partial(_Timeline, evidence))
         self._verifier = Verifier("audit")
         self._verified: Counter[int] = Counter()
         self.findings = Findings()
@@ -206,35 +223,18 @@ class Judge:
 
     def _take_lists(self) -> None:
         """Take what has come onto the lists' topics."""
-        evidence, oracle, now_ms = self._evidence, self._oracle, self._now_ms
-        self._entry_times.clear()
-        self._policy_times.clear()
-        for key, states in evidence.entries.items():
-            for state in states[self._taken[key] :]:
-                record = EntryRecord(key, state.document, state.offset, now_ms)
-                listed = self._listed[state.offset] = oracle.listed(record)
-                if listed is not None:
-                    oracle.find_by_texts(key, listed.entry)
-            self._taken[key] = len(states)
-        for source, states in evidence.policies.items():
-            for state in states:
-                if state.offset not in self._policies:
-                    policy = PolicyRecord(source, state.document, state.offset, now_ms)
-                    self._policies[state.offset] = policy_of(policy)
-
-    def _entry_timeline(self, key: str) -> _Timeline:
-        found = self._entry_times.get(key)
-        if found is None:
-            found = _Timeline(self._evidence.entries.get(key, ()), self._evidence)
-            self._entry_times[key] = found
-        return found
-
-    def _policy_timeline(self, source: str) -> _Timeline:
-        found = self._policy_times.get(source)
-        if found is None:
-            found = _Timeline(self._evidence.policies.get(source, ()), self._evidence)
-            self._policy_times[source] = found
-        return found
+        oracle, now_ms = self._oracle, self._now_ms
+        of_entries, of_policies = self._taken
+        for key, state in _new_states(self._evidence.entries, of_entries):
+            self._entry_times[key].add(state)
+            record = EntryRecord(key, state.document, state.offset, now_ms)
+            listed = self._listed[state.offset] = oracle.listed(record)
+            if listed is not None:
+                oracle.find_by_texts(key, listed.entry)
+        for source, state in _new_states(self._evidence.policies, of_policies):
+            self._policy_times[source].add(state)
+            policy = PolicyRecord(source, state.document, state.offset, now_ms)
+            self._policies[state.offset] = policy_of(policy)
 
     # ---- reads
 
@@ -294,7 +294,7 @@ class Judge:
             self._note(made)
             if match_id in found:
                 versions.add(state.change)
-                gone_s = self._entry_timeline(key).gone_s(state)
+                gone_s = self._entry_times[key].gone_s(state)
                 self.findings.oldest_revision_s = max(
                     self.findings.oldest_revision_s, read.sent_s - gone_s
                 )
@@ -341,8 +341,8 @@ class Judge:
         source = read.record.detection["source"]
         outcomes: dict[str | None, tuple[State, ExpectedMatch | None]] = {}
         suppressed = []
-        entries = self._entry_timeline(key).between(read.sent_s, read.until_s)
-        policies = self._policy_timeline(source).between(read.sent_s, read.until_s)
+        entries = self._entry_times[key].between(read.sent_s, read.until_s)
+        policies = self._policy_times[source].between(read.sent_s, read.until_s)
         for entry, policy in product(entries, policies):
             listed = self._listed[entry.offset]
             found = None
@@ -408,6 +408,16 @@ class Judge:
         for problem in map(str, verifier.problems.shown):
             if problem not in before:
                 self._add("breaks of audit chains", problem)
+
+
+def _new_states(
+    of_topic: Mapping[str, Sequence[State]], taken: Counter[str]
+) -> Iterator[tuple[str, State]]:
+    """Each state that was not taken yet, with its key; count it as taken."""
+    for key, states in of_topic.items():
+        for state in states[taken[key] :]:
+            yield key, state
+        taken[key] = len(states)
 
 
 def _named(match: SeenMatch) -> str:
