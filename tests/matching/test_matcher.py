@@ -536,6 +536,30 @@ def test_a_read_that_is_denied_leaves_only_counts(headers: Headers) -> None:
     assert "ABC123" not in repr(outcome)
 
 
+def test_of_a_recreated_list_only_a_read_that_comes_again_can_have_an_earlier_id() -> None:
+    """As the guide for consumers says: the offset of an entry does not name its topic."""
+    policies = [("S1", policy_json())]
+    before = matcher_of([("E1", listed()), ("E2", listed(entry_id="E2"))], policies)
+    after = matcher_of(
+        [
+            ("E1", listed(priority=1)),
+            ("E3", listed(entry_id="E3", plate="AAAA")),
+            ("E2", listed(entry_id="E2")),
+        ],
+        policies,
+    )
+    first = before.process(raw_fetch(raw_batch(batch_bytes([sent(read(1))]))), NOW_MS)
+    again = after.process(raw_fetch(raw_batch(batch_bytes([sent(read(1)), sent(read(2))]))), NOW_MS)
+    had = {match.entry.entry_id: match.match_id for match in matches_of(first)}
+    has = {(match.entry.entry_id, match.read.read_id): match for match in matches_of(again)}
+    assert had.keys() == {"E1", "E2"}
+    assert len(has) == 4
+    assert {match.match_id for match in has.values()} & {*had.values()} == {had["E1"]}
+    same = has["E1", "R1"]
+    assert (same.match_id, same.entry.priority) == (had["E1"], 1), "the entry has changed"
+    assert has["E2", "R1"].entry_revision == 2
+
+
 # Keys.
 
 
