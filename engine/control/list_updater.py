@@ -31,7 +31,7 @@ class ListUpdater:
         self._lists = lists
         self._changes = changes
         self._gate = gate
-        self._in_matcher_thread = runtime.matcher_thread.call
+        self._change = runtime.matcher_thread.change
         self._clock = runtime.clock
         self._metrics = runtime.metrics
 
@@ -43,7 +43,7 @@ class ListUpdater:
     async def apply(self, records: ControlRecords, phase: Phase) -> None:
         """Apply some records of one partition."""
         await self._until_auditable()
-        applied = await self._in_matcher_thread(
+        applied = await self._change(
             lambda: self._lists.apply(records, self._clock.now_ms(), phase)
         )
         part = records.kind, records.partition
@@ -56,7 +56,7 @@ class ListUpdater:
 
     async def commit(self) -> None:
         """End the load, or commit the staged records."""
-        await self._in_matcher_thread(self._lists.commit)
+        await self._change(self._lists.commit)
 
     async def expire(self) -> None:
         """Start and end entries by the clock while no reads do it, and evict ended ones.
@@ -68,7 +68,7 @@ class ListUpdater:
             is_more = True
             while is_more:
                 await self._changes.room()
-                expired, until_ms, is_more = await self._in_matcher_thread(self._evict_some)
+                expired, until_ms, is_more = await self._change(self._evict_some)
                 self._changes.offer_expired(expired, until_ms)
 
     async def _until_auditable(self) -> None:

@@ -98,6 +98,11 @@ class Decider:
         """Whether the last read is not processed, because its schema must be fetched first."""
         return self.outcome.missing_schema is not None
 
+    def turn_to(self, now_ms: int) -> None:
+        """Set the time of the reads from now on and of the outcome, after a change of the lists."""
+        self._now_ms = self.outcome.at_ms = now_ms
+        self._plain = PlainMatches(now_ms, self._lists)
+
     def taken_to(self, offset: int) -> None:
         """Note that all reads below an offset are processed; if it is full, no more will be."""
         if self.is_full and self.outcome.next_offset is None:

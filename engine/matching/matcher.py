@@ -1,8 +1,9 @@
 """The matcher: fetched batches and control records in, matches and rejects out.
 
 Synchronous and pure except for its state (index, policies): no I/O, no event loop, and the caller
-provides the time. One thread handles control records and fetches one after the other. So a change
-takes effect for every read that is processed after it, and no read sees half of a change.
+provides the time. One thread handles control records and fetches. It may apply a change between two
+groups of the batches of a fetch. So a change takes effect for every read that is processed after
+it, and no read sees half of a change.
 
 A read's value is opened in three cases: its key, or an alternate that its header names, is like a
 visible entry's plate; its key is missing or not in normal form, or that header is malformed; or the
@@ -31,7 +32,7 @@ from engine.index.plate_index import Index
 from engine.matching.decide import Candidate, Decider
 from engine.matching.lists import Lists
 from engine.matching.opening import Opening, Read, asked_at
-from engine.matching.outcome import HandOver, Outcome
+from engine.matching.outcome import ApplyChanges, HandOver, Outcome
 from engine.matching.plain_reads import PlainRead, PlainReads
 from engine.matching.scanner import Scanner, is_sampled
 from engine.matching.suppression import Suppression
@@ -52,6 +53,10 @@ _NOTHING_LISTED: Final = HashTable()
 _PLAIN: Final = Values()
 #: The kinds of rows whose reads have a key in normal form and request no alternates.
 _OF_NORMAL_KEYS: Final = (HIT, SAMPLED)
+
+
+def _no_changes() -> None:
+    pass
 
 
 class Matcher:
@@ -88,8 +93,15 @@ class Matcher:
         self._scanner = Scanner(sample_every)
         self._plain_reads = PlainReads(lists.misreads)
 
-    def process(self, fetch: RawFetch, now_ms: int, hand_over: HandOver | None = None) -> Outcome:
-        """Match the reads of a fetch at one point in time.
+    def process(
+        self,
+        fetch: RawFetch,
+        now_ms: int,
+        hand_over: HandOver | None = None,
+        apply_changes: ApplyChanges = _no_changes,
+    ) -> Outcome:
+        """Match the reads of a fetch: at one point in time, until `apply_changes` has changed the
+        lists between two groups of its batches and gives the next one.
 
         If their outcome exceeds `limits.OUTCOME_BYTES`, only the reads below its `next_offset` are
         matched. One read may exceed twice that limit, because very many entries list its plate. Its
@@ -98,14 +110,16 @@ class Matcher:
         The same holds for a read whose schema must be fetched first, the outcome's
         `missing_schema`: the read is at its `next_offset`, and is neither matched nor counted.
         """
-        self.lists.turn_to(now_ms)
-        self._suppression.turn_to(now_ms)
+        self._turn_to(now_ms)
         look_every = self._look_every(fetch, now_ms)
         self._scanner.sample_every = look_every
         opening = Opening(self._sample_every, look_every, self._values)
         decider = Decider(self.lists, self._suppression, fetch, now_ms, opening, hand_over)
         with closing(self._decompressed(fetch.batches)) as groups:
             for group, data in groups:
+                if (changed_ms := apply_changes()) is not None:
+                    self._turn_to(changed_ms)
+                    decider.turn_to(changed_ms)
                 if len(group) == 1:
                     self._process_alone(group[0], data, decider)
                 elif not self._process_group(group, data, decider):
@@ -117,6 +131,10 @@ class Matcher:
         if decider.is_waiting:
             self._looked_ms.pop(fetch.partition, None)  # look at what is not opened yet
         return decider.finish()
+
+    def _turn_to(self, now_ms: int) -> None:
+        self.lists.turn_to(now_ms)
+        self._suppression.turn_to(now_ms)
 
     def _look_every(self, fetch: RawFetch, now_ms: int) -> int:
         """Return one in how many of a fetch's reads are opened to see what producers get wrong."""

@@ -82,12 +82,13 @@ class Watching:
 
     @contextmanager
     def in_matcher(self) -> Iterator[None]:
-        """While the matcher does something, by its own thread."""
-        self._matcher_since_s = time.monotonic()
+        """While the matcher does something, by its own thread. A change of the lists may come
+        within a fetch, which goes on afterwards."""
+        before_s, self._matcher_since_s = self._matcher_since_s, time.monotonic()
         try:
             yield
         finally:
-            self._matcher_since_s = None
+            self._matcher_since_s = before_s
 
     @contextmanager
     def waiting(self) -> Iterator[None]:

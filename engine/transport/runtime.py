@@ -22,21 +22,24 @@ from engine.tasks import Supervisor
 T = TypeVar("T")
 
 #: What goes first on the matcher thread has the lower rank.
-_SHORT, _FETCH = range(2)
+_CHANGE, _SHORT, _FETCH = range(3)
 
 
 class Calls(Protocol):
     """Calls functions on the matcher thread, one after the other."""
 
+    async def change(self, function: Callable[[], T]) -> T: ...
     async def call(self, function: Callable[[], T]) -> T: ...
     async def match(self, function: Callable[[], T]) -> T: ...
+    def apply_changes(self) -> bool: ...
 
 
 class MatcherThread:
     """The only thread that uses the lists and the suppression state.
 
     A fetch may take long to match, and another one may wait behind it. Everything else is short and
-    goes before the fetches that wait: a change of the lists takes effect from the next fetch on.
+    goes before the fetches that wait. A change of the lists does not wait for the end of the fetch
+    that is being matched either: it takes effect on the rest of it.
     """
 
     def __init__(self, watching: Watching) -> None:
@@ -45,14 +48,31 @@ class MatcherThread:
         self._waiting: PriorityQueue[tuple[int, int, Callable[[], None]]] = PriorityQueue()
         self._numbers = count()
 
+    async def change(self, function: Callable[[], T]) -> T:
+        """Call a short function that changes the lists; return or raise its result.
+
+        A fetch may be half matched, so it may change neither the suppression state nor the
+        matcher's buffers.
+        """
+        return await self._run(_CHANGE, function)
+
     async def call(self, function: Callable[[], T]) -> T:
-        """Call a short function on the thread, before the fetches that wait; return or raise its
+        """Call a short function between two fetches, before those that wait; return or raise its
         result."""
         return await self._run(_SHORT, function)
 
     async def match(self, function: Callable[[], T]) -> T:
         """Call a function that matches a fetch, when its turn comes; return or raise its result."""
         return await self._run(_FETCH, function)
+
+    def apply_changes(self) -> bool:
+        """Make the changes of the lists that wait, on the thread, and return whether there were
+        any. What matches a fetch calls it between two groups of batches."""
+        is_changed = False
+        while (waiting := self._waiting.queue) and waiting[0][0] == _CHANGE:
+            self._run_first()
+            is_changed = True
+        return is_changed
 
     def close(self) -> None:
         """Wait for the calls so far, and end the thread."""
@@ -75,9 +95,11 @@ class MatcherThread:
         return await asyncio.wrap_future(answer)
 
     def _run_first(self) -> None:
-        """Run one of those that wait. The executor calls this once for each of them."""
-        _, _, run = self._waiting.get_nowait()
-        run()
+        """Run the first of those that wait. The executor calls this once for each of them, and
+        finds none if `apply_changes` was before it."""
+        if not self._waiting.empty():
+            _, _, run = self._waiting.get_nowait()
+            run()
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,7 +108,12 @@ class Processor:
         if not fetch.is_ours:
             raise Abandoned  # its state is kept as the changelog has it
         with self._runtime.metrics.fetch_s.time():
-            return self._matcher.process(fetch.raw, self._runtime.clock.now_ms(), hand_over)
+            now_ms = self._runtime.clock.now_ms()
+            return self._matcher.process(fetch.raw, now_ms, hand_over, self._apply_changes)
+
+    def _apply_changes(self) -> int | None:
+        is_changed = self._runtime.matcher_thread.apply_changes()
+        return self._runtime.clock.now_ms() if is_changed else None
 
     def _hand_over(self, fetch: Fetch, deliver_some: DeliverSome) -> HandOver:
         """What takes some of what comes of a fetch, on the matcher thread."""

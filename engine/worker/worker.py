@@ -2,7 +2,8 @@
 
 Four threads share the work. The main one runs the event loop: Faust's agent, the control
 replica, the producer, HTTP. Faust's consumer thread fetches. The matcher thread alone touches
-the lists: it takes control records and fetches one after the other. One decompresses ahead of it.
+the lists: it takes fetches, and control records between two groups of a fetch's batches. One
+decompresses ahead of it.
 
 A fetch passes: consumer thread → agent → gate → matcher → (matches, rejects, audit records) →
 sink → done, and only then may its offset be committed. Whatever goes wrong beyond a bad record

@@ -37,7 +37,11 @@ class InTurn:
         await asyncio.sleep(0)
         return function()
 
-    match = call
+    change = match = call
+
+    def apply_changes(self) -> bool:
+        """None wait: no other task has its turn meanwhile."""
+        return False
 
 
 def runtime_of(failures: list[BaseException], clock: Clock | None = None) -> Runtime:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import engine.plates.likeness
@@ -108,15 +108,18 @@ class RealMatcher:
         first_offset: int,
         *,
         is_odd: bool = False,
+        apply_changes: Callable[[], int | None] = lambda: None,
     ) -> Outcome:
-        """Batches, each with its codec, in one fetch from a place in a partition."""
+        """Batches, each with its codec, in one fetch from a place in a partition. Those of another
+        codec than the batch before are a group of their own."""
         offset = first_offset
         raw = []
         for codec, reads in batches:
             sent = [read.sent(arrived_ms=now_ms, is_odd=is_odd) for read in reads]
             raw.append(raw_batch(batch_bytes(sent, base_offset=offset, codec=codec)))
             offset += len(sent)
-        return self.matcher.process(raw_fetch(*raw, partition=partition), now_ms)
+        whole = raw_fetch(*raw, partition=partition)
+        return self.matcher.process(whole, now_ms, apply_changes=apply_changes)
 
 
 def matched(outcome: Outcome) -> list[Matched]:

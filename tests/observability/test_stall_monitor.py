@@ -115,6 +115,16 @@ def test_a_matcher_that_hangs_and_one_that_waits(here: Here) -> None:
     assert here.watching.unhealthy() == ""
 
 
+def test_a_change_of_the_lists_while_a_fetch_is_matched_is_not_its_end(here: Here) -> None:
+    with here.watching.in_matcher():
+        here.look(limits.HUNG_S)
+        with here.watching.in_matcher():
+            here.look(1)
+            assert here.watching.unhealthy() == "", "the change has just begun"
+        here.look(1)
+        assert here.watching.unhealthy()
+
+
 async def test_it_looks_again_and_again(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "STUCK_LOOK_S", 0)
     looks: list[bool] = []

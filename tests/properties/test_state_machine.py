@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from tests.fakes.documents import NOW_MS, at, detection_json, entry_json, policy_json
-from tests.fakes.record_batches import CODECS
-from tests.models.naive import Document, Naive, plain_plate
+from tests.fakes.record_batches import CODECS, GZIP, NONE
+from tests.models.naive import Document, Matched, Naive, plain_plate
 from tests.models.near_plates import LISTED_PLATES, Draw, misread
 from tests.models.real_confidence import how_sure
 from tests.models.real_library import LibraryBesideNaive
@@ -25,6 +25,7 @@ _IDS = st.sampled_from([f"E{number}" for number in range(8)])
 _SOURCES = st.sampled_from(["S1"] * 5 + ["S2"])
 _REGIONS = st.sampled_from([None] * 5 + ["US", "US-CA", "NL"])
 _ENDS_S = st.sampled_from([1, 30, 60, 120, 300, 9_999, 9_999, 9_999, 9_999])
+_STEPS_S = st.integers(1, 60)
 _STARTS_S = st.sampled_from([None] * 7 + [0, 30, 60, 200])
 _VEHICLES = st.sampled_from(
     [None] * 4
@@ -133,7 +134,7 @@ class Matching(RuleBasedStateMachine):
     def remove(self, entry_id: str) -> None:
         self.put(entry_id, None, staged=False)
 
-    @rule(step_s=st.integers(1, 60), forgets=st.booleans())
+    @rule(step_s=_STEPS_S, forgets=st.booleans())
     def clock(self, step_s: int, forgets: bool) -> None:
         """Time goes on; what has ended by then may be forgotten, or lie there when reads come."""
         self.now_ms += 1000 * step_s
@@ -203,6 +204,46 @@ class Matching(RuleBasedStateMachine):
                 for place, answer in enumerate(answers)
                 if answer.rejected is not None
             ]
+
+    @rule(data=st.data(), entries=st.lists(_entries(), min_size=1, max_size=3), step_s=_STEPS_S)
+    def read_while_lists_change(
+        self, data: st.DataObject, entries: list[Document], step_s: int
+    ) -> None:
+        """Two groups of batches in one fetch, and between them a change of the lists and of the
+        time: it counts for the second one."""
+        groups = [[self.drawn(data.draw) for _ in range(4)] for _ in range(2)]
+        removed, commits = data.draw(st.none() | _IDS), data.draw(st.booleans())
+        expected: list[Matched] = []
+        denied: Counter[str] = Counter()
+
+        def read(reads: list[Read]) -> None:
+            for read in reads:
+                answer = self.model.read(
+                    read.document, self.now_ms, key=read.key, headers=read.headers, partition=0
+                )
+                expected.extend(answer.matches)
+                denied.update(answer.denied)
+
+        def change() -> int | None:
+            turns.append(None)
+            if len(turns) != 2:
+                return None
+            read(groups[0])
+            self.now_ms += 1000 * step_s
+            self.bring_in(entries, removed, commits)
+            if data.draw(st.booleans()):
+                self.add_or_change(entries[:1])
+            read(groups[1])
+            return self.now_ms
+
+        turns: list[None] = []
+        first, self.real.next_offset = self.real.next_offset, self.real.next_offset + 8
+        outcome = self.real.fetch(
+            zip((NONE, GZIP), groups, strict=True), self.now_ms, 0, first, apply_changes=change
+        )
+        assert outcome.reads == 8
+        assert ordered(matched(outcome)) == ordered(expected)
+        assert outcome.denied == denied
 
     def drawn(self, draw: Draw) -> Read:
         """A read of what is or was on the lists, more or less misread, sent in every way."""

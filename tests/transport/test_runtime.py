@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 
@@ -33,11 +34,17 @@ class Here:
         self.ran.append("first fetch")
         assert self.go.wait(60)
 
+    def wait_between_two_groups(self) -> None:
+        self.wait()
+        assert self.thread.apply_changes()
+        self.ran.append("its second group")
+        assert not self.thread.apply_changes()
+
 
 @asynccontextmanager
-async def held_up() -> AsyncIterator[Here]:
+async def held_up(fetch: Callable[[Here], None] = Here.wait) -> AsyncIterator[Here]:
     here = Here()
-    first = asyncio.create_task(here.thread.match(here.wait))
+    first = asyncio.create_task(here.thread.match(partial(fetch, here)))
     async with asyncio.timeout(60):
         while not here.ran:
             await asyncio.sleep(0.001)
@@ -47,25 +54,46 @@ async def held_up() -> AsyncIterator[Here]:
     here.thread.close()
 
 
-async def test_a_change_of_the_lists_goes_before_the_fetches_that_wait() -> None:
+async def test_a_short_call_goes_before_the_fetches_that_wait() -> None:
     async with held_up() as here:
         calls = [
             asyncio.create_task(call)
             for call in (
                 here.thread.match(here.note("second fetch")),
                 here.thread.match(here.note("third fetch")),
-                here.thread.call(here.note("change")),
-                here.thread.call(here.note("another change")),
+                here.thread.call(here.note("call")),
+                here.thread.call(here.note("another call")),
+                here.thread.change(here.note("change")),
             )
         ]
         await asyncio.sleep(0)
         here.go.set()
         answers = await asyncio.gather(*calls)
-    assert answers == ["second fetch", "third fetch", "change", "another change"]
-    assert here.ran == ["first fetch", "change", "another change", "second fetch", "third fetch"]
+    assert answers == ["second fetch", "third fetch", "call", "another call", "change"]
+    assert here.ran == [
+        *("first fetch", "change", "call", "another call", "second fetch", "third fetch"),
+    ]
 
 
-@pytest.mark.parametrize("way", ["call", "match"])
+async def test_only_a_change_of_the_lists_goes_between_two_groups_of_a_fetch() -> None:
+    """The other calls use what belongs to the fetch until it is matched: the suppression state
+    that it changes, and the buffers."""
+    async with held_up(Here.wait_between_two_groups) as here:
+        calls = [
+            asyncio.create_task(call)
+            for call in (
+                here.thread.call(here.note("call")),
+                here.thread.change(here.note("change")),
+                here.thread.change(here.note("another change")),
+            )
+        ]
+        await asyncio.sleep(0)
+        here.go.set()
+        await asyncio.gather(*calls)
+    assert here.ran == ["first fetch", "change", "another change", "its second group", "call"]
+
+
+@pytest.mark.parametrize("way", ["change", "call", "match"])
 async def test_what_is_cancelled_while_it_waits_does_not_run(way: str) -> None:
     async with held_up() as here:
         call = asyncio.create_task(getattr(here.thread, way)(here.note("cancelled")))
@@ -81,7 +109,7 @@ async def test_a_failure_is_the_callers() -> None:
         raise ValueError("of no use")
 
     thread = MatcherThread(Watching("reads", Metrics()))
-    for call in (thread.call, thread.match):
+    for call in (thread.change, thread.call, thread.match):
         with pytest.raises(ValueError, match="of no use"):
             await call(fail)
     thread.close()
