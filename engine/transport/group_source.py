@@ -165,9 +165,11 @@ class GroupSource:
         self.fetch_ready()
         with consumer._fetcher._subscriptions.fetch_context():
             records = await self._taken(consumer, timeout_s)
+        # In one order each partition has its turn once a round. aiokafka shuffles them for each
+        # request, so that one could come last in one round and first, or last again, in the next.
         return {
             tp: [self._received(consumer, tp, found)] if isinstance(found[0], RawBatch) else found
-            for tp, found in records.items()
+            for tp, found in sorted(records.items())
         }
 
     def fetch_ready(self) -> None:

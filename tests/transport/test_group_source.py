@@ -7,12 +7,15 @@ Fetch version 4 (https://kafka.apache.org/protocol#The_Messages_Fetch).
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import cycle
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
 from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.consumer.subscription_state import SubscriptionState
@@ -184,6 +187,19 @@ async def test_a_partition_that_is_removed_stops_and_the_other_goes_on() -> None
         while not (fetched := await one.fetch()).get(MOVED):
             pass
         assert fetched[MOVED][0] == 500, "it has come back, and begins elsewhere"
+
+
+async def test_partitions_have_their_turns_in_one_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """aiokafka shuffles the partitions of each request, and the broker answers in that order."""
+    is_reversed = cycle([False, True])
+    monkeypatch.setattr(random, "shuffle", lambda some: some.sort(reverse=next(is_reversed)))
+    async with member() as one:
+        one.assignment.set_ready(STAYS)
+        one.assignment.set_ready(MOVED)
+        fetches = [await one.fetch() for _ in range(8)]
+    rounds = [[*fetched] for fetched in fetches if len(fetched) == 2]
+    assert len(rounds) > 2
+    assert all(turns == [STAYS, MOVED] for turns in rounds)
 
 
 async def test_what_was_ready_in_another_generation_is_not_ready_in_this_one() -> None:
