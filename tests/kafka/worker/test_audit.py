@@ -220,6 +220,53 @@ async def test_workers_that_are_killed_and_share(
     assert len(per_chain) == 3, "each worker has a chain of its own"
 
 
+async def test_a_worker_that_is_killed_in_the_middle_of_the_first_audit(
+    real_kafka: str, prefix: str, tmp_path: Path
+) -> None:
+    """A worker is ready before the entries that its first load adds are in the audit. If it is
+    killed then, the next one audits the rest: no revision is missing, and every chain is whole."""
+    entries = [an_entry(entry_id=f"E-{number}", plate=f"A{number:06}") for number in range(30_000)]
+    for attempt in range(5):
+        topics = Topics(f"{prefix}{attempt}.")
+        cluster = Cluster(real_kafka, topics)
+        await create_topics(cluster, partitions=4, replication=replicas())
+        await produce(real_kafka, topics.hotlist, sent(*entries))
+        await produce(real_kafka, topics.policies, sent(a_policy()))
+        async with ForkedWorker(tmp_path / "first.log", real_kafka, topics.prefix) as first:
+            await killed_in_the_audit(first)
+        begun = await audited_revisions(real_kafka, topics.prefix)
+        if 0 < len(begun) < len(entries):
+            break
+    else:
+        pytest.fail("the audit of a load was always written before its worker was killed")
+
+    async with ForkedWorker(tmp_path / "second.log", real_kafka, topics.prefix) as second:
+        await second.ready()
+        await all_audited(real_kafka, topics.prefix, second)
+        await second.stop()
+    of_chains = Counter(record.chain for record in await the_audit(real_kafka, topics.prefix))
+    assert len(of_chains) == 2
+    found = await audited_revisions(real_kafka, topics.prefix)
+    assert found.keys() == set(range(len(entries)))
+    assert max(found.values()) <= 2, "each worker audits a revision at most once"
+
+
+async def killed_in_the_audit(worker: ForkedWorker) -> None:
+    """Kill a worker as soon as it is ready and has audited some of the changes, and ask without a
+    pause: a load is soon audited."""
+    async with asyncio.timeout(120):
+        is_ready = False
+        while not (is_ready and await changes_audited(worker)):
+            is_ready = is_ready or (await worker.get("/readyz"))[0] == 200
+    await worker.kill()
+
+
+async def audited_revisions(bootstrap: str, prefix: str) -> Counter[int]:
+    """How often each revision of an entry is in the audit."""
+    records = named(await the_audit(bootstrap, prefix), *_ENTRY_EVENTS)
+    return Counter(int(record.fields["revision"]) for record in records)
+
+
 async def auditing_changes(*workers: ForkedWorker) -> None:
     async def so() -> bool:
         return any([await changes_audited(worker) for worker in workers])
