@@ -104,11 +104,11 @@ async def test_a_reading_that_was_cancelled_changes_nothing_in_the_next_one(
         take_all(*arguments)
         first_ended.set()
 
-    with ChangelogTopic(2).read_from():
-        monkeypatch.setattr(Latest, "take", pausing)
-        monkeypatch.setattr(SuppressionReader, "_take", to_the_end)
-        monkeypatch.setattr(suppression_reader, "between", between)
-        monkeypatch.setattr(asyncio, "to_thread", in_thread)
+    with ChangelogTopic(2).read_from(), monkeypatch.context() as patch:
+        patch.setattr(Latest, "take", pausing)
+        patch.setattr(SuppressionReader, "_take", to_the_end)
+        patch.setattr(suppression_reader, "between", between)
+        patch.setattr(asyncio, "to_thread", in_thread)
         reader = SuppressionReader(CLUSTER)
         first = asyncio.create_task(reader.states_of([0], 2))
         assert await in_thread(first_began.wait, 60)
