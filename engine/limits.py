@@ -378,9 +378,9 @@ GONE_LOOKS: Final = 3
 #: How long a worker may be silent before the group gives its partitions to others: after a
 #: crash its reads wait that long. It tells the broker that it lives every HEARTBEAT_S.
 #: The response announces a rebalance, and what moves waits until the last member knows of it. So
-#: such a partition waits HEARTBEAT_S or more; a request is small.
+#: such a partition waits up to HEARTBEAT_S in each of two rebalances; a request is small.
 SESSION_S: Final = 15.0
-HEARTBEAT_S: Final = 0.3
+HEARTBEAT_S: Final = 0.1
 #: The same for a static member, which does not leave when it stops: a restart fits in it.
 STATIC_SESSION_S: Final = 60.0
 #: How often entries are started and ended while no reads come.
