@@ -78,23 +78,24 @@ class World:
         return [ENTRY]
 
     async def rebalance(self, owners: Sequence[int]) -> None:
+        await self._begin_rebalance(owners)
         for worker in self.workers:
-            await worker.revoke()
-        self.generation += 1
-        for number, worker in enumerate(self.workers):
-            await worker.assign([part for part, owner in enumerate(owners) if owner == number])
+            await worker.is_restored()
 
     async def rebalance_twice(self, turns: int, owners: Sequence[int]) -> None:
         """The second rebalance begins so many turns of the event loop after the first, perhaps
         before anything is restored. Both have the same owners."""
+        await self._begin_rebalance(owners)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await self.rebalance(owners)
+
+    async def _begin_rebalance(self, owners: Sequence[int]) -> None:
         for worker in self.workers:
             await worker.revoke()
         self.generation += 1
         for number, worker in enumerate(self.workers):
-            worker.begin([part for part, owner in enumerate(owners) if owner == number])
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        await self.rebalance(owners)
+            worker.assign([part for part, owner in enumerate(owners) if owner == number])
 
     def write(self, source: int, records: Sequence[tuple[bytes, bytes | None]]) -> range:
         """Write records of a partition of the reads."""
@@ -174,18 +175,17 @@ class _Worker:
         self.assignment.end()
         await self.suppressing.on_revoked(self.assignment, self.owned)
 
-    def begin(self, partitions: list[int]) -> None:
+    def assign(self, partitions: list[int]) -> None:
         self.owned = partitions
         self.assignment = an_assignment(self.world.generation)
         self.suppressing.on_assigned(self.assignment, partitions)
 
-    async def assign(self, partitions: list[int]) -> None:
-        self.begin(partitions)
-        assignment = self.assignment
-        while not assignment.ready.issuperset(partitions):
+    async def is_restored(self) -> None:
+        """Wait until all it owns is restored, and compare it with the changelog."""
+        while not self.assignment.ready.issuperset(self.owned):
             assert not self.failures
             await asyncio.sleep(0)
-        for partition in partitions:
+        for partition in self.owned:
             have = {
                 state.key: encode(document_of(state))
                 for state in self.state.states

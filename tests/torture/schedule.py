@@ -57,6 +57,19 @@ class Kind:
     delivery: str = ""
 
 
+def _kill_of_one(broker: str, *, delivery: str = "") -> Kind:
+    """The kind for which one broker of three gets SIGKILL, because of what it is."""
+    return Kind(
+        f"{broker} gets SIGKILL",
+        2,
+        (0, 5),
+        exclusive="broker",
+        costs_s=10,
+        brokers=3,
+        delivery=delivery,
+    )
+
+
 def _bytes_a_second(chance: random.Random) -> float:
     return float(chance.choice((40_000, 100_000, 400_000)))
 
@@ -100,30 +113,10 @@ KINDS: Final[dict[str, Kind]] = {
         costs_s=30,
     ),
     "broker_full": Kind("a broker's disk is full", 1, (0, 3), exclusive="broker", costs_s=12),
-    "leader_kill": Kind(
-        "the leader of a partition of the reads gets SIGKILL",
-        2,
-        (0, 5),
-        exclusive="broker",
-        costs_s=10,
-        brokers=3,
-    ),
-    "coordinator_kill": Kind(
-        "the group's coordinator gets SIGKILL",
-        2,
-        (0, 5),
-        exclusive="broker",
-        costs_s=10,
-        brokers=3,
-    ),
-    "transaction_coordinator_kill": Kind(
-        "the coordinator of a partition's transactions gets SIGKILL",
-        2,
-        (0, 5),
-        exclusive="broker",
-        costs_s=10,
-        brokers=3,
-        delivery="exactly_once",
+    "leader_kill": _kill_of_one("the leader of a partition of the reads"),
+    "coordinator_kill": _kill_of_one("the group's coordinator"),
+    "transaction_coordinator_kill": _kill_of_one(
+        "the coordinator of a partition's transactions", delivery="exactly_once"
     ),
     "two_kill": Kind(
         "two of three brokers get SIGKILL", 1, (5, 15), exclusive="broker", costs_s=15, brokers=3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -29,6 +29,13 @@ class Here:
             return what
 
         return run
+
+    async def answers(self, *calls: Coroutine[None, None, str]) -> list[str]:
+        """The answers of calls that all wait before the thread goes on."""
+        waiting = [asyncio.create_task(call) for call in calls]
+        await asyncio.sleep(0)
+        self.go.set()
+        return await asyncio.gather(*waiting)
 
     def wait(self) -> None:
         self.ran.append("first fetch")
@@ -56,19 +63,13 @@ async def held_up(fetch: Callable[[Here], None] = Here.wait) -> AsyncIterator[He
 
 async def test_a_short_call_goes_before_the_fetches_that_wait() -> None:
     async with held_up() as here:
-        calls = [
-            asyncio.create_task(call)
-            for call in (
-                here.thread.match(here.note("second fetch")),
-                here.thread.match(here.note("third fetch")),
-                here.thread.call(here.note("call")),
-                here.thread.call(here.note("another call")),
-                here.thread.change(here.note("change")),
-            )
-        ]
-        await asyncio.sleep(0)
-        here.go.set()
-        answers = await asyncio.gather(*calls)
+        answers = await here.answers(
+            here.thread.match(here.note("second fetch")),
+            here.thread.match(here.note("third fetch")),
+            here.thread.call(here.note("call")),
+            here.thread.call(here.note("another call")),
+            here.thread.change(here.note("change")),
+        )
     assert answers == ["second fetch", "third fetch", "call", "another call", "change"]
     assert here.ran == [
         *("first fetch", "change", "call", "another call", "second fetch", "third fetch"),
@@ -79,17 +80,11 @@ async def test_only_a_change_of_the_lists_goes_between_two_groups_of_a_fetch() -
     """The other calls use what belongs to the fetch until it is matched: the suppression state
     that it changes, and the buffers."""
     async with held_up(Here.wait_between_two_groups) as here:
-        calls = [
-            asyncio.create_task(call)
-            for call in (
-                here.thread.call(here.note("call")),
-                here.thread.change(here.note("change")),
-                here.thread.change(here.note("another change")),
-            )
-        ]
-        await asyncio.sleep(0)
-        here.go.set()
-        await asyncio.gather(*calls)
+        await here.answers(
+            here.thread.call(here.note("call")),
+            here.thread.change(here.note("change")),
+            here.thread.change(here.note("another change")),
+        )
     assert here.ran == ["first fetch", "change", "another change", "its second group", "call"]
 
 
