@@ -94,7 +94,7 @@ class Suppression:
 
     def __len__(self) -> int:
         """Return the number of keys, each counted once for every partition."""
-        return len(self.states)
+        return self.states.count
 
     def concerns(self, entry: Entry) -> bool:
         """Return whether a match of an entry may be a repeat, or must be remembered."""

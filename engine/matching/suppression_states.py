@@ -51,10 +51,6 @@ class KeyStates:
         self.reported: Counter[int] = Counter()
         json_of([KeyState(b"", 0, "", 0)])  # compile it now, and not while the first match waits
 
-    def __len__(self) -> int:
-        """Return the number of keys, each counted once for every partition."""
-        return self.count
-
     def __iter__(self) -> Iterator[KeyState]:
         return (state for state in self._round if not state.is_gone)
 
