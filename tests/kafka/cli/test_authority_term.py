@@ -71,7 +71,7 @@ def test_the_term_outlives_removal_and_compaction(
         )
         return result.exit_code, result.stderr
 
-    assert add(10, f"--created-at={first}")[0] == 0
+    assert add(10, f"--created-at={first}") == (0, "")
     assert commands.run("entries", "remove", "E-1").exit_code == 0
     asyncio.run(_compacted(real_kafka, topic, b"E-1"))
 
@@ -81,10 +81,10 @@ def test_the_term_outlives_removal_and_compaction(
     assert "2026-17" in error
     assert f"365 days after {first}" in error
     assert "Traceback" not in error
-    assert add(200)[0] == 0
+    assert add(200) == (0, "")
     (shown,) = commands.documents("entries", "show", "--json", "--list=l")
     assert shown["created_at"] == first
 
     assert commands.run("entries", "remove", "E-1").exit_code == 0
     assert add(300)[0] != 0, "the removal says the first day again"
-    assert add(300, reference="2026-18")[0] == 0
+    assert add(300, reference="2026-18") == (0, "")
