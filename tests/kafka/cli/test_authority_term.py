@@ -8,6 +8,7 @@ import pytest
 from aiokafka.admin import NewTopic
 
 from engine.clock import SystemClock, format_time
+from engine.kafka.topic_config import until_led
 from engine.kafka.topics import DECLARED, Topics
 from tests.kafka.cli.test_cli import Commands
 from tests.kafka.records import ToSend, administering, produce, read_topic, until
@@ -31,12 +32,18 @@ async def _recreate(bootstrap: str, topic: str) -> None:
     async with administering(bootstrap) as admin:
         await admin.delete_topics([topic])
 
+        async def gone() -> bool:
+            return topic not in await admin.list_topics()
+
         async def created() -> bool:
             new = NewTopic(topic, 1, 1, topic_configs={**declared, **hurried})
             answer = await admin.create_topics([new])
             return not answer.topic_errors[0][1]
 
+        await until(gone, f"{topic} is deleted")
         await until(created, f"{topic} is there again")
+        # The controller has created it; a broker learns of that a little later.
+        await until_led(admin, [topic])
 
 
 async def _compacted(bootstrap: str, topic: str, key: bytes) -> None:
