@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import yaml
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from engine import limits
 from engine.ingest.metrics import IngestMetrics
@@ -23,6 +27,8 @@ _SHOWING = {
     if panel["type"] != "row"
 }
 _WIDTH = 24
+#: What Grafana's own models of a dashboard leave to the plugin of the data source.
+_OF_THE_PLUGIN = {"titleFormat", "tagKeys", "step", "definition"}
 #: Variables that Grafana has by itself.
 _BUILT_IN = {"__rate_interval", "__all"}
 
@@ -41,6 +47,37 @@ def area(panel: dict[str, Any]) -> tuple[range, range]:
 
 def overlap(one: range, other: range) -> bool:
     return one.start < other.stop and other.start < one.stop
+
+
+def dropped_by_grafana(document: dict[str, Any]) -> list[str]:
+    """What of a dashboard Grafana's own models do not know, which they drop; or read otherwise.
+
+    They are those of github.com/grafana/grafana-foundation-sdk.
+    """
+    register_default_plugins()
+    given = json.loads(json.dumps(document))
+    read = json.loads(json.dumps(Dashboard.from_json(given), cls=JSONEncoder))
+    return list(_differing(document, read, "$"))
+
+
+def _differing(given: Any, read: Any, at: str) -> Iterator[str]:
+    if isinstance(given, dict) and isinstance(read, dict):
+        for name in given.keys() - _OF_THE_PLUGIN:
+            yield from _differing(given[name], read.get(name), f"{at}.{name}")
+    elif isinstance(given, list) and isinstance(read, list) and len(given) == len(read):
+        for number, pair in enumerate(zip(given, read, strict=True)):
+            yield from _differing(*pair, f"{at}[{number}]")
+    elif given != read:
+        yield f"{at}: {given!r}, read as {read!r}"
+
+
+@of_each_dashboard
+def test_grafana_knows_all_that_is_in_it(dashboard: dict[str, Any]) -> None:
+    assert dropped_by_grafana(dashboard) == []
+    wrong = json.loads(json.dumps(dashboard))
+    wrong["panels"][1]["fieldConfig"]["defaults"]["colour"] = "red"
+    wrong["panels"][1]["targets"][0]["expression"] = "up"
+    assert len(dropped_by_grafana(wrong)) == 2
 
 
 @of_each_dashboard
