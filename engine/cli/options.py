@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import functools
 import os
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -32,6 +33,9 @@ from engine.config import (
 from engine.errors import ConfigError
 
 Command = Callable[..., Any]
+
+#: Where the context has the settings file of the command line.
+_CONFIG: Final = "hotlist.config"
 
 
 def with_options(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:
@@ -77,6 +81,23 @@ def takes_settings(*names: str) -> Callable[[Command], Command]:
     return decorate
 
 
+def connection_flags() -> str:
+    """Return the flags of this command line that say where the topics are, with a space before
+    each: a command that is proposed to people needs them too.
+
+    What comes from a variable or a file is not among them.
+    """
+    context = click.get_current_context()
+    given = [
+        (SETTINGS[name].flag, context.params[name])
+        for name in (*CONNECTION, "prefix")
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+    ]
+    if (file := context.meta.get(_CONFIG)) is not None:
+        given.append(("--config", file))
+    return "".join(f" {flag} {shlex.quote(str(value))}" for flag, value in given)
+
+
 def _warns_itself(names: tuple[str, ...], values: dict[str, Any]) -> bool:
     """Return whether a command has a log for its warnings, or a flag that turns them off."""
     return "log_format" in names or "insecure" in values
@@ -113,6 +134,7 @@ def _load(context: click.Context, _: click.Parameter, path: Path | None) -> None
     if context.resilient_parsing:
         return
     path = path or context.find_root().obj
+    context.meta[_CONFIG] = path
     if path is None and os.path.lexists(FILE_NAME):
         path = Path(FILE_NAME)
     context.default_map = read_file(path) if path is not None else {}

@@ -30,15 +30,19 @@ _DENIED: Final = re.compile(
 )
 _IN_FORCE: Final = re.compile(rb'^hotlist_entries\{state="active"\} ([0-9.e+]+)$', re.MULTILINE)
 _SOURCES: Final = re.compile(rb"^hotlist_policies ([0-9.e+]+)$", re.MULTILINE)
-#: What to do about a denial, by its reason.
+_POLICIES_SET: Final = "policies set FILE"
+#: What to run about a denial, by its reason.
 _MENDED_BY: Final = {
-    "no_policy": "hotlist policies set FILE",
-    "not_allowed": "hotlist policies explain --source SOURCE --entry ID",
+    "no_policy": _POLICIES_SET,
+    "not_allowed": "policies explain --source SOURCE --entry ID",
 }
-_NOTHING_LISTED: Final = (
-    "reads come and a worker takes them, but no listed plate was read; to check the whole "
-    "deployment, run: hotlist doctor"
-)
+
+
+class _Reason(NamedTuple):
+    """Why no match comes, and the command that helps, without what all commands begin with."""
+
+    what: str
+    command: str
 
 
 class Look(NamedTuple):
@@ -60,64 +64,83 @@ class Look(NamedTuple):
     sources: int | None = None
 
 
-def reasons(before: Look, now: Look, settings: Settings, *, from_start: bool) -> list[str]:
+def reasons(
+    before: Look, now: Look, settings: Settings, *, from_start: bool, flags: str = ""
+) -> list[str]:
     """Return why no match came between two looks, each reason with the command to run.
 
-    `from_start` says that older matches were asked for too.
+    `from_start` says that older matches were asked for too; `flags` are those of the connection,
+    which each command needs.
     """
-    return [*_why(before, now, settings, from_start)] or [_NOTHING_LISTED]
+    found = [*_why(before, now, settings, from_start)] or [
+        _Reason(
+            "reads come and a worker takes them, but no listed plate was read; to check the whole "
+            "deployment",
+            "doctor",
+        )
+    ]
+    return [
+        f"{what}{',' if ';' in what else ';'} run: hotlist {command}{flags}" if command else what
+        for what, command in found
+    ]
 
 
-def _why(before: Look, now: Look, settings: Settings, from_start: bool) -> Iterator[str]:
+def _why(before: Look, now: Look, settings: Settings, from_start: bool) -> Iterator[_Reason]:
     topics = Topics(settings.prefix)
+    group = settings.group
     if now.policies == 0:
-        yield (
-            f"no source has a policy ({topics.policies}), so nothing may match; run: "
-            + (_MENDED_BY["no_policy"])
+        yield _Reason(
+            f"no source has a policy ({topics.policies}), so nothing may match", _POLICIES_SET
         )
     elif now.sources == 0 and now.not_ready == "":
-        yield (
-            f"no source has a policy any more ({topics.policies}), so nothing may match; run: "
-            + (_MENDED_BY["no_policy"])
+        yield _Reason(
+            f"no source has a policy any more ({topics.policies}), so nothing may match",
+            _POLICIES_SET,
         )
     if now.entries == 0:
-        yield f"no plate is listed ({topics.hotlist}); run: hotlist entries import FILE"
+        yield _Reason(f"no plate is listed ({topics.hotlist})", "entries import FILE")
     elif now.in_force == 0 and now.not_ready == "":
-        yield (
+        yield _Reason(
             "no plate is listed now: all entries were removed or refused, have expired or start "
-            "later; run: hotlist entries show"
+            "later",
+            "entries show",
         )
     if now.members == 0 and now.not_ready == "":
-        yield (
+        yield _Reason(
             f"the worker at {settings.http_host}:{settings.http_port} is in another group or at "
-            f"other brokers: none is in the group {settings.group}; run: hotlist tail --group NAME"
+            f"other brokers: none is in the group {group}",
+            "tail --group NAME",
         )
     elif now.members == 0:
-        yield f"no worker runs in the group {settings.group}; run: hotlist worker"
+        yield _Reason(f"no worker runs in the group {group}", "worker")
     elif now.not_ready:
-        yield f"the worker takes no reads: {now.not_ready}; to find out more, run: hotlist doctor"
+        yield _Reason(f"the worker takes no reads: {now.not_ready}; to find out more", "doctor")
     if now.reads == 0:
-        yield (
-            f"no read has ever come ({topics.detections}); to send some, run: "
-            "hotlist ingest VENDOR FILE"
+        yield _Reason(
+            f"no read has ever come ({topics.detections}); to send some", "ingest VENDOR FILE"
         )
     elif now.reads is not None and now.reads == before.reads:
-        older = "" if from_start else "; older matches are shown by: hotlist tail --from-start"
-        yield f"no read came in the last {limits.TAIL_SILENCE_S:g} s ({topics.detections}){older}"
+        silent = f"no read came in the last {limits.TAIL_SILENCE_S:g} s ({topics.detections})"
+        if from_start:
+            yield _Reason(silent, "")
+        else:
+            yield _Reason(f"{silent}; for older matches", "tail --from-start")
     denied = {reason: count for reason, count in (now.denied or {}).items() if count}
     for reason, count in sorted(denied.items(), key=lambda each: -each[1]):
         reads = "1 read of a listed plate" if count == 1 else f"{count:,} reads of listed plates"
-        todo = _MENDED_BY.get(reason, "hotlist entries show")
-        yield f"the worker has denied {reads}, because of {reason}; run: {todo}"
+        yield _Reason(
+            f"the worker has denied {reads}, because of {reason}",
+            _MENDED_BY.get(reason, "entries show"),
+        )
 
 
-async def explain_silence(settings: Settings, *, from_start: bool) -> None:
+async def explain_silence(settings: Settings, *, from_start: bool, flags: str) -> None:
     """Wait a while, and then say why no match came. Cancel it when one comes."""
     before = await look(settings)
     await asyncio.sleep(limits.TAIL_SILENCE_S)
     now = await look(settings)
     remark(f"no match for {limits.TAIL_SILENCE_S:g} s, and still waiting:")
-    for reason in reasons(before, now, settings, from_start=from_start):
+    for reason in reasons(before, now, settings, from_start=from_start, flags=flags):
         remark(f"  {reason}")
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from engine.cli.groups import Command
-from engine.cli.options import takes_settings
+from engine.cli.options import connection_flags, takes_settings
 from engine.cli.output import json_line, plain, remark
 from engine.cli.value_types import Count
 from engine.config import Settings
@@ -46,6 +46,7 @@ def tail(settings: Settings, from_start: bool, count: int | None, as_json: bool)
     from engine.kafka.topics import Topics
 
     topic = Topics(settings.prefix).matches
+    flags = connection_flags()
 
     def deleted(part: TopicPartition, first: int, next_offset: int) -> None:
         where = f"{topic}/{part.partition}/{first}"
@@ -59,7 +60,7 @@ def tail(settings: Settings, from_start: bool, count: int | None, as_json: bool)
         def caught_up() -> None:
             nonlocal explaining
             if not has_come:
-                explanation = explain_silence(settings, from_start=from_start)
+                explanation = explain_silence(settings, from_start=from_start, flags=flags)
                 explaining = asyncio.create_task(explanation)
 
         values = follow(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -58,7 +59,7 @@ NOW = BEFORE._replace(reads=200)
         (NOW._replace(reads=0), "no read has ever come (lpr.detections.v1); to send some, run: "),
         (
             NOW._replace(reads=100),
-            "in the last 10 s (lpr.detections.v1); older matches are shown by: hotlist tail --from",
+            "(lpr.detections.v1); for older matches, run: hotlist tail --from-start",
         ),
         (
             NOW._replace(denied={"no_policy": 2_000, "entry_vehicle": 0}),
@@ -85,16 +86,16 @@ def test_what_is_not_known_is_no_reason() -> None:
     assert reason.endswith("run: hotlist doctor")
 
 
-def tailed(monkeypatch: pytest.MonkeyPatch, *, looks: list[Look], silent: bool) -> str:
+def tailed(monkeypatch: pytest.MonkeyPatch, *flags: str, looks: list[Look], silent: bool) -> str:
     """What `tail` says about a topic with one match, which comes at once or after the silence."""
     explained = asyncio.Event()
 
     async def look(_: Settings) -> Look:
         return looks.pop(0) if len(looks) > 1 else looks[0]
 
-    async def explain(settings: Settings, *, from_start: bool) -> None:
+    async def explain(settings: Settings, *, from_start: bool, flags: str) -> None:
         with contextlib.closing(_Ended(explained)):
-            await silence_explain(settings, from_start=from_start)
+            await silence_explain(settings, from_start=from_start, flags=flags)
 
     async def follow(
         *_: object, caught_up: Callable[[], None], **__: object
@@ -109,7 +110,7 @@ def tailed(monkeypatch: pytest.MonkeyPatch, *, looks: list[Look], silent: bool) 
     monkeypatch.setattr(silence, "look", look)
     monkeypatch.setattr(silence, "explain_silence", explain)
     monkeypatch.setattr("engine.limits.TAIL_SILENCE_S", 0.0)
-    result = CliRunner().invoke(main, ["tail", "--count", "1"])
+    result = CliRunner().invoke(main, ["tail", "--count", "1", *flags])
     assert result.exit_code == 0, result.output
     assert result.stdout.count("\n") == 1
     return result.stderr
@@ -126,6 +127,23 @@ class _Ended:
 def test_tail_explains_a_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     said = tailed(monkeypatch, looks=[BEFORE, NOW._replace(members=0, not_ready=None)], silent=True)
     assert "no match for 0 s, and still waiting:\n  no worker runs in the group" in said
+
+
+def test_what_is_proposed_goes_where_tail_looks(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """By the flags of its command line; a variable holds for the next command as well."""
+    file = tmp_path / "our settings.toml"
+    file.write_text('group = "g"\n')
+    monkeypatch.setenv("HOTLIST_SECURITY_PROTOCOL", "PLAINTEXT")
+    flags = ("--bootstrap=kafka:9092", "--prefix=a.", f"--config={file}")
+    now = NOW._replace(members=0, not_ready=None)
+    said = tailed(monkeypatch, *flags, looks=[BEFORE, now], silent=True)
+    (line,) = [line for line in said.splitlines() if "run: " in line]
+    assert line.endswith(
+        "no worker runs in the group g; run: hotlist worker --bootstrap kafka:9092 "
+        f"--prefix a. --config '{file}'"
+    )
 
 
 def test_a_match_in_time_needs_no_explanation(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from engine.cli.entries.flags import check_flags, wrong_entry
 from engine.cli.entries.list_reader import list_reader
 from engine.cli.output import reading, warn_of_clock
 from engine.clock import SystemClock, format_time
@@ -24,11 +25,11 @@ from engine.list_files.digests import Names
 from engine.list_files.list_state import ListState
 from engine.list_files.parsed_file import FileEntries
 from engine.list_files.profile import load
-from engine.list_files.rows import Filling, Row, Supplied, problem_of
+from engine.list_files.rows import Filling, Row, Supplied
 
 
 class EntryError(HotlistError):
-    """An entry that the user wrote breaks a rule."""
+    """An entry cannot be added to those that are listed."""
 
 
 def add_entry(
@@ -42,16 +43,18 @@ def add_entry(
     """Add the entry, or change the entry with its id.
 
     Without `take_over` that entry must be of the same list and agency. Returns `added`, `changed`
-    or `unchanged`, and the entry's JSON. Raises EntryError if it breaks a rule, and BrokerError.
+    or `unchanged`, and the entry's JSON. Raises ConfigError if it breaks a rule, EntryError if the
+    topic has another entry with its id, and BrokerError.
     """
     purposes = Purposes.load(settings.purposes)
+    check_flags(supplied, purposes)
     try:
         filling = Filling(load(), _spoken(supplied), purposes)
         entry, data, fresh = filling.entry(document)
         # An expired entry is never added; to stop an entry from matching, remove it.
         check_entry(entry, purposes)
     except (DocumentError, RuleError) as error:
-        raise EntryError(problem_of(error, document)) from None
+        raise wrong_entry(error, document) from None
     file = FileEntries(Names())
     file.add(Row(1, entry, data, fresh, filling.former_id(document, fresh)))
 

@@ -1,10 +1,12 @@
-"""Checks the values that flags supply to all rows, before the first row is read.
+"""Flags that supply fields of entries: what is wrong with one is a usage error that names it.
 
-A wrong flag would otherwise be an error of each row, and so would a missing one.
+Those that supply a field to all rows are checked before the first row is read. A wrong flag would
+otherwise be an error of each row, and so would a missing one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import orjson
@@ -13,7 +15,7 @@ from engine.clock import format_time, parse_time
 from engine.documents.admission import Purposes, check_entry, unknown_purpose
 from engine.documents.codec import decode_entry
 from engine.errors import ConfigError, DocumentError, HotlistError, RuleError, did_you_mean
-from engine.list_files.rows import Supplied
+from engine.list_files.rows import Supplied, problem_of
 from engine.list_files.text import EntryFileError
 from engine.list_files.unfilled import UnfilledError, listed
 
@@ -21,6 +23,7 @@ _FLAGS: Final = {
     "list_id": "--list",
     "agency": "--agency",
     "purpose": "--purpose",
+    "authority": "--authority-kind and --authority-ref",
     "authority.kind": "--authority-kind",
     "authority.reference": "--authority-ref",
     "requested_by": "--requested-by",
@@ -68,6 +71,13 @@ def check_flags(supplied: Supplied, purposes: Purposes) -> None:
         raise ConfigError(
             f"{value}{error.rule}", where=_FLAGS.get(error.field, error.field), hint=meant
         ) from None
+
+
+def wrong_entry(error: DocumentError | RuleError, document: Mapping[str, Any]) -> ConfigError:
+    """Return the error of an entry that flags describe and that breaks a rule."""
+    flag = _FLAGS.get(error.field.removeprefix("$."))
+    is_missing = flag is not None and error.rule == "is required"
+    return ConfigError(problem_of(error, document), hint=f"set {flag}" if is_missing else "")
 
 
 def missing_flags(error: UnfilledError) -> HotlistError:
