@@ -19,7 +19,7 @@ from benchmarks.results import KEPT, EngineResult, Result, load, row
 
 NAME: Final = "readme"
 README: Final = DIRECTORY.parent / "README.md"
-ENGINES: Final = ("hotlist", "flink", "kafka_streams", "consumer_performance")
+ENGINES: Final = ("hotlist", "hotlist_two", "flink", "kafka_streams", "consumer_performance")
 
 _BEGIN: Final = "<!-- These figures are written by `make bench-readme`. -->\n"
 _END: Final = "<!-- End of these figures. -->\n"
@@ -120,7 +120,7 @@ def _figures(result: Result) -> str:
 def _cells(of_engine: list[EngineResult]) -> list[str]:
     rates = [f"{each.spread().median * 60 / 1e6:,.0f}" for each in of_engine]
     cells = [of_engine[0].title, *rates]
-    if of_engine[0].engine == "hotlist":
+    if of_engine[0].engine.startswith("hotlist"):
         return [f"**{cell}**" for cell in cells]
     if of_engine[0].engine == "consumer_performance":
         return [f"*{cell}*" for cell in cells]

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from importlib.metadata import version
+from typing import Final
 
 from benchmarks.groups import mark_audited
 from benchmarks.job import Job, Stopwatch, job_from_arguments
@@ -21,47 +23,34 @@ from engine.worker.main import prepare_process
 from engine.worker.processor import Processor
 from engine.worker.worker import Worker, WorkerOptions
 
-
-class _Tally:
-    """What a worker has done of a job."""
-
-    def __init__(self, job: Job) -> None:
-        self.watch = Stopwatch()
-        self.reads = 0
-        self.found = 0
-        self.matches = 0
-        self._job = job
-
-    @property
-    def is_drained(self) -> bool:
-        """Whether all reads are processed and all matches delivered."""
-        return self.reads >= self._job.reads and self.matches == self.found
+#: Their versions are part of the answer.
+LIBRARIES: Final = ("aiokafka", "faust-streaming", "numba", "cramjam")
 
 
-def _watched(job: Job, delivery: str) -> tuple[Worker, _Tally]:
-    """A worker that stops when the job's reads are processed and their matches delivered."""
-    tally = _Tally(job)
+def watched(
+    job: Job,
+    delivery: str,
+    came: Callable[[int], None],
+    did: Callable[[int, int, int], None],
+) -> Worker:
+    """Return a worker of the job's group that says what it does.
+
+    `came` gets the number of reads of a fetch that has come; `did` how many reads were processed,
+    matches found in them, and matches delivered.
+    """
 
     class Watched(Processor):
         async def process(self, fetch: Fetch, deliver_some: DeliverSome | None) -> Outcome | None:
             raw = fetch.raw
-            tally.watch.reads_came(raw.last_offset + 1 - raw.first_offset)
+            came(raw.last_offset + 1 - raw.first_offset)
             outcome = await super().process(fetch, deliver_some)
             if outcome is not None:
-                tally.reads += outcome.reads
-                tally.found += len(outcome.matches)
-                stop_when_drained()
+                did(outcome.reads, len(outcome.matches), 0)
             return outcome
 
         def count_delivered(self, outcome: Outcome, took_s: float) -> None:
             super().count_delivered(outcome, took_s)
-            tally.matches += len(outcome.matches)
-            stop_when_drained()
-
-    def stop_when_drained() -> None:
-        if tally.is_drained:
-            tally.watch.lap()
-            worker.stop()
+            did(0, 0, len(outcome.matches))
 
     settings = Settings(
         bootstrap=job.bootstrap,
@@ -70,8 +59,7 @@ def _watched(job: Job, delivery: str) -> tuple[Worker, _Tally]:
         http_port=0,
         delivery=delivery,
     )
-    worker = Worker(settings, WorkerOptions(SystemClock(), processor=Watched))
-    return worker, tally
+    return Worker(settings, WorkerOptions(SystemClock(), processor=Watched))
 
 
 def main(delivery: str = "at_least_once") -> None:
@@ -80,10 +68,19 @@ def main(delivery: str = "at_least_once") -> None:
     prepare_process()
     job = job_from_arguments()
     mark_audited(job.bootstrap, job.prefix, job.group)
-    worker, tally = _watched(job, delivery)
+    watch = Stopwatch()
+    done = found_so_far = delivered = 0
+
+    def did(reads: int, found: int, matches: int) -> None:
+        nonlocal done, found_so_far, delivered
+        done, found_so_far, delivered = done + reads, found_so_far + found, delivered + matches
+        if done >= job.reads and delivered == found_so_far:
+            watch.lap()
+            worker.stop()
+
+    worker = watched(job, delivery, watch.reads_came, did)
     asyncio.run(worker.run())
-    libraries = ("aiokafka", "faust-streaming", "numba", "cramjam")
-    tally.watch.answer(tally.reads, tally.matches, {name: version(name) for name in libraries})
+    watch.answer(done, delivered, {name: version(name) for name in LIBRARIES})
 
 
 if __name__ == "__main__":
