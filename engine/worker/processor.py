@@ -10,6 +10,7 @@ import logging
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 from engine.control.gate import Gate
 from engine.delivery.pipeline import DeliverSome, log_context
@@ -25,6 +26,11 @@ from engine.transport.runtime import Runtime
 from engine.worker.schemas import SchemaFetcher
 
 log = logging.getLogger(__name__)
+
+#: Whole messages, because the log counts faults and the status page shows them without values.
+_PRODUCER_WARNINGS: Final = {
+    fault: f"some reads {what}; {todo}" for fault, (what, todo) in DESCRIBED.items()
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +91,7 @@ class Processor:
         self.fetches_processed += 1
         metrics.count_fetch(outcome, fetch.raw.partition, fetch.lag)
         for fault in outcome.producer_faults:  # the log holds back what is too much of it
-            what, todo = DESCRIBED[fault]
-            log.warning("some reads %s; %s", what, todo, extra=log_context(fetch))
+            log.warning(_PRODUCER_WARNINGS[fault], extra=log_context(fetch))
         log.debug("a fetch is processed", extra=log_context(fetch, outcome.reads))
         if self._tracing is not None:
             self._tracing.enter(outcome)

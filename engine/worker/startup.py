@@ -27,7 +27,7 @@ async def prepare_topics(cluster: Cluster) -> None:
     if made is not None:
         log.info("made topic %s", made)
     for warning in await check_topics(cluster):
-        log.warning("check the cluster: %s", warning)
+        log.warning("the topics or brokers are not set up as they should be: %s", warning)
 
 
 def introduce(settings: Settings, topics: Topics, http_port: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from types import SimpleNamespace
@@ -20,6 +21,7 @@ from engine.matching.lists import ControlKind, ControlRecord, Lists, Phase
 from engine.matching.matcher import Matcher
 from engine.matching.outcome import Outcome
 from engine.matching.suppression import Suppression
+from engine.observability.log_format import kind
 from engine.observability.stall_monitor import Watching
 from engine.transport.fetch import Fetch
 from engine.transport.runtime import MatcherThread
@@ -66,6 +68,34 @@ async def test_no_read_is_matched_if_the_gate_closes_while_the_state_is_restored
     assert matched == [True]
     shown = runtime.metrics.registry
     assert shown.get_sample_value("hotlist_fetch_processing_seconds_count") == 1
+
+
+async def test_a_producers_fault_is_one_kind_of_warning_that_says_what_it_is(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The status page shows faults without the values of their messages: it said "some reads …"."""
+    runtime = runtime_of([])
+    gate = Gate("")
+    gate.open()
+
+    async def prepare(fetch: Fetch) -> bool:
+        return True
+
+    def process(raw: RawFetch, now_ms: int, *_: object) -> Outcome:
+        return Outcome(at_ms=NOW_MS, producer_faults=Counter(quoted=1))
+
+    schemas: Any = None
+    matcher: Any = SimpleNamespace(process=process)
+    suppressing: Any = SimpleNamespace(prepare=prepare)
+    watching = Watching("reads", runtime.metrics)
+    processor = Processor(runtime, matcher, Waits(gate, schemas), suppressing, watching, None)
+    batch = raw_batch(batch_bytes([Sent(b"K", b"{}")]))
+    await processor.process(Fetch(RawFetch("reads", 0, (batch,)), 1, an_assignment()), None)
+    (warning,) = caplog.records
+    assert kind(warning) == (
+        "some reads are JSON inside a JSON string; serialize once: the serializer must not quote "
+        "the JSON"
+    )
 
 
 class _Clock:
