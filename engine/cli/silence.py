@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shlex
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
@@ -16,7 +17,7 @@ from aiokafka.errors import KafkaError
 
 from engine import limits
 from engine.cli.output import remark
-from engine.config import Settings
+from engine.config import DEFAULTS, Settings
 from engine.errors import HotlistError
 from engine.kafka.acl_probe import group_as_shown
 from engine.kafka.cluster import Cluster
@@ -86,8 +87,8 @@ def reasons(
 
 
 def _why(before: Look, now: Look, settings: Settings, from_start: bool) -> Iterator[_Reason]:
-    topics = Topics(settings.prefix)
-    group = settings.group
+    topics, group = Topics(settings.prefix), settings.group
+    in_group = "" if group == DEFAULTS["group"] else f" --group {shlex.quote(group)}"
     if now.policies == 0:
         yield _Reason(
             f"no source has a policy ({topics.policies}), so nothing may match", _POLICIES_SET
@@ -112,9 +113,11 @@ def _why(before: Look, now: Look, settings: Settings, from_start: bool) -> Itera
             "tail --group NAME",
         )
     elif now.members == 0:
-        yield _Reason(f"no worker runs in the group {group}", "worker")
+        yield _Reason(f"no worker runs in the group {group}", f"worker{in_group}")
     elif now.not_ready:
-        yield _Reason(f"the worker takes no reads: {now.not_ready}; to find out more", "doctor")
+        yield _Reason(
+            f"the worker takes no reads: {now.not_ready}; to find out more", f"doctor{in_group}"
+        )
     if now.reads == 0:
         yield _Reason(
             f"no read has ever come ({topics.detections}); to send some", "ingest VENDOR FILE"
@@ -124,7 +127,7 @@ def _why(before: Look, now: Look, settings: Settings, from_start: bool) -> Itera
         if from_start:
             yield _Reason(silent, "")
         else:
-            yield _Reason(f"{silent}; for older matches", "tail --from-start")
+            yield _Reason(f"{silent}; for older matches", f"tail --from-start{in_group}")
     denied = {reason: count for reason, count in (now.denied or {}).items() if count}
     for reason, count in sorted(denied.items(), key=lambda each: -each[1]):
         reads = "1 read of a listed plate" if count == 1 else f"{count:,} reads of listed plates"

@@ -141,8 +141,8 @@ def test_what_is_proposed_goes_where_tail_looks(
     said = tailed(monkeypatch, *flags, looks=[BEFORE, now], silent=True)
     (line,) = [line for line in said.splitlines() if "run: " in line]
     assert line.endswith(
-        "no worker runs in the group g; run: hotlist worker --bootstrap kafka:9092 "
-        f"--prefix a. --config '{file}'"
+        "no worker runs in the group g; run: hotlist worker --group g "
+        f"--bootstrap kafka:9092 --prefix a. --config '{file}'"
     )
 
 
