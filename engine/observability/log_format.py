@@ -126,11 +126,23 @@ def message(record: logging.LogRecord) -> str:
         return kind(record)
 
 
+class Wording(str):
+    """A text that is written in the engine's code, and so belongs to the kind of a record."""
+
+    __slots__ = ()
+
+
 def kind(record: logging.LogRecord) -> str:
-    """Return the kind of a record: its message without its values."""
+    """Return the kind of a record: its message without its values, but with a `Wording`."""
     template = _template(record)
     if record.args:
-        template = _PLACEHOLDER.sub("…", template).replace("%%", "%")
+        given = iter(record.args if isinstance(record.args, tuple) else ())
+
+        def shown(_: re.Match[str]) -> str:
+            value = next(given, None)
+            return str(value) if isinstance(value, Wording) else "…"
+
+        template = _PLACEHOLDER.sub(shown, template).replace("%%", "%")
     return printable(template)
 
 

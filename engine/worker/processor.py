@@ -19,6 +19,7 @@ from engine.delivery.suppression_restore import Suppressing
 from engine.documents.producer_faults import DESCRIBED
 from engine.matching.matcher import Matcher
 from engine.matching.outcome import HandOver, Outcome
+from engine.observability.log_format import Wording
 from engine.observability.stall_monitor import Watching
 from engine.observability.tracing import Tracing
 from engine.transport.fetch import Fetch
@@ -27,10 +28,8 @@ from engine.worker.schemas import SchemaFetcher
 
 log = logging.getLogger(__name__)
 
-#: Whole messages, because the log counts faults and the status page shows them without values.
-_PRODUCER_WARNINGS: Final = {
-    fault: f"some reads {what}; {todo}" for fault, (what, todo) in DESCRIBED.items()
-}
+#: What producers get wrong, and what to do: the log and the status page tell these faults apart.
+_WORDINGS: Final = {fault: tuple(map(Wording, said)) for fault, said in DESCRIBED.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +90,7 @@ class Processor:
         self.fetches_processed += 1
         metrics.count_fetch(outcome, fetch.raw.partition, fetch.lag)
         for fault in outcome.producer_faults:  # the log holds back what is too much of it
-            log.warning(_PRODUCER_WARNINGS[fault], extra=log_context(fetch))
+            log.warning("some reads %s; %s", *_WORDINGS[fault], extra=log_context(fetch))
         log.debug("a fetch is processed", extra=log_context(fetch, outcome.reads))
         if self._tracing is not None:
             self._tracing.enter(outcome)

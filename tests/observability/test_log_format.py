@@ -24,6 +24,7 @@ from engine.documents.model import Detection
 from engine.errors import BrokerError, DocumentError, HotlistError, RuleError
 from engine.observability.log_format import (
     FIELDS,
+    Wording,
     console,
     described,
     kind,
@@ -162,6 +163,8 @@ def test_whatever_a_text_holds_it_stays_one_line_that_no_terminal_obeys(text: st
         (record("%d", "three"), "…", "…"),
         (record("%s %s", 1), "… …", "… …"),
         (record("%r", "a"), "'a'", "…"),
+        (record("%s %s: %d", Wording("bad"), "x", 1), "bad x: 1", "bad …: …"),
+        (record("%s", Wording("100 %")), "100 %", "100 %"),
         (record(ValueError(_PLATE)), "ValueError", "ValueError"),
         (record("a\nb"), "a\N{REPLACEMENT CHARACTER}b", "a\N{REPLACEMENT CHARACTER}b"),
     ],
