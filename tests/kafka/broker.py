@@ -80,7 +80,6 @@ class RealBroker:
             cluster_id=node.new_id() if member is None else member.cluster_id,
             users=scram,
             light=light or member is not None,
-            heap="1g" if member is None else "256m",
         )
 
     @staticmethod
