@@ -27,6 +27,7 @@ __all__ = [
     "held_back",
     "http_server",
     "lag_monitor",
+    "log_format",
     "log_sampling",
     "logs",
     "metric_families",
