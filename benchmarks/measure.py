@@ -75,7 +75,7 @@ def _watch(
     peak_bytes = None
     status_file = Path(f"/proc/{process.pid}/status")
     while time.monotonic() < deadline_s:
-        peak_bytes = _high_water_bytes(status_file) or peak_bytes
+        peak_bytes = high_water_bytes(status_file) or peak_bytes
         pid, status, usage = os.wait4(process.pid, os.WNOHANG)
         if pid:
             process.returncode = os.waitstatus_to_exitcode(status)
@@ -84,7 +84,8 @@ def _watch(
     return None, 0.0, peak_bytes
 
 
-def _high_water_bytes(status_file: Path) -> int | None:
+def high_water_bytes(status_file: Path) -> int | None:
+    """The peak memory in a process's status file of /proc; None if there is none."""
     try:
         found = _HIGH_WATER.search(status_file.read_text())
     except OSError:

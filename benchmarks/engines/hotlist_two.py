@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import multiprocessing
-import re
 import time
 from importlib.metadata import version
 from multiprocessing.connection import wait
@@ -22,11 +21,11 @@ import msgspec
 from benchmarks.engines.hotlist import LIBRARIES, watched
 from benchmarks.groups import mark_audited
 from benchmarks.job import Answer, Job, give_up, job_from_arguments
+from benchmarks.measure import high_water_bytes
 from engine.worker.main import prepare_process
 
 _WORKERS: Final = 2
 _LOOK_EVERY_S: Final = 0.02
-_PEAK = re.compile(r"^VmHWM:\s+(\d+) kB", re.MULTILINE)
 
 #: What each worker has done, in numbers that both of them read; each writes its own.
 _READS, _FOUND, _MATCHES, _COUNTS = range(4)
@@ -69,8 +68,7 @@ def _work(job: Job, counts: Any, times: Any, number: int) -> None:
             watching.cancel()
 
     asyncio.run(run())
-    peak = _PEAK.search(Path("/proc/self/status").read_text())
-    times[of_times + _PEAK_BYTES] = int(peak.group(1)) * 1024 if peak else 0
+    times[of_times + _PEAK_BYTES] = high_water_bytes(Path("/proc/self/status")) or 0
 
 
 def _is_drained(job: Job, counts: Any) -> bool:

@@ -40,10 +40,12 @@ _MENDED_BY: Final = {
 
 
 class _Reason(NamedTuple):
-    """Why no match comes, and the command that helps, without what all commands begin with."""
+    """Why no match comes, and the command to run, without what all commands begin with; empty if
+    there is none. `aim` is what the command is for, where the reason does not say it."""
 
     what: str
     command: str
+    aim: str = ""
 
 
 class Look(NamedTuple):
@@ -75,14 +77,14 @@ def reasons(
     """
     found = [*_why(before, now, settings, from_start)] or [
         _Reason(
-            "reads come and a worker takes them, but no listed plate was read; to check the whole "
-            "deployment",
+            "reads come and a worker takes them, but no listed plate was read",
             "doctor",
+            "to check the whole deployment",
         )
     ]
     return [
-        f"{what}{',' if ';' in what else ';'} run: hotlist {command}{flags}" if command else what
-        for what, command in found
+        f"{what}; {f'{aim}, ' if aim else ''}run: hotlist {command}{flags}" if command else what
+        for what, command, aim in found
     ]
 
 
@@ -116,18 +118,16 @@ def _why(before: Look, now: Look, settings: Settings, from_start: bool) -> Itera
         yield _Reason(f"no worker runs in the group {group}", f"worker{in_group}")
     elif now.not_ready:
         yield _Reason(
-            f"the worker takes no reads: {now.not_ready}; to find out more", f"doctor{in_group}"
+            f"the worker takes no reads: {now.not_ready}", f"doctor{in_group}", "to find out more"
         )
     if now.reads == 0:
         yield _Reason(
-            f"no read has ever come ({topics.detections}); to send some", "ingest VENDOR FILE"
+            f"no read has ever come ({topics.detections})", "ingest VENDOR FILE", "to send some"
         )
     elif now.reads is not None and now.reads == before.reads:
         silent = f"no read came in the last {limits.TAIL_SILENCE_S:g} s ({topics.detections})"
-        if from_start:
-            yield _Reason(silent, "")
-        else:
-            yield _Reason(f"{silent}; for older matches", f"tail --from-start{in_group}")
+        older = "" if from_start else f"tail --from-start{in_group}"
+        yield _Reason(silent, older, "for older matches")
     denied = {reason: count for reason, count in (now.denied or {}).items() if count}
     for reason, count in sorted(denied.items(), key=lambda each: -each[1]):
         reads = "1 read of a listed plate" if count == 1 else f"{count:,} reads of listed plates"

@@ -175,6 +175,16 @@ async def administering(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
         await admin.close()
 
 
+async def delete_topic(admin: AIOKafkaAdminClient, topic: str) -> None:
+    """Delete a topic; returns when a broker does not know it any more."""
+    await admin.delete_topics([topic])
+
+    async def gone() -> bool:
+        return topic not in await admin.list_topics()
+
+    await until(gone, f"{topic} is deleted")
+
+
 async def add_partitions(bootstrap: str, topic: str, total: int) -> None:
     """Give a topic more partitions, so many in all; returns when all have leaders."""
     async with administering(bootstrap) as admin:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -24,7 +24,7 @@ from engine.matching.suppression import Suppression
 from engine.observability.log_format import kind
 from engine.observability.stall_monitor import Watching
 from engine.transport.fetch import Fetch
-from engine.transport.runtime import MatcherThread
+from engine.transport.runtime import MatcherThread, Runtime
 from engine.wire.record_batch import RawBatch, RawFetch, Record
 from engine.worker.processor import Processor, Waits
 from tests.fakes.assignments import an_assignment
@@ -34,6 +34,29 @@ from tests.fakes.event_loop import settle
 from tests.fakes.record_batches import LZ4, Sent, batch_bytes, raw_batch
 from tests.fakes.runtime import runtime_of
 from tests.models.real_matcher import ODD_HEADERS
+
+
+async def _is_prepared(fetch: Fetch) -> bool:
+    return True
+
+
+def _processor(
+    runtime: Runtime,
+    gate: Gate,
+    matcher: Any,
+    prepare: Callable[[Fetch], Awaitable[bool]],
+    watching: Watching | None = None,
+) -> Processor:
+    """A processor without schemas and traces, whose partitions' states `prepare` restores."""
+    schemas: Any = None
+    suppressing: Any = SimpleNamespace(prepare=prepare)
+    watching = watching or Watching("reads", runtime.metrics)
+    return Processor(runtime, matcher, Waits(gate, schemas), suppressing, watching, None)
+
+
+def _fetch() -> Fetch:
+    batch = raw_batch(batch_bytes([Sent(b"K", b"{}")]))
+    return Fetch(RawFetch("reads", 0, (batch,)), 1, an_assignment())
 
 
 async def test_no_read_is_matched_if_the_gate_closes_while_the_state_is_restored() -> None:
@@ -50,14 +73,8 @@ async def test_no_read_is_matched_if_the_gate_closes_while_the_state_is_restored
         matched.append(gate.is_open)
         return Outcome(at_ms=NOW_MS)
 
-    schemas: Any = None
-    matcher: Any = SimpleNamespace(process=process)
-    suppressing: Any = SimpleNamespace(prepare=prepare)
-    watching = Watching("reads", runtime.metrics)
-    processor = Processor(runtime, matcher, Waits(gate, schemas), suppressing, watching, None)
-    batch = raw_batch(batch_bytes([Sent(b"K", b"{}")]))
-    fetch = Fetch(RawFetch("reads", 0, (batch,)), 1, an_assignment())
-    processing = asyncio.create_task(processor.process(fetch, None))
+    processor = _processor(runtime, gate, SimpleNamespace(process=process), prepare)
+    processing = asyncio.create_task(processor.process(_fetch(), None))
     await asyncio.sleep(0)
     gate.close("the control topics were recreated")
     is_restored.set()
@@ -78,19 +95,11 @@ async def test_a_producers_fault_is_one_kind_of_warning_that_says_what_it_is(
     gate = Gate("")
     gate.open()
 
-    async def prepare(fetch: Fetch) -> bool:
-        return True
-
     def process(raw: RawFetch, now_ms: int, *_: object) -> Outcome:
         return Outcome(at_ms=NOW_MS, producer_faults=Counter(quoted=1))
 
-    schemas: Any = None
-    matcher: Any = SimpleNamespace(process=process)
-    suppressing: Any = SimpleNamespace(prepare=prepare)
-    watching = Watching("reads", runtime.metrics)
-    processor = Processor(runtime, matcher, Waits(gate, schemas), suppressing, watching, None)
-    batch = raw_batch(batch_bytes([Sent(b"K", b"{}")]))
-    await processor.process(Fetch(RawFetch("reads", 0, (batch,)), 1, an_assignment()), None)
+    processor = _processor(runtime, gate, SimpleNamespace(process=process), _is_prepared)
+    await processor.process(_fetch(), None)
     (warning,) = caplog.records
     assert kind(warning) == (
         "some reads are JSON inside a JSON string; serialize once: the serializer must not quote "
@@ -154,9 +163,6 @@ async def test_a_change_of_the_lists_takes_effect_on_the_rest_of_a_fetch(
         asyncio.run_coroutine_threadsafe(change(), loop).result(60)
         return parse(batch)
 
-    async def prepare(fetch: Fetch) -> bool:
-        return True
-
     batches = [
         raw_batch(
             batch_bytes(
@@ -167,10 +173,8 @@ async def test_a_change_of_the_lists_takes_effect_on_the_rest_of_a_fetch(
         )
         for number, headers in enumerate((ODD_HEADERS, (), ()))
     ]
-    schemas: Any = None
-    suppressing: Any = SimpleNamespace(prepare=prepare)
     matcher = Matcher(lists, 0, parsed, Suppression())
-    processor = Processor(runtime, matcher, Waits(gate, schemas), suppressing, watching, None)
+    processor = _processor(runtime, gate, matcher, _is_prepared, watching)
     fetch = Fetch(RawFetch("reads", 0, tuple(batches)), 3, an_assignment())
     outcome = await processor.process(fetch, None)
     await asyncio.gather(*applying)

@@ -11,7 +11,7 @@ from engine.clock import SystemClock, format_time
 from engine.kafka.topic_config import until_led
 from engine.kafka.topics import DECLARED, Topics
 from tests.kafka.cli.test_cli import Commands
-from tests.kafka.records import ToSend, administering, produce, read_topic, until
+from tests.kafka.records import ToSend, administering, delete_topic, produce, read_topic, until
 
 DAY_MS = 86_400_000
 
@@ -30,17 +30,13 @@ async def _recreate(bootstrap: str, topic: str) -> None:
         "min.cleanable.dirty.ratio": "0.01",
     }
     async with administering(bootstrap) as admin:
-        await admin.delete_topics([topic])
-
-        async def gone() -> bool:
-            return topic not in await admin.list_topics()
+        await delete_topic(admin, topic)
 
         async def created() -> bool:
             new = NewTopic(topic, 1, 1, topic_configs={**declared, **hurried})
             answer = await admin.create_topics([new])
             return not answer.topic_errors[0][1]
 
-        await until(gone, f"{topic} is deleted")
         await until(created, f"{topic} is there again")
         # The controller has created it; a broker learns of that a little later.
         await until_led(admin, [topic])

@@ -20,7 +20,7 @@ from engine.kafka.topic_admin import check_topics, create_topics, make_own_topic
 from engine.kafka.topic_config import until_led
 from engine.kafka.topics import DECLARED, Topics, apply_command, create_command
 from tests.kafka.cli.test_cli import Commands
-from tests.kafka.records import add_partitions, administering, until
+from tests.kafka.records import add_partitions, administering, delete_topic
 
 
 @pytest.fixture
@@ -206,12 +206,7 @@ async def test_the_engines_own_topic_is_made_where_it_is_missing(
     await create_topics(Cluster(real_kafka, topics), partitions=3, replication=1)
     assert await make_own_topic(Cluster(real_kafka, topics)) is None
     async with administering(real_kafka) as admin:
-        await admin.delete_topics([topics.suppression])
-
-        async def gone() -> bool:
-            return topics.suppression not in await admin.list_topics()
-
-        await until(gone, "the topic is deleted")
+        await delete_topic(admin, topics.suppression)
     with pytest.raises(TopicError, match="missing"):
         await check_topics(Cluster(real_kafka, topics))
     assert await make_own_topic(Cluster(real_kafka, topics)) == topics.suppression
