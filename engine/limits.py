@@ -251,6 +251,9 @@ AUDIT_SLACK_MS: Final = 3_600_000
 #: Records of each of the two topics that `audit verify --matches` compares in one pass; more take
 #: further passes.
 MATCHES_COMPARED: Final = 8_000_000
+#: How long before it begins a chain may have searched for the record that it names, which is the
+#: last one on the topic.
+AUDIT_EXPECTED_S: Final = 5.0
 #: How often a worker with a key writes a checkpoint of its chains, while they grow.
 CHECKPOINT_S: Final = 60.0
 #: A checkpoint: some hundred bytes for each chain that ever existed.
@@ -367,6 +370,9 @@ REPLAY_STEP_S: Final = 0.02
 TRAFFIC_REPORT_S: Final = 10.0
 #: How long a consumer waits for records before its owner checks for other work.
 POLL_MS: Final = 200
+#: How often a reading up to an offset checks whether it is there. The end of a transaction moves
+#: the position and is no record, so that no fetch returns because of it.
+READ_LOOK_MS: Final = 20
 #: How long to wait before a broker is asked again: after a failure, while a group's coordinator
 #: loads, and while a broker does not know a new topic yet.
 RETRY_PAUSE_S: Final = 0.5
@@ -392,6 +398,9 @@ SCRUB_INTERVAL_S: Final = 1.0
 SCRUB_FREED_S: Final = 60.0
 #: How long the group waits for a worker to give back its partitions, with what is in flight.
 REBALANCE_S: Final = 60.0
+#: How long a worker that hears of a rebalance goes on revoking what moves before it joins: about
+#: what one more rebalance would take. Its heartbeats pause meanwhile.
+REVOKED_FIRST_S: Final = 0.5
 #: How often delivered offsets are committed.
 COMMIT_INTERVAL_S: Final = 1.0
 #: After how long without progress a partition is stuck, how often that is checked, and after how
@@ -483,6 +492,7 @@ def check() -> None:
     assert SPANS_A_REQUEST < SPANS_WAITING, "some wait while others are sent"
     assert TRACESTATE_CHARACTERS <= TRACESTATE_BYTES, "what is passed on was examined"
     assert ACK_LOOK_S < SHUTDOWN_S, "what is in flight is checked before the time is over"
+    assert REVOKED_FIRST_S < SESSION_S / 4, "a member that revokes first does not time out"
     assert LEAVE_S < SESSION_S, "a leave request is sent before the session times out"
     assert SCRUB_INTERVAL_S <= SCRUB_FREED_S, "freed memory is checked once an interval"
     assert HTTP_CONNECTIONS_A_PEER < HTTP_CONNECTIONS, "one address leaves room for others"

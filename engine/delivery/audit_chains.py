@@ -6,6 +6,9 @@ has nothing to name: it first writes a chain whose only record is its end, and f
 may do so at once. So no chain with events follows nothing, and one that does is a forgery or older
 than this rule (`engine.audit.roots`).
 
+The search for that record takes longer than a delivery, and matches wait for it. So a worker that
+expects to begin a chain soon searches ahead.
+
 A worker that stops in order ends each of its chains with a last record. A chain whose last
 transaction has an unknown outcome is left without an end, and so are those of a killed worker.
 """
@@ -31,6 +34,7 @@ from engine.errors import BrokerError, DocumentError
 from engine.kafka.cluster import Cluster
 from engine.kafka.diagnosis import refusal
 from engine.kafka.reader import between
+from engine.tasks import retrieve
 
 log = logging.getLogger(__name__)
 
@@ -48,10 +52,20 @@ class AuditChains:
         self._sink = sink
         self._clock = clock
         self._begun: list[Sealing] = []
+        #: The search of a chain that is expected, and when it began, by the event loop's clock.
+        self._search: asyncio.Task[AuditRecord | None] | None = None
+        self._searched_s = 0.0
 
     def heads(self) -> list[Head]:
         """The last acknowledged record of each chain."""
         return [sealing.head for sealing in self._begun if sealing.head is not None]
+
+    def expect(self) -> None:
+        """Search ahead: chains that begin within AUDIT_EXPECTED_S name the record that is found."""
+        if self._expected() is None:
+            self._searched_s = asyncio.get_running_loop().time()
+            self._search = asyncio.create_task(self._last_record())
+            self._search.add_done_callback(retrieve)
 
     async def begin(self) -> Sealing:
         """Begin a chain of this worker.
@@ -59,8 +73,10 @@ class AuditChains:
         Waits for brokers that do not answer as long as a delivery does. Raises BrokerError if the
         audit can be neither read nor written.
         """
-        last = await self._last_record()
+        search = self._expected()
+        last = await (self._last_record() if search is None else asyncio.shield(search))
         if last is None:
+            self._search = None  # there will be a record
             last = await self._begin_topic()
         sealing = Sealing(self._cluster.topics, self._new_chain(), last)
         self._begun.append(sealing)
@@ -69,6 +85,9 @@ class AuditChains:
 
     async def end(self) -> None:
         """End the chains. Call it when nothing is written to them any more."""
+        if self._search is not None:
+            self._search.cancel()
+            await asyncio.wait({self._search})
         await asyncio.gather(*(self._end_one(each) for each in self._begun if each.can_end))
 
     async def _end_one(self, sealing: Sealing) -> None:
@@ -81,6 +100,11 @@ class AuditChains:
                 sealing.key.decode(),
                 type(error).__name__,
             )
+
+    def _expected(self) -> asyncio.Task[AuditRecord | None] | None:
+        """Return the search ahead, if the record that it finds may still be named."""
+        now_s = asyncio.get_running_loop().time()
+        return self._search if now_s - self._searched_s < limits.AUDIT_EXPECTED_S else None
 
     async def _last_record(self) -> AuditRecord | None:
         until_s = time.monotonic() + limits.DELIVERY_TIMEOUT_S

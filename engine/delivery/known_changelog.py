@@ -50,8 +50,12 @@ class Known:
         """
         if log.topic_id is None or log != self.log or end < self.offset:
             return False
-        has_more = end > self.offset + (self.marked_by is not None)
-        return not has_more or now_s - self.since_s < limits.SUPPRESSION_KNOWN_S
+        return self.is_all(end) or now_s - self.since_s < limits.SUPPRESSION_KNOWN_S
+
+    def is_all(self, end: int) -> bool:
+        """Return whether no record of the partition follows, if the log ends there: nothing, or
+        only the marker."""
+        return end <= self.offset + (self.marked_by is not None)
 
 
 class Appended(NamedTuple):

@@ -43,6 +43,13 @@ class Tells(Protocol):
     async def stop(self) -> None: ...
 
 
+class Chains(Protocol):
+    """The part of `engine.delivery.audit_chains.AuditChains` that `transactions` uses."""
+
+    def expect(self) -> None: ...
+    async def begin(self) -> Sealing: ...
+
+
 class _Handed(NamedTuple):
     """What counts together."""
 

@@ -119,8 +119,10 @@ class SuppressionReader:
                 log_now = Incarnation(topic.id, partitions, begins[part])
                 start = known.get(source)
                 if start is None or start.is_enough(log_now, ends[part], now_s):
-                    first = begins[part] if start is None else start.offset
-                    starts[part] = min(starts[part], first)
+                    if start is None:
+                        starts[part] = begins[part]
+                    elif not start.is_all(ends[part]):
+                        starts[part] = min(starts[part], start.offset)
                     until = Known(log_now, ends[part], now_s)
                     left[source] = Left({}, ends[of_reads[source]], until)
             for part, offset in starts.items():

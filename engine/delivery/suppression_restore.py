@@ -58,6 +58,8 @@ class Suppressing:
         self._on_matcher_thread = runtime.matcher_thread.call
         self._keys = CheckedKeys(runtime, state, lists)
         self._reader = SuppressionReader(runtime.cluster)
+        #: One after the other: claims, and restores of what is claimed.
+        self._claiming = asyncio.Lock()
         self._restoring = asyncio.Lock()
         #: When partitions were revoked whose states may be kept still.
         self._kept: dict[int, float] = {}
@@ -134,28 +136,38 @@ class Suppressing:
         await self._reader.stop()
 
     async def _restore(self, assignment: Assignment, partitions: Iterable[int]) -> None:
-        """Restore the states of partitions, unless they are restored already or revoked."""
+        """Restore the states of partitions, unless they are restored already or revoked.
+
+        Those that come back are claimed and restored first. Others are claimed while that reads.
+        """
+        by_kept: dict[bool, list[int]] = {True: [], False: []}
+        for partition in partitions:
+            by_kept[partition in self._kept].append(partition)
+        await asyncio.gather(
+            *(self._restore_together(assignment, some) for some in by_kept.values() if some)
+        )
+
+    async def _restore_together(self, assignment: Assignment, partitions: Sequence[int]) -> None:
+        async with self._claiming:
+            started_s = time.monotonic()
+            missing = _missing(assignment, partitions)
+            claimed = await self._delivery.claim(assignment, missing) if missing else ()
         async with self._restoring:
-            partitions = list(partitions)
             for is_kept in (True, False):
                 missing = [
                     each
-                    for each in partitions
-                    if assignment.owns(each)
-                    and not assignment.held(each, Held).is_restored
-                    and (not is_kept or each in self._kept)
+                    for each in _missing(assignment, claimed)
+                    if not is_kept or each in self._kept
                 ]
                 if missing:
-                    await self._restore_some(assignment, missing, is_kept=is_kept)
+                    await self._restore_some(assignment, missing, started_s, is_kept=is_kept)
 
     async def _restore_some(
-        self, assignment: Assignment, partitions: Sequence[int], *, is_kept: bool
+        self, assignment: Assignment, partitions: Sequence[int], started_s: float, *, is_kept: bool
     ) -> None:
         """Restore the states of partitions from all of the changelog, or from what was written to
         it while they were kept, as far as that is certain."""
-        started_s = time.monotonic()
-        partitions = [*await self._delivery.claim(assignment, partitions)]
-        left = await self._left(partitions, is_kept=is_kept) if partitions else {}
+        left = await self._left(partitions, is_kept=is_kept)
         # The reads of a partition are fetched as soon as it is taken over: few keys first, so that
         # they need not wait for many.
         for partition, of_partition in sorted(left.items(), key=_keys_of):
@@ -247,6 +259,15 @@ class Suppressing:
             await self._drop_kept([each for each, at_s in self._kept.items() if at_s < until_s])
             if self._keys.lists.are_whole:
                 await self._delivery.note(self._keys)
+
+
+def _missing(assignment: Assignment, partitions: Iterable[int]) -> list[int]:
+    """Return the partitions that are owned and not restored."""
+    return [
+        each
+        for each in partitions
+        if assignment.owns(each) and not assignment.held(each, Held).is_restored
+    ]
 
 
 def _keys_of(item: tuple[int, Left]) -> int:

@@ -62,7 +62,8 @@ class TransactionalSink:
     """See the module. Used from one coroutine at a time."""
 
     def __init__(self, cluster: Cluster, partition: int) -> None:
-        topic = cluster.topics.detections
+        topic, topics = cluster.topics.detections, cluster.topics
+        self._writes = {topics.matches, topics.rejects, topics.audit, topics.suppression}
         self.id: Final = f"{cluster.group}/{topic}/{partition}"
         self._cluster = cluster
         self._reads = TopicPartition(topic, partition)
@@ -138,6 +139,9 @@ class TransactionalSink:
         except BaseException:
             await _stopped(producer)
             raise
+        # Asked for now, and in one request. aiokafka asks for each topic when its first record
+        # comes, and the partition's reads wait for those matches.
+        producer.client.set_topics(self._writes)
         return producer
 
 

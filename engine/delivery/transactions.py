@@ -11,7 +11,8 @@ left the group. So a transaction also counts while the group rebalances.
 
 A partition's transactions follow one after the other (`engine.delivery.partition_transactions`).
 Offsets of fetches that came to nothing go by the same way, so that there is one order of all. The
-chain in which the matches of a partition are audited is kept while the partition is elsewhere.
+chain in which the matches of a partition are audited is kept while the partition is elsewhere. One
+that has none is expected to begin a chain soon.
 
 A worker that is fenced has lost the partition: it abandons what was handed over, and asks the group
 to rebalance. Any other failure ends the worker without a commit.
@@ -26,12 +27,12 @@ from functools import partial
 
 from engine import limits
 from engine.audit.chain import Event
-from engine.delivery.audit_writer import BeginChain, Count, Sealing
+from engine.delivery.audit_writer import Count, Sealing
 from engine.delivery.fencing import Fencing
 from engine.delivery.held import Claim, Held
 from engine.delivery.idle_producers import IdleProducers
 from engine.delivery.known_changelog import KnownChangelog
-from engine.delivery.partition_transactions import PartitionTransactions, Tells, Transacts
+from engine.delivery.partition_transactions import Chains, PartitionTransactions, Tells, Transacts
 from engine.delivery.port import Keys
 from engine.delivery.records import match_events, records_of
 from engine.delivery.send_queue import Abandoned
@@ -57,7 +58,7 @@ class Transactions:
         runtime: Runtime,
         make_sink: Callable[[int], Transacts],
         offsets: Tells,
-        begin_chain: BeginChain,
+        chains: Chains,
         count: Count,
         quiet_s: float = limits.COMMIT_INTERVAL_S / 2,
     ) -> None:
@@ -65,7 +66,7 @@ class Transactions:
         self._cluster = runtime.cluster
         self._make_sink = make_sink
         self._offsets = offsets
-        self._begin_chain = begin_chain
+        self._new_chains = chains
         self._count = count
         self.known = KnownChangelog()
         #: By partition, the assignment in which it was claimed last.
@@ -221,6 +222,8 @@ class Transactions:
             await transactions.flushed()
             committed = transactions.committed = await self._offsets.committed(partition)
         else:
+            if partition not in self._chains:
+                self._new_chains.expect()
             idle = self._idle.take(partition)
             sink = idle or self._make_sink(partition)
             try:
@@ -235,7 +238,7 @@ class Transactions:
                 raise Abandoned
             transactions = PartitionTransactions(
                 sink,
-                self._begin_chain,
+                self._new_chains.begin,
                 self._count,
                 self.known,
                 committed,

@@ -78,7 +78,7 @@ async def between(
     loop = asyncio.get_running_loop()
     moved_s = loop.time()
     while waiting:
-        fetched = await consumer.getmany(*waiting, timeout_ms=limits.POLL_MS)
+        fetched = await consumer.getmany(*waiting, timeout_ms=limits.READ_LOOK_MS)
         moved = 0
         # Compaction and transaction markers leave gaps, so progress is measured by the position,
         # not by the last record.

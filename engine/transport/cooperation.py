@@ -4,7 +4,9 @@ aiokafka revokes all partitions before it joins a group again. Once the group ha
 protocol `sticky_assignor.COOPERATIVE`, this module does otherwise: the worker joins with all that
 it owns, and its reads are fetched, matched, delivered and committed while the group rebalances.
 The answer is a target. What is no longer in it is drained, committed and revoked, and then the
-worker joins again, so that it can be given to another one. What is new in it is started.
+worker joins again, so that it can be given to another one. What is new in it is started. If the
+group rebalances again meanwhile, the worker joins when it has revoked what it is draining, or after
+REVOKED_FIRST_S: what it still owned would move only in one more rebalance.
 
 Why no two workers have a partition at a time:
 
@@ -26,6 +28,7 @@ expected.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Mapping, Set
 from typing import Any, Protocol
@@ -72,6 +75,9 @@ class _Membership:
         self.generation = generation
         self.assignment = assignment
         self.changing: asyncio.Task[None] | None = None
+        #: Set while nothing is being revoked.
+        self.has_revoked = asyncio.Event()
+        self.has_revoked.set()
 
 
 class Cooperation:
@@ -148,6 +154,10 @@ class Cooperation:
 
     async def _do_rejoin_group(self, subscription: Any) -> bool:
         mine, coordinator = self._membership, self._group
+        if mine is not None and coordinator.generation >= 0:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(limits.REVOKED_FIRST_S):
+                    await mine.has_revoked.wait()
         if mine is not None:
             is_lost = coordinator.generation < 0
             if is_lost or subscription.assignment is not mine.assignment:
@@ -212,10 +222,12 @@ class Cooperation:
         group has assigned last."""
         while mine is self._membership:
             if gone := mine.owned & mine.returned | mine.owned - mine.target:
+                mine.has_revoked.clear()
                 self._source.remove(gone)
                 await self._changes.remove(gone, mine.generation)
                 mine.owned -= gone
                 mine.returned -= gone
+                mine.has_revoked.set()
             elif mine.released:
                 mine.released = frozenset()
                 self._group.request_rejoin()

@@ -279,7 +279,7 @@ class Worker:
             self._runtime,
             partial(TransactionalSink, cluster),
             GroupOffsets(cluster),
-            audit.chains.begin,
+            audit.chains,
             audit.count,
         )
 

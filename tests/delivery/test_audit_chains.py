@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import pytest
@@ -19,6 +20,7 @@ from engine.errors import BrokerError
 from engine.kafka.cluster import Cluster
 from engine.matching.match import audit_fields, found_match
 from tests.fakes.documents import NOW_MS, at, detection, entry, exact_match
+from tests.fakes.event_loop import settle
 from tests.fakes.runtime import CLUSTER
 
 MATCH = exact_match(entry(), detection())
@@ -70,6 +72,44 @@ async def test_the_first_chain_follows_one_that_only_begins_the_topic(sink: Sink
     }
     await chains.begin()
     assert sink.records == [begun], "the topic has begun"
+
+
+async def test_a_chain_that_was_expected_waits_for_no_search_of_its_own(
+    sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record that it names was the last one just before. Later it may not be any more."""
+    searches: list[asyncio.Future[None]] = []
+
+    async def last_record(cluster: Cluster) -> AuditRecord | None:
+        searches.append(asyncio.get_running_loop().create_future())
+        await searches[-1]
+        return await sink.last_record(cluster)
+
+    monkeypatch.setattr(audit_chains, "last_record", last_record)
+    chains = AuditChains(CLUSTER, sink, Clock())
+    chains.expect()
+    chains.expect()
+    await settle()
+    searches[0].set_result(None)
+    first = await chains.begin()
+    assert len(sink.records) == 1, "it began the topic"
+    chains.expect()
+    await settle()
+    searches[1].set_result(None)
+    for _ in range(2):
+        await chains.begin()
+    assert len(searches) == 2
+    monkeypatch.setattr(limits, "AUDIT_EXPECTED_S", 0.0)
+    late = asyncio.create_task(chains.begin())
+    await settle()
+    assert len(searches) == 3
+    searches[2].set_result(None)
+    keys = {first.key, (await late).key}
+    assert len(keys) == 2
+    chains.expect()
+    await settle()
+    await chains.end()
+    assert searches[3].cancelled(), "no chain needs it any more"
 
 
 async def test_only_what_is_acknowledged_is_a_head_and_is_ended(sink: Sink) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -116,6 +117,24 @@ async def test_a_reading_that_was_cancelled_changes_nothing_in_the_next_one(
         await asyncio.wait([first])
         left = await reader.states_of([1], 2)
     assert [*left[1].written] == keys(1)
+
+
+async def test_the_end_of_a_transaction_is_not_waited_for() -> None:
+    """It is no record, and so no fetch would return because of it."""
+    topic = ChangelogTopic(2)
+    key = b"%s/0/%032x" % (CLUSTER.group.encode(), 1)
+    topic.append(0, [(key, b"{}")])
+    with topic.read_from():
+        reader = SuppressionReader(CLUSTER)
+        known = (await reader.states_of([0], 2))[0].known
+        topic.skip(0)
+        ended = await reader.states_of([0], 2, {0: replace(known, marked_by=0)})
+        assert (ended[0].written, ended[0].known.offset) == ({}, 2)
+        assert topic.fetched == [0], "when all was read"
+        topic.append(0, [(key, None)])
+        changed = await reader.states_of([0], 2, {0: ended[0].known})
+    assert changed[0].written == {key: None}
+    assert topic.fetched == [0, 0]
 
 
 @pytest.mark.parametrize("request_", ["begins", "ends", "topic"])

@@ -402,6 +402,23 @@ async def test_with_transactions_a_partition_is_claimed_before_its_state_is_read
         assert here.topic.read == [0, 0]
 
 
+async def test_partitions_are_claimed_while_others_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    transactions = Transactions()
+    async with running(monkeypatch, transactions) as here:
+        here.topic.opens.clear()
+        for partition in (0, 1):
+            here.suppressing.on_assigned(here.assignment, [partition])
+            await settle()
+        assert transactions.asked == ["claim [0], [] read", "claim [1], [0] read"]
+        assert here.assignment.ready == frozenset()
+        here.topic.opens.set()
+        await settle()
+        assert here.assignment.ready == {0, 1}
+        assert len(transactions.asked) == 2
+
+
 async def test_a_partition_that_is_lost_while_it_is_claimed_keeps_no_other_waiting(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

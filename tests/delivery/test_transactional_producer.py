@@ -61,6 +61,8 @@ class Producer:
         self.fails = fails
         self.dies_of: BaseException | None = None
         self._sender = SimpleNamespace(sender_task=None)
+        self.client = SimpleNamespace(set_topics=lambda topics: self.topics.append(topics))
+        self.topics: list[set[str]] = []
         self._txn_manager: Any = SimpleNamespace(
             transactional_id="id",
             wait_for_transaction_end=lambda: None,
@@ -144,6 +146,14 @@ async def test_records_and_offset_are_one_transaction(started: Made) -> None:
     assert ("send", TOPICS.suppression, 7 % 3, [state.key]) in sent
     await sink.stop()
     assert producer.steps[-1] == "stop"
+
+
+async def test_it_asks_once_for_all_topics_that_it_writes_to(started: Made) -> None:
+    producer = Producer()
+    await started(producer).start()
+    assert producer.topics == [
+        {TOPICS.matches, TOPICS.rejects, TOPICS.audit, TOPICS.suppression},
+    ]
 
 
 async def test_nothing_is_said_of_offsets_where_there_is_none(started: Made) -> None:
@@ -361,6 +371,7 @@ async def test_a_coordinator_that_is_lost_is_looked_for_until_it_is_there(
         made.client.send = brokers.send
         made.client.bootstrap = made.client.ready = made.client.force_metadata_update = yes
         made.client.get_random_node = lambda: 1
+        made.client.set_topics = lambda topics: None
         return made
 
     monkeypatch.setattr("engine.delivery.transactional_producer.make_producer", make)

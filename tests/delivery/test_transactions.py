@@ -107,7 +107,7 @@ class Here:
             runtime_of(self.failures),
             self._sink,
             OffsetsOn(self.broker, lambda partition: self.end),
-            self.broker.begin_chain,
+            self.broker,
             self._count,
             quiet_s,
         )
@@ -411,6 +411,7 @@ async def test_giving_up_waits_for_what_is_handed_over_and_the_chain_goes_on() -
         await again
         assert chain_problems(here.broker.audit()) == []
         assert len({record.chain for record in here.broker.audit()}) == 1
+        assert here.broker.expected_chains == 1, "none was to begin when it came back"
 
 
 async def test_a_partition_that_stays_is_not_claimed_again() -> None:

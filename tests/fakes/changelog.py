@@ -45,7 +45,8 @@ class Log:
 class ChangelogTopic:
     """The topic. `now_s` is the time; `reads_end` is where each partition of the reads ends.
 
-    `records_read` counts what was read by `read_from`. `failures` has, by the name of a request,
+    `records_read` counts what was read by `read_from`, and `fetched` has the partitions of which it
+    was not at the end. `failures` has, by the name of a request,
     what fails it the next time.
     """
 
@@ -53,6 +54,7 @@ class ChangelogTopic:
         self.now_s = 0.0
         self.reads_end = 1 << 40
         self.records_read = 0
+        self.fetched: list[int] = []
         self.failures: dict[str, Exception] = {}
         self._incarnation = 0
         self.logs = [Log() for _ in range(partitions)]
@@ -146,6 +148,8 @@ class ChangelogTopic:
         for part, end in ends.items():
             log = self.logs[part.partition]
             assert log.start <= starts[part] <= end <= log.end, "an offset that is not there"
+            if starts[part] < end:
+                self.fetched.append(part.partition)
             records = [one for one in log.records if starts[part] <= one.offset < end]
             self.records_read += len(records)
             for one in records:

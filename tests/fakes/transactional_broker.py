@@ -41,6 +41,7 @@ class TransactionalBroker:
         self._epochs: Counter[int] = Counter()
         self._open: dict[int, _Open] = {}
         self._chains = 0
+        self.expected_chains = 0
 
     def on(self, topic: str) -> list[Any]:
         """The records of a topic that count."""
@@ -49,7 +50,11 @@ class TransactionalBroker:
     def audit(self) -> list[AuditRecord]:
         return [decode_audit(record.value) for record in self.on(TOPICS.audit)]
 
-    async def begin_chain(self) -> Sealing:
+    def expect(self) -> None:
+        """A chain may begin soon."""
+        self.expected_chains += 1
+
+    async def begin(self) -> Sealing:
         """A chain that names the last record that counts."""
         self._chains += 1
         audit = self.audit()

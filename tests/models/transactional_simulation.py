@@ -85,7 +85,7 @@ class TransactionalDeployment(Deployment):
             runtime_of(self.failures),
             lambda partition: SinkOn(self._broker, partition, broker._ask),
             OffsetsOn(self._broker, lambda partition: self._ends[partition]),
-            self._broker.begin_chain,
+            self._broker,
             _uncounted,
             quiet_s=0,
         )

@@ -125,7 +125,7 @@ class _Worker:
                 runtime,
                 lambda partition: _Transacts(world, partition),
                 OffsetsOn(broker, lambda _: 1 << 40),
-                broker.begin_chain,
+                broker,
                 lambda *_: None,
                 quiet_s=0,
             )

@@ -139,6 +139,30 @@ def test_what_is_drained_while_the_group_rebalances_again_gets_an_owner() -> Non
     in_group(3, work)
 
 
+def test_what_is_drained_when_the_group_rebalances_again_moves_in_that_rebalance() -> None:
+    """Two members give the third one a partition each. The one that drains longer hears of the
+    rebalance that the other one asks for, and joins when it has revoked its own."""
+
+    async def work(group: Group) -> None:
+        first, _ = group.join(), group.join()
+        await group.is_settled()
+        group.slowest_s = 0
+        first.drains = asyncio.Event()
+        group.join()
+        while not first.is_draining:
+            await asyncio.sleep(0.001)
+        told = group.broker.generation
+        while group.broker.state != "PreparingRebalance":
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.35)  # more than a heartbeat: the first one has heard of it
+        first.drains.set()
+        await group.is_settled()
+        assert group.shares() == [2, 2, 2]
+        assert group.broker.generation == told + 1
+
+    in_group(6, work)
+
+
 def test_a_partition_without_a_commit_waits_for_its_leader() -> None:
     """A first offset that is not to be had in time is asked for again. aiokafka says that this
     error is not to be tried again."""
