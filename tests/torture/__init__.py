@@ -8,6 +8,7 @@ what an oracle says that shares no code with the engine.
 
     schedule        which faults, when and at whom: a pure function of the seed
     campaign        one run: rounds of faults, calms, and what is found in them
+    site            the topics, who follows and judges them, and a copy where all goes on
     faults          how each kind of fault is done, and undone
     workers         the workers, and the supervisor that starts one again which failed
     wrapped_worker  the program of a worker: its clock can be stepped

@@ -19,15 +19,14 @@ from engine.kafka.topic_admin import create_topics
 from engine.kafka.topics import Topics
 from tests.kafka.node import BrokerFailedError
 from tests.torture.churn import Churn
-from tests.torture.cluster import PARTITIONS, OwnBrokers, ReadPartitions
+from tests.torture.cluster import PARTITIONS, OwnBrokers
 from tests.torture.disk import Disk, best_disk
 from tests.torture.evidence import Evidence
 from tests.torture.faults import Faults
-from tests.torture.follower import Follower
-from tests.torture.judge import Findings, Judge
+from tests.torture.judge import Findings
 from tests.torture.load import Load
-from tests.torture.moving import Replicas
-from tests.torture.schedule import EVERY_S, Fault, Round, rounds
+from tests.torture.schedule import COPY, EVERY_S, Fault, Round, rounds
+from tests.torture.site import Site
 from tests.torture.town import TortureTown
 from tests.torture.waits import StuckError, bounded, cancelled, has_come, within
 from tests.torture.workers import Network, Slot, now_s
@@ -35,8 +34,11 @@ from tests.torture.workers import Network, Slot, now_s
 #: Longer than any time-out of the engine's, twice: what has not drained by then is stuck.
 DRAIN_S: Final = 150.0
 _COMMAND_S: Final = 120.0
-#: What the broker may take to start, and what stands on the topics before the first read to come.
+#: What the broker may take to start, and the topics to be created.
 _BEGIN_S: Final = 180.0
+#: What a copy of the topics may take.
+_COPY_S: Final = 600.0
+_PREFIX: Final = "torture."
 #: What a round's faults may take beyond the round: each has bounds of its own.
 _BEYOND_ROUND_S: Final = 600.0
 _ROOT: Final = Path(__file__).resolve().parents[2]
@@ -87,7 +89,8 @@ class Result:
     #: False until it has come to its end: of one that was ended early, or found a problem.
     is_whole: bool = False
     took_s: float = 0.0
-    evidence: Evidence = field(default_factory=Evidence)
+    #: Of the topics at the beginning, and of each copy.
+    evidence: list[Evidence] = field(default_factory=lambda: [Evidence()])
 
 
 class Campaign:
@@ -100,9 +103,6 @@ class Campaign:
         self._say = say
         self._keep = keep
         self._ends_early = asyncio.Event()
-        self._topics = Topics("torture.")
-        self._group = f"{self._topics.prefix}group"
-        self._evidence = Evidence()
         self._schedule = rounds(
             plan.seed, plan.seconds, plan.kinds, session_s=plan.session_s, every_s=plan.every_s
         )
@@ -112,7 +112,7 @@ class Campaign:
     async def run(self) -> Result:
         """The whole of it."""
         disk = best_disk()
-        result = Result(self.plan, disk.what, evidence=self._evidence)
+        result = Result(self.plan, disk.what)
         began_s = now_s()
         try:
             async with AsyncExitStack() as stack:
@@ -140,59 +140,54 @@ class Campaign:
         brokers = OwnBrokers(plan.brokers, plan.workers + 1, disk)
         stack.callback(self._keep_log, brokers)
         await bounded(asyncio.to_thread(brokers.start), _BEGIN_S, "the brokers are started")
-        cluster = Cluster(brokers.bootstrap, self._topics, self._group)
+        cluster = Cluster(brokers.bootstrap, Topics(_PREFIX), f"{_PREFIX}group")
         creating = create_topics(cluster, partitions=PARTITIONS, replication=plan.brokers)
         await bounded(creating, _BEGIN_S, "the topics are created")
+        is_exactly_once = plan.delivery == "exactly_once"
+        [evidence] = result.evidence
+        site = Site(cluster, evidence, result.findings, is_exactly_once=is_exactly_once)
         load_s = sum(each.lasts_s for each in self._schedule)
         town = TortureTown(plan.seed, round(plan.reads_a_second * load_s))
         churn = Churn(plan.seed)
-        partitions = ReadPartitions(brokers.bootstrap, self._topics)
         load = Load(
             brokers.bootstrap,
-            self._topics,
+            site.topics,
             town,
             churn,
             plan.seed,
             load_s,
-            self._evidence,
-            partitions,
+            evidence,
+            site.partitions,
         )
+        result.changes = load.changes
         stack.push_async_callback(load.close)
         await load.begin()
-        follower = Follower(
-            brokers.bootstrap, self._topics, self._group, partitions, self._evidence
-        )
-        for what, task in (
-            ("the follower", follower.follow()),
-            ("the follower of commits", follower.watch_commits()),
-        ):
-            stack.push_async_callback(cancelled, asyncio.create_task(task), what)
-        await follower.has_seen_lists(_BEGIN_S)
-        self._evidence.started_s = now_s()
+        await site.follow(stack)
         await self._start_workers(stack, brokers)
         await self._all_ready()
         self._say(
             f"brokers ({plan.brokers}) and workers ({plan.workers}) are ready after "
             f"{now_s() - began_s:.0f} s"
         )
-        judge = Judge(self._evidence, is_exactly_once=plan.delivery == "exactly_once")
-        result.findings, result.changes = judge.findings, load.changes
-        replicas = Replicas(brokers.bootstrap, self._topics)
-        faults = Faults(brokers, disk, self._slots, plan.workers, partitions, cluster, replicas)
         for each in self._schedule:
+            faults = Faults(brokers, disk, self._slots, plan.workers, site)
             await self._round(each, load, faults, result)
-            await self._calm(follower, judge)
+            if any(
+                done.round_name == each.name and done.fault.kind == COPY for done in result.done
+            ):
+                site = await self._copied(stack, site, load, result)
+            await self._calm(site)
             self._count(result, began_s)
             self._keep(result)
-            if judge.findings.problems or self._problems:
+            if result.findings.problems or self._problems:
                 return
             if self._ends_early.is_set():
                 break
-        judge.finish()
+        site.judge.finish()
         for slot in self._slots:
             if not await slot.end():
                 self._problems.append(f"worker {slot.number} did not end when it was asked to")
-        result.audit = await self._audit_command(brokers.bootstrap)
+        result.audit = await self._audit_command(site.cluster)
         result.is_whole = not self._ends_early.is_set()
 
     # ---- rounds
@@ -227,10 +222,25 @@ class Campaign:
                     group.create_task(do(fault))
             over.set()
 
-    async def _calm(self, follower: Follower, judge: Judge) -> None:
+    async def _copied(self, stack: AsyncExitStack, site: Site, load: Load, result: Result) -> Site:
+        """All goes on at a copy of the topics, where what waits is read first."""
+        began_s, count = now_s(), len(result.evidence)
+        copying = site.copied(f"{_PREFIX}{count}.", self.plan.brokers)
+        copy = await bounded(copying, _COPY_S, "the topics are copied")
+        result.evidence.append(copy.evidence)
+        load.go_on_at(copy.topics, copy.partitions)
+        await copy.follow(stack)
+        for slot in self._slots:
+            slot.prefix = copy.topics.prefix
+            slot.want(slot.number < self.plan.workers)
+        await self._all_ready()
+        self._say(f"the topics are copied, and workers ready, in {now_s() - began_s:.1f} s")
+        return copy
+
+    async def _calm(self, site: Site) -> None:
         """Everything drains, and is judged."""
-        began_s = now_s()
-        missing = await follower.drained(DRAIN_S)
+        began_s, judge = now_s(), site.judge
+        missing = await site.follower.drained(DRAIN_S)
         if missing:
             states = [await slot.state() for slot in self._slots]
             self._problems.append(
@@ -255,7 +265,7 @@ class Campaign:
             slot = Slot(
                 number,
                 Network([await stack.enter_async_context(way) for way in ways]),
-                self._topics.prefix,
+                _PREFIX,
                 self._directory,
                 plan.session_s,
                 ["--delivery", plan.delivery],
@@ -275,11 +285,11 @@ class Campaign:
                     return
                 await asyncio.sleep(0.2)
 
-    async def _audit_command(self, bootstrap: str) -> str:
+    async def _audit_command(self, cluster: Cluster) -> str:
         """What `hotlist audit verify` says."""
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "engine", "audit", "verify"),
-            *("--bootstrap", bootstrap, "--prefix", self._topics.prefix),
+            *("--bootstrap", cluster.bootstrap, "--prefix", cluster.topics.prefix),
             cwd=_ROOT,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,

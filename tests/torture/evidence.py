@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -23,13 +23,20 @@ Document = dict[str, Any]
 _ENTRY_EVENTS = {"entry_added", "entry_changed", "entry_removed", "entry_refused"}
 
 
+#: A topic, by its name without prefix and version, and a partition.
+Place = tuple[str, int]
+#: A topic, and a read or a change of a key on it.
+Awaited = tuple[str, str]
+
+
 class Read(NamedTuple):
-    """A read as it lies on its topic."""
+    """A read as it lies on its topic; `is_copied` if it was copied from another one."""
 
     partition: int
     offset: int
     document: Document
     headers: tuple[bytes, ...]
+    is_copied: bool = False
 
 
 class State(NamedTuple):
@@ -73,13 +80,27 @@ class Record(Protocol):
 
 @dataclass
 class Evidence:
-    """See the module."""
+    """See the module.
+
+    Of topics that are a copy, records below `begins` counted on the original: reads, changes of the
+    lists, matches and the rest of the audit. What is `awaited` did not, wherever it lies. The copy
+    ends at `copied_to`.
+    """
 
     #: When the sending of a read, by its name, and of a change of the lists was begun first.
     read_sent_s: dict[str, float] = field(default_factory=dict)
     change_sent_s: dict[int, float] = field(default_factory=dict)
+    begins: Mapping[Place, int] = field(default_factory=dict)
+    copied_to: Mapping[Place, int] = field(default_factory=dict)
+    awaited: Set[Awaited] = frozenset()
+    #: Entries and reads that matched on the originals.
+    told: set[tuple[str, str]] = field(default_factory=set)
+    #: From where on reads and changes count on a copy of these topics; None if there is none.
+    left_from: Mapping[Place, int] | None = None
     #: When the first worker was started.
     started_s: float = -math.inf
+    #: By partition, where the reads end.
+    read_ends: dict[int, int] = field(default_factory=dict)
     #: By partition, in the order of the topic: those that nobody has judged yet.
     reads: defaultdict[int, list[Read]] = field(default_factory=lambda: defaultdict(list))
     entries: defaultdict[str, list[State]] = field(default_factory=lambda: defaultdict(list))
@@ -101,6 +122,41 @@ class Evidence:
     commits: defaultdict[int, list[tuple[int, float]]] = field(
         default_factory=lambda: defaultdict(list)
     )
+
+    def of_copy(
+        self, begins: Mapping[Place, int], copied_to: Mapping[Place, int], awaited: Set[Awaited]
+    ) -> Evidence:
+        """The evidence of a copy of these topics. It knows when what was copied was sent."""
+        told = {(match.entry_id, match.read) for match in self.matches.values()}
+        return Evidence(
+            self.read_sent_s,
+            self.change_sent_s,
+            begins,
+            copied_to,
+            awaited,
+            told=self.told | told,
+        )
+
+    def left(self) -> set[Awaited]:
+        """What counts on a copy of these topics; of the reads, those that nobody has judged yet."""
+        reads = (read for of_partition in self.reads.values() for read in of_partition)
+        left: set[Awaited] = {
+            ("detections", name_of(read.document))
+            for read in reads
+            if self.is_left(("detections", read.partition), read.offset)
+        }
+        for kind, of_kind in (("hotlist", self.entries), ("policies", self.policies)):
+            left |= {
+                (kind, f"{key} {state.change}")
+                for key, states in of_kind.items()
+                for state in states
+                if self.is_left((kind, 0), state.offset)
+            }
+        return left
+
+    def is_left(self, place: Place, offset: int) -> bool:
+        """Whether a read or a change counts on a copy of these topics instead."""
+        return self.left_from is not None and offset >= self.left_from.get(place, 0)
 
     def note(self, kind: str, records: Iterable[Record], seen_s: float) -> None:
         """Records of one of the topics, by its name without prefix and version."""
@@ -124,30 +180,40 @@ class Evidence:
         """When the sending of a read was begun."""
         return self.read_sent_s[name_of(read.document)]
 
+    def _counts(self, kind: str, record: Record, name: str = "") -> bool:
+        is_behind = record.offset >= self.begins.get((kind, record.partition), 0)
+        return is_behind or (kind, name) in self.awaited
+
     def _note_detections(self, record: Record, seen_s: float) -> None:
-        headers = tuple(value for name, value in record.headers if name == "alternates")
+        partition, offset = record.partition, record.offset
+        self.read_ends[partition] = offset + 1
         document = orjson.loads(record.value or b"null")
-        self.reads[record.partition].append(
-            Read(record.partition, record.offset, document, headers)
-        )
+        if not self._counts("detections", record, name_of(document)):
+            return
+        headers = tuple(value for name, value in record.headers if name == "alternates")
+        is_copied = offset < self.copied_to.get(("detections", partition), 0)
+        self.reads[partition].append(Read(partition, offset, document, headers, is_copied))
 
     def _note_hotlist(self, record: Record, seen_s: float) -> None:
-        self._note_state(self.entries, record, seen_s)
-        self.changes.add(("hotlist", record.offset))
+        self._note_state("hotlist", self.entries, record, seen_s)
 
     def _note_policies(self, record: Record, seen_s: float) -> None:
-        self._note_state(self.policies, record, seen_s)
-        self.changes.add(("policies", record.offset))
+        self._note_state("policies", self.policies, record, seen_s)
 
     def _note_state(
-        self, states: defaultdict[str, list[State]], record: Record, seen_s: float
+        self, kind: str, states: defaultdict[str, list[State]], record: Record, seen_s: float
     ) -> None:
         changes = [int(value) for name, value in record.headers if name == CHANGE_HEADER]
         document = None if record.value is None else orjson.loads(record.value)
         change = changes[0] if changes else 0
-        states[(record.key or b"").decode()].append(State(record.offset, document, change, seen_s))
+        key = (record.key or b"").decode()
+        states[key].append(State(record.offset, document, change, seen_s))
+        if self._counts(kind, record, f"{key} {change}"):
+            self.changes.add((kind, record.offset))
 
     def _note_matches(self, record: Record, seen_s: float) -> None:
+        if not self._counts("matches", record):
+            return
         match = orjson.loads(record.value or b"null")
         found = self.matches.get(match["match_id"])
         if found is None:
@@ -162,6 +228,8 @@ class Evidence:
     def _note_audit(self, record: Record, seen_s: float) -> None:
         unopened = AuditRecord(record.offset, 0, record.key, record.value, ())
         self.audit[record.partition].append(unopened)
+        if not self._counts("audit", record):
+            return
         sealed = orjson.loads(record.value or b"null")
         event, fields = sealed["event"], sealed["fields"]
         if event == "match":

@@ -13,15 +13,14 @@ from typing import Final, TypeVar
 from confluent_kafka import KafkaException
 
 from engine.delivery.transactional_producer import TransactionalSink
-from engine.kafka.cluster import Cluster
 from tests.fakes.faulty_proxy import FaultyProxy
 from tests.kafka.broker import RealBroker
 from tests.kafka.node import BrokerFailedError
 from tests.kafka.real_cluster import RealCluster
-from tests.torture.cluster import OwnBrokers, ReadPartitions
+from tests.torture.cluster import OwnBrokers
 from tests.torture.disk import Disk
-from tests.torture.moving import Replicas
-from tests.torture.schedule import Fault
+from tests.torture.schedule import COPY, Fault
+from tests.torture.site import Site
 from tests.torture.waits import StuckError, bounded
 from tests.torture.workers import Slot
 
@@ -45,7 +44,7 @@ _LEFT_BYTES: Final = 256 * 1024
 
 class Faults:
     """Does faults to brokers and to workers of a group. `usual` is how many workers run when none
-    is more or less for a while, `of_group` the cluster as they are told of it."""
+    is more or less for a while, `site` the topics at which they work."""
 
     def __init__(
         self,
@@ -53,17 +52,15 @@ class Faults:
         disk: Disk,
         slots: list[Slot],
         usual: int,
-        partitions: ReadPartitions,
-        of_group: Cluster,
-        replicas: Replicas,
+        site: Site,
     ) -> None:
         self._brokers = brokers
         self._disk = disk
         self._slots = slots
         self._usual = usual
-        self._partitions = partitions
-        self._of_group = of_group
-        self._replicas = replicas
+        self._partitions = site.partitions
+        self._of_group = site.cluster
+        self._replicas = site.replicas
         #: Held while something is done to the broker: there is no second fault to a broker that
         #: is away, and how long it takes to start depends on the machine.
         self._broker_busy = asyncio.Lock()
@@ -94,6 +91,7 @@ class Faults:
         self._to_group: dict[str, Callable[[Fault], Awaitable[bool]]] = {
             "remove": self._remove,
             "add": self._add,
+            COPY: self._end_all,
         }
 
     async def wait_for_target(self, fault: Fault) -> None:
@@ -156,6 +154,14 @@ class Faults:
         finally:
             await slot.end()
         return True
+
+    async def _end_all(self, fault: Fault) -> bool:
+        """Half of the times by SIGKILL. Reads go on, and the campaign starts the workers again."""
+        running = [slot for slot in self._slots if slot.pid is not None]
+        by_kill = fault.amount < 0.5
+        await asyncio.gather(*(slot.end(by_kill=by_kill) for slot in self._slots))
+        await asyncio.sleep(fault.lasts_s)
+        return bool(running)
 
     def _removable(self) -> list[Slot]:
         return [slot for slot in self._slots if slot.is_wanted and slot.pid is not None]

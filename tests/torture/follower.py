@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from typing import Any, Final
 
 from aiokafka import TopicPartition
@@ -97,15 +98,15 @@ class Follower:
         finally:
             await _closed(admin)
 
-    async def has_seen_lists(self, within_s: float) -> None:
-        """Wait until everything that is on the lists' topics now is seen."""
+    async def has_seen(self, kinds: Sequence[str], within_s: float) -> None:
+        """Wait until everything that is on these topics now is seen."""
         async with (
-            within(within_s, "the follower has seen the lists as they begin"),
+            within(within_s, f"the follower has seen {', '.join(kinds)}"),
             all_records(self._bootstrap, self._partitions) as asking,
         ):
-            names = (self._topics.hotlist, self._topics.policies)
-            lists = [tp for tp in asking.assignment() if tp.topic in names]
-            ends = await asking.end_offsets(lists)
+            names = [self._topics.name(kind) for kind in kinds]
+            asked = [tp for tp in asking.assignment() if tp.topic in names]
+            ends = await asking.end_offsets(asked)
             while any(self._seen_to.get(tp, 0) < end for tp, end in ends.items()):
                 await asyncio.sleep(_PAUSE_S)
 
@@ -129,10 +130,12 @@ class Follower:
         for tp, end in ends.items():
             if self._seen_to.get(tp, 0) < end:
                 return f"{tp.topic}/{tp.partition} is not followed to {end}"
-            commits = self._evidence.commits[tp.partition]
+        # Behind the last read there may be the end of a transaction.
+        for partition, end in self._evidence.read_ends.items():
+            commits = self._evidence.commits[partition]
             done = commits[-1][0] if commits else 0
-            if tp.topic == self._topics.detections and done < end:
-                return f"{tp.topic}/{tp.partition} is committed to {done} of {end}"
+            if done < end:
+                return f"reads, partition {partition}: committed to {done} of {end}"
         unaudited = self._evidence.changes - self._evidence.audited_changes.keys()
         if unaudited:
             return f"{len(unaudited)} changes are not audited, such as {min(unaudited)}"

@@ -215,6 +215,11 @@ class Load:
         while not await has_come(over, self._chance.uniform(*_TRANSACTION_EVERY_S)):
             await self._change(self._churn.transaction())
 
+    def go_on_at(self, topics: Topics, partitions: ReadPartitions) -> None:
+        """Send to other topics from now on, of which the reads have as many partitions. Nothing is
+        being sent."""
+        self._topics, self._partitions = topics, partitions
+
     async def close(self) -> None:
         """End the producers."""
         for sender in (self._reads, self._singles, self._transactions):

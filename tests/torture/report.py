@@ -41,20 +41,28 @@ class Row:
 def rows(result: Result) -> list[Row]:
     """One for each kind that was done."""
     evidence = result.evidence
+    sent_s_of = evidence[0].read_sent_s
+    # A read that was told on the original and on a copy has waited until the first of them.
+    seen_s_of: dict[str, float] = {}
+    for each in evidence:
+        for name, matches in each.matches_of.items():
+            first_s = min(seen_s for match in matches for seen_s in match.seen_s)
+            seen_s_of.setdefault(name, first_s)
     waits = sorted(
-        (sent_s, min(seen_s for match in matches for seen_s in match.seen_s) - sent_s)
-        for name, matches in evidence.matches_of.items()
-        if (sent_s := evidence.read_sent_s.get(name)) is not None
+        (sent_s, seen_s - sent_s)
+        for name, seen_s in seen_s_of.items()
+        if (sent_s := sent_s_of.get(name)) is not None
     )
     done = sorted((each for each in result.done if each.had_effect), key=lambda each: each.began_s)
     repeated = (
         at
-        for match in evidence.matches.values()
+        for each in evidence
+        for match in each.matches.values()
         if match.read not in result.findings.sent_twice
         for at in match.seen_s[1:]
     )
     repeats = _blamed(done, repeated)
-    lost = _blamed(done, (evidence.read_sent_s[name] for name in result.findings.lost_reads))
+    lost = _blamed(done, (sent_s_of[name] for name in result.findings.lost_reads))
     made = []
     for kind, of_kind in KINDS.items():
         own = [each for each in done if each.fault.kind == kind]
@@ -132,6 +140,10 @@ def summary(result: Result) -> Iterator[str]:
         f"{findings.folded:,} reads to be folded, {findings.unfolded} of them matched all the same"
     )
     yield f"full disk: {result.disk}; sessions of {plan.session_s:g} s; audit: {result.audit}"
+    yield (
+        f"copies of the topics: {len(result.evidence) - 1}; reads that matched on the original and "
+        f"on a copy: {findings.told_again}"
+    )
     yield f"reads that the campaign's own producer sent twice: {len(findings.sent_twice)}"
     yield f"workers that SIGTERM did not end in {END_S:g} s: {result.forced_ends}"
     for error, count in result.errors.most_common():

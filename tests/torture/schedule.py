@@ -84,6 +84,9 @@ def _clock_step_s(chance: random.Random) -> float:
 #: Longer than a session, by whatever it is: the campaign multiplies by it.
 _SESSIONS = (1.2, 2.0)
 
+#: The kind that has a round of its own: the campaign goes on at the copy behind it.
+COPY: Final = "copy"
+
 KINDS: Final[dict[str, Kind]] = {
     "kill": Kind("a worker gets SIGKILL and is restarted", 5, (0.2, 4), costs_s=8),
     "stop": Kind(
@@ -145,6 +148,7 @@ KINDS: Final[dict[str, Kind]] = {
         exclusive="broker",
         brokers=3,
     ),
+    COPY: Kind("all workers end, and go on at a copy of the topics", 1, (2, 6)),
 }
 
 
@@ -163,6 +167,10 @@ _ALONE_FROM_S = 400.0
 #: Faults of a storm come this often, on average, if nothing else is asked for.
 EVERY_S: Final = 2.2
 _BESIDE_LAST_S = 5.0
+#: A copy follows the first storm, and then one in so many.
+_STORMS_A_COPY: Final = 3
+#: How long the workers run before a copy.
+_BEFORE_COPY_S: Final = 3.0
 
 
 def rounds(
@@ -176,29 +184,37 @@ def rounds(
     """The rounds of a campaign of about so many seconds, their calms not counted.
 
     Every kind comes at least once. A long campaign has each kind alone first, with time to
-    recover, so that its own cost shows; all the rest are storms, with a fault every `every_s`.
+    recover, so that its own cost shows; all the rest are storms, with a fault every `every_s`, and
+    copies between them.
     """
     chance = random.Random(seed)
     made: list[Round] = []
     left_s = seconds
-    first = list(kinds)
+    storming = [kind for kind in kinds if kind != COPY]
+    first = storming.copy()
     chance.shuffle(first)
     if seconds >= _ALONE_FROM_S:
-        alone = _alone(chance, first, session_s)
-        made.append(alone)
-        left_s -= alone.lasts_s
+        made.append(_alone(chance, first, session_s))
+        left_s -= made[0].lasts_s
         first = []
+    storms = 0
     while left_s > 0:
-        lasts_s = left_s if left_s < 1.5 * _ROUND_S else _ROUND_S
-        count = max(len(first), round(lasts_s / every_s))
-        drawn = _drawn(chance, kinds, first, count)
-        storm = _storm(chance, drawn, first, lasts_s, session_s)
-        faults = sorted(storm, key=lambda fault: fault.at_s)
-        # A disk that is full is noticed by who writes: reads come beside the last fault too.
-        lasts_s = max(lasts_s, faults[-1].at_s + _BESIDE_LAST_S)
-        made.append(Round(f"storm {len(made)}", lasts_s, tuple(faults)))
-        left_s -= lasts_s
-        first = []
+        if storming:
+            lasts_s = left_s if left_s < 1.5 * _ROUND_S else _ROUND_S
+            count = max(len(first), round(lasts_s / every_s))
+            drawn = _drawn(chance, storming, first, count)
+            storm = _storm(chance, drawn, first, lasts_s, session_s)
+            faults = sorted(storm, key=lambda fault: fault.at_s)
+            # A disk that is full is noticed by who writes: reads come beside the last fault too.
+            lasts_s = max(lasts_s, faults[-1].at_s + _BESIDE_LAST_S)
+            made.append(Round(f"storm {len(made)}", lasts_s, tuple(faults)))
+            left_s -= lasts_s
+            first = []
+        if COPY in kinds and storms % _STORMS_A_COPY == 0:
+            fault = _fault(chance, COPY, _BEFORE_COPY_S, session_s)
+            made.append(Round(f"copy {len(made)}", fault.ends_s, (fault,)))
+            left_s -= fault.ends_s
+        storms += 1
     return made
 
 

@@ -44,7 +44,7 @@ from tests.torture.churn import (
 from tests.torture.evidence import Evidence, name_of
 from tests.torture.judge import SLACK_S, Judge
 from tests.torture.load import Session
-from tests.torture.schedule import KINDS, Fault, kinds_with, rounds
+from tests.torture.schedule import COPY, KINDS, Fault, kinds_with, rounds
 from tests.torture.town import TortureTown
 from tests.torture.waits import StuckError, bounded
 from tests.torture.workers import fault_of
@@ -84,6 +84,15 @@ def test_a_long_campaign_has_hundreds_of_faults() -> None:
     assert made[0].name == report.ALONE
     assert sum(len(each.faults) for each in made) > 400
     assert sum(each.lasts_s for each in made) == pytest.approx(1500, rel=0.05)
+
+
+def test_a_copy_has_a_round_of_its_own_behind_the_first_storm_and_some_later_ones() -> None:
+    made = rounds(1, 500, ["kill", COPY])
+    kinds = [{fault.kind for fault in each.faults} for each in made]
+    assert kinds[:3] == [{"kill"}, {"kill"}, {COPY}], "alone, in a storm, and the copy"
+    assert kinds.count({COPY}) > 1
+    assert all(each in ({"kill"}, {COPY}) for each in kinds)
+    assert [each.name for each in rounds(1, 10, [COPY])] == ["copy 0", "copy 1"]
 
 
 def test_only_the_kinds_that_are_asked_for() -> None:
@@ -173,11 +182,18 @@ class World:
     """A campaign that never took place: an entry that stays, those that change, and whatever a
     test lets be seen of it. Everything happens at the seconds that the test says."""
 
-    def __init__(self, *, is_exactly_once: bool = False, suppress_s: int = 0) -> None:
-        self.evidence = Evidence()
+    def __init__(
+        self,
+        *,
+        is_exactly_once: bool = False,
+        suppress_s: int = 0,
+        evidence: Evidence | None = None,
+    ) -> None:
+        self.evidence = Evidence() if evidence is None else evidence
         self.churn = Churn(1)
         stays = an_entry(suppress_s=suppress_s)
         policies = [("city", a_policy()), (STEADY, a_policy(source=STEADY))]
+        self.is_exactly_once = is_exactly_once
         self.judge = Judge(self.evidence, is_exactly_once=is_exactly_once)
         self._source_of: dict[str, str] = {}
         self._offsets: dict[str, int] = {"hotlist": 0}
@@ -478,6 +494,109 @@ def test_what_must_match_is_lost_where_it_is_folded() -> None:
     assert world.judge.judge() == ["1 matches lost: R-0@city"]
 
 
+# ---- copies of the topics
+
+
+def copy_of(world: World, **begins: int) -> World:
+    """The same on a copy of the topics, where nothing is read and matched yet. Of the reads, the
+    lists, the matches and the audit it counts what comes from these offsets on."""
+    places = {(kind, 0): offset for kind, offset in begins.items()}
+    left = set() if world.evidence.left_from is None else world.evidence.left()
+    evidence = world.evidence.of_copy(places, {("detections", 0): 100}, left)
+    return World(is_exactly_once=world.is_exactly_once, suppress_s=60, evidence=evidence)
+
+
+def test_what_waits_is_lost_only_if_the_copy_loses_it() -> None:
+    for is_found in (True, False):
+        world = World()
+        world.read("R-1", "ABC1234", at_s=1)
+        world.match("R-1", "E-1", 0, at_s=2)
+        world.read("R-2", "ABC1234", at_s=3)
+        world.evidence.left_from = {("detections", 0): 1, ("hotlist", 0): 9, ("policies", 0): 9}
+        copy = copy_of(world, detections=2)  # too high: the read is awaited all the same
+        assert world.judge.judge() == world.judge.finish() == []
+        copy.read("R-1", "ABC1234", at_s=1)
+        copy.read("R-2", "ABC1234", at_s=3)
+        if is_found:
+            copy.match("R-2", "E-1", 0, at_s=9)
+        assert copy.judge.judge() == ([] if is_found else ["1 matches lost: R-2@city"])
+
+
+def test_what_was_done_on_the_original_is_told_again_only_where_the_group_stands_too_low() -> None:
+    for stands, again in ((0, []), (1, ["1 matches invented: {} of R-1@city and E-1"])):
+        world = World(is_exactly_once=True)
+        world.read("R-1", "ABC1234", at_s=1)
+        world.match("R-1", "E-1", 0, at_s=2)
+        world.evidence.left_from = {("detections", 0): 1, ("hotlist", 0): 9, ("policies", 0): 9}
+        assert world.judge.judge() == []
+        copy = copy_of(world, detections=stands)
+        copy.read("R-1", "ABC1234", at_s=1)
+        made = copy.match("R-1", "E-1", 0, at_s=9)
+        assert copy.judge.judge() == [text.format(made) for text in again]
+        assert copy.judge.findings.told_again == 1
+
+
+def test_exactly_once_nothing_is_told_of_what_is_left_for_the_copy() -> None:
+    for is_exactly_once in (True, False):
+        world = World(is_exactly_once=is_exactly_once)
+        world.read("R-1", "ABC1234", at_s=1)
+        world.match("R-1", "E-1", 0, at_s=2)
+        world.evidence.left_from = {("hotlist", 0): 9, ("policies", 0): 9}
+        found = ["1 reads that matched and are not committed: R-1@city"]
+        assert world.judge.judge() == (found if is_exactly_once else [])
+        assert world.judge.findings.reads == 0
+
+
+def test_suppression_begins_empty_on_a_copy() -> None:
+    world = World(is_exactly_once=True, suppress_s=60)
+    world.read("R-1", "ABC1234", at_s=1)
+    world.match("R-1", "E-1", 0, at_s=2)
+    world.read("R-2", "ABC1234", at_s=3)
+    assert world.judge.judge() == []
+    copy = copy_of(world, detections=1)
+    copy.read("R-1", "ABC1234", at_s=1)
+    copy.read("R-2", "ABC1234", at_s=3)
+    assert copy.judge.judge() == ["1 matches lost: R-2@city"]
+
+
+def test_a_change_is_audited_on_the_original_or_on_the_copy() -> None:
+    world = World()
+    del world.evidence.audited_changes["hotlist", 0]
+    del world.evidence.audited_changes["policies", 1]
+    world.evidence.left_from = {("hotlist", 0): 0, ("policies", 0): 1}
+    assert world.judge.judge() == []
+    world.evidence.left_from = {("hotlist", 0): 1, ("policies", 0): 2}
+    lacks = ["2 changes without an audit record: hotlist/0, policies/1"]
+    assert world.judge.judge() == lacks
+    copy = copy_of(world, policies=1, audit=3)  # its audit is a copy
+    assert copy.judge.judge() == lacks
+    copy = copy_of(world, hotlist=1, policies=2, audit=3)
+    assert copy.judge.judge() == []
+    world.evidence.left_from = {("hotlist", 0): 0, ("policies", 0): 1}
+    copy = copy_of(world, hotlist=1, policies=2, audit=3)  # the group stands too high
+    assert copy.judge.judge() == lacks
+
+
+def test_reads_of_one_batch_may_be_in_two_batches_of_a_copy() -> None:
+    world = World()
+    copy = copy_of(world)
+    for number, (entry_id, plate) in zip("ab", copy.of_churn("SYNC"), strict=False):
+        revision = copy.control("hotlist", entry_id, listed(entry_id, plate), at_s=1)
+        copy.read(f"{PAIR}1-{number}", plate, STEADY, at_s=99)
+        copy.match(f"{PAIR}1-{number}", entry_id, revision, at_s=101)
+    assert copy.judge.judge() == []
+
+
+def test_what_is_copied_is_not_judged_again() -> None:
+    world = World(is_exactly_once=True)
+    copy = copy_of(world, hotlist=1, policies=2, matches=1, audit=4)
+    copy.read("R-1", "QQQ1111", at_s=1)
+    copy.match("R-1", "E-1", 0, at_s=2)
+    assert copy.judge.judge() == []
+    copy.match("R-1", "E-1", 7, at_s=2)
+    assert copy.judge.judge()[0].startswith("1 matches invented: ")
+
+
 # ---- entries that are corrected
 
 
@@ -709,7 +828,7 @@ def test_the_table_says_what_each_fault_cost() -> None:
     world.read("R-3", "ABC1234", at_s=51.0)
     assert world.judge.judge() == ["1 matches lost: R-3@city"]
     result = Result(Plan(1, 60, ("kill", "silent")), "", world.judge.findings)
-    result.evidence = world.evidence
+    result.evidence = [world.evidence]
     kill, silent = Fault("kill", 1, 2, 0, 0), Fault("silent", 40, 5, 0, 0)
     result.done = [
         Done(report.ALONE, kill, 11.0, 13.0, True),

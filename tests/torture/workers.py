@@ -72,13 +72,14 @@ class Slot:
     ) -> None:
         self.number = number
         self.network = network
+        #: Of the topics at which the next worker here works.
+        self.prefix = prefix
         self.is_wanted = False
         self.starts = 0
         #: How often it was started again after which error.
         self.errors: Counter[str] = Counter()
         #: How often SIGTERM did not end it in time.
         self.forced_ends = 0
-        self._prefix = prefix
         self._directory = directory
         self._session_s = session_s
         self._arguments = arguments
@@ -116,7 +117,7 @@ class Slot:
         process = WorkerProcess(
             log_file,
             self.network.bootstrap,
-            self._prefix,
+            self.prefix,
             *self._arguments,
             program=(
                 *("-m", "tests.torture.wrapped_worker"),
@@ -166,22 +167,23 @@ class Slot:
             if pid is not None and pid == self.pid:
                 self._signal(signal.SIGCONT)
 
-    async def end(self) -> bool:
-        """SIGTERM; returns when it has ended, False where it took a SIGKILL."""
+    async def end(self, *, by_kill: bool = False) -> bool:
+        """SIGTERM, or SIGKILL; returns when it has ended, False where SIGTERM did not end it."""
         self.want(False)
         process = self._process
         if process is None:
             return True
-        self._signal(signal.SIGTERM)
-        try:
-            async with asyncio.timeout(END_S):
-                await process.wait()
-        except TimeoutError:
-            self.forced_ends += 1
-            self._signal(signal.SIGKILL)
-            await bounded(process.wait(), _KILLED_S, f"the end of worker {self.number} by SIGKILL")
-            return False
-        return True
+        if not by_kill:
+            self._signal(signal.SIGTERM)
+            try:
+                async with asyncio.timeout(END_S):
+                    await process.wait()
+                return True
+            except TimeoutError:
+                self.forced_ends += 1
+        self._signal(signal.SIGKILL)
+        await bounded(process.wait(), _KILLED_S, f"the end of worker {self.number} by SIGKILL")
+        return by_kill
 
     def step_clock(self, by_s: float) -> None:
         """Put its clock forward, or back; steps add up."""

@@ -20,11 +20,11 @@ SEED = 20261122
 FAULTS = {
     ("--seconds", "25"): (
         *("kill", "stop", "remove", "add", "clock", "cut", "reset", "half_close", "slow", "silent"),
-        *("broker_kill", "broker_pause", "grow"),
+        *("broker_kill", "broker_pause", "grow", "copy"),
     ),
     ("--seconds", "15", "--brokers", "3", "--delivery", "exactly_once"): (
         *("kill", "leader_kill", "coordinator_kill", "transaction_coordinator_kill", "two_kill"),
-        *("rolling", "move", "elect"),
+        *("rolling", "move", "elect", "copy"),
     ),
 }
 _AT_MOST_S = 1200
