@@ -12,6 +12,8 @@ figure. In the order in which a run passes them:
   `rolling_restart`, `workers`: the measures
 * `group_view`: which member owns which partition
 * `pacer`, `observer`, `prober`, `member`, `peer_member`: the processes that they start
+* `produce_requests`: what the pacer sends at tens of millions of reads a minute
+* `cores`: how many cores are busy, and with what
 * `figures`: the dated result file and its table
 * `run`: one measure from its definition to its file
 """

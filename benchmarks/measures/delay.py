@@ -16,6 +16,7 @@ from benchmarks.definitions import Expected, Input, load_engines
 from benchmarks.fill import FillError
 from benchmarks.measure import ProcessFailedError
 from benchmarks.measures.children import Child
+from benchmarks.measures.cores import BusyCores
 from benchmarks.measures.definition import Count, Share, Strict
 from benchmarks.measures.figures import Figure, MeasuredCase
 from benchmarks.measures.live import LiveWorker
@@ -33,15 +34,16 @@ _END_S = 120.0
 class Settings(Strict, frozen=True, kw_only=True):
     """`input` is drained for the full speed, and its distinct reads are what is paced.
 
-    The records are paced at `reads_per_min`, the batches at `share_of_full` of the full speed,
-    both for `paced_s`; `probes` of them are probes, those in the first `warm_up_s` left aside.
+    The records are paced at `reads_per_min`, the batches at each of `shares_of_full` of the full
+    speed, all for `paced_s`; `probes` of them are probes, those in the first `warm_up_s` left
+    aside.
     """
 
     input: Input
     expected: Expected
     drains: Count
     reads_per_min: Count
-    share_of_full: Share
+    shares_of_full: list[Share]
     paced_s: float
     warm_up_s: float
     probes: Count
@@ -50,30 +52,34 @@ class Settings(Strict, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class DelayRun:
-    """What one paced run gave; delays in milliseconds by intended time in nanoseconds."""
+    """What one paced run gave; delays in milliseconds by intended time in nanoseconds.
+
+    `cores` are those that were busy while a worker matched, by what kept them busy.
+    """
 
     paced: Paced
+    cores: dict[str, float]
     matches: dict[int, float]
     reads: dict[int, float]
 
 
 def measure(bootstrap: str, settings: Settings, rounds: int, say: Say) -> list[MeasuredCase]:
-    """Measure both paces. The paces take turns within a round."""
+    """Measure all paces. They take turns within a round."""
     run_id = f"bench-{uuid.uuid4().hex[:8]}"
     try:
         full_per_s = _full_speed(bootstrap, f"{run_id}-full.", settings, say)
         paces = {
             f"{settings.reads_per_min:,} reads a minute": (settings.reads_per_min / 60, False),
-            f"{settings.share_of_full:g} of full speed": (
-                settings.share_of_full * full_per_s,
-                True,
-            ),
+            **{
+                f"{share:g} of full speed": (share * full_per_s, True)
+                for share in settings.shares_of_full
+            },
         }
         runs: dict[str, list[DelayRun]] = {name: [] for name in paces}
         failures: dict[str, str] = {}
         for number in range(rounds):
-            for name, (reads_per_s, batches) in paces.items():
-                prefix = f"{run_id}-{number}-{int(batches)}."
+            for place, (name, (reads_per_s, batches)) in enumerate(paces.items()):
+                prefix = f"{run_id}-{number}-{place}."
                 try:
                     one = run_once(bootstrap, prefix, settings, reads_per_s, batches=batches)
                 except (ProcessFailedError, WrongCountError) as error:
@@ -148,19 +154,19 @@ def run_once(
     with LiveWorker(bootstrap, prefix, f"{prefix}group", environment=environment) as worker:
         worker.wait_ready(_READY_S)
         if batches:  # beside the worker it would take a share of what is being measured
-            paced, seen = _pace(pace, [watch_matches], worker, topics)
+            paced, cores, seen = _pace(pace, [watch_matches], worker, topics)
             worker.stop()
-            _, seen_reads = _pace(pace, [watch_reads], None, topics)
+            _, _, seen_reads = _pace(pace, [watch_reads], None, topics)
             seen += seen_reads
         else:
-            paced, seen = _pace(pace, [watch_matches, watch_reads], worker, topics)
+            paced, cores, seen = _pace(pace, [watch_matches, watch_reads], worker, topics)
             worker.stop()
-    return DelayRun(paced, _delays(seen[0], settings), _delays(seen[1], settings))
+    return DelayRun(paced, cores, _delays(seen[0], settings), _delays(seen[1], settings))
 
 
 def _pace(
     pace: Pace, watches: list[Watch], worker: LiveWorker | None, topics: Topics
-) -> tuple[Paced, list[Seen]]:
+) -> tuple[Paced, dict[str, float], list[Seen]]:
     """Run the timetable once before observers; checked against what must come out."""
     with Child("benchmarks.measures.pacer", pace) as pacer:
         observers = [Child("benchmarks.measures.observer", watch) for watch in watches]
@@ -168,8 +174,11 @@ def _pace(
             for observer in observers:
                 observer.next(Watching, _READY_S)
             pacer.next(Ready, _READY_S)
+            workers = [] if worker is None else [worker]
+            busy = BusyCores({"worker": workers, "pacer": [pacer], "observers": observers})
             pacer.tell("go")
             paced = pacer.next(Paced, _END_S + 2 * pace.reads / pace.reads_per_s)
+            cores = busy.so_far()
             if worker is not None:
                 worker.wait_reads(paced.reads, _END_S)
                 _wait_records(pace.bootstrap, topics.matches, paced.matches)
@@ -185,7 +194,7 @@ def _pace(
                 f"{watch.kind}: {one.records:,} records and {len(one.probes):,} probes were seen "
                 f"instead of {wanted:,} and {paced.probes:,}"
             )
-    return paced, seen
+    return paced, cores, seen
 
 
 def _wait_records(bootstrap: str, topic: str, records: int) -> None:
@@ -228,6 +237,10 @@ def _case(
         Figure(name="match p99 to Kafka's p99", unit="times", values=ratios),
         Figure(name="pacer late p99", unit="ms", values=late),
         Figure(name="produced", unit="M reads/min", values=rates),
+        *(
+            Figure(name=name, unit="cores", values=[run.cores[name] for run in runs])
+            for name in runs[0].cores
+        ),
     ]
     share = sum(run.paced.matches for run in runs) / sum(run.paced.reads for run in runs)
     about = (
@@ -254,7 +267,9 @@ def in_short(run: DelayRun) -> str:
     for title, delays in (("match", run.matches), ("Kafka alone", run.reads)):
         at = quantiles(list(delays.values()))
         parts.append(f"{title} p50 {at[50]:.1f} p99 {at[99]:.1f} max {at[100]:.1f} ms")
+    cores = ", ".join(f"{name} {taken:.2f}" for name, taken in run.cores.items())
     return (
         f"{'; '.join(parts)}; {len(run.matches)} samples; pacer late p99 "
-        f"{run.paced.late_ms[99]:.1f} ms; {run.paced.reads / run.paced.took_s * 60 / 1e6:.1f} M/min"
+        f"{run.paced.late_ms[99]:.1f} ms; {run.paced.reads / run.paced.took_s * 60 / 1e6:.1f} "
+        f"M/min; cores: {cores}"
     )

@@ -6,19 +6,25 @@ all reads that had to wait, so no delay is omitted.
 
 Some reads are probes, of plates that are listed and may match. A probe's id holds its intended
 time in nanoseconds of the machine's clock. Two ways to produce, by pace: one record at a time
-through librdkafka (`batches` false), or prebuilt record batches through aiokafka (`batches`
-true), for paces at which a Python loop cannot make records. There, a probe is a batch of one.
+through librdkafka (`batches` false), or record batches in requests that are made before the start
+(`batches` true), for paces at which a Python loop cannot make records. There, a probe is a batch
+of one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import itertools
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+from aiokafka import TopicPartition
 from aiokafka.partitioner import DefaultPartitioner
 from confluent_kafka import Producer
 
@@ -26,6 +32,7 @@ from benchmarks.definitions import Input
 from benchmarks.fill import open_producer
 from benchmarks.measures.children import argument, input_ended, say
 from benchmarks.measures.definition import Count
+from benchmarks.measures.produce_requests import PartitionProducer
 from benchmarks.measures.scenery import PROBE_PLATES, probe_read, quantiles
 from benchmarks.reads import Read, Scene
 
@@ -124,110 +131,154 @@ def _produce_records(pace: Pace, reads: list[Read]) -> Paced:
     )
 
 
-class _Batches:
-    """Batches of one partition over and over, with the matches in each, and their producer."""
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """A record batch in its request, its reads and the matches among them."""
 
-    def __init__(self, producer: Any, reads: list[Read]) -> None:
-        self.producer = producer
-        self._cycled = itertools.cycle(list(_counted(producer, reads)))
-
-    def next(self) -> tuple[Any, int]:
-        batch, matches = next(self._cycled)
-        return batch, matches
+    data: bytes
+    reads: int
+    matches: int
 
 
-def _counted(producer: Any, reads: list[Read]) -> Any:
-    batch, matches = producer.create_batch(), 0
-    for read in reads:
-        if batch.append(key=read.key, value=read.value, timestamp=None) is None:
-            yield batch, matches
-            batch, matches = producer.create_batch(), 0
-            batch.append(key=read.key, value=read.value, timestamp=None)
-        matches += read.matches
-    batch.close()
-    yield batch, matches
+@dataclass(slots=True)
+class _Partition:
+    """A partition's requests, in turn over and over, and what was produced of it."""
+
+    number: int
+    producer: PartitionProducer
+    requests: list[_Request]
+    make_batch: Any
+    reads: int = 0
+    probes: int = 0
+    matches: int = 0
+    late_ms: list[float] = field(default_factory=list)
+
+    def probe(self, plate: str, intended_ns: int) -> bytes:
+        batch = self.make_batch()
+        batch.append(key=plate.encode(), value=probe_read(plate, intended_ns), timestamp=None)
+        return self.producer.request(batch._build())
 
 
-async def _produce_batches(pace: Pace, of_partition: list[_Batches]) -> Paced:
-    late_ms: list[float] = []
-    partitions = len(of_partition)
+def _requests(producer: PartitionProducer, make_batch: Any, reads: list[Read]) -> list[_Request]:
+    """The reads of a partition in batches of the producer's size, in requests."""
+
+    def batches() -> Iterator[tuple[Any, int]]:
+        batch, matches = make_batch(), 0
+        for read in reads:
+            if batch.append(key=read.key, value=read.value, timestamp=None) is None:
+                yield batch, matches
+                batch, matches = make_batch(), 0
+                batch.append(key=read.key, value=read.value, timestamp=None)
+            matches += read.matches
+        yield batch, matches
+
+    return [
+        _Request(producer.request(batch._build()), batch.record_count(), matches)
+        for batch, matches in batches()
+    ]
+
+
+def _wait_until(intended_ns: int) -> None:
+    ahead_ns = intended_ns - time.time_ns()
+    if ahead_ns > 0:
+        time.sleep(ahead_ns / 1e9)
+
+
+def _produce_partition(pace: Pace, start_ns: int, partition: _Partition) -> None:
+    partitions = pace.input.partitions
     share = pace.reads // partitions
     interval_ns = 1e9 * partitions / pace.reads_per_s
-    start_ns = time.time_ns() + _START_IN_NS
     warm_ns = start_ns + int(pace.warm_up_s * 1e9)
-    counts = {"reads": 0, "probes": 0, "matches": 0}
+    producer = partition.producer
+    requests = itertools.cycle(partition.requests)
+    plates = itertools.cycle(PROBE_PLATES[partition.number :: partitions])
+    next_probe = pace.probe_every * (partition.number + 1) // partitions
+    while partition.reads < share:
+        # A batch goes out when its last read is due.
+        request = next(requests)
+        _wait_until(start_ns + int((partition.reads + request.reads) * interval_ns))
+        producer.send(request.data)
+        partition.reads += request.reads
+        partition.matches += request.matches
+        if partition.reads >= next_probe:
+            intended_ns = start_ns + int(next_probe * interval_ns)
+            probe = partition.probe(next(plates), intended_ns)
+            if intended_ns >= warm_ns:
+                partition.late_ms.append((time.time_ns() - intended_ns) / 1e6)
+            producer.send(probe)
+            partition.reads += 1
+            partition.probes += 1
+            next_probe += pace.probe_every
+    producer.wait_answered()
 
-    async def wait_until(intended_ns: int) -> None:
-        ahead_ns = intended_ns - time.time_ns()
-        if ahead_ns > 0:
-            await asyncio.sleep(ahead_ns / 1e9)
 
-    async def one_partition(partition: int, batches: _Batches) -> None:
-        producer = batches.producer
-        sent = 0
-        plates = itertools.cycle(PROBE_PLATES[partition::partitions])
-        next_probe = pace.probe_every * (partition + 1) // partitions
-        last = None
-        while sent < share:
-            # A batch goes out when its last read is due.
-            batch, matches = batches.next()
-            await wait_until(start_ns + int((sent + batch.record_count()) * interval_ns))
-            last = await producer.send_batch(batch, pace.topic, partition=partition)
-            sent += batch.record_count()
-            counts["matches"] += matches
-            if sent >= next_probe:
-                intended_ns = start_ns + int(next_probe * interval_ns)
-                plate = next(plates)
-                value = probe_read(plate, intended_ns)
-                probe = producer.create_batch()
-                probe.append(key=plate.encode(), value=value, timestamp=None)
-                probe.close()
-                counts["probes"] += 1
-                if intended_ns >= warm_ns:
-                    late_ms.append((time.time_ns() - intended_ns) / 1e6)
-                last = await producer.send_batch(probe, pace.topic, partition=partition)
-                sent += 1
-                next_probe += pace.probe_every
-        if last is not None:
-            await last
-        counts["reads"] += sent
-
-    await asyncio.gather(*(one_partition(n, batches) for n, batches in enumerate(of_partition)))
-    await asyncio.gather(*(batches.producer.flush() for batches in of_partition))
+def _produce_batches(pace: Pace, partitions: list[_Partition]) -> Paced:
+    start_ns = time.time_ns() + _START_IN_NS
+    with ThreadPoolExecutor(len(partitions)) as threads:
+        list(threads.map(lambda each: _produce_partition(pace, start_ns, each), partitions))
+    took_s = (time.time_ns() - start_ns) / 1e9
+    probes = sum(each.probes for each in partitions)
     return Paced(
-        reads=counts["reads"],
-        probes=counts["probes"],
-        matches=counts["matches"] + counts["probes"],
-        took_s=(time.time_ns() - start_ns) / 1e9,
-        late_ms=quantiles(late_ms),
+        reads=sum(each.reads for each in partitions),
+        probes=probes,
+        matches=sum(each.matches for each in partitions) + probes,
+        took_s=took_s,
+        late_ms=quantiles([late for each in partitions for late in each.late_ms]),
     )
 
 
-async def _run_batches(pace: Pace, reads: list[Read]) -> None:
-    partitions = list(range(pace.input.partitions))
-    by_partition: list[list[Read]] = [[] for _ in partitions]
+async def _leaders(producer: Any, topic: str) -> dict[int, tuple[str, int]]:
+    """The address of each partition's leader."""
+    numbers = sorted(await producer.partitions_for(topic))
+    cluster = producer.client.cluster
+    nodes = {
+        number: cluster.broker_metadata(cluster.leader_for_partition(TopicPartition(topic, number)))
+        for number in numbers
+    }
+    return {number: (node.host, node.port) for number, node in nodes.items()}
+
+
+async def _partitions(
+    pace: Pace, reads: list[Read], stack: contextlib.ExitStack
+) -> list[_Partition]:
+    numbers = list(range(pace.input.partitions))
+    by_partition: list[list[Read]] = [[] for _ in numbers]
     for read in reads:
-        by_partition[_partition_of(read.key, partitions, partitions)].append(read)
-    codec, batch_bytes = pace.input.codec, pace.input.batch_bytes
-    async with contextlib.AsyncExitStack() as stack:
-        # A producer for each partition: aiokafka has one request on its way at a time, and a
-        # city has more than one producer.
-        of_partition = [
-            _Batches(await stack.enter_async_context(producer), some)
-            for some in by_partition
-            for producer in [open_producer(pace.bootstrap, codec, batch_bytes)]
+        by_partition[_partition_of(read.key, numbers, numbers)].append(read)
+    async with open_producer(pace.bootstrap, pace.input.codec, pace.input.batch_bytes) as client:
+        leaders = await _leaders(client, pace.topic)
+        producers = [
+            stack.enter_context(PartitionProducer(leaders[number], pace.topic, number))
+            for number in numbers
         ]
-        say(Ready(distinct_reads=len(reads)))
-        await asyncio.to_thread(input)
-        say(await _produce_batches(pace, of_partition))
+        make_batch = client.create_batch
+        return [
+            _Partition(number, producer, _requests(producer, make_batch, some), make_batch)
+            for number, producer, some in zip(numbers, producers, by_partition, strict=True)
+        ]
+
+
+def _run_batches(pace: Pace) -> None:
+    with contextlib.ExitStack() as stack:
+        reads = list(Scene(pace.input, pace.scene_ms).distinct_reads())
+        count = len(reads)
+        partitions = asyncio.run(_partitions(pace, reads, stack))
+        del reads
+        gc.collect()
+        gc.freeze()
+        say(Ready(distinct_reads=count))
+        input()
+        say(_produce_batches(pace, partitions))
 
 
 def main() -> None:
     pace = argument(Pace)
-    reads = list(Scene(pace.input, pace.scene_ms).distinct_reads())
     if pace.batches:
-        asyncio.run(_run_batches(pace, reads))
+        _run_batches(pace)
         return
+    reads = list(Scene(pace.input, pace.scene_ms).distinct_reads())
+    gc.collect()
+    gc.freeze()  # the reads stay: a look for garbage among them would make the pacer late
     say(Ready(distinct_reads=len(reads)))
     input()
     say(_produce_records(pace, reads))

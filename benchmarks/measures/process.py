@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Self
 
 from benchmarks.commands import ENVIRONMENT
@@ -52,6 +53,12 @@ class OtherProcess:
         if self._process.stdin is not None:
             self._process.stdin.close()
         self._errors.close()
+
+    def cpu_s(self) -> float:
+        """The processor time that it has taken so far, while it runs."""
+        # What follows its name, which may hold anything: its state is the third field.
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def stop(self) -> None:
         """End it in order. Raises ProcessFailedError if it does not end so."""
