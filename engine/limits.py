@@ -23,6 +23,7 @@ Python's objects, matches and changes take about four times as much.
 | entries that a first load added and that are not audited, 32 bytes each | the lists | |
 | entries, twice while a transaction replaces them | the lists | |
 | entries that were matched lately, opened and written; free text on top | ENTRIES_KEPT_OPEN | 36 |
+| what compiled code puts matches together from | READY_BYTES, READY_ENTRIES | 48 |
 | HTTP connections | HTTP_CONNECTIONS | 1 |
 
 A response is larger than FETCH_BYTES if one batch is; there is one for each broker.
@@ -167,8 +168,23 @@ BATCH_BYTES: Final = 64 * MIB
 BATCH_RECORDS: Final = MIB
 #: Entries that were matched lately and are kept open: a vehicle that is seen once is seen again.
 ENTRIES_KEPT_OPEN: Final = 24_576
-#: Rows of a scan whose reads are written again at a time.
+#: What compiled code puts matches together from: entries, sources with a policy and without, what
+#: the policies say of agencies and purposes, these, and what came of comparing vehicles. Then the
+#: texts of the lists, and those of the last reads.
+READY_ENTRIES: Final = 65_536
+READY_SOURCES: Final = 1024
+READY_TERMS: Final = 16_384
+READY_PAIRS: Final = 256
+READY_COMPARISONS: Final = 1024
+READY_BYTES: Final = 32 * MIB
+#: How long they are kept at least, once there is no more room: emptied sooner, they would be made
+#: again and again.
+READY_S: Final = 60
+READY_READS_BYTES: Final = MIB
+#: Rows of a scan whose reads are written again at a time. Python decides fewer than ROWS_FEWEST
+#: sooner than compiled code does.
 ROWS_A_STEP: Final = 4096
+ROWS_FEWEST: Final = 16
 #: Batches decompressed and scanned at a time, compressed: each time, two threads wait for the GIL.
 SCAN_BYTES: Final = MIB
 #: Groups of batches that are decompressed before the scan needs them, and the largest size of each.

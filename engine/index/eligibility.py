@@ -18,6 +18,8 @@ union of the pairs of its agencies and one of its purposes. So a question costs 
 tests, a policy costs time by its own length, and no change costs time by the number of sources.
 
 Holds slots, agencies, purposes and sources; never plates or reads.
+
+Long because the sets stand beside all that is asked of them.
 """
 
 from __future__ import annotations
@@ -129,6 +131,8 @@ class Eligibility:
         self._pair_of = array("i")
         #: Changes with each pair that comes into use or goes out of it.
         self._version = 0
+        #: Grows with each call that changes anything but `active`.
+        self.changes: int = 0
 
     def copy(self) -> Eligibility:
         """Return an independent copy."""
@@ -154,6 +158,7 @@ class Eligibility:
 
     def file(self, slots: list[int] | BitMap, pair: Pair) -> None:
         """File entries under the agency and purpose that they share, without activating them."""
+        self.changes += 1
         members = self._by_pair.get(pair)
         if members is None:
             members = self._use(pair)
@@ -166,6 +171,7 @@ class Eligibility:
 
     def unfile(self, slots: BitMap, pair: Pair) -> None:
         """Remove entries that share an agency and purpose from all sets."""
+        self.changes += 1
         self.active -= slots
         members = self._by_pair[pair]
         members -= slots
@@ -175,10 +181,12 @@ class Eligibility:
 
     def set_policy(self, policy: Policy, revision: int) -> None:
         """Set a source's policy, which replaces its former one."""
+        self.changes += 1
         self._by_source[policy.source] = _SourcePolicy(policy, revision, BitMap(), -1)
 
     def remove_policy(self, source: str) -> None:
         """Remove a source's policy, after which nothing matches on its reads."""
+        self.changes += 1
         self._by_source.pop(source, None)
 
     def _use(self, pair: Pair) -> BitMap:
@@ -252,6 +260,19 @@ class Eligibility:
         if policy.regions is not None and not policy_covers(policy, read_region):
             return POLICY_REGION
         return None
+
+    def is_denied(self, slot: int, source: str) -> bool:
+        """Return whether the policy of a source, which has one, denies an entry whatever the read's
+        region is."""
+        return self._pair_of[slot] not in self._pairs_of(self._by_source[source])
+
+    def has_regions(self, source: str) -> bool:
+        """Return whether the policy of a source, which has one, asks for the read's region."""
+        return self._by_source[source].policy.regions is not None
+
+    def pair_of(self, slot: int) -> int:
+        """Return the number of an entry's agency and purpose, which is theirs while any has it."""
+        return self._pair_of[slot]
 
     def policy_denial(self, slot: int, source: str, read_region: str | None) -> str | None:
         """Do as `denial` does, but ignore whether the entry has started."""

@@ -66,6 +66,7 @@ class Index:
         self._next_by_id: npt.NDArray[np.int32] = np.full(_SMALLEST, NO_SLOT, dtype=np.int32)
         self._terms = Terms(_SMALLEST)
         self._stages = Stages()
+        self._turns: int = 0
 
     def __len__(self) -> int:
         """Return the number of visible entries: active ones and those not yet started."""
@@ -75,6 +76,11 @@ class Index:
     def active_count(self) -> int:
         """The number of visible entries that have started and not expired."""
         return len(self.eligibility.active)
+
+    @property
+    def changes(self) -> int:
+        """A number that grows with each change of what may match, and of the entries' numbers."""
+        return self._turns + self.eligibility.changes
 
     @property
     def is_staging(self) -> bool:
@@ -188,15 +194,18 @@ class Index:
     def commit(self) -> None:
         """Make everything that is staged take effect."""
         came, went = self._stages.commit()
+        self._turns += bool(came) or bool(went)
         self.eligibility.active -= went
         self.eligibility.active |= came - self._terms.scheduled
 
     def turn_to(self, now_ms: int) -> None:
         """Set the clock: start and end the entries that are due."""
         stages, active = self._stages, self.eligibility.active
-        if started := self._terms.start(now_ms):
+        started, ended = self._terms.start(now_ms), self._terms.end(now_ms)
+        self._turns += bool(started) or bool(ended)
+        if started:
             active |= started - stages.hidden
-        if ended := self._terms.end(now_ms):
+        if ended:
             expired = ended - stages.ended
             active -= expired
             stages.expire(expired)
@@ -260,6 +269,10 @@ class Index:
         """Return the next one after a slot that `listed_from` or this has returned."""
         following: int = self._next_by_plate.item(slot)
         return None if following == NO_SLOT else self.listed_from(following, plate)
+
+    def is_last(self, slot: int) -> bool:
+        """Return whether no slot, visible or not, comes after one under its plate's hash."""
+        return bool(self._next_by_plate[slot] == NO_SLOT)
 
     def entry_of(self, listed: Any) -> Entry:
         """Return the entry of what `listed_from` has returned just now."""

@@ -11,6 +11,12 @@ The modules, in the order in which data passes them:
     matcher          fetches and control records in, matches and rejects out
     scanner          from a batch's records to the few that may match, compiled
     plain_reads      the plain reads among the hits, checked and written again, compiled
+    ready_matches    the exact matches of those like earlier ones, decided and written, compiled
+    compiled_matches  the compiled code for that
+    decided_step     what it has made of some reads, for Python to take
+    ready_parts      what matches are put together from, of the lists and of the last reads
+    ready_tables     the tables that this lies in
+    written_numbers  numbers as JSON, compiled
     opening          a read that is processed in Python, and how its value is opened
     decide           candidates decided and counted, made matches or rejects
     sizes            how large what comes of a read is

@@ -27,10 +27,11 @@ from engine.index.eligibility import POLICY_DENIALS
 from engine.index.open_entry import OpenEntry
 from engine.matching.candidates import Found, candidates_of
 from engine.matching.conditions import narrowed_out
+from engine.matching.decided_step import DecidedStep
 from engine.matching.lists import Lists
 from engine.matching.match import Basis, build_match, confidence_of, found_match
 from engine.matching.opening import Opened, Opening, Read
-from engine.matching.outcome import HandOver, Outcome
+from engine.matching.outcome import FoundMatch, HandOver, Outcome
 from engine.matching.plain_match import PlainMatches
 from engine.matching.plain_reads import PlainRead
 from engine.matching.quality import Quality
@@ -74,7 +75,7 @@ class Decider:
         self._hand_over = hand_over
         self.outcome = Outcome(at_ms=now_ms, partition=fetch.partition)
         self._size_bytes = 0
-        self._plain = PlainMatches(now_ms, lists)
+        self.plain = PlainMatches(now_ms, lists)
         #: The offset of the read whose headers were parsed last, and its trace.
         self._traced: tuple[int, TraceContext | None] | None = None
 
@@ -101,7 +102,7 @@ class Decider:
     def turn_to(self, now_ms: int) -> None:
         """Set the time of the reads from now on and of the outcome, after a change of the lists."""
         self._now_ms = self.outcome.at_ms = now_ms
-        self._plain = PlainMatches(now_ms, self._lists)
+        self.plain = PlainMatches(now_ms, self._lists)
 
     def taken_to(self, offset: int) -> None:
         """Note that all reads below an offset are processed; if it is full, no more will be."""
@@ -214,9 +215,55 @@ class Decider:
                 self._count_denied(denial, source)
             found = index.listed_after(slot, read.key)
 
+    def take(self, decided: DecidedStep, begin: int, end: int) -> int:
+        """Take what compiled code has made of some reads of a step until the outcome is full, with
+        the counts of `match_plainly`; return the number of the next read."""
+        end = decided.filling(begin, end, limits.OUTCOME_BYTES - self.size_bytes)
+        outcome = self.outcome
+        outcome.values_opened += end - begin
+        outcome.matches += decided.matches(begin, end)
+        for reason, source, count in decided.denials(begin, end):
+            outcome.denied[reason] += count
+            if reason in POLICY_DENIALS:
+                outcome.denied_by_source[source, reason] += count
+        self._size_bytes += decided.size_bytes(begin, end)
+        return end
+
+    def match_kept(self, read: PlainRead, opened: OpenEntry, found: FoundMatch) -> None:
+        """Do as `match_plainly` for a read whose match is written, as one that reports no repeat,
+        and may itself be one."""
+        self.outcome.values_opened += 1
+        suppressed, confidence = self._admit(read, opened)
+        if suppressed == SUPPRESSED:
+            return
+        parts = opened.made
+        if suppressed:
+            _, checks = self.plain.compared(parts, read)
+            found = self.plain.found(parts, read, checks, confidence, suppressed, None)
+        self.outcome.matches.append(found)
+        self._size_bytes += parts.size_bytes + read.size_bytes
+
+    def _admit(self, read: PlainRead, opened: OpenEntry) -> tuple[int, float]:
+        """Return how many repeats the match of a plain read reports, or SUPPRESSED if it is one
+        itself; and its confidence."""
+        plain, parts = self.plain, opened.made
+        if not parts.is_kept and not self._suppression.states.count:
+            return 0, plain.confidence(parts, read)
+        quality = Quality("exact", partial(plain.confidence, parts, read), read.exact_confidence)
+        seen = Sighting(
+            *(read.key, read.source, read.camera, read.captured_ms, read.timestamp_ms),
+            *(self.outcome.partition, read.offset, quality),
+        )
+        key = plain_key(parts.key_front, read.source.encode(), read.camera.encode())
+        suppressed = self._suppression.admit(opened.entry, seen, key)
+        if suppressed == SUPPRESSED:
+            self.outcome.suppressed += 1
+            return SUPPRESSED, 0.0
+        return suppressed, quality.confidence
+
     def _match_plainly(self, read: PlainRead, slot: int, opened: OpenEntry) -> bool:
         """Do as `_match` for a plain read."""
-        plain, parts = self._plain, opened.made
+        plain, parts = self.plain, opened.made
         if parts is None:
             lists, entry = self._lists, opened.entry
             if entry.area is not None or entry.hours is not None:
@@ -230,22 +277,9 @@ class Decider:
         if denial is not None:
             self.outcome.denied[denial] += 1
             return False
-        if parts.is_kept or self._suppression.states.count:
-            quality = Quality(
-                "exact", partial(plain.confidence, parts, read), read.exact_confidence
-            )
-            seen = Sighting(
-                *(read.key, read.source, read.camera, read.captured_ms, read.timestamp_ms),
-                *(self.outcome.partition, read.offset, quality),
-            )
-            key = plain_key(parts.key_front, read.source.encode(), read.camera.encode())
-            suppressed = self._suppression.admit(opened.entry, seen, key)
-            if suppressed == SUPPRESSED:
-                self.outcome.suppressed += 1
-                return False
-            confidence = quality.confidence
-        else:
-            suppressed, confidence = 0, plain.confidence(parts, read)
+        suppressed, confidence = self._admit(read, opened)
+        if suppressed == SUPPRESSED:
+            return False
         headers = read.headers
         trace = None if headers is None else self._trace_of(read.offset, headers)
         self.outcome.matches.append(plain.found(parts, read, checks, confidence, suppressed, trace))

@@ -28,12 +28,15 @@ from engine import limits
 from engine.arrays import Bytes
 from engine.documents.value_formats import Values
 from engine.index.hash_table import HashTable
+from engine.index.open_entry import OpenEntry
 from engine.index.plate_index import Index
+from engine.matching.compiled_matches import KEPT, UNKNOWN
 from engine.matching.decide import Candidate, Decider
 from engine.matching.lists import Lists
 from engine.matching.opening import Opening, Read, asked_at
-from engine.matching.outcome import ApplyChanges, HandOver, Outcome
+from engine.matching.outcome import ApplyChanges, FoundMatch, HandOver, Outcome
 from engine.matching.plain_reads import PlainRead, PlainReads
+from engine.matching.ready_matches import ReadyMatches
 from engine.matching.scanner import Scanner, is_sampled
 from engine.matching.suppression import Suppression
 from engine.plates.normal_form import is_normal
@@ -92,6 +95,7 @@ class Matcher:
         self._ahead: DecompressorThread | None = None  # made when the first large fetch comes
         self._scanner = Scanner(sample_every)
         self._plain_reads = PlainReads(lists.misreads)
+        self._ready = ReadyMatches(lists)
 
     def process(
         self,
@@ -115,11 +119,13 @@ class Matcher:
         self._scanner.sample_every = look_every
         opening = Opening(self._sample_every, look_every, self._values)
         decider = Decider(self.lists, self._suppression, fetch, now_ms, opening, hand_over)
+        self._ready.begin(decider.plain)
         with closing(self._decompressed(fetch.batches)) as groups:
             for group, data in groups:
                 if (changed_ms := apply_changes()) is not None:
                     self._turn_to(changed_ms)
                     decider.turn_to(changed_ms)
+                    self._ready.begin(decider.plain)
                 if len(group) == 1:
                     self._process_alone(group[0], data, decider)
                 elif not self._process_group(group, data, decider):
@@ -158,6 +164,7 @@ class Matcher:
             self._ahead.scrub()
         self._scanner.scrub()
         self._plain_reads.scrub()
+        self._ready.scrub()
 
     def close(self) -> None:
         """End the thread that decompresses ahead."""
@@ -218,25 +225,47 @@ class Matcher:
         if data is None:
             packed = (batch.records for batch in batches)
             data = self._decompressor.decompress(batches[0].codec, *packed)
-        index = self._index
+        index, ready = self._index, self._ready
         rows, seen = self._scanner.scan(batches, data, index.plates, index.similar.scan_tables)
         decider.outcome.reads += seen
         view = data.data
-        for each in self._plain_reads.of(data, rows, decider.look_every):
-            if isinstance(each, PlainRead):
-                first = index.listed_from(each.slot, each.key)
-                if first is None:
-                    continue
-                decider.match_plainly(each, first)
-                offset = each.offset
-            else:
-                self._process_row(view, each, decider)
-                offset = each[OFFSET]
-            if decider.is_full:
-                end = offset if decider.is_waiting else offset + 1
-                decider.taken_to(end)
-                decider.outcome.reads -= self._count_from(end, batches, data)
-                return
+        for step in self._plain_reads.steps(data, rows, decider.look_every):
+            decided = ready.decide(data, step, are_kept=self._suppression.states.count != 0)
+            number, count = 0, len(step.rows)
+            for left, state in decided.left:
+                is_full = False
+                if number < left:
+                    number = decider.take(decided, number, left)
+                    is_full = decider.is_full
+                if left < count and not is_full:
+                    kept = decided.kept(left) if state == KEPT else None
+                    self._process_left(view, step.read(left), state, kept, decider)
+                    number = left + 1
+                    is_full = decider.is_full
+                if is_full:
+                    end = int(step.rows[number - 1, OFFSET]) + (not decider.is_waiting)
+                    decider.taken_to(end)
+                    decider.outcome.reads -= self._count_from(end, batches, data)
+                    return
+
+    def _process_left(
+        self,
+        view: memoryview,
+        read: PlainRead | Sequence[int],
+        state: int,
+        kept: tuple[OpenEntry, FoundMatch] | None,
+        decider: Decider,
+    ) -> None:
+        """Process a read that compiled code does not decide; `kept` are its entry and its match if
+        that may be a repeat."""
+        if not isinstance(read, PlainRead):
+            self._process_row(view, read, decider)
+        elif kept is not None:
+            decider.match_kept(read, *kept)
+        elif (first := self._index.listed_from(read.slot, read.key)) is not None:
+            decider.match_plainly(read, first)
+            if state == UNKNOWN:
+                self._ready.learn(read, first)
 
     def _process_row(self, view: memoryview, row: Sequence[int], decider: Decider) -> None:
         """Process the read of a scan's row, whatever its value is."""

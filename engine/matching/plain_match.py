@@ -96,11 +96,11 @@ class PlainMatches:
     """Writes the exact matches of the plain reads of one fetch."""
 
     def __init__(self, now_ms: int, lists: Lists) -> None:
-        self._now_ms = now_ms
-        self._matched_at = format_time(now_ms)
+        self.now_ms: Final = now_ms
+        self.matched_at: Final = format_time(now_ms)
         self._lists = lists
         self._before_confidence = (
-            f'","matched_at":"{self._matched_at}","match_type":"exact","confidence":'
+            f'","matched_at":"{self.matched_at}","match_type":"exact","confidence":'
         ).encode()
         self._before_id = b',"list_revision":%d,"match_id":"' % lists.list_revision
         # By what reads and entries have, for this fetch alone.
@@ -158,18 +158,14 @@ class PlainMatches:
         trace: TraceContext | None,
     ) -> FoundMatch:
         """Write the match of an entry and a read; `checks` are what `compared` has written."""
-        now_ms, columns, text = self._now_ms, read.columns, read.text_bytes
-        in_source = read.source, parts.purpose, suppressed
-        of_source = self._sources.get(in_source)
-        if of_source is None:
-            of_source = self._sources[in_source] = self._of_source(*in_source)
-        source_part, match_end, audit_end = of_source
+        now_ms, columns, text = self.now_ms, read.columns, read.text_bytes
+        source_part, match_end, audit_end = self.of_source(read.source, parts.purpose, suppressed)
         read_id = text[columns[READ_ID_AT] : columns[READ_ID_END]]
         match_id = match_id_of(parts.id_part, source_part, read_id)
         id_bytes = match_id.encode()
         plate = text[columns[PLATE_AT] : columns[PLATE_END]]
         value = (
-            b'{"match_id":"',
+            _TO_ID,
             id_bytes,
             self._before_confidence,
             _CONFIDENCES[round(confidence * PARTS)],
@@ -190,7 +186,7 @@ class PlainMatches:
         return FoundMatch(
             b"".join(value),
             match_id,
-            self._matched_at,
+            self.matched_at,
             "exact",
             parts.key,
             parts.purpose,
@@ -198,6 +194,24 @@ class PlainMatches:
             read.timestamp_ms,
             trace,
         )
+
+    @property
+    def fixed(self) -> tuple[bytes, ...]:
+        """What all matches have, in order: up to the id; to the confidence; around the plate as
+        read and as listed, to the checks; to the read's age; and in the audit's fields to the
+        id."""
+        return (
+            *(_TO_ID, self._before_confidence, _TO_PLATE, _TO_LISTED, _TO_CHECKS, _TO_READ_AGE),
+            self._before_id,
+        )
+
+    def of_source(self, source: str, purpose: str, suppressed: int = 0) -> _OfSource:
+        """Return what depends on these alone."""
+        of_source = self._sources.get((source, purpose, suppressed))
+        if of_source is None:
+            of_source = self._of_source(source, purpose, suppressed)
+            self._sources[source, purpose, suppressed] = of_source
+        return of_source
 
     def _of_source(self, source: str, purpose: str, suppressed: int) -> _OfSource:
         lists = self._lists
@@ -231,6 +245,7 @@ def _compare(
     return _Compared(ENTRY_VEHICLE if differ else None, written)
 
 
+_TO_ID: Final = b'{"match_id":"'
 #: What stands in the check of the plate around the plate as read and the plate as listed; and in a
 #: match before the former.
 _BEFORE_READ, _TO_LISTED, _TO_CHECKS = encode_part(exact_plate_check("?", "?")).split(b"?")

@@ -8,6 +8,7 @@ Belongs to one thread, because its buffers are reused; `scrub` wipes them.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -46,6 +47,9 @@ from engine.plates.confidence import PARTS
 from engine.plates.misreads import Misreads
 from engine.plates.normal_form import normalize
 from engine.wire.record_decoder import (
+    COLUMNS as RECORD_COLUMNS,
+)
+from engine.wire.record_decoder import (
     HIT,
     KEY_AT,
     KEY_LENGTH,
@@ -58,12 +62,13 @@ from engine.wire.record_decoder import (
     VALUE_LENGTH,
     Rows,
 )
-from engine.wire.record_rows import as_tuples
 
 #: The columns after those of `read_scan`: the confidence of an exact match in ten-thousandths, and
 #: those of the scan's row that a plain read needs.
-_EXACT_PARTS, _SLOT, _OFFSET, _TIMESTAMP_MS, _VALUE_AT, _VALUE_BYTES = range(COLUMNS, COLUMNS + 6)
-_ALL_COLUMNS: Final = COLUMNS + 6
+EXACT_PARTS, _SLOT, _OFFSET, _TIMESTAMP_MS, _VALUE_AT, _VALUE_BYTES = range(COLUMNS, COLUMNS + 6)
+FOUND_COLUMNS: Final = COLUMNS + 6
+_FOUND: Final = struct.Struct(f"{FOUND_COLUMNS}q")
+_SCANNED: Final = struct.Struct(f"{RECORD_COLUMNS}q")
 
 
 class PlainRead(msgspec.Struct, frozen=True, gc=False):
@@ -116,7 +121,7 @@ class PlainRead(msgspec.Struct, frozen=True, gc=False):
     @property
     def exact_confidence(self) -> float:
         """The confidence of an exact match; negative if it is not known yet."""
-        return self.columns[_EXACT_PARTS] / PARTS
+        return self.columns[EXACT_PARTS] / PARTS
 
     @property
     def size_bytes(self) -> int:
@@ -180,7 +185,7 @@ def _scan_hits(
                 found[index, _TIMESTAMP_MS] = rows[index, TIMESTAMP_MS]
                 found[index, _VALUE_AT] = rows[index, VALUE_AT]
                 found[index, _VALUE_BYTES] = rows[index, VALUE_LENGTH]
-                found[index, _EXACT_PARTS] = exact_parts(
+                found[index, EXACT_PARTS] = exact_parts(
                     data,
                     rows[index, KEY_AT],
                     rows[index, KEY_LENGTH],
@@ -194,45 +199,62 @@ def _scan_hits(
     return to
 
 
+class PlainStep:
+    """Some of a scan's rows. `written` are the plain reads among them, all of it ASCII, and a row
+    of `found` says for each of `rows` where its parts are."""
+
+    def __init__(self, view: memoryview, rows: Rows, found: Rows, written: Bytes) -> None:
+        self.rows: Final = rows
+        self.found: Final = found
+        self.written: Final = written
+        self._view = view
+        self._scanned = rows.data.cast("B")
+        self._columns = found.data.cast("B")
+        self._are_plain: list[int] = found[:, IS_PLAIN].tolist()
+        self._text: str | None = None  # made when the first read is asked for
+        self._text_bytes = b""
+
+    def read(self, number: int) -> PlainRead | Sequence[int]:
+        """Return what a row is of: its plain read, or the row as Python's integers."""
+        is_plain = self._are_plain[number]
+        if not is_plain:
+            return _SCANNED.unpack_from(self._scanned, number * _SCANNED.size)
+        columns = _FOUND.unpack_from(self._columns, number * _FOUND.size)
+        region_at = columns[REGION_AT]
+        text = self._text
+        if text is None:
+            self._text_bytes = self.written.tobytes()
+            text = self._text = self._text_bytes.decode("ascii")
+        plate = text[columns[PLATE_AT] : columns[PLATE_END]]
+        return PlainRead(
+            columns[_SLOT],
+            columns[_OFFSET],
+            plate,
+            plate if is_plain == IS_KEY else normalize(plate),
+            text[columns[SOURCE_AT] : columns[SOURCE_END]],
+            None if region_at < 0 else text[region_at : columns[REGION_END]],
+            columns,
+            text,
+            self._text_bytes,
+            self._view,
+        )
+
+
 class PlainReads:
     """See the module."""
 
     def __init__(self, misreads: Misreads) -> None:
         self._scales = ScaleTables(misreads)
         self._spans: Column = np.zeros(SPANS, dtype=np.int64)
-        self._found: Rows = np.zeros((0, _ALL_COLUMNS), dtype=np.int64)
+        self._found: Rows = np.zeros((0, FOUND_COLUMNS), dtype=np.int64)
         self._out: Bytes = np.zeros(0, dtype=np.uint8)
         # Compile what is not in numba's cache now, and not when the first hit waits.
-        self._scan(NO_DATA, np.zeros((0, 8), dtype=np.int64), 0)
+        self._step(NO_DATA, np.zeros((1, RECORD_COLUMNS), dtype=np.int64), 0)
 
-    def of(self, data: Bytes, rows: Rows, look_every: int) -> Iterator[PlainRead | Sequence[int]]:
-        """Yield what each of a scan's rows is of: its plain read, or the row as Python integers."""
-        view = data.data
+    def steps(self, data: Bytes, rows: Rows, look_every: int) -> Iterator[PlainStep]:
+        """Yield a scan's rows in steps; each is valid until the next one is asked for."""
         for at in range(0, len(rows), limits.ROWS_A_STEP):
-            step = rows[at : at + limits.ROWS_A_STEP]
-            written = self._scan(data, step, look_every)
-            if not written:
-                yield from as_tuples(step)
-                continue
-            text = written.decode("ascii")
-            for number, columns in enumerate(as_tuples(self._found[: len(step)])):
-                is_plain, region_at = columns[IS_PLAIN], columns[REGION_AT]
-                if not is_plain:
-                    yield step[number].tolist()
-                    continue
-                plate = text[columns[PLATE_AT] : columns[PLATE_END]]
-                yield PlainRead(
-                    columns[_SLOT],
-                    columns[_OFFSET],
-                    plate,
-                    plate if is_plain == IS_KEY else normalize(plate),
-                    text[columns[SOURCE_AT] : columns[SOURCE_END]],
-                    None if region_at < 0 else text[region_at : columns[REGION_END]],
-                    columns,
-                    text,
-                    written,
-                    view,
-                )
+            yield self._step(data, rows[at : at + limits.ROWS_A_STEP], look_every)
 
     def scrub(self) -> None:
         """Wipe the buffers, which hold the last reads."""
@@ -240,15 +262,14 @@ class PlainReads:
         self._found.fill(0)
         self._out.fill(0)
 
-    def _scan(self, data: Bytes, rows: Rows, look_every: int) -> bytes:
-        """Return what is written of the plain reads among the hits, all of it ASCII."""
+    def _step(self, data: Bytes, rows: Rows, look_every: int) -> PlainStep:
         hits = rows[rows[:, KIND] == HIT]
         room_bytes = int(hits[:, VALUE_LENGTH].sum()) + ROOM_BYTES * len(hits)
         if len(self._out) < room_bytes:
             self._out = np.zeros(room_bytes, dtype=np.uint8)
         if len(self._found) < len(rows):
-            self._found = np.zeros((len(rows), _ALL_COLUMNS), dtype=np.int64)
+            self._found = np.zeros((len(rows), FOUND_COLUMNS), dtype=np.int64)
         self._scales.take_over()
         scales = self._scales.tables
         size = _scan_hits(data, rows, look_every, self._spans, self._out, self._found, *scales)
-        return self._out[:size].tobytes()
+        return PlainStep(data.data, rows, self._found[: len(rows)], self._out[:size])

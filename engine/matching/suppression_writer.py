@@ -22,7 +22,7 @@ from engine.documents.codec import encode
 from engine.documents.model import RecentMatch, SuppressionState
 from engine.matching.quality import CLOSENESS, QUALITY_WIDTH, unpacked
 from engine.matching.suppression_key import MATCH_WIDTH, KeyState
-from engine.plates.confidence import PARTS
+from engine.matching.written_numbers import written_confidence, written_number
 
 Numbers = npt.NDArray[np.int64]
 
@@ -41,8 +41,7 @@ _ROOM_BYTES: Final = len(_TEXT_BYTES) + 128
 _STATES_A_STEP: Final = 64
 
 # Places in arrays have no sign here: numba tests it each time, and that takes thrice the time.
-_0, _1, _10, _PARTS = np.uint64(0), np.uint64(1), np.uint64(10), np.uint64(PARTS)
-_ZERO: Final = np.uint8(48)
+_0, _1 = np.uint64(0), np.uint64(1)
 
 _encode = msgspec.json.Encoder().encode
 
@@ -57,44 +56,6 @@ def _written_text(out: Bytes, to: np.uint64, number: int) -> np.uint64:
     return to
 
 
-@inner
-def _written_number(out: Bytes, to: np.uint64, number: int) -> np.uint64:
-    if number < 0:
-        out[to] = 45
-        to += _1
-        number = -number
-    left = np.uint64(number)
-    end = to + _1
-    above = left // _10
-    while above != _0:
-        end += _1
-        above //= _10
-    at = end
-    while at > to:
-        at -= _1
-        above = left // _10
-        out[at] = np.uint8(left - above * _10) + _ZERO
-        left = above
-    return end
-
-
-@inner
-def _written_confidence(out: Bytes, to: np.uint64, parts: int) -> np.uint64:
-    """Write a confidence of so many ten-thousandths, with at least one decimal."""
-    to = _written_number(out, to, parts // PARTS)
-    out[to] = 46
-    left, unit = np.uint64(parts % PARTS), _PARTS // _10
-    to += _1
-    while True:
-        digit = left // unit
-        out[to] = np.uint8(digit) + _ZERO
-        to += _1
-        left -= digit * unit
-        unit //= _10
-        if left == _0:
-            return to
-
-
 @compiled
 def _write_matches(matches: Numbers, counts: Numbers, out: Bytes, ends: Numbers) -> None:
     """Write the matches of states that follow one another, of each state so many; say where in the
@@ -107,13 +68,13 @@ def _write_matches(matches: Numbers, counts: Numbers, out: Bytes, ends: Numbers)
                 to += _1
             for field in range(4):
                 to = _written_text(out, to, field)
-                to = _written_number(out, to, matches[at + field])
+                to = written_number(out, to, matches[at + field])
             quality = matches[at + 4]
             if quality >= 0:
                 to = _written_text(out, to, _TO_TYPE)
                 to = _written_text(out, to, _FIRST_TYPE + quality // QUALITY_WIDTH)
                 to = _written_text(out, to, _TO_CONFIDENCE)
-                to = _written_confidence(out, to, quality % QUALITY_WIDTH)
+                to = written_confidence(out, to, quality % QUALITY_WIDTH)
             to = _written_text(out, to, _END)
             at += MATCH_WIDTH
         ends[state] = np.int64(to)

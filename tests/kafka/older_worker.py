@@ -17,8 +17,9 @@ from engine.arrays import Bytes
 from engine.cli import main
 from engine.documents.codec import encode
 from engine.documents.model import Entry, SuppressionState
+from engine.documents.read_scan import IS_PLAIN
 from engine.matching import match, matcher, suppression, suppression_key, suppression_states
-from engine.matching.plain_reads import PlainReads
+from engine.matching.plain_reads import PlainReads, PlainStep
 from engine.matching.quality import packed
 from engine.matching.suppression_key import KeyState, Sighting
 from engine.matching.suppression_writer import document_of
@@ -58,8 +59,10 @@ def _json_of(states: Sequence[KeyState]) -> list[bytes]:
 class _NoPlainReads(PlainReads):
     """Takes no read for plain: what the engine puts together for these is of this version."""
 
-    def of(self, data: Bytes, rows: Rows, look_every: int) -> Iterator[Sequence[int]]:
-        yield from rows.tolist()
+    def steps(self, data: Bytes, rows: Rows, look_every: int) -> Iterator[PlainStep]:
+        for step in super().steps(data, rows, look_every):
+            step.found[:, IS_PLAIN] = 0
+            yield PlainStep(data.data, step.rows, step.found, step.written)
 
 
 def _all_alike(match_type: object, confidence: object) -> int:

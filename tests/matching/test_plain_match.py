@@ -7,7 +7,7 @@ The naive way is the matcher that takes no read for plain. What is plain is test
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 
 from engine import limits
 from engine.documents.codec import encode
+from engine.documents.read_scan import IS_PLAIN
 from engine.documents.value_formats import VALUE_FORMATS, Values
 from engine.kafka.raw_fetcher import parse
 from engine.matching.lists import ControlKind, ControlRecord, Lists
 from engine.matching.match import audit_fields
 from engine.matching.matcher import Matcher
 from engine.matching.outcome import Outcome
-from engine.matching.plain_reads import PlainRead, PlainReads
+from engine.matching.plain_reads import PlainReads, PlainStep
 from engine.matching.suppression import Suppression
 from engine.wire.record_batch import RawFetch
 from tests.documents.test_read_scan import ODDITIES, WHOLE
@@ -38,8 +39,10 @@ _VEHICLE = {"make": "Volkswagen", "model": "Golf", "color": "red"}
 class _NoPlainReads(PlainReads):
     """Takes no read for plain."""
 
-    def of(self, data: Any, rows: Any, look_every: int) -> Iterator[PlainRead | Sequence[int]]:
-        yield from rows.tolist()
+    def steps(self, data: Any, rows: Any, look_every: int) -> Iterator[PlainStep]:
+        for step in super().steps(data, rows, look_every):
+            step.found[:, IS_PLAIN] = 0
+            yield PlainStep(data.data, step.rows, step.found, step.written)
 
 
 def matchers(
@@ -88,7 +91,7 @@ def read(**fields: Any) -> Sent:
     return Sent(b"ABC123", as_bytes(document), timestamp_ms=NOW_MS - 7)
 
 
-_ENTRIES = st.fixed_dictionaries(
+ENTRIES = st.fixed_dictionaries(
     {
         "plate": st.sampled_from(["ABC123", "ABC123", "XYZ789"]),
         "agency": st.sampled_from(["AG1", "AG2"]),
@@ -110,14 +113,14 @@ _ENTRIES = st.fixed_dictionaries(
         "list_id": st.sampled_from(["L/2", "Liste é"]),
     },
 )
-_RULES = st.sampled_from(
+RULES = st.sampled_from(
     [
         [{"agencies": "*", "purposes": "*"}],
         [{"agencies": ["AG1"], "purposes": "*"}],
         [],
     ]
 )
-_READS = st.fixed_dictionaries(
+READS = st.fixed_dictionaries(
     {},
     optional={
         "read_id": st.sampled_from(["R1", "R2"]),
@@ -134,10 +137,10 @@ _READS = st.fixed_dictionaries(
 
 
 @given(
-    entries=st.lists(_ENTRIES, min_size=1, max_size=4),
-    rules=st.lists(_RULES, min_size=2, max_size=2),
+    entries=st.lists(ENTRIES, min_size=1, max_size=4),
+    rules=st.lists(RULES, min_size=2, max_size=2),
     regions=st.sampled_from([None, ["US"]]),
-    reads=st.lists(_READS | odd_values(), min_size=1, max_size=6),
+    reads=st.lists(READS | odd_values(), min_size=1, max_size=6),
     headers=st.sampled_from([(), (("traceparent", _TRACE),), (("x", b"y"),)]),
     sample_every=st.sampled_from([0, 3]),
     value_format=st.sampled_from(VALUE_FORMATS),

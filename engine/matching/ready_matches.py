@@ -1,0 +1,259 @@
+"""Exact matches of plain reads, decided and written by compiled code.
+
+They are what `decide` and `plain_match` make of the same reads, byte for byte; a property test
+compares the two. Compiled code knows what `ready_parts` holds. It leaves the first reads of each
+kind to Python, and `learn` makes the next ones like them ready. Always left to Python are reads
+
+* of a plate that several entries list;
+* of an entry with an area or hours;
+* from a source whose policy names regions, unless it denies the entry anyway;
+* with headers, or with a confidence that `compiled_confidence` does not know.
+
+Whether a match is a repeat is decided in Python, by the suppression.
+
+What is ready of the lists is dropped when anything in them changes, and what is ready of reads is
+wiped with the buffers that reads lie in (`scrub`).
+
+Belongs to one thread.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xxhash
+
+from engine import limits
+from engine.arrays import Bytes
+from engine.index.eligibility import DENIAL_REASONS
+from engine.index.open_entry import OpenEntry
+from engine.matching.compiled_matches import (
+    COLUMNS,
+    HASHED_BYTES,
+    ID_BYTES,
+    ID_END,
+    LEFT,
+    NUMBERS_BYTES,
+    decide,
+    write,
+)
+from engine.matching.decided_step import DecidedStep, are_written
+from engine.matching.lists import Lists
+from engine.matching.plain_match import EntryParts, PlainMatches
+from engine.matching.plain_reads import FOUND_COLUMNS, PlainRead, PlainStep
+from engine.matching.ready_parts import ALLOWED, BY_REGION, DENIED, ListedParts, ReadParts
+from engine.matching.ready_tables import NONE, Rows
+from engine.wire.record_decoder import COLUMNS as RECORD_COLUMNS
+from engine.wire.record_decoder import NO_DATA
+
+
+class ReadyMatches:
+    """See the module."""
+
+    def __init__(self, lists: Lists) -> None:
+        self._lists = lists
+        self._plain = PlainMatches(0, lists)
+        self._listed = ListedParts()
+        self._of_reads = ReadParts()
+        #: Until when what is ready stays if there is no room for more.
+        self._kept_until_ms = 0
+        #: Which state of the lists is ready.
+        self._as_of: tuple[int, int] | None = None
+        self._entries: dict[int, int] = {}
+        self._sources: dict[str, int] = {}
+        self._descriptions: dict[tuple[str | None, bytes | None], int] = {}
+        #: By row: the sources, and the entries that are ready.
+        self._names: list[str] = []
+        self._opened: list[OpenEntry | None] = []
+        #: The slots of reads that `learn` has seen, perhaps only once.
+        self._seen_once: set[int] = set()
+        #: What is ready of reads.
+        self._compared: set[tuple[int, bytes | None, bytes | None]] = set()
+        self._strangers: set[str] = set()
+        self._fixed: Bytes = np.zeros(0, dtype=np.uint8)
+        self._fixed_at: Rows = np.zeros(1, dtype=np.int64)
+        self._decided: Rows = np.zeros((0, COLUMNS), dtype=np.int64)
+        self._hashed: Bytes = np.zeros(0, dtype=np.uint8)
+        self._out: Bytes = np.zeros(0, dtype=np.uint8)
+        # Compile what is not in numba's cache now, and not when the first hit waits.
+        rows = np.zeros((1, RECORD_COLUMNS), dtype=np.int64)
+        step = PlainStep(NO_DATA.data, rows, np.zeros((1, FOUND_COLUMNS), dtype=np.int64), NO_DATA)
+        decided, _ = self._decide(NO_DATA, step, are_kept=False)
+        self._written(NO_DATA, step, decided, [], 0)
+
+    def begin(self, plain: PlainMatches) -> None:
+        """Begin a fetch, or go on with it after the lists have changed; `plain` is for both."""
+        self._plain = plain
+        as_of = self._lists.index.changes, self._lists.list_revision
+        is_old = not self._listed.has_room() and plain.now_ms >= self._kept_until_ms
+        if as_of != self._as_of or is_old:
+            self._drop()
+            self._as_of = as_of
+        self._fixed = np.frombuffer(b"".join(plain.fixed), dtype=np.uint8)
+        self._fixed_at = np.cumsum([0, *map(len, plain.fixed)])
+
+    def decide(self, data: Bytes, step: PlainStep, *, are_kept: bool) -> DecidedStep:
+        """Decide the reads of a step; with `are_kept` every match may be a repeat."""
+        count = len(step.rows)
+        if count < limits.ROWS_FEWEST:
+            return self._step(np.full((count, COLUMNS), LEFT), [], b"")
+        decided, room_bytes = self._decide(data, step, are_kept=are_kept)
+        ids = self._ids(decided)
+        written = self._written(data, step, decided, ids, room_bytes) if ids else b""
+        return self._step(decided, ids, written)
+
+    def _decide(self, data: Bytes, step: PlainStep, *, are_kept: bool) -> tuple[Rows, int]:
+        """Return what becomes of each read, and more than how much is to be written besides what
+        all matches have."""
+        count = len(step.rows)
+        if len(self._decided) < count:
+            self._decided = np.zeros((count, COLUMNS), dtype=np.int64)
+            self._hashed = np.zeros(count * HASHED_BYTES, dtype=np.uint8)
+        decided, listed, of_reads = self._decided[:count], self._listed, self._of_reads
+        room_bytes = decide(
+            data,
+            step.rows,
+            step.found,
+            listed.entries.places,
+            listed.entries.rows,
+            listed.sources.places,
+            listed.sources.rows,
+            listed.terms_of,
+            listed.terms.rows,
+            listed.texts,
+            step.written,
+            of_reads.sources.places,
+            of_reads.sources.rows,
+            of_reads.compared.places,
+            of_reads.compared.rows,
+            of_reads.texts,
+            are_kept,
+            self._hashed,
+            decided,
+        )
+        return decided, room_bytes
+
+    def _step(self, decided: Rows, ids: list[str], written: bytes) -> DecidedStep:
+        return DecidedStep(decided, ids, written, self._plain.matched_at, self._names, self._opened)
+
+    def _ids(self, decided: Rows) -> list[str]:
+        ends: list[int] = decided[are_written(decided), ID_END].tolist()
+        if not ends:
+            return []
+        hashed = self._hashed[: ends[-1]].tobytes()
+        begins = (0, *ends[:-1])
+        return [
+            xxhash.xxh3_128_hexdigest(hashed[begin:end])
+            for begin, end in zip(begins, ends, strict=True)
+        ]
+
+    def _written(
+        self, data: Bytes, step: PlainStep, decided: Rows, ids: list[str], room_bytes: int
+    ) -> bytes:
+        """Return the matches, each followed by what the audit records of it."""
+        size_bytes = room_bytes + len(ids) * (len(self._fixed) + 2 * ID_BYTES + NUMBERS_BYTES)
+        if len(self._out) < size_bytes:
+            self._out = np.zeros(size_bytes, dtype=np.uint8)
+        size = write(
+            data,
+            step.rows,
+            step.found,
+            decided,
+            self._listed.entries.rows,
+            self._listed.terms.rows,
+            self._listed.texts,
+            step.written,
+            self._of_reads.compared.rows,
+            self._of_reads.texts,
+            np.frombuffer("".join(ids).encode(), dtype=np.uint8),
+            self._fixed,
+            self._fixed_at,
+            self._plain.now_ms,
+            self._out,
+        )
+        return self._out[:size].tobytes()
+
+    def learn(self, seen: PlainRead, first: tuple[int, Any]) -> None:
+        """Make the next read like this one ready, which Python has decided; `first` is what
+        `Index.listed_from` returned of it before that."""
+        slot, opened = first
+        if slot not in self._seen_once:  # it may remain the only one
+            if len(self._seen_once) == limits.READY_ENTRIES:
+                self._seen_once.clear()
+            self._seen_once.add(slot)
+            return
+        index, eligibility = self._lists.index, self._lists.eligibility
+        pair = eligibility.pair_of(slot)
+        is_only = slot == seen.slot and index.is_last(slot)
+        if not is_only or slot not in eligibility.active or pair >= limits.READY_PAIRS:
+            return
+        if not self._listed.has_room():
+            return
+        row = self._entries.get(slot)
+        if row is None:
+            row = self._entries[slot] = self._listed.add_entry(slot, seen.key.encode(), pair)
+            self._opened.append(None)
+        if not eligibility.has_policy(seen.source):
+            self._add_stranger(seen.source)
+            return
+        source = self._sources.get(seen.source)
+        if source is None:
+            source = self._sources[seen.source] = self._listed.add_source(seen.source.encode())
+            self._names.append(seen.source)
+        is_known = self._listed.has_terms(source, pair)
+        if not is_known and eligibility.is_denied(slot, seen.source):
+            self._listed.add_terms(source, pair, DENIED)
+        elif not is_known and eligibility.has_regions(seen.source):
+            self._listed.add_terms(source, pair, BY_REGION)
+        elif type(opened) is OpenEntry:
+            if not is_known:
+                terms = self._plain.of_source(seen.source, opened.entry.purpose)
+                self._listed.add_terms(source, pair, ALLOWED, *terms)
+            if opened.made is None:
+                self._listed.leave(row)
+            else:
+                self._add_parts(seen, row, opened)
+
+    def _add_parts(self, seen: PlainRead, row: int, opened: OpenEntry) -> None:
+        """Add what a match is made of, as far as it is not there."""
+        parts: EntryParts = opened.made
+        described = parts.region, parts.vehicle
+        kind = self._descriptions.setdefault(described, len(self._descriptions))
+        if self._opened[row] is None:
+            self._opened[row] = opened
+            self._listed.add_parts(row, parts, kind)
+        region = None if seen.region is None else seen.region.encode()
+        key = kind, region, seen.vehicle
+        if key not in self._compared:
+            self._compared.add(key)
+            denial, checks = self._plain.compared(parts, seen)
+            reason = NONE if denial is None else DENIAL_REASONS.index(denial)
+            self._of_reads.add_compared(*key, reason, checks)
+
+    def _add_stranger(self, source: str) -> None:
+        if source not in self._strangers:
+            self._strangers.add(source)
+            self._of_reads.add_source(source.encode())
+
+    def scrub(self) -> None:
+        """Wipe what is left of the last reads."""
+        self._drop_reads()
+        self._decided.fill(0)
+        self._hashed.fill(0)
+        self._out.fill(0)
+
+    def _drop(self) -> None:
+        self._kept_until_ms = self._plain.now_ms + 1000 * limits.READY_S
+        self._listed.clear()
+        for each in (
+            *(self._seen_once, self._entries, self._sources, self._descriptions),
+            *(self._names, self._opened),
+        ):
+            each.clear()
+        self._drop_reads()
+
+    def _drop_reads(self) -> None:
+        self._of_reads.clear()
+        self._compared.clear()
+        self._strangers.clear()
