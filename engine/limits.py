@@ -296,9 +296,10 @@ SUPPRESSION_KEYS: Final = 250_000
 SUPPRESSION_KEYS_COMPARED: Final = 8
 SUPPRESSION_KEYS_A_STEP: Final = 1024
 #: How long restoring a partition's state from the changelog may take, and keys restored in one
-#: step; between two steps control records are applied.
+#: step of some milliseconds. Between two steps control records are applied, and reads of the
+#: partitions that are restored already are matched.
 RESTORE_S: Final = 90.0
-RESTORED_A_STEP: Final = 4096
+RESTORED_A_STEP: Final = 512
 #: How long the state of a revoked partition is kept in case it comes back: a rolling restart takes
 #: each worker less. And how old records may be from which a kept state is brought up to date: the
 #: broker may remove tombstones that are older than `delete.retention.ms`, which is an hour.

@@ -16,9 +16,10 @@ thread touches the state.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import islice
 
@@ -27,7 +28,7 @@ from engine.delivery.held import Held
 from engine.delivery.port import Delivery
 from engine.delivery.suppression_changelog import key_in
 from engine.delivery.suppression_keys import CheckedKeys, ListsInUse
-from engine.delivery.suppression_reader import Left, SuppressionReader, Written
+from engine.delivery.suppression_reader import Left, SuppressionReader
 from engine.documents.codec import decode_suppression
 from engine.documents.model import SuppressionState
 from engine.errors import DocumentError
@@ -201,12 +202,16 @@ class Suppressing:
     ) -> None:
         """Take over what a partition has left. Start nothing for a revoked partition, because its
         state is dropped only once."""
-        states, reported = self._decoded(left.written), None
+        written, reported, unsound = iter(left.written.items()), None, 0
         if not is_kept and assignment.owns(partition):
             reported = await self._on_matcher_thread(partial(self._begin, partition))
-        while assignment.owns(partition) and (some := list(islice(states, limits.RESTORED_A_STEP))):
-            step = partial(self._state.restore, partition, some, left.end_offset)
-            await self._on_matcher_thread(step)
+        while assignment.owns(partition) and (some := [*islice(written, limits.RESTORED_A_STEP)]):
+            step = partial(self._restore_step, partition, some, left.end_offset)
+            unsound += await self._on_matcher_thread(step)
+        if unsound:
+            log.warning(
+                "%d records are no states, and ignored", unsound, extra={"topic": self._topic}
+            )
         if not assignment.owns(partition):
             return
         if is_kept and not await self._on_matcher_thread(partial(self._state.take_back, partition)):
@@ -233,22 +238,18 @@ class Suppressing:
         if gone:
             await self._on_matcher_thread(partial(self._state.drop_kept, gone))
 
-    def _decoded(self, written: Written) -> Iterator[tuple[bytes, SuppressionState | None]]:
-        unsound = 0
-        for named, value in written.items():
-            key = key_in(named)
-            try:
+    def _restore_step(
+        self, partition: int, written: Sequence[tuple[bytes, bytes | None]], end_offset: int
+    ) -> int:
+        """Restore some states of a partition; return how many records are none."""
+        states: list[tuple[bytes, SuppressionState | None]] = []
+        for named, value in written:
+            with contextlib.suppress(DocumentError):
                 state = None if value is None else decode_suppression(value)
-            except DocumentError:
-                key = None
-            if key is None:
-                unsound += 1
-            else:
-                yield key, state
-        if unsound:
-            log.warning(
-                "%d records are no states, and ignored", unsound, extra={"topic": self._topic}
-            )
+                if (key := key_in(named)) is not None:
+                    states.append((key, state))
+        self._state.restore(partition, states, end_offset)
+        return len(written) - len(states)
 
     async def _look(self) -> None:
         """Check some keys every EXPIRY_INTERVAL_S, and drop what is kept for too long, until

@@ -4,9 +4,9 @@ tombstone."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -19,7 +19,7 @@ from engine.delivery.records import ProducerRecord
 from engine.delivery.suppression_reader import Left, Written
 from engine.delivery.suppression_restore import Suppressing
 from engine.documents.codec import decode_suppression
-from engine.documents.model import Entry
+from engine.documents.model import Entry, SuppressionState
 from engine.errors import BrokerError
 from engine.kafka.topics import Topics
 from engine.matching.outcome import Outcome
@@ -33,7 +33,9 @@ from tests.fakes.assignments import an_assignment
 from tests.fakes.documents import NOW_MS, entry, sighting
 from tests.fakes.event_loop import settle
 from tests.fakes.record_batches import Sent, batch_bytes, raw_batch
-from tests.fakes.runtime import runtime_of
+from tests.fakes.runtime import InTurn, runtime_of
+
+T = TypeVar("T")
 
 TOPICS = Topics("lpr.")
 ENTRY = entry()
@@ -278,6 +280,45 @@ async def test_a_partition_with_few_keys_does_not_wait_for_one_with_many(
         here.suppressing.on_assigned(assignment, [1, 2])
         await settle()
         assert ready == [2, 1]
+
+
+async def test_states_are_decoded_and_restored_in_steps_of_the_matcher_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Between two of them reads of other partitions are matched, and the event loop goes on."""
+    monkeypatch.setattr(limits, "RESTORED_A_STEP", 2)
+    call = InTurn.call
+    decoded: list[int] = []
+    steps: list[list[int]] = []
+
+    async def counted(self: InTurn, function: Callable[[], T]) -> T:
+        assert decoded == [], "outside of a step"
+
+        def step() -> T:
+            result = function()
+            steps.append([*decoded])
+            decoded.clear()
+            return result
+
+        return await call(self, step)
+
+    def decode(value: bytes) -> SuppressionState:
+        decoded.append(decode_suppression(value).offset)
+        return decode_suppression(value)
+
+    monkeypatch.setattr(InTurn, "call", counted)
+    monkeypatch.setattr("engine.delivery.suppression_restore.decode_suppression", decode)
+    async with running(monkeypatch) as here:
+        for number in range(5):
+            here.topic.states[b"group/1/%032x" % number] = (
+                b'{"entry_id":"E1","matches":[],"suppress_s":60,"offset":%d,"suppressed":0}'
+                % number
+            )
+        here.suppressing.on_assigned(here.assignment, [1])
+        await settle()
+        assert here.assignment.ready == {1}
+        assert len(here.state) == 5
+    assert [step for step in steps if step] == [[0, 1], [2, 3], [4]]
 
 
 async def test_reads_that_come_again_find_the_state_that_is_written(
