@@ -5,7 +5,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Final
+from functools import cached_property
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +43,17 @@ def are_written(decided: Rows) -> npt.NDArray[np.bool_]:
     return written
 
 
+class _Matches(NamedTuple):
+    """What is written: by match, the number of its read, where it begins and where its value ends,
+    the row of its entry, and its read's Kafka timestamp. `begins` has the end of the last too."""
+
+    numbers: list[int]
+    begins: list[int]
+    value_ends: list[int]
+    entries: list[int]
+    timestamps_ms: list[int]
+
+
 class DecidedStep:
     """What has become of the reads of a step, by their number in it. Valid until the next one.
 
@@ -57,37 +69,48 @@ class DecidedStep:
         sources: Sequence[str],
         opened: Sequence[OpenEntry | None],
     ) -> None:
+        self._decided = decided
+        self._ids = ids
+        self._written = written
         self._matched_at = matched_at
         #: By the rows that are ready: the sources, and the entries.
         self._sources = sources
         self._opened = opened
         states = decided[:, STATE]
         left = np.flatnonzero(states <= KEPT)
-        #: The reads that Python decides, with what is known of them; at the end the number of all.
+        #: The reads that Python decides, their numbers and what is known of them; at the end the
+        #: number of all.
         self.left: list[tuple[int, int]] = [
             *zip(left.tolist(), states[left].tolist(), strict=True),
             (len(states), LEFT),
         ]
-        #: The numbers of those whose match is written.
-        self._matches: list[int] = np.flatnonzero(are_written(decided)).tolist() if ids else []
-        self._reasons: list[int] = (states * _WHYS + decided[:, WHY]).tolist()
-        #: About how large is what comes of the reads up to each one.
-        self._sizes_bytes: list[int] = [0, *np.cumsum(decided[:, SIZE_BYTES]).tolist()]
-        self._ids = ids
-        self._written = written
-        rows = decided[self._matches]
-        self._value_ends: list[int] = rows[:, VALUE_END].tolist()
-        #: The first of them is where the first match begins.
-        self._audit_ends: list[int] = [0, *rows[:, AUDIT_END].tolist()]
-        self._entries: list[int] = rows[:, ENTRY].tolist()
-        self._timestamps_ms: list[int] = rows[:, READ_TIMESTAMP_MS].tolist()
+
+    @cached_property
+    def _reasons(self) -> list[int]:
+        reasons: list[int] = (self._decided[:, STATE] * _WHYS + self._decided[:, WHY]).tolist()
+        return reasons
+
+    @cached_property
+    def _sizes_bytes(self) -> list[int]:
+        """About how large is what comes of the reads up to each one."""
+        return [0, *np.cumsum(self._decided[:, SIZE_BYTES]).tolist()]
+
+    @cached_property
+    def _matches(self) -> _Matches:
+        numbers = np.flatnonzero(are_written(self._decided))
+        rows = self._decided[numbers]
+        return _Matches(
+            numbers.tolist(),
+            [0, *rows[:, AUDIT_END].tolist()],
+            rows[:, VALUE_END].tolist(),
+            rows[:, ENTRY].tolist(),
+            rows[:, READ_TIMESTAMP_MS].tolist(),
+        )
 
     def kept(self, number: int) -> tuple[OpenEntry, FoundMatch]:
         """Return the entry and the match of a read that is KEPT."""
-        at = bisect_left(self._matches, number)
-        entry = self._opened[self._entries[at]]
-        assert entry is not None
-        return entry, self._found(at)
+        at = bisect_left(self._matches.numbers, number)
+        return self._entry(at), self._found(at)
 
     def size_bytes(self, begin: int, end: int) -> int:
         """Return about how large what comes of some reads is."""
@@ -99,27 +122,30 @@ class DecidedStep:
 
     def matches(self, begin: int, end: int) -> list[FoundMatch]:
         """Return the matches of some reads."""
-        first, last = bisect_left(self._matches, begin), bisect_left(self._matches, end)
-        return [self._found(at) for at in range(first, last)]
+        if not self._ids:
+            return []
+        numbers = self._matches.numbers
+        return [
+            self._found(at) for at in range(bisect_left(numbers, begin), bisect_left(numbers, end))
+        ]
+
+    def _entry(self, at: int) -> OpenEntry:
+        entry = self._opened[self._matches.entries[at]]
+        assert entry is not None
+        return entry
 
     def _found(self, at: int) -> FoundMatch:
-        written, value_end, audit_end = (
-            self._written,
-            self._value_ends[at],
-            self._audit_ends[at + 1],
-        )
-        entry = self._opened[self._entries[at]]
-        assert entry is not None
-        parts: EntryParts = entry.made
+        _, begins, value_ends, _, timestamps_ms = self._matches
+        parts: EntryParts = self._entry(at).made
         return FoundMatch(
-            written[self._audit_ends[at] : value_end],
+            self._written[begins[at] : value_ends[at]],
             self._ids[at],
             self._matched_at,
             "exact",
             parts.key,
             parts.purpose,
-            written[value_end:audit_end],
-            self._timestamps_ms[at],
+            self._written[value_ends[at] : begins[at + 1]],
+            timestamps_ms[at],
         )
 
     def denials(self, begin: int, end: int) -> Iterator[tuple[str, str | None, int]]:

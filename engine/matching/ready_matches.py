@@ -71,8 +71,10 @@ class ReadyMatches:
         #: What is ready of reads.
         self._compared: set[tuple[int, bytes | None, bytes | None]] = set()
         self._strangers: set[str] = set()
+        #: What all matches of a fetch have, and which fetch that is.
         self._fixed: Bytes = np.zeros(0, dtype=np.uint8)
         self._fixed_at: Rows = np.zeros(1, dtype=np.int64)
+        self._fixed_of: PlainMatches | None = None
         self._decided: Rows = np.zeros((0, COLUMNS), dtype=np.int64)
         self._hashed: Bytes = np.zeros(0, dtype=np.uint8)
         self._out: Bytes = np.zeros(0, dtype=np.uint8)
@@ -90,18 +92,19 @@ class ReadyMatches:
         if as_of != self._as_of or is_old:
             self._drop()
             self._as_of = as_of
-        self._fixed = np.frombuffer(b"".join(plain.fixed), dtype=np.uint8)
-        self._fixed_at = np.cumsum([0, *map(len, plain.fixed)])
 
     def decide(self, data: Bytes, step: PlainStep, *, are_kept: bool) -> DecidedStep:
         """Decide the reads of a step; with `are_kept` every match may be a repeat."""
         count = len(step.rows)
         if count < limits.ROWS_FEWEST:
-            return self._step(np.full((count, COLUMNS), LEFT), [], b"")
+            return self._step(np.full((count, COLUMNS), LEFT, dtype=np.int64), [], b"")
         decided, room_bytes = self._decide(data, step, are_kept=are_kept)
         ids = self._ids(decided)
         written = self._written(data, step, decided, ids, room_bytes) if ids else b""
         return self._step(decided, ids, written)
+
+    def _step(self, decided: Rows, ids: list[str], written: bytes) -> DecidedStep:
+        return DecidedStep(decided, ids, written, self._plain.matched_at, self._names, self._opened)
 
     def _decide(self, data: Bytes, step: PlainStep, *, are_kept: bool) -> tuple[Rows, int]:
         """Return what becomes of each read, and more than how much is to be written besides what
@@ -134,9 +137,6 @@ class ReadyMatches:
         )
         return decided, room_bytes
 
-    def _step(self, decided: Rows, ids: list[str], written: bytes) -> DecidedStep:
-        return DecidedStep(decided, ids, written, self._plain.matched_at, self._names, self._opened)
-
     def _ids(self, decided: Rows) -> list[str]:
         ends: list[int] = decided[are_written(decided), ID_END].tolist()
         if not ends:
@@ -152,6 +152,10 @@ class ReadyMatches:
         self, data: Bytes, step: PlainStep, decided: Rows, ids: list[str], room_bytes: int
     ) -> bytes:
         """Return the matches, each followed by what the audit records of it."""
+        if self._fixed_of is not self._plain:
+            self._fixed_of, fixed = self._plain, self._plain.fixed
+            self._fixed = np.frombuffer(b"".join(fixed), dtype=np.uint8)
+            self._fixed_at = np.cumsum([0, *map(len, fixed)])
         size_bytes = room_bytes + len(ids) * (len(self._fixed) + 2 * ID_BYTES + NUMBERS_BYTES)
         if len(self._out) < size_bytes:
             self._out = np.zeros(size_bytes, dtype=np.uint8)

@@ -5,8 +5,8 @@ policy, and what a policy says of an agency and a purpose. It holds for one stat
 `ReadParts` has that of the last reads: sources without a policy, and what came of comparing an
 entry's region and vehicle with a read's.
 
-Each is a few tables over one array of bytes, and is bounded. If it is full it is emptied, and fills
-again. `found_*` are for compiled code, which finds rows by texts in a read.
+Each is a few tables over one array of bytes, and is bounded: without room nothing is added until
+all is dropped. `found_*` are for compiled code, which finds rows by texts in a read.
 
 Belongs to one thread.
 """
