@@ -1,4 +1,4 @@
-"""What `test_compiled_work` counts: the scanner's compiled loop over the same reads, case by case.
+"""What `test_compiled_work` counts: the compiled loops over the same reads, case by case.
 
 Without an argument it only compiles the loop. With `counted` it must run under callgrind. It calls
 `getppid` before and after each case, so that callgrind writes one file for each part, and prints
@@ -7,6 +7,7 @@ the names of the cases in their order.
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import subprocess
@@ -17,13 +18,16 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from engine import limits
 from engine.documents.fields import ALTERNATES_HEADER
 from engine.index.fuzzy_index import NOTHING_SIMILAR, ScanTables, Similar
 from engine.index.hash_table import HashTable, hashes_of
 from engine.matching.scanner import Scanner
 from engine.plates.misreads import Misreads
 from engine.wire.decompress import Decompressor
-from tests.fakes.record_batches import Sent, batch_bytes, raw_batch
+from tests.fakes.documents import NOW_MS
+from tests.fakes.record_batches import Sent, batch_bytes, raw_batch, raw_fetch
+from tests.matching.test_work import LISTED, a_matcher, reads
 
 #: Enough that the call itself, which is Python, is less than a hundredth of a case.
 READS: Final = 4_000
@@ -89,28 +93,41 @@ def _similar(asking: Sequence[_Asking]) -> ScanTables:
 
 
 def main() -> None:
-    """Scan the reads of each case once between two calls of `getppid`."""
-    prepared = [_prepared(case) for case in cases()]
+    """Do each case once between two calls of `getppid`."""
+    prepared = [*map(_prepared, cases()), ("matched", _matched())]
+    gc.disable()
     if sys.argv[1:] == ["counted"]:
         # Only now: callgrind would take half a minute for the imports.
         subprocess.run(
             ["callgrind_control", "--instr=on", str(os.getpid())], check=True, capture_output=True
         )
-    for case, scan in prepared:
+    for name, call in prepared:
         os.getppid()
-        scan()
+        call()
         os.getppid()
-        print(case.name)
+        print(name)
     sys.stdout.flush()
     os._exit(0)  # nothing that follows is of interest
 
 
-def _prepared(case: Case) -> tuple[Case, Callable[[], object]]:
+def _prepared(case: Case) -> tuple[str, Callable[[], object]]:
     batch = raw_batch(batch_bytes(case.reads))
     data = Decompressor().decompress(batch.codec, batch.records)
     scan = partial(Scanner(0).scan, [batch], data, case.table, case.scan_tables)
     scan()
-    return case, scan
+    return case.name, scan
+
+
+def _matched() -> Callable[[], object]:
+    """What matches reads of listed plates, Python's part among it: all of them are like earlier
+    ones."""
+    vars(limits)["OUTCOME_BYTES"] = limits.MIB * READS  # all of them in one outcome
+    fetch = raw_fetch(raw_batch(batch_bytes(reads(LISTED * (READS // len(LISTED))))))
+    match = partial(a_matcher().process, fetch, NOW_MS)
+    for _ in range(3):
+        outcome = match()
+    assert len(outcome.matches) == READS
+    return match
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ _COSTS: Final = {
 _TOLERANCE: Final = 0.02
 
 _VEHICLE: Final = {"make": "Toyota", "model": "Corolla", "color": "red", "type": "sedan"}
-_LISTED: Final = [f"ABC{number:04}" for number in range(200)]
+LISTED: Final = [f"ABC{number:04}" for number in range(200)]
 
 
 def instructions(call: Callable[[], object]) -> int:
@@ -70,7 +70,7 @@ def a_matcher(**fields: Any) -> Matcher:
     """A matcher with 200 entries, and a policy for the source S1 alone."""
     entries = [
         (plate, entry_json(entry_id=plate, plate=plate, **({"suppress_s": 0} | fields)))
-        for plate in _LISTED
+        for plate in LISTED
     ]
     return matcher_of(entries, [("S1", policy_json())])
 
@@ -114,9 +114,9 @@ def test_reads_that_match_nothing_cost_no_python() -> None:
 
 
 def _costs() -> dict[str, float]:
-    outcome = matched(a_matcher(), reads(_LISTED[:100]))
+    outcome = matched(a_matcher(), reads(LISTED[:100]))
     assert len(outcome.matches) == 100
-    alike = [plate.replace("B", "8") for plate in _LISTED]
+    alike = [plate.replace("B", "8") for plate in LISTED]
     topics, chain = Topics("lpr."), Chain("c")
 
     def record() -> None:
@@ -132,15 +132,15 @@ def _costs() -> dict[str, float]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(limits, "ROWS_FEWEST", 1000)
         in_python = {
-            "exact, in Python": cost_of(a_matcher(), _LISTED),
-            "denied, in Python": cost_of(a_matcher(), _LISTED, source="S2"),
+            "exact, in Python": cost_of(a_matcher(), LISTED),
+            "denied, in Python": cost_of(a_matcher(), LISTED, source="S2"),
         }
     return in_python | {
-        "exact": cost_of(a_matcher(), _LISTED),
-        "with a vehicle": cost_of(a_matcher(vehicle=_VEHICLE), _LISTED, vehicle=_VEHICLE),
-        "suppressed": cost_of(a_matcher(suppress_s=300), _LISTED),
+        "exact": cost_of(a_matcher(), LISTED),
+        "with a vehicle": cost_of(a_matcher(vehicle=_VEHICLE), LISTED, vehicle=_VEHICLE),
+        "suppressed": cost_of(a_matcher(suppress_s=300), LISTED),
         "look-alike": cost_of(a_matcher(confusables=True), alike),
-        "denied": cost_of(a_matcher(), _LISTED, source="S2"),
+        "denied": cost_of(a_matcher(), LISTED, source="S2"),
         "record": instructions(record) / 100,
         "audit": instructions(audit) / 100,
     }
