@@ -23,7 +23,7 @@ Python's objects, matches and changes take about four times as much.
 | entries that a first load added and that are not audited, 32 bytes each | the lists | |
 | entries, twice while a transaction replaces them | the lists | |
 | entries that were matched lately, opened and written; free text on top | ENTRIES_KEPT_OPEN | 36 |
-| what compiled code puts matches together from | READY_BYTES, READY_ENTRIES | 48 |
+| what compiled code puts matches together from, and the matches | READY_BYTES, ROWS_A_STEP | 54 |
 | HTTP connections | HTTP_CONNECTIONS | 1 |
 
 A response is larger than FETCH_BYTES if one batch is; there is one for each broker.
