@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, cast
 
 import faust
@@ -55,6 +55,12 @@ class App(faust.App):
 
     def _create_directories(self) -> None:
         pass
+
+    def on_init_dependencies(self) -> Iterable[Any]:
+        """Return Faust's services, without its monitor: the engine has its own metrics."""
+        services: Iterable[Any] = super().on_init_dependencies()
+        self.sensors.remove(self.monitor)
+        return services
 
     @property
     def fetched_bytes(self) -> int:
