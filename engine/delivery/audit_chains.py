@@ -87,7 +87,7 @@ class AuditChains:
         """End the chains. Call it when nothing is written to them any more."""
         if self._search is not None:
             self._search.cancel()
-            await asyncio.wait({self._search})
+            await asyncio.wait({self._search}, timeout=limits.CLIENT_STOP_S)
         await asyncio.gather(*(self._end_one(each) for each in self._begun if each.can_end))
 
     async def _end_one(self, sealing: Sealing) -> None:
