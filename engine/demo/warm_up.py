@@ -3,7 +3,7 @@
 numba compiles a function, or loads it from its cache, when it is first called. This calls each of
 them once: it matches made-up reads against the city's lists in a matcher that is then dropped. The
 worker's own lists, counts and topics are not involved. A second process compiles meanwhile what the
-lists need, because numba compiles one function at a time in a process.
+lists need and what writes matches, because numba compiles one function at a time in a process.
 
 `python -m engine.demo.warm_up` only fills the cache, so that processes started together do not each
 compile.
@@ -30,6 +30,7 @@ from engine.matching.control_records import ControlRecords
 from engine.matching.lists import Lists, Phase
 from engine.matching.matcher import Matcher
 from engine.matching.plain_reads import PlainReads
+from engine.matching.ready_matches import ReadyMatches
 from engine.matching.scanner import Scanner
 from engine.matching.suppression import Suppression
 from engine.wire.batch_reader import BatchReader
@@ -78,9 +79,10 @@ def _second_process() -> Iterator[None]:
 
 
 def compile_lists(now_ms: int) -> None:
-    """Compile what the lists need."""
-    index = _lists_of(ShownCity(_SEED, now_ms), now_ms).index
-    index.similar.slots_like("A")
+    """Compile what the lists need, and what writes matches."""
+    lists = _lists_of(ShownCity(_SEED, now_ms), now_ms)
+    lists.index.similar.slots_like("A")
+    ReadyMatches(lists)
 
 
 def _lists_of(city: ShownCity, now_ms: int) -> Lists:

@@ -45,6 +45,7 @@ __all__ = [
     "matcher",
     "outcome",
     "plain_reads",
+    "ready_matches",
     "scanner",
     "suppression",
     "suppression_states",
