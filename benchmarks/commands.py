@@ -18,9 +18,9 @@ from benchmarks.definitions import DIRECTORY, WORK, Engine
 from benchmarks.job import Job
 
 _BUILD_S = 900
-#: Modules are found from the repository's root, whatever directory a process runs in.
-#: Of every process. Bytecode is kept, as Python does unless told otherwise: without it, each
-#: worker would first compile all that it imports, which takes 1.7 s.
+#: Of every process. Modules are found from the repository's root, whatever directory it runs in.
+#: Bytecode is kept, as Python does unless told otherwise: without it, each worker would first
+#: compile all that it imports, which takes 1.7 s.
 ENVIRONMENT = {
     "PYTHONPATH": str(DIRECTORY.parent),
     "PYTHONUNBUFFERED": "1",

@@ -177,10 +177,10 @@ READY_TERMS: Final = 16_384
 READY_PAIRS: Final = 256
 READY_COMPARISONS: Final = 1024
 READY_BYTES: Final = 32 * MIB
-#: How long they are kept at least, once there is no more room: emptied sooner, they would be made
-#: again and again.
-READY_S: Final = 60
 READY_READS_BYTES: Final = MIB
+#: How long what is ready of the lists is kept at least, once there is no more room: dropped sooner,
+#: it would be made again and again.
+READY_S: Final = 60
 #: Rows of a scan whose reads are written again at a time. Python decides fewer than ROWS_FEWEST
 #: sooner than compiled code does.
 ROWS_A_STEP: Final = 4096

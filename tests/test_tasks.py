@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import pytest
 
 from engine.tasks import StoppedError, Supervisor
+from tests.fakes.event_loop import tasks_made
 
 
 async def _answer() -> str:
@@ -21,18 +21,8 @@ async def _nothing() -> str:
 
 async def test_what_has_nothing_to_wait_for_takes_no_further_task() -> None:
     waiting = asyncio.ensure_future(_answer())
-    loop = asyncio.get_running_loop()
-    made: list[Any] = []
-
-    def make(loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> asyncio.Task[Any]:
-        made.append(coro)
-        return asyncio.Task(coro, loop=loop, **options)
-
-    loop.set_task_factory(make)
-    try:
+    with tasks_made() as made:
         assert await Supervisor().comes_in_time(waiting)
-    finally:
-        loop.set_task_factory(None)
     assert waiting.result() == "answer"
     assert not made
 

@@ -279,7 +279,7 @@ class Eligibility:
         found = self._by_source.get(source)
         if found is None:
             return NO_POLICY
-        if self._pair_of[slot] not in self._pairs_of(found):
+        if self.is_denied(slot, source):
             return NOT_ALLOWED
         if not policy_covers(found.policy, read_region):
             return POLICY_REGION

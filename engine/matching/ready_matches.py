@@ -68,9 +68,6 @@ class ReadyMatches:
         self._opened: list[OpenEntry | None] = []
         #: The slots of reads that `learn` has seen, perhaps only once.
         self._seen_once: set[int] = set()
-        #: What is ready of reads.
-        self._compared: set[tuple[int, bytes | None, bytes | None]] = set()
-        self._strangers: set[str] = set()
         #: What all matches of a fetch have, and which fetch that is.
         self._fixed: Bytes = np.zeros(0, dtype=np.uint8)
         self._fixed_at: Rows = np.zeros(1, dtype=np.int64)
@@ -199,7 +196,7 @@ class ReadyMatches:
             row = self._entries[slot] = self._listed.add_entry(slot, seen.key.encode(), pair)
             self._opened.append(None)
         if not eligibility.has_policy(seen.source):
-            self._add_stranger(seen.source)
+            self._of_reads.add_source(seen.source.encode())
             return
         source = self._sources.get(seen.source)
         if source is None:
@@ -229,20 +226,14 @@ class ReadyMatches:
             self._listed.add_parts(row, parts, kind)
         region = None if seen.region is None else seen.region.encode()
         key = kind, region, seen.vehicle
-        if key not in self._compared:
-            self._compared.add(key)
+        if not self._of_reads.has_compared(*key):
             denial, checks = self._plain.compared(parts, seen)
             reason = NONE if denial is None else DENIAL_REASONS.index(denial)
             self._of_reads.add_compared(*key, reason, checks)
 
-    def _add_stranger(self, source: str) -> None:
-        if source not in self._strangers:
-            self._strangers.add(source)
-            self._of_reads.add_source(source.encode())
-
     def scrub(self) -> None:
         """Wipe what is left of the last reads."""
-        self._drop_reads()
+        self._of_reads.clear()
         self._decided.fill(0)
         self._hashed.fill(0)
         self._out.fill(0)
@@ -255,9 +246,4 @@ class ReadyMatches:
             *(self._names, self._opened),
         ):
             each.clear()
-        self._drop_reads()
-
-    def _drop_reads(self) -> None:
         self._of_reads.clear()
-        self._compared.clear()
-        self._strangers.clear()

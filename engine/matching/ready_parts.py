@@ -25,7 +25,7 @@ from engine.matching.plain_match import EntryParts
 from engine.matching.ready_tables import NONE, TRIES, Places, Rows, RowTable, Texts
 
 #: In the place of LISTED_AT: all matches of the entry are left to Python.
-LEFT: Final = -2
+NEVER: Final = -2
 
 #: The columns of an entry. Where its plate is, and what `EntryParts` has of it, and how long each
 #: is; LISTED_AT is NONE if that is not ready yet. The numbers of its agency and purpose, and of its
@@ -151,6 +151,12 @@ def _place_of_compared(texts: Bytes, row: Rows) -> int:
     return np.int64(place & _LOW)  # type: ignore[return-value]
 
 
+def _added_source(sources: RowTable, texts: Texts, source: bytes) -> int:
+    row = sources.add(*texts.add(source))
+    sources.place(row, _place_of_source(texts.data, *sources.rows[row]))
+    return row
+
+
 class ListedParts:
     """What is ready of the lists; see the module."""
 
@@ -192,13 +198,11 @@ class ListedParts:
 
     def leave(self, row: int) -> None:
         """Leave all matches of an entry to Python."""
-        self.entries.rows[row, LISTED_AT] = LEFT
+        self.entries.rows[row, LISTED_AT] = NEVER
 
     def add_source(self, source: bytes) -> int:
         """Add a source; return its row."""
-        row = self.sources.add(*self._texts.add(source))
-        self.sources.place(row, _place_of_source(self.texts, *self.sources.rows[row]))
-        return row
+        return _added_source(self.sources, self._texts, source)
 
     def has_terms(self, source: int, pair: int) -> bool:
         """Return whether it is known what the policy of a source, by its row, says of a pair."""
@@ -224,6 +228,9 @@ class ReadParts:
         self._texts = Texts(limits.READY_READS_BYTES)
         self.sources = RowTable(limits.READY_SOURCES, _SOURCE_COLUMNS, _SOURCE_PLACES)
         self.compared = RowTable(limits.READY_COMPARISONS, _COMPARED_COLUMNS, _COMPARED_PLACES)
+        #: What was added, or had no room.
+        self.known_sources: set[bytes] = set()
+        self.known_compared: set[tuple[int, bytes | None, bytes | None]] = set()
         _place_of_compared(self.texts, self.compared.rows[0])  # compile it too
 
     @property
@@ -231,15 +238,22 @@ class ReadParts:
         return self._texts.data
 
     def add_source(self, source: bytes) -> None:
-        """Add a source without a policy, if there is room."""
+        """Add a source without a policy, if there is room and it is not there."""
+        if source in self.known_sources:
+            return
+        self.known_sources.add(source)
         if self._texts.has_room(len(source)) and not self.sources.is_full:
-            row = self.sources.add(*self._texts.add(source))
-            self.sources.place(row, _place_of_source(self.texts, *self.sources.rows[row]))
+            _added_source(self.sources, self._texts, source)
+
+    def has_compared(self, kind: int, region: bytes | None, vehicle: bytes | None) -> bool:
+        """Return whether a comparison was added, or had no room."""
+        return (kind, region, vehicle) in self.known_compared
 
     def add_compared(
         self, kind: int, region: bytes | None, vehicle: bytes | None, reason: int, checks: bytes
     ) -> None:
         """Add what came of a comparison, if there is room; see the columns."""
+        self.known_compared.add((kind, region, vehicle))
         size_bytes = sum(len(text or b"") for text in (region, vehicle, checks))
         if self._texts.has_room(size_bytes) and not self.compared.is_full:
             add = self._texts.add
@@ -252,4 +266,6 @@ class ReadParts:
         """Drop everything. No text stays in memory."""
         self.sources.clear()
         self.compared.clear()
+        self.known_sources.clear()
+        self.known_compared.clear()
         self._texts.wipe()

@@ -7,24 +7,21 @@ Run as `python -m tests.kafka.older_worker worker ...`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import orjson
 import xxhash
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 
-from engine.arrays import Bytes
 from engine.cli import main
 from engine.documents.codec import encode
 from engine.documents.model import Entry, SuppressionState
-from engine.documents.read_scan import IS_PLAIN
 from engine.matching import match, matcher, suppression, suppression_key, suppression_states
-from engine.matching.plain_reads import PlainReads, PlainStep
 from engine.matching.quality import packed
 from engine.matching.suppression_key import KeyState, Sighting
 from engine.matching.suppression_writer import document_of
 from engine.transport import consumer_thread
-from engine.wire.record_decoder import Rows
+from tests.fakes.no_plain_reads import NoPlainReads
 
 _LATER = ("source", "listing")
 _LATER_OF_MATCH = ("match_type", "confidence")
@@ -56,15 +53,6 @@ def _json_of(states: Sequence[KeyState]) -> list[bytes]:
     return [_encode(document_of(state)) for state in states]
 
 
-class _NoPlainReads(PlainReads):
-    """Takes no read for plain: what the engine puts together for these is of this version."""
-
-    def steps(self, data: Bytes, rows: Rows, look_every: int) -> Iterator[PlainStep]:
-        for step in super().steps(data, rows, look_every):
-            step.found[:, IS_PLAIN] = 0
-            yield PlainStep(data.data, step.rows, step.found, step.written)
-
-
 def _all_alike(match_type: object, confidence: object) -> int:
     return packed("exact", 0.9999)
 
@@ -74,6 +62,7 @@ if __name__ == "__main__":
     vars(match)["match_id"] = id_of
     vars(suppression)["key_of"] = _key_of
     vars(suppression_states)["json_of"] = _json_of
-    vars(matcher)["PlainReads"] = _NoPlainReads
+    # What the engine puts together for plain reads is of this version.
+    vars(matcher)["PlainReads"] = NoPlainReads
     vars(suppression_key)["packed"] = _all_alike
     main()

@@ -7,7 +7,6 @@ The naive way is the matcher that takes no read for plain. What is plain is test
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,33 +15,24 @@ from hypothesis import strategies as st
 
 from engine import limits
 from engine.documents.codec import encode
-from engine.documents.read_scan import IS_PLAIN
 from engine.documents.value_formats import VALUE_FORMATS, Values
 from engine.kafka.raw_fetcher import parse
 from engine.matching.lists import ControlKind, ControlRecord, Lists
 from engine.matching.match import audit_fields
 from engine.matching.matcher import Matcher
 from engine.matching.outcome import Outcome
-from engine.matching.plain_reads import PlainReads, PlainStep
+from engine.matching.plain_reads import PlainReads
 from engine.matching.suppression import Suppression
 from engine.wire.record_batch import RawFetch
 from tests.documents.test_read_scan import ODDITIES, WHOLE
 from tests.documents.test_read_scan import values as odd_values
 from tests.fakes.documents import NOW_MS, as_bytes, at, detection_json, entry_json, policy_json
+from tests.fakes.no_plain_reads import NoPlainReads
 from tests.fakes.record_batches import LZ4, Sent, batch_bytes, raw_batch, raw_fetch
 from tests.models.real_matcher import MISREADS, PURPOSES
 
 _TRACE = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 _VEHICLE = {"make": "Volkswagen", "model": "Golf", "color": "red"}
-
-
-class _NoPlainReads(PlainReads):
-    """Takes no read for plain."""
-
-    def steps(self, data: Any, rows: Any, look_every: int) -> Iterator[PlainStep]:
-        for step in super().steps(data, rows, look_every):
-            step.found[:, IS_PLAIN] = 0
-            yield PlainStep(data.data, step.rows, step.found, step.written)
 
 
 def matchers(
@@ -53,7 +43,7 @@ def matchers(
 ) -> tuple[Matcher, Matcher]:
     """The matcher, and one that takes no read for plain."""
     both = []
-    for kind_of_reads in (PlainReads, _NoPlainReads):
+    for kind_of_reads in (PlainReads, NoPlainReads):
         lists = Lists(PURPOSES, MISREADS)
         records = [
             ControlRecord(
@@ -73,6 +63,22 @@ def matchers(
         both.append(matcher)
     plainly, slowly = both
     return plainly, slowly
+
+
+def matchers_with(
+    entries: list[dict[str, Any]],
+    rules: list[list[Any]],
+    regions: list[str] | None,
+    sample_every: int,
+    values: Values | None = None,
+) -> tuple[Matcher, Matcher]:
+    """Both, with entries named E0, E1 and so on, and policies of S1 and S2 with these rules; that
+    of S2 is for the regions."""
+    listed = [entry_json(entry_id=f"E{n}", **each) for n, each in enumerate(entries)]
+    policies = [policy_json(source="S1", rules=rules[0]), policy_json(source="S2", rules=rules[1])]
+    if regions is not None:
+        policies[1]["regions"] = regions
+    return matchers(listed, policies, sample_every, values)
 
 
 def same(both: tuple[Matcher, Matcher], fetch: RawFetch, now_ms: int = NOW_MS) -> Outcome:
@@ -154,13 +160,8 @@ def test_outcomes_are_the_same(
     sample_every: int,
     value_format: str,
 ) -> None:
-    listed = [entry_json(entry_id=f"E{n}", **each) for n, each in enumerate(entries)]
-    policies = [policy_json(source="S1", rules=rules[0]), policy_json(source="S2", rules=rules[1])]
-    if regions is not None:
-        policies[1]["regions"] = regions
-    both = matchers(
-        listed, policies, sample_every=sample_every, values=Values(value_format=value_format)
-    )
+    values = Values(value_format=value_format)
+    both = matchers_with(entries, rules, regions, sample_every, values)
     sent = [Sent(b"ABC123", each) if isinstance(each, bytes) else read(**each) for each in reads]
     sent = [each._replace(headers=headers) for each in sent]
     for now_ms, first in ((NOW_MS, 0), (NOW_MS + 1_500, len(sent)), (NOW_MS + 1_500, 0)):

@@ -30,6 +30,7 @@ from tests.matching.test_plain_match import (
     RULES,
     fetch_of,
     matchers,
+    matchers_with,
     read,
     same,
 )
@@ -77,11 +78,7 @@ def test_outcomes_are_the_same(
     reads: list[dict[str, Any] | bytes],
     sample_every: int,
 ) -> None:
-    listed = [entry_json(entry_id=f"E{n}", **each) for n, each in enumerate(entries)]
-    policies = [policy_json(source="S1", rules=rules[0]), policy_json(source="S2", rules=rules[1])]
-    if regions is not None:
-        policies[1]["regions"] = regions
-    both = matchers(listed, policies, sample_every=sample_every)
+    both = matchers_with(entries, rules, regions, sample_every)
     sent = [Sent(b"ABC123", each) if isinstance(each, bytes) else read(**each) for each in reads]
     for number in range(_TIMES):
         fetch = fetch_of(*sent, *sent, first=number * 2 * len(sent))
@@ -194,6 +191,13 @@ def some_reads() -> list[Sent]:
     ]
 
 
+def make_ready(matcher: Matcher) -> None:
+    """Let compiled code decide `some_reads`."""
+    sent = some_reads()
+    for number in range(_TIMES):
+        matcher.process(fetch_of(*sent, first=number * len(sent)), NOW_MS)
+
+
 def test_python_decides_no_read_like_those_before(
     plainly_and_slowly: tuple[Matcher, Matcher], decided_in_python: Counter[str]
 ) -> None:
@@ -270,9 +274,7 @@ def test_what_is_read_is_wiped(
 ) -> None:
     matcher, _ = plainly_and_slowly
     ready = ready_of(matcher)
-    sent = some_reads()
-    for number in range(_TIMES):
-        matcher.process(fetch_of(*sent, first=number * len(sent)), NOW_MS)
+    make_ready(matcher)
     parts = ready._of_reads
 
     def buffers() -> list[Any]:
@@ -282,7 +284,7 @@ def test_what_is_read_is_wiped(
     assert all(each.any() for each in buffers())
     matcher.scrub()
     assert not any(each.any() for each in buffers())
-    assert [ready._compared, ready._strangers] == [set(), set()]
+    assert [parts.known_compared, parts.known_sources] == [set(), set()]
 
 
 def test_nothing_of_an_entry_outlives_a_change(
@@ -290,13 +292,11 @@ def test_nothing_of_an_entry_outlives_a_change(
 ) -> None:
     matcher, _ = plainly_and_slowly
     ready = ready_of(matcher)
-    sent = some_reads()
-    for number in range(_TIMES):
-        matcher.process(fetch_of(*sent, first=number * len(sent)), NOW_MS)
+    make_ready(matcher)
     assert b"ABC123" in ready._listed.texts.tobytes()
     removed = ControlRecord(ControlKind.ENTRY, 0, 50, NOW_MS, b"E0", None)
     matcher.lists.apply([removed], NOW_MS)
-    matcher.process(fetch_of(sent[0], first=99), NOW_MS)
+    matcher.process(fetch_of(some_reads()[0], first=99), NOW_MS)
     assert not ready._listed.texts.any()
     assert [ready._entries, ready._opened, ready._names] == [{}, [], []]
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
 
 import pytest
 from mode.services import Service
 
 from engine.transport.consumer import Consumer
+from tests.fakes.event_loop import tasks_made
 
 
 @pytest.fixture
@@ -25,19 +24,9 @@ async def _pass_on() -> str:
 
 
 async def test_a_message_that_need_not_wait_takes_one_task(consumer: Consumer) -> None:
-    loop = asyncio.get_running_loop()
-    made: list[Coroutine[Any, Any, Any]] = []
-
-    def make(loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> asyncio.Task[Any]:
-        made.append(coro)
-        return asyncio.Task(coro, loop=loop, **options)
-
     passing_on, suspended = _pass_on(), asyncio.Event().wait()
-    loop.set_task_factory(make)
-    try:
+    with tasks_made() as made:
         found = await consumer.wait_first(passing_on, suspended)
-    finally:
-        loop.set_task_factory(None)
     assert found.done == [passing_on]
     assert found.results == ["passed on"]
     assert not found.stopped
