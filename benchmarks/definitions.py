@@ -35,8 +35,8 @@ class Input(_Strict, frozen=True, kw_only=True):
     topic of their own, and the first `short_reads` of them on another. `batch_bytes` is a record
     batch before compression. `hit_rate` is the share of reads that show a listed plate, whatever
     the policies allow. Beside the `entries`, the lists have so many that match look-alikes, have
-    unknown characters or allow one more misread. With `suppress_s` each repetition of the reads is
-    a day after the one before; without it every read makes its matches.
+    unknown characters or allow one more misread. With `suppress_s` or `is_daily` each repetition
+    of the reads is a day after the one before; without `suppress_s` every read makes its matches.
     """
 
     reads: Count
@@ -52,6 +52,7 @@ class Input(_Strict, frozen=True, kw_only=True):
     partial_entries: Annotated[int, Meta(ge=0)] = 0
     distance_entries: Annotated[int, Meta(ge=0)] = 0
     suppress_s: Annotated[int, Meta(ge=0)] = 0
+    is_daily: bool = False
 
     def __post_init__(self) -> None:
         if self.reads % self.distinct_reads:

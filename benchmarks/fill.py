@@ -2,8 +2,8 @@
 
 Record batches are built once and sent as often as the case asks, so filling is bound by the
 broker. A repeated batch differs in nothing but its offsets; the definitions say so under bias.
-If the case suppresses matches, each repetition is built again, for another day. The size in bytes
-alone decides where a batch ends, as with a busy producer.
+If the case suppresses matches or asks for it, each repetition is built again, for another day. The
+size in bytes alone decides where a batch ends, as with a busy producer.
 """
 
 from __future__ import annotations
@@ -226,10 +226,11 @@ async def _fill_reads(producer: Any, prefix: str, wanted: Input, scene: Scene) -
 def _repeated(producer: Any, reads: list[Read], batches: list[Any], wanted: Input) -> Iterator[Any]:
     """Repeat a partition's batches.
 
-    If the case suppresses matches, each repetition is of another day, so that none is suppressed.
+    If the case suppresses matches, or asks for it, each repetition is of another day, so that none
+    is suppressed.
     """
     for days in reversed(range(wanted.repeats)):
-        if wanted.suppress_s:
+        if wanted.suppress_s or wanted.is_daily:
             batches = list(batches_of(producer, (days_ago(read, days) for read in reads)))
         yield from batches
 
