@@ -38,6 +38,7 @@ The modules beside them:
     clock          the time of day, and how it is written
     compiled       how functions are compiled
     arrays         arrays of bytes, as compiled code reads them
+    in_parts       several sequences as one
     errors         the errors that people see
     limits         every limit
     versions       the versions in use

@@ -9,6 +9,7 @@ The modules, in the order in which data passes them:
     held                    what is held of a partition while it is assigned
     at_least_once           delivery at least once: each thing by its own way
     records                 the records that a worker produces
+    match_columns           matches in an array as records, with compiled headers
     batch                   records put together into a whole batch, in the place of aiokafka's
     producer                aiokafka's producer, and records by the partition of their keys
     send_queue              handed over in order, sent in rounds, acknowledged

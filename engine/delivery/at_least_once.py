@@ -30,7 +30,7 @@ Append = Callable[[Sequence[Event]], "asyncio.Future[None]"]
 class DeliversMatches(DeliversStates, Protocol):
     """The part of `engine.delivery.sink.Sink` that is used here."""
 
-    async def deliver(self, records: list[Outgoing]) -> None: ...
+    async def deliver(self, records: Sequence[Outgoing]) -> None: ...
 
 
 class AtLeastOnce:

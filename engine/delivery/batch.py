@@ -7,11 +7,15 @@ for the first time. That lies in the header, so the records are written and comp
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Final
 
 from engine import limits
+from engine.delivery.records import WrittenRecords
+from engine.in_parts import parts_of
 from engine.kafka.fast_compression import lz4_encode
+from engine.wire.record_columns import all_of, columns_of, encode_columns
 from engine.wire.record_encoder import (
     TRANSACTIONAL,
     Producer,
@@ -27,10 +31,10 @@ _NO_PRODUCER: Final = Producer(-1, -1, -1)
 class BuiltBatch:
     """See the module. The names are those that aiokafka calls.
 
-    `records` are `count` records as `encode_records` has them.
+    `records` are `count` records as `encode_records` has them, needed while it is made.
     """
 
-    def __init__(self, count: int, records: bytes, *, is_transactional: bool) -> None:
+    def __init__(self, count: int, records: bytes | memoryview, *, is_transactional: bool) -> None:
         self._count = count
         self._at_ms = int(time.time() * 1000)
         self._attributes = TRANSACTIONAL if is_transactional else 0
@@ -38,7 +42,7 @@ class BuiltBatch:
         if len(self._payload) < len(records):
             self._attributes |= _LZ4
         else:
-            self._payload = records
+            self._payload = bytes(records)
         self._producer = _NO_PRODUCER
         self._built: bytes | None = None
 
@@ -68,7 +72,17 @@ class BuiltBatch:
     _build = build
 
 
-def batches(records: Iterable[WritableRecord], *, is_transactional: bool) -> Iterator[BuiltBatch]:
+def batches(records: Sequence[WritableRecord], *, is_transactional: bool) -> Iterator[BuiltBatch]:
     """Yield batches of the records, ready to be sent. A batch takes a first record of any size."""
-    for count, some in encode_records(records, limits.SINK_BATCH_BYTES):
+    for count, some in _encoded(parts_of(records)):
         yield BuiltBatch(count, some, is_transactional=is_transactional)
+
+
+def _encoded(parts: Sequence[Sequence[WritableRecord]]) -> Iterator[tuple[int, bytes | memoryview]]:
+    if any(isinstance(part, WrittenRecords) for part in parts):
+        columns = (
+            part.some if isinstance(part, WrittenRecords) else all_of(columns_of(part))
+            for part in parts
+        )
+        return encode_columns(columns, limits.SINK_BATCH_BYTES)
+    return encode_records(chain.from_iterable(parts), limits.SINK_BATCH_BYTES)

@@ -22,6 +22,7 @@ from engine.delivery.known_changelog import Appended, KnownChangelog
 from engine.delivery.records import Outgoing
 from engine.delivery.send_queue import Abandoned, SendQueue
 from engine.delivery.suppression_changelog import StateRecord
+from engine.in_parts import InParts, parts_of
 
 
 class Transacts(Protocol):
@@ -131,7 +132,9 @@ class PartitionTransactions:
 
     async def _transact(self) -> None:
         taken = self._queue.take_all()
-        records = [record for one in taken for record in one.records]
+        records: list[Sequence[Outgoing]] = [
+            part for one in taken for part in parts_of(one.records)
+        ]
         events = [event for one in taken for event in one.events]
         # The latest state of each key is all that counts.
         states = {state.key: state for one in taken for state in one.states}
@@ -141,10 +144,10 @@ class PartitionTransactions:
             self.sealing = await self._begin_chain()
         sealing, self.sealing = self.sealing, None
         if sealing is not None:
-            records += sealing.records(events)
-        if records or states or is_further:
+            records.append([*sealing.records(events)])
+        if any(records) or states or is_further:
             appended = await self._sink.transact(
-                records, [*states.values()], next_offset if is_further else None
+                InParts(records), [*states.values()], next_offset if is_further else None
             )
             if appended is not None:
                 self._known.appended(appended, by=next(iter(states.values())).source)

@@ -15,7 +15,8 @@ from aiokafka.errors import KafkaError, KafkaTimeoutError, NodeNotReadyError
 
 from engine import limits
 from engine.delivery.batch import BuiltBatch, batches
-from engine.delivery.records import ProducerRecord
+from engine.delivery.records import ProducerRecord, WrittenRecords
+from engine.in_parts import PartsList, parts_of
 from engine.kafka.cluster import Cluster
 from engine.tasks import retrieve
 from engine.wire.java_partitioner import murmur2_partition, murmur2_partitions
@@ -77,23 +78,40 @@ async def partition_of(producer: Any, topic: str, key: bytes) -> int:
 
 
 async def by_partition(
-    producer: Any, records: Iterable[ProducerRecord]
-) -> dict[Any, list[ProducerRecord]]:
+    producer: Any, records: Sequence[ProducerRecord]
+) -> dict[Any, Sequence[ProducerRecord]]:
     """Return records by topic and by the partition of their keys."""
-    found: dict[tuple[str, int], list[ProducerRecord]] = {}
+    found: dict[tuple[str, int], PartsList[ProducerRecord]] = {}
+    for part in parts_of(records):
+        for topic, run in _by_topic(part):
+            partitions = sorted(await producer.partitions_for(topic))
+            for partition, some in zip(partitions, _by_key(run, len(partitions)), strict=True):
+                if some:
+                    found.setdefault((topic, partition), PartsList()).add(some)
+    return {**found}
+
+
+def _by_topic(
+    records: Sequence[ProducerRecord],
+) -> Iterator[tuple[str, Sequence[ProducerRecord]]]:
+    if isinstance(records, WrittenRecords):
+        yield records.topic, records
+        return
     for topic, run in groupby(records, attrgetter("topic")):
-        of_topic = list(run)
-        partitions = sorted(await producer.partitions_for(topic))
-        chosen = murmur2_partitions([record.key for record in of_topic], len(partitions))
-        placed = [found.get((topic, partition), []) for partition in partitions]
-        for record, number in zip(of_topic, chosen, strict=True):
-            placed[number].append(record)
-        found |= {
-            (topic, partition): some
-            for partition, some in zip(partitions, placed, strict=True)
-            if some
-        }
-    return found
+        yield topic, [*run]
+
+
+def _by_key(
+    records: Sequence[ProducerRecord], partitions: int
+) -> Iterable[Sequence[ProducerRecord]]:
+    """Return for each of so many partitions the records whose keys belong there."""
+    if isinstance(records, WrittenRecords):
+        return records.by_partition(partitions)
+    placed: list[list[ProducerRecord]] = [[] for _ in range(partitions)]
+    chosen = murmur2_partitions([record.key for record in records], partitions)
+    for record, number in zip(records, chosen, strict=True):
+        placed[number].append(record)
+    return placed
 
 
 async def send(
@@ -143,6 +161,6 @@ async def send_batch(
             continue
 
 
-def batches_for(producer: Any, records: Iterable[ProducerRecord]) -> Iterator[BuiltBatch]:
+def batches_for(producer: Any, records: Sequence[ProducerRecord]) -> Iterator[BuiltBatch]:
     """Yield batches of the records that this producer can send."""
     return batches(records, is_transactional=producer._txn_manager.transactional_id is not None)

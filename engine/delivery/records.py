@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Final, Protocol
+from typing import Final, Protocol, overload
 
 import msgspec
 
 from engine.audit.chain import AuditedEvent
+from engine.delivery.match_columns import match_columns
 from engine.documents.codec import encode
 from engine.documents.model import Reject
+from engine.in_parts import InParts, parts_of
 from engine.kafka.topics import Topics
 from engine.matching.outcome import FoundMatch, Outcome
+from engine.matching.written_matches import ID_BYTES, WrittenMatches
+from engine.wire.record_columns import SomeRecords, all_of, by_key
 from engine.wire.record_encoder import (
     NO_HEADERS,
     WritableRecord,
@@ -36,6 +41,7 @@ _TO_TIME: Final = (
     + written_text("ce_time")
 )
 _TO_SUBJECT: Final = written_text("ce_subject")
+_ID_LENGTH: Final = written_length(ID_BYTES)
 
 
 @lru_cache(maxsize=1)  # all matches of a fetch have one time
@@ -57,6 +63,33 @@ class ProducerRecord(WritableRecord, Protocol):
 
     @property
     def topic(self) -> str: ...
+
+
+class WrittenRecords(Sequence[Outgoing]):
+    """Records of one topic that are written in arrays already, as columns."""
+
+    def __init__(self, topic: str, some: SomeRecords) -> None:
+        self.topic: Final = topic
+        self.some: Final = some
+
+    def __len__(self) -> int:
+        return len(self.some.numbers)
+
+    @overload
+    def __getitem__(self, at: int) -> Outgoing: ...
+    @overload
+    def __getitem__(self, at: slice) -> WrittenRecords: ...
+    def __getitem__(self, at: int | slice) -> Outgoing | WrittenRecords:
+        columns, numbers = self.some
+        if isinstance(at, slice):
+            return WrittenRecords(self.topic, SomeRecords(columns, numbers[at]))
+        key, value, headers = columns.record(int(numbers[at]))
+        return Outgoing(self.topic, key, value, headers)
+
+    def by_partition(self, partitions: int) -> Iterator[WrittenRecords]:
+        """Yield for each of so many partitions the records whose keys belong there."""
+        for numbers in by_key(self.some, partitions):
+            yield WrittenRecords(self.topic, SomeRecords(self.some.columns, numbers))
 
 
 def match_record(topic: str, found: FoundMatch) -> Outgoing:
@@ -91,15 +124,23 @@ def reject_record(topics: Topics, reject: Reject) -> Outgoing:
     return Outgoing(topics.rejects, key.encode(), encode(reject))
 
 
-def records_of(topics: Topics, outcome: Outcome) -> list[Outgoing]:
+def match_records(topic: str, matches: Sequence[FoundMatch]) -> Sequence[Outgoing]:
+    """Return the records of matches; of those that compiled code has written no objects are made
+    here."""
+    if isinstance(matches, WrittenMatches):
+        before_key = _from_id_to_subject(matches.matched_at)
+        columns = match_columns(matches, _FROM_FIRST_TO_ID + _ID_LENGTH, before_key)
+        return WrittenRecords(topic, all_of(columns))
+    return [match_record(topic, found) for found in matches]
+
+
+def records_of(topics: Topics, outcome: Outcome) -> InParts[Outgoing]:
     """The records of an outcome's matches and rejects."""
-    topic = topics.matches
-    return [match_record(topic, found) for found in outcome.matches] + [
-        reject_record(topics, reject) for reject in outcome.rejects
-    ]
+    matches = (match_records(topics.matches, part) for part in parts_of(outcome.matches))
+    return InParts((*matches, [reject_record(topics, reject) for reject in outcome.rejects]))
 
 
-def match_events(outcome: Outcome) -> list[AuditedEvent]:
+def match_events(outcome: Outcome) -> Sequence[AuditedEvent]:
     """Return the audit events of an outcome's matches."""
     at_ms = outcome.at_ms
     return [AuditedEvent("match", at_ms, found.audit) for found in outcome.matches]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 from aiokafka.errors import KafkaError
@@ -50,7 +50,7 @@ class Sink:
         """Send what is left and disconnect."""
         await self._producer.stop()
 
-    async def deliver(self, records: list[Outgoing]) -> None:
+    async def deliver(self, records: Sequence[Outgoing]) -> None:
         """Produce records; return when all of them are acknowledged.
 
         Raises BrokerError when the broker has acknowledged nothing for DELIVERY_TIMEOUT_S, neither
@@ -126,6 +126,6 @@ class Sink:
             offsets.append(offsets_of(batch, await acknowledgement))
         return offsets
 
-    async def _send_all(self, records: Iterable[Outgoing]) -> None:
+    async def _send_all(self, records: Sequence[Outgoing]) -> None:
         placed = await by_partition(self._producer, records)
         await send(self._producer, placed, self._note_acknowledgement)

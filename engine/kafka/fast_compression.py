@@ -51,7 +51,7 @@ def lz4_encode(payload: Any) -> bytes:
         compressor = cramjam.lz4.Compressor(
             level=_LEVEL, content_checksum=False, block_linked=False
         )
-        compressor.compress(payload)
+        compressor.compress(bytes(payload))
         return bytes(compressor.finish())
     number = next((each for each, room in _BLOCK_BYTES.items() if size_bytes <= room), 7)
     parts: list[Buffer] = [_HEADERS[number]]

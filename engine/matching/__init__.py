@@ -14,6 +14,7 @@ The modules, in the order in which data passes them:
     ready_matches    the exact matches of those like earlier ones, decided and written, compiled
     compiled_matches  the compiled code for that
     decided_step     what it has made of some reads, for Python to take
+    written_matches  what it has written: matches in an array
     ready_parts      what matches are put together from, of the lists and of the last reads
     ready_tables     the tables that this lies in
     written_numbers  numbers as JSON, compiled
@@ -49,4 +50,5 @@ __all__ = [
     "scanner",
     "suppression",
     "suppression_states",
+    "written_matches",
 ]

@@ -33,10 +33,10 @@ from engine.wire.record_decoder import (
 UNKNOWN, LEFT, KEPT, HAS_NO_POLICY, IS_NOT_ALLOWED, IS_EXCLUDED, IS_MATCH = range(7)
 #: The columns of a read: that, and the row of its source if it is denied, or the place of the
 #: reason if it is excluded; about how large what comes of it is; then of a match: its Kafka
-#: timestamp, the rows of its entry, terms and comparison, and where the text that its id is the
-#: hash of ends, its value, and the audit's fields.
-(STATE, WHY, SIZE_BYTES, READ_TIMESTAMP_MS, ENTRY, TERMS, COMPARED, ID_END, VALUE_END,
- AUDIT_END, COLUMNS) = range(11)  # fmt: skip
+#: timestamp, the rows of its entry, terms and comparison, the number of its agency and purpose, and
+#: where the text that its id is the hash of ends, its value, the audit's fields, and its key.
+(STATE, WHY, SIZE_BYTES, READ_TIMESTAMP_MS, ENTRY, TERMS, COMPARED, PAIR, ID_END, VALUE_END,
+ AUDIT_END, KEY_END, COLUMNS) = range(13)  # fmt: skip
 #: The length of an id in hex, and more than the numbers of a match take.
 ID_BYTES: Final = 32
 NUMBERS_BYTES: Final = 64
@@ -162,10 +162,12 @@ def decide(
             to_be[SIZE_BYTES] = entries[entry, ready.SIZE_BYTES] + row[VALUE_LENGTH]
         to_be[READ_TIMESTAMP_MS] = row[TIMESTAMP_MS]
         to_be[ENTRY], to_be[TERMS], to_be[COMPARED] = entry, term, likeness
+        to_be[PAIR] = entries[entry, ready.PAIR]
         to_be[ID_END] = np.int64(hashed_to)
         room += (
             entries[entry, ready.LISTED_BYTES]
             + entries[entry, ready.AUDITED_BYTES]
+            + entries[entry, ready.KEY_BYTES]
             + terms[term, ready.END_BYTES]
             + terms[term, ready.AUDIT_END_BYTES]
             + compared[likeness, ready.CHECKS_BYTES]
@@ -200,7 +202,8 @@ def write(
     now_ms: int,
     out: Bytes,
 ) -> int:
-    """Write the matches, each followed by what the audit records of it; return their size.
+    """Write the matches, each followed by what the audit records of it and by its key; return
+    their size.
 
     `ids` has their ids in order, and `fixed` what all of them have, where `fixed_at` says.
     """
@@ -238,4 +241,7 @@ def write(
         to = _copied(ids, id_at, ID_BYTES, out, to)
         to = _copied(listed, term[ready.AUDIT_END_AT], term[ready.AUDIT_END_BYTES], out, to)
         to_be[AUDIT_END] = np.int64(to)
+        # What is hashed into an id begins with the entry's.
+        to = _copied(listed, entry[ready.ID_AT], entry[ready.KEY_BYTES], out, to)
+        to_be[KEY_END] = np.int64(to)
     return np.int64(to)  # type: ignore[return-value]

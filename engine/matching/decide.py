@@ -23,6 +23,7 @@ from engine.documents.producer_faults import PRODUCER_FAULTS, key_fault
 from engine.documents.schema_cache import SchemaMissing
 from engine.documents.value_formats import decode_any
 from engine.errors import DocumentError, RejectReason
+from engine.in_parts import PartsList
 from engine.index.eligibility import POLICY_DENIALS
 from engine.index.open_entry import OpenEntry
 from engine.matching.candidates import Found, candidates_of
@@ -73,7 +74,9 @@ class Decider:
         self.look_every = opening.look_every
         self._values = opening.values
         self._hand_over = hand_over
-        self.outcome = Outcome(at_ms=now_ms, partition=fetch.partition)
+        #: Those of the outcome.
+        self._matches: PartsList[FoundMatch] = PartsList()
+        self.outcome = Outcome(at_ms=now_ms, partition=fetch.partition, matches=self._matches)
         self._size_bytes = 0
         self.plain = PlainMatches(now_ms, lists)
         #: The offset of the read whose headers were parsed last, and its trace.
@@ -221,7 +224,7 @@ class Decider:
         end = decided.filling(begin, end, limits.OUTCOME_BYTES - self.size_bytes)
         outcome = self.outcome
         outcome.values_opened += end - begin
-        outcome.matches += decided.matches(begin, end)
+        self._matches.add(decided.matches(begin, end))
         for reason, source, count in decided.denials(begin, end):
             outcome.denied[reason] += count
             if reason in POLICY_DENIALS:
@@ -240,7 +243,7 @@ class Decider:
         if suppressed:
             _, checks = self.plain.compared(parts, read)
             found = self.plain.found(parts, read, checks, confidence, suppressed, None)
-        self.outcome.matches.append(found)
+        self._matches.append(found)
         self._size_bytes += parts.size_bytes + read.size_bytes
 
     def _admit(self, read: PlainRead, opened: OpenEntry) -> tuple[int, float]:
@@ -282,7 +285,7 @@ class Decider:
             return False
         headers = read.headers
         trace = None if headers is None else self._trace_of(read.offset, headers)
-        self.outcome.matches.append(plain.found(parts, read, checks, confidence, suppressed, trace))
+        self._matches.append(plain.found(parts, read, checks, confidence, suppressed, trace))
         self._size_bytes += parts.size_bytes + read_bytes(read.size_bytes, trace, 0)
         return True
 
@@ -330,7 +333,7 @@ class Decider:
         basis = Basis(policy_revision, lists.list_revision, self._now_ms, captured_ms, dropped)
         match = build_match(found, detection, confidence, suppressed, basis)
         trace = self._trace_of(read.offset, read.headers) if read.headers else None
-        self.outcome.matches.append(found_match(match, read.timestamp_ms, trace))
+        self._matches.append(found_match(match, read.timestamp_ms, trace))
         value_bytes = len(read.value or b"")
         self._size_bytes += match_bytes(entry) + read_bytes(value_bytes, trace, len(dropped))
         return True
@@ -357,11 +360,12 @@ class Decider:
         some = Outcome(
             at_ms=self._now_ms,
             partition=outcome.partition,
-            matches=outcome.matches,
+            matches=self._matches,
             suppressed=outcome.suppressed,
             suppression=self._suppression.take_changes(),
         )
-        outcome.matches, outcome.suppressed, self._size_bytes = [], 0, 0
+        self._matches = outcome.matches = PartsList()
+        outcome.suppressed = self._size_bytes = 0
         return some
 
     def reject(self, reason: RejectReason, offset: int, error: DocumentError | None = None) -> None:

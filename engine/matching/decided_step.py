@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from engine.arrays import Bytes
 from engine.index.eligibility import DENIAL_REASONS, NO_POLICY, NOT_ALLOWED
 from engine.index.open_entry import OpenEntry
+from engine.matching import written_matches as written
 from engine.matching.compiled_matches import (
     AUDIT_END,
     ENTRY,
@@ -21,7 +23,9 @@ from engine.matching.compiled_matches import (
     IS_MATCH,
     IS_NOT_ALLOWED,
     KEPT,
+    KEY_END,
     LEFT,
+    PAIR,
     READ_TIMESTAMP_MS,
     SIZE_BYTES,
     STATE,
@@ -29,11 +33,18 @@ from engine.matching.compiled_matches import (
     WHY,
 )
 from engine.matching.outcome import FoundMatch
-from engine.matching.plain_match import EntryParts
+from engine.matching.plain_match import TO_ID
 from engine.matching.ready_tables import Rows
+from engine.matching.written_matches import WrittenMatches
 
 #: More than any row of a source.
 _WHYS: Final = 1 << 16
+#: Columns of a decided read, and the same ones of a match.
+_TAKEN: Final = (VALUE_END, AUDIT_END, KEY_END, READ_TIMESTAMP_MS, PAIR)
+_TAKEN_TO: Final = (
+    *(written.VALUE_END, written.AUDIT_END, written.KEY_END),
+    *(written.TIMESTAMP_MS, written.PURPOSE),
+)
 
 
 def are_written(decided: Rows) -> npt.NDArray[np.bool_]:
@@ -43,36 +54,33 @@ def are_written(decided: Rows) -> npt.NDArray[np.bool_]:
     return written
 
 
-class _Matches(NamedTuple):
-    """What is written: by match, the number of its read, where it begins and where its value ends,
-    the row of its entry, and its read's Kafka timestamp. `begins` has the end of the last too."""
+class _Written(NamedTuple):
+    """What is written, and for each match the number of its read and the row of its entry."""
 
+    matches: WrittenMatches
     numbers: list[int]
-    begins: list[int]
-    value_ends: list[int]
     entries: list[int]
-    timestamps_ms: list[int]
 
 
 class DecidedStep:
     """What has become of the reads of a step, by their number in it. Valid until the next one.
 
-    `written` has the matches whose `ids` these are, each followed by what the audit records of it.
+    `written` has the matches, each followed by what the audit records of it and by its key.
     """
 
     def __init__(
         self,
         decided: Rows,
-        ids: Sequence[str],
-        written: bytes,
+        written: Bytes,
         matched_at: str,
         sources: Sequence[str],
         opened: Sequence[OpenEntry | None],
+        purposes: Mapping[int, str],
     ) -> None:
         self._decided = decided
-        self._ids = ids
-        self._written = written
+        self._data = written
         self._matched_at = matched_at
+        self._purposes = purposes
         #: By the rows that are ready: the sources, and the entries.
         self._sources = sources
         self._opened = opened
@@ -96,21 +104,23 @@ class DecidedStep:
         return [0, *np.cumsum(self._decided[:, SIZE_BYTES]).tolist()]
 
     @cached_property
-    def _matches(self) -> _Matches:
+    def _written(self) -> _Written:
         numbers = np.flatnonzero(are_written(self._decided))
-        rows = self._decided[numbers]
-        return _Matches(
-            numbers.tolist(),
-            [0, *rows[:, AUDIT_END].tolist()],
-            rows[:, VALUE_END].tolist(),
-            rows[:, ENTRY].tolist(),
-            rows[:, READ_TIMESTAMP_MS].tolist(),
-        )
+        found = self._decided[numbers]
+        rows = np.zeros((len(numbers), written.COLUMNS), dtype=np.int64)
+        rows[:, _TAKEN_TO] = found[:, _TAKEN]
+        rows[1:, written.VALUE_AT] = rows[:-1, written.KEY_END]
+        rows[:, written.ID_AT] = rows[:, written.VALUE_AT] + len(TO_ID)
+        matches = WrittenMatches(self._data, rows, self._matched_at, self._purposes)
+        return _Written(matches, numbers.tolist(), found[:, ENTRY].tolist())
 
     def kept(self, number: int) -> tuple[OpenEntry, FoundMatch]:
         """Return the entry and the match of a read that is KEPT."""
-        at = bisect_left(self._matches.numbers, number)
-        return self._entry(at), self._found(at)
+        matches, numbers, entries = self._written
+        at = bisect_left(numbers, number)
+        entry = self._opened[entries[at]]
+        assert entry is not None
+        return entry, matches[at]
 
     def size_bytes(self, begin: int, end: int) -> int:
         """Return about how large what comes of some reads is."""
@@ -120,33 +130,13 @@ class DecidedStep:
         """Return the number after the read of these with which they fill so much, or the end."""
         return bisect_left(self._sizes_bytes, self._sizes_bytes[begin] + room_bytes, begin + 1, end)
 
-    def matches(self, begin: int, end: int) -> list[FoundMatch]:
-        """Return the matches of some reads."""
-        if not self._ids:
-            return []
-        numbers = self._matches.numbers
-        return [
-            self._found(at) for at in range(bisect_left(numbers, begin), bisect_left(numbers, end))
-        ]
-
-    def _entry(self, at: int) -> OpenEntry:
-        entry = self._opened[self._matches.entries[at]]
-        assert entry is not None
-        return entry
-
-    def _found(self, at: int) -> FoundMatch:
-        _, begins, value_ends, _, timestamps_ms = self._matches
-        parts: EntryParts = self._entry(at).made
-        return FoundMatch(
-            self._written[begins[at] : value_ends[at]],
-            self._ids[at],
-            self._matched_at,
-            "exact",
-            parts.key,
-            parts.purpose,
-            self._written[value_ends[at] : begins[at + 1]],
-            timestamps_ms[at],
-        )
+    def matches(self, begin: int, end: int) -> Sequence[FoundMatch]:
+        """Return the matches of some reads. They stay valid."""
+        if not len(self._data):
+            return ()
+        matches, numbers, _ = self._written
+        first, last = bisect_left(numbers, begin), bisect_left(numbers, end)
+        return matches[first:last].copy() if first < last else ()
 
     def denials(self, begin: int, end: int) -> Iterator[tuple[str, str | None, int]]:
         """Yield why some reads match nothing, the source if it has a policy that says so, and of

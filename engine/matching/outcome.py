@@ -6,7 +6,7 @@ Plain data.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -59,7 +59,7 @@ class Outcome:
     at_ms: int = 0
     partition: int = 0
     reads: int = 0
-    matches: list[FoundMatch] = field(default_factory=list)
+    matches: Sequence[FoundMatch] = field(default_factory=list)
     suppressed: int = 0
     suppression: list[SuppressionRecord] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)

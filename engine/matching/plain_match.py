@@ -165,7 +165,7 @@ class PlainMatches:
         id_bytes = match_id.encode()
         plate = text[columns[PLATE_AT] : columns[PLATE_END]]
         value = (
-            _TO_ID,
+            TO_ID,
             id_bytes,
             self._before_confidence,
             _CONFIDENCES[round(confidence * PARTS)],
@@ -201,7 +201,7 @@ class PlainMatches:
         read and as listed, to the checks; to the read's age; and in the audit's fields to the
         id."""
         return (
-            *(_TO_ID, self._before_confidence, _TO_PLATE, _TO_LISTED, _TO_CHECKS, _TO_READ_AGE),
+            *(TO_ID, self._before_confidence, _TO_PLATE, _TO_LISTED, _TO_CHECKS, _TO_READ_AGE),
             self._before_id,
         )
 
@@ -245,7 +245,8 @@ def _compare(
     return _Compared(ENTRY_VEHICLE if differ else None, written)
 
 
-_TO_ID: Final = b'{"match_id":"'
+#: What a match begins with, up to its id.
+TO_ID: Final = b'{"match_id":"'
 #: What stands in the check of the plate around the plate as read and the plate as listed; and in a
 #: match before the former.
 _BEFORE_READ, _TO_LISTED, _TO_CHECKS = encode_part(exact_plate_check("?", "?")).split(b"?")

@@ -66,6 +66,8 @@ class ReadyMatches:
         #: By row: the sources, and the entries that are ready.
         self._names: list[str] = []
         self._opened: list[OpenEntry | None] = []
+        #: By the numbers of agencies and purposes that are ready.
+        self._purposes: dict[int, str] = {}
         #: The slots of reads that `learn` has seen, perhaps only once.
         self._seen_once: set[int] = set()
         #: What all matches of a fetch have, and which fetch that is.
@@ -94,14 +96,17 @@ class ReadyMatches:
         """Decide the reads of a step; with `are_kept` every match may be a repeat."""
         count = len(step.rows)
         if count < limits.ROWS_FEWEST:
-            return self._step(np.full((count, COLUMNS), LEFT, dtype=np.int64), [], b"")
+            return self._step(np.full((count, COLUMNS), LEFT, dtype=np.int64), NO_DATA)
         decided, room_bytes = self._decide(data, step, are_kept=are_kept)
         ids = self._ids(decided)
-        written = self._written(data, step, decided, ids, room_bytes) if ids else b""
-        return self._step(decided, ids, written)
+        written = self._written(data, step, decided, ids, room_bytes) if ids else NO_DATA
+        return self._step(decided, written)
 
-    def _step(self, decided: Rows, ids: list[str], written: bytes) -> DecidedStep:
-        return DecidedStep(decided, ids, written, self._plain.matched_at, self._names, self._opened)
+    def _step(self, decided: Rows, written: Bytes) -> DecidedStep:
+        return DecidedStep(
+            *(decided, written, self._plain.matched_at),
+            *(self._names, self._opened, self._purposes),
+        )
 
     def _decide(self, data: Bytes, step: PlainStep, *, are_kept: bool) -> tuple[Rows, int]:
         """Return what becomes of each read, and more than how much is to be written besides what
@@ -147,8 +152,8 @@ class ReadyMatches:
 
     def _written(
         self, data: Bytes, step: PlainStep, decided: Rows, ids: list[str], room_bytes: int
-    ) -> bytes:
-        """Return the matches, each followed by what the audit records of it."""
+    ) -> Bytes:
+        """Return the matches, each followed by what the audit records of it and by its key."""
         if self._fixed_of is not self._plain:
             self._fixed_of, fixed = self._plain, self._plain.fixed
             self._fixed = np.frombuffer(b"".join(fixed), dtype=np.uint8)
@@ -173,7 +178,7 @@ class ReadyMatches:
             self._plain.now_ms,
             self._out,
         )
-        return self._out[:size].tobytes()
+        return self._out[:size]
 
     def learn(self, seen: PlainRead, first: tuple[int, Any]) -> None:
         """Make the next read like this one ready, which Python has decided; `first` is what
@@ -214,6 +219,7 @@ class ReadyMatches:
             if opened.made is None:
                 self._listed.leave(row)
             else:
+                self._purposes[pair] = opened.entry.purpose
                 self._add_parts(seen, row, opened)
 
     def _add_parts(self, seen: PlainRead, row: int, opened: OpenEntry) -> None:
@@ -246,4 +252,5 @@ class ReadyMatches:
             *(self._names, self._opened),
         ):
             each.clear()
+        self._purposes = {}  # matches that are not delivered yet have the others
         self._of_reads.clear()

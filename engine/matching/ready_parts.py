@@ -31,8 +31,9 @@ NEVER: Final = -2
 #: is; LISTED_AT is NONE if that is not ready yet. The numbers of its agency and purpose, and of its
 #: region and vehicle.
 SLOT, PLATE_AT, PLATE_BYTES, ID_AT, ID_BYTES, LISTED_AT, LISTED_BYTES = range(7)
-AUDITED_AT, AUDITED_BYTES, CREATED_MS, SIZE_BYTES, IS_KEPT, DESCRIPTION, PAIR = range(7, 14)
-_ENTRY_COLUMNS: Final = 14
+(AUDITED_AT, AUDITED_BYTES, CREATED_MS, SIZE_BYTES, IS_KEPT, KEY_BYTES, DESCRIPTION,
+ PAIR) = range(7, 15)  # fmt: skip
+_ENTRY_COLUMNS: Final = 15
 #: The columns of a source.
 NAME_AT, NAME_BYTES = range(2)
 _SOURCE_COLUMNS: Final = 2
@@ -184,7 +185,7 @@ class ListedParts:
         """Add an entry; return its row."""
         plate_at, plate_bytes = self._texts.add(plate)
         row = self.entries.add(
-            slot, plate_at, plate_bytes, NONE, 0, NONE, 0, NONE, 0, 0, 0, 0, NONE, pair
+            slot, plate_at, plate_bytes, NONE, 0, NONE, 0, NONE, 0, 0, 0, 0, 0, NONE, pair
         )
         self.entries.place(row, slot)
         return row
@@ -193,8 +194,8 @@ class ListedParts:
         """Add what the matches of an entry are made of."""
         add = self._texts.add
         texts = *add(parts.id_part), *add(parts.listed), *add(parts.audited)
-        numbers = *texts, parts.created_ms, parts.size_bytes, parts.is_kept, description
-        self.entries.rows[row, ID_AT : DESCRIPTION + 1] = numbers
+        numbers = parts.created_ms, parts.size_bytes, parts.is_kept, len(parts.key), description
+        self.entries.rows[row, ID_AT : DESCRIPTION + 1] = *texts, *numbers
 
     def leave(self, row: int) -> None:
         """Leave all matches of an entry to Python."""

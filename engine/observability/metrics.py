@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import collections
 import contextlib
-from bisect import bisect_left
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping
 from operator import attrgetter
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
 from prometheus_client import Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
 from engine import limits
+from engine.in_parts import parts_of
 from engine.matching.control_records import ControlRecords
 from engine.matching.lists import ControlKind, Lists
-from engine.matching.outcome import Applied, Outcome
+from engine.matching.outcome import Applied, FoundMatch, Outcome
+from engine.matching.written_matches import TIMESTAMP_MS, WrittenMatches
 from engine.observability.metric_families import OTHER_SOURCES, MetricFamilies
 from engine.wire.trace_context import TraceContext
 
@@ -85,11 +88,26 @@ class Metrics(MetricFamilies):
 
     def count_delivered(self, outcome: Outcome, now_ms: int, took_s: float) -> None:
         """Count a fetch's outcome that the broker has just acknowledged."""
-        kinds = collections.Counter(map(_KIND, outcome.matches))
-        for (match_type, purpose), count in kinds.items():
-            self.matches.labels(match_type, purpose).inc(count)
+        for matches in parts_of(outcome.matches):
+            if isinstance(matches, WrittenMatches):
+                kinds, delays_s = matches.kinds, _delays_s(matches, now_ms)
+            else:
+                kinds = collections.Counter(map(_KIND, matches))
+                delays_s = self._untraced_delays_s(matches, now_ms)
+            for (match_type, purpose), count in kinds.items():
+                self.matches.labels(match_type, purpose).inc(count)
+            observe_all(self.read_to_match_s, delays_s)
+        self.suppressed.inc(outcome.suppressed)
+        for reject in outcome.rejects:
+            self.rejects.labels(reject.reason).inc()
+        self.delivery_s.observe(took_s)
+
+    def _untraced_delays_s(
+        self, matches: Iterable[FoundMatch], now_ms: int
+    ) -> npt.NDArray[np.float64]:
+        """Observe the delays of matches with a span of their own; return those of the others."""
         delays_s = []
-        for found in outcome.matches:
+        for found in matches:
             since_ms, trace = found.timestamp_ms, found.trace
             if since_ms < 0:
                 continue  # a record without a timestamp has -1
@@ -98,11 +116,7 @@ class Metrics(MetricFamilies):
                 self.read_to_match_s.observe(delay_s, exemplar)
             else:
                 delays_s.append(delay_s)
-        observe_all(self.read_to_match_s, delays_s)
-        self.suppressed.inc(outcome.suppressed)
-        for reject in outcome.rejects:
-            self.rejects.labels(reject.reason).inc()
-        self.delivery_s.observe(took_s)
+        return np.array(delays_s, dtype=np.float64)
 
     def count_control(
         self, records: ControlRecords, applied: Applied, now_ms: int, *, first_load: bool
@@ -160,13 +174,20 @@ class Metrics(MetricFamilies):
         return source
 
 
-def observe_all(histogram: Histogram, amounts: Sequence[float]) -> None:
+def observe_all(histogram: Histogram, amounts: npt.ArrayLike) -> None:
     """Observe amounts, each bucket once: every call of `observe` takes two locks and a search."""
     bounds, buckets = histogram._upper_bounds, histogram._buckets
-    counts = collections.Counter([bisect_left(bounds, amount) for amount in amounts])
-    histogram._sum.inc(sum(amounts))
-    for number, count in counts.items():
-        buckets[number].inc(count)
+    counts = np.bincount(np.searchsorted(bounds, amounts))
+    histogram._sum.inc(float(np.sum(amounts)))
+    for number in np.flatnonzero(counts).tolist():
+        buckets[number].inc(int(counts[number]))
+
+
+def _delays_s(matches: WrittenMatches, now_ms: int) -> npt.NDArray[np.float64]:
+    """Return the delays of matches; a record without a timestamp has -1."""
+    since_ms = matches.rows[:, TIMESTAMP_MS]
+    delays_s: npt.NDArray[np.float64] = np.maximum(now_ms - since_ms[since_ms >= 0], 0) / 1000
+    return delays_s
 
 
 def _exemplar(trace: TraceContext) -> dict[str, str] | None:

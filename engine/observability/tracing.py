@@ -29,7 +29,9 @@ import msgspec
 from engine import limits
 from engine.config import Settings
 from engine.errors import ConfigError
-from engine.matching.outcome import Outcome
+from engine.in_parts import InParts, parts_of
+from engine.matching.outcome import FoundMatch, Outcome
+from engine.matching.written_matches import WrittenMatches
 from engine.observability.metrics import Metrics
 from engine.setting_rules import is_loopback
 from engine.wire.trace_context import Span, span_id_of
@@ -121,12 +123,7 @@ class Tracing:
 
         Call it before the outcome is delivered.
         """
-        outcome.matches = [
-            found
-            if found.trace is None or not found.trace.is_sampled
-            else msgspec.structs.replace(found, trace=found.trace.child(span_id_of(found.match_id)))
-            for found in outcome.matches
-        ]
+        outcome.matches = InParts(map(_with_spans, parts_of(outcome.matches)))
 
     def delivered(self, outcome: Outcome, now_ms: int) -> None:
         """Queue the spans of matches that the broker has now acknowledged."""
@@ -140,7 +137,9 @@ class Tracing:
                 found.purpose,
                 outcome.partition,
             )
-            for found in outcome.matches
+            for matches in parts_of(outcome.matches)
+            if not isinstance(matches, WrittenMatches)
+            for found in matches
             if found.trace is not None and found.trace.parent_id is not None
         ]
         if not spans:
@@ -186,3 +185,15 @@ class Tracing:
                     self._endpoint,
                     why,
                 )
+
+
+def _with_spans(matches: Sequence[FoundMatch]) -> Sequence[FoundMatch]:
+    """Give each match of a sampled trace its span. What compiled code has written has no trace."""
+    if isinstance(matches, WrittenMatches):
+        return matches
+    return [
+        found
+        if found.trace is None or not found.trace.is_sampled
+        else msgspec.structs.replace(found, trace=found.trace.child(span_id_of(found.match_id)))
+        for found in matches
+    ]

@@ -14,6 +14,7 @@ The modules, in the order in which data passes them:
     headers           the headers of one record, in the batch's buffer
     alternates        the alternates of a read that are tried
     record_encoder    records and batches, written
+    record_columns    many records at once, as columns, and their batches, compiled
     java_partitioner  the partition that Java's producer chooses for a key, compiled
     partitioners      the partitions that other producers choose for it
     trace_context     the trace that a read belongs to, from its headers
@@ -29,6 +30,7 @@ __all__ = [
     "java_partitioner",
     "partitioners",
     "record_batch",
+    "record_columns",
     "record_decoder",
     "record_encoder",
     "record_rows",

@@ -12,6 +12,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from engine.arrays import Bytes
 from engine.compiled import inlined
 
 U32 = np.uint32
@@ -36,7 +37,8 @@ def murmur2_partitions(keys: Sequence[bytes], count: int) -> list[int]:
 
 
 @inlined
-def _hash_of(data: bytes, begin: int, length: int) -> np.uint32:
+def murmur2_hash(data: bytes | Bytes, begin: int, length: int) -> np.uint32:
+    """Return the hash of a key in an array, not negative."""
     value = U32(_SEED ^ U32(length))
     end = begin + length
     whole = begin + length // 4 * 4
@@ -57,7 +59,7 @@ def _hash_of(data: bytes, begin: int, length: int) -> np.uint32:
 # With their signatures, so that they are compiled before the first match comes.
 @numba.njit(numba.uint32(numba.types.Bytes(numba.uint8, 1, "C", readonly=True)), cache=True)
 def _positive_hash(key: bytes) -> np.uint32:
-    return _hash_of(key, 0, len(key))
+    return murmur2_hash(key, 0, len(key))
 
 
 @numba.njit(
@@ -72,6 +74,6 @@ def _positive_hashes(keys: bytes, lengths: Lengths) -> Hashes:
     hashes = np.empty(len(lengths), dtype=np.uint32)
     begin = 0
     for number, length in enumerate(lengths):
-        hashes[number] = _hash_of(keys, begin, length)
+        hashes[number] = murmur2_hash(keys, begin, length)
         begin += length
     return hashes

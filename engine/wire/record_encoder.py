@@ -1,8 +1,9 @@
 """Record batches of format v2, written: the records of a batch are joined, once.
 
 A call for each record, and a further one for each of its headers, costs more than what is copied.
-A compiled pass was slower too: it copies twice, and lengths have to become an array. Offsets and
-times are the batch's own: its records count from 0, and share one time.
+A compiled pass over objects was slower too: it copies twice, and lengths have to become an array.
+Where records lie in arrays anyway, `record_columns` writes them. Offsets and times are the batch's
+own: its records count from 0, and share one time.
 
 Format: KIP-98, https://kafka.apache.org/documentation/#recordbatch.
 
@@ -23,6 +24,7 @@ _HEADER: Final = struct.Struct(">qiibIhiqqqhii")
 #: The part of it that the checksum covers, as it covers the records.
 _CHECKED: Final = struct.Struct(">hiqqqhii")
 _BEFORE_LENGTH_BYTES: Final = 12
+BATCH_HEADER_BYTES: Final = _HEADER.size
 _NO_LEADER_EPOCH: Final = -1
 _MAGIC: Final = 2
 #: The bit of the attributes that says so; the codec's number is in the lowest ones.
@@ -31,7 +33,7 @@ TRANSACTIONAL: Final = 0x10
 #: A record's attributes (none is defined), and how long after the batch it was made.
 _NOTHING: Final = b"\0\0"
 #: These, and three lengths and an offset of up to five bytes each.
-_BESIDE_BYTES: Final = 2 + 4 * 5
+BESIDE_BYTES: Final = 2 + 4 * 5
 #: The length of what is not there.
 _NONE: Final = b"\1"
 #: A record's headers if it has none.
@@ -110,7 +112,7 @@ def encode_records(
                 known[value_bytes] if value_bytes < known_below else _encoded(value_bytes)
             )
         body_bytes = key_bytes + value_bytes + len(headers)
-        if count and size_bytes + body_bytes + _BESIDE_BYTES > limit_bytes:
+        if count and size_bytes + body_bytes + BESIDE_BYTES > limit_bytes:
             yield count, b"".join(parts)
             parts, count, size_bytes = [], 0, _HEADER.size
         offset = written_length(count)

@@ -17,7 +17,7 @@ from tests.fakes.written_records import RECORDS, Written
 def test_what_is_sent_is_read(records: list[Sent], is_transactional: bool) -> None:
     """By aiokafka and by our own reader, compressed where that pays. Large ones in many batches."""
     by_aiokafka, by_us = [], []
-    for batch in batches(map(Written, records), is_transactional=is_transactional):
+    for batch in batches([*map(Written, records)], is_transactional=is_transactional):
         batch._set_producer_state(7, 3, 11)
         built = batch.build()
         found = sent_in(built)

@@ -76,7 +76,7 @@ class Here:
             raise self.outcome
         return self.outcome
 
-    async def deliver(self, records: list[Outgoing]) -> None:
+    async def deliver(self, records: Sequence[Outgoing]) -> None:
         self.sent += records
         await asyncio.shield(self.sink_answers)
 

@@ -480,7 +480,7 @@ def _processed(fetch: RawFetch, sample_every: int) -> Outcome:
         following = part.next_offset
         whole.reads += part.reads
         whole.suppressed += part.suppressed
-        whole.matches += part.matches
+        whole.matches = [*whole.matches, *part.matches]
         whole.rejects += part.rejects
         whole.denied += part.denied
     return whole

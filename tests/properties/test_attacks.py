@@ -76,7 +76,7 @@ class Deployment:
         while following is not None:
             part = self.matcher.process(fetch.since(following), NOW_MS)
             following = part.next_offset
-            whole.matches += part.matches
+            whole.matches = [*whole.matches, *part.matches]
             whole.rejects += part.rejects
             whole.reads += part.reads
             whole.values_opened += part.values_opened

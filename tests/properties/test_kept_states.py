@@ -138,7 +138,7 @@ class _Worker:
     async def partitions_of(self, topic: str) -> int:
         return len(self.world.topic.logs)
 
-    async def deliver(self, records: list[Any]) -> None:
+    async def deliver(self, records: Sequence[Any]) -> None:
         raise AssertionError("no matches are delivered here")
 
     async def deliver_in_order(self, records: Sequence[Any], partition: int, what: str) -> Any:

@@ -1,0 +1,83 @@
+"""Matches that compiled code has written, one after the other in an array.
+
+An object is made of one only where one is asked for.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Final, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.arrays import Bytes
+from engine.matching.outcome import FoundMatch
+
+#: The columns of a match: where its value begins, its id in it, and where the value ends, what the
+#: audit records of it, and its key, one behind the other; its Kafka timestamp; and the number of
+#: its purpose.
+VALUE_AT, ID_AT, VALUE_END, AUDIT_END, KEY_END, TIMESTAMP_MS, PURPOSE, COLUMNS = range(8)
+ID_BYTES: Final = 32
+_TYPE: Final = "exact"
+
+
+class WrittenMatches(Sequence[FoundMatch]):
+    """See the module: `data`, and a row for each match. `purposes` has their names by number."""
+
+    def __init__(
+        self,
+        data: Bytes,
+        rows: npt.NDArray[np.int64],
+        matched_at: str,
+        purposes: Mapping[int, str],
+    ) -> None:
+        self.data: Final = data
+        self.rows: Final = rows
+        self.matched_at: Final = matched_at
+        self._purposes = purposes
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @overload
+    def __getitem__(self, at: int) -> FoundMatch: ...
+    @overload
+    def __getitem__(self, at: slice) -> WrittenMatches: ...
+    def __getitem__(self, at: int | slice) -> FoundMatch | WrittenMatches:
+        if isinstance(at, slice):
+            return WrittenMatches(self.data, self.rows[at], self.matched_at, self._purposes)
+        value_at, id_at, value_end, audit_end, key_end, timestamp_ms, purpose = self.rows[
+            at
+        ].tolist()
+        written = self.data[value_at:key_end].tobytes()
+        return FoundMatch(
+            written[: value_end - value_at],
+            written[id_at - value_at :][:ID_BYTES].decode(),
+            self.matched_at,
+            _TYPE,
+            written[audit_end - value_at :],
+            self._purposes[purpose],
+            written[value_end - value_at : audit_end - value_at],
+            timestamp_ms,
+        )
+
+    def copy(self) -> WrittenMatches:
+        """Return the same matches in an array of their own."""
+        rows = self.rows.copy()
+        if not len(rows):
+            return WrittenMatches(self.data[:0], rows, self.matched_at, {})
+        begin, end = int(rows[0, VALUE_AT]), int(rows[-1, KEY_END])
+        rows[:, : KEY_END + 1] -= begin
+        return WrittenMatches(self.data[begin:end].copy(), rows, self.matched_at, self._purposes)
+
+    @property
+    def kinds(self) -> Counter[tuple[str, str]]:
+        """How many there are, by type and purpose."""
+        numbers, counts = np.unique(self.rows[:, PURPOSE], return_counts=True)
+        kinds = ((_TYPE, self._purposes[number]) for number in numbers.tolist())
+        found: Counter[tuple[str, str]] = Counter()
+        for kind, count in zip(kinds, counts.tolist(), strict=True):
+            found[kind] += count
+        return found
