@@ -10,6 +10,7 @@ The modules, in the order in which data passes them:
     edit_distance    look-alikes, and plates one character apart
     deletion_hashes  the hashes by which they are found, compiled
     wildcards        partial plates as bitmaps, compiled
+    pattern_shapes   a filter in front of them, compiled
     entry_store      entries kept small
     packed_entry     how one lies there, place by place
     open_entry       one that was matched lately, as it was decoded

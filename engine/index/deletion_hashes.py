@@ -6,9 +6,9 @@ added), then deleting at most one character from each gives the same text. This 
 neighbourhood of SymSpell (Garbe, https://github.com/wolfgarbe/SymSpell).
 
 The hash is a polynomial over the characters' values, modulo 2^64. Its base is odd and therefore
-has an inverse, so each deletion costs a few operations. The result is then mixed well. The scanner
-takes the values of a skeleton's characters from a table by byte; everything else takes them from
-code points. Compiled; without state.
+has an inverse, so each deletion costs a few operations. The values are mixed well, so the sum of
+them is too. The scanner takes the values of a skeleton's characters from a table by byte;
+everything else takes them from code points. Compiled; without state.
 """
 
 from __future__ import annotations
@@ -51,8 +51,7 @@ def _mixed(word: np.uint64) -> np.uint64:
 @inlined
 def finished(total: np.uint64) -> np.uint64:
     """Return the hash of a polynomial; never 0, because that marks an empty bucket."""
-    mixed = _mixed(total)
-    return mixed + U64(mixed == _ZERO)
+    return total + U64(total == _ZERO)
 
 
 @inlined
@@ -62,7 +61,13 @@ def _value(code: np.uint64) -> np.uint64:
 
 def values_by_byte(misreads: Misreads) -> Hashes:
     """Return, for each byte of a plain key, the value of its character in the skeleton."""
-    codes = np.frombuffer(misreads.skeleton_bytes, dtype=np.uint8).astype(np.uint64)
+    return character_values(
+        np.frombuffer(misreads.skeleton_bytes, dtype=np.uint8).astype(np.uint64)
+    )
+
+
+def character_values(codes: Hashes) -> Hashes:
+    """Return the values of code points, or of other numbers: mixed well, and each another one."""
     mixed: Any = _mixed.py_func
     values: Hashes = mixed((codes + _ONE) * _STEP)
     return values
@@ -119,6 +124,18 @@ def key_total(values: Hashes, data: Bytes, at: int, length: int) -> np.uint64:
 
 
 @inlined
+def key_terms(values: Hashes, data: Bytes, at: int, length: int, terms: Hashes) -> np.uint64:
+    """Write the terms of the same polynomial; return it."""
+    total, power = _ZERO, _ONE
+    for position in range(length):
+        term = values[data[at + position]] * power
+        terms[position] = term
+        total += term
+        power *= BASE
+    return total
+
+
+@inlined
 def head_of(
     hashes: Hashes, slots: Slots, marks: Hashes, placing: np.uint64, wanted: np.uint64
 ) -> int:
@@ -134,19 +151,16 @@ def head_of(
 
 
 @inlined
-def one_left_out_is_held(
-    values: Hashes, marks: Hashes, total: np.uint64, data: Bytes, at: int, length: int
-) -> bool:
-    """Return whether the key, or the key without one of its characters, may be in the table.
+def one_left_out_is_held(marks: Hashes, total: np.uint64, terms: Hashes, length: int) -> bool:
+    """Return whether a key, or the key without one of its characters, may be in the table.
 
-    `total` is the key's polynomial. All marks are read before any branch, so that their cache
-    misses overlap.
+    `total` and `terms` are those of the key. All marks are read before any branch, so that their
+    cache misses overlap.
     """
     held = is_held(marks, finished(total))
-    before, power = _ZERO, _ONE
-    for position in range(at, at + length):
-        term = values[data[position]] * power
+    before = _ZERO
+    for position in range(length):
+        term = terms[position]
         held |= is_held(marks, finished(before + (total - before - term) * BASE_INVERSE))
         before += term
-        power *= BASE
     return held

@@ -36,7 +36,6 @@ from engine.index.deletion_hashes import (
     finished,
     head_of,
     key_total,
-    one_left_out_is_held,
     postings_of,
     values_by_byte,
 )
@@ -72,14 +71,10 @@ def has_look_alike(
     heads: Slots,
     marks: Hashes,
     placing: np.uint64,
-    values: Hashes,
-    data: Bytes,
-    at: int,
-    length: int,
+    total: np.uint64,
 ) -> bool:
-    """Return whether a plate with the skeleton of the key data[at:at + length] may be filed."""
-    whole = finished(key_total(values, data, at, length))
-    return head_of(hashes, heads, marks, placing, whole) >= 0
+    """Return whether a plate with a key's skeleton may be filed; `total` is its `key_terms`'."""
+    return head_of(hashes, heads, marks, placing, finished(total)) >= 0
 
 
 @inner
@@ -151,13 +146,6 @@ def is_one_apart(
         before += term
         power *= BASE
     return False
-
-
-@inlined
-def may_be_one_apart(marks: Hashes, values: Hashes, data: Bytes, at: int, length: int) -> bool:
-    """Return whether `is_one_apart` needs to be called; False is certain."""
-    total = key_total(values, data, at, length)
-    return one_left_out_is_held(values, marks, total, data, at, length)
 
 
 @compiled

@@ -21,7 +21,8 @@ import numpy as np
 from engine.arrays import Bytes
 from engine.index.deletion_hashes import values_by_byte
 from engine.index.edit_distance import NearPlates
-from engine.index.hash_table import Hashes, Slots
+from engine.index.hash_table import Hashes, Marks, Slots
+from engine.index.pattern_shapes import Counts, Masks
 from engine.index.wildcards import Patterns, Ranges, Rows
 from engine.plates.misreads import Misreads, MisreadTable
 from engine.plates.normal_form import WILDCARD
@@ -34,8 +35,8 @@ class ScanTables(NamedTuple):
     """The tables that the scanner reads.
 
     They say whether there are look-alikes, plates one apart and patterns, and hold the arrays of
-    `edit_distance` and `wildcards`. The scanner writes to `scratch`. The tuple is flat, because a
-    compiled function takes ten times as long with nested tuples.
+    `edit_distance`, `pattern_shapes` and `wildcards`. The scanner writes to `scratch`. The tuple is
+    flat, because a compiled function takes ten times as long with nested tuples.
     """
 
     has_look_alikes: bool
@@ -53,6 +54,9 @@ class ScanTables(NamedTuple):
     following: Slots
     plates: Bytes
     lengths: Bytes
+    shape_counts: Counts
+    shapes: Masks
+    shape_marks: Marks
     level1: Rows
     level2: Rows
     ranges: Ranges
@@ -137,6 +141,7 @@ class Similar:
     def scan_tables(self) -> ScanTables:
         """The tables for the scanner, valid until the next change."""
         alike, apart, patterns = self._look_alikes.rows, self._one_apart.rows, self._patterns.rows
+        shapes = self._patterns.shapes.rows
         return ScanTables(
             len(self._look_alikes) > 0,
             len(self._one_apart) > 0,
@@ -153,6 +158,7 @@ class Similar:
             apart.following,
             apart.plates,
             apart.lengths,
+            *shapes,
             patterns.level1,
             patterns.level2,
             patterns.ranges,

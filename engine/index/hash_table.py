@@ -69,10 +69,16 @@ def _three_bits(key_hash: np.uint64) -> np.uint64:
 
 
 @inlined
+def hold(marks: Marks, key_hash: np.uint64) -> None:
+    """Set the three bits of a hash, so that `is_held` returns True for it."""
+    marks[(key_hash >> np.uint64(40)) & np.uint64(len(marks) - 1)] |= _three_bits(key_hash)
+
+
+@inlined
 def _mark(marks: Marks, key_hash: np.uint64, selective: bool) -> None:
     """Set the bit of a hash, or its three bits; they depend on other bits than its bucket does."""
     if selective:
-        marks[(key_hash >> np.uint64(40)) & np.uint64(len(marks) - 1)] |= _three_bits(key_hash)
+        hold(marks, key_hash)
     else:
         bit = (key_hash >> np.uint64(32)) & np.uint64(64 * len(marks) - 1)
         marks[bit >> np.uint64(6)] |= np.uint64(1) << (bit & np.uint64(63))

@@ -7,12 +7,12 @@ set in the row of its length and in the rows of all its characters. All characte
 and 0-9 share one row, so for them a search returns candidates. For plates of A-Z and 0-9 it returns
 the answer.
 
-Most plates fit nothing, and a search must find that out in a few dozen nanoseconds. So a second
-level of rows has one bit for eight patterns: whether any of them has its bit set. Similar patterns
-next to each other leave most of these bits clear. Therefore numbers are ordered by length, then by
-the known positions, then by the known characters. New patterns get the numbers after these. When
-there are too many of them, or no number is left, all patterns are numbered again. A search covers
-the patterns of the plate's length and the new ones.
+Most plates fit nothing, and a search must find that out in a few dozen nanoseconds. So the scanner
+asks `pattern_shapes` first. And a second level of rows has one bit for eight patterns: whether any
+of them has its bit set. Similar patterns next to each other leave most of these bits clear.
+Therefore numbers are ordered by length, then by the known positions, then by the known characters.
+New patterns get the numbers after these. When there are too many of them, or no number is left, all
+patterns are numbered again. A search covers the patterns of the plate's length and the new ones.
 
 In the worst case a search reads whole rows: patterns / 64 words for each character.
 Belongs to one thread; the scanner reads the rows on that thread.
@@ -32,8 +32,9 @@ import numpy.typing as npt
 from engine import limits
 from engine.arrays import Bytes
 from engine.compiled import compiled, inlined
-from engine.index.deletion_hashes import codes_of
+from engine.index.deletion_hashes import codes_of, values_by_byte
 from engine.index.hash_table import NO_SLOT, Slots
+from engine.index.pattern_shapes import PatternShapes
 from engine.plates.misreads import Misreads
 from engine.plates.normal_form import WILDCARD
 from engine.plates.plate_hash import U64
@@ -200,6 +201,8 @@ class Patterns:
             {char: _mask(group) for group in table.groups for char in group}
             for table in misreads.tables
         ]
+        plain = np.frombuffer(_PLAIN.encode(), dtype=np.uint8)
+        self.shapes: PatternShapes = PatternShapes(values_by_byte(misreads)[plain])
         self._numbers: dict[int, int] = {}
         #: The end of the numbers in use, and the end of those that are in order.
         self._end = self._sorted_end = 0
@@ -216,6 +219,7 @@ class Patterns:
         copied = copy.copy(self)
         level1, level2, ranges = self.rows
         copied.rows = PatternRows(level1.copy(), level2.copy(), ranges.copy())
+        copied.shapes = self.shapes.copy()
         copied._allowed, copied._lengths = self._allowed.copy(), self._lengths.copy()
         copied._slots = self._slots.copy()
         copied._numbers = self._numbers.copy()
@@ -244,6 +248,7 @@ class Patterns:
         if end <= len(self._slots) and behind <= max(_BEHIND, len(self._numbers) // 16):
             self._add(*_sorted(masks, lengths, as_array))
             self.rows.ranges[_LONGEST] = _words(self._sorted_end, self._end)
+            self._choose_filters()
             return
         held = self._slots[: self._end] != NO_SLOT
         masks = np.concatenate([self._allowed[: self._end][held], masks])
@@ -256,6 +261,7 @@ class Patterns:
             numbers = np.flatnonzero(self._lengths[: self._end] == length)
             if len(numbers):
                 self.rows.ranges[length - 1] = _words(numbers[0], numbers[-1] + 1)
+        self._choose_filters()
 
     def drop(self, slots: Sequence[int], plates: Sequence[str]) -> None:
         """Remove slots, which must be here, with their patterns."""
@@ -283,6 +289,10 @@ class Patterns:
         slots: list[int] = self._slots[found[:count]].tolist()
         return slots
 
+    def _choose_filters(self) -> None:
+        words = self.rows.ranges[:, 1] - self.rows.ranges[:, 0]
+        self.shapes.choose(words[:_LONGEST] + words[_LONGEST])
+
     def _make_room(self, count: int) -> None:
         """Start with empty arrays that have room for so many patterns and a quarter more."""
         words2 = max(1, -(-count * 5 // (4 * _ABREAST * _A_WORD))) * _ABREAST
@@ -297,6 +307,7 @@ class Patterns:
         self._lengths: Lengths = np.zeros(capacity, dtype=np.int64)
         self._slots: Slots = np.full(capacity, NO_SLOT, dtype=np.int32)
         self._end = self._sorted_end = 0
+        self.shapes.clear(capacity if count else 0)
 
     def _add(self, masks: Masks, lengths: Lengths, slots: Slots) -> None:
         """Add patterns, numbered from the end on, in this order."""
@@ -307,6 +318,7 @@ class Patterns:
         self._numbers.update(zip(slots.tolist(), range(begin, end), strict=True))
         self._end = end
         _set(self.rows, self._allowed, self._lengths, begin, end)
+        self.shapes.add(masks, lengths)
 
     def _masks(self, plates: Sequence[str], tables: Sequence[int]) -> Masks:
         """Return the codes that each pattern allows at each position; none after its end.

@@ -11,6 +11,8 @@ it. So that parser accepts every batch that the scanner accepts, with the same r
 test checks this).
 
 Numba does not check bounds; a missing check here reads foreign memory.
+
+Long because the loop takes each table by itself.
 """
 
 from __future__ import annotations
@@ -23,9 +25,11 @@ import numpy as np
 from engine import limits
 from engine.arrays import Bytes
 from engine.compiled import compiled, inlined, inner
-from engine.index.edit_distance import has_look_alike, is_one_apart, may_be_one_apart
+from engine.index.deletion_hashes import key_terms, one_left_out_is_held
+from engine.index.edit_distance import has_look_alike, is_one_apart
 from engine.index.fuzzy_index import NOTHING_SIMILAR, ScanTables
 from engine.index.hash_table import Hashes, HashTable, Slots, first_place, is_marked
+from engine.index.pattern_shapes import SUMS, Counts, Masks, may_fit
 from engine.index.wildcards import find_fitting
 from engine.plates.plate_hash import EMPTY, U64, is_plain, table_hash
 from engine.wire.record_batch import RawBatch
@@ -106,11 +110,16 @@ def _scan(
     following: Slots,
     plates: Bytes,
     lengths: Bytes,
+    shape_counts: Counts,
+    shapes: Masks,
+    shape_marks: Hashes,
     level1: Hashes,
     level2: Hashes,
     ranges: Rows,
     scratch: Slots,
     sample_every: int,
+    terms: Hashes,
+    sums: Hashes,
     rows: Rows,
 ) -> tuple[int, int]:
     """Fill `rows`; return (rows filled or MALFORMED, records seen from `from_offset` on).
@@ -148,20 +157,18 @@ def _scan(
                     rest_at = int(rows[index, SLOT] // SPAN)
                     rest_end = rest_at + int(rows[index, SLOT] % SPAN)
                 while (has_similar or kind == ASKING) and not is_like:
-                    if has_alike:
-                        is_like = has_look_alike(
-                            alike_hashes,
-                            alike_heads,
-                            alike_marks,
-                            alike_placing,
-                            values,
-                            data,
-                            text_at,
-                            length,
-                        )
-                    if has_apart and not is_like:
-                        is_like = may_be_one_apart(apart_marks, values, data, text_at, length)
-                        if is_like:
+                    if has_similar:
+                        # What all three kinds of lookups begin with.
+                        total = key_terms(values, data, text_at, length, terms)
+                        if has_alike:
+                            is_like = has_look_alike(
+                                alike_hashes, alike_heads, alike_marks, alike_placing, total
+                            )
+                        if (
+                            has_apart
+                            and not is_like
+                            and one_left_out_is_held(apart_marks, total, terms, length)
+                        ):
                             is_like = is_one_apart(
                                 apart_hashes,
                                 apart_heads,
@@ -175,9 +182,22 @@ def _scan(
                                 text_at,
                                 length,
                             )
-                    if has_patterns and not is_like:
-                        count = find_fitting(level1, level2, ranges, data, text_at, length, scratch)
-                        is_like = count > 0
+                        if (
+                            has_patterns
+                            and not is_like
+                            and may_fit(
+                                shape_counts,
+                                shapes,
+                                shape_marks,
+                                terms,
+                                length,
+                                sums,
+                            )
+                        ):
+                            is_like = (
+                                find_fitting(level1, level2, ranges, data, text_at, length, scratch)
+                                > 0
+                            )
                     if is_like or rest_at > rest_end:
                         break
                     parts += 1
@@ -224,6 +244,9 @@ class Scanner:
         #: May be changed between two scans.
         self.sample_every = sample_every
         self._rows: Rows = np.empty((1024, COLUMNS), dtype=np.int64)
+        #: What the last key that was compared with entries gave.
+        self._terms: Hashes = np.zeros(limits.PLATE_CHARACTERS, dtype=np.uint64)
+        self._sums: Hashes = np.zeros(SUMS, dtype=np.uint64)
         # Compile what is not in numba's cache now, and not when the first read waits.
         self._scan(NO_DATA, np.empty((0, 5), dtype=np.int64), HashTable(), NOTHING_SIMILAR)
 
@@ -256,6 +279,8 @@ class Scanner:
         The rows of the last scan are no longer valid afterwards.
         """
         self._rows.fill(0)
+        self._terms.fill(0)
+        self._sums.fill(0)
 
     def _scan(
         self, data: Bytes, headers: Headers, table: HashTable, scan_tables: ScanTables
@@ -269,6 +294,8 @@ class Scanner:
             table.placing,
             *scan_tables,
             self.sample_every,
+            self._terms,
+            self._sums,
             self._rows,
         )
         if filled == MALFORMED:

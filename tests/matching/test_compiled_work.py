@@ -27,9 +27,9 @@ _COSTS: Final = {
     "not listed": 607,
     "listed": 647,
     "with an alternate": 1310,
-    "beside look-alikes": 755,
-    "beside one misread": 1131,
-    "beside partial plates": 944,
+    "beside look-alikes": 771,
+    "beside one misread": 985,
+    "beside partial plates": 947,
     "matched": 14_947,
 }
 _TOLERANCE: Final = 0.02

@@ -18,6 +18,7 @@ from engine import limits
 from engine.documents.fields import ALTERNATES_HEADER
 from engine.index.fuzzy_index import NOTHING_SIMILAR, ScanTables, Similar
 from engine.index.hash_table import NO_SLOT, HashTable, hashes_of
+from engine.index.pattern_shapes import SUMS
 from engine.kafka.raw_fetcher import parse
 from engine.matching import scanner as scan
 from engine.matching.scanner import Scanner, is_sampled
@@ -177,6 +178,8 @@ def plain_rows_of(
         table.placing,
         *(Checked(each) if isinstance(each, np.ndarray) else each for each in scan_tables),
         sample_every,
+        Checked(np.zeros(limits.PLATE_CHARACTERS, dtype=np.uint64)),
+        Checked(np.zeros(SUMS, dtype=np.uint64)),
         Checked(rows),
     )
     return None if filled < 0 else ([readable(row, data) for row in rows[:filled].tolist()], seen)
@@ -694,8 +697,11 @@ def test_what_is_forgotten_is_wiped() -> None:
     assert rows_of(batch, table_of({b"ZZZ999": 0}), scanner=scanner) == ([], 2)
     hashes = {np.uint64(hash_of(key)).astype(np.int64) for key in (b"ABC123", b"XYZ789")}
     assert hashes <= set(scanner._rows.ravel().tolist())
+    similar = similar_of([Asking("AB?", False, 0)]).scan_tables
+    rows_of(batch, table_of({b"ZZZ999": 0}), scanner=scanner, scan_tables=similar)
+    assert scanner._terms.any()
     scanner.scrub()
-    assert not scanner._rows.any()
+    assert not any(each.any() for each in (scanner._rows, scanner._terms, scanner._sums))
     assert rows_of(batch, table_of({b"XYZ789": 0}), scanner=scanner)[1] == 2
 
 
