@@ -12,7 +12,8 @@ Python's objects, matches and changes take about four times as much.
 | fetches, in aiokafka's buffer, Faust's and the agent's queue | FETCHED_BYTES | 64 |
 | a response from a broker; for a moment three copies of it | FETCH_BYTES | 96 |
 | an unpacked batch, of reads and of the lists; gzip's is copied | BATCH_BYTES | 128 |
-| batches unpacked ahead, and the one that is scanned | GROUPS_AHEAD, AHEAD_BYTES | 48 |
+| groups of batches unpacked ahead, and the one in process | GROUPS_AHEAD, AHEAD_BYTES | 48 |
+| the rows of their scans | GROUPS_AHEAD, AHEAD_RECORDS | 12 |
 | rows of a scan, and of the reads that it found | BATCH_RECORDS, ROWS_A_STEP | 64 |
 | the outcomes of fetches: in delivery, and two more | FETCHES_IN_DELIVERY, OUTCOME_BYTES | 20 |
 | their audit records, and the suppression's states | with the above | 30 |
@@ -185,11 +186,13 @@ READY_S: Final = 60
 #: sooner than compiled code does.
 ROWS_A_STEP: Final = 4096
 ROWS_FEWEST: Final = 16
-#: Batches decompressed and scanned at a time, compressed: each time, two threads wait for the GIL.
-SCAN_BYTES: Final = MIB
-#: Groups of batches that are decompressed before the scan needs them, and the largest size of each.
+#: Batches decompressed and scanned at a time, compressed: each time, a thread waits for the GIL.
+SCAN_BYTES: Final = 512 * KIB
+#: Groups of batches that are decompressed and scanned ahead, and the largest size and number of
+#: records of each.
 GROUPS_AHEAD: Final = 2
 AHEAD_BYTES: Final = 16 * MIB
+AHEAD_RECORDS: Final = 65_536
 #: How long a thread waits for the GIL before it asks for it. The matcher's thread needs it for some
 #: microseconds after each compiled part. With Python's own 5 ms it stood still for a third of the
 #: time, behind the threads of the event loops.

@@ -9,6 +9,7 @@ The modules, in the order in which data passes them:
     bulk_load        the plain entries of a load, many at a time
     load_step        those of one step, checked and packed
     matcher          fetches and control records in, matches and rejects out
+    group_scans      the batches of a fetch decompressed and scanned, on two threads
     scanner          from a batch's records to the few that may match, compiled
     plain_reads      the plain reads among the hits, checked and written again, compiled
     ready_matches    the exact matches of those like earlier ones, decided and written, compiled

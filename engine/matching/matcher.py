@@ -18,9 +18,10 @@ Long because all ways of a record from its batch to the decision stand beside ea
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from typing import Final
 
@@ -32,17 +33,17 @@ from engine.index.open_entry import OpenEntry
 from engine.index.plate_index import Index
 from engine.matching.compiled_matches import KEPT, UNKNOWN
 from engine.matching.decide import Candidate, Decider
+from engine.matching.group_scans import Group, GroupScanner, GroupScans, ScanArguments, Scanned
 from engine.matching.lists import Lists
 from engine.matching.opening import Opening, Read, asked_at
 from engine.matching.outcome import ApplyChanges, FoundMatch, HandOver, Outcome
 from engine.matching.plain_reads import PlainRead, PlainReads
 from engine.matching.ready_matches import ReadyMatches
-from engine.matching.scanner import Scanner, is_sampled
+from engine.matching.scanner import is_sampled
 from engine.matching.suppression import Suppression
 from engine.plates.normal_form import is_normal
 from engine.wire.alternates import NONE_ASKED, asked_by
-from engine.wire.decompress import CodecError, Decompressor
-from engine.wire.decompressor_thread import DecompressorThread, Group
+from engine.wire.decompress import CodecError
 from engine.wire.record_batch import BatchError, Parse, RawBatch, RawFetch
 from engine.wire.record_decoder import (
     HIT,
@@ -58,7 +59,11 @@ _PLAIN: Final = Values()
 _OF_NORMAL_KEYS: Final = (HIT, SAMPLED)
 
 
-def _no_changes() -> None:
+def _nothing() -> None:
+    pass
+
+
+def _no_changes(_: Callable[[], None]) -> None:
     pass
 
 
@@ -91,9 +96,9 @@ class Matcher:
         self._look_ms = look_ms
         #: When a fetch of each partition was last looked at.
         self._looked_ms: dict[int, int] = {}
-        self._decompressor = Decompressor()
-        self._ahead: DecompressorThread | None = None  # made when the first large fetch comes
-        self._scanner = Scanner(sample_every)
+        #: For the batches of small fetches, and for those that are processed alone.
+        self._alone = GroupScanner()
+        self._scans: GroupScans | None = None  # made when the first large fetch comes
         self._plain_reads = PlainReads(lists.misreads)
         self._ready = ReadyMatches(lists)
 
@@ -116,22 +121,22 @@ class Matcher:
         """
         self._turn_to(now_ms)
         look_every = self._look_every(fetch, now_ms)
-        self._scanner.sample_every = look_every
         opening = Opening(self._sample_every, look_every, self._values)
         decider = Decider(self.lists, self._suppression, fetch, now_ms, opening, hand_over)
         self._ready.begin(decider.plain)
-        with closing(self._decompressed(fetch.batches)) as groups:
-            for group, data in groups:
-                if (changed_ms := apply_changes()) is not None:
+        groups = [*_groups(fetch.batches)]
+        if len(groups) > 1 and self._scans is None:
+            self._scans = GroupScans()
+        scans = self._scans if len(groups) > 1 else None
+        with nullcontext() if scans is None else scans.of(groups):
+            for number, group in enumerate(groups):
+                changed_ms = apply_changes(_nothing if scans is None else scans.pause)
+                if changed_ms is not None:
                     self._turn_to(changed_ms)
                     decider.turn_to(changed_ms)
                     self._ready.begin(decider.plain)
-                if len(group) == 1:
-                    self._process_alone(group[0], data, decider)
-                elif not self._process_group(group, data, decider):
-                    for batch in group:
-                        if not decider.is_full:
-                            self._process_alone(batch, None, decider)
+                scan = None if scans is None else scans.get(number, partial(self._tables, decider))
+                self._process_group(group, scan, decider)
                 if decider.is_full:
                     break
         if decider.is_waiting:
@@ -159,74 +164,73 @@ class Matcher:
 
         It costs as much as writing the buffers once.
         """
-        self._decompressor.scrub()
-        if self._ahead is not None:
-            self._ahead.scrub()
-        self._scanner.scrub()
+        self._alone.scrub()
+        if self._scans is not None:
+            self._scans.scrub()
         self._plain_reads.scrub()
         self._ready.scrub()
 
     def close(self) -> None:
-        """End the thread that decompresses ahead."""
-        if self._ahead is not None:
-            self._ahead.close()
+        """End the thread that scans ahead."""
+        if self._scans is not None:
+            self._scans.close()
 
-    def _decompressed(self, batches: Sequence[RawBatch]) -> Generator[tuple[Group, Bytes | None]]:
-        """Yield the batches in groups, with their records if those are decompressed already."""
-        groups = [*_groups(batches)]
-        if len(groups) < 2:
-            yield from ((group, None) for group in groups)
-            return
-        if self._ahead is None:
-            self._ahead = DecompressorThread()
-        yield from self._ahead.decompressed(groups)
+    def _tables(self, decider: Decider) -> ScanArguments:
+        index = self._index
+        return ScanArguments(index.plates, index.similar.scan_tables, decider.look_every)
 
-    def _process_group(self, group: Group, data: Bytes | None, decider: Decider) -> bool:
-        """Process several batches at once; return False, with nothing done, if one is malformed.
+    def _process_group(self, group: Group, scan: Scanned | None, decider: Decider) -> None:
+        """Process a group of batches by its scan, or batch by batch if there is none.
 
-        The overhead of a call, above all of passing the GIL between threads, is paid once for the
-        group.
+        The overhead of a call, above all of passing the GIL between threads, is paid once for a
+        scan.
         """
-        try:
-            self._scan(group, data, decider)
-        except (CodecError, Malformed, TooManyRecords):
-            return False
-        decider.taken_to(group[-1].next_offset)
-        return True
+        if scan is None and len(group) > 1:
+            scan = self._scanned_alone(group, decider)
+        if scan is not None:
+            self._take(group, scan, decider)
+            decider.taken_to(group[-1].next_offset)
+            return
+        for batch in group:
+            if not decider.is_full:
+                self._process_alone(batch, decider)
 
-    def _process_alone(self, batch: RawBatch, data: Bytes | None, decider: Decider) -> None:
+    def _scanned_alone(self, group: Group, decider: Decider) -> Scanned | None:
+        """Scan a group on this thread; None if one of its batches is malformed."""
         try:
-            self._process_batch(batch, data, decider)
+            return self._alone.scan(group, self._tables(decider))
+        except (CodecError, Malformed, TooManyRecords):
+            return None
+
+    def _process_alone(self, batch: RawBatch, decider: Decider) -> None:
+        try:
+            self._process_batch(batch, decider)
         except BatchError as error:
             decider.reject_rest(error.reason, error.next_offset, batch.next_offset - 1)
         decider.taken_to(batch.next_offset)
 
-    def _process_batch(self, batch: RawBatch, data: Bytes | None, decider: Decider) -> None:
+    def _process_batch(self, batch: RawBatch, decider: Decider) -> None:
         if not batch.intact:
             raise BatchError("corrupt_batch", batch.first_offset)
         try:
             if batch.magic < 2:
-                self._decompressor.check_wrapped(batch)
+                self._alone.decompressor.check_wrapped(batch)
                 self._parse_batch(batch, decider)
                 return
-            self._scan([batch], data, decider)
+            scan = self._alone.scan([batch], self._tables(decider))
         except CodecError as error:
             raise BatchError(error.reason, batch.first_offset) from error
         except TooManyRecords as error:
             raise BatchError("batch_too_large", batch.first_offset) from error
         except Malformed:
             self._parse_batch(batch, decider)
+        else:
+            self._take([batch], scan, decider)
 
-    def _scan(self, batches: Group, data: Bytes | None, decider: Decider) -> None:
-        """Process batches; None if their records are not decompressed yet.
-
-        Raises CodecError, Malformed and TooManyRecords, with nothing done.
-        """
-        if data is None:
-            packed = (batch.records for batch in batches)
-            data = self._decompressor.decompress(batches[0].codec, *packed)
-        index, ready = self._index, self._ready
-        rows, seen = self._scanner.scan(batches, data, index.plates, index.similar.scan_tables)
+    def _take(self, batches: Group, scan: Scanned, decider: Decider) -> None:
+        """Process what a scan found in batches."""
+        data, rows, seen = scan
+        ready = self._ready
         decider.outcome.reads += seen
         view = data.data
         for step in self._plain_reads.steps(data, rows, decider.look_every):
@@ -286,7 +290,7 @@ class Matcher:
     def _count_from(self, offset: int, batches: Group, data: Bytes) -> int:
         """Count the batches' reads from an offset on; the rows are no longer valid afterwards."""
         rest = [replace(batch, from_offset=max(offset, batch.from_offset)) for batch in batches]
-        return self._scanner.scan(rest, data, _NOTHING_LISTED)[1]
+        return self._alone.scanner.scan(rest, data, _NOTHING_LISTED)[1]
 
     def _parse_batch(self, batch: RawBatch, decider: Decider) -> None:
         """Process a batch that the scanner cannot, record by record."""

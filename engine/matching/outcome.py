@@ -80,9 +80,9 @@ class Outcome:
 #: Takes a part of the outcome of a read with very many matches; returns when there is room for
 #: more.
 HandOver = Callable[[Outcome], None]
-#: Makes the changes of the lists that wait, while a fetch is matched; returns the time afterwards,
-#: None if there were none.
-ApplyChanges = Callable[[], int | None]
+#: Makes the changes of the lists that wait, while a fetch is matched, after a call of what it is
+#: given; returns the time afterwards, None if there were none.
+ApplyChanges = Callable[[Callable[[], None]], int | None]
 
 
 @dataclass(slots=True)

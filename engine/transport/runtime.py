@@ -31,7 +31,7 @@ class Calls(Protocol):
     async def change(self, function: Callable[[], T]) -> T: ...
     async def call(self, function: Callable[[], T]) -> T: ...
     async def match(self, function: Callable[[], T]) -> T: ...
-    def apply_changes(self) -> bool: ...
+    def apply_changes(self, before: Callable[[], None]) -> bool: ...
 
 
 class MatcherThread:
@@ -65,11 +65,14 @@ class MatcherThread:
         """Call a function that matches a fetch, when its turn comes; return or raise its result."""
         return await self._run(_FETCH, function)
 
-    def apply_changes(self) -> bool:
+    def apply_changes(self, before: Callable[[], None]) -> bool:
         """Make the changes of the lists that wait, on the thread, and return whether there were
-        any. What matches a fetch calls it between two groups of batches."""
+        any; call `before` first if so. What matches a fetch calls it between two groups of
+        batches."""
         is_changed = False
         while (waiting := self._waiting.queue) and waiting[0][0] == _CHANGE:
+            if not is_changed:
+                before()
             self._run_first()
             is_changed = True
         return is_changed

@@ -7,7 +7,6 @@ The modules, in the order in which data passes them:
     record_batch      fetched batches, unopened: plain data
     batch_splitter    a fetch's bytes, split into batches and checked
     decompress        record batches into a reused buffer
-    decompressor_thread  the same some groups of batches ahead, on a thread of its own
     record_decoder    record format v2, compiled: a row of numbers for each record
     batch_reader      all records of a control batch
     record_rows       some of its records, as rows
@@ -25,7 +24,6 @@ __all__ = [
     "batch_reader",
     "batch_splitter",
     "decompress",
-    "decompressor_thread",
     "headers",
     "java_partitioner",
     "partitioners",

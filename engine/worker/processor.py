@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from functools import partial
@@ -115,8 +116,8 @@ class Processor:
             now_ms = self._runtime.clock.now_ms()
             return self._matcher.process(fetch.raw, now_ms, hand_over, self._apply_changes)
 
-    def _apply_changes(self) -> int | None:
-        is_changed = self._runtime.matcher_thread.apply_changes()
+    def _apply_changes(self, before: Callable[[], None]) -> int | None:
+        is_changed = self._runtime.matcher_thread.apply_changes(before)
         return self._runtime.clock.now_ms() if is_changed else None
 
     def _hand_over(self, fetch: Fetch, deliver_some: DeliverSome) -> HandOver:

@@ -3,7 +3,7 @@
 Four threads share the work. The main one runs the event loop: Faust's agent, the control
 replica, the producer, HTTP. Faust's consumer thread fetches. The matcher thread alone touches
 the lists: it takes fetches, and control records between two groups of a fetch's batches. One
-decompresses ahead of it.
+more scans groups of a large fetch while it does.
 
 A fetch passes: consumer thread → agent → gate → matcher → (matches, rejects, audit records) →
 sink → done, and only then may its offset be committed. Whatever goes wrong beyond a bad record

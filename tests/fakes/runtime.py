@@ -39,7 +39,7 @@ class InTurn:
 
     change = match = call
 
-    def apply_changes(self) -> bool:
+    def apply_changes(self, before: Callable[[], None]) -> bool:
         """None wait: no other task has its turn meanwhile."""
         return False
 

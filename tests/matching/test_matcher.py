@@ -20,13 +20,13 @@ from engine.documents.codec import decode_match, decode_reject, encode
 from engine.documents.model import Alternate, Match
 from engine.index.hash_table import HashTable
 from engine.kafka.raw_fetcher import parse
+from engine.matching.group_scans import GroupScanner
 from engine.matching.lists import ControlKind, ControlRecord, Lists, Phase
 from engine.matching.matcher import Matcher
 from engine.matching.outcome import Outcome
 from engine.matching.scanner import is_sampled
 from engine.matching.suppression import Suppression
 from engine.plates.plate_hash import hash_of
-from engine.wire.decompress import Decompressor
 from engine.wire.headers import headers_at
 from engine.wire.record_batch import RawBatch
 from engine.wire.trace_context import TraceContext, carried_by
@@ -66,7 +66,7 @@ Headers = tuple[tuple[str, bytes | None], ...]
 
 @pytest.fixture(autouse=True, params=["at once", "ahead"])
 def _grouping(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All batches of a fetch are one group, or each is one, decompressed on another thread."""
+    """All batches of a fetch are one group, or each is one, and another thread scans some."""
     if request.param == "ahead":
         monkeypatch.setattr(limits, "SCAN_BYTES", 1)
 
@@ -879,7 +879,7 @@ def raw_body(body: bytes, codec: int, **options: Any) -> bytes:
 def test_a_batch_that_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "AHEAD_BYTES", 5_000)
     matcher = open_matcher()
-    matcher._decompressor = Decompressor(limit_bytes=5_000)
+    matcher._alone = GroupScanner(limit_bytes=5_000)
     bad = raw_batch(raw_body(bytes(100_000), ZSTD, record_count=4, base_offset=2, last_delta=3))
     check_bad_batch(bad, 2, 5, "batch_too_large", matcher)
 

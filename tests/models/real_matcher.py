@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import engine.plates.likeness
@@ -12,7 +12,7 @@ from engine.documents.purposes import Purpose, Purposes
 from engine.kafka.raw_fetcher import parse
 from engine.matching.lists import ControlKind, ControlRecord, Lists, Phase
 from engine.matching.matcher import Matcher
-from engine.matching.outcome import Outcome
+from engine.matching.outcome import ApplyChanges, Outcome
 from engine.matching.suppression import Suppression
 from engine.plates.misreads import Misreads
 from engine.plates.normal_form import normalize
@@ -108,7 +108,7 @@ class RealMatcher:
         first_offset: int,
         *,
         is_odd: bool = False,
-        apply_changes: Callable[[], int | None] = lambda: None,
+        apply_changes: ApplyChanges = lambda _: None,
     ) -> Outcome:
         """Batches, each with its codec, in one fetch from a place in a partition. Those of another
         codec than the batch before are a group of their own."""

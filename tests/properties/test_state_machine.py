@@ -7,6 +7,7 @@ once; and reads are drawn from the listed plates, misread.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from hypothesis import note
@@ -224,10 +225,11 @@ class Matching(RuleBasedStateMachine):
                 expected.extend(answer.matches)
                 denied.update(answer.denied)
 
-        def change() -> int | None:
+        def change(before: Callable[[], None]) -> int | None:
             turns.append(None)
             if len(turns) != 2:
                 return None
+            before()
             read(groups[0])
             self.now_ms += 1000 * step_s
             self.bring_in(entries, removed, commits)

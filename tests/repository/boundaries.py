@@ -22,6 +22,8 @@ ALLOWED: Final[dict[tuple[str, str], str]] = {
     ("engine.matching.scanner", "engine.index.hash_table"): "compiled into the scanner's loop",
     ("engine.matching.scanner", "engine.index.pattern_shapes"): "compiled into the scanner's loop",
     ("engine.matching.scanner", "engine.index.wildcards"): "compiled into the scanner's loop",
+    ("engine.matching.group_scans", "engine.index.fuzzy_index"): "the tables that a scan is given",
+    ("engine.matching.group_scans", "engine.index.hash_table"): "the tables that a scan is given",
     ("engine.matching.matcher", "engine.index.hash_table"): "the tables that the scan is given",
     ("engine.library.library_index", "engine.index.hash_table"): "copies the tables whole",
     ("engine.library.saved_entries", "engine.index.hash_table"): "saves the tables as arrays",

@@ -43,9 +43,9 @@ class Here:
 
     def wait_between_two_groups(self) -> None:
         self.wait()
-        assert self.thread.apply_changes()
+        assert self.thread.apply_changes(lambda: self.ran.append("stopped"))
         self.ran.append("its second group")
-        assert not self.thread.apply_changes()
+        assert not self.thread.apply_changes(lambda: self.ran.append("stopped again"))
 
 
 @asynccontextmanager
@@ -85,7 +85,9 @@ async def test_only_a_change_of_the_lists_goes_between_two_groups_of_a_fetch() -
             here.thread.change(here.note("change")),
             here.thread.change(here.note("another change")),
         )
-    assert here.ran == ["first fetch", "change", "another change", "its second group", "call"]
+    assert here.ran == [
+        *("first fetch", "stopped", "change", "another change", "its second group", "call"),
+    ]
 
 
 @pytest.mark.parametrize("way", ["change", "call", "match"])

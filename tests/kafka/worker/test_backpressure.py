@@ -204,9 +204,9 @@ async def test_batches_that_are_small_on_the_wire_and_huge_unpacked(
 
         await until(all_is_through, "all bombs are rejected", worker.log)
         # What is unpacked, while it grows and is taken out; a row for each record; and what the
-        # thread that decompresses ahead has tried.
+        # thread that scans ahead has tried.
         unpacked = 3 * limits.BATCH_BYTES + 64 * limits.BATCH_RECORDS
-        ahead = (limits.GROUPS_AHEAD + 1) * limits.AHEAD_BYTES
+        ahead = (limits.GROUPS_AHEAD + 1) * (limits.AHEAD_BYTES + 64 * limits.AHEAD_RECORDS)
         assert memory.most_bytes() < unpacked + ahead + _BESIDE_BYTES
         await worker.stop()
     rejects = sorted(await rejected(real_kafka, topics), key=lambda reject: reject["offset"])
