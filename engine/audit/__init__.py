@@ -9,6 +9,8 @@ The modules, in the order in which data passes them:
     pending_changes   the changes that are not known to be audited
     record_fields     what a record is about, checked and written
     chain             how a record is sealed and opened
+    written_events    many of them sealed at once, compiled
+    compiled_hash     the processor's own SHA-256, for that
     problems          what can be wrong with a chain, one line each
     chain_state       the verified part of a chain, and the records that it must contain
     gaps              the gaps of a chain, and records that come late
@@ -26,9 +28,12 @@ __all__ = [
     "chain_state",
     "changes",
     "checkpoints",
+    "compiled_hash",
     "match_comparison",
     "pending_changes",
     "problems",
+    "record_fields",
     "report",
     "verifier",
+    "written_events",
 ]

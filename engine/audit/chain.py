@@ -40,8 +40,8 @@ GENESIS_HASH: Final = "0" * 64
 
 _TIME: Final = re.compile(TIME_PATTERN)
 #: What stands before the hashes in a record.
-_TO_HASH: Final = b',"hash":"'
-_TO_PREVIOUS: Final = b',"previous_hash":"'
+TO_HASH: Final = b',"hash":"'
+TO_PREVIOUS: Final = b',"previous_hash":"'
 
 
 class Event(Protocol):
@@ -121,14 +121,28 @@ class Chain:
             if fault or event not in fronts:
                 raise ValueError(f"not an audit record: {fault or f'{event!r} is not an event'}")
             if at_ms != self._at_ms:
-                self._middle = _between_hash_and_sequence(at_ms)  # a batch's have one time
-                self._at_ms = at_ms
+                self._turn_to(at_ms)  # a batch's have one time
             front, previous, sequence = fronts[event], self._head, self._sequence
             middle, end = self._middle, b"%d}" % sequence
-            hashed = join((previous, front, about, _TO_PREVIOUS, previous, middle, end))
+            hashed = join((previous, front, about, TO_PREVIOUS, previous, middle, end))
             head = self._head = sha256(hashed).hexdigest().encode()
             self._sequence = sequence + 1
-            yield join((front, about, _TO_HASH, head, b'"', _TO_PREVIOUS, previous, middle, end))
+            yield join((front, about, TO_HASH, head, b'"', TO_PREVIOUS, previous, middle, end))
+
+    def around(self, event: str, at_ms: int) -> tuple[bytes, bytes]:
+        """Return what stands in a record before its fields, and between the previous hash and its
+        number."""
+        self._turn_to(at_ms)
+        return self._fronts[event], self._middle
+
+    def go_on(self, count: int, head: bytes) -> None:
+        """Go on behind records that were sealed by other code; `head` is the last one's hash."""
+        self._sequence += count
+        self._head = head
+
+    def _turn_to(self, at_ms: int) -> None:
+        self._middle = _between_hash_and_sequence(at_ms)
+        self._at_ms = at_ms
 
 
 def _between_hash_and_sequence(at_ms: int) -> bytes:

@@ -21,14 +21,20 @@ import orjson
 from engine import limits
 from engine.audit.chain import AuditedEvent, Chain, Event
 from engine.audit.chain_state import Head
-from engine.delivery.records import Outgoing
+from engine.audit.compiled_hash import HAS_SHA256
+from engine.audit.written_events import WrittenEvents, seal_written
+from engine.delivery.records import Outgoing, WrittenRecords
 from engine.delivery.send_queue import SendQueue
 from engine.documents.fields import CHAIN_ENDED
 from engine.documents.model import AuditRecord
+from engine.in_parts import InParts, parts_of
 from engine.kafka.topics import Topics
+from engine.wire.record_columns import VALUE_AT, VALUE_END, all_of
 
 #: A record on the wire beside its value: its key, lengths and offsets, generously.
 _BESIDE_VALUE_BYTES: Final = limits.AUDIT_CHAIN_CHARACTERS + 64
+
+_UNBOUNDED: Final = 1 << 62
 
 #: Told of events that are acknowledged together: how many of each, and when the first took effect.
 Count = Callable[[Mapping[str, int], int], None]
@@ -38,7 +44,7 @@ class Delivers(Protocol):
     """The part of `engine.delivery.sink.Sink` that is used here."""
 
     async def partition_of(self, topic: str, key: bytes) -> int: ...
-    async def deliver_in_order(self, records: list[Outgoing], partition: int) -> object: ...
+    async def deliver_in_order(self, records: Sequence[Outgoing], partition: int) -> object: ...
 
 
 class Sealing:
@@ -62,6 +68,27 @@ class Sealing:
         topic, key = self.topic, self.key
         for value in self._chain.seal_each(events):
             yield Outgoing(topic, key, value)
+
+    def some(self, events: Sequence[Event], room_bytes: int) -> tuple[Sequence[Outgoing], int]:
+        """Return the chain's next records, of the first of these events, as many as fill so much;
+        and how much that is."""
+        if isinstance(events, WrittenEvents) and HAS_SHA256 and not self._follows:
+            columns = seal_written(self._chain, events, room_bytes, _BESIDE_VALUE_BYTES)
+            values = columns.spans[:, VALUE_END] - columns.spans[:, VALUE_AT]
+            size_bytes = int(values.sum()) + _BESIDE_VALUE_BYTES * len(values)
+            return WrittenRecords(self.topic, all_of(columns)), size_bytes
+        records: list[Outgoing] = []
+        size_bytes = 0
+        for record in self.records(events):
+            records.append(record)
+            size_bytes += len(record.value) + _BESIDE_VALUE_BYTES
+            if size_bytes >= room_bytes:
+                break
+        return records, size_bytes
+
+    def every(self, events: Sequence[Event]) -> InParts[Outgoing]:
+        """Return the chain's next records, of all of these events."""
+        return InParts(self.some(part, _UNBOUNDED)[0] for part in parts_of(events))
 
     def _following(self, events: Iterable[Event]) -> Iterator[Event]:
         """Yield events, the first of them with what it follows."""
@@ -134,21 +161,26 @@ class AuditLog:
             await self._sink.deliver_in_order(records, self._partition)
             self._sealing.acknowledged()
 
-    def _batches(self, sealing: Sealing) -> Iterator[list[Outgoing]]:
+    def _batches(self, sealing: Sealing) -> Iterator[Sequence[Outgoing]]:
         """What waits, sealed, a batch at a time; it goes on when that is acknowledged."""
-        records: list[Outgoing] = []
-        size_bytes = 0
+        records: list[Sequence[Outgoing]] = []
+        room_bytes = limits.AUDIT_BATCH_BYTES
         while not self._queue.is_empty:
             events = self._queue.take()
-            for position, record in enumerate(sealing.records(events), 1):
-                records.append(record)
-                size_bytes += len(record.value) + _BESIDE_VALUE_BYTES
-                if size_bytes >= limits.AUDIT_BATCH_BYTES:
-                    yield records
-                    records, size_bytes = [], 0
-                    self._acknowledge(1 if position < len(events) else 0)
+            left = len(events)
+            for part in parts_of(events):
+                begin = 0
+                while begin < len(part):
+                    some, size_bytes = sealing.some(part[begin:], room_bytes)
+                    records.append(some)
+                    begin, left = begin + len(some), left - len(some)
+                    room_bytes -= size_bytes
+                    if room_bytes <= 0:
+                        yield InParts(records)
+                        records, room_bytes = [], limits.AUDIT_BATCH_BYTES
+                        self._acknowledge(1 if left else 0)
         if records:
-            yield records
+            yield InParts(records)
         self._acknowledge(0)
 
     def _acknowledge(self, unfinished: int) -> None:
@@ -159,8 +191,16 @@ class AuditLog:
 
 def tell(count: Count, events: Sequence[Event]) -> None:
     """Tell of events that were acknowledged together, at least one."""
-    by_event = Counter(map(attrgetter("event"), events))
-    count(by_event, min(map(attrgetter("at_ms"), events)))
+    by_event: Counter[str] = Counter()
+    oldest_ms = []
+    for part in parts_of(events):
+        if isinstance(part, WrittenEvents):
+            by_event[part.event] += len(part)
+            oldest_ms.append(part.at_ms)
+        else:
+            by_event.update(map(attrgetter("event"), part))
+            oldest_ms.append(min(map(attrgetter("at_ms"), part)))
+    count(by_event, min(oldest_ms))
 
 
 def _named(last: AuditRecord) -> dict[str, str | int]:

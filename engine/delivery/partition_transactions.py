@@ -135,7 +135,7 @@ class PartitionTransactions:
         records: list[Sequence[Outgoing]] = [
             part for one in taken for part in parts_of(one.records)
         ]
-        events = [event for one in taken for event in one.events]
+        events = InParts(part for one in taken for part in parts_of(one.events))
         # The latest state of each key is all that counts.
         states = {state.key: state for one in taken for state in one.states}
         next_offset = max((one.next_offset or 0 for one in taken), default=0)
@@ -144,7 +144,7 @@ class PartitionTransactions:
             self.sealing = await self._begin_chain()
         sealing, self.sealing = self.sealing, None
         if sealing is not None:
-            records.append([*sealing.records(events)])
+            records += sealing.every(events).parts
         if any(records) or states or is_further:
             appended = await self._sink.transact(
                 InParts(records), [*states.values()], next_offset if is_further else None

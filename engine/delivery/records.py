@@ -9,13 +9,14 @@ from typing import Final, Protocol, overload
 import msgspec
 
 from engine.audit.chain import AuditedEvent
+from engine.audit.written_events import WrittenEvents
 from engine.delivery.match_columns import match_columns
 from engine.documents.codec import encode
 from engine.documents.model import Reject
 from engine.in_parts import InParts, parts_of
 from engine.kafka.topics import Topics
 from engine.matching.outcome import FoundMatch, Outcome
-from engine.matching.written_matches import ID_BYTES, WrittenMatches
+from engine.matching.written_matches import AUDIT_END, ID_BYTES, VALUE_END, WrittenMatches
 from engine.wire.record_columns import SomeRecords, all_of, by_key
 from engine.wire.record_encoder import (
     NO_HEADERS,
@@ -140,7 +141,12 @@ def records_of(topics: Topics, outcome: Outcome) -> InParts[Outgoing]:
     return InParts((*matches, [reject_record(topics, reject) for reject in outcome.rejects]))
 
 
-def match_events(outcome: Outcome) -> Sequence[AuditedEvent]:
+def match_events(outcome: Outcome) -> InParts[AuditedEvent]:
     """Return the audit events of an outcome's matches."""
-    at_ms = outcome.at_ms
-    return [AuditedEvent("match", at_ms, found.audit) for found in outcome.matches]
+    return InParts(_events_of(part, outcome.at_ms) for part in parts_of(outcome.matches))
+
+
+def _events_of(matches: Sequence[FoundMatch], at_ms: int) -> Sequence[AuditedEvent]:
+    if isinstance(matches, WrittenMatches):
+        return WrittenEvents("match", at_ms, matches.data, matches.rows[:, [VALUE_END, AUDIT_END]])
+    return [AuditedEvent("match", at_ms, found.audit) for found in matches]

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 import msgspec
 import orjson
 
+from engine.audit.record_fields import written_fields
 from engine.clock import format_time
 from engine.documents.codec import encode, encode_part
 from engine.documents.model import Entry, Vehicle
@@ -204,6 +205,13 @@ class PlainMatches:
             *(TO_ID, self._before_confidence, _TO_PLATE, _TO_LISTED, _TO_CHECKS, _TO_READ_AGE),
             self._before_id,
         )
+
+    def is_auditable(self, parts: EntryParts, source: str) -> bool:
+        """Return whether what the audit records of the matches of an entry and a source may be in
+        an audit record."""
+        id_and_end = b"0" * 32, self.of_source(source, parts.purpose).audit_end
+        audited = b"".join((parts.audited, self._before_id, *id_and_end))
+        return not written_fields(audited)[1]
 
     def of_source(self, source: str, purpose: str, suppressed: int = 0) -> _OfSource:
         """Return what depends on these alone."""

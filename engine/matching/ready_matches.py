@@ -213,6 +213,10 @@ class ReadyMatches:
         elif not is_known and eligibility.has_regions(seen.source):
             self._listed.add_terms(source, pair, BY_REGION)
         elif type(opened) is OpenEntry:
+            is_new = not is_known or self._opened[row] is None
+            if is_new and opened.made and not self._plain.is_auditable(opened.made, seen.source):
+                self._listed.leave(row)  # sealing its record says why
+                return
             if not is_known:
                 terms = self._plain.of_source(seen.source, opened.entry.purpose)
                 self._listed.add_terms(source, pair, ALLOWED, *terms)

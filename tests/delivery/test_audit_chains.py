@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
 import pytest
 
@@ -42,7 +43,7 @@ class Sink:
     async def partition_of(self, topic: str, key: bytes) -> int:
         return 0
 
-    async def deliver_in_order(self, records: list[Outgoing], partition: int) -> None:
+    async def deliver_in_order(self, records: Sequence[Outgoing], partition: int) -> None:
         if self.fails:
             raise BrokerError("audit records were not acknowledged")
         self.records += [decode_audit(record.value) for record in records]

@@ -5,29 +5,38 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import NamedTuple
+from unittest import mock
 
 import hypothesis.strategies as st
+import msgspec
 import orjson
 import pytest
 from hypothesis import given
 
 from engine import limits
 from engine.audit.chain import GENESIS_HASH, Chain
+from engine.audit.compiled_hash import HAS_SHA256
 from engine.delivery.audit_writer import AuditLog, Sealing
-from engine.delivery.records import Outgoing
+from engine.delivery.records import Outgoing, match_events
 from engine.documents.codec import decode_audit
 from engine.documents.model import AuditRecord
 from engine.errors import BrokerError
+from engine.in_parts import InParts
 from engine.kafka.topics import Topics
+from engine.matching.outcome import FoundMatch, Outcome
+from tests.fakes.chains import MATCH, to_json
 from tests.fakes.documents import NOW_MS, at
 from tests.fakes.event_loop import settle
+from tests.fakes.written_matches import FOUND, written
 from tests.repository.schemas import validator
 
 TOPICS = Topics("lpr.")
 CHAIN = "group/1"
+#: What an audit record is about, written.
+AUDIT = to_json({**MATCH, "suppressed": 0})
 
 
 class Event(NamedTuple):
@@ -54,7 +63,7 @@ class Sink:
         assert (topic, key) == (TOPICS.audit, CHAIN.encode())
         return 3
 
-    async def deliver_in_order(self, records: list[Outgoing], partition: int) -> None:
+    async def deliver_in_order(self, records: Sequence[Outgoing], partition: int) -> None:
         assert partition == 3
         assert self.under_way == 0, "two batches under way"
         self.under_way += 1
@@ -241,3 +250,42 @@ async def test_records_are_as_the_schema_says() -> None:
     async with running(sink) as (log, _):
         await log.append(events("a"))
     validator("audit").validate(orjson.loads(sink.batches[0][0].value))
+
+
+@given(
+    parts=st.lists(st.tuples(st.booleans(), st.lists(FOUND, max_size=6)), max_size=5),
+    batch_bytes=st.integers(1, 6_000),
+    has_followed=st.booleans(),
+    has_sha256=st.sampled_from([HAS_SHA256, False]),
+)
+async def test_written_events_are_sealed_like_others(
+    parts: list[tuple[bool, list[FoundMatch]]],
+    batch_bytes: int,
+    *,
+    has_followed: bool,
+    has_sha256: bool,
+) -> None:
+    """In the same batches, by compiled code or one by one; also if the first one has to say what
+    it follows."""
+    audited = [
+        (is_written, [msgspec.structs.replace(each, audit=AUDIT) for each in found])
+        for is_written, found in parts
+    ]
+    follows = decode_audit(Chain("group/0").seal("match", {}, NOW_MS)) if has_followed else None
+    batches = []
+    with (
+        mock.patch.object(limits, "AUDIT_BATCH_BYTES", batch_bytes),
+        mock.patch("engine.delivery.audit_writer.HAS_SHA256", has_sha256),
+    ):
+        for in_arrays in (True, False):
+            matches = [
+                written(found) if is_written and in_arrays else found
+                for is_written, found in audited
+            ]
+            sink, counted = Sink(), Counted()
+            async with running(sink, counted=counted, follows=follows) as (log, _):
+                await log.append(match_events(Outcome(at_ms=NOW_MS, matches=InParts(matches))))
+            batches.append(sink.batches)
+            assert counted.events.total() == sum(len(found) for _, found in parts)
+    assert batches[0] == batches[1]
+    check_whole(sink.records())

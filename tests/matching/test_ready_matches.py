@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
+from unittest import mock
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +22,7 @@ from engine.matching.decide import Decider
 from engine.matching.lists import ControlKind, ControlRecord, Lists, Phase
 from engine.matching.matcher import Matcher
 from engine.matching.outcome import Outcome
+from engine.matching.plain_match import EntryParts, PlainMatches
 from engine.matching.ready_matches import ReadyMatches
 from tests.documents.test_read_scan import values as odd_values
 from tests.fakes.documents import NOW_MS, as_bytes, at, entry_json, policy_json
@@ -62,6 +65,29 @@ def decided_in_python(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
         monkeypatch.setattr(Decider, name, counted)
     return counts
+
+
+@pytest.mark.parametrize(
+    ("before_agency", "in_python"), [("a", 3), ("a" * limits.AUDIT_FIELD_CHARACTERS, 9)]
+)
+def test_what_may_not_be_audited_is_left_to_python(
+    before_agency: str, in_python: int, decided_in_python: Counter[str]
+) -> None:
+    """Sealing says then what is wrong with it; what compiled code writes is sealed unchecked."""
+    matcher, _ = matchers([entry_json(plate="ABC123", suppress_s=0)], [policy_json(source="S1")])
+    parts = PlainMatches.parts
+
+    def audited(self: PlainMatches, *args: Any) -> EntryParts:
+        found = parts(self, *args)
+        front, agency, rest = found.audited.partition(b'"agency":"')
+        longer = front + agency + before_agency.encode() + rest
+        return msgspec.structs.replace(found, audited=longer)
+
+    with mock.patch.object(PlainMatches, "parts", audited):
+        for number in range(_TIMES):
+            sent = [of_plate("ABC123", source="S1")] * 3
+            assert len(matcher.process(fetch_of(*sent, first=3 * number), NOW_MS).matches) == 3
+    assert decided_in_python["match_plainly"] == in_python
 
 
 @given(
