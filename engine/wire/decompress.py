@@ -10,11 +10,13 @@ It releases the GIL while it works. It must not inspect what it has decompressed
 from __future__ import annotations
 
 import gzip
+import struct
 import zlib
 from collections.abc import Iterable
 from typing import Any
 
 import cramjam
+import deflate
 import numpy as np
 from typing_extensions import Buffer
 
@@ -28,6 +30,8 @@ _XERIAL_MAGIC = b"\x82SNAPPY\x00"
 _XERIAL_HEADER_BYTES = 16
 #: zlib's code for the largest window and a gzip header.
 _GZIP_WINDOW_BITS = 16 + zlib.MAX_WBITS
+_GZIP_MAGIC = b"\x1f\x8b\x08"
+_GZIP_END = struct.Struct("<II")
 #: The most members of a gzip stream. Producers write one, and each further one costs a copy of the
 #: rest.
 _GZIP_MEMBERS = 64
@@ -150,29 +154,15 @@ class Decompressor:
             self._room(min(2 * size, self._limit_bytes) if size < self._limit_bytes else size + 1)
 
     def _gzip(self, batches: Iterable[memoryview]) -> Bytes:
-        plain = bytearray()
+        parts: list[bytearray] = []
+        room_bytes = self._limit_bytes
         for batch in batches:
-            self._gzip_stream(batch, plain)
-        return np.frombuffer(plain, dtype=np.uint8)
-
-    def _gzip_stream(self, data: memoryview, plain: bytearray) -> None:
-        """Decompress a batch to the end of what is decompressed already."""
-        rest: Buffer = data
-        members = 0
-        while len(rest := memoryview(rest)):  # a gzip stream may have several members
-            members += 1
-            if members > _GZIP_MEMBERS:
-                raise CodecError("corrupt_batch")
-            member = zlib.decompressobj(_GZIP_WINDOW_BITS)
-            try:
-                plain += member.decompress(rest, self._limit_bytes + 1 - len(plain))
-            except zlib.error as error:
-                raise CodecError("corrupt_batch") from error
-            if len(plain) > self._limit_bytes:
-                raise CodecError("batch_too_large")
-            if not member.eof:
-                raise CodecError("corrupt_batch")
-            rest = member.unused_data
+            part = _gzip_member(bytes(batch), room_bytes)
+            if part is None:
+                part = _gzip_members(batch, room_bytes)
+            room_bytes -= len(part)
+            parts.append(part)
+        return np.frombuffer(parts[0] if len(parts) == 1 else b"".join(parts), dtype=np.uint8)
 
     def _snappy(self, batches: Iterable[memoryview]) -> Bytes:
         filled = 0
@@ -213,3 +203,44 @@ class Decompressor:
         except cramjam.DecompressionError as error:
             raise CodecError("corrupt_batch") from error
         return filled + written
+
+
+def _gzip_member(data: bytes, room_bytes: int) -> bytearray | None:
+    """Return what a gzip stream of one member holds, by libdeflate, which takes two fifths of
+    the time of zlib; None if it may be any other stream, or is damaged."""
+    if data.find(_GZIP_MAGIC, 1) > 0:
+        return None  # perhaps a further member
+    # The stream ends with a checksum and the size of what it holds.
+    checksum, size_bytes = _GZIP_END.unpack(data[-_GZIP_END.size :].rjust(_GZIP_END.size, b"\0"))
+    if not 0 < size_bytes <= room_bytes:
+        return None
+    try:
+        member: bytearray = deflate.gzip_decompress(data, size_bytes)
+    except deflate.DeflateError:
+        return None
+    # libdeflate ignores what follows the member. That does not end in this checksum and this size,
+    # unless they stand there twice, which changes no record.
+    is_whole = len(member) == size_bytes and deflate.crc32(member) == checksum
+    return member if is_whole else None
+
+
+def _gzip_members(data: memoryview, room_bytes: int) -> bytearray:
+    """Decompress a gzip stream of one member or several ones, by zlib. Raises CodecError."""
+    plain = bytearray()
+    rest: Buffer = data
+    members = 0
+    while len(rest := memoryview(rest)):
+        members += 1
+        if members > _GZIP_MEMBERS:
+            raise CodecError("corrupt_batch")
+        member = zlib.decompressobj(_GZIP_WINDOW_BITS)
+        try:
+            plain += member.decompress(rest, room_bytes + 1 - len(plain))
+        except zlib.error as error:
+            raise CodecError("corrupt_batch") from error
+        if len(plain) > room_bytes:
+            raise CodecError("batch_too_large")
+        if not member.eof:
+            raise CodecError("corrupt_batch")
+        rest = member.unused_data
+    return plain

@@ -185,6 +185,34 @@ def check_beside_aiokafka(codec: int, data: bytes) -> None:
     assert reason in (None, "corrupt_batch", "batch_too_large")
 
 
+@given(
+    st.binary(max_size=2000),
+    st.one_of(
+        st.binary(min_size=1, max_size=12),
+        st.integers(1, 40).map(bytes),
+        st.binary(max_size=40).map(gzip.compress),
+    ),
+)
+def test_what_follows_a_gzip_member(plain: bytes, rest: bytes) -> None:
+    """A further member is read; anything else is an error."""
+    check_beside_aiokafka(GZIP, gzip.compress(plain) + rest)
+
+
+@given(st.binary(max_size=300), st.integers(0, 2**32 - 1))
+def test_a_lie_about_the_size_in_a_gzip_stream(plain: bytes, size_bytes: int) -> None:
+    check_beside_aiokafka(GZIP, gzip.compress(plain)[:-4] + size_bytes.to_bytes(4, "little"))
+
+
+def test_zlib_is_not_asked_for_a_gzip_stream_of_one_member(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zlib.decompressobj", None)
+    plain = b"a licence plate, and another one" * 2000
+    packed = gzip.compress(plain)
+    decompressor = Decompressor(len(plain))
+    assert bytes(decompressor.decompress(GZIP, memoryview(packed))) == plain
+    with pytest.raises(TypeError):
+        Decompressor(len(plain) - 1).decompress(GZIP, memoryview(packed))
+
+
 @pytest.mark.parametrize("codec", _PACKED)
 @given(data=st.binary(min_size=1, max_size=300))
 def test_garbage(codec: int, data: bytes) -> None:
