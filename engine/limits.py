@@ -18,7 +18,7 @@ Python's objects, matches and changes take about four times as much.
 | the outcomes of fetches: in delivery, and two more | FETCHES_IN_DELIVERY, OUTCOME_BYTES | 20 |
 | their audit records, and the suppression's states | with the above | 30 |
 | batches in aiokafka's producer, two a partition, made of the above | SINK_BATCH_BYTES | 1 each |
-| the suppression's keys; while they are restored, twice as much | SUPPRESSION_KEYS | 125 |
+| the suppression's keys; while they are restored, twice as much | SUPPRESSION_KEYS | 150 |
 | control records, fetched and applied | LOAD_BATCHES_A_STEP, LOAD_STEP_BYTES | 40 |
 | changes of the lists that are not audited | AUDIT_PENDING_CHANGES | 50 |
 | entries that a first load added and that are not audited, 32 bytes each | the lists | |

@@ -82,7 +82,7 @@ def compile_lists(now_ms: int) -> None:
     """Compile what the lists need, and what writes matches."""
     lists = _lists_of(ShownCity(_SEED, now_ms), now_ms)
     lists.index.similar.slots_like("A")
-    ReadyMatches(lists)
+    ReadyMatches(lists, Suppression().states.table)
 
 
 def _lists_of(city: ShownCity, now_ms: int) -> Lists:

@@ -14,6 +14,7 @@ The modules, in the order in which data passes them:
     plain_reads      the plain reads among the hits, checked and written again, compiled
     ready_matches    the exact matches of those like earlier ones, decided and written, compiled
     compiled_matches  the compiled code for that
+    compiled_hash    the hashes that matches and keys are named by, compiled
     decided_step     what it has made of some reads, for Python to take
     written_matches  what it has written: matches in an array
     ready_parts      what matches are put together from, of the lists and of the last reads
@@ -28,6 +29,10 @@ The modules, in the order in which data passes them:
     vehicles         whether a vehicle as read may be the one as listed
     suppression      at most one match of an entry at a camera in a while; the rest is counted
     suppression_states  what is held of all of them, and what has changed
+    suppression_table  the states as rows of numbers, for compiled code
+    suppression_rows  how it finds, adds and removes them
+    suppression_names  the entries and sources that the rows are of
+    compiled_admission  reads admitted to the simple keys among them, compiled
     suppression_key  what is held of one of them
     suppression_writer  what is held of them, as JSON
     quality          which of two matches is the better one

@@ -14,6 +14,7 @@ from engine.compiled import compiled, inner
 from engine.documents import read_scan as read
 from engine.documents.json_tokens import is_same_text
 from engine.matching import ready_parts as ready
+from engine.matching.compiled_hash import SHORTEST_BYTES, Sums, hash_128, reversed_bytes
 from engine.matching.plain_reads import EXACT_PARTS
 from engine.matching.ready_parts import BY_REGION, DENIED
 from engine.matching.ready_tables import NONE, Places, Rows
@@ -29,19 +30,24 @@ from engine.wire.record_decoder import (
 )
 
 #: What becomes of a read: Python decides it, and may `learn` from it; Python decides it; it is a
-#: match if it is no repeat; it is denied, or excluded; it is a match.
-UNKNOWN, LEFT, KEPT, HAS_NO_POLICY, IS_NOT_ALLOWED, IS_EXCLUDED, IS_MATCH = range(7)
+#: match if it is no repeat; it is denied, or excluded; it is a match; it is a repeat.
+UNKNOWN, LEFT, KEPT, HAS_NO_POLICY, IS_NOT_ALLOWED, IS_EXCLUDED, IS_MATCH, IS_REPEAT = range(8)
 #: The columns of a read: that, and the row of its source if it is denied, or the place of the
 #: reason if it is excluded; about how large what comes of it is; then of a match: its Kafka
-#: timestamp, the rows of its entry, terms and comparison, the number of its agency and purpose, and
-#: where the text that its id is the hash of ends, its value, the audit's fields, and its key.
-(STATE, WHY, SIZE_BYTES, READ_TIMESTAMP_MS, ENTRY, TERMS, COMPARED, PAIR, ID_END, VALUE_END,
- AUDIT_END, KEY_END, COLUMNS) = range(13)  # fmt: skip
+#: timestamp, the rows of its entry, source, terms and comparison, the number of its agency and
+#: purpose, and where its value ends, the audit's fields, and its record's key; and the key of its
+#: state if it may be a repeat.
+(STATE, WHY, SIZE_BYTES, READ_TIMESTAMP_MS, ENTRY, SOURCE, TERMS, COMPARED, PAIR, VALUE_END,
+ AUDIT_END, KEY_END, KEY_LOW, KEY_HIGH, COLUMNS) = range(15)  # fmt: skip
 #: The length of an id in hex, and more than the numbers of a match take.
 ID_BYTES: Final = 32
 NUMBERS_BYTES: Final = 64
-#: Room for the text that an id is the hash of; a longer one is left to Python.
+#: Room for a text that an id or a key is the hash of; a longer one is left to Python.
 HASHED_BYTES: Final = 320
+#: What `plain_key` puts around the source and the camera, and how long each of the three parts is.
+_PARTS: Final = (b',"', b'","', b'",""]')
+_AROUND: Final[Bytes] = np.frombuffer(b"".join(_PARTS), dtype=np.uint8)
+_TO_SOURCE, _TO_CAMERA, _END = map(len, _PARTS)
 
 
 @inner
@@ -51,6 +57,14 @@ def _copied(texts: Bytes, begin: int, length: int, out: Bytes, to: np.uint64) ->
     for index in range(count):
         out[to + index] = texts[at + index]
     return to + count
+
+
+@inner
+def _write_hex(number: np.uint64, out: Bytes, to: int) -> None:
+    """Write eight bytes in hex, the highest first."""
+    for index in range(16):
+        digit = (number >> np.uint64(60 - 4 * index)) & np.uint64(15)
+        out[to + index] = digit + (np.uint64(48) if digit < np.uint64(10) else np.uint64(87))
 
 
 @compiled
@@ -73,15 +87,16 @@ def decide(
     seen: Bytes,
     are_kept: bool,
     hashed: Bytes,
+    sums: Sums,
+    ids: Bytes,
     decided: Rows,
 ) -> int:
-    """Fill `decided` and the texts that are `hashed`; return more than how much is to be written.
+    """Fill `decided` and the `ids` of the matches; return more than how much is to be written.
 
     `reads` has the plain reads as `found` says, `listed` and `seen` have the texts of `ListedParts`
     and of `ReadParts`. With `are_kept` every match may be a repeat.
     """
-    room = 0
-    hashed_to = np.uint64(0)
+    room, written = 0, 0
     for index in range(len(rows)):
         row, plain, to_be = rows[index], found[index], decided[index]
         to_be[STATE] = LEFT
@@ -120,7 +135,6 @@ def decide(
             terms[term, ready.VERDICT] == BY_REGION
             or plain[EXACT_PARTS] < 0
             or data[after_value] != 0
-            or hashed_to + np.uint64(HASHED_BYTES) > np.uint64(len(hashed))
         ):
             continue
         if entries[entry, ready.LISTED_AT] < 0:
@@ -150,20 +164,42 @@ def decide(
         read_id_at = plain[read.READ_ID_AT]
         read_id_length = plain[read.READ_ID_END] - read_id_at
         id_length, part_length = entries[entry, ready.ID_BYTES], terms[term, ready.PART_BYTES]
-        if id_length + part_length + read_id_length > HASHED_BYTES:
+        id_text = id_length + part_length + read_id_length
+        if id_text < SHORTEST_BYTES or id_text > HASHED_BYTES:
             continue
-        hashed_to = _copied(listed, entries[entry, ready.ID_AT], id_length, hashed, hashed_to)
-        hashed_to = _copied(listed, terms[term, ready.PART_AT], part_length, hashed, hashed_to)
-        hashed_to = _copied(reads, read_id_at, read_id_length, hashed, hashed_to)
-        if are_kept or entries[entry, ready.IS_KEPT] != 0:
+        is_kept = are_kept or entries[entry, ready.WINDOW_MS] != 0
+        camera_at = plain[read.CAMERA_AT]
+        camera_length = plain[read.CAMERA_END] - camera_at
+        front_length = entries[entry, ready.FRONT_BYTES]
+        key_text = front_length + source_length + camera_length + len(_AROUND)
+        if is_kept and (key_text < SHORTEST_BYTES or key_text > HASHED_BYTES):
+            continue
+        to = _copied(listed, entries[entry, ready.ID_AT], id_length, hashed, np.uint64(0))
+        to = _copied(listed, terms[term, ready.PART_AT], part_length, hashed, to)
+        _copied(reads, read_id_at, read_id_length, hashed, to)
+        upper, lower = hash_128(hashed, 0, id_text, sums)
+        _write_hex(upper, ids, written)
+        _write_hex(lower, ids, written + ID_BYTES // 2)
+        written += ID_BYTES
+        if is_kept:
             to_be[STATE] = KEPT
+            front_at = entries[entry, ready.FRONT_AT]
+            to = _copied(listed, front_at, front_length, hashed, np.uint64(0))
+            to = _copied(_AROUND, 0, _TO_SOURCE, hashed, to)
+            to = _copied(reads, source_at, source_length, hashed, to)
+            to = _copied(_AROUND, _TO_SOURCE, _TO_CAMERA, hashed, to)
+            to = _copied(reads, camera_at, camera_length, hashed, to)
+            _copied(_AROUND, _TO_SOURCE + _TO_CAMERA, _END, hashed, to)
+            upper, lower = hash_128(hashed, 0, key_text, sums)
+            # As two numbers, each with its lowest byte first.
+            to_be[KEY_LOW] = np.int64(reversed_bytes(upper))
+            to_be[KEY_HIGH] = np.int64(reversed_bytes(lower))
         else:
             to_be[STATE] = IS_MATCH
             to_be[SIZE_BYTES] = entries[entry, ready.SIZE_BYTES] + row[VALUE_LENGTH]
         to_be[READ_TIMESTAMP_MS] = row[TIMESTAMP_MS]
-        to_be[ENTRY], to_be[TERMS], to_be[COMPARED] = entry, term, likeness
+        to_be[ENTRY], to_be[SOURCE], to_be[TERMS], to_be[COMPARED] = entry, source, term, likeness
         to_be[PAIR] = entries[entry, ready.PAIR]
-        to_be[ID_END] = np.int64(hashed_to)
         room += (
             entries[entry, ready.LISTED_BYTES]
             + entries[entry, ready.AUDITED_BYTES]

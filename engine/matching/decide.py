@@ -34,8 +34,9 @@ from engine.matching.match import Basis, build_match, confidence_of, found_match
 from engine.matching.opening import Opened, Opening, Read
 from engine.matching.outcome import FoundMatch, HandOver, Outcome
 from engine.matching.plain_match import PlainMatches
-from engine.matching.plain_reads import PlainRead
+from engine.matching.plain_reads import PlainRead, PlainStep
 from engine.matching.quality import Quality
+from engine.matching.ready_parts import ListedParts
 from engine.matching.scanner import is_sampled
 from engine.matching.sizes import COUNT_BYTES, REJECT_BYTES, match_bytes, read_bytes
 from engine.matching.suppression import SUPPRESSED, Suppression
@@ -218,18 +219,37 @@ class Decider:
                 self._count_denied(denial, source)
             found = index.listed_after(slot, read.key)
 
-    def take(self, decided: DecidedStep, begin: int, end: int) -> int:
-        """Take what compiled code has made of some reads of a step until the outcome is full, with
-        the counts of `match_plainly`; return the number of the next read."""
-        end = decided.filling(begin, end, limits.OUTCOME_BYTES - self.size_bytes)
-        outcome = self.outcome
+    def take(self, step: PlainStep, decided: DecidedStep, listed: ListedParts, begin: int) -> int:
+        """Take what compiled code has made of the reads of a step from a number on, with the counts
+        of `match_plainly`, until one that Python decides or until the outcome is full; return the
+        number of the next read. `listed` is what it was made from."""
+        room_bytes, outcome = limits.OUTCOME_BYTES - self.size_bytes, self.outcome
+        admitted = None
+        if decided.are_kept:
+            admitted = self._suppression.admit_ready(
+                *(step, decided.decided, listed, begin),
+                partition=outcome.partition,
+                room_bytes=room_bytes,
+            )
+        if admitted is not None:
+            end = admitted.end
+            outcome.suppressed += admitted.suppressed
+            size_bytes = admitted.size_bytes
+        else:
+            end = decided.next_left(begin)
+            if end == begin:
+                return end
+            end = decided.filling(begin, end, room_bytes)
+            size_bytes = decided.size_bytes(begin, end)
+        if end == begin:
+            return end
         outcome.values_opened += end - begin
         self._matches.add(decided.matches(begin, end))
         for reason, source, count in decided.denials(begin, end):
             outcome.denied[reason] += count
             if reason in POLICY_DENIALS:
                 outcome.denied_by_source[source, reason] += count
-        self._size_bytes += decided.size_bytes(begin, end)
+        self._size_bytes += size_bytes
         return end
 
     def match_kept(self, read: PlainRead, opened: OpenEntry, found: FoundMatch) -> None:
@@ -250,7 +270,7 @@ class Decider:
         """Return how many repeats the match of a plain read reports, or SUPPRESSED if it is one
         itself; and its confidence."""
         plain, parts = self.plain, opened.made
-        if not parts.is_kept and not self._suppression.states.count:
+        if not parts.window_ms and not self._suppression.states.count:
             return 0, plain.confidence(parts, read)
         quality = Quality("exact", partial(plain.confidence, parts, read), read.exact_confidence)
         seen = Sighting(
@@ -259,6 +279,7 @@ class Decider:
         )
         key = plain_key(parts.key_front, read.source.encode(), read.camera.encode())
         suppressed = self._suppression.admit(opened.entry, seen, key)
+        self._suppression.make_ready(key, opened.entry, seen.partition)
         if suppressed == SUPPRESSED:
             self.outcome.suppressed += 1
             return SUPPRESSED, 0.0

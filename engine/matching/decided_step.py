@@ -24,7 +24,6 @@ from engine.matching.compiled_matches import (
     IS_NOT_ALLOWED,
     KEPT,
     KEY_END,
-    LEFT,
     PAIR,
     READ_TIMESTAMP_MS,
     SIZE_BYTES,
@@ -50,7 +49,7 @@ _TAKEN_TO: Final = (
 def are_written(decided: Rows) -> npt.NDArray[np.bool_]:
     """Return for each read whether its match is written."""
     states = decided[:, STATE]
-    written: npt.NDArray[np.bool_] = (states == IS_MATCH) | (states == KEPT)
+    written: npt.NDArray[np.bool_] = (states >= IS_MATCH) | (states == KEPT)
     return written
 
 
@@ -77,7 +76,7 @@ class DecidedStep:
         opened: Sequence[OpenEntry | None],
         purposes: Mapping[int, str],
     ) -> None:
-        self._decided = decided
+        self.decided = decided
         self._data = written
         self._matched_at = matched_at
         self._purposes = purposes
@@ -85,28 +84,28 @@ class DecidedStep:
         self._sources = sources
         self._opened = opened
         states = decided[:, STATE]
-        left = np.flatnonzero(states <= KEPT)
-        #: The reads that Python decides, their numbers and what is known of them; at the end the
-        #: number of all.
-        self.left: list[tuple[int, int]] = [
-            *zip(left.tolist(), states[left].tolist(), strict=True),
-            (len(states), LEFT),
-        ]
+        #: What is known of each read, before those that may be repeats are admitted.
+        self.states: list[int] = states.tolist()
+        #: The numbers of the reads that Python decides if compiled code does not admit those that
+        #: may be repeats; at the end the number of all.
+        self._left: list[int] = [*np.flatnonzero(states <= KEPT).tolist(), len(states)]
+        #: Whether there are such reads.
+        self.are_kept = bool((states == KEPT).any())
 
     @cached_property
     def _reasons(self) -> list[int]:
-        reasons: list[int] = (self._decided[:, STATE] * _WHYS + self._decided[:, WHY]).tolist()
+        reasons: list[int] = (self.decided[:, STATE] * _WHYS + self.decided[:, WHY]).tolist()
         return reasons
 
     @cached_property
     def _sizes_bytes(self) -> list[int]:
         """About how large is what comes of the reads up to each one."""
-        return [0, *np.cumsum(self._decided[:, SIZE_BYTES]).tolist()]
+        return [0, *np.cumsum(self.decided[:, SIZE_BYTES]).tolist()]
 
     @cached_property
     def _written(self) -> _Written:
-        numbers = np.flatnonzero(are_written(self._decided))
-        found = self._decided[numbers]
+        numbers = np.flatnonzero(are_written(self.decided))
+        found = self.decided[numbers]
         rows = np.zeros((len(numbers), written.COLUMNS), dtype=np.int64)
         rows[:, _TAKEN_TO] = found[:, _TAKEN]
         rows[1:, written.VALUE_AT] = rows[:-1, written.KEY_END]
@@ -136,7 +135,14 @@ class DecidedStep:
             return ()
         matches, numbers, _ = self._written
         first, last = bisect_left(numbers, begin), bisect_left(numbers, end)
+        if self.are_kept:  # some of what is written may be no match
+            states = self.decided[numbers[first:last], STATE]
+            return matches[first:last].some(states == IS_MATCH)
         return matches[first:last].copy() if first < last else ()
+
+    def next_left(self, begin: int) -> int:
+        """Return the number of the next read that Python decides, or that of all."""
+        return self._left[bisect_left(self._left, begin)]
 
     def denials(self, begin: int, end: int) -> Iterator[tuple[str, str | None, int]]:
         """Yield why some reads match nothing, the source if it has a policy that says so, and of

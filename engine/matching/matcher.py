@@ -100,7 +100,7 @@ class Matcher:
         self._alone = GroupScanner()
         self._scans: GroupScans | None = None  # made when the first large fetch comes
         self._plain_reads = PlainReads(lists.misreads)
-        self._ready = ReadyMatches(lists)
+        self._ready = ReadyMatches(lists, suppression.states.table)
 
     def process(
         self,
@@ -235,18 +235,17 @@ class Matcher:
         view = data.data
         for step in self._plain_reads.steps(data, rows, decider.look_every):
             decided = ready.decide(data, step, are_kept=self._suppression.states.count != 0)
-            number, count = 0, len(step.rows)
-            for left, state in decided.left:
-                is_full = False
-                if number < left:
-                    number = decider.take(decided, number, left)
-                    is_full = decider.is_full
-                if left < count and not is_full:
-                    kept = decided.kept(left) if state == KEPT else None
-                    self._process_left(view, step.read(left), state, kept, decider)
-                    number = left + 1
-                    is_full = decider.is_full
-                if is_full:
+            number, states = 0, decided.states
+            while number < len(states):
+                state = states[number]
+                if state >= KEPT:
+                    next_number = decider.take(step, decided, ready.listed, number)
+                if state < KEPT or next_number == number:
+                    kept = decided.kept(number) if state == KEPT else None
+                    self._process_left(view, step.read(number), state, kept, decider)
+                    next_number = number + 1
+                number = next_number
+                if decider.is_full:
                     end = int(step.rows[number - 1, OFFSET]) + (not decider.is_waiting)
                     decider.taken_to(end)
                     decider.outcome.reads -= self._count_from(end, batches, data)

@@ -35,7 +35,7 @@ from engine.matching.match import id_part, match_id_of
 from engine.matching.outcome import FoundMatch
 from engine.matching.plain_reads import PlainRead
 from engine.matching.sizes import match_bytes
-from engine.matching.suppression_key import key_front
+from engine.matching.suppression_key import key_front, window_ms_of
 from engine.matching.vehicles import vehicle_differs
 from engine.matching.verification import (
     age_check,
@@ -57,8 +57,8 @@ class EntryParts(msgspec.Struct, frozen=True, gc=False):
     cache. `key` is that of a match's record, `id_part` is hashed into a match id, and `loss` is
     that of `misread_model.Rates` for the plate. What is written is JSON: of the match from the
     entry to before the read; of the audit's fields those before the list's revision. `vehicle` is
-    the vehicle's. `is_kept` says whether its matches are kept in mind, and `key_front` is that of
-    their keys.
+    the vehicle's. `window_ms` is `window_ms_of` the entry, and `key_front` is that of the
+    keys of its matches.
     """
 
     key: bytes
@@ -71,7 +71,7 @@ class EntryParts(msgspec.Struct, frozen=True, gc=False):
     listed: bytes
     audited: bytes
     vehicle: bytes | None
-    is_kept: bool
+    window_ms: int
     key_front: bytes
 
 
@@ -130,7 +130,7 @@ class PlainMatches:
             listed=b',"entry":%b,"entry_revision":%d,"read":' % (encode(entry), revision),
             audited=orjson.dumps(audited).removesuffix(b"}"),
             vehicle=None if entry.vehicle is None else encode_part(entry.vehicle),
-            is_kept=entry.suppress_s != 0,
+            window_ms=window_ms_of(entry),
             key_front=key_front(entry),
         )
 

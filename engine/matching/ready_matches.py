@@ -9,7 +9,7 @@ kind to Python, and `learn` makes the next ones like them ready. Always left to 
 * from a source whose policy names regions, unless it denies the entry anyway;
 * with headers, or with a confidence that `compiled_confidence` does not know.
 
-Whether a match is a repeat is decided in Python, by the suppression.
+Whether a match is a repeat is decided afterwards (`compiled_admission`).
 
 What is ready of the lists is dropped when anything in them changes, and what is ready of reads is
 wiped with the buffers that reads lie in (`scrub`).
@@ -22,17 +22,17 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import xxhash
 
 from engine import limits
 from engine.arrays import Bytes
 from engine.index.eligibility import DENIAL_REASONS
 from engine.index.open_entry import OpenEntry
+from engine.matching.compiled_admission import admit_rows
+from engine.matching.compiled_hash import Sums
 from engine.matching.compiled_matches import (
     COLUMNS,
     HASHED_BYTES,
     ID_BYTES,
-    ID_END,
     LEFT,
     NUMBERS_BYTES,
     decide,
@@ -44,6 +44,7 @@ from engine.matching.plain_match import EntryParts, PlainMatches
 from engine.matching.plain_reads import FOUND_COLUMNS, PlainRead, PlainStep
 from engine.matching.ready_parts import ALLOWED, BY_REGION, DENIED, ListedParts, ReadParts
 from engine.matching.ready_tables import NONE, Rows
+from engine.matching.suppression_table import StateTable
 from engine.wire.record_decoder import COLUMNS as RECORD_COLUMNS
 from engine.wire.record_decoder import NO_DATA
 
@@ -51,15 +52,16 @@ from engine.wire.record_decoder import NO_DATA
 class ReadyMatches:
     """See the module."""
 
-    def __init__(self, lists: Lists) -> None:
+    def __init__(self, lists: Lists, states: StateTable) -> None:
         self._lists = lists
+        self._names_of_states = states.names
         self._plain = PlainMatches(0, lists)
         self._listed = ListedParts()
         self._of_reads = ReadParts()
         #: Until when what is ready stays if there is no room for more.
         self._kept_until_ms = 0
         #: Which state of the lists is ready.
-        self._as_of: tuple[int, int] | None = None
+        self._as_of: tuple[int, int, int] | None = None
         self._entries: dict[int, int] = {}
         self._sources: dict[str, int] = {}
         self._descriptions: dict[tuple[str | None, bytes | None], int] = {}
@@ -75,22 +77,31 @@ class ReadyMatches:
         self._fixed_at: Rows = np.zeros(1, dtype=np.int64)
         self._fixed_of: PlainMatches | None = None
         self._decided: Rows = np.zeros((0, COLUMNS), dtype=np.int64)
-        self._hashed: Bytes = np.zeros(0, dtype=np.uint8)
+        self._ids: Bytes = np.zeros(0, dtype=np.uint8)
+        self._hashed: Bytes = np.zeros(HASHED_BYTES, dtype=np.uint8)
+        self._sums: Sums = np.zeros(8, dtype=np.uint64)
         self._out: Bytes = np.zeros(0, dtype=np.uint8)
         # Compile what is not in numba's cache now, and not when the first hit waits.
         rows = np.zeros((1, RECORD_COLUMNS), dtype=np.int64)
         step = PlainStep(NO_DATA.data, rows, np.zeros((1, FOUND_COLUMNS), dtype=np.int64), NO_DATA)
         decided, _ = self._decide(NO_DATA, step, are_kept=False)
-        self._written(NO_DATA, step, decided, [], 0)
+        self._written(NO_DATA, step, decided, NO_DATA, 0)
+        admit_rows(states, step, decided, self._listed, 1, partition=0, room_bytes=0, now_ms=0)
 
     def begin(self, plain: PlainMatches) -> None:
         """Begin a fetch, or go on with it after the lists have changed; `plain` is for both."""
         self._plain = plain
-        as_of = self._lists.index.changes, self._lists.list_revision
+        lists = self._lists
+        as_of = lists.index.changes, lists.list_revision, self._names_of_states.generation
         is_old = not self._listed.has_room() and plain.now_ms >= self._kept_until_ms
         if as_of != self._as_of or is_old:
             self._drop()
             self._as_of = as_of
+
+    @property
+    def listed(self) -> ListedParts:
+        """What is ready of the lists."""
+        return self._listed
 
     def decide(self, data: Bytes, step: PlainStep, *, are_kept: bool) -> DecidedStep:
         """Decide the reads of a step; with `are_kept` every match may be a repeat."""
@@ -98,9 +109,11 @@ class ReadyMatches:
         if count < limits.ROWS_FEWEST:
             return self._step(np.full((count, COLUMNS), LEFT, dtype=np.int64), NO_DATA)
         decided, room_bytes = self._decide(data, step, are_kept=are_kept)
-        ids = self._ids(decided)
-        written = self._written(data, step, decided, ids, room_bytes) if ids else NO_DATA
-        return self._step(decided, written)
+        matches = int(np.count_nonzero(are_written(decided)))
+        if not matches:
+            return self._step(decided, NO_DATA)
+        ids = self._ids[: ID_BYTES * matches]
+        return self._step(decided, self._written(data, step, decided, ids, room_bytes))
 
     def _step(self, decided: Rows, written: Bytes) -> DecidedStep:
         return DecidedStep(
@@ -114,7 +127,7 @@ class ReadyMatches:
         count = len(step.rows)
         if len(self._decided) < count:
             self._decided = np.zeros((count, COLUMNS), dtype=np.int64)
-            self._hashed = np.zeros(count * HASHED_BYTES, dtype=np.uint8)
+            self._ids = np.zeros(count * ID_BYTES, dtype=np.uint8)
         decided, listed, of_reads = self._decided[:count], self._listed, self._of_reads
         room_bytes = decide(
             data,
@@ -135,30 +148,22 @@ class ReadyMatches:
             of_reads.texts,
             are_kept,
             self._hashed,
+            self._sums,
+            self._ids,
             decided,
         )
         return decided, room_bytes
 
-    def _ids(self, decided: Rows) -> list[str]:
-        ends: list[int] = decided[are_written(decided), ID_END].tolist()
-        if not ends:
-            return []
-        hashed = self._hashed[: ends[-1]].tobytes()
-        begins = (0, *ends[:-1])
-        return [
-            xxhash.xxh3_128_hexdigest(hashed[begin:end])
-            for begin, end in zip(begins, ends, strict=True)
-        ]
-
     def _written(
-        self, data: Bytes, step: PlainStep, decided: Rows, ids: list[str], room_bytes: int
+        self, data: Bytes, step: PlainStep, decided: Rows, ids: Bytes, room_bytes: int
     ) -> Bytes:
         """Return the matches, each followed by what the audit records of it and by its key."""
         if self._fixed_of is not self._plain:
             self._fixed_of, fixed = self._plain, self._plain.fixed
             self._fixed = np.frombuffer(b"".join(fixed), dtype=np.uint8)
             self._fixed_at = np.cumsum([0, *map(len, fixed)])
-        size_bytes = room_bytes + len(ids) * (len(self._fixed) + 2 * ID_BYTES + NUMBERS_BYTES)
+        matches = len(ids) // ID_BYTES
+        size_bytes = room_bytes + matches * (len(self._fixed) + 2 * ID_BYTES + NUMBERS_BYTES)
         if len(self._out) < size_bytes:
             self._out = np.zeros(size_bytes, dtype=np.uint8)
         size = write(
@@ -172,7 +177,7 @@ class ReadyMatches:
             step.written,
             self._of_reads.compared.rows,
             self._of_reads.texts,
-            np.frombuffer("".join(ids).encode(), dtype=np.uint8),
+            ids,
             self._fixed,
             self._fixed_at,
             self._plain.now_ms,
@@ -205,7 +210,9 @@ class ReadyMatches:
             return
         source = self._sources.get(seen.source)
         if source is None:
-            source = self._sources[seen.source] = self._listed.add_source(seen.source.encode())
+            source = self._sources[seen.source] = self._listed.add_source(
+                seen.source.encode(), self._names_of_states.of_source(seen.source)
+            )
             self._names.append(seen.source)
         is_known = self._listed.has_terms(source, pair)
         if not is_known and eligibility.is_denied(slot, seen.source):
@@ -233,7 +240,8 @@ class ReadyMatches:
         kind = self._descriptions.setdefault(described, len(self._descriptions))
         if self._opened[row] is None:
             self._opened[row] = opened
-            self._listed.add_parts(row, parts, kind)
+            names = self._names_of_states.of_entry(opened.entry)
+            self._listed.add_parts(row, parts, names, kind)
         region = None if seen.region is None else seen.region.encode()
         key = kind, region, seen.vehicle
         if not self._of_reads.has_compared(*key):
@@ -245,7 +253,9 @@ class ReadyMatches:
         """Wipe what is left of the last reads."""
         self._of_reads.clear()
         self._decided.fill(0)
+        self._ids.fill(0)
         self._hashed.fill(0)
+        self._sums.fill(0)
         self._out.fill(0)
 
     def _drop(self) -> None:

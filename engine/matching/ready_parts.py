@@ -28,15 +28,15 @@ from engine.matching.ready_tables import NONE, TRIES, Places, Rows, RowTable, Te
 NEVER: Final = -2
 
 #: The columns of an entry. Where its plate is, and what `EntryParts` has of it, and how long each
-#: is; LISTED_AT is NONE if that is not ready yet. The numbers of its agency and purpose, and of its
-#: region and vehicle.
+#: is; LISTED_AT is NONE if that is not ready yet. The number of its names in the suppression, that
+#: of its region and vehicle, and that of its agency and purpose.
 SLOT, PLATE_AT, PLATE_BYTES, ID_AT, ID_BYTES, LISTED_AT, LISTED_BYTES = range(7)
-(AUDITED_AT, AUDITED_BYTES, CREATED_MS, SIZE_BYTES, IS_KEPT, KEY_BYTES, DESCRIPTION,
- PAIR) = range(7, 15)  # fmt: skip
-_ENTRY_COLUMNS: Final = 15
-#: The columns of a source.
-NAME_AT, NAME_BYTES = range(2)
-_SOURCE_COLUMNS: Final = 2
+(AUDITED_AT, AUDITED_BYTES, FRONT_AT, FRONT_BYTES, CREATED_MS, SIZE_BYTES, WINDOW_MS, KEY_BYTES,
+ NAMES, DESCRIPTION, PAIR) = range(7, 18)  # fmt: skip
+_ENTRY_COLUMNS: Final = 18
+#: The columns of a source; the last one is its number in the suppression.
+NAME_AT, NAME_BYTES, STATE_SOURCE = range(3)
+_SOURCE_COLUMNS: Final = 3
 #: The columns of what a source's policy says of a pair; the rest is only there if it is ALLOWED:
 #: what is hashed into a match id, the end of a match, and that of the audit's fields.
 VERDICT, PART_AT, PART_BYTES, END_AT, END_BYTES, AUDIT_END_AT, AUDIT_END_BYTES = range(7)
@@ -152,9 +152,10 @@ def _place_of_compared(texts: Bytes, row: Rows) -> int:
     return np.int64(place & _LOW)  # type: ignore[return-value]
 
 
-def _added_source(sources: RowTable, texts: Texts, source: bytes) -> int:
-    row = sources.add(*texts.add(source))
-    sources.place(row, _place_of_source(texts.data, *sources.rows[row]))
+def _added_source(sources: RowTable, texts: Texts, source: bytes, number: int = NONE) -> int:
+    at, length = texts.add(source)
+    row = sources.add(at, length, number)
+    sources.place(row, _place_of_source(texts.data, at, length))
     return row
 
 
@@ -185,25 +186,28 @@ class ListedParts:
         """Add an entry; return its row."""
         plate_at, plate_bytes = self._texts.add(plate)
         row = self.entries.add(
-            slot, plate_at, plate_bytes, NONE, 0, NONE, 0, NONE, 0, 0, 0, 0, 0, NONE, pair
+            slot, plate_at, plate_bytes, *(NONE, 0) * 4, 0, 0, 0, 0, NONE, NONE, pair
         )
         self.entries.place(row, slot)
         return row
 
-    def add_parts(self, row: int, parts: EntryParts, description: int) -> None:
-        """Add what the matches of an entry are made of."""
+    def add_parts(self, row: int, parts: EntryParts, names: int, description: int) -> None:
+        """Add what the matches of an entry are made of; `names` are those of its states."""
         add = self._texts.add
-        texts = *add(parts.id_part), *add(parts.listed), *add(parts.audited)
-        numbers = parts.created_ms, parts.size_bytes, parts.is_kept, len(parts.key), description
-        self.entries.rows[row, ID_AT : DESCRIPTION + 1] = *texts, *numbers
+        texts = (
+            *(*add(parts.id_part), *add(parts.listed), *add(parts.audited)),
+            *add(parts.key_front),
+        )
+        numbers = parts.created_ms, parts.size_bytes, parts.window_ms, len(parts.key), names
+        self.entries.rows[row, ID_AT : DESCRIPTION + 1] = *texts, *numbers, description
 
     def leave(self, row: int) -> None:
         """Leave all matches of an entry to Python."""
         self.entries.rows[row, LISTED_AT] = NEVER
 
-    def add_source(self, source: bytes) -> int:
-        """Add a source; return its row."""
-        return _added_source(self.sources, self._texts, source)
+    def add_source(self, source: bytes, number: int) -> int:
+        """Add a source and its number in the suppression; return its row."""
+        return _added_source(self.sources, self._texts, source, number)
 
     def has_terms(self, source: int, pair: int) -> bool:
         """Return whether it is known what the policy of a source, by its row, says of a pair."""

@@ -12,6 +12,9 @@ read is counted, and the key's next match reports the number. If the entry has e
 something else, no match may come, and the number is audited. Its matches stay until they are old,
 so that an entry which is listed again in the same words does not repeat a match.
 
+Most exact matches are admitted by compiled code (`engine.matching.compiled_admission`), with the
+same answers and states; `admit` is for all others.
+
 State is kept by key and source partition (`engine.matching.suppression_key`), because the worker
 that owns a partition also owns the state of its reads. Matches in all partitions held here suppress
 a read; each partition counts its own reads. An exact entry's reads are all in one partition. That
@@ -36,6 +39,8 @@ If a partition is revoked, its state may be kept for some time. If the partition
 the keys that changed meanwhile are restored.
 
 Pure: belongs to one thread, which also sets the clock. No I/O.
+
+Long because Python's way and that of compiled code share one order of reads and one state.
 """
 
 from __future__ import annotations
@@ -45,18 +50,23 @@ from typing import Final, NamedTuple
 
 from engine import limits
 from engine.documents.model import Authority, Entry, SuppressionState
+from engine.matching.compiled_admission import Admitted, admit_rows
+from engine.matching.plain_reads import PlainStep
+from engine.matching.ready_parts import ListedParts
+from engine.matching.ready_tables import Rows
 from engine.matching.suppression_key import (
     LATE_MS,
     KeyState,
     Sighting,
     bounded,
     key_of,
+    terms_of,
+    window_ms_of,
 )
-from engine.matching.suppression_states import KeyStates, SuppressionRecord
+from engine.matching.suppression_names import StateSubject
+from engine.matching.suppression_states import KeyStates, SuppressionRecord, is_old
 
 SUPPRESSED: Final = -1
-
-_DEFAULT_S: Final = Entry.DEFAULTS["suppress_s"]
 
 #: The entries with an id on the lists: the one in force, and the one that a transaction stages.
 Listed = Callable[[str], Iterable[Entry]]
@@ -107,7 +117,7 @@ class Suppression:
         """
         if not self.concerns(entry):
             return 0
-        window_ms = 1000 * (_DEFAULT_S if entry.suppress_s is None else entry.suppress_s)
+        window_ms = window_ms_of(entry)
         seen = bounded(seen)
         key = key or key_of(entry, seen)
         own: KeyState | None = None
@@ -141,6 +151,56 @@ class Suppression:
         own.touched_ms = self._now_ms
         return own.match(seen, self._settled.get(seen.partition, 0))
 
+    def admit_ready(
+        self,
+        step: PlainStep,
+        decided: Rows,
+        listed: ListedParts,
+        begin: int,
+        *,
+        partition: int,
+        room_bytes: int,
+    ) -> Admitted | None:
+        """Let compiled code admit the reads of a step from a number on, until one that Python must
+        decide, or until what comes of them takes so much; None if Python must decide all."""
+        states = self.states
+        most = states.count + len(decided) - begin
+        if not states.are_admitted or most > limits.SUPPRESSION_KEYS:
+            return None
+        admitted = admit_rows(
+            *(states.table, step, decided, listed, begin),
+            partition=partition,
+            room_bytes=room_bytes,
+            now_ms=self._now_ms,
+        )
+        states.note_admitted(partition, admitted.added, admitted.changed_bytes)
+        return admitted
+
+    def make_ready(self, key: bytes, entry: Entry, partition: int) -> None:
+        """Let compiled code admit the next reads of a key to which Python has just admitted one of
+        an entry, if the key is simple."""
+        state = self.states.own(key, partition)
+        if state is not None and (not state.suppressed or state.terms == terms_of(entry)):
+            self._hand_over(state, entry)
+
+    def _hand_over(self, state: KeyState, entry: Entry | None = None) -> None:
+        """Let compiled code hold a state, if its key is simple."""
+        if (
+            state.listing is None
+            or state.handed
+            or state.is_ending
+            or state.is_gone
+            or state in self._unmatched
+            or state.partition in self.states.kept
+        ):
+            return
+        names = self.states.table.names
+        if entry is not None:
+            self.states.hand_over(state, names.of_entry(entry))
+        elif state.suppressed and state.terms is not None and state.plate is not None:
+            of = StateSubject(state.entry_id, state.listing, state.plate, *state.terms)
+            self.states.hand_over(state, names.number_of(of))
+
     def take_changes(self) -> list[SuppressionRecord]:
         """Return the latest state of each key that has changed since the last call."""
         return self.states.take_changes()
@@ -156,7 +216,8 @@ class Suppression:
         another plate, agency or purpose, or the state is old and of an older version. A key with a
         count stays until that is audited.
         """
-        for state in self.states.visit(most):
+        self.states.table.trim_names()
+        for state in self.states.visit(most, self._now_ms):
             is_old = self._is_old(state)
             if not state.suppressed:
                 if is_old:
@@ -166,9 +227,11 @@ class Suppression:
             elif is_old and state.matches:
                 del state.matches[:]
                 self.states.note_change(state)
+            else:
+                self._hand_over(state)
 
     def _is_old(self, state: KeyState) -> bool:
-        return self._now_ms - state.touched_ms > 2 * LATE_MS + state.window_ms
+        return is_old(self._now_ms, state.touched_ms, state.window_ms)
 
     def take_unmatched(self, most: int = limits.AUDIT_STEP_CHANGES) -> list[Unmatched]:
         """Return at most so many counts to be audited; pass them to `audited` afterwards."""
@@ -260,12 +323,7 @@ class Suppression:
     def kept(self, ends: Mapping[int, int]) -> set[int]:
         """Return the partitions whose state is kept and goes with the end of their reads."""
         kept = self.states.kept.intersection(ends)
-        other = {
-            state.partition
-            for state in self.states
-            if state.partition in kept and state.counted >= ends[state.partition]
-        }
-        return kept - other
+        return kept - self.states.counted_from({each: ends[each] for each in kept})
 
     def take_back(self, partition: int) -> bool:
         """Use the kept state of a partition from now on; False if it was dropped meanwhile."""

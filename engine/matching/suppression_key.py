@@ -40,8 +40,11 @@ NO_OFFSET: Final = -1
 #: suppressed reads that it reports, when its read reached the topic, and its packed quality.
 _OFFSET, _CARRIED, _ARRIVED, _QUALITY, MATCH_WIDTH = 1, 2, 3, 4, 5
 #: The approximate size as written of a match, and of the rest without names.
-_MATCH_BYTES: Final = 128
-_WRITTEN_BYTES: Final = 512
+MATCH_BYTES: Final = 128
+WRITTEN_BYTES: Final = 512
+
+
+_DEFAULT_S: Final = Entry.DEFAULTS["suppress_s"]
 
 
 class Sighting(msgspec.Struct, frozen=True, gc=False):
@@ -59,6 +62,11 @@ class Sighting(msgspec.Struct, frozen=True, gc=False):
     partition: int
     offset: int
     quality: Quality
+
+
+def window_ms_of(entry: Entry) -> int:
+    """Return in what time at most one match of an entry is made; 0 if each read makes one."""
+    return 1000 * (_DEFAULT_S if entry.suppress_s is None else entry.suppress_s)
 
 
 def key_of(entry: Entry, seen: Sighting) -> bytes:
@@ -89,6 +97,11 @@ def listing_of(entry: Entry) -> str:
     return xxhash.xxh3_64_hexdigest(orjson.dumps(parts))
 
 
+def terms_of(entry: Entry) -> tuple[str, str, str, Authority]:
+    """Return what a count of suppressed reads of an entry belongs to."""
+    return entry.list_id, entry.agency, entry.purpose, entry.authority
+
+
 def bounded(seen: Sighting) -> Sighting:
     """Return the sighting with the nearest Kafka timestamp that the changelog can hold."""
     # A producer may give a record any timestamp of 64 bits.
@@ -114,6 +127,7 @@ class KeyState:
         "matches",
         "partition",
         "plate",
+        "row",
         "source",
         "suppressed",
         "terms",
@@ -147,6 +161,8 @@ class KeyState:
         #: Whether it is evicted as soon as its count is audited, and whether it was evicted.
         self.is_ending = False
         self.is_gone = False
+        #: Its row in `suppression_table`.
+        self.row = -1
         #: The same key in another partition.
         self.beside: KeyState | None = None
 
@@ -189,7 +205,7 @@ class KeyState:
         """Count a suppressed read of the entry."""
         self.counted = offset
         self.suppressed += 1
-        self.terms = (entry.list_id, entry.agency, entry.purpose, entry.authority)
+        self.terms = terms_of(entry)
         self.plate = entry.plate
 
     def is_of(self, entry: Entry) -> bool:
@@ -232,7 +248,7 @@ class KeyState:
     @property
     def size_bytes(self) -> int:
         """The approximate size as written, rounded up."""
-        return _WRITTEN_BYTES + _MATCH_BYTES * (len(self.matches) // MATCH_WIDTH)
+        return WRITTEN_BYTES + MATCH_BYTES * (len(self.matches) // MATCH_WIDTH)
 
     def read(self, written: SuppressionState, *, is_of_this_log: bool) -> None:
         """Restore what was written.

@@ -11,14 +11,37 @@ Pure; plain book-keeping for `engine.matching.suppression`.
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterator
-from operator import attrgetter
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 from engine import limits
-from engine.matching.suppression_key import KeyState
-from engine.matching.suppression_writer import json_of
+from engine.matching.suppression_key import LATE_MS, KeyState
+from engine.matching.suppression_rows import (
+    CHANGE,
+    COMPILED,
+    COUNTED,
+    HOLDER,
+    NO_ROW,
+    OF_KEY,
+    OF_KEY_HIGH,
+    PARTITION,
+    PYTHON,
+    SUPPRESSED,
+    TOUCHED_MS,
+    WINDOW_MS,
+)
+from engine.matching.suppression_table import StateTable
+from engine.matching.suppression_writer import json_of, json_of_rows
+
+
+def is_old(now_ms: int, touched_ms: int, window_ms: int) -> bool:
+    """Return whether a state is so old that it may be evicted."""
+    return now_ms - touched_ms > 2 * LATE_MS + window_ms
 
 
 class SuppressionRecord(NamedTuple):
@@ -34,14 +57,12 @@ class KeyStates:
 
     def __init__(self) -> None:
         self._by_key: dict[bytes, KeyState] = {}
-        #: A state of a key, or None; `beside` leads to those in other partitions.
-        self.first: Callable[[bytes], KeyState | None] = self._by_key.get
+        self.table = StateTable()
         #: The number of keys, each counted once for every partition.
         self.count = 0
         self._count_of: Counter[int] = Counter()
-        #: Every state in use, and some that are gone; the next one to visit is in front.
-        self._round: deque[KeyState] = deque()
-        self._changed: dict[KeyState, None] = {}
+        #: The states that Python holds and that have changed, with the numbers of their changes.
+        self._changed: dict[KeyState, int] = {}
         #: The approximate size of the changed states as written.
         self.changed_bytes = 0
         self._evicted: dict[tuple[int, bytes], None] = {}
@@ -49,14 +70,55 @@ class KeyStates:
         self.kept: set[int] = set()
         #: How many changes were ever reported, by partition.
         self.reported: Counter[int] = Counter()
-        json_of([KeyState(b"", 0, "", 0)])  # compile it now, and not while the first match waits
+        # Compile it now, and not while the first match waits.
+        json_of([KeyState(b"", 0, "", 0)])
+        json_of_rows(self.table, self.table.changed_rows())
 
     def __iter__(self) -> Iterator[KeyState]:
-        return (state for state in self._round if not state.is_gone)
+        """Yield every state; a copy of each that compiled code holds."""
+        yield from [*self.table.held.values()]
+        for row in self.table.compiled_rows().tolist():
+            yield self.table.state(row)
+
+    def first(self, key: bytes) -> KeyState | None:
+        """Return a state of a key, or None; `beside` leads to those in other partitions. Python
+        holds all of them from now on."""
+        state = self._by_key.get(key)
+        if state is None and (row := self.table.find(key)) != NO_ROW:
+            return self._held_here(row)
+        return state
+
+    def _held_here(self, row: int) -> KeyState:
+        state, change = self.table.take_over(row)
+        self._by_key[state.key] = state
+        if change:
+            self._changed[state] = change
+        return state
+
+    def hand_over(self, state: KeyState, names: int) -> None:
+        """Let compiled code hold a state if its key is simple. `names` are the entry's."""
+        if state.beside is None and self._by_key.get(state.key) is state:
+            change = self._changed.get(state, 0)
+            if self.table.hand_over(state, names, change):
+                del self._by_key[state.key]
+                self._changed.pop(state, None)
+
+    @property
+    def are_admitted(self) -> bool:
+        """Whether compiled code may add states: no evicted one is to be reported before."""
+        return not self._evicted
+
+    def note_admitted(self, partition: int, added: int, changed_bytes: int) -> None:
+        """Note that compiled code has added so many states of a partition, and about how large all
+        are that it has changed."""
+        self.changed_bytes += changed_bytes
+        self.count += added
+        self.table.compiled += added
+        self._count_of[partition] += added
 
     def own(self, key: bytes, partition: int) -> KeyState | None:
         """Return the state of a key in a partition."""
-        state = self._by_key.get(key)
+        state = self.first(key)
         while state is not None and state.partition != partition:
             state = state.beside
         return state
@@ -67,42 +129,66 @@ class KeyStates:
         self._by_key[state.key] = state
         self.count += 1
         self._count_of[state.partition] += 1
-        self._round.append(state)
+        self.table.add(state)
         self._evicted.pop((state.partition, state.key), None)
 
     def note_change(self, state: KeyState) -> None:
         """Note that a state is about to change, or has changed."""
         if state not in self._changed:
-            self._changed[state] = None
+            self._changed[state] = self.table.next_change()
             self.changed_bytes += state.size_bytes
 
     def take_changes(self) -> list[SuppressionRecord]:
         """Return the latest state of each key that has changed since the last call."""
-        if not self._changed and not self._evicted:
+        rows = self.table.changed_rows()
+        if not self._changed and not self._evicted and not len(rows):
             return []
         records = [SuppressionRecord(*place, None) for place in self._evicted]
-        changed = [*self._changed]
-        records += [
-            SuppressionRecord(state.partition, state.key, value)
-            for state, value in zip(changed, json_of(changed), strict=True)
-        ]
+        if not self._changed:
+            records += self._records_of_rows(rows)
+        else:
+            changed = [*self._changed]
+            found = [
+                (self._changed[state], SuppressionRecord(state.partition, state.key, value))
+                for state, value in zip(changed, json_of(changed), strict=True)
+            ]
+            changes = self.table.rows[rows, CHANGE].tolist()
+            found += zip(changes, self._records_of_rows(rows), strict=True)
+            records += [record for _, record in sorted(found, key=itemgetter(0))]
+        self.table.drop_changes(rows)
         self.reported.update(map(attrgetter("partition"), records))
         self._evicted.clear()
         self._changed.clear()
         self.changed_bytes = 0
         return records
 
-    def visit(self, most: int) -> Iterator[KeyState]:
-        """Yield at most so many states in turn; the caller may evict each one. Kept ones are passed
-        over."""
-        for _ in range(min(most, len(self._round))):
-            state = self._round.popleft()
-            if state.is_gone:
+    def _records_of_rows(self, rows: npt.NDArray[np.int64]) -> list[SuppressionRecord]:
+        """Return the records of states that compiled code holds."""
+        if not len(rows):
+            return []
+        text, ends = json_of_rows(self.table, rows)
+        keys = self.table.rows[rows, OF_KEY : OF_KEY_HIGH + 1].tobytes()
+        partitions = self.table.rows[rows, PARTITION].tolist()
+        return [
+            SuppressionRecord(partition, keys[16 * at : 16 * at + 16], text[begin:end])
+            for at, (partition, begin, end) in enumerate(
+                zip(partitions, (0, *ends[:-1]), ends, strict=True)
+            )
+        ]
+
+    def visit(self, most: int, now_ms: int) -> Iterator[KeyState]:
+        """Visit at most so many states in turn; the caller may evict each one. Kept ones are passed
+        over, and so are those that compiled code holds and that have no count and are not old."""
+        rows = self.table.rows
+        for row in self.table.visit(most):
+            if rows[row, PARTITION] in self.kept:
                 continue
-            if state.partition not in self.kept:
-                yield state
-            if not state.is_gone:
-                self._round.append(state)
+            if rows[row, HOLDER] == PYTHON:
+                yield self.table.held[row]
+            elif rows[row, SUPPRESSED] or is_old(
+                now_ms, rows[row, TOUCHED_MS], rows[row, WINDOW_MS]
+            ):
+                yield self._held_here(row)
 
     def make_room(self) -> list[KeyState]:
         """Make room for one more state if there is none: evict the oldest one without a count.
@@ -114,15 +200,15 @@ class KeyStates:
             self.drop(set(self.kept))
         if self.count < limits.SUPPRESSION_KEYS:
             return []
-        seen: list[KeyState] = []
-        while self._round and len(seen) < limits.SUPPRESSION_KEYS_COMPARED:
-            state = self._round.popleft()
-            if not state.is_gone:
-                seen.append(state)
+        seen = [
+            self._held_here(row)
+            if self.table.rows[row, HOLDER] == COMPILED
+            else self.table.held[row]
+            for row in self.table.visit(limits.SUPPRESSION_KEYS_COMPARED)
+        ]
         without_count = [state for state in seen if not state.suppressed]
         if without_count:
             self.evict(min(without_count, key=lambda state: state.touched_ms))
-        self._round.extend(state for state in seen if not state.is_gone)
         return [] if without_count else seen
 
     def evict(self, state: KeyState) -> None:
@@ -144,6 +230,7 @@ class KeyStates:
             self._by_key[state.key] = state.beside
         self.count -= 1
         self._count_of[state.partition] -= 1
+        self.table.remove(state)
         state.is_gone = True
         self._changed.pop(state, None)
 
@@ -155,19 +242,36 @@ class KeyStates:
         """
         unreported = {state.partition for state in self._changed}
         unreported.update(partition for partition, _ in self._evicted)
+        unreported.update(self.table.rows[self.table.changed_rows(), PARTITION].tolist())
         newly = set(keep) - unreported
         self.drop(set(partitions) - newly - self.kept)
         self.kept |= newly
         return newly
 
+    def counted_from(self, ends: Mapping[int, int]) -> set[int]:
+        """Return those partitions that have a state which has counted a read from the end on."""
+        rows = self.table.rows[self.table.compiled_rows()]
+        found = {
+            partition
+            for partition, end in ends.items()
+            if ((rows[:, PARTITION] == partition) & (rows[:, COUNTED] >= end)).any()
+        }
+        return found | {
+            state.partition
+            for state in self.table.held.values()
+            if state.partition in ends and state.counted >= ends[state.partition]
+        }
+
     def drop(self, partitions: Collection[int]) -> None:
         """Drop the states of partitions without reporting changes."""
         if any(self._count_of[partition] for partition in partitions):
-            for state in self:
+            for state in [*self.table.held.values()]:
                 if state.partition in partitions:
                     self.remove(state)
-            self._round = deque(self)
-        if not self._changed:
+            self.table.drop(partitions)
+            for partition in partitions:  # those that compiled code held
+                self.count -= self._count_of.pop(partition, 0)
+        if not self._changed and not len(self.table.changed_rows()):
             self.changed_bytes = 0
         self.kept.difference_update(partitions)
         self._evicted = dict.fromkeys(each for each in self._evicted if each[0] not in partitions)

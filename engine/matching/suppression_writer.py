@@ -20,8 +20,20 @@ from engine.arrays import Bytes
 from engine.compiled import compiled, inner
 from engine.documents.codec import encode
 from engine.documents.model import RecentMatch, SuppressionState
+from engine.matching import suppression_rows as table
 from engine.matching.quality import CLOSENESS, QUALITY_WIDTH, unpacked
 from engine.matching.suppression_key import MATCH_WIDTH, KeyState
+from engine.matching.suppression_names import (
+    COUNTING_AT,
+    COUNTING_BYTES,
+    HEAD_AT,
+    HEAD_BYTES,
+    SOURCE_AT,
+    SOURCE_BYTES,
+    TAIL_AT,
+    TAIL_BYTES,
+)
+from engine.matching.suppression_table import StateTable
 from engine.matching.written_numbers import written_confidence, written_number
 
 Numbers = npt.NDArray[np.int64]
@@ -56,6 +68,33 @@ def _written_text(out: Bytes, to: np.uint64, number: int) -> np.uint64:
     return to
 
 
+@inner
+def _written_match(
+    out: Bytes,
+    to: np.uint64,
+    number: int,
+    captured_ms: int,
+    offset: int,
+    carried: int,
+    arrived_ms: int,
+    quality: int,
+) -> np.uint64:
+    """Write the match with this number in its state."""
+    if number:
+        out[to] = 44
+        to += _1
+    to = written_number(out, _written_text(out, to, 0), captured_ms)
+    to = written_number(out, _written_text(out, to, 1), offset)
+    to = written_number(out, _written_text(out, to, 2), carried)
+    to = written_number(out, _written_text(out, to, 3), arrived_ms)
+    if quality >= 0:
+        to = _written_text(out, to, _TO_TYPE)
+        to = _written_text(out, to, _FIRST_TYPE + quality // QUALITY_WIDTH)
+        to = _written_text(out, to, _TO_CONFIDENCE)
+        to = written_confidence(out, to, quality % QUALITY_WIDTH)
+    return _written_text(out, to, _END)
+
+
 @compiled
 def _write_matches(matches: Numbers, counts: Numbers, out: Bytes, ends: Numbers) -> None:
     """Write the matches of states that follow one another, of each state so many; say where in the
@@ -63,21 +102,115 @@ def _write_matches(matches: Numbers, counts: Numbers, out: Bytes, ends: Numbers)
     to, at = _0, 0
     for state in range(len(counts)):
         for number in range(counts[state]):
-            if number:
-                out[to] = 44
-                to += _1
-            for field in range(4):
-                to = _written_text(out, to, field)
-                to = written_number(out, to, matches[at + field])
-            quality = matches[at + 4]
-            if quality >= 0:
-                to = _written_text(out, to, _TO_TYPE)
-                to = _written_text(out, to, _FIRST_TYPE + quality // QUALITY_WIDTH)
-                to = _written_text(out, to, _TO_CONFIDENCE)
-                to = written_confidence(out, to, quality % QUALITY_WIDTH)
-            to = _written_text(out, to, _END)
+            to = _written_match(
+                out,
+                to,
+                number,
+                matches[at],
+                matches[at + 1],
+                matches[at + 2],
+                matches[at + 3],
+                matches[at + 4],
+            )
             at += MATCH_WIDTH
         ends[state] = np.int64(to)
+
+
+#: What is written before the numbers of a state, and before its source.
+_NUMBERS: Final = (b'],"suppress_s":', b',"offset":', b',"suppressed":', b',"source":')
+_NUMBER_BYTES: Final[Bytes] = np.frombuffer(b"".join(_NUMBERS), dtype=np.uint8)
+_NUMBER_ENDS: Final = np.cumsum(np.array([0, *map(len, _NUMBERS)], dtype=np.uint64))
+#: More than a state takes besides its matches and names.
+_BESIDE_BYTES: Final = len(_NUMBER_BYTES) + 64
+
+
+@inner
+def _written_before(out: Bytes, to: np.uint64, number: int) -> np.uint64:
+    at, end = _NUMBER_ENDS[number], _NUMBER_ENDS[number + 1]
+    while at < end:
+        out[to] = _NUMBER_BYTES[at]
+        at += _1
+        to += _1
+    return to
+
+
+@inner
+def _copied(texts: Bytes, begin: int, length: int, out: Bytes, to: np.uint64) -> np.uint64:
+    at, count = np.uint64(begin), np.uint64(length)
+    for index in range(count):
+        out[to + index] = texts[at + index]
+    return to + count
+
+
+@compiled
+def _write_states(
+    changed: Numbers,
+    rows: Numbers,
+    all_matches: Numbers,
+    names: Numbers,
+    texts: Bytes,
+    sources: Numbers,
+    source_texts: Bytes,
+    out: Bytes,
+    ends: Numbers,
+) -> None:
+    """Write the states of rows, one after the other; say where each ends."""
+    to = _0
+    for number in range(len(changed)):
+        row, matches = rows[changed[number]], all_matches[changed[number]]
+        of, source = names[row[table.NAMES]], sources[row[table.OF_SOURCE]]
+        to = _copied(texts, of[HEAD_AT], of[HEAD_BYTES], out, to)
+        for match in range(row[table.MATCHES]):
+            at = table.PACKED_COLUMNS * match
+            carried = matches[at + table.PACKED] // table.CARRIED_UNIT
+            quality = matches[at + table.PACKED] % table.CARRIED_UNIT - 1
+            to = _written_match(
+                out,
+                to,
+                match,
+                matches[at + table.CAPTURED],
+                matches[at + table.OF_OFFSET],
+                carried,
+                matches[at + table.ARRIVED],
+                quality,
+            )
+        to = written_number(out, _written_before(out, to, 0), row[table.WINDOW_MS] // 1000)
+        to = written_number(out, _written_before(out, to, 1), row[table.COUNTED])
+        to = written_number(out, _written_before(out, to, 2), row[table.SUPPRESSED])
+        to = _written_before(out, to, 3)
+        to = _copied(source_texts, source[SOURCE_AT], source[SOURCE_BYTES], out, to)
+        if row[table.SUPPRESSED] != 0:
+            to = _copied(texts, of[COUNTING_AT], of[COUNTING_BYTES], out, to)
+        else:
+            to = _copied(texts, of[TAIL_AT], of[TAIL_BYTES], out, to)
+        ends[number] = np.int64(to)
+
+
+def json_of_rows(states: StateTable, changed: Numbers) -> tuple[bytes, list[int]]:
+    """Return the states of rows as JSON, one after the other, and where each ends."""
+    names, rows = states.names, states.rows[changed]
+    of, sources = names.rows[rows[:, table.NAMES]], names.source_rows[rows[:, table.OF_SOURCE]]
+    room_bytes = (
+        int(rows[:, table.MATCHES].sum()) * _ROOM_BYTES
+        + int(of[:, [HEAD_BYTES, TAIL_BYTES, COUNTING_BYTES]].sum())
+        + int(sources[:, SOURCE_BYTES].sum())
+        + len(changed) * _BESIDE_BYTES
+    )
+    out: Bytes = np.empty(room_bytes, dtype=np.uint8)
+    ends = np.zeros(len(changed), dtype=np.int64)
+    _write_states(
+        changed,
+        states.rows,
+        states.matches,
+        names.rows,
+        names.texts,
+        names.source_rows,
+        names.source_texts,
+        out,
+        ends,
+    )
+    size = int(ends[-1]) if len(ends) else 0
+    return out[:size].tobytes(), ends.tolist()
 
 
 def document_of(state: KeyState) -> SuppressionState:

@@ -13,7 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.arrays import Bytes
+from engine.compiled import compiled
 from engine.matching.outcome import FoundMatch
+from engine.wire.record_columns import put_text
 
 #: The columns of a match: where its value begins, its id in it, and where the value ends, what the
 #: audit records of it, and its key, one behind the other; its Kafka timestamp; and the number of
@@ -21,6 +23,18 @@ from engine.matching.outcome import FoundMatch
 VALUE_AT, ID_AT, VALUE_END, AUDIT_END, KEY_END, TIMESTAMP_MS, PURPOSE, COLUMNS = range(8)
 ID_BYTES: Final = 32
 _TYPE: Final = "exact"
+
+
+@compiled
+def _gather(data: Bytes, rows: npt.NDArray[np.int64], out: Bytes) -> None:
+    """Copy matches one behind the other, and say in their rows where they are."""
+    to = np.uint64(0)
+    for number in range(len(rows)):
+        row = rows[number]
+        begin, moved = row[VALUE_AT], np.int64(to) - row[VALUE_AT]
+        to = put_text(data, begin, row[KEY_END] - begin, out, to)
+        for column in range(KEY_END + 1):
+            row[column] += moved
 
 
 class WrittenMatches(Sequence[FoundMatch]):
@@ -72,6 +86,16 @@ class WrittenMatches(Sequence[FoundMatch]):
         rows[:, : KEY_END + 1] -= begin
         return WrittenMatches(self.data[begin:end].copy(), rows, self.matched_at, self._purposes)
 
+    def some(self, are_some: npt.NDArray[np.bool_]) -> WrittenMatches:
+        """Return some of these matches in an array of their own, which has nothing of the
+        others."""
+        if are_some.all():
+            return self.copy()
+        rows = self.rows[are_some]
+        data = np.empty(int((rows[:, KEY_END] - rows[:, VALUE_AT]).sum()), dtype=np.uint8)
+        _gather(self.data, rows, data)
+        return WrittenMatches(data, rows, self.matched_at, self._purposes)
+
     @property
     def kinds(self) -> Counter[tuple[str, str]]:
         """How many there are, by type and purpose."""
@@ -81,3 +105,12 @@ class WrittenMatches(Sequence[FoundMatch]):
         for kind, count in zip(kinds, counts.tolist(), strict=True):
             found[kind] += count
         return found
+
+
+def _compile() -> None:
+    """Compile what is not in numba's cache now, and not when the first match waits."""
+    nothing = np.zeros(0, dtype=np.uint8)
+    _gather(nothing, np.zeros((0, COLUMNS), dtype=np.int64), nothing)
+
+
+_compile()

@@ -24,6 +24,7 @@ from engine.matching.matcher import Matcher
 from engine.matching.outcome import Outcome
 from engine.matching.plain_match import EntryParts, PlainMatches
 from engine.matching.ready_matches import ReadyMatches
+from engine.matching.suppression_table import StateTable
 from tests.documents.test_read_scan import values as odd_values
 from tests.fakes.documents import NOW_MS, as_bytes, at, entry_json, policy_json
 from tests.fakes.record_batches import Sent
@@ -196,8 +197,8 @@ def ready_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[Matcher], ReadyMatche
     made: dict[int, ReadyMatches] = {}
 
     class Noted(ReadyMatches):
-        def __init__(self, lists: Lists) -> None:
-            super().__init__(lists)
+        def __init__(self, lists: Lists, states: StateTable) -> None:
+            super().__init__(lists, states)
             made[id(lists)] = self
 
     monkeypatch.setattr("engine.matching.matcher.ReadyMatches", Noted)
@@ -237,7 +238,7 @@ def test_python_decides_no_read_like_those_before(
     assert outcomes[-1].denied == reasons
     decided_in_python.clear()
     same(plainly_and_slowly, fetch_of(*sent, first=_TIMES * len(sent)))
-    assert decided_in_python == {"match_kept": 3}
+    assert decided_in_python == {}
 
 
 @pytest.mark.parametrize("limit_bytes", range(1_000, 26_000, 997))
@@ -305,11 +306,13 @@ def test_what_is_read_is_wiped(
 
     def buffers() -> list[Any]:
         rows = parts.compared.rows, parts.sources.rows
-        return [ready._decided, ready._hashed, ready._out, parts.texts, *rows]
+        texts = ready._ids, ready._hashed, ready._out, parts.texts
+        return [ready._decided, *texts, *rows]
 
+    ready._sums.fill(1)  # only what is hashed of a long text
     assert all(each.any() for each in buffers())
     matcher.scrub()
-    assert not any(each.any() for each in buffers())
+    assert not any(each.any() for each in (*buffers(), ready._sums))
     assert [parts.known_compared, parts.known_sources] == [set(), set()]
 
 
