@@ -320,6 +320,12 @@ DELIVERY_TRANSACTION_S: Final = 75.0
 #: answers one batch in fifty of the next with "not enough replicas", and finishes a moment later.
 #: The usual tenth of a second would delay one match in a hundred that long.
 TRANSACTION_BACKOFF_MS: Final = 20
+#: While a partition has so many reads left, a transaction takes what came of TRANSACTION_FETCHES of
+#: its fetches, and waits so long for it. Most of what a transaction costs, here and on the brokers,
+#: is the same whatever it holds, and matches of reads that have waited can wait that much longer.
+BACKLOG_READS: Final = 10_000
+TRANSACTION_FETCHES: Final = 2
+TRANSACTION_GATHER_S: Final = 0.2
 #: After how long without a delivery a transactional id is used, because the broker expires it
 #: after some days (transactional.id.expiration.ms, 7 days).
 TRANSACTIONAL_ID_S: Final = 12 * 3600.0

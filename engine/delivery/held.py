@@ -48,13 +48,15 @@ class Held:
         events: Sequence[Event],
         states: Sequence[StateRecord],
         next_offset: int | None,
+        *,
+        has_next: bool = False,
     ) -> asyncio.Future[None]:
         """Add to the partition's transactions; without a claim the future fails with Abandoned."""
         if self.claim is None:
             gone = acknowledgement()
             gone.set_exception(Abandoned())
             return gone
-        return self.claim.transactions.add(records, events, states, next_offset)
+        return self.claim.transactions.add(records, events, states, next_offset, has_next=has_next)
 
     def refuse(self, assignment: Assignment, partition: int) -> None:
         """Take nothing more of the partition; what was handed over is still committed."""

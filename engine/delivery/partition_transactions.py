@@ -1,7 +1,9 @@
 """The transactions of one partition of the reads, one after the other.
 
 Each takes everything that waits, in its order, and commits the offset after it. An offset that the
-group already has is never committed again, so the group's offset never goes back.
+group already has is never committed again, so the group's offset never goes back. While the
+partition has many reads left, a transaction waits for what comes of a further fetch, because most
+of what it costs is the same whatever it holds.
 
 The matches of the partition are audited in a chain of their own, which begins with the first of
 them. If the outcome of a transaction stays unknown (the worker is fenced, or the last response is
@@ -13,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import NamedTuple, Protocol
 
 from engine import limits
@@ -58,6 +61,7 @@ class _Handed(NamedTuple):
     events: Sequence[Event]
     states: Sequence[StateRecord]
     next_offset: int | None
+    has_next: bool
 
 
 class PartitionTransactions:
@@ -101,13 +105,17 @@ class PartitionTransactions:
         events: Sequence[Event] = (),
         states: Sequence[StateRecord] = (),
         next_offset: int | None = None,
+        *,
+        has_next: bool = False,
     ) -> asyncio.Future[None]:
         """Hand over what belongs together; the future is done when it is committed.
+
+        `has_next` if more comes soon, which may be committed with it.
 
         It fails with Abandoned if the partition is lost or revoked before, and else with what
         ended `run`.
         """
-        return self._queue.add(_Handed(records, events, states, next_offset))
+        return self._queue.add(_Handed(records, events, states, next_offset, has_next))
 
     async def flushed(self) -> None:
         """Wait until all that was handed over is committed. Raises what `add` tells of."""
@@ -131,6 +139,10 @@ class PartitionTransactions:
             await self._sink.transact((), (), self.committed)
 
     async def _transact(self) -> None:
+        if self._queue.failure is None:
+            await self._queue.gather(
+                limits.TRANSACTION_FETCHES, limits.TRANSACTION_GATHER_S, attrgetter("has_next")
+            )
         taken = self._queue.take_all()
         records: list[Sequence[Outgoing]] = [
             part for one in taken for part in parts_of(one.records)

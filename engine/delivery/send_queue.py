@@ -8,6 +8,7 @@ to stand behind what follows it. What a round takes, and what becomes of it, is 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Generic, NamedTuple, TypeVar
@@ -87,6 +88,16 @@ class SendQueue(Generic[T]):
         """End `run` once every item is sent."""
         self._is_closing = True
         self._wake.set()
+
+    async def gather(self, most: int, within_s: float, has_next: Callable[[T], bool]) -> None:
+        """Wait for so many items, as long as the last one has a next one; not after `close`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while len(self._waiting) < most and has_next(self._waiting[-1].item):
+                    if self._is_closing:
+                        return
+                    self._wake.clear()
+                    await self._wake.wait()
 
     @property
     def is_empty(self) -> bool:

@@ -149,6 +149,7 @@ class Transactions:
             match_events(outcome),
             self._states(own),
             fetch.next_offset,
+            has_next=fetch.lag >= limits.BACKLOG_READS,
         )
         self.pass_over(fetch)
         return handed

@@ -235,6 +235,44 @@ async def test_what_waits_goes_together_and_in_order() -> None:
         assert len({record.chain for record in here.broker.audit()}) == 1
 
 
+@pytest.mark.parametrize("left", [limits.BACKLOG_READS - 1, limits.BACKLOG_READS])
+async def test_many_reads_that_are_left_share_transactions(
+    left: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One for several fetches, but for the last one, behind which nothing comes."""
+    monkeypatch.setattr(limits, "TRANSACTION_GATHER_S", 3_600)
+    async with running() as here:
+        handed = []
+        for n in range(5):
+            fetch = fetch_of(n, n + 1, follows=n or None)
+            fetch.log_end = fetch.next_offset + (left if n < 4 else 0)
+            handed.append(await here.take(fetch, outcome_of(n)))
+            await settle()
+        await asyncio.gather(*(one for one in handed if one is not None))
+        assert matched(here.broker) == [0, 1, 2, 3, 4]
+        assert here.broker.committed_count == (5 if left < limits.BACKLOG_READS else 3)
+
+
+@pytest.mark.parametrize("how", ["in time", "offset", "revoked"])
+async def test_a_transaction_waits_for_no_fetch_that_does_not_come(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "TRANSACTION_GATHER_S", 0.01 if how == "in time" else 3_600)
+    async with running() as here:
+        fetch = fetch_of(0, 2, follows=None)
+        fetch.log_end = 2 + limits.BACKLOG_READS
+        handed = await here.take(fetch, outcome_of(0))
+        assert handed is not None
+        await settle()
+        if how == "offset":  # what comes behind is an offset alone
+            assert await here.commit({0: 3}) == {0: 3}
+        elif how == "revoked":
+            await here.revoke()
+        await handed
+        assert matched(here.broker) == [0]
+        assert here.broker.offsets == {0: 3 if how == "offset" else 2}
+
+
 async def test_an_offset_never_goes_back() -> None:
     async with running() as here:
         handed = await here.take(fetch_of(0, 6, follows=None), outcome_of(5))
