@@ -37,6 +37,11 @@ class InParts(Sequence[T_co]):
     @overload
     def __getitem__(self, at: slice) -> Sequence[T_co]: ...
     def __getitem__(self, at: int | slice) -> T_co | Sequence[T_co]:
+        if isinstance(at, int) and at >= 0:
+            for part in self._parts:
+                if at < len(part):
+                    return part[at]
+                at -= len(part)
         return [*self][at]
 
     def __eq__(self, other: object) -> bool:

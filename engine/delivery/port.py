@@ -14,7 +14,7 @@ from engine.audit.chain import Event
 from engine.delivery.known_changelog import KnownChangelog
 from engine.matching.outcome import Outcome
 from engine.matching.suppression import Unmatched
-from engine.matching.suppression_states import SuppressionRecord
+from engine.matching.written_states import SuppressionRecord
 from engine.transport.assignment import Assignment
 from engine.transport.batch_topics import ByGroup
 from engine.transport.fetch import Fetch

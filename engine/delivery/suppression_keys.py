@@ -15,7 +15,7 @@ from engine.audit.chain import AuditedEvent, Event
 from engine.delivery.port import Tidied
 from engine.documents.model import Entry
 from engine.matching.suppression import Suppression, Unmatched
-from engine.matching.suppression_states import SuppressionRecord
+from engine.matching.written_states import SuppressionRecord
 from engine.transport.runtime import Runtime
 
 
@@ -55,7 +55,7 @@ class CheckedKeys:
         taken = self._state.take_unmatched()
         return Tidied(taken, _by_partition(taken, now_ms), self._state.take_changes())
 
-    def _evict(self, taken: Sequence[Unmatched]) -> list[SuppressionRecord]:
+    def _evict(self, taken: Sequence[Unmatched]) -> Sequence[SuppressionRecord]:
         self._state.audited(taken)
         return self._state.take_changes()
 

@@ -38,7 +38,7 @@ from engine.delivery.records import match_events, records_of
 from engine.delivery.send_queue import Abandoned
 from engine.delivery.suppression_changelog import StateRecord, state_records
 from engine.matching.outcome import Outcome
-from engine.matching.suppression_states import SuppressionRecord
+from engine.matching.written_states import SuppressionRecord
 from engine.transport.assignment import Assignment
 from engine.transport.batch_topics import ByGroup
 from engine.transport.fetch import Fetch

@@ -35,6 +35,7 @@ The modules, in the order in which data passes them:
     compiled_admission  reads admitted to the simple keys among them, compiled
     suppression_key  what is held of one of them
     suppression_writer  what is held of them, as JSON
+    written_states   what is reported of their changes
     quality          which of two matches is the better one
     match            from a candidate to a match event
     plain_match      the exact match of a plain read, put together from JSON
@@ -55,6 +56,6 @@ __all__ = [
     "ready_matches",
     "scanner",
     "suppression",
-    "suppression_states",
     "written_matches",
+    "written_states",
 ]

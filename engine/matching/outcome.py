@@ -15,7 +15,7 @@ from engine.audit.added_entries import AddedEntries, Waiting
 from engine.audit.changes import Change
 from engine.documents.codec import read_match
 from engine.documents.model import Match, Reject
-from engine.matching.suppression_states import SuppressionRecord
+from engine.matching.written_states import SuppressionRecord
 from engine.plates.likeness import MatchType
 from engine.wire.trace_context import TraceContext
 
@@ -61,7 +61,7 @@ class Outcome:
     reads: int = 0
     matches: Sequence[FoundMatch] = field(default_factory=list)
     suppressed: int = 0
-    suppression: list[SuppressionRecord] = field(default_factory=list)
+    suppression: Sequence[SuppressionRecord] = ()
     rejects: list[Reject] = field(default_factory=list)
     denied: Counter[str] = field(default_factory=Counter)
     denied_by_source: Counter[tuple[str | None, str]] = field(default_factory=Counter)

@@ -45,7 +45,7 @@ Long because Python's way and that of compiled code share one order of reads and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from engine import limits
@@ -64,7 +64,8 @@ from engine.matching.suppression_key import (
     window_ms_of,
 )
 from engine.matching.suppression_names import StateSubject
-from engine.matching.suppression_states import KeyStates, SuppressionRecord, is_old
+from engine.matching.suppression_states import KeyStates, is_old
+from engine.matching.written_states import SuppressionRecord
 
 SUPPRESSED: Final = -1
 
@@ -201,7 +202,7 @@ class Suppression:
             of = StateSubject(state.entry_id, state.listing, state.plate, *state.terms)
             self.states.hand_over(state, names.number_of(of))
 
-    def take_changes(self) -> list[SuppressionRecord]:
+    def take_changes(self) -> Sequence[SuppressionRecord]:
         """Return the latest state of each key that has changed since the last call."""
         return self.states.take_changes()
 

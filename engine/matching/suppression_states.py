@@ -12,14 +12,14 @@ Pure; plain book-keeping for `engine.matching.suppression`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
-from operator import attrgetter, itemgetter
-from typing import NamedTuple
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from operator import itemgetter
 
 import numpy as np
 import numpy.typing as npt
 
 from engine import limits
+from engine.in_parts import InParts
 from engine.matching.suppression_key import LATE_MS, KeyState
 from engine.matching.suppression_rows import (
     CHANGE,
@@ -37,19 +37,16 @@ from engine.matching.suppression_rows import (
 )
 from engine.matching.suppression_table import StateTable
 from engine.matching.suppression_writer import json_of, json_of_rows
+from engine.matching.written_states import (
+    SuppressionRecord,
+    WrittenStates,
+    partition_of_each,
+)
 
 
 def is_old(now_ms: int, touched_ms: int, window_ms: int) -> bool:
     """Return whether a state is so old that it may be evicted."""
     return now_ms - touched_ms > 2 * LATE_MS + window_ms
-
-
-class SuppressionRecord(NamedTuple):
-    """A key's latest state as JSON, for the changelog; None if it was evicted."""
-
-    partition: int
-    key: bytes
-    value: bytes | None
 
 
 class KeyStates:
@@ -138,43 +135,40 @@ class KeyStates:
             self._changed[state] = self.table.next_change()
             self.changed_bytes += state.size_bytes
 
-    def take_changes(self) -> list[SuppressionRecord]:
-        """Return the latest state of each key that has changed since the last call."""
+    def take_changes(self) -> Sequence[SuppressionRecord]:
+        """Return the latest state of each key that has changed since the last call. No object is
+        made of those that compiled code holds, unless there are others or several partitions."""
         rows = self.table.changed_rows()
-        if not self._changed and not self._evicted and not len(rows):
-            return []
-        records = [SuppressionRecord(*place, None) for place in self._evicted]
-        if not self._changed:
-            records += self._records_of_rows(rows)
-        else:
+        evicted = [SuppressionRecord(*place, None) for place in self._evicted]
+        parts: list[Sequence[SuppressionRecord]] = [evicted]
+        if self._changed:
             changed = [*self._changed]
             found = [
                 (self._changed[state], SuppressionRecord(state.partition, state.key, value))
                 for state, value in zip(changed, json_of(changed), strict=True)
             ]
-            changes = self.table.rows[rows, CHANGE].tolist()
-            found += zip(changes, self._records_of_rows(rows), strict=True)
-            records += [record for _, record in sorted(found, key=itemgetter(0))]
+            for some in self._written(rows):
+                changes = self.table.rows[some.rows, CHANGE].tolist()
+                found += zip(changes, some, strict=True)
+            parts.append([record for _, record in sorted(found, key=itemgetter(0))])
+        else:
+            parts += self._written(rows)
         self.table.drop_changes(rows)
-        self.reported.update(map(attrgetter("partition"), records))
+        for part in parts:
+            self.reported.update(partition_of_each(part))
         self._evicted.clear()
         self._changed.clear()
         self.changed_bytes = 0
-        return records
+        return InParts(parts)
 
-    def _records_of_rows(self, rows: npt.NDArray[np.int64]) -> list[SuppressionRecord]:
-        """Return the records of states that compiled code holds."""
-        if not len(rows):
-            return []
-        text, ends = json_of_rows(self.table, rows)
-        keys = self.table.rows[rows, OF_KEY : OF_KEY_HIGH + 1].tobytes()
-        partitions = self.table.rows[rows, PARTITION].tolist()
-        return [
-            SuppressionRecord(partition, keys[16 * at : 16 * at + 16], text[begin:end])
-            for at, (partition, begin, end) in enumerate(
-                zip(partitions, (0, *ends[:-1]), ends, strict=True)
-            )
-        ]
+    def _written(self, rows: npt.NDArray[np.int64]) -> Iterator[WrittenStates]:
+        """Yield the states in rows, those of each partition together."""
+        partitions = self.table.rows[rows, PARTITION]
+        for partition in np.unique(partitions).tolist():
+            some = rows[partitions == partition]
+            text, ends = json_of_rows(self.table, some)
+            keys = self.table.rows[some, OF_KEY : OF_KEY_HIGH + 1].view(np.uint8)
+            yield WrittenStates(partition, some, keys, text, ends)
 
     def visit(self, most: int, now_ms: int) -> Iterator[KeyState]:
         """Visit at most so many states in turn; the caller may evict each one. Kept ones are passed

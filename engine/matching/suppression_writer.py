@@ -186,7 +186,7 @@ def _write_states(
         ends[number] = np.int64(to)
 
 
-def json_of_rows(states: StateTable, changed: Numbers) -> tuple[bytes, list[int]]:
+def json_of_rows(states: StateTable, changed: Numbers) -> tuple[Bytes, Numbers]:
     """Return the states of rows as JSON, one after the other, and where each ends."""
     names, rows = states.names, states.rows[changed]
     of, sources = names.rows[rows[:, table.NAMES]], names.source_rows[rows[:, table.OF_SOURCE]]
@@ -209,8 +209,7 @@ def json_of_rows(states: StateTable, changed: Numbers) -> tuple[bytes, list[int]
         out,
         ends,
     )
-    size = int(ends[-1]) if len(ends) else 0
-    return out[:size].tobytes(), ends.tolist()
+    return out[: int(ends[-1]) if len(ends) else 0].copy(), ends
 
 
 def document_of(state: KeyState) -> SuppressionState:

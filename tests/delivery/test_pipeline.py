@@ -21,7 +21,7 @@ from engine.errors import BrokerError
 from engine.kafka.topics import Topics
 from engine.matching.match import found_match
 from engine.matching.outcome import Outcome
-from engine.matching.suppression_states import SuppressionRecord
+from engine.matching.written_states import SuppressionRecord
 from engine.transport.fetch import Fetch
 from engine.wire.record_batch import RawFetch
 from tests.fakes.assignments import an_assignment

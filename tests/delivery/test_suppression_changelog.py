@@ -7,22 +7,32 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.delivery.batch import batches
 from engine.delivery.known_changelog import KnownChangelog
 from engine.delivery.records import ProducerRecord
-from engine.delivery.suppression_changelog import SuppressionLog, key_in
+from engine.delivery.suppression_changelog import (
+    SuppressionLog,
+    key_in,
+    state_records,
+    written_records,
+)
 from engine.errors import BrokerError
+from engine.in_parts import InParts
 from engine.kafka.topics import Topics
-from engine.matching.suppression_states import SuppressionRecord
+from engine.matching.written_states import SuppressionRecord, WrittenStates
 from engine.wire.record_encoder import NO_HEADERS
 from tests.fakes.event_loop import settle
 from tests.fakes.runtime import CLUSTER
 
 TOPICS = Topics("lpr.")
 PARTITIONS = 2
+#: A batch's header up to what does not say when it was made.
+_AFTER_TIMES = 43
 
 
 class Sink:
@@ -76,6 +86,50 @@ async def running(sink: Sink) -> AsyncIterator[SuppressionLog]:
 
 def changed(source: int, number: int, value: bytes | None) -> SuppressionRecord:
     return SuppressionRecord(source, number.to_bytes(16), value)
+
+
+def written(source: int, *states: tuple[int, bytes]) -> WrittenStates:
+    """States as compiled code writes them."""
+    keys = b"".join(number.to_bytes(16) for number, _ in states)
+    return WrittenStates(
+        source,
+        np.arange(len(states), dtype=np.int64),
+        np.frombuffer(bytearray(keys), dtype=np.uint8).reshape(-1, 16),
+        np.frombuffer(bytearray().join(value for _, value in states), dtype=np.uint8),
+        np.cumsum(np.array([len(value) for _, value in states], dtype=np.int64)),
+    )
+
+
+@given(
+    st.integers(0, 12),
+    st.lists(st.tuples(st.integers(0, 2**128 - 1), st.binary(max_size=9)), min_size=1, max_size=5),
+)
+def test_records_of_written_states_are_those_of_their_objects(
+    source: int, states: list[tuple[int, bytes]]
+) -> None:
+    some = written(source, *states)
+    assert [*some] == [changed(source, number, value) for number, value in states]
+    records = written_records(CLUSTER, some)
+    assert [(record.topic, record.key, record.value, record.headers) for record in records] == [
+        (record.topic, record.key, record.value, record.headers)
+        for record in state_records(CLUSTER, [*some])
+    ]
+    one, other = (
+        [batch.build()[_AFTER_TIMES:] for batch in batches(each, is_transactional=False)]
+        for each in (records, state_records(CLUSTER, [*some]))
+    )
+    assert one == other
+
+
+def as_written(changes: list[tuple[int, int, bytes | None]]) -> list[Sequence[SuppressionRecord]]:
+    """Changes as compiled code and Python hand them over: written ones are never tombstones."""
+    parts: list[Sequence[SuppressionRecord]] = []
+    for source, number, value in changes:
+        if value is None:
+            parts.append([changed(source, number, None)])
+        else:
+            parts.append(written(source, (number, value)))
+    return parts
 
 
 def name(source: int, number: int) -> bytes:
@@ -171,20 +225,24 @@ async def test_a_failure_is_told_to_all_who_wait_and_who_come_later() -> None:
                 max_size=4,
             ),
             st.booleans(),
+            st.booleans(),
             st.integers(0, 4),
         ),
         max_size=20,
     )
 )
 def test_the_topic_holds_what_was_said_last(
-    said: list[tuple[list[tuple[int, int, bytes | None]], bool, int]],
+    said: list[tuple[list[tuple[int, int, bytes | None]], bool, bool, int]],
 ) -> None:
     async def run() -> None:
         sink = Sink()
         last: dict[bytes, bytes | None] = {}
         async with running(sink) as log:
-            for changes, acknowledges, turns in said:
-                log.append([changed(*change) for change in changes])
+            for changes, are_written, acknowledges, turns in said:
+                if are_written:
+                    log.append(InParts(as_written(changes)))
+                else:
+                    log.append([changed(*change) for change in changes])
                 last |= {name(source, number): value for source, number, value in changes}
                 if acknowledges:
                     sink.acknowledges.set()

@@ -43,7 +43,7 @@ from engine.errors import BrokerError
 from engine.kafka.cluster import Cluster
 from engine.kafka.offset_fetch import StableOffsetFetch
 from engine.kafka.topics import Topics
-from engine.matching.suppression_states import SuppressionRecord
+from engine.matching.written_states import SuppressionRecord
 from tests.delivery.test_sink import keys_of
 from tests.fakes.committed_offsets import committed_answer
 from tests.fakes.runtime import CLUSTER

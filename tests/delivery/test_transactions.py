@@ -25,7 +25,7 @@ from engine.documents.model import Reject
 from engine.errors import BrokerError
 from engine.matching.match import found_match
 from engine.matching.outcome import Outcome
-from engine.matching.suppression_states import SuppressionRecord
+from engine.matching.written_states import SuppressionRecord
 from engine.transport.fetch import Fetch
 from engine.wire.record_batch import RawFetch
 from tests.fakes.assignments import an_assignment, by_no_group

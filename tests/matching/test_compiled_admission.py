@@ -6,7 +6,7 @@ The naive way is the matcher that takes no read for plain; Python holds all of i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import pytest
@@ -22,8 +22,8 @@ from engine.matching.matcher import Matcher
 from engine.matching.outcome import Outcome
 from engine.matching.suppression import Suppression, Unmatched
 from engine.matching.suppression_key import LATE_MS
-from engine.matching.suppression_states import SuppressionRecord
 from engine.matching.suppression_writer import document_of
+from engine.matching.written_states import SuppressionRecord
 from engine.wire.record_batch import RawFetch
 from tests.fakes.documents import NOW_MS, at, entry_json, policy_json
 from tests.fakes.record_batches import LZ4, Sent, batch_bytes, raw_batch, raw_fetch
@@ -112,7 +112,7 @@ class Side:
         self.topic: dict[tuple[int, bytes], bytes] = {}
         self.taken: list[Unmatched] = []
 
-    def noted(self, changes: list[SuppressionRecord]) -> list[SuppressionRecord]:
+    def noted(self, changes: Sequence[SuppressionRecord]) -> Sequence[SuppressionRecord]:
         for partition, key, value in changes:
             if value is None:
                 self.topic.pop((partition, key), None)
@@ -228,7 +228,7 @@ class Beside:
         self.now_ms += seconds * S
 
     def tidy(self, most: int) -> None:
-        def tidied(side: Side) -> list[SuppressionRecord]:
+        def tidied(side: Side) -> Sequence[SuppressionRecord]:
             side.suppression.turn_to(self.now_ms)
             side.suppression.tidy(side.listed, most)
             return side.noted(side.suppression.take_changes())

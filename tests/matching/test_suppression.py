@@ -4,6 +4,7 @@ limits."""
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import pytest
@@ -16,8 +17,8 @@ from engine.documents.model import Entry
 from engine.matching import suppression_key
 from engine.matching.suppression import SUPPRESSED, Suppression, Unmatched
 from engine.matching.suppression_key import LATE_MS, key_of
-from engine.matching.suppression_states import SuppressionRecord
 from engine.matching.suppression_writer import document_of
+from engine.matching.written_states import SuppressionRecord
 from engine.plates.likeness import MatchType
 from tests.fakes.documents import NOW_MS, entry, sighting
 
@@ -118,7 +119,7 @@ def restored(records: dict[tuple[int, bytes], bytes], ends: dict[int, int]) -> S
     return state
 
 
-def noted(records: dict[tuple[int, bytes], bytes], changes: list[SuppressionRecord]) -> None:
+def noted(records: dict[tuple[int, bytes], bytes], changes: Sequence[SuppressionRecord]) -> None:
     for partition, key, value in changes:
         if value is None:
             records.pop((partition, key), None)

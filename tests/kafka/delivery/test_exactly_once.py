@@ -24,7 +24,7 @@ from engine.delivery.suppression_reader import SuppressionReader
 from engine.errors import ConfigError
 from engine.kafka.cluster import Cluster
 from engine.kafka.topics import Topics
-from engine.matching.suppression_states import SuppressionRecord
+from engine.matching.written_states import SuppressionRecord
 from engine.worker.worker import Worker, WorkerOptions
 from tests.kafka.delivery.test_suppression import remembered
 from tests.kafka.records import (
