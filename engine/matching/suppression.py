@@ -165,8 +165,9 @@ class Suppression:
         """Let compiled code admit the reads of a step from a number on, until one that Python must
         decide, or until what comes of them takes so much; None if Python must decide all."""
         states = self.states
-        most = states.count + len(decided) - begin
-        if not states.are_admitted or most > limits.SUPPRESSION_KEYS:
+        most = len(decided) - begin
+        is_crowded = states.count + most > limits.SUPPRESSION_KEYS
+        if is_crowded or not states.are_admitted or not states.table.has_room(most):
             return None
         admitted = admit_rows(
             *(states.table, step, decided, listed, begin),

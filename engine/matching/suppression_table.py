@@ -87,6 +87,7 @@ class StateTable:
 
     def add(self, state: KeyState) -> None:
         """Add a row for a state that Python holds."""
+        assert self.has_room(1), "compiled code checks no bounds"
         low, high = _KEY.unpack(state.key)
         state.row = add(
             self.rows, self.places, self.seed, self.free, self.counts, low, high, state.partition
@@ -112,12 +113,18 @@ class StateTable:
             self.rows, self.places, self.seed, self.free, self.counts, partitions
         )
 
+    def has_room(self, count: int) -> bool:
+        """Return whether there is room for so many more rows."""
+        return len(self.held) + self.compiled + count <= len(self.rows)
+
+    def row_of(self, key: bytes) -> int:
+        """Return the first row of a key, or NO_ROW."""
+        low, high = _KEY.unpack(key)
+        return find(self.rows, self.places, self.seed, low, high)
+
     def find(self, key: bytes) -> int:
         """Return the row of a key that compiled code holds, or NO_ROW."""
-        if not self.compiled:
-            return NO_ROW
-        low, high = _KEY.unpack(key)
-        row = find(self.rows, self.places, self.seed, low, high)
+        row = self.row_of(key) if self.compiled else NO_ROW
         return row if row != NO_ROW and self.rows[row, HOLDER] == COMPILED else NO_ROW
 
     def take_over(self, row: int) -> tuple[KeyState, int]:
