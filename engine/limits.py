@@ -183,9 +183,10 @@ READY_READS_BYTES: Final = MIB
 #: it would be made again and again.
 READY_S: Final = 60
 #: Rows of a scan whose reads are written again at a time. Python decides fewer than ROWS_FEWEST
-#: sooner than compiled code does.
+#: sooner than compiled code does, and also decodes fewer than PLAIN_ROWS_FEWEST sooner.
 ROWS_A_STEP: Final = 4096
 ROWS_FEWEST: Final = 16
+PLAIN_ROWS_FEWEST: Final = 8
 #: Batches decompressed and scanned at a time, compressed: each time, a thread waits for the GIL.
 SCAN_BYTES: Final = 512 * KIB
 #: Groups of batches that are decompressed and scanned ahead, and the largest size and number of

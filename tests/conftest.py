@@ -34,7 +34,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 # Compiled code decides what it can however few the reads of a test are, which are also decided by
 # the models beside it.
-vars(limits)["ROWS_FEWEST"] = 1
+vars(limits)["ROWS_FEWEST"] = vars(limits)["PLAIN_ROWS_FEWEST"] = 1
 
 # A shell without job control ignores Ctrl-C for what it starts in the background. The processes
 # that tests start and interrupt would inherit that.

@@ -233,6 +233,13 @@ class Matcher:
         ready = self._ready
         decider.outcome.reads += seen
         view = data.data
+        if len(rows) < limits.PLAIN_ROWS_FEWEST:
+            for row in rows.tolist():
+                self._process_row(view, row, decider)
+                if decider.is_full:
+                    self._stop_behind(row[OFFSET], batches, data, decider)
+                    return
+            return
         for step in self._plain_reads.steps(data, rows, decider.look_every):
             decided = ready.decide(data, step, are_kept=self._suppression.states.count != 0)
             number, states = 0, decided.states
@@ -246,10 +253,16 @@ class Matcher:
                     next_number = number + 1
                 number = next_number
                 if decider.is_full:
-                    end = int(step.rows[number - 1, OFFSET]) + (not decider.is_waiting)
-                    decider.taken_to(end)
-                    decider.outcome.reads -= self._count_from(end, batches, data)
+                    offset = int(step.rows[number - 1, OFFSET])
+                    self._stop_behind(offset, batches, data, decider)
                     return
+
+    def _stop_behind(self, offset: int, batches: Group, data: Bytes, decider: Decider) -> None:
+        """Note that the read at an offset is the last one that is processed, or that it waits; the
+        rows are no longer valid afterwards."""
+        end = offset + (not decider.is_waiting)
+        decider.taken_to(end)
+        decider.outcome.reads -= self._count_from(end, batches, data)
 
     def _process_left(
         self,

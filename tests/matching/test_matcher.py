@@ -66,9 +66,11 @@ Headers = tuple[tuple[str, bytes | None], ...]
 
 @pytest.fixture(autouse=True, params=["at once", "ahead"])
 def _grouping(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All batches of a fetch are one group, or each is one, and another thread scans some."""
+    """All batches of a fetch are one group, or each is one: another thread scans some, and they
+    have so few reads that Python decodes them."""
     if request.param == "ahead":
         monkeypatch.setattr(limits, "SCAN_BYTES", 1)
+        monkeypatch.setattr(limits, "PLAIN_ROWS_FEWEST", 8)
 
 
 def listed(**fields: Any) -> Json:
