@@ -11,6 +11,7 @@ The modules, in the order in which data passes them:
     deletion_hashes  the hashes by which they are found, compiled
     wildcards        partial plates as bitmaps, compiled
     pattern_shapes   a filter in front of them, compiled
+    only_entry       the only entry that a key is like, compiled
     entry_store      entries kept small
     packed_entry     how one lies there, place by place
     open_entry       one that was matched lately, as it was decoded

@@ -48,12 +48,17 @@ _SMALLEST = 64
 _FEW: Final = 256
 _ZERO, _ONE = U64(0), U64(1)
 
+#: How a plate compares with a key.
+NOT_NEAR, NEAR, NOT_KNOWN = range(3)
+
 
 class NearRows(NamedTuple):
-    """The arrays that the compiled search reads: the table, its chains, and plates by number.
+    """The arrays that the compiled searches read: the table, its chains, and plates and slots by
+    number.
 
-    `plates` are the plates to be compared and `lengths` their lengths. A length of 0 means that no
-    comparison is needed: everything filed as near is a candidate.
+    `plates` are the plates to be compared, or their skeletons if only look-alikes are filed, and
+    `lengths` their lengths. A length of 0 means that no comparison is possible: everything filed as
+    near is a candidate.
     """
 
     hashes: Hashes
@@ -63,6 +68,7 @@ class NearRows(NamedTuple):
     following: Slots
     plates: Bytes
     lengths: Bytes
+    slots: Slots
 
 
 @inlined
@@ -77,6 +83,40 @@ def has_look_alike(
     return head_of(hashes, heads, marks, placing, finished(total)) >= 0
 
 
+@inlined
+def are_near(
+    plates: Bytes,
+    lengths: Bytes,
+    posting: int,
+    data: Bytes,
+    at: int,
+    length: int,
+    left_out: int,
+) -> int:
+    """Return how the plate of a posting compares with the key data[at:at + length]: NEAR, NOT_NEAR,
+    or NOT_KNOWN if the plate is not there to be compared.
+
+    The plate without the character that its posting leaves out must be the key without the one at
+    `left_out`; -1 means that none is left out.
+    """
+    number, listed_out = posting // WAYS, posting % WAYS - 1
+    # One left out in both is a substituted character, so both have the same position.
+    if left_out >= 0 and listed_out >= 0 and left_out != listed_out:
+        return NOT_NEAR
+    listed_length = np.int64(lengths[number])
+    if listed_length == 0:
+        return NOT_KNOWN
+    rest = length - (1 if left_out >= 0 else 0)
+    if listed_length - (1 if listed_out >= 0 else 0) != rest:
+        return NOT_NEAR
+    for same in range(rest):
+        read = at + same + (1 if 0 <= left_out <= same else 0)
+        listed = same + (1 if 0 <= listed_out <= same else 0)
+        if data[read] != plates[number, listed]:
+            return NOT_NEAR
+    return NEAR
+
+
 @inner
 def _is_near(
     following: Slots,
@@ -88,32 +128,11 @@ def _is_near(
     length: int,
     left_out: int,
 ) -> bool:
-    """Return whether a chain holds a plate that may be near the key data[at:at + length].
-
-    The plate without the character that its posting leaves out must be the key without the one at
-    `left_out`; -1 means that none is left out.
-    """
+    """Return whether a chain holds a plate that may be near the key data[at:at + length]."""
     while posting >= 0:
-        number, listed_out = posting // WAYS, posting % WAYS - 1
+        if are_near(plates, lengths, posting, data, at, length, left_out) != NOT_NEAR:
+            return True
         posting = following[posting]
-        # One left out in both is a substituted character, so both have the same position.
-        if left_out >= 0 and listed_out >= 0 and left_out != listed_out:
-            continue
-        listed_length = np.int64(lengths[number])
-        if listed_length == 0:
-            return True
-        rest = length - (1 if left_out >= 0 else 0)
-        if listed_length - (1 if listed_out >= 0 else 0) != rest:
-            continue
-        same = 0
-        while same < rest:
-            read = at + same + (1 if 0 <= left_out <= same else 0)
-            listed = same + (1 if 0 <= listed_out <= same else 0)
-            if data[read] != plates[number, listed]:
-                break
-            same += 1
-        if same == rest:
-            return True
     return False
 
 
@@ -238,12 +257,17 @@ class NearPlates:
         numbers = self._new_numbers(len(slots))
         self._numbers.update(zip(slots, numbers, strict=True))
         self._slots[numbers] = slots
-        codes = codes_of(plates)
-        compared = ~np.array(confusables, dtype=bool) & (codes < 128).all(axis=1)
-        self._plates[numbers] = codes  # plates that are not ASCII are not compared
-        self._lengths[numbers] = np.where(compared, np.count_nonzero(codes, axis=1), 0)
         self._tables[numbers] = tables
-        hashes, postings = self._postings(self._filed_under(plates, numbers), numbers)
+        skeletons = self._filed_under(plates, numbers)
+        codes = codes_of(plates)
+        compared = (codes < 128).all(axis=1)  # others have look-alikes that depend on the read
+        if self._ways == 1:
+            codes = codes_of(skeletons)
+        else:
+            compared &= ~np.array(confusables, dtype=bool)
+        self._plates[numbers] = codes
+        self._lengths[numbers] = np.where(compared, np.count_nonzero(codes, axis=1), 0)
+        hashes, postings = self._postings(skeletons, numbers)
         self._table.push_many(hashes, postings, self._following)
 
     def drop(self, slots: Sequence[int], plates: Sequence[str]) -> None:
@@ -300,6 +324,7 @@ class NearPlates:
             self._following,
             self._plates,
             self._lengths,
+            self._slots,
         )
 
     def _filed_under(self, plates: Sequence[str], numbers: Sequence[int]) -> list[str]:

@@ -63,6 +63,35 @@ class ScanTables(NamedTuple):
     scratch: Slots
 
 
+class OnlyTables(NamedTuple):
+    """The tables that `only_entry` reads, flat too: what look-alikes share, and the arrays of both
+    kinds of NearPlates and of Patterns."""
+
+    values: Hashes
+    skeleton_bytes: Bytes
+    alike_hashes: Hashes
+    alike_heads: Slots
+    alike_marks: Hashes
+    alike_placing: np.uint64
+    alike_following: Slots
+    alike_plates: Bytes
+    alike_lengths: Bytes
+    alike_slots: Slots
+    apart_hashes: Hashes
+    apart_heads: Slots
+    apart_marks: Hashes
+    apart_placing: np.uint64
+    apart_following: Slots
+    apart_plates: Bytes
+    apart_lengths: Bytes
+    apart_slots: Slots
+    level1: Rows
+    level2: Rows
+    ranges: Ranges
+    allowed: Masks
+    pattern_slots: Slots
+
+
 class Asks(Protocol):
     """The fields of an entry that this index needs."""
 
@@ -82,6 +111,7 @@ class Similar:
     def __init__(self, misreads: Misreads) -> None:
         self._number_in = misreads.number_in
         self._values = values_by_byte(misreads)
+        self._skeleton_bytes: Bytes = np.frombuffer(misreads.skeleton_bytes, dtype=np.uint8)
         self._look_alikes = NearPlates(misreads, one_apart=False)
         self._one_apart = NearPlates(misreads, one_apart=True)
         self._patterns = Patterns(misreads)
@@ -163,6 +193,19 @@ class Similar:
             patterns.level2,
             patterns.ranges,
             self._scratch,
+        )
+
+    @property
+    def only_tables(self) -> OnlyTables:
+        """The tables for `only_entry`, valid until the next change."""
+        patterns = self._patterns
+        return OnlyTables(
+            self._values,
+            self._skeleton_bytes,
+            *self._look_alikes.rows,
+            *self._one_apart.rows,
+            *patterns.rows,
+            *patterns.numbered,
         )
 
 

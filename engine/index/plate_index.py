@@ -285,6 +285,10 @@ class Index:
             return listed
         return OpenEntry(self._entries.entry_of(listed))
 
+    def opened(self, slot: int) -> OpenEntry | None:
+        """Return the entry in a slot if it is kept open."""
+        return self._entries.opened(slot)
+
     def keep_open(self, slot: int, entry: OpenEntry) -> None:
         """Keep the entry of a slot ready for the next match."""
         self._entries.keep_open(slot, entry)

@@ -188,6 +188,17 @@ def find_fitting(
     return count
 
 
+@inlined
+def depends_on_region(allowed: Masks, number: int) -> bool:
+    """Return whether it may depend on a read's region which plain keys a pattern fits: if a known
+    character, or a look-alike of it, is not plain."""
+    for position in range(_LONGEST):
+        mask = allowed[number, position]
+        if (mask >> U64(_OTHER)) & _ONE and mask != U64(_ANY):
+            return True
+    return False
+
+
 @compiled
 def _find(level1: Rows, level2: Rows, ranges: Ranges, data: Bytes, found: Slots) -> int:
     return find_fitting(level1, level2, ranges, data, 0, len(data), found)
@@ -288,6 +299,11 @@ class Patterns:
             count = _find(*self.rows, data, found)
         slots: list[int] = self._slots[found[:count]].tolist()
         return slots
+
+    @property
+    def numbered(self) -> tuple[Masks, Slots]:
+        """By number, the codes that a pattern allows at each position, and its slot."""
+        return self._allowed, self._slots
 
     def _choose_filters(self) -> None:
         words = self.rows.ranges[:, 1] - self.rows.ranges[:, 0]

@@ -12,6 +12,7 @@ The modules, in the order in which data passes them:
     group_scans      the batches of a fetch decompressed and scanned, on two threads
     scanner          from a batch's records to the few that may match, compiled
     plain_reads      the plain reads among the hits, checked and written again, compiled
+    like_reads       those like the plate of one entry, which is found and denied, compiled
     ready_matches    the exact matches of those like earlier ones, decided and written, compiled
     compiled_matches  the compiled code for that
     compiled_hash    the hashes that matches and keys are named by, compiled

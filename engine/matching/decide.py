@@ -18,6 +18,7 @@ from typing import Any
 
 from engine import limits
 from engine.clock import format_time
+from engine.documents.codec import encode_part
 from engine.documents.model import Detection, Entry, Reject
 from engine.documents.producer_faults import PRODUCER_FAULTS, key_fault
 from engine.documents.schema_cache import SchemaMissing
@@ -33,7 +34,7 @@ from engine.matching.lists import Lists
 from engine.matching.match import Basis, build_match, confidence_of, found_match
 from engine.matching.opening import Opened, Opening, Read
 from engine.matching.outcome import FoundMatch, HandOver, Outcome
-from engine.matching.plain_match import PlainMatches
+from engine.matching.plain_match import EntryParts, PlainMatches
 from engine.matching.plain_reads import PlainRead, PlainStep
 from engine.matching.quality import Quality
 from engine.matching.ready_parts import ListedParts
@@ -41,6 +42,8 @@ from engine.matching.scanner import is_sampled
 from engine.matching.sizes import COUNT_BYTES, REJECT_BYTES, match_bytes, read_bytes
 from engine.matching.suppression import SUPPRESSED, Suppression
 from engine.matching.suppression_key import Sighting, plain_key
+from engine.matching.verification import like_plate_check
+from engine.plates.confidence import confidence
 from engine.plates.likeness import EXACT, Likeness
 from engine.plates.normal_form import normalize
 from engine.wire.headers import Headers, headers_at
@@ -218,6 +221,58 @@ class Decider:
             else:
                 self._count_denied(denial, source)
             found = index.listed_after(slot, read.key)
+
+    def deny_only(self, read: PlainRead, slot: int) -> bool:
+        """Return whether the clock or the source's policy denies the match of a plain read that is
+        like the entry in this slot alone; count it then."""
+        denial = self._lists.eligibility.denial(slot, read.source, read.region)
+        if denial is None:
+            return False
+        self.outcome.values_opened += 1
+        self._count_denied(denial, read.source)
+        return True
+
+    def match_only(self, read: PlainRead, slot: int) -> bool:
+        """Do as `match` for a plain read that `deny_only` has not denied, and whose key is not the
+        entry's plate; return False, with nothing done, if that takes a Detection or the
+        suppression."""
+        lists, outcome, plain = self._lists, self.outcome, self.plain
+        index = lists.index
+        kept = index.opened(slot)
+        opened = OpenEntry(index.entry(slot)) if kept is None else kept
+        entry = opened.entry
+        denial = plain.excluded(entry, read)
+        if denial is not None:
+            outcome.values_opened += 1
+            outcome.denied[denial] += 1
+            return True
+        is_narrow = entry.area is not None or entry.hours is not None
+        if is_narrow or self._suppression.concerns(entry):
+            return False
+        likeness = index.likeness(read.key, entry, read.region)
+        if likeness is None:  # never, because compiled code has found it
+            return False
+        if opened.made is None:
+            opened.made = plain.parts(entry, index.revision(slot))
+        if kept is None:
+            index.keep_open(slot, opened)
+        parts: EntryParts = opened.made
+        headers = read.headers
+        trace = None if headers is None else self._trace_of(read.offset, headers)
+        found = plain.found(
+            parts,
+            read,
+            plain.compared(parts, read).checks,
+            confidence(likeness, entry.plate, read.key, read.confidence, lists.misreads),
+            0,
+            trace,
+            encode_part(like_plate_check(likeness, read.plate, entry.plate, None)),
+            likeness.match_type,
+        )
+        outcome.values_opened += 1
+        self._matches.append(found)
+        self._size_bytes += parts.size_bytes + read_bytes(read.size_bytes, trace, 0)
+        return True
 
     def take(self, step: PlainStep, decided: DecidedStep, listed: ListedParts, begin: int) -> int:
         """Take what compiled code has made of the reads of a step from a number on, with the counts

@@ -28,15 +28,15 @@ from typing import Final
 from engine import limits
 from engine.arrays import Bytes
 from engine.documents.value_formats import Values
-from engine.index.hash_table import HashTable
-from engine.index.open_entry import OpenEntry
+from engine.index.hash_table import NO_SLOT, HashTable
 from engine.index.plate_index import Index
 from engine.matching.compiled_matches import KEPT, UNKNOWN
 from engine.matching.decide import Candidate, Decider
 from engine.matching.group_scans import Group, GroupScanner, GroupScans, ScanArguments, Scanned
+from engine.matching.like_reads import ONLY, LikeReads
 from engine.matching.lists import Lists
 from engine.matching.opening import Opening, Read, asked_at
-from engine.matching.outcome import ApplyChanges, FoundMatch, HandOver, Outcome
+from engine.matching.outcome import ApplyChanges, HandOver, Outcome
 from engine.matching.plain_reads import PlainRead, PlainReads
 from engine.matching.ready_matches import ReadyMatches
 from engine.matching.scanner import is_sampled
@@ -100,6 +100,7 @@ class Matcher:
         self._alone = GroupScanner()
         self._scans: GroupScans | None = None  # made when the first large fetch comes
         self._plain_reads = PlainReads(lists.misreads)
+        self._like = LikeReads(lists.index)
         self._ready = ReadyMatches(lists, suppression.states.table)
 
     def process(
@@ -168,6 +169,7 @@ class Matcher:
         if self._scans is not None:
             self._scans.scrub()
         self._plain_reads.scrub()
+        self._like.scrub()
         self._ready.scrub()
 
     def close(self) -> None:
@@ -241,15 +243,24 @@ class Matcher:
                     return
             return
         for step in self._plain_reads.steps(data, rows, decider.look_every):
-            decided = ready.decide(data, step, are_kept=self._suppression.states.count != 0)
+            only = self._like.only(data, step)
+            are_kept = self._suppression.states.count != 0
+            decided = ready.decide(data, step, only, are_kept=are_kept)
             number, states = 0, decided.states
             while number < len(states):
                 state = states[number]
                 if state >= KEPT:
                     next_number = decider.take(step, decided, ready.listed, number)
                 if state < KEPT or next_number == number:
-                    kept = decided.kept(number) if state == KEPT else None
-                    self._process_left(view, step.read(number), state, kept, decider)
+                    slot = NO_SLOT if only is None else int(only[number, ONLY])
+                    if (read := step.read(number)) is None:
+                        self._process_row(view, step.row(number), decider)
+                    elif state == KEPT:
+                        decider.match_kept(read, *decided.kept(number))
+                    elif read.slot != NO_SLOT:
+                        self._process_plain(read, state, decider)
+                    elif slot == NO_SLOT or not self._process_only(read, slot, state, decider):
+                        self._process_row(view, step.row(number), decider)
                     next_number = number + 1
                 number = next_number
                 if decider.is_full:
@@ -264,24 +275,21 @@ class Matcher:
         decider.taken_to(end)
         decider.outcome.reads -= self._count_from(end, batches, data)
 
-    def _process_left(
-        self,
-        view: memoryview,
-        read: PlainRead | Sequence[int],
-        state: int,
-        kept: tuple[OpenEntry, FoundMatch] | None,
-        decider: Decider,
-    ) -> None:
-        """Process a read that compiled code does not decide; `kept` are its entry and its match if
-        that may be a repeat."""
-        if not isinstance(read, PlainRead):
-            self._process_row(view, read, decider)
-        elif kept is not None:
-            decider.match_kept(read, *kept)
-        elif (first := self._index.listed_from(read.slot, read.key)) is not None:
+    def _process_plain(self, read: PlainRead, state: int, decider: Decider) -> None:
+        """Process a plain read of a listed plate that compiled code does not decide."""
+        if (first := self._index.listed_from(read.slot, read.key)) is not None:
             decider.match_plainly(read, first)
             if state == UNKNOWN:
                 self._ready.learn(read, first)
+
+    def _process_only(self, read: PlainRead, slot: int, state: int, decider: Decider) -> bool:
+        """Process a plain read that is like the entry in this slot alone; return False, with
+        nothing done, if it takes all the rules."""
+        if decider.deny_only(read, slot):
+            if state == UNKNOWN:
+                self._ready.learn_denial(read.source, slot)
+            return True
+        return decider.match_only(read, slot)
 
     def _process_row(self, view: memoryview, row: Sequence[int], decider: Decider) -> None:
         """Process the read of a scan's row, whatever its value is."""

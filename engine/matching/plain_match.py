@@ -1,4 +1,4 @@
-"""The exact match of a plain read, put together from parts that are JSON already.
+"""The match of a plain read, put together from parts that are JSON already.
 
 The bytes are those of `match.found_match`; a test compares the two. What depends on the entry alone
 is written once and kept with the entry (`Index.keep_open`). What depends on the read's region or
@@ -9,6 +9,7 @@ For entries without an area and hours. Pure.
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 import msgspec
@@ -45,13 +46,15 @@ from engine.matching.verification import (
     vehicle_check,
 )
 from engine.plates.confidence import PARTS, exact_confidence
+from engine.plates.likeness import MatchType
 from engine.wire.trace_context import TraceContext
 
 _VEHICLE: Final = msgspec.json.Decoder(Vehicle)
+_words: Final = attrgetter(*Vehicle.__struct_fields__)
 
 
 class EntryParts(msgspec.Struct, frozen=True, gc=False):
-    """What of an entry's exact matches depends on the entry and its revision alone.
+    """What of an entry's matches depends on the entry and its revision alone.
 
     All that its next match needs is here, because the entry itself is seldom in the processor's
     cache. `key` is that of a match's record, `id_part` is hashed into a match id, and `loss` is
@@ -84,9 +87,9 @@ class _Compared(NamedTuple):
 
 
 class _OfSource(NamedTuple):
-    """What depends on a read's source, an entry's purpose and the count of suppressed reads: what
-    is hashed into a match id, the end of a match from after the read's age, and that of the audit's
-    fields from after the match's id."""
+    """What depends on a read's source, an entry's purpose, the count of suppressed reads and the
+    type of the match: what is hashed into a match id, the end of a match from after the read's age,
+    and that of the audit's fields from after the match's id."""
 
     id_part: bytes
     match_end: bytes
@@ -94,20 +97,19 @@ class _OfSource(NamedTuple):
 
 
 class PlainMatches:
-    """Writes the exact matches of the plain reads of one fetch."""
+    """Writes the matches of the plain reads of one fetch."""
 
     def __init__(self, now_ms: int, lists: Lists) -> None:
         self.now_ms: Final = now_ms
         self.matched_at: Final = format_time(now_ms)
         self._lists = lists
-        self._before_confidence = (
-            f'","matched_at":"{self.matched_at}","match_type":"exact","confidence":'
-        ).encode()
+        self._before_confidence = self._to_confidence("exact")
         self._before_id = b',"list_revision":%d,"match_id":"' % lists.list_revision
         # By what reads and entries have, for this fetch alone.
         self._compared: dict[tuple[str | None, str | None, bytes | None, bytes | None], _Compared]
         self._compared = {}
-        self._sources: dict[tuple[str, str, int], _OfSource] = {}
+        self._differs: dict[tuple[tuple[str | None, ...], bytes], bool] = {}
+        self._sources: dict[tuple[str, str, int, MatchType], _OfSource] = {}
 
     def parts(self, entry: Entry, revision: int) -> EntryParts:
         """Write what depends on the entry alone."""
@@ -142,6 +144,19 @@ class PlainMatches:
             found = self._compared[compared] = _compare(*compared)
         return found
 
+    def excluded(self, entry: Entry, read: PlainRead) -> str | None:
+        """Return why the entry's region or vehicle excludes the read, or None."""
+        if region_excludes(entry.region, read.region):
+            return ENTRY_REGION
+        wanted, seen = entry.vehicle, read.vehicle
+        if wanted is None or seen is None:
+            return None
+        key = _words(wanted), seen
+        differs = self._differs.get(key)
+        if differs is None:
+            differs = self._differs[key] = vehicle_differs(_VEHICLE.decode(seen), wanted)
+        return ENTRY_VEHICLE if differs else None
+
     def confidence(self, parts: EntryParts, read: PlainRead) -> float:
         """Return the confidence of the match."""
         known = read.exact_confidence
@@ -157,26 +172,35 @@ class PlainMatches:
         confidence: float,
         suppressed: int,
         trace: TraceContext | None,
+        plate_check: bytes | None = None,
+        match_type: MatchType = "exact",
     ) -> FoundMatch:
-        """Write the match of an entry and a read; `checks` are what `compared` has written."""
+        """Write the match of an entry and a read; `checks` are what `compared` has written, and
+        `plate_check` is the JSON of the plate's check if the match is no exact one."""
         now_ms, columns, text = self.now_ms, read.columns, read.text_bytes
-        source_part, match_end, audit_end = self.of_source(read.source, parts.purpose, suppressed)
+        source_part, match_end, audit_end = self.of_source(
+            read.source, parts.purpose, suppressed, match_type
+        )
         read_id = text[columns[READ_ID_AT] : columns[READ_ID_END]]
         match_id = match_id_of(parts.id_part, source_part, read_id)
         id_bytes = match_id.encode()
-        plate = text[columns[PLATE_AT] : columns[PLATE_END]]
+        checked: tuple[bytes, ...]
+        if plate_check is None:
+            before = self._before_confidence
+            plate = text[columns[PLATE_AT] : columns[PLATE_END]]
+            listed = plate if columns[IS_PLAIN] == IS_KEY else read.key.encode()
+            checked = _TO_PLATE, plate, _TO_LISTED, listed, _TO_CHECKS
+        else:
+            before = self._to_confidence(match_type)
+            checked = _BEFORE_CHECKS, plate_check
         value = (
             TO_ID,
             id_bytes,
-            self._before_confidence,
+            before,
             _CONFIDENCES[round(confidence * PARTS)],
             parts.listed,
             text[columns[AT] : columns[END]],
-            _TO_PLATE,
-            plate,
-            _TO_LISTED,
-            plate if columns[IS_PLAIN] == IS_KEY else read.key.encode(),
-            _TO_CHECKS,
+            *checked,
             checks,
             b"%d" % age_s(parts.created_ms, now_ms),
             _TO_READ_AGE,
@@ -188,7 +212,7 @@ class PlainMatches:
             b"".join(value),
             match_id,
             self.matched_at,
-            "exact",
+            match_type,
             parts.key,
             parts.purpose,
             b"".join(audit),
@@ -213,20 +237,29 @@ class PlainMatches:
         audited = b"".join((parts.audited, self._before_id, *id_and_end))
         return not written_fields(audited)[1]
 
-    def of_source(self, source: str, purpose: str, suppressed: int = 0) -> _OfSource:
+    def of_source(
+        self, source: str, purpose: str, suppressed: int = 0, match_type: MatchType = "exact"
+    ) -> _OfSource:
         """Return what depends on these alone."""
-        of_source = self._sources.get((source, purpose, suppressed))
+        key = source, purpose, suppressed, match_type
+        of_source = self._sources.get(key)
         if of_source is None:
-            of_source = self._of_source(source, purpose, suppressed)
-            self._sources[source, purpose, suppressed] = of_source
+            of_source = self._sources[key] = self._of_source(*key)
         return of_source
 
-    def _of_source(self, source: str, purpose: str, suppressed: int) -> _OfSource:
+    def _to_confidence(self, match_type: MatchType) -> bytes:
+        return (
+            f'","matched_at":"{self.matched_at}","match_type":"{match_type}","confidence":'.encode()
+        )
+
+    def _of_source(
+        self, source: str, purpose: str, suppressed: int, match_type: MatchType
+    ) -> _OfSource:
         lists = self._lists
         revision = lists.eligibility.revision_of(source)
         policy = f'"suppressed":{suppressed},"policy":{{"source":"{source}","revision":{revision}}}'
         audit_end = (
-            f'","match_type":"exact","policy_revision":{revision},"purpose":"{purpose}",'
+            f'","match_type":"{match_type}","policy_revision":{revision},"purpose":"{purpose}",'
             f'"source":"{source}","suppressed":{suppressed}}}'
         )
         return _OfSource(
@@ -258,7 +291,8 @@ TO_ID: Final = b'{"match_id":"'
 #: What stands in the check of the plate around the plate as read and the plate as listed; and in a
 #: match before the former.
 _BEFORE_READ, _TO_LISTED, _TO_CHECKS = encode_part(exact_plate_check("?", "?")).split(b"?")
-_TO_PLATE: Final = b',"verification":{"required":true,"checks":[' + _BEFORE_READ
+_BEFORE_CHECKS: Final = b',"verification":{"required":true,"checks":['
+_TO_PLATE: Final = _BEFORE_CHECKS + _BEFORE_READ
 #: Checks of ages up to the age, which comes last, with what is before them.
 _ENTRY_AGE: Final = encode_part(age_check("entry_age", 0)).removesuffix(b"0}")
 _TO_READ_AGE: Final = b"}," + encode_part(age_check("read_age", 0)).removesuffix(b"0}")

@@ -1,4 +1,4 @@
-"""The plain reads among a scan's hits, checked and written again by compiled code.
+"""The plain reads that may match, checked and written again by compiled code.
 
 `documents.read_scan` has the rules. What is not plain is decoded in Python, which decides. So is a
 read in the sample of those that are looked at.
@@ -54,6 +54,8 @@ from engine.wire.record_decoder import (
     KEY_AT,
     KEY_LENGTH,
     KIND,
+    LIKE,
+    NO_ALTERNATES,
     NO_DATA,
     OFFSET,
     SLOT,
@@ -72,9 +74,10 @@ _SCANNED: Final = struct.Struct(f"{RECORD_COLUMNS}q")
 
 
 class PlainRead(msgspec.Struct, frozen=True, gc=False):
-    """A plain read of a listed plate, and its position.
+    """A plain read of a listed plate or of one like it, and its position.
 
-    `slot` is that of the first entry under its plate's hash. `plate` is the read's, and `key` its
+    `slot` is that of the first entry under its plate's hash, NO_ALTERNATES if its plate is like one
+    that is listed. `plate` is the read's, and `key` its
     normal form. `text` is what is written of many reads, and `columns` say where this one's parts
     are in it; `text_bytes` is the same text. The value and what follows it are in `data`, which is
     valid while the batch is processed.
@@ -167,7 +170,11 @@ def _scan_hits(
     to = 0
     for index in range(len(rows)):
         found[index, IS_PLAIN] = 0
-        if rows[index, KIND] == HIT and not in_sample(rows[index, OFFSET], look_every):
+        # The alternates of a read are left to Python.
+        is_hit = rows[index, KIND] == HIT or (
+            rows[index, KIND] == LIKE and rows[index, SLOT] == NO_ALTERNATES
+        )
+        if is_hit and not in_sample(rows[index, OFFSET], look_every):
             to = scan_read(
                 data,
                 rows[index, KEY_AT],
@@ -214,11 +221,15 @@ class PlainStep:
         self._text: str | None = None  # made when the first read is asked for
         self._text_bytes = b""
 
-    def read(self, number: int) -> PlainRead | Sequence[int]:
-        """Return what a row is of: its plain read, or the row as Python's integers."""
+    def row(self, number: int) -> Sequence[int]:
+        """Return a row as Python's integers."""
+        return _SCANNED.unpack_from(self._scanned, number * _SCANNED.size)
+
+    def read(self, number: int) -> PlainRead | None:
+        """Return the plain read of a row; None if it has none."""
         is_plain = self._are_plain[number]
         if not is_plain:
-            return _SCANNED.unpack_from(self._scanned, number * _SCANNED.size)
+            return None
         columns = _FOUND.unpack_from(self._columns, number * _FOUND.size)
         region_at = columns[REGION_AT]
         text = self._text
@@ -263,7 +274,7 @@ class PlainReads:
         self._out.fill(0)
 
     def _step(self, data: Bytes, rows: Rows, look_every: int) -> PlainStep:
-        hits = rows[rows[:, KIND] == HIT]
+        hits = rows[(rows[:, KIND] == HIT) | (rows[:, KIND] == LIKE)]
         room_bytes = int(hits[:, VALUE_LENGTH].sum()) + ROOM_BYTES * len(hits)
         if len(self._out) < room_bytes:
             self._out = np.zeros(room_bytes, dtype=np.uint8)

@@ -15,6 +15,8 @@ What is ready of the lists is dropped when anything in them changes, and what is
 wiped with the buffers that reads lie in (`scrub`).
 
 Belongs to one thread.
+
+Long because what makes reads ready stands beside what decides them.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ from engine.matching.compiled_matches import (
     write,
 )
 from engine.matching.decided_step import DecidedStep, are_written
+from engine.matching.like_reads import deny
 from engine.matching.lists import Lists
 from engine.matching.plain_match import EntryParts, PlainMatches
 from engine.matching.plain_reads import FOUND_COLUMNS, PlainRead, PlainStep
@@ -87,6 +90,7 @@ class ReadyMatches:
         decided, _ = self._decide(NO_DATA, step, are_kept=False)
         self._written(NO_DATA, step, decided, NO_DATA, 0)
         admit_rows(states, step, decided, self._listed, 1, partition=0, room_bytes=0, now_ms=0)
+        self._deny(step, np.full((1, 2), NONE, dtype=np.int64), decided)
 
     def begin(self, plain: PlainMatches) -> None:
         """Begin a fetch, or go on with it after the lists have changed; `plain` is for both."""
@@ -103,12 +107,17 @@ class ReadyMatches:
         """What is ready of the lists."""
         return self._listed
 
-    def decide(self, data: Bytes, step: PlainStep, *, are_kept: bool) -> DecidedStep:
-        """Decide the reads of a step; with `are_kept` every match may be a repeat."""
+    def decide(
+        self, data: Bytes, step: PlainStep, only: Rows | None = None, *, are_kept: bool
+    ) -> DecidedStep:
+        """Decide the reads of a step; with `are_kept` every match may be a repeat. `only` has the
+        only entries of those that are like a listed plate (`LikeReads.only`)."""
         count = len(step.rows)
-        if count < limits.ROWS_FEWEST:
-            return self._step(np.full((count, COLUMNS), LEFT, dtype=np.int64), NO_DATA)
-        decided, room_bytes = self._decide(data, step, are_kept=are_kept)
+        decided, room_bytes = np.full((count, COLUMNS), LEFT, dtype=np.int64), 0
+        if count >= limits.ROWS_FEWEST:
+            decided, room_bytes = self._decide(data, step, are_kept=are_kept)
+        if only is not None:
+            self._deny(step, only, decided)
         matches = int(np.count_nonzero(are_written(decided)))
         if not matches:
             return self._step(decided, NO_DATA)
@@ -153,6 +162,23 @@ class ReadyMatches:
             decided,
         )
         return decided, room_bytes
+
+    def _deny(self, step: PlainStep, only: Rows, decided: Rows) -> None:
+        listed, of_reads = self._listed, self._of_reads
+        deny(
+            step.found,
+            only,
+            listed.sources.places,
+            listed.sources.rows,
+            listed.terms_of,
+            listed.terms.rows,
+            listed.texts,
+            step.written,
+            of_reads.sources.places,
+            of_reads.sources.rows,
+            of_reads.texts,
+            decided,
+        )
 
     def _written(
         self, data: Bytes, step: PlainStep, decided: Rows, ids: Bytes, room_bytes: int
@@ -205,15 +231,9 @@ class ReadyMatches:
         if row is None:
             row = self._entries[slot] = self._listed.add_entry(slot, seen.key.encode(), pair)
             self._opened.append(None)
-        if not eligibility.has_policy(seen.source):
-            self._of_reads.add_source(seen.source.encode())
-            return
-        source = self._sources.get(seen.source)
+        source = self._source(seen.source)
         if source is None:
-            source = self._sources[seen.source] = self._listed.add_source(
-                seen.source.encode(), self._names_of_states.of_source(seen.source)
-            )
-            self._names.append(seen.source)
+            return
         is_known = self._listed.has_terms(source, pair)
         if not is_known and eligibility.is_denied(slot, seen.source):
             self._listed.add_terms(source, pair, DENIED)
@@ -232,6 +252,33 @@ class ReadyMatches:
             else:
                 self._purposes[pair] = opened.entry.purpose
                 self._add_parts(seen, row, opened)
+
+    def learn_denial(self, source: str, slot: int) -> None:
+        """Make ready what a read's source says of an entry in a slot, which has started, if it
+        denies the entry."""
+        eligibility = self._lists.eligibility
+        pair = eligibility.pair_of(slot)
+        if pair >= limits.READY_PAIRS or not self._listed.has_room():
+            return
+        row = self._source(source)
+        if row is None or self._listed.has_terms(row, pair):
+            return
+        if eligibility.is_denied(slot, source):
+            self._listed.add_terms(row, pair, DENIED)
+
+    def _source(self, source: str) -> int | None:
+        """Return the row of a source; None if it has no policy. Either is ready afterwards if there
+        is room."""
+        if not self._lists.eligibility.has_policy(source):
+            self._of_reads.add_source(source.encode())
+            return None
+        row = self._sources.get(source)
+        if row is None:
+            row = self._sources[source] = self._listed.add_source(
+                source.encode(), self._names_of_states.of_source(source)
+            )
+            self._names.append(source)
+        return row
 
     def _add_parts(self, seen: PlainRead, row: int, opened: OpenEntry) -> None:
         """Add what a match is made of, as far as it is not there."""

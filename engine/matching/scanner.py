@@ -76,8 +76,12 @@ def is_sampled(offset: int, every: int) -> bool:
 
 
 @inlined
-def _probe(hashes: Hashes, slots: Slots, placing: np.uint64, wanted: np.uint64) -> int:
-    """Return the slot filed under a hash, or -1."""
+def probe(
+    hashes: Hashes, slots: Slots, marks: Hashes, placing: np.uint64, wanted: np.uint64
+) -> int:
+    """Return the slot filed under a hash in a HashTable, or -1."""
+    if not is_marked(marks, wanted):
+        return -1
     mask = U64(len(hashes) - 1)
     position = first_place(wanted, placing, mask)
     while hashes[position] != EMPTY:
@@ -148,9 +152,7 @@ def _scan(
                 else:
                     wanted = table_hash(data, text_at, length)
                     is_like = bool(rows[index, SLOT] == ALTERNATES_TWICE)
-                slot = -1
-                if is_marked(marks, wanted):
-                    slot = _probe(hashes, slots, placing, wanted)
+                slot = probe(hashes, slots, marks, placing, wanted)
                 # The rest of the alternates header, and the number of alternates before it.
                 rest_at, rest_end, parts = 0, -1, 0
                 if kind == ASKING:
@@ -210,9 +212,7 @@ def _scan(
                         is_like = True
                         break
                     wanted = table_hash(data, text_at, length)
-                    is_like = (
-                        is_marked(marks, wanted) and _probe(hashes, slots, placing, wanted) >= 0
-                    )
+                    is_like = probe(hashes, slots, marks, placing, wanted) >= 0
                 if is_like:
                     rows[index, KIND] = LIKE
                     if kind == PLAIN:

@@ -27,6 +27,7 @@ from engine.index.eligibility import region_covers
 from engine.matching.candidates import Found
 from engine.matching.conditions import area_in_words, circle_of, place_in_words
 from engine.matching.vehicles import compare_vehicles, vehicle_in_words
+from engine.plates.likeness import Likeness
 
 _PLATE_TEXT = "Compare the plate in the picture with the listed one, character by character."
 _REGION_TEXT = "Compare the region of the plate in the picture with the region as listed."
@@ -84,22 +85,23 @@ def exact_plate_check(read: str, listed: str) -> Check:
     )
 
 
-def _plate_check(found: Found, read: Detection) -> Check:
-    likeness, alternate, listed = found.likeness, found.alternate, found.entry.plate
-    if likeness.match_type == "exact" and alternate is None:
-        return exact_plate_check(read.plate, listed)
+def like_plate_check(likeness: Likeness, read: str, listed: str, alternate_of: str | None) -> Check:
+    """Compare the listed plate with the text that is like it: a read's own plate, or an alternate
+    of the plate `alternate_of`."""
+    if likeness.match_type == "exact" and alternate_of is None:
+        return exact_plate_check(read, listed)
     positions, misread = likeness.positions, likeness.misread
     result: CheckResult = "differs" if positions else "same"
     text = _PLATE_TEXT
     if likeness.match_type == "partial":
         text += " Of the listed plate only some characters are known."
         result = "differs" if positions else "unknown"
-    if alternate is not None:
-        text += f" This is an alternate: the read's own plate is {read.plate}."
+    if alternate_of is not None:
+        text += f" This is an alternate: the read's own plate is {alternate_of}."
     return Check(
         check="plate",
         result=result,
-        read=read.plate if alternate is None else alternate.plate,
+        read=read,
         listed=listed,
         positions=positions,
         look_alikes=likeness.look_alikes,
@@ -108,6 +110,13 @@ def _plate_check(found: Found, read: Detection) -> Check:
         else Misreading(kind=misread.kind, position=misread.position),
         text=text,
     )
+
+
+def _plate_check(found: Found, read: Detection) -> Check:
+    alternate, listed = found.alternate, found.entry.plate
+    if alternate is None:
+        return like_plate_check(found.likeness, read.plate, listed, None)
+    return like_plate_check(found.likeness, alternate.plate, listed, read.plate)
 
 
 def region_check(read: str | None, listed: str | None) -> Check:
