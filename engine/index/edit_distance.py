@@ -213,7 +213,7 @@ class NearPlates:
         self._skeletons = [table.skeleton for table in misreads.tables]
         self._values = values_by_byte(misreads)
         self._ways = WAYS if one_apart else 1
-        self._table = HashTable(selective=True)
+        self._table = HashTable(selective=True, single=not one_apart)
         self._following: Slots = np.full(_SMALLEST * self._ways, NO_SLOT, dtype=np.int32)
         #: By number.
         self._slots: Slots = np.full(_SMALLEST, NO_SLOT, dtype=np.int32)

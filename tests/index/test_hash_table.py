@@ -179,10 +179,11 @@ def test_hashes_are_those_of_the_library() -> None:
     assert table.hashes_of(keys).tolist() == [hash_of(key.encode()) for key in keys]
 
 
-def test_a_selective_table_tells_all_but_one_in_fifty_apart() -> None:
+@pytest.mark.parametrize(("single", "passing"), [(False, 50), (True, 10)])
+def test_a_selective_table_tells_all_but_one_in_so_many_apart(single: bool, passing: int) -> None:
     """As full as it becomes, and after it has grown and lost half of what it had."""
     chance = random.Random(3)
-    table = HashTable(selective=True)
+    table = HashTable(selective=True, single=single)
     hashes = np.array([chance.getrandbits(64) for _ in range(49_000)], dtype=np.uint64)
     slots = np.arange(len(hashes), dtype=np.int32)
     following = np.full(len(hashes), NO_SLOT, dtype=np.int32)
@@ -191,7 +192,7 @@ def test_a_selective_table_tells_all_but_one_in_fifty_apart() -> None:
         table.push_many(hashes[begin : begin + 1_000], slots[begin : begin + 1_000], following)
     assert all(held(table.marks, each) for each in hashes)
     others = np.array([chance.getrandbits(64) for _ in range(20_000)], dtype=np.uint64)
-    assert sum(held(table.marks, each) for each in others) < len(others) / 50
+    assert sum(held(table.marks, each) for each in others) < len(others) / passing
     table.unlink_many(hashes[::2], slots[::2], following)
     assert all(held(table.marks, each) for each in hashes[1::2])
     copied = table.copy()
