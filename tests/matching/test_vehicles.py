@@ -195,9 +195,13 @@ def test_any_text_can_be_compared_both_ways(field: str, one: str, other: str) ->
 
 
 def _means(field: str, text: str) -> set[str] | None:
-    """What the tables say of one word or of several with `/` between; None: it is not known."""
+    """What the tables say of one word or of several with `/` between; None: it is not known.
+
+    Several may be one word of the tables: `tractor/truck`."""
     meanings: set[str] = set()
-    for word in text.lower().split("/"):
+    whole = text.lower().replace("/", " ")
+    words = {word for meaning, others in TABLES[field].items() for word in (meaning, *others)}
+    for word in [whole] if whole in words else text.lower().split("/"):
         codes = {
             code.lower(): said.lower() for code, said in CODES[f"vehicle_{field}"].items() if said
         }
