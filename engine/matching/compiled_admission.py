@@ -4,6 +4,8 @@ The answers and the states are those of `Suppression.admit`, in the order of the
 test compares the two. It stops at a read whose answer is not known here, so that Python
 decides that one before the next: the key is Python's, or the match has suppressed reads to
 report.
+
+Long because what numba compiles takes each array as a parameter of its own.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from engine.matching.compiled_matches import (
     SOURCE,
     STATE,
 )
-from engine.matching.plain_reads import EXACT_PARTS, PlainStep
+from engine.matching.plain_reads import EXACT_PARTS, PlainRead, PlainStep
 from engine.matching.quality import CLOSENESS, QUALITY_WIDTH
 from engine.matching.ready_parts import ListedParts
 from engine.matching.ready_tables import Places, Rows
@@ -56,7 +58,7 @@ from engine.matching.suppression_rows import (
     found_row,
     noted_change,
 )
-from engine.matching.suppression_table import StateTable, most_matches
+from engine.matching.suppression_table import StateTable, key_numbers, most_matches
 from engine.plates.confidence import PARTS
 from engine.wire.record_decoder import OFFSET, TIMESTAMP_MS, VALUE_LENGTH
 
@@ -121,6 +123,115 @@ def _insert(
     matches[at + ARRIVED], matches[at + PACKED] = arrived_ms, packed
 
 
+#: What becomes of a read: Python decides it, it is a match that reports no repeat, or a repeat.
+UNANSWERED, ADMITTED, REPEATED = range(3)
+
+
+@inner
+def _answer(
+    rows: Rows,
+    places: Places,
+    seed: int,
+    free: Places,
+    all_matches: Rows,
+    changed: Places,
+    counts: Rows,
+    low: int,
+    high: int,
+    partition: int,
+    window_ms: int,
+    names: int,
+    source: int,
+    captured_ms: int,
+    offset: int,
+    arrived_ms: int,
+    parts: int,
+    now_ms: int,
+    most_matches: int,
+) -> int:
+    """Do as `Suppression.admit`, or do nothing and return UNANSWERED."""
+    arrived_ms = max(-INTEGER_MAX, min(arrived_ms, INTEGER_MAX))
+    row = found_row(rows, places, seed, low, high)
+    is_repeat = False
+    if row != NO_ROW:
+        if rows[row, HOLDER] != COMPILED or rows[row, PARTITION] != partition or window_ms == 0:
+            return UNANSWERED
+        matches, count = all_matches[row], rows[row, MATCHES]
+        is_repeat = _is_suppressed(matches, count, captured_ms, arrived_ms, window_ms, parts)
+        if offset <= rows[row, COUNTED]:
+            carried = _carried(matches, count, captured_ms, offset)
+            if carried > 0:
+                return UNANSWERED
+            return REPEATED if is_repeat and carried < 0 else ADMITTED
+        if not is_repeat and (rows[row, SUPPRESSED] != 0 or count >= most_matches):
+            return UNANSWERED
+    elif window_ms == 0:
+        return ADMITTED
+    else:
+        row = added_row(rows, places, seed, free, counts, low, high)
+        counts[ADDED] += 1
+        rows[row, HOLDER], rows[row, PARTITION] = COMPILED, partition
+        rows[row, NAMES], rows[row, OF_SOURCE] = names, source
+    counts[CHANGED_BYTES] += noted_change(rows, row, changed, counts)
+    rows[row, COUNTED] = offset
+    if is_repeat:
+        rows[row, SUPPRESSED] += 1
+        rows[row, NAMES] = names
+        return REPEATED
+    rows[row, WINDOW_MS], rows[row, TOUCHED_MS] = window_ms, now_ms
+    packed = _EXACT + parts + 1
+    _insert(all_matches[row], rows[row, MATCHES], captured_ms, offset, arrived_ms, packed)
+    rows[row, MATCHES] += 1
+    return ADMITTED
+
+
+@compiled
+def _admit_one(
+    rows: Rows,
+    places: Places,
+    seed: int,
+    free: Places,
+    all_matches: Rows,
+    changed: Places,
+    counts: Rows,
+    low: int,
+    high: int,
+    partition: int,
+    window_ms: int,
+    names: int,
+    source: int,
+    captured_ms: int,
+    offset: int,
+    arrived_ms: int,
+    parts: int,
+    now_ms: int,
+    most_matches: int,
+) -> int:
+    """Admit one read, with room for a row and a change."""
+    counts[CHANGED_BYTES] = counts[TAKEN_BYTES] = counts[ADDED] = counts[REPEATS] = 0
+    return _answer(
+        rows,
+        places,
+        seed,
+        free,
+        all_matches,
+        changed,
+        counts,
+        low,
+        high,
+        partition,
+        window_ms,
+        names,
+        source,
+        captured_ms,
+        offset,
+        arrived_ms,
+        parts,
+        now_ms,
+        most_matches,
+    )
+
+
 @compiled
 def _admit(
     scanned: Rows,
@@ -153,62 +264,33 @@ def _admit(
         if to_be[STATE] < KEPT:
             return index
         if to_be[STATE] == KEPT:
-            low, high = to_be[KEY_LOW], to_be[KEY_HIGH]
-            window_ms = entries[to_be[ENTRY], ready.WINDOW_MS]
-            offset, captured_ms = scanned[index, OFFSET], found[index, read.CAPTURED_MS]
-            arrived_ms = max(-INTEGER_MAX, min(scanned[index, TIMESTAMP_MS], INTEGER_MAX))
-            parts = found[index, EXACT_PARTS]
-            row = found_row(rows, places, seed, low, high)
-            is_repeat, changes = False, window_ms != 0
-            if row != NO_ROW:
-                if (
-                    rows[row, HOLDER] != COMPILED
-                    or rows[row, PARTITION] != partition
-                    or window_ms == 0
-                ):
-                    return index
-                matches, count = all_matches[row], rows[row, MATCHES]
-                is_repeat = _is_suppressed(
-                    matches, count, captured_ms, arrived_ms, window_ms, parts
-                )
-                if offset <= rows[row, COUNTED]:
-                    carried = _carried(matches, count, captured_ms, offset)
-                    if carried > 0:
-                        return index
-                    is_repeat = is_repeat and carried < 0
-                    changes = False
-                elif not is_repeat and (rows[row, SUPPRESSED] != 0 or count >= most_matches):
-                    return index
-                else:
-                    counts[CHANGED_BYTES] += noted_change(rows, row, changed, counts)
-            elif changes:
-                row = added_row(rows, places, seed, free, counts, low, high)
-                counts[ADDED] += 1
-                rows[row, HOLDER], rows[row, PARTITION] = COMPILED, partition
-                rows[row, NAMES] = entries[to_be[ENTRY], ready.NAMES]
-                rows[row, OF_SOURCE] = sources[to_be[SOURCE], ready.STATE_SOURCE]
-                counts[CHANGED_BYTES] += noted_change(rows, row, changed, counts)
-            if is_repeat:
-                if changes:
-                    rows[row, COUNTED] = offset
-                    rows[row, SUPPRESSED] += 1
-                    rows[row, NAMES] = entries[to_be[ENTRY], ready.NAMES]
+            answer = _answer(
+                rows,
+                places,
+                seed,
+                free,
+                all_matches,
+                changed,
+                counts,
+                to_be[KEY_LOW],
+                to_be[KEY_HIGH],
+                partition,
+                entries[to_be[ENTRY], ready.WINDOW_MS],
+                entries[to_be[ENTRY], ready.NAMES],
+                sources[to_be[SOURCE], ready.STATE_SOURCE],
+                found[index, read.CAPTURED_MS],
+                scanned[index, OFFSET],
+                scanned[index, TIMESTAMP_MS],
+                found[index, EXACT_PARTS],
+                now_ms,
+                most_matches,
+            )
+            if answer == UNANSWERED:
+                return index
+            if answer == REPEATED:
                 to_be[STATE] = IS_REPEAT
                 counts[REPEATS] += 1
             else:
-                if changes:
-                    rows[row, COUNTED] = offset
-                    rows[row, WINDOW_MS], rows[row, TOUCHED_MS] = window_ms, now_ms
-                    packed = _EXACT + parts + 1
-                    _insert(
-                        all_matches[row],
-                        rows[row, MATCHES],
-                        captured_ms,
-                        offset,
-                        arrived_ms,
-                        packed,
-                    )
-                    rows[row, MATCHES] += 1
                 to_be[STATE] = IS_MATCH
                 to_be[SIZE_BYTES] = (
                     entries[to_be[ENTRY], ready.SIZE_BYTES] + scanned[index, VALUE_LENGTH]
@@ -265,3 +347,43 @@ def admit_rows(
         most_matches(),
     )
     return Admitted(end, *table.counts[CHANGED_BYTES:].tolist())
+
+
+def admit_one(
+    table: StateTable,
+    key: bytes,
+    names: int,
+    source: int,
+    read_: PlainRead,
+    *,
+    partition: int,
+    window_ms: int,
+    now_ms: int,
+) -> Admitted:
+    """Admit a read whose confidence is known; `end` is the answer. There must be room for a
+    state."""
+    table.make_changes_room(1)
+    low, high = key_numbers(key)
+    columns = read_.columns
+    answer = _admit_one(
+        table.rows,
+        table.places,
+        table.seed,
+        table.free,
+        table.matches,
+        table.changed,
+        table.counts,
+        low,
+        high,
+        partition,
+        window_ms,
+        names,
+        source,
+        columns[read.CAPTURED_MS],
+        read_.offset,
+        read_.timestamp_ms,
+        columns[EXACT_PARTS],
+        now_ms,
+        most_matches(),
+    )
+    return Admitted(answer, *table.counts[CHANGED_BYTES:].tolist())

@@ -327,12 +327,21 @@ class Decider:
         plain, parts = self.plain, opened.made
         if not parts.window_ms and not self._suppression.states.count:
             return 0, plain.confidence(parts, read)
-        quality = Quality("exact", partial(plain.confidence, parts, read), read.exact_confidence)
+        key = plain_key(parts.key_front, read.source.encode(), read.camera.encode())
+        known = read.exact_confidence
+        if known >= 0:
+            answer = self._suppression.admit_plain(
+                opened.entry, read, key, self.outcome.partition, parts.window_ms
+            )
+            if answer == SUPPRESSED:
+                self.outcome.suppressed += 1
+            if answer is not None:
+                return answer, known
+        quality = Quality("exact", partial(plain.confidence, parts, read), known)
         seen = Sighting(
             *(read.key, read.source, read.camera, read.captured_ms, read.timestamp_ms),
             *(self.outcome.partition, read.offset, quality),
         )
-        key = plain_key(parts.key_front, read.source.encode(), read.camera.encode())
         suppressed = self._suppression.admit(opened.entry, seen, key)
         self._suppression.make_ready(key, opened.entry, seen.partition)
         if suppressed == SUPPRESSED:

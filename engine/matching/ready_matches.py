@@ -29,7 +29,7 @@ from engine import limits
 from engine.arrays import Bytes
 from engine.index.eligibility import DENIAL_REASONS
 from engine.index.open_entry import OpenEntry
-from engine.matching.compiled_admission import admit_rows
+from engine.matching.compiled_admission import admit_one, admit_rows
 from engine.matching.compiled_hash import Sums
 from engine.matching.compiled_matches import (
     COLUMNS,
@@ -91,6 +91,8 @@ class ReadyMatches:
         self._written(NO_DATA, step, decided, NO_DATA, 0)
         admit_rows(states, step, decided, self._listed, 1, partition=0, room_bytes=0, now_ms=0)
         self._deny(step, np.full((1, 2), NONE, dtype=np.int64), decided)
+        seen = PlainRead(*(0, 0, "", "", "", None), (0,) * FOUND_COLUMNS, "", b"", NO_DATA.data)
+        admit_one(states, bytes(16), 0, 0, seen, partition=0, window_ms=0, now_ms=0)
 
     def begin(self, plain: PlainMatches) -> None:
         """Begin a fetch, or go on with it after the lists have changed; `plain` is for both."""

@@ -50,8 +50,8 @@ from typing import Final, NamedTuple
 
 from engine import limits
 from engine.documents.model import Authority, Entry, SuppressionState
-from engine.matching.compiled_admission import Admitted, admit_rows
-from engine.matching.plain_reads import PlainStep
+from engine.matching.compiled_admission import REPEATED, UNANSWERED, Admitted, admit_one, admit_rows
+from engine.matching.plain_reads import PlainRead, PlainStep
 from engine.matching.ready_parts import ListedParts
 from engine.matching.ready_tables import Rows
 from engine.matching.suppression_key import (
@@ -177,6 +177,27 @@ class Suppression:
         )
         states.note_admitted(partition, admitted.added, admitted.changed_bytes)
         return admitted
+
+    def admit_plain(
+        self, entry: Entry, read: PlainRead, key: bytes, partition: int, window_ms: int
+    ) -> int | None:
+        """Do as `admit` for an exact match whose confidence is known, by compiled code; return None
+        with nothing done if Python must decide."""
+        states = self.states
+        is_crowded = states.count >= limits.SUPPRESSION_KEYS
+        if is_crowded or not states.are_admitted or not states.table.has_room(1):
+            return None
+        names = states.table.names
+        admitted = admit_one(
+            *(states.table, key, names.of_entry(entry), names.of_source(read.source), read),
+            partition=partition,
+            window_ms=window_ms,
+            now_ms=self._now_ms,
+        )
+        states.note_admitted(partition, admitted.added, admitted.changed_bytes)
+        if admitted.end == UNANSWERED:
+            return None
+        return SUPPRESSED if admitted.end == REPEATED else 0
 
     def make_ready(self, key: bytes, entry: Entry, partition: int) -> None:
         """Let compiled code admit the next reads of a key to which Python has just admitted one of

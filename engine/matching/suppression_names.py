@@ -53,6 +53,7 @@ class StateNames:
         self.generation = 0
         self._names: list[StateSubject] = []
         self._numbers: dict[StateSubject, int] = {}
+        self._by_entry: dict[tuple[str, str, str, str, str, Authority], int] = {}
         self._texts = Texts(1 << 62)
         self.rows: Rows = np.zeros((_SOME, 6), dtype=np.int64)
         self._sources: list[str] = []
@@ -81,9 +82,12 @@ class StateNames:
 
     def of_entry(self, entry: Entry) -> int:
         """Return the number of an entry's names."""
-        return self.number_of(
-            StateSubject(entry.entry_id, listing_of(entry), entry.plate, *terms_of(entry))
-        )
+        by = entry.entry_id, entry.plate, *terms_of(entry)
+        number = self._by_entry.get(by)
+        if number is None:
+            subject = StateSubject(entry.entry_id, listing_of(entry), entry.plate, *terms_of(entry))
+            number = self._by_entry[by] = self.number_of(subject)
+        return number
 
     def number_of(self, names: StateSubject) -> int:
         """Return the number of names."""
@@ -107,7 +111,7 @@ class StateNames:
     def keep(self, numbers: list[int]) -> None:
         """Keep these names only, numbered in this order."""
         kept = [self._names[number] for number in numbers]
-        self._names, self._numbers = [], {}
+        self._names, self._numbers, self._by_entry = [], {}, {}
         self._texts.wipe()
         self.rows = np.zeros((_SOME, 6), dtype=np.int64)
         self.generation += 1

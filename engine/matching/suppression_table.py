@@ -56,6 +56,12 @@ from engine.matching.suppression_rows import (
 _KEY: Final = struct.Struct("<qq")
 
 
+def key_numbers(key: bytes) -> tuple[int, int]:
+    """Return a key as two numbers."""
+    low, high = _KEY.unpack(key)
+    return low, high
+
+
 def most_matches() -> int:
     """Return how many matches a simple key has at most."""
     return min(INLINE, limits.SUPPRESSION_MATCHES)
