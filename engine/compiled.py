@@ -10,14 +10,22 @@ are called for each read or each byte: LLVM puts their code into their callers'.
 numba types a constant argument as a literal, and compiles a function again for each of them. It
 does so too while it still takes a variable for the constant that it begins with
 (https://github.com/numba/numba/issues/6956 is of the same kind). Here a constant is a number.
+
+numba compiles a function again if its own file has changed, but not if a function that it calls, or
+a constant, has changed in another file
+(https://numba.readthedocs.io/en/stable/developer/caching.html). After an update of a checkout, old
+machine code would then read new tables. Here what is kept has a digest of all of these.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterator
+from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numba
+import numpy as np
 
 if TYPE_CHECKING:
     from numba.core.dispatcher import Dispatcher
@@ -29,7 +37,9 @@ _WITHOUT_WRAPPERS: Final[dict[str, Any]] = {"no_cpython_wrapper": True, "no_cfun
 
 def compiled(function: F) -> Dispatcher[F]:
     """Compile a function that Python calls; it runs without the GIL."""
-    return _without_literals(numba.njit(nogil=True, cache=True)(function))
+    dispatcher = numba.njit(nogil=True, cache=True)(function)
+    _keep_with_digest(dispatcher, function)
+    return _without_literals(dispatcher)
 
 
 def inner(function: F) -> Dispatcher[F]:
@@ -52,3 +62,70 @@ def _without_literals(dispatcher: Dispatcher[F]) -> Dispatcher[F]:
 
         setattr(dispatcher, "get_call_template", get_call_template)  # noqa: B010 - it is a method
     return dispatcher
+
+
+def _keep_with_digest(dispatcher: Any, function: Callable[..., object]) -> None:
+    """Let numba's cache find machine code only if it was made of the same functions and numbers."""
+    cache = getattr(dispatcher, "_cache", None)
+    if cache is None:  # NUMBA_DISABLE_JIT is set
+        return
+    index_key = cache._index_key
+
+    def with_digest(signature: Any, codegen: Any) -> Any:
+        # Not sooner: what it is made of may be defined behind it.
+        return *index_key(signature, codegen), digest_of_code(function)
+
+    cache._index_key = with_digest
+
+
+def digest_of_code(function: Callable[..., object]) -> str:
+    """Return a digest of a function and of all functions and constants that it is compiled with."""
+    hashed = hashlib.sha256()
+    for part in _parts_of(function, set()):
+        hashed.update(repr(part).encode())
+    return hashed.hexdigest()
+
+
+def _parts_of(value: Any, seen: set[Any]) -> Iterator[object]:
+    """Yield what a function or a constant consists of, each function once."""
+    # A compiled function has its source's, and one that is made of LLVM's instructions too.
+    function = getattr(value, "py_func", None) or getattr(value, "_defn", None) or value
+    if isinstance(function, FunctionType):
+        if function not in seen and not _is_foreign(function.__module__):
+            seen.add(function)
+            yield from _parts_of_code(function.__code__, function, seen)
+            for each in (*(function.__defaults__ or ()), *_cells(function)):
+                yield from _parts_of(each, seen)
+    elif isinstance(value, np.ndarray):
+        yield value.dtype.str, value.shape, value.tobytes()
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _parts_of(each, seen)
+    elif value is None or isinstance(value, int | float | str | bytes | np.generic):
+        yield type(value).__name__, value
+
+
+def _parts_of_code(code: CodeType, function: FunctionType, seen: set[Any]) -> Iterator[object]:
+    yield code.co_code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _parts_of_code(constant, function, seen)
+        elif constant != function.__doc__:
+            yield from _parts_of(constant, seen)
+    for name in code.co_names:
+        value = function.__globals__.get(name)
+        yield name
+        if not isinstance(value, ModuleType):
+            yield from _parts_of(value, seen)
+        elif not _is_foreign(value.__name__):
+            for of_module in code.co_names:
+                yield from _parts_of(vars(value).get(of_module), seen)
+
+
+def _cells(function: FunctionType) -> Iterator[object]:
+    return (cell.cell_contents for cell in function.__closure__ or ())
+
+
+def _is_foreign(module: str) -> bool:
+    """Return whether a module is of those that compile. numba looks at its own version itself."""
+    return module.partition(".")[0] in ("numba", "numpy", "llvmlite")
