@@ -211,15 +211,17 @@ def _gzip_member(data: bytes, room_bytes: int) -> bytearray | None:
     if data.find(_GZIP_MAGIC, 1) > 0:
         return None  # perhaps a further member
     # The stream ends with a checksum and the size of what it holds.
-    checksum, size_bytes = _GZIP_END.unpack(data[-_GZIP_END.size :].rjust(_GZIP_END.size, b"\0"))
+    end = data[-_GZIP_END.size :]
+    if len(end) < _GZIP_END.size or data.find(end) < len(data) - _GZIP_END.size:
+        return None  # they stand there twice
+    checksum, size_bytes = _GZIP_END.unpack(end)
     if not 0 < size_bytes <= room_bytes:
         return None
     try:
         member: bytearray = deflate.gzip_decompress(data, size_bytes)
     except deflate.DeflateError:
         return None
-    # libdeflate ignores what follows the member. That does not end in this checksum and this size,
-    # unless they stand there twice, which changes no record.
+    # libdeflate ignores what follows the member, which then does not end like this.
     is_whole = len(member) == size_bytes and deflate.crc32(member) == checksum
     return member if is_whole else None
 

@@ -13,6 +13,7 @@ from collections.abc import Hashable, Iterable
 from typing import Any, Final
 
 import msgspec
+import xxhash
 
 from engine import limits
 from engine.audit.chain import Chain, Opener
@@ -282,7 +283,7 @@ def _run_suppression(data: bytes) -> Iterable[Hashable]:
     for line in data.split(b"\n")[:20]:
         key, _, value = line.partition(b" ")
         try:
-            states.append((key, decode_suppression(value)))
+            states.append((xxhash.xxh3_128_digest(key), decode_suppression(value)))
         except DocumentError as error:
             check_error(error)
     suppression = Suppression()

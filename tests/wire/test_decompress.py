@@ -195,7 +195,10 @@ def check_beside_aiokafka(codec: int, data: bytes) -> None:
 )
 def test_what_follows_a_gzip_member(plain: bytes, rest: bytes) -> None:
     """A further member is read; anything else is an error."""
-    check_beside_aiokafka(GZIP, gzip.compress(plain) + rest)
+    packed = gzip.compress(plain)
+    check_beside_aiokafka(GZIP, packed + rest)
+    check_beside_aiokafka(GZIP, packed + packed[-8:])
+    check_beside_aiokafka(GZIP, packed + rest + packed[-8:])
 
 
 @given(st.binary(max_size=300), st.integers(0, 2**32 - 1))
