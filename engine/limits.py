@@ -188,7 +188,7 @@ ROWS_A_STEP: Final = 4096
 ROWS_FEWEST: Final = 16
 PLAIN_ROWS_FEWEST: Final = 8
 #: Batches decompressed and scanned at a time, compressed: each time, a thread waits for the GIL.
-SCAN_BYTES: Final = 512 * KIB
+SCAN_BYTES: Final = MIB
 #: Groups of batches that are decompressed and scanned ahead, and the largest size and number of
 #: records of each.
 GROUPS_AHEAD: Final = 2

@@ -24,7 +24,7 @@ from engine.documents.producer_faults import PRODUCER_FAULTS, key_fault
 from engine.documents.schema_cache import SchemaMissing
 from engine.documents.value_formats import decode_any
 from engine.errors import DocumentError, RejectReason
-from engine.in_parts import PartsList
+from engine.in_parts import InParts, PartsList
 from engine.index.eligibility import POLICY_DENIALS
 from engine.index.open_entry import OpenEntry
 from engine.matching.candidates import Found, candidates_of
@@ -43,6 +43,7 @@ from engine.matching.sizes import COUNT_BYTES, REJECT_BYTES, match_bytes, read_b
 from engine.matching.suppression import SUPPRESSED, Suppression
 from engine.matching.suppression_key import Sighting, plain_key
 from engine.matching.verification import like_plate_check
+from engine.matching.written_matches import joined_parts
 from engine.plates.confidence import confidence
 from engine.plates.likeness import EXACT, Likeness
 from engine.plates.normal_form import normalize
@@ -121,6 +122,7 @@ class Decider:
         outcome = self.outcome
         if outcome.next_offset is not None and outcome.next_offset > self._fetch.last_offset:
             outcome.next_offset = None
+        outcome.matches = InParts(joined_parts(self._matches.parts))
         outcome.suppression = self._suppression.take_changes()
         return outcome
 
@@ -445,7 +447,7 @@ class Decider:
         some = Outcome(
             at_ms=self._now_ms,
             partition=outcome.partition,
-            matches=self._matches,
+            matches=InParts(joined_parts(self._matches.parts)),
             suppressed=outcome.suppressed,
             suppression=self._suppression.take_changes(),
         )

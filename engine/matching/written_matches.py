@@ -6,7 +6,7 @@ An object is made of one only where one is asked for.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, overload
 
 import numpy as np
@@ -96,6 +96,22 @@ class WrittenMatches(Sequence[FoundMatch]):
         _gather(self.data, rows, data)
         return WrittenMatches(data, rows, self.matched_at, self._purposes)
 
+    def goes_with(self, other: WrittenMatches) -> bool:
+        """Return whether these and others can be one: they were written at one time."""
+        return self.matched_at == other.matched_at and self._purposes is other._purposes
+
+    @classmethod
+    def joined(cls, some: Sequence[WrittenMatches]) -> WrittenMatches:
+        """Return as one those that go with each other; each is a copy."""
+        first = some[0]
+        if len(some) == 1:
+            return first
+        data = np.concatenate([each.data for each in some])
+        rows = np.concatenate([each.rows for each in some])
+        begins = np.cumsum([0, *(len(each.data) for each in some[:-1])])
+        rows[:, : KEY_END + 1] += np.repeat(begins, [*map(len, some)])[:, np.newaxis]
+        return cls(data, rows, first.matched_at, first._purposes)
+
     @property
     def kinds(self) -> Counter[tuple[str, str]]:
         """How many there are, by type and purpose."""
@@ -105,6 +121,23 @@ class WrittenMatches(Sequence[FoundMatch]):
         for kind, count in zip(kinds, counts.tolist(), strict=True):
             found[kind] += count
         return found
+
+
+def joined_parts(parts: Iterable[Sequence[FoundMatch]]) -> Iterator[Sequence[FoundMatch]]:
+    """Yield parts with those as one that follow each other and go with each other: for each part,
+    delivery calls compiled functions, whatever it holds."""
+    run: list[WrittenMatches] = []
+    for part in parts:
+        written = part if isinstance(part, WrittenMatches) else None
+        if run and (written is None or not written.goes_with(run[-1])):
+            yield WrittenMatches.joined(run)
+            run = []
+        if written is None:
+            yield part
+        else:
+            run.append(written)
+    if run:
+        yield WrittenMatches.joined(run)
 
 
 def _compile() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.in_parts import InParts, PartsList, parts_of
 from engine.matching.outcome import FoundMatch
+from engine.matching.written_matches import WrittenMatches, joined_parts
 from tests.fakes.written_matches import FOUND, written
 
 
@@ -32,6 +34,30 @@ def test_a_copy_holds_nothing_else() -> None:
         for n in range(3)
     ]
     assert bytes(written(found)[1:2].copy().data) == found[1].value
+
+
+@given(st.lists(FOUND, min_size=1, max_size=12), st.sets(st.integers(1, 11)), st.data())
+def test_parts_of_one_time_that_follow_each_other_are_one(
+    found: list[FoundMatch], cuts: set[int], data: st.DataObject
+) -> None:
+    whole, ends = written(found), sorted({cut for cut in cuts if cut < len(found)} | {len(found)})
+    cut = [whole[begin:end].copy() for begin, end in zip([0, *ends[:-1]], ends, strict=True)]
+    [one] = joined_parts(cut)
+    assert isinstance(one, WrittenMatches)
+    assert [*one] == found
+    as_objects = data.draw(st.sets(st.integers(0, len(cut) - 1)))
+    mixed = [[*part] if number in as_objects else part for number, part in enumerate(cut)]
+    joined = [*joined_parts(mixed)]
+    assert [*InParts(joined)] == found
+    kinds = [isinstance(part, WrittenMatches) for part in joined]
+    assert kinds.count(False) == len(as_objects)
+    assert not any(one and other for one, other in pairwise(kinds))
+
+
+def test_parts_of_two_times_stay_two() -> None:
+    found = [FoundMatch(b'{"match_id":"%032d"' % 1, f"{1:032}", "", "exact", b"", "access", b"", 0)]
+    parts = [written(found), written(found)]  # each with names of its own for its numbers
+    assert [*joined_parts(parts)] == parts
 
 
 @given(st.lists(st.lists(st.integers(), max_size=3) | st.integers(), max_size=8))
