@@ -16,6 +16,7 @@ from engine.arrays import Bytes
 from engine.audit.chain import TO_HASH, TO_PREVIOUS, AuditedEvent, Chain
 from engine.audit.compiled_hash import HAS_SHA256, PADDING_BYTES, hash_text
 from engine.compiled import compiled, inner
+from engine.documents.written_numbers import put_hex, written_number
 from engine.wire.record_columns import (
     COLUMNS,
     HEADERS_AT,
@@ -35,7 +36,7 @@ _NUMBER_BYTES: Final = 24
 
 Places = npt.NDArray[np.int64]
 
-_1, _10, _15 = np.uint64(1), np.uint64(10), np.uint32(15)
+_1 = np.uint64(1)
 
 
 class WrittenEvents(Sequence[AuditedEvent]):
@@ -92,24 +93,8 @@ def seal_written(
 @inner
 def _put_digits(state: npt.NDArray[np.uint32], head: Bytes) -> None:
     """Write a hash as hexadecimal digits."""
-    for index in range(_HASH_BYTES):
-        digit = (state[index >> 3] >> np.uint32(28 - 4 * (index & 7))) & _15
-        head[index] = np.uint8(digit + (48 if digit < 10 else 87))
-
-
-@inner
-def _put_number(out: Bytes, to: np.uint64, number: int) -> np.uint64:
-    """Write a number that is not negative; return the position after it."""
-    left, end = np.uint64(number), to + _1
-    while left >= _10:
-        left //= _10
-        end += _1
-    left, at = np.uint64(number), end
-    while at > to:
-        at -= _1
-        out[at] = np.uint8(48 + left % _10)
-        left //= _10
-    return end
+    for index in range(len(state)):
+        put_hex(np.uint64(state[index]), 8, head, 8 * index)
 
 
 @compiled
@@ -147,7 +132,7 @@ def _seal(
         end = put_text(fixed, to_previous + 1, to_previous_bytes - 1, text, end)
         end = put_text(head, 0, _HASH_BYTES, text, end)
         end = put_text(fixed, middle, middle_bytes, text, end)
-        end = _put_number(text, end, sequence + number)
+        end = written_number(text, end, sequence + number)
         text[end] = 125
         end += _1
         text_bytes: Any = np.int64(end)

@@ -24,6 +24,7 @@ The modules, in the order in which data passes them:
     read_scan        a read in plain JSON, checked and written again, compiled
     json_tokens      the tokens that they are made of, compiled
     text_numbers     the different texts of a field, compiled
+    written_numbers  numbers as JSON and in hex, written, compiled
 """
 
 __all__ = [
@@ -45,4 +46,5 @@ __all__ = [
     "schema_errors",
     "text_numbers",
     "value_formats",
+    "written_numbers",
 ]

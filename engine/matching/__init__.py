@@ -20,7 +20,6 @@ The modules, in the order in which data passes them:
     written_matches  what it has written: matches in an array
     ready_parts      what matches are put together from, of the lists and of the last reads
     ready_tables     the tables that this lies in
-    written_numbers  numbers as JSON, compiled
     opening          a read that is processed in Python, and how its value is opened
     decide           candidates decided and counted, made matches or rejects
     sizes            how large what comes of a read is

@@ -13,13 +13,14 @@ from engine.arrays import Bytes
 from engine.compiled import compiled, inner
 from engine.documents import read_scan as read
 from engine.documents.json_tokens import is_same_text
+from engine.documents.written_numbers import put_hex, written_confidence, written_number
 from engine.matching import ready_parts as ready
 from engine.matching.compiled_hash import SHORTEST_BYTES, Sums, hash_128, reversed_bytes
 from engine.matching.plain_reads import EXACT_PARTS
 from engine.matching.ready_parts import BY_REGION, DENIED
 from engine.matching.ready_tables import NONE, Places, Rows
 from engine.matching.sizes import COUNT_BYTES
-from engine.matching.written_numbers import written_confidence, written_number
+from engine.wire.record_columns import put_text
 from engine.wire.record_decoder import (
     KEY_AT,
     KEY_LENGTH,
@@ -48,23 +49,6 @@ HASHED_BYTES: Final = 320
 _PARTS: Final = (b',"', b'","', b'",""]')
 _AROUND: Final[Bytes] = np.frombuffer(b"".join(_PARTS), dtype=np.uint8)
 _TO_SOURCE, _TO_CAMERA, _END = map(len, _PARTS)
-
-
-@inner
-def _copied(texts: Bytes, begin: int, length: int, out: Bytes, to: np.uint64) -> np.uint64:
-    """Copy a text; return the position after it."""
-    at, count = np.uint64(begin), np.uint64(length)  # see `written_numbers`
-    for index in range(count):
-        out[to + index] = texts[at + index]
-    return to + count
-
-
-@inner
-def _write_hex(number: np.uint64, out: Bytes, to: int) -> None:
-    """Write eight bytes in hex, the highest first."""
-    for index in range(16):
-        digit = (number >> np.uint64(60 - 4 * index)) & np.uint64(15)
-        out[to + index] = digit + (np.uint64(48) if digit < np.uint64(10) else np.uint64(87))
 
 
 @compiled
@@ -174,22 +158,22 @@ def decide(
         key_text = front_length + source_length + camera_length + len(_AROUND)
         if is_kept and (key_text < SHORTEST_BYTES or key_text > HASHED_BYTES):
             continue
-        to = _copied(listed, entries[entry, ready.ID_AT], id_length, hashed, np.uint64(0))
-        to = _copied(listed, terms[term, ready.PART_AT], part_length, hashed, to)
-        _copied(reads, read_id_at, read_id_length, hashed, to)
+        to = put_text(listed, entries[entry, ready.ID_AT], id_length, hashed, np.uint64(0))
+        to = put_text(listed, terms[term, ready.PART_AT], part_length, hashed, to)
+        put_text(reads, read_id_at, read_id_length, hashed, to)
         upper, lower = hash_128(hashed, 0, id_text, sums)
-        _write_hex(upper, ids, written)
-        _write_hex(lower, ids, written + ID_BYTES // 2)
+        put_hex(upper, 16, ids, written)
+        put_hex(lower, 16, ids, written + ID_BYTES // 2)
         written += ID_BYTES
         if is_kept:
             to_be[STATE] = KEPT
             front_at = entries[entry, ready.FRONT_AT]
-            to = _copied(listed, front_at, front_length, hashed, np.uint64(0))
-            to = _copied(_AROUND, 0, _TO_SOURCE, hashed, to)
-            to = _copied(reads, source_at, source_length, hashed, to)
-            to = _copied(_AROUND, _TO_SOURCE, _TO_CAMERA, hashed, to)
-            to = _copied(reads, camera_at, camera_length, hashed, to)
-            _copied(_AROUND, _TO_SOURCE + _TO_CAMERA, _END, hashed, to)
+            to = put_text(listed, front_at, front_length, hashed, np.uint64(0))
+            to = put_text(_AROUND, 0, _TO_SOURCE, hashed, to)
+            to = put_text(reads, source_at, source_length, hashed, to)
+            to = put_text(_AROUND, _TO_SOURCE, _TO_CAMERA, hashed, to)
+            to = put_text(reads, camera_at, camera_length, hashed, to)
+            put_text(_AROUND, _TO_SOURCE + _TO_CAMERA, _END, hashed, to)
             upper, lower = hash_128(hashed, 0, key_text, sums)
             # As two numbers, each with its lowest byte first.
             to_be[KEY_LOW] = np.int64(reversed_bytes(upper))
@@ -255,29 +239,29 @@ def write(
         number += 1
         plate_at = plain[read.PLATE_AT]
         plate_length = plain[read.PLATE_END] - plate_at
-        to = _copied(fixed, fixed_at[0], fixed_at[1] - fixed_at[0], out, to)
-        to = _copied(ids, id_at, ID_BYTES, out, to)
-        to = _copied(fixed, fixed_at[1], fixed_at[2] - fixed_at[1], out, to)
+        to = put_text(fixed, fixed_at[0], fixed_at[1] - fixed_at[0], out, to)
+        to = put_text(ids, id_at, ID_BYTES, out, to)
+        to = put_text(fixed, fixed_at[1], fixed_at[2] - fixed_at[1], out, to)
         to = written_confidence(out, to, plain[EXACT_PARTS])
-        to = _copied(listed, entry[ready.LISTED_AT], entry[ready.LISTED_BYTES], out, to)
-        to = _copied(reads, plain[read.AT], plain[read.END] - plain[read.AT], out, to)
-        to = _copied(fixed, fixed_at[2], fixed_at[3] - fixed_at[2], out, to)
-        to = _copied(reads, plate_at, plate_length, out, to)
-        to = _copied(fixed, fixed_at[3], fixed_at[4] - fixed_at[3], out, to)
-        to = _copied(data, rows[index, KEY_AT], rows[index, KEY_LENGTH], out, to)
-        to = _copied(fixed, fixed_at[4], fixed_at[5] - fixed_at[4], out, to)
-        to = _copied(seen, checks[ready.CHECKS_AT], checks[ready.CHECKS_BYTES], out, to)
+        to = put_text(listed, entry[ready.LISTED_AT], entry[ready.LISTED_BYTES], out, to)
+        to = put_text(reads, plain[read.AT], plain[read.END] - plain[read.AT], out, to)
+        to = put_text(fixed, fixed_at[2], fixed_at[3] - fixed_at[2], out, to)
+        to = put_text(reads, plate_at, plate_length, out, to)
+        to = put_text(fixed, fixed_at[3], fixed_at[4] - fixed_at[3], out, to)
+        to = put_text(data, rows[index, KEY_AT], rows[index, KEY_LENGTH], out, to)
+        to = put_text(fixed, fixed_at[4], fixed_at[5] - fixed_at[4], out, to)
+        to = put_text(seen, checks[ready.CHECKS_AT], checks[ready.CHECKS_BYTES], out, to)
         to = written_number(out, to, _age_s(entry[ready.CREATED_MS], now_ms))
-        to = _copied(fixed, fixed_at[5], fixed_at[6] - fixed_at[5], out, to)
+        to = put_text(fixed, fixed_at[5], fixed_at[6] - fixed_at[5], out, to)
         to = written_number(out, to, _age_s(plain[read.CAPTURED_MS], now_ms))
-        to = _copied(listed, term[ready.END_AT], term[ready.END_BYTES], out, to)
+        to = put_text(listed, term[ready.END_AT], term[ready.END_BYTES], out, to)
         to_be[VALUE_END] = np.int64(to)
-        to = _copied(listed, entry[ready.AUDITED_AT], entry[ready.AUDITED_BYTES], out, to)
-        to = _copied(fixed, fixed_at[6], fixed_at[7] - fixed_at[6], out, to)
-        to = _copied(ids, id_at, ID_BYTES, out, to)
-        to = _copied(listed, term[ready.AUDIT_END_AT], term[ready.AUDIT_END_BYTES], out, to)
+        to = put_text(listed, entry[ready.AUDITED_AT], entry[ready.AUDITED_BYTES], out, to)
+        to = put_text(fixed, fixed_at[6], fixed_at[7] - fixed_at[6], out, to)
+        to = put_text(ids, id_at, ID_BYTES, out, to)
+        to = put_text(listed, term[ready.AUDIT_END_AT], term[ready.AUDIT_END_BYTES], out, to)
         to_be[AUDIT_END] = np.int64(to)
         # What is hashed into an id begins with the entry's.
-        to = _copied(listed, entry[ready.ID_AT], entry[ready.KEY_BYTES], out, to)
+        to = put_text(listed, entry[ready.ID_AT], entry[ready.KEY_BYTES], out, to)
         to_be[KEY_END] = np.int64(to)
     return np.int64(to)  # type: ignore[return-value]

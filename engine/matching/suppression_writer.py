@@ -20,6 +20,7 @@ from engine.arrays import Bytes
 from engine.compiled import compiled, inner
 from engine.documents.codec import encode
 from engine.documents.model import RecentMatch, SuppressionState
+from engine.documents.written_numbers import written_confidence, written_number
 from engine.matching import suppression_rows as table
 from engine.matching.quality import CLOSENESS, QUALITY_WIDTH, unpacked
 from engine.matching.suppression_key import MATCH_WIDTH, KeyState
@@ -34,20 +35,24 @@ from engine.matching.suppression_names import (
     TAIL_BYTES,
 )
 from engine.matching.suppression_table import StateTable
-from engine.matching.written_numbers import written_confidence, written_number
+from engine.wire.record_columns import put_text
 
 Numbers = npt.NDArray[np.int64]
 
-#: The texts around a match's numbers, those of its type, and what is behind it.
+#: The texts around a match's numbers, what is behind it, those of its type; and what is before the
+#: numbers of a state, and before its source.
 _TEXTS: Final = (
     *('{"captured_ms":', ',"offset":', ',"suppressed":', ',"arrived_ms":'),
     *(',"match_type":"', '","confidence":', "}"),
     *sorted(CLOSENESS, key=lambda match_type: CLOSENESS[match_type]),
+    *('],"suppress_s":', ',"offset":', ',"suppressed":', ',"source":'),
 )
 _TO_TYPE, _TO_CONFIDENCE, _END, _FIRST_TYPE = 4, 5, 6, 7
+_BEFORE: Final = _FIRST_TYPE + len(CLOSENESS)
 _TEXT_BYTES: Final[Bytes] = np.frombuffer("".join(_TEXTS).encode(), dtype=np.uint8)
 _ENDS: Final = np.cumsum(np.array([0, *map(len, _TEXTS)], dtype=np.uint64))
-#: More than a match takes: all texts, and four numbers of up to twenty characters.
+#: More than a match takes, or a state besides its matches and names: all texts, and four numbers of
+#: up to twenty characters.
 _ROOM_BYTES: Final = len(_TEXT_BYTES) + 128
 #: As many states are written at a time: what they take then stays in the processor's cache.
 _STATES_A_STEP: Final = 64
@@ -60,12 +65,7 @@ _encode = msgspec.json.Encoder().encode
 
 @inner
 def _written_text(out: Bytes, to: np.uint64, number: int) -> np.uint64:
-    at, end = _ENDS[number], _ENDS[number + 1]
-    while at < end:
-        out[to] = _TEXT_BYTES[at]
-        at += _1
-        to += _1
-    return to
+    return put_text(_TEXT_BYTES, _ENDS[number], _ENDS[number + 1] - _ENDS[number], out, to)
 
 
 @inner
@@ -116,32 +116,6 @@ def _write_matches(matches: Numbers, counts: Numbers, out: Bytes, ends: Numbers)
         ends[state] = np.int64(to)
 
 
-#: What is written before the numbers of a state, and before its source.
-_NUMBERS: Final = (b'],"suppress_s":', b',"offset":', b',"suppressed":', b',"source":')
-_NUMBER_BYTES: Final[Bytes] = np.frombuffer(b"".join(_NUMBERS), dtype=np.uint8)
-_NUMBER_ENDS: Final = np.cumsum(np.array([0, *map(len, _NUMBERS)], dtype=np.uint64))
-#: More than a state takes besides its matches and names.
-_BESIDE_BYTES: Final = len(_NUMBER_BYTES) + 64
-
-
-@inner
-def _written_before(out: Bytes, to: np.uint64, number: int) -> np.uint64:
-    at, end = _NUMBER_ENDS[number], _NUMBER_ENDS[number + 1]
-    while at < end:
-        out[to] = _NUMBER_BYTES[at]
-        at += _1
-        to += _1
-    return to
-
-
-@inner
-def _copied(texts: Bytes, begin: int, length: int, out: Bytes, to: np.uint64) -> np.uint64:
-    at, count = np.uint64(begin), np.uint64(length)
-    for index in range(count):
-        out[to + index] = texts[at + index]
-    return to + count
-
-
 @compiled
 def _write_states(
     changed: Numbers,
@@ -159,7 +133,7 @@ def _write_states(
     for number in range(len(changed)):
         row, matches = rows[changed[number]], all_matches[changed[number]]
         of, source = names[row[table.NAMES]], sources[row[table.OF_SOURCE]]
-        to = _copied(texts, of[HEAD_AT], of[HEAD_BYTES], out, to)
+        to = put_text(texts, of[HEAD_AT], of[HEAD_BYTES], out, to)
         for match in range(row[table.MATCHES]):
             at = table.PACKED_COLUMNS * match
             carried = matches[at + table.PACKED] // table.CARRIED_UNIT
@@ -174,15 +148,15 @@ def _write_states(
                 matches[at + table.ARRIVED],
                 quality,
             )
-        to = written_number(out, _written_before(out, to, 0), row[table.WINDOW_MS] // 1000)
-        to = written_number(out, _written_before(out, to, 1), row[table.COUNTED])
-        to = written_number(out, _written_before(out, to, 2), row[table.SUPPRESSED])
-        to = _written_before(out, to, 3)
-        to = _copied(source_texts, source[SOURCE_AT], source[SOURCE_BYTES], out, to)
+        to = written_number(out, _written_text(out, to, _BEFORE + 0), row[table.WINDOW_MS] // 1000)
+        to = written_number(out, _written_text(out, to, _BEFORE + 1), row[table.COUNTED])
+        to = written_number(out, _written_text(out, to, _BEFORE + 2), row[table.SUPPRESSED])
+        to = _written_text(out, to, _BEFORE + 3)
+        to = put_text(source_texts, source[SOURCE_AT], source[SOURCE_BYTES], out, to)
         if row[table.SUPPRESSED] != 0:
-            to = _copied(texts, of[COUNTING_AT], of[COUNTING_BYTES], out, to)
+            to = put_text(texts, of[COUNTING_AT], of[COUNTING_BYTES], out, to)
         else:
-            to = _copied(texts, of[TAIL_AT], of[TAIL_BYTES], out, to)
+            to = put_text(texts, of[TAIL_AT], of[TAIL_BYTES], out, to)
         ends[number] = np.int64(to)
 
 
@@ -194,7 +168,7 @@ def json_of_rows(states: StateTable, changed: Numbers) -> tuple[Bytes, Numbers]:
         int(rows[:, table.MATCHES].sum()) * _ROOM_BYTES
         + int(of[:, [HEAD_BYTES, TAIL_BYTES, COUNTING_BYTES]].sum())
         + int(sources[:, SOURCE_BYTES].sum())
-        + len(changed) * _BESIDE_BYTES
+        + len(changed) * _ROOM_BYTES
     )
     out: Bytes = np.empty(room_bytes, dtype=np.uint8)
     ends = np.zeros(len(changed), dtype=np.int64)

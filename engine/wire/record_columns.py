@@ -147,7 +147,7 @@ def put_length(out: Bytes, to: np.uint64, length: int) -> np.uint64:
 @inner
 def put_text(texts: Bytes, begin: int, length: int, out: Bytes, to: np.uint64) -> np.uint64:
     """Write a text; return the position after it."""
-    at, count = np.uint64(begin), np.uint64(length)  # see `matching.written_numbers`
+    at, count = np.uint64(begin), np.uint64(length)  # see `documents.written_numbers`
     for index in range(count):
         out[to + index] = texts[at + index]
     return to + count

@@ -1,4 +1,6 @@
-"""Numbers as JSON, written by compiled code: they return the position after what they write.
+"""Numbers as JSON and in hex, written by compiled code.
+
+Those that write JSON return the position after it.
 
 Places in arrays have no sign here: numba tests it each time, and that takes thrice the time.
 """
@@ -15,6 +17,7 @@ from engine.plates.confidence import PARTS
 
 _0, _1, _10, _PARTS = np.uint64(0), np.uint64(1), np.uint64(10), np.uint64(PARTS)
 _ZERO: Final = np.uint8(48)
+_LOW, _ZERO_DIGIT, _TEN_DIGIT = np.uint64(15), np.uint64(48), np.uint64(87)
 
 
 @inner
@@ -54,3 +57,11 @@ def written_confidence(out: Bytes, to: np.uint64, parts: int) -> np.uint64:
         unit //= _10
         if left == _0:
             return to
+
+
+@inner
+def put_hex(number: np.uint64, digits: int, out: Bytes, to: int) -> None:
+    """Write a number's last digits in hex, the highest first."""
+    for index in range(digits):
+        digit = (number >> np.uint64(4 * (digits - 1 - index))) & _LOW
+        out[to + index] = digit + (_ZERO_DIGIT if digit < _10 else _TEN_DIGIT)
